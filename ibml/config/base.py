@@ -1,0 +1,80 @@
+"""The base of every configuration class, and the errors that configurations report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Config(BaseModel):
+    """A frozen configuration: unknown keys are errors, and a value must have its field's type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# YAML has lists only; a frozen configuration keeps them as tuples.
+T = TypeVar("T")
+Items = Annotated[tuple[T, ...], Field(strict=False)]
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+"""A modality's name: an identifier, since metrics and parameters carry it (`val.accuracy.pix`)."""
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a value was written: the file (or `-o ...`), its line, and the path inside the file."""
+
+    file: str
+    line: int | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.path}" if self.path else place
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a configuration, and where."""
+
+    source: Source
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.message}"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; `problems` has everything found wrong, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        unique = dict.fromkeys(problems)
+        self.problems = sorted(unique, key=lambda p: (p.source.file, p.source.line or 0))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class InconsistentConfig(ValueError):
+    """Fields that are each valid but do not fit together: a list of (path, message)."""
+
+    def __init__(self, findings: list[tuple[tuple[str, ...], str]]):
+        self.findings = findings
+        super().__init__("; ".join(f"{'.'.join(path)}: {message}" for path, message in findings))
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of an error message: the closest choice, or a short list of all of them, or nothing."""
+    options = list(choices)
+    close = get_close_matches(word, options, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    if 0 < len(options) <= 12:
+        return f"; known: {', '.join(options)}"
+    return ""

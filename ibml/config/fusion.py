@@ -1,0 +1,65 @@
+"""Configurations of fusions: features of M modalities -> logits. `ibml.models.fusion` has the formulas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ibml.config.base import Config, Count
+
+
+class ConcatConfig(Config):
+    """One linear head over the concatenated features."""
+
+    type: Literal["concat"] = "concat"
+
+
+class SumConfig(Config):
+    """One linear head per modality; the logits are added."""
+
+    type: Literal["sum"] = "sum"
+
+
+class FiLMConfig(Config):
+    """The conditioning modality scales and shifts the others' features (Perez et al. 2018)."""
+
+    type: Literal["film"] = "film"
+    condition: str = "first"
+    """`first`, `last` or the name of a modality."""
+
+
+class GatedConfig(Config):
+    """The conditioning modality gates the others' features (Kiela et al. 2018)."""
+
+    type: Literal["gated"] = "gated"
+    condition: str = "first"
+    """`first`, `last` or the name of a modality."""
+
+
+class AttentionConfig(Config):
+    """One transformer encoder layer over one token per modality (Vaswani et al. 2017)."""
+
+    type: Literal["attention"] = "attention"
+    width: Count = 64
+    heads: Count = 4
+    feedforward: Count = 128
+
+
+class LMFConfig(Config):
+    """Low-rank multimodal fusion: a bilinear head in factors (Liu et al. 2018)."""
+
+    type: Literal["lmf"] = "lmf"
+    rank: Count = 16
+
+
+class LateConfig(Config):
+    """One classifier per modality; their probabilities are averaged."""
+
+    type: Literal["late"] = "late"
+
+
+FusionConfig = Annotated[
+    ConcatConfig | SumConfig | FiLMConfig | GatedConfig | AttentionConfig | LMFConfig | LateConfig,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,109 @@
+"""A configuration put together from layers (preset, overrides, arm), each value with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ibml.config import load
+from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+
+PRESETS = Path(__file__).parent / "presets"
+
+Steps = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of a layer: the path in the trial's configuration, the value, and where it was written."""
+
+    path: Steps
+    value: Any
+    source: Source
+
+
+class Layers:
+    """Merged layers. Mappings merge and everything else replaces; a component whose `type` changes
+    starts from its defaults, since the keys of its old type mean nothing to the new one."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.sources: dict[Steps, Source] = {}
+
+    def copy(self) -> Layers:
+        twin = Layers()
+        twin.data, twin.sources = deepcopy(self.data), dict(self.sources)
+        return twin
+
+    def add(self, settings: list[Setting]) -> list[Problem]:
+        """Put a layer on top; returns what could not be put (a path through something that is a value)."""
+        problems = []
+        given: dict[Steps, Source] = {}
+        for setting in sorted(settings, key=lambda s: s.path[-1] != "type"):
+            if setting.path in given:
+                problems.append(Problem(setting.source, f"{'.'.join(setting.path)!r} is given twice"))
+                continue
+            given[setting.path] = setting.source
+            problems += self._put(setting)
+        return problems
+
+    def _put(self, setting: Setting) -> list[Problem]:
+        *parents, last = setting.path
+        node = self.data
+        for depth, step in enumerate(parents):
+            node = node.setdefault(step, {})
+            if not isinstance(node, dict):
+                name = ".".join(setting.path[: depth + 1])
+                return [Problem(setting.source, f"{name!r} is a value and has no {'.'.join(setting.path)!r}")]
+        if last == "type" and node.get("type", setting.value) != setting.value:
+            node.clear()
+            for path in [p for p in self.sources if p[: len(parents)] == tuple(parents)]:
+                del self.sources[path]
+        node[last] = deepcopy(setting.value)
+        self.sources[setting.path] = setting.source
+        return []
+
+    def source(self, path: Steps, fallback: Source) -> Source:
+        """Where the value at a path came from: its own source, or its nearest relative's."""
+        for size in range(len(path), 0, -1):
+            prefix = path[:size]
+            for known, source in self.sources.items():
+                if known[:size] == prefix:
+                    return source
+        return fallback
+
+
+def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
+    """The values below a place of a document, keys and dotted keys alike, as settings of a trial."""
+    node: Any = document.data
+    for step in at:
+        node = node[step]
+    return list(_walk(document, at, node, ()))
+
+
+def _walk(document: load.Document, at: load.Path_, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
+    for key, value in node.items():
+        path = (*prefix, *str(key).split("."))
+        if isinstance(value, Mapping) and value:
+            yield from _walk(document, (*at, key), value, path)
+        else:
+            place = document.source((*at, key))
+            yield Setting(path, value, Source(place.file, place.line, load.dotted(at)))
+
+
+def find_base(name: str, near: Path | None, source: Source) -> load.Document:
+    """The preset of that name, or the file at that path (relative to the file that names it).
+
+    Raises `ConfigError` when there is neither.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return load.read((near or Path()) / name)
+    presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    if name not in presets:
+        message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"
+        raise ConfigError([Problem(source, message)])
+    document = load.read(presets[name])
+    return load.Document(f"preset {name}", document.data, document.lines)

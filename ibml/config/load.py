@@ -1,0 +1,173 @@
+"""YAML files as plain data that remembers the line of every value.
+
+Scalars follow YAML 1.2: `1e-4` is a number, `on` and `no` are text, keys are text. Tags that build
+objects, duplicate keys, files over 1 MB and anchors that expand without end are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ibml.config.base import ConfigError, Problem, Source
+
+MAX_BYTES = 1_000_000
+MAX_VALUES = 100_000
+
+Path_ = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalar rules of YAML 1.2's core schema."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in [
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+]:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data and, for every path in it, the line where it stands (none for data from Python)."""
+
+    file: str
+    data: dict[str, Any]
+    lines: dict[Path_, int] = field(default_factory=dict)
+
+    def source(self, path: Path_) -> Source:
+        """The place of a path, or of the closest ancestor that is in the file."""
+        known = path
+        while known and known not in self.lines:
+            known = known[:-1]
+        return Source(self.file, self.lines.get(known), dotted(path))
+
+
+def dotted(path: Path_) -> str:
+    """A path as people write it: ("a", "b", 0) -> "a.b[0]"."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def read(path: Path) -> Document:
+    """The document in a file; raises `ConfigError` for one that is no mapping or no YAML."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise _refused(str(path), None, f"cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise _refused(str(path), None, f"has {len(raw):,} bytes; a configuration has at most {MAX_BYTES:,}")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _refused(str(path), raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str) -> Document:
+    """The document in a text; raises `ConfigError` as `read` does."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        reader = _Reader(file)
+        data = reader.value(node, ()) if node else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _refused(file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise _refused(file, None, f"is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise _refused(file, None, "is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise _refused(file, 1, "is empty" if data is None else "must be a mapping of keys to values")
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return Document(file, data, reader.lines)
+
+
+def parse_value(text: str, file: str) -> Any:
+    """One YAML value, as on a command line: `-o trainer.epochs=5`."""
+    return parse(f"value: {text}" if text.strip() else "value: ''", file).data["value"]
+
+
+def from_mapping(data: Mapping[str, Any], name: str) -> Document:
+    """A document from Python data, which has no lines."""
+    return Document(name, dict(data))
+
+
+def _refused(file: str, line: int | None, message: str) -> ConfigError:
+    return ConfigError([Problem(Source(file, line), message)])
+
+
+class _Reader:
+    def __init__(self, file: str):
+        self.file = file
+        self.lines: dict[Path_, int] = {}
+        self.problems: list[Problem] = []
+        self.seen = 0
+
+    def value(self, node: yaml.Node, path: Path_) -> Any:
+        self.seen += 1
+        if self.seen > MAX_VALUES:
+            raise _refused(self.file, node.start_mark.line + 1, f"has more than {MAX_VALUES:,} values")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            items = []
+            for index, item in enumerate(node.value):
+                self.lines[(*path, index)] = item.start_mark.line + 1
+                items.append(self.value(item, (*path, index)))
+            return items
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._complain(line, path, "a key must be text")
+                continue
+            key = key_node.value
+            if key in result:
+                first = self.lines[(*path, key)]
+                self._complain(line, path, f"{key!r} is given twice, first in line {first}")
+                continue
+            self.lines[(*path, key)] = line
+            result[key] = self.value(value_node, (*path, key))
+        return result
+
+    def _scalar(self, node: yaml.Node, path: Path_) -> Any:
+        kind, text = node.tag.removeprefix("tag:yaml.org,2002:"), node.value
+        try:
+            if kind == "null":
+                return None
+            if kind == "bool":
+                return text.lower() == "true"
+            if kind == "int":
+                base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+                return int(text, base)
+            if kind == "float":
+                return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+        except ValueError:
+            self._complain(node.start_mark.line + 1, path, f"{text[:40]!r} is not a number that can be used")
+            return None
+        if kind != "str":
+            self._complain(node.start_mark.line + 1, path, f"tag {node.tag!r} is not allowed")
+        return text
+
+    def _complain(self, line: int, path: Path_, message: str) -> None:
+        self.problems.append(Problem(Source(self.file, line, dotted(path)), message))

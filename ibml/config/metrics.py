@@ -1,0 +1,53 @@
+"""The metrics that a trial logs: their names, direction and unit, in one place.
+
+Per epoch, with the epoch as step: `train.*`, `val.*`, `rate.<modality>`, `noised.<modality>`, `lr`,
+`time.epoch`. Once, from the selected epoch: `test.*` and `selected.*`. Shares are fractions in MLflow
+and percent in tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_PERCENT = ("accuracy", "macro_f1", "gap")
+_LOWER_IS_BETTER = ("loss", "gap", "time")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as a table shows it. `scale` turns the logged value into the shown one."""
+
+    name: str
+    higher_is_better: bool
+    unit: str
+    scale: float
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.higher_is_better else "↓"
+
+
+def describe(name: str) -> Metric:
+    """Direction and unit of a metric, read from its name."""
+    parts = name.split(".")
+    percent = any(part in _PERCENT for part in parts)
+    lower = any(part in _LOWER_IS_BETTER for part in parts)
+    return Metric(name, not lower, "%" if percent else "s" if "time" in parts else "", 100.0 if percent else 1.0)
+
+
+def evaluation_names(modalities: Sequence[str]) -> list[str]:
+    """What an evaluation of one split gives, without the split's name. `gap` needs two modalities."""
+    names = ["loss", "accuracy", "macro_f1", *(f"accuracy.{m}" for m in modalities)]
+    return [*names, "gap"] if len(modalities) > 1 else names
+
+
+def table_names(modalities: Sequence[str]) -> list[str]:
+    """The metrics that a table can show for trials with these modalities."""
+    names = evaluation_names(modalities)
+    return [f"test.{n}" for n in names] + [f"selected.val.{n}" for n in names] + ["selected.epoch", "time.total"]
+
+
+def default_table(modalities: Sequence[str]) -> list[str]:
+    """Accuracy, accuracy per modality, gap; `modalities` are those that all data sets share."""
+    return ["test.accuracy", *(f"test.accuracy.{m}" for m in modalities), "test.gap"]

@@ -1,0 +1,94 @@
+"""Configurations of optimizers, learning-rate schedules and the training loop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ibml.config.base import Config, Count, Items, NonNegative, Positive
+
+
+class SGDConfig(Config):
+    """Stochastic gradient descent with momentum."""
+
+    type: Literal["sgd"] = "sgd"
+    lr: Positive = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegative = 1e-4
+
+
+class AdamConfig(Config):
+    """Adam; weight decay is added to the gradient."""
+
+    type: Literal["adam"] = "adam"
+    lr: Positive = 1e-3
+    betas: Annotated[Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = (0.9, 0.999)
+    weight_decay: NonNegative = 0.0
+
+
+class AdamWConfig(Config):
+    """Adam with decoupled weight decay."""
+
+    type: Literal["adamw"] = "adamw"
+    lr: Positive = 1e-3
+    betas: Annotated[Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = (0.9, 0.999)
+    weight_decay: NonNegative = 1e-2
+
+
+OptimizerConfig = Annotated[SGDConfig | AdamConfig | AdamWConfig, Field(discriminator="type")]
+
+
+class ConstantScheduleConfig(Config):
+    """The learning rate stays as it is."""
+
+    type: Literal["constant"] = "constant"
+
+
+class StepScheduleConfig(Config):
+    """Times `gamma` every `step_size` epochs; the paper's runs without warm-up: 70 and 0.1."""
+
+    type: Literal["step"] = "step"
+    step_size: Count = 70
+    gamma: Positive = 0.1
+
+
+class CosineScheduleConfig(Config):
+    """Half a cosine from the learning rate down to `floor` times it at the end of training."""
+
+    type: Literal["cosine"] = "cosine"
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class WarmupScheduleConfig(Config):
+    """The paper's warm-up. With t the epoch before: min(t / 2 + 1, peak) while t < boost_epochs,
+    then 1 while t < decay_epoch, then `gamma`; the first epoch runs at 1."""
+
+    type: Literal["warmup"] = "warmup"
+    boost_epochs: Count = 35
+    peak: Positive = 10.0
+    decay_epoch: Count = 70
+    gamma: Positive = 0.1
+
+
+ScheduleConfig = Annotated[
+    ConstantScheduleConfig | StepScheduleConfig | CosineScheduleConfig | WarmupScheduleConfig,
+    Field(discriminator="type"),
+]
+
+
+class TrainerConfig(Config):
+    """The training loop of one trial."""
+
+    epochs: Count = 40
+    batch_size: Count = 64
+    eval_batch_size: Count = 512
+    shuffle: bool = True
+    selection: Literal["val.accuracy", "val.macro_f1", "val.loss", "last"] = "val.accuracy"
+    """Which epoch is evaluated on test; ties go to the lower val.loss, then to the earlier epoch."""
+    precision: Literal["float32", "float64", "bf16", "fp16"] = "float32"
+    """`bf16` and `fp16` are autocast over float32 weights."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    """CPU threads of a trial; results on CPU depend on it."""

@@ -1,0 +1,52 @@
+"""What a study leaves behind: the records that tracking stores and reports read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ibml.config.base import Config, Items
+from ibml.config.study import TableConfig
+
+Status = Literal["finished", "diverged", "failed", "running"]
+
+
+class TrialEntry(Config):
+    """One trial of a study: which arm, data set and seed, and the key of its result."""
+
+    arm: str
+    dataset: str
+    seed: int
+    key: str
+
+
+class StudyRecord(Config):
+    """All that a table needs to know of a study besides the trials' results."""
+
+    name: str
+    description: str
+    file: str
+    file_hash: str
+    reference: str
+    arms: Items[str]
+    datasets: Items[str]
+    seeds: Items[int]
+    epochs: Items[int]
+    """The different numbers of epochs among the trials; one number means equal budgets."""
+    metrics: Items[str]
+    table: TableConfig
+    trials: Items[TrialEntry]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial's result as MLflow has it. `ended` is in milliseconds since 1970, UTC."""
+
+    key: str
+    run_id: str
+    status: Status
+    metrics: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    fingerprint: str = ""
+    revision: str = ""
+    ended: int = 0

@@ -1,0 +1,133 @@
+"""`TrialConfig`: everything that determines one trial's result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from ibml.config.base import Config, InconsistentConfig, did_you_mean
+from ibml.config.data import DataConfig
+from ibml.config.encoders import EncoderConfig, Encoders
+from ibml.config.fusion import ConcatConfig, FusionConfig
+from ibml.config.methods import IBMLConfig, MethodConfig
+from ibml.config.optimization import (
+    ConstantScheduleConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    SGDConfig,
+    TrainerConfig,
+)
+
+Findings = list[tuple[tuple[str, ...], str]]
+
+
+class TrialConfig(Config):
+    """One trial: data, model, method, optimisation and seed.
+
+    Raises pydantic's `ValidationError` for a field that is wrong or for fields that do not fit together.
+    """
+
+    data: DataConfig
+    encoders: Encoders
+    fusion: FusionConfig = ConcatConfig()
+    method: MethodConfig = IBMLConfig()
+    optimizer: OptimizerConfig = SGDConfig()
+    schedule: ScheduleConfig = ConstantScheduleConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the model sees, in the order of the data."""
+        if self.method.type == "unimodal":
+            return (self.method.modality,)
+        return self.data.modalities
+
+    def encoder(self, modality: str) -> EncoderConfig:
+        return self.encoders.get(modality) or self.encoders["default"]
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        findings = self.data.problems() + _encoder_problems(self) + _fusion_problems(self) + _method_problems(self)
+        if findings:
+            raise InconsistentConfig(findings)
+        return self
+
+
+def _encoder_problems(config: TrialConfig) -> Findings:
+    names = config.data.modalities
+    findings: Findings = [
+        (("encoders", name), f"no modality is called {name!r}{did_you_mean(name, [*names, 'default'])}")
+        for name in config.encoders
+        if name not in (*names, "default")
+    ]
+    missing = [name for name in names if name not in config.encoders]
+    if missing and "default" not in config.encoders:
+        findings.append((("encoders",), f"no encoder for {', '.join(missing)}, and no default"))
+    return findings
+
+
+def _fusion_problems(config: TrialConfig) -> Findings:
+    fusion, names = config.fusion, config.data.modalities
+    if fusion.type in ("film", "gated") and fusion.condition not in ("first", "last", *names):
+        hint = did_you_mean(fusion.condition, ["first", "last", *names])
+        return [(("fusion", "condition"), f"no modality is called {fusion.condition!r}{hint}")]
+    if fusion.type == "attention" and fusion.width % fusion.heads:
+        return [(("fusion", "heads"), f"width {fusion.width} cannot be divided among {fusion.heads} heads")]
+    return []
+
+
+def _method_problems(config: TrialConfig) -> Findings:
+    method, epochs = config.method, config.trainer.epochs
+    if method.type == "unimodal" and method.modality not in config.data.modalities:
+        hint = did_you_mean(method.modality, config.data.modalities)
+        return [(("method", "modality"), f"no modality is called {method.modality!r}{hint}")]
+    if method.type != "ibml":
+        return []
+    first, stop = method.window.first_epoch, method.window.stop_epoch
+    if first >= epochs:
+        return [(("method", "window", "first_epoch"), f"epoch {first} is outside the {epochs} epochs of training")]
+    if stop is not None and stop > epochs:
+        return [(("method", "window", "stop_epoch"), f"epoch {stop} is outside the {epochs} epochs of training")]
+    if stop is not None and stop <= first:
+        return [(("method", "window", "stop_epoch"), f"the window [{first}, {stop}) is empty")]
+    return []
+
+
+def canonical(config: TrialConfig) -> dict[str, Any]:
+    """The configuration as plain data, without the parts that cannot influence the result.
+
+    Two configurations with the same canonical form train the same model, bit for bit, on the same kind
+    of machine: an `ibml` whose parts are off is `joint`, and one modality alone has no fusion.
+    """
+    plain = config.model_dump(mode="json")
+    plain["encoders"] = {name: config.encoder(name).model_dump(mode="json") for name in config.modalities}
+    del plain["trainer"]["device"]
+    fusion, method = plain["fusion"], plain["method"]
+    if "condition" in fusion:
+        ends = {"first": config.data.modalities[0], "last": config.data.modalities[-1]}
+        fusion["condition"] = ends.get(config.fusion.condition, config.fusion.condition)  # type: ignore[union-attr]
+    if config.method.type == "unimodal":
+        plain["data"]["views"] = list(config.modalities)
+        del plain["fusion"]
+    elif config.method.type == "ibml":
+        method["window"]["stop_epoch"] = config.method.window.stop_epoch or config.trainer.epochs
+        if not config.method.tcm.on:
+            del method["tcm"]
+        if config.method.bio.weight == 0:
+            del method["bio"]
+        if "tcm" not in method and "bio" not in method:
+            plain["method"] = {"type": "joint"}
+    return plain
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one of dotted paths: {"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

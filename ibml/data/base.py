@@ -1,0 +1,55 @@
+"""What a data set gives the trainer: three splits of aligned modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Aligned samples: `inputs[m]` of shape (n, ...) for each modality, `labels` of shape (n,)."""
+
+    inputs: dict[str, Floats]
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, split for one seed. Class ids are positions in `classes`, which is sorted."""
+
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+
+
+def stratified_split(labels: Labels, shares: Sequence[float], generator: np.random.Generator) -> list[Indices]:
+    """Indices of disjoint parts, each with its share of every class; what is left over is the last part.
+
+    A class's part is rounded to the nearest count. Indices of each part are in ascending order.
+    """
+    parts: list[list[Indices]] = [[] for _ in range(len(shares) + 1)]
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        cuts = np.rint(np.cumsum(shares) * len(members)).astype(int)
+        for part, chunk in zip(parts, np.split(members, cuts), strict=True):
+            part.append(chunk)
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def standardised(values: npt.NDArray[np.float64], train: Indices) -> Floats:
+    """Columns with mean 0 and standard deviation 1 over the training rows; constant columns become 0."""
+    mean = values[train].mean(axis=0)
+    deviation = values[train].std(axis=0)
+    return ((values - mean) / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)

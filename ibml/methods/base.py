@@ -1,0 +1,127 @@
+"""What every training method shares: the step, and the memory behind the rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ibml.methods.precision import Precision
+from ibml.models.multimodal import MultimodalModel
+
+Inputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n training samples: positions in the training set, inputs per modality (n, ...), labels (n,)."""
+
+    index: Tensor
+    inputs: Inputs
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class StepLog:
+    """What a step measured, all on the device: reading it would wait for the device.
+
+    `loss` is the optimised loss; `correct` counts right answers, joint first, then per modality (1 + M,);
+    `rates` is rho, (M,); `noised` counts the samples whose input was changed, (M,).
+    """
+
+    loss: Tensor
+    correct: Tensor
+    rates: Tensor
+    noised: Tensor
+
+
+class Memory:
+    """What the last visit to each training sample gave, per modality: the probability of its label, and
+    whether it was right. Before the first visit: 1 and True. Shapes (M, N)."""
+
+    def __init__(self, modalities: int, samples: int, device: torch.device, dtype: torch.dtype):
+        self.probability = torch.ones(modalities, samples, device=device, dtype=dtype)
+        self.correct = torch.ones(modalities, samples, device=device, dtype=torch.bool)
+
+    def write(self, index: Tensor, probability: Tensor, correct: Tensor) -> None:
+        self.probability[:, index] = probability
+        self.correct[:, index] = correct
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"probability": self.probability, "correct": self.correct}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.probability.copy_(state["probability"])
+        self.correct.copy_(state["correct"])
+
+
+def rates(scores: Tensor) -> Tensor:
+    """rho_m = M s_m / (s_1 + ... + s_M), shape (M,), mean 1; all 1 where the sum is 0 (Qin et al. 2026).
+
+    `scores` is s, shape (M,): each modality's probability of the labels, summed over the batch.
+    """
+    total = scores.sum()
+    return torch.where(total > 0, len(scores) * scores / total, torch.ones_like(scores))
+
+
+def label_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """softmax(logits)[i, labels[i]] for each modality and sample: (M, n, C) -> (M, n)."""
+    log_probability = torch.log_softmax(logits, dim=2)
+    return log_probability.gather(2, labels.expand(len(logits), -1)[..., None]).squeeze(2).exp()
+
+
+class Method:
+    """Plain joint training; a method overrides what it does differently.
+
+    `step` is forward, loss and backward for one batch. The trainer zeroes gradients before and updates
+    the weights after it.
+    """
+
+    def __init__(self, model: MultimodalModel, samples: int, seed: int, precision: Precision):
+        parameter = next(model.parameters())
+        self.model = model
+        self.seed = seed
+        self.precision = precision
+        self.memory = Memory(len(model.modalities), samples, parameter.device, parameter.dtype)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before the first step of an epoch."""
+
+    def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
+        """The inputs of the forward pass, and how many samples were changed per modality, (M,)."""
+        return batch.inputs, torch.zeros_like(rho)
+
+    def loss(self, joint: Tensor, unimodal: Tensor, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
+        """The loss to optimise; joint logits (n, C), unimodal logits (M, n, C)."""
+        return F.cross_entropy(joint, labels)
+
+    def step(self, batch: Batch, epoch: int) -> StepLog:
+        """One training step without the update; writes the memory from this step's outputs."""
+        rho = rates(self.memory.probability[:, batch.index].sum(1))
+        inputs, noised = self.transform(batch, rho, epoch)
+        with self.precision.autocast:
+            joint, parts = self.model(inputs)
+        joint, unimodal = _full(joint), _full(torch.stack(parts))
+        loss = self.loss(joint, unimodal, batch.labels, rho, epoch)
+        self.precision.backward(loss)
+        unimodal = unimodal.detach()
+        correct = unimodal.argmax(2) == batch.labels
+        self.memory.write(batch.index, label_probability(unimodal, batch.labels), correct)
+        right = torch.cat([(joint.detach().argmax(1) == batch.labels)[None], correct]).sum(1)
+        return StepLog(loss.detach(), right, rho, noised)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later epochs depend on besides the model and the optimizer."""
+        return {"memory": self.memory.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.memory.load_state_dict(state["memory"])
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Logits of an autocast forward in single precision, in which losses are taken."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

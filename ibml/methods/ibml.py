@@ -1,0 +1,85 @@
+"""IBML: BIO and TCM.
+
+Qin, Feng, Sun, Peng, Peng, Hu, "Deep Information-Balanced Multimodal Learning", IEEE TPAMI 2026,
+doi 10.1109/tpami.2026.3681770. Inside the window, with rates rho from the memory (one epoch old):
+
+- TCM: for each leading modality, rho_m > 1, each sample that the memory calls correct is drawn with
+  probability rate * ramp(t) * clip(rho_m, 0, e) / e, e = 10, and gets noise: one tensor of a single
+  sample's shape, N(0, sigma^2), shared by all drawn samples; sigma = noise_scale * std of the batch
+  tensor x_m (n - 1 in its denominator, as torch.std has it).
+- BIO: L = CE(o, y) + weight * ramp(t) * sum over lagging modalities, rho_m < 1, of CE(o_m, y).
+
+Hyperparameters: bio.weight, bio.ramp, tcm.rate, tcm.noise_scale, tcm.ramp, window. Cost of a step: that of
+joint training, and M cross-entropies of unimodal logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ibml.config.methods import IBMLConfig
+from ibml.config.streams import stream_seed
+from ibml.config.trial import TrialConfig
+from ibml.methods.base import Batch, Inputs, Method
+from ibml.methods.precision import Precision
+from ibml.config.schedule import ramp
+from ibml.models.multimodal import MultimodalModel
+
+CLIP = 10.0
+"""The paper's e."""
+
+
+def tcm_probability(rho: Tensor, rate: float) -> Tensor:
+    """rate * clip(rho_m, 0, e) / e for leading modalities, 0 for the others; shape (M,)."""
+    return torch.where(rho > 1, rate * rho.clamp(0, CLIP) / CLIP, torch.zeros_like(rho))
+
+
+class IBML(Method):
+    """Balance information by an extra loss for lagging modalities and noise for leading ones."""
+
+    def __init__(self, config: TrialConfig, method: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision):
+        super().__init__(model, samples, config.seed, precision)
+        self.config = method
+        self.window = (method.window.first_epoch, method.window.stop_epoch or config.trainer.epochs)
+        self.generator = torch.Generator(device=self.memory.probability.device)
+
+    def bio_weight(self, epoch: int) -> float:
+        """The BIO weight at an epoch, a pure function of it; 0 outside the window."""
+        return self.config.bio.weight * ramp(self.config.bio.ramp, self.window, epoch)
+
+    def tcm_rate(self, epoch: int) -> float:
+        """The TCM rate at an epoch, a pure function of it; 0 outside the window."""
+        if not self.config.tcm.on:
+            return 0.0
+        return self.config.tcm.rate * ramp(self.config.tcm.ramp, self.window, epoch)
+
+    def start_epoch(self, epoch: int) -> None:
+        self.generator.manual_seed(stream_seed(self.seed, "noise", epoch))
+
+    def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
+        rate = self.tcm_rate(epoch)
+        if rate == 0:
+            return super().transform(batch, rho, epoch)
+        probability = tcm_probability(rho, rate)
+        draws = torch.rand(len(rho), len(batch.labels), generator=self.generator, device=rho.device)
+        drawn = (draws < probability[:, None]) & self.memory.correct[:, batch.index]
+        inputs = {}
+        for name, mask in zip(self.model.modalities, drawn, strict=True):
+            inputs[name] = self._noised(batch.inputs[name], mask)
+        return inputs, drawn.sum(1)
+
+    def _noised(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Values (n, ...) with one shared noise tensor added to the samples in the mask (n,)."""
+        noise = torch.randn(values.shape[1:], generator=self.generator, device=values.device, dtype=values.dtype)
+        noise = noise * (self.config.tcm.noise_scale * values.std())
+        return torch.where(mask.view(-1, *[1] * (values.dim() - 1)), values + noise, values)
+
+    def loss(self, joint: Tensor, unimodal: Tensor, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
+        loss = super().loss(joint, unimodal, labels, rho, epoch)
+        weight = self.bio_weight(epoch)
+        if weight == 0:
+            return loss
+        each = F.cross_entropy(unimodal.transpose(1, 2), labels.expand(len(unimodal), -1), reduction="none").mean(1)
+        return loss + weight * torch.where(rho < 1, each, torch.zeros_like(each)).sum()

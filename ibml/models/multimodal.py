@@ -1,0 +1,72 @@
+"""The multimodal model: an encoder per modality and a fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ibml.config.fusion import ConcatConfig
+from ibml.config.streams import stream_seed
+from ibml.config.trial import TrialConfig
+from ibml.models.encoders import build_encoder
+from ibml.models.fusion import build_fusion
+
+
+class MultimodalModel(nn.Module):
+    """Encoders and fusion of a trial, initialised from its seed.
+
+    Each part has its own random stream, so the encoder of a modality starts with the same weights in every
+    fusion and beside every other modality.
+    """
+
+    def __init__(self, config: TrialConfig, shapes: Mapping[str, tuple[int, ...]], classes: int):
+        super().__init__()
+        self.modalities = config.modalities
+        encoders = {}
+        for name in self.modalities:
+            with _seeded(config.seed, "encoder", name):
+                encoders[name] = build_encoder(config.encoder(name), shapes[name])
+                initialise(encoders[name])
+        self.encoders = nn.ModuleDict(encoders)
+        widths = [config.encoder(name).features for name in self.modalities]
+        # One modality alone has a linear head, which is what `concat` is then.
+        fusion = ConcatConfig() if len(self.modalities) == 1 else config.fusion
+        with _seeded(config.seed, "fusion"):
+            self.fusion = build_fusion(fusion, self.modalities, widths, classes)
+            initialise(self.fusion)
+            self.fusion.after_initialisation()
+
+    def features(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """z_1 .. z_M, each of shape (n, d_m)."""
+        return [self.encoders[name](inputs[name]) for name in self.modalities]
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Joint logits (n, C), and the unimodal logits, M times (n, C)."""
+        return self.fusion.both(self.features(inputs))
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier normal for linear layers with bias 0, Kaiming normal (fan out) for convolutions, 1 and 0 for
+    batch normalisation: the initialisation of the paper's runs."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_normal_(layer.weight)
+        elif isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+@contextmanager
+def _seeded(seed: int, *where: str) -> Iterator[None]:
+    """Constructors of layers draw from torch's global generator; give it a state of our own meanwhile."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "init", *where))
+        yield

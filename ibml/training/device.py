@@ -1,0 +1,34 @@
+"""Where a trial computes, and how it does so repeatably."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
+    """The device of that name, or the best there is; raises `RuntimeError` where it is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])  # type: ignore[assignment]
+    if not available[name]:
+        raise RuntimeError(f"trainer.device is {name!r}, but this process sees no such device")
+    return torch.device(name)
+
+
+@contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Deterministic kernels and a fixed number of CPU threads; results on CPU depend on that number."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])

@@ -1,0 +1,197 @@
+"""One trial: data, model, method and optimizer, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ibml import data
+from ibml.config.schedule import lr_factor
+from ibml.config.streams import stream_seed
+from ibml.config.trial import TrialConfig
+from ibml.methods import Batch, Precision, StepLog, build_method
+from ibml.models.multimodal import MultimodalModel
+from ibml.training.device import choose_device, reproducible
+from ibml.training.metrics import evaluation
+from ibml.training.optimization import build_optimizer
+
+Row = dict[str, float]
+"""One epoch's metrics by name, among them `epoch`."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A split on the device: inputs per modality (n, ...), labels (n,)."""
+
+    inputs: dict[str, Tensor]
+    labels: Tensor
+
+    @classmethod
+    def of(cls, split: data.Split, device: torch.device, dtype: torch.dtype) -> Tensors:
+        inputs = {name: torch.from_numpy(values).to(device, dtype) for name, values in split.inputs.items()}
+        return cls(inputs, torch.from_numpy(split.labels).to(device))
+
+    def rows(self, index: Tensor | slice) -> tuple[dict[str, Tensor], Tensor]:
+        return {name: values[index] for name, values in self.inputs.items()}, self.labels[index]
+
+
+@dataclass
+class Selection:
+    """The epoch that is evaluated on test: its validation metrics and its weights."""
+
+    row: Row
+    weights: dict[str, Tensor]
+
+
+@dataclass
+class TrialResult:
+    """What a trial leaves: a row per epoch, the final metrics (`test.*`, `selected.*`), and how it ended.
+
+    `diverged` means that the loss became infinite or no number; such a trial has no final metrics.
+    """
+
+    status: Literal["finished", "diverged"]
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
+    reason: str = ""
+
+
+class Trainer:
+    """Trains one trial. `run_epoch` is called until `done`; then `finish` evaluates on test, once.
+
+    Everything random comes from the configuration's seed: two trainers with the same configuration give
+    the same numbers, bit for bit, on the same kind of machine.
+    """
+
+    def __init__(self, config: TrialConfig, dataset: data.Dataset | None = None):
+        self.config = config
+        self.device = choose_device(config.trainer.device)
+        dataset = dataset or data.load(config.data, config.modalities, config.seed)
+        self.precision = Precision(config.trainer.precision, self.device)
+        to_device = [Tensors.of(s, self.device, self.precision.dtype) for s in (dataset.train, dataset.val, dataset.test)]
+        self.train, self.val, self.test = to_device
+        shapes = {name: values.shape[1:] for name, values in dataset.train.inputs.items()}
+        self.model = MultimodalModel(config, shapes, len(dataset.classes)).to(self.device, self.precision.dtype)
+        self.method = build_method(config, self.model, len(dataset.train), self.precision)
+        self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
+        self.epoch = 0
+        self.selected: Selection | None = None
+        self.diverged = False
+        self.seconds = 0.0
+
+    @property
+    def done(self) -> bool:
+        return self.diverged or self.epoch >= self.config.trainer.epochs
+
+    def run_epoch(self) -> Row:
+        """Train one epoch, validate, and keep the weights if it is the best so far."""
+        started = time.perf_counter()
+        with reproducible(self.config.trainer.threads):
+            row = self._train_row([*self.steps()])
+            self.diverged = not math.isfinite(row["train.loss"])
+            if not self.diverged:
+                row |= {f"val.{name}": value for name, value in self.evaluate(self.val).items()}
+                self._select(row)
+        row["time.epoch"] = time.perf_counter() - started
+        self.seconds += row["time.epoch"]
+        self.epoch += 1
+        return row
+
+    def steps(self) -> Iterator[StepLog]:
+        """The training steps of the current epoch, each done when it is yielded."""
+        self.model.train()
+        self.method.start_epoch(self.epoch)
+        factor = lr_factor(self.config.schedule, self.config.trainer.epochs, self.epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.optimizer.lr * factor
+        for index in self._order().split(self.config.trainer.batch_size):
+            inputs, labels = self.train.rows(index)
+            self.optimizer.zero_grad(set_to_none=True)
+            log = self.method.step(Batch(index, inputs, labels), self.epoch)
+            self.precision.update(self.optimizer)
+            yield log
+
+    def _order(self) -> Tensor:
+        samples = len(self.train.labels)
+        if not self.config.trainer.shuffle:
+            return torch.arange(samples, device=self.device)
+        generator = torch.Generator().manual_seed(stream_seed(self.config.seed, "order", self.epoch))
+        return torch.randperm(samples, generator=generator).to(self.device)
+
+    def _train_row(self, logs: list[StepLog]) -> Row:
+        """Means over the epoch; the device is read here, once."""
+        samples, names = len(self.train.labels), self.model.modalities
+        loss = torch.stack([log.loss for log in logs]).double().mean()[None]
+        correct = torch.stack([log.correct for log in logs]).sum(0).double() / samples
+        rho = torch.stack([log.rates for log in logs]).double().mean(0)
+        noised = torch.stack([log.noised for log in logs]).sum(0).double() / samples
+        values = torch.cat([loss, correct, rho, noised]).tolist()
+        keys = ["train.loss", "train.accuracy", *(f"train.accuracy.{name}" for name in names)]
+        keys += [*(f"rate.{name}" for name in names), *(f"noised.{name}" for name in names)]
+        row = dict(zip(keys, values, strict=True))
+        return {"epoch": self.epoch, **row, "lr": self.optimizer.param_groups[0]["lr"]}
+
+    @torch.no_grad()
+    def evaluate(self, split: Tensors) -> dict[str, float]:
+        """The metrics of a split, with the model as it is."""
+        self.model.eval()
+        joint, unimodal = [], []
+        size = self.config.trainer.eval_batch_size
+        for start in range(0, len(split.labels), size):
+            inputs, _ = split.rows(slice(start, start + size))
+            with self.precision.autocast:
+                logits, parts = self.model(inputs)
+            joint.append(logits)
+            unimodal.append(torch.stack(parts))
+        dtype = self.precision.dtype
+        return evaluation(
+            torch.cat(joint).to(dtype), torch.cat(unimodal, 1).to(dtype), split.labels, self.model.modalities
+        )
+
+    def _select(self, row: Row) -> None:
+        if self.selected is None or self._rank(row) > self._rank(self.selected.row):
+            weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            self.selected = Selection(deepcopy(row), weights)
+
+    def _rank(self, row: Row) -> tuple[float, float]:
+        match self.config.trainer.selection:
+            case "last":
+                return row["epoch"], 0.0
+            case "val.loss":
+                return -row["val.loss"], 0.0
+            case metric:
+                return row[metric], -row["val.loss"]
+
+    def finish(self) -> dict[str, float]:
+        """Evaluate the selected epoch's weights on test. Call once, when `done` and not `diverged`."""
+        if self.selected is None:
+            raise RuntimeError("no epoch was trained, so none is selected")
+        started = time.perf_counter()
+        self.model.load_state_dict(self.selected.weights)
+        with reproducible(self.config.trainer.threads):
+            metrics = {f"test.{name}": value for name, value in self.evaluate(self.test).items()}
+        metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k == "epoch" or k.startswith("val.")}
+        self.seconds += time.perf_counter() - started
+        return metrics | {"time.total": self.seconds}
+
+
+def train(config: TrialConfig) -> TrialResult:
+    """Train one trial to its end, in this process."""
+    trainer = Trainer(config)
+    history = []
+    while not trainer.done:
+        history.append(trainer.run_epoch())
+    if trainer.diverged:
+        return TrialResult("diverged", {}, history, divergence(history[-1]))
+    return TrialResult("finished", trainer.finish(), history)
+
+
+def divergence(row: Row) -> str:
+    return f"the training loss was {row['train.loss']} in epoch {row['epoch']:.0f}"
