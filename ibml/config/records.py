@@ -27,6 +27,8 @@ class StudyRecord(Config):
     description: str
     file: str
     file_hash: str
+    overrides: Items[str]
+    """What the command line changed, as `path=value` texts."""
     reference: str
     arms: Items[str]
     datasets: Items[str]
@@ -40,7 +42,7 @@ class StudyRecord(Config):
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial's result as MLflow has it. `ended` is in milliseconds since 1970, UTC."""
+    """A trial's result as MLflow has it. `ended_at` is in milliseconds since 1970, UTC."""
 
     key: str
     run_id: str
@@ -49,4 +51,11 @@ class TrialRecord:
     reason: str = ""
     fingerprint: str = ""
     revision: str = ""
-    ended: int = 0
+    studies: dict[str, str] = field(default_factory=dict)
+    """The studies that contain the trial, each with the name that its arm has there."""
+    ended_at: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is a result: finished, or diverged, which the same configuration always does."""
+        return self.status in ("finished", "diverged")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from ibml.config import load, metrics
@@ -26,7 +27,7 @@ StudySource = str | Path | Mapping[str, Any]
 @dataclass(frozen=True)
 class Cell:
     """An arm on a data set: the configuration of its trials but for the seed, and how it differs from
-    the reference's (canonical dotted path -> value; None where the arm has no such part)."""
+    the reference's (dotted path -> value; None where the arm has no such part)."""
 
     dataset: str
     arm: str
@@ -40,11 +41,16 @@ class Plan:
 
     study: StudyConfig
     file: str
-    file_hash: str
+    text: str
+    overrides: tuple[str, ...]
     reference: str
     cells: list[Cell]
     metrics: list[str]
     notes: list[str]
+
+    @property
+    def file_hash(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def arms(self) -> list[str]:
@@ -81,10 +87,10 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong."""
     document = load.from_mapping(source, "ablation") if isinstance(source, Mapping) else load.read(Path(source))
     near = None if isinstance(source, Mapping) else Path(source).parent
-    content = json.dumps(document.data, sort_keys=True, default=str).encode()
-    file_hash = hashlib.sha256(content if near is None else Path(str(source)).read_bytes()).hexdigest()
+    text = _as_yaml(source) if isinstance(source, Mapping) else Path(source).read_text("utf-8-sig")
+    given = (*overrides, *([] if seeds is None else [f"seeds={seeds}"]))
 
-    extra = [_command_line(text) for text in overrides]
+    extra = [_command_line(override) for override in overrides]
     if seeds is not None:
         extra.append(Setting(("seeds",), seeds, Source("--seeds")))
     in_study = [s for s in extra if s.path[0] in StudyConfig.model_fields]
@@ -102,7 +108,14 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
         raise ConfigError(problems)
     shared = _shared_modalities(cells)
     names = list(study.table.metrics or metrics.default_table(shared))
-    return Plan(study, document.file, file_hash, designs.reference(study.design), cells, names, notes)
+    return Plan(study, document.file, text, given, designs.reference(study.design), cells, names, notes)
+
+
+def _as_yaml(mapping: Mapping[str, Any]) -> str:
+    try:
+        return yaml.safe_dump(dict(mapping), sort_keys=False)
+    except yaml.YAMLError as error:
+        raise ConfigError([Problem(Source("ablation"), f"is no plain data: {error}")]) from None
 
 
 def _command_line(text: str) -> Setting:
@@ -275,9 +288,9 @@ class _Builder:
                 self.problems.append(Problem(arm.source, f"is the same configuration as arm {twin!r}"))
             else:
                 configs[arm.name], forms[arm.name] = config, form
-        reference = forms.get(self.reference, {})
+        reference = configs.get(self.reference)
         return [
-            Cell(dataset, arm.name, configs[arm.name], _changes(forms[arm.name], reference))
+            Cell(dataset, arm.name, configs[arm.name], _changes(configs[arm.name], reference))
             for arm in self.arms
             if arm.name in configs
         ]
@@ -295,9 +308,10 @@ class _Builder:
             seen.setdefault(form, cell.dataset)
 
 
-def _changes(form: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    paths = dict.fromkeys([*form, *reference])
-    return {path: form.get(path) for path in paths if form.get(path) != reference.get(path)}
+def _changes(config: TrialConfig, reference: TrialConfig | None) -> dict[str, Any]:
+    form = flatten(config.model_dump(mode="json"))
+    other = flatten(reference.model_dump(mode="json")) if reference else {}
+    return {path: form.get(path) for path in dict.fromkeys([*form, *other]) if form.get(path) != other.get(path)}
 
 
 def _shared_modalities(cells: list[Cell]) -> list[str]:

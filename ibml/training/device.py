@@ -21,14 +21,26 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
 
 
 @contextmanager
-def reproducible(threads: int) -> Iterator[None]:
-    """Deterministic kernels and a fixed number of CPU threads; results on CPU depend on that number."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+def reproducible(device: torch.device, threads: int) -> Iterator[None]:
+    """A fixed number of CPU threads, on which results on CPU depend, and deterministic kernels on a GPU."""
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    try:
+        if device.type == "cpu":
+            yield
+        else:
+            with _deterministic_kernels():
+                yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _deterministic_kernels() -> Iterator[None]:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.use_deterministic_algorithms(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Literal
@@ -93,7 +93,7 @@ class Trainer:
     def run_epoch(self) -> Row:
         """Train one epoch, validate, and keep the weights if it is the best so far."""
         started = time.perf_counter()
-        with reproducible(self.config.trainer.threads):
+        with reproducible(self.device, self.config.trainer.threads):
             row = self._train_row([*self.steps()])
             self.diverged = not math.isfinite(row["train.loss"])
             if not self.diverged:
@@ -175,19 +175,20 @@ class Trainer:
             raise RuntimeError("no epoch was trained, so none is selected")
         started = time.perf_counter()
         self.model.load_state_dict(self.selected.weights)
-        with reproducible(self.config.trainer.threads):
+        with reproducible(self.device, self.config.trainer.threads):
             metrics = {f"test.{name}": value for name, value in self.evaluate(self.test).items()}
         metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k == "epoch" or k.startswith("val.")}
         self.seconds += time.perf_counter() - started
         return metrics | {"time.total": self.seconds}
 
 
-def train(config: TrialConfig) -> TrialResult:
-    """Train one trial to its end, in this process."""
+def train(config: TrialConfig, on_epoch: Callable[[Row], None] = lambda row: None) -> TrialResult:
+    """Train one trial to its end, in this process; `on_epoch` sees every epoch's metrics."""
     trainer = Trainer(config)
     history = []
     while not trainer.done:
         history.append(trainer.run_epoch())
+        on_epoch(history[-1])
     if trainer.diverged:
         return TrialResult("diverged", {}, history, divergence(history[-1]))
     return TrialResult("finished", trainer.finish(), history)

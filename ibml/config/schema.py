@@ -1,0 +1,56 @@
+"""JSON schemas of the YAML files, so that editors complete and check them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from ibml.config.space import SearchSpaceConfig
+from ibml.config.study import StudyConfig
+from ibml.config.trial import TrialConfig
+
+Kind = Literal["ablation", "trial", "search"]
+
+_MODELS: dict[Kind, type[BaseModel]] = {"ablation": StudyConfig, "trial": TrialConfig, "search": SearchSpaceConfig}
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    """The schema of a kind of file (JSON Schema 2020-12). Where a file has overrides of a trial's
+    configuration, the schema knows their dotted paths."""
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_MODELS[kind].model_json_schema()}
+    if kind == "trial":
+        return made
+    trial = TrialConfig.model_json_schema()
+    paths = _paths(trial, trial["$defs"])
+    definitions = made["$defs"] = {**made.get("$defs", {}), **trial["$defs"]}
+    if kind == "search":
+        made["properties"]["parameters"]["propertyNames"] = {"anyOf": [{"enum": sorted(paths)}, {"pattern": r"^encoders\."}]}
+        return made
+    definitions["Overrides"] = {"type": "object", "properties": paths}
+    overrides = {"$ref": "#/$defs/Overrides"}
+    made["properties"]["overrides"] = overrides
+    definitions["ArmsDesign"]["properties"]["arms"]["additionalProperties"] = overrides
+    definitions["OneFactorDesign"]["properties"]["factors"]["properties"] = {
+        path: {"type": "array", "items": value} for path, value in paths.items()
+    }
+    return made
+
+
+def _paths(node: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> schema of its value, for every value in a configuration whatever the types chosen."""
+    if "$ref" in node:
+        return _paths(definitions[node["$ref"].rpartition("/")[2]], definitions, prefix)
+    found: dict[str, Any] = {}
+    for option in node.get("oneOf", node.get("anyOf", ())):
+        for path, value in _paths(option, definitions, prefix).items():
+            found[path] = _either(found[path], value) if path in found else value
+    for name, value in node.get("properties", {}).items():
+        below = _paths(value, definitions, f"{prefix}{name}.")
+        found |= below or {f"{prefix}{name}": value}
+    return found
+
+
+def _either(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    options = [*first.get("anyOf", [first])]
+    return first if second in options else {"anyOf": [*options, second]}

@@ -1,0 +1,151 @@
+"""Statistics of paired comparisons. Every number that scipy or statsmodels has comes from them.
+
+Seeds are common random numbers, so arms are compared by paired differences d_s = x_arm,s - x_ref,s.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
+
+TestName = Literal["t", "wilcoxon"]
+Verdict = Literal["helps", "hurts", "no effect detected", "one seed: no claim", "no spread: no claim", "no pairs"]
+POWER = 0.8
+
+_EXACT_PAIRS = 25
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A cell: number of seeds, mean, and standard deviation with n - 1 (none for one seed)."""
+
+    n: int
+    mean: float | None
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm against the reference over the n seeds that both have; `missing` seeds lack one side.
+
+    mean of d, its 1 - alpha t interval, two-sided p and Holm-corrected p, effect size
+    d_z = mean(d) / sd(d), and the smallest difference that n seeds detect with power 0.8. None is what
+    n and the spread do not allow to say.
+    """
+
+    n: int
+    missing: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    effect_size: float | None = None
+    detectable: float | None = None
+    verdict: Verdict = "no pairs"
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    if not values:
+        return Summary(0, None, None)
+    array = np.asarray(values, dtype=float)
+    return Summary(len(array), float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None)
+
+
+def paired_difference(
+    arm: Mapping[int, float], reference: Mapping[int, float], test: TestName = "t", alpha: float = 0.05
+) -> Difference:
+    """Compare values by seed. The correction and the verdict come from `with_verdicts`."""
+    seeds = sorted(set(arm) & set(reference))
+    missing = len(set(arm) | set(reference)) - len(seeds)
+    d = np.array([arm[seed] - reference[seed] for seed in seeds], dtype=float)
+    n = len(d)
+    if n == 0:
+        return Difference(0, missing)
+    mean = float(d.mean())
+    if n == 1:
+        return Difference(1, missing, mean, verdict="one seed: no claim")
+    sd = _spread(d)
+    half = float(scipy_stats.t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
+    if sd == 0:
+        verdict: Verdict = "no effect detected" if mean == 0 else "no spread: no claim"
+        return Difference(n, missing, mean, mean, mean, 1.0 if mean == 0 else None, verdict=verdict)
+    return Difference(
+        n,
+        missing,
+        mean,
+        mean - half,
+        mean + half,
+        _p_value(d, test),
+        effect_size=mean / sd,
+        detectable=minimum_detectable(sd, n, alpha),
+    )
+
+
+def _spread(d: npt.NDArray[np.float64]) -> float:
+    """The standard deviation of d, and 0 where its numbers differ by rounding alone."""
+    sd = float(d.std(ddof=1))
+    return 0.0 if sd <= 1e-12 * float(np.abs(d).max(initial=0.0)) else sd
+
+
+def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = POWER) -> float:
+    """(t[1 - alpha / 2] + t[power]) sd / sqrt(n), t with n - 1 degrees of freedom."""
+    quantiles = scipy_stats.t.ppf([1 - alpha / 2, power], n - 1)
+    return float(quantiles.sum()) * sd / math.sqrt(n)
+
+
+def _p_value(d: npt.NDArray[np.float64], test: TestName) -> float:
+    if test == "t":
+        return float(scipy_stats.ttest_1samp(d, 0.0).pvalue)
+    return signed_rank(d)
+
+
+def signed_rank(d: npt.NDArray[np.float64]) -> float:
+    """Two-sided Wilcoxon signed-rank p, zeros left out: exact up to 25 pairs, with ties too; scipy's normal
+    approximation beyond."""
+    d = d[d != 0]
+    if len(d) == 0:
+        return 1.0
+    if len(d) > _EXACT_PAIRS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(scipy_stats.wilcoxon(d, method="asymptotic").pvalue)
+    # scipy's exact distribution is wrong under ties. Under the null each rank's sign is a fair coin; ranks
+    # are halves at worst, so their doubles are whole numbers and the sums can be counted.
+    doubled = np.rint(2 * scipy_stats.rankdata(np.round(np.abs(d), 12))).astype(int)
+    ways = np.zeros(doubled.sum() + 1)
+    ways[0] = 1.0
+    for rank in doubled:
+        ways[rank:] = ways[rank:] + ways[:-rank]
+    observed = min(doubled[d > 0].sum(), doubled[d < 0].sum())
+    return float(min(1.0, 2 * ways[: observed + 1].sum() / ways.sum()))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm-corrected p-values; where there is no test there is nothing to correct for."""
+    tested = [p for p in p_values if p is not None]
+    corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
+    return [None if p is None else float(next(corrected)) for p in p_values]
+
+
+def with_verdicts(
+    differences: Mapping[str, Difference], higher_is_better: bool, alpha: float = 0.05
+) -> dict[str, Difference]:
+    """The differences of all arms in one column, with Holm-corrected p and verdicts."""
+    corrected = holm([d.p for d in differences.values()])
+    result = {}
+    for (name, difference), p in zip(differences.items(), corrected, strict=True):
+        verdict = difference.verdict
+        if p is not None and difference.mean is not None:
+            better = (difference.mean > 0) == higher_is_better
+            verdict = ("helps" if better else "hurts") if p < alpha else "no effect detected"
+        result[name] = replace(difference, p_corrected=p, verdict=verdict)
+    return result

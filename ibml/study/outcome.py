@@ -1,0 +1,16 @@
+"""How the run of a study went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Outcome:
+    """`failed` has (trial's name, reason); `tracking_failures` what could not be written to the store."""
+
+    finished: int = 0
+    reused: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    interrupted: bool = False
+    tracking_failures: list[Exception] = field(default_factory=list)

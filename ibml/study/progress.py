@@ -1,0 +1,73 @@
+"""What a person sees while a study runs: done, running and failed trials, and the time left."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class StudyProgress:
+    """A live bar on a terminal; a line every few seconds elsewhere. Progress is counted in epochs."""
+
+    def __init__(self, console: Console, trials: int, epochs: int, every: float = 10.0):
+        self.console, self.trials, self.epochs, self.every = console, trials, epochs, every
+        self.done = self.running = self.failed = self.epochs_done = 0
+        self._started = self._printed = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f}% of epochs ·"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting Ray", total=epochs)
+
+    def trial_started(self) -> None:
+        self.running += 1
+        self._show()
+
+    def epochs_trained(self, number: int) -> None:
+        self.epochs_done += number
+        self._show()
+
+    def trial_ended(self, failed: bool, unused_epochs: int) -> None:
+        """`unused_epochs` are those that a trial did not train because it ended early."""
+        self.running -= 1
+        self.done += not failed
+        self.failed += failed
+        self.epochs_done += unused_epochs
+        self._show(last=self.done + self.failed == self.trials)
+
+    @property
+    def summary(self) -> str:
+        return f"{self.done} / {self.trials} trials done · {self.running} running · {self.failed} failed"
+
+    def _show(self, last: bool = False) -> None:
+        if self.console.is_terminal:
+            self._bar.update(self._task, completed=self.epochs_done, description=self.summary)
+        elif last or time.monotonic() - self._printed > self.every:
+            self._printed = time.monotonic()
+            self.console.print(f"{self.summary}{self._time_left()}", highlight=False)
+
+    def _time_left(self) -> str:
+        elapsed = time.monotonic() - self._started
+        if not 0 < self.epochs_done < self.epochs:
+            return ""
+        return f" · about {elapsed / self.epochs_done * (self.epochs - self.epochs_done):.0f} s left"
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.console.is_terminal:
+            self._bar.stop()
