@@ -28,7 +28,9 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("-o", "--override", metavar="PATH=VALUE", help="Change a value, e.g. -o trainer.epochs=5; repeatable."),
+    typer.Option(
+        "-o", "--override", metavar="PATH=VALUE", help="Change a value, e.g. -o trainer.epochs=5; repeatable."
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -36,7 +38,10 @@ TrackingUri = Annotated[
 ]
 
 # A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+WIDTH_ELSEWHERE = 120
+INTERRUPTED = "Interrupted. Finished trials are kept; the same command goes on with the others."
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
 err = Console(stderr=True, highlight=False)
 
 
@@ -97,9 +102,11 @@ def _report(ablation: Ablation, tracking_uri: str | None) -> None:
     out.print(f"Look at it with: {_ui_command(tracking_uri)}", soft_wrap=True)
     outcome = ablation.outcome
     for error in outcome.tracking_failures[:1]:
-        err.print(f"{len(outcome.tracking_failures)} records could not be stored: {error}", soft_wrap=True, markup=False)
+        err.print(
+            f"{len(outcome.tracking_failures)} records could not be stored: {error}", soft_wrap=True, markup=False
+        )
     if outcome.interrupted:
-        _fail("Interrupted. Finished trials are kept; the same command goes on with the others.", 130)
+        _fail(INTERRUPTED, 130)
     if outcome.failed:
         name, reason = outcome.failed[0]
         _fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
@@ -130,7 +137,9 @@ def table(
 @app.command()
 def ui(
     tracking_uri: TrackingUri = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine see it if changed.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine see it if changed.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Open MLflow's pages on the store."""
@@ -144,7 +153,18 @@ def ui(
             out.print(f"The store is a server already: open {shown_uri(uri)}", soft_wrap=True)
             return
         out.print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", soft_wrap=True)
-        command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "ui",
+            "--backend-store-uri",
+            uri,
+            "--host",
+            host,
+            "--port",
+            str(port),
+        ]
         raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
@@ -180,6 +200,8 @@ def _errors() -> Iterator[None]:
         yield
     except ConfigError as error:
         _fail("\n".join(map(str, error.problems)), 2)
+    except KeyboardInterrupt:
+        _fail(f"\n{INTERRUPTED}", 130)
     except RuntimeError as error:
         if type(error).__name__ not in ("TrackingError", "ClusterError"):
             raise
@@ -204,3 +226,7 @@ def _ui_command(tracking_uri: str | None) -> str:
 def main() -> None:
     """The entry point of the command `ibml`."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -54,9 +54,7 @@ def path_in_data(location: Path_, data: Any) -> Path_:
             node = node.get(step)
         elif isinstance(node, (list, tuple)) and isinstance(step, int) and step < len(node):
             node = node[step]
-        elif isinstance(node, Mapping):
-            continue
-        elif not last or not isinstance(step, int):
+        elif isinstance(node, Mapping) or not last or not isinstance(step, int):
             continue
         path.append(step)
     return tuple(path)
@@ -150,5 +148,3 @@ def _members(annotation: Any) -> dict[str, Any]:
 
 def _has_type(option: Any) -> bool:
     return isinstance(option, type) and issubclass(option, BaseModel) and "type" in option.model_fields
-
-

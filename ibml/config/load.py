@@ -42,11 +42,12 @@ for _tag, _pattern, _first in [
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data and, for every path in it, the line where it stands (none for data from Python)."""
+    """Plain data, for every path in it the line where it stands (none for data from Python), and the text."""
 
     file: str
     data: dict[str, Any]
     lines: dict[Path_, int] = field(default_factory=dict)
+    text: str = ""
 
     def source(self, path: Path_) -> Source:
         """The place of a path, or of the closest ancestor that is in the file."""
@@ -96,7 +97,7 @@ def parse(text: str, file: str) -> Document:
         raise _refused(file, 1, "is empty" if data is None else "must be a mapping of keys to values")
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Document(file, data, reader.lines)
+    return Document(file, data, reader.lines, text)
 
 
 def parse_value(text: str, file: str) -> Any:
@@ -105,8 +106,12 @@ def parse_value(text: str, file: str) -> Any:
 
 
 def from_mapping(data: Mapping[str, Any], name: str) -> Document:
-    """A document from Python data, which has no lines."""
-    return Document(name, dict(data))
+    """A document from Python data, which has no lines; raises `ConfigError` for more than plain data."""
+    try:
+        text = yaml.safe_dump(dict(data), sort_keys=False)
+    except yaml.YAMLError as error:
+        raise _refused(name, None, f"is not plain data: {error}") from None
+    return Document(name, dict(data), text=text)
 
 
 def _refused(file: str, line: int | None, message: str) -> ConfigError:

@@ -25,7 +25,9 @@ def schema(kind: Kind) -> dict[str, Any]:
     paths = _paths(trial, trial["$defs"])
     definitions = made["$defs"] = {**made.get("$defs", {}), **trial["$defs"]}
     if kind == "search":
-        made["properties"]["parameters"]["propertyNames"] = {"anyOf": [{"enum": sorted(paths)}, {"pattern": r"^encoders\."}]}
+        made["properties"]["parameters"]["propertyNames"] = {
+            "anyOf": [{"enum": sorted(paths)}, {"pattern": r"^encoders\."}]
+        }
         return made
     definitions["Overrides"] = {"type": "object", "properties": paths}
     overrides = {"$ref": "#/$defs/Overrides"}

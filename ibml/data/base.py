@@ -52,4 +52,5 @@ def standardised(values: npt.NDArray[np.float64], train: Indices) -> Floats:
     """Columns with mean 0 and standard deviation 1 over the training rows; constant columns become 0."""
     mean = values[train].mean(axis=0)
     deviation = values[train].std(axis=0)
-    return ((values - mean) / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)
+    scaled: Floats = ((values - mean) / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)
+    return scaled

@@ -27,7 +27,8 @@ def mfeat_view(view: str) -> npt.NDArray[np.float64]:
 def mfeat_labels() -> Labels:
     """The digits, shape (2000,)."""
     with np.load(_FILE) as stored:
-        return stored["label"].astype(np.int64)
+        labels: Labels = stored["label"].astype(np.int64)
+    return labels
 
 
 @cache

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibml.config.methods import IBMLConfig
+from ibml.config.schedule import ramp
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Batch, Inputs, Method
 from ibml.methods.precision import Precision
-from ibml.config.schedule import ramp
 from ibml.models.multimodal import MultimodalModel
 
 CLIP = 10.0
@@ -39,7 +39,9 @@ def tcm_probability(rho: Tensor, rate: float) -> Tensor:
 class IBML(Method):
     """Balance information by an extra loss for lagging modalities and noise for leading ones."""
 
-    def __init__(self, config: TrialConfig, method: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision):
+    def __init__(
+        self, config: TrialConfig, method: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision
+    ):
         super().__init__(model, samples, config.seed, precision)
         self.config = method
         self.window = (method.window.first_epoch, method.window.stop_epoch or config.trainer.epochs)

@@ -151,7 +151,8 @@ class LowRank(Fusion):
 
     def forward(self, features: Features) -> Tensor:
         product = torch.stack([factor(z) for factor, z in zip(self.factors, features, strict=True)]).prod(0)
-        return (self.weights @ product.unflatten(1, (self.rank, -1))).squeeze(1) + self.bias
+        logits: Tensor = (self.weights @ product.unflatten(1, (self.rank, -1))).squeeze(1) + self.bias
+        return logits
 
     def after_initialisation(self) -> None:
         for factor in self.factors:

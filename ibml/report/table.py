@@ -120,9 +120,7 @@ def _values(study: StudyRecord, results: Mapping[str, TrialRecord], metrics: tup
     return values
 
 
-def _column(
-    study: StudyRecord, dataset: str, metric: Metric, values: Values
-) -> dict[tuple[str, str, str], TableCell]:
+def _column(study: StudyRecord, dataset: str, metric: Metric, values: Values) -> dict[tuple[str, str, str], TableCell]:
     """All arms of one metric on one data set; Holm's correction is over the arms of such a column."""
     arms = {arm: values[dataset, arm, metric.name] for arm in study.arms if (dataset, arm, metric.name) in values}
     reference = arms.get(study.reference, {})
@@ -193,11 +191,12 @@ def _status(record: TrialRecord | None) -> str:
 def _method_notes(study: StudyRecord, cells: Mapping[tuple[str, str, str], TableCell]) -> list[str]:
     test = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}[study.table.test]
     counts = sorted({cell.summary.n for cell in cells.values() if cell.summary.n})
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    seeds = f"{number} seed{'' if number == '1' else 's'}"
     level = f"{100 * (1 - study.table.alpha):g}"
     notes = [
-        f"Mean ± standard deviation over {seeds} seeds. Differences to {study.reference}: {level} % t interval; two-sided"
-        f" {test} on pairs of one seed, Holm-corrected over the arms of a column.",
+        f"Mean ± standard deviation over {seeds}. Differences to {study.reference}: {level} % t interval;"
+        f" two-sided {test} on pairs of one seed, Holm-corrected over the arms of a column.",
         f"Detectable: the smallest difference found with power 0.8 at alpha {study.table.alpha:g}."
         " ≈: not told apart from the best.",
     ]
@@ -215,7 +214,12 @@ def _method_notes(study: StudyRecord, cells: Mapping[tuple[str, str, str], Table
 
 def _failure_notes(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[str]:
     notes = []
-    for status, words in (("failed", "Failed"), ("diverged", "Diverged"), ("running", "Not finished"), ("missing", "Not run")):
+    for status, words in (
+        ("failed", "Failed"),
+        ("diverged", "Diverged"),
+        ("running", "Not finished"),
+        ("missing", "Not run"),
+    ):
         of_status = [t for t in study.trials if _status(results.get(t.key)) == status]
         if not of_status:
             continue
@@ -239,6 +243,6 @@ def _provenance(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[
     date = datetime.fromtimestamp(ended / 1000, UTC).strftime("%Y-%m-%d") if ended else "no date"
     changed = f", with {' '.join(study.overrides)}" if study.overrides else ""
     return [
-        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {len(records)} results of {len(keys)} trial keys;"
-        f" code {', '.join(revisions)}; data {', '.join(prints)}; {date}."
+        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {len(records)} results of {len(keys)}"
+        f" trial keys; code {', '.join(revisions)}; data {', '.join(prints)}; {date}."
     ]

@@ -37,7 +37,8 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
     os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
     import ray
 
-    folder = Path(tempfile.mkdtemp(prefix="ibml-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"ibml-{os.getpid()}-"))
     address = address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
@@ -60,6 +61,24 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what drivers that were killed have left: their folders carry their process ids."""
+    for folder in Path(tempfile.gettempdir()).glob("ibml-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _check_size(resources: ResourcesConfig) -> None:

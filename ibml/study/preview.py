@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ibml.study.plan import Cell, Plan
+from ibml.study.cells import Cell
+from ibml.study.plan import Plan
 
 
 def preview(plan: Plan) -> Group:

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from ibml import data
 from ibml.config.trial import TrialConfig
+from ibml.study.cells import Cell
 from ibml.study.keys import trial_key
-from ibml.study.plan import Cell
 from ibml.study.trial_run import TrialRun
 from ibml.study.trials import PlannedTrial
 from ibml.tracking.mlflow_store import MlflowStore

@@ -6,7 +6,7 @@ from typing import Any
 
 from ibml.config.records import Status, TrialRecord
 from ibml.config.trial import TrialConfig, canonical, flatten
-from ibml.study.plan import Cell
+from ibml.study.cells import Cell
 from ibml.study.trials import PlannedTrial
 from ibml.tracking.mlflow_store import MlflowStore
 
@@ -26,7 +26,7 @@ class TrialRun:
             "ibml.dataset": trial.cell.dataset,
             "ibml.seed": str(trial.config.seed),
             "ibml.data": trial.fingerprint,
-            }
+        }
         if "ibml.study" in tags:
             own[f"ibml.study.{tags['ibml.study']}"] = trial.cell.arm
         if known:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ibml import data
 from ibml.config.records import StudyRecord, TrialEntry
 from ibml.config.trial import TrialConfig
+from ibml.study.cells import Cell
 from ibml.study.keys import trial_key
-from ibml.study.plan import Cell, Plan
+from ibml.study.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ def planned_trials(plan: Plan) -> list[PlannedTrial]:
         for cell in plan.cells:
             config = cell.config.model_copy(update={"seed": seed})
             fingerprint = data.fingerprint(config.data)
-            name = f"{cell.arm} · seed {seed}" if len(plan.datasets) == 1 else f"{cell.dataset} · {cell.arm} · seed {seed}"
+            name = (
+                f"{cell.arm} · seed {seed}" if len(plan.datasets) == 1 else f"{cell.dataset} · {cell.arm} · seed {seed}"
+            )
             trials.append(PlannedTrial(cell, config, trial_key(config, fingerprint), fingerprint, name))
     return trials
 
@@ -50,7 +53,5 @@ def study_record(plan: Plan, trials: Sequence[PlannedTrial]) -> StudyRecord:
         epochs=tuple(sorted({cell.config.trainer.epochs for cell in plan.cells})),
         metrics=tuple(plan.metrics),
         table=plan.study.table,
-        trials=tuple(
-            TrialEntry(arm=t.cell.arm, dataset=t.cell.dataset, seed=t.config.seed, key=t.key) for t in trials
-        ),
+        trials=tuple(TrialEntry(arm=t.cell.arm, dataset=t.cell.dataset, seed=t.config.seed, key=t.key) for t in trials),
     )

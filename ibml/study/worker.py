@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 if TYPE_CHECKING:
-    from ibml.training.trainer import Trainer
+    from ibml.training.trainer import Row, Trainer
 
 REPORT_SECONDS = 0.5
 """Epochs shorter than this are reported together, since a report costs the driver milliseconds."""
@@ -47,7 +47,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
         if self.trainer is None:
             self.trainer = Trainer(TrialConfig.model_validate(self.configs[self.index]))
-        trainer, rows, deadline = self.trainer, [], time.monotonic() + REPORT_SECONDS
+        trainer, deadline = self.trainer, time.monotonic() + REPORT_SECONDS
+        rows: list[Row] = []
         while not trainer.done and (not rows or time.monotonic() < deadline):
             rows.append(trainer.run_epoch())
         report: dict[str, Any] = {"rows": rows, "done": trainer.done}

@@ -132,7 +132,12 @@ class MlflowStore:
             self.client.set_tag(run_id, f"ibml.study.{study}", arm)
 
     def start_trial(
-        self, name: str, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str], config: Mapping[str, Any]
+        self,
+        name: str,
+        parent: str | None,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        config: Mapping[str, Any],
     ) -> str:
         """The id of a new run for a trial, below its study's run if it has one."""
         all_tags = {"ibml.kind": "trial", **_below(parent), **tags, **_origin()}

@@ -14,7 +14,7 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     """The device of that name, or the best there is; raises `RuntimeError` where it is not there."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])  # type: ignore[assignment]
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available[name]:
         raise RuntimeError(f"trainer.device is {name!r}, but this process sees no such device")
     return torch.device(name)

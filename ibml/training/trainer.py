@@ -75,7 +75,9 @@ class Trainer:
         self.device = choose_device(config.trainer.device)
         dataset = dataset or data.load(config.data, config.modalities, config.seed)
         self.precision = Precision(config.trainer.precision, self.device)
-        to_device = [Tensors.of(s, self.device, self.precision.dtype) for s in (dataset.train, dataset.val, dataset.test)]
+        to_device = [
+            Tensors.of(s, self.device, self.precision.dtype) for s in (dataset.train, dataset.val, dataset.test)
+        ]
         self.train, self.val, self.test = to_device
         shapes = {name: values.shape[1:] for name, values in dataset.train.inputs.items()}
         self.model = MultimodalModel(config, shapes, len(dataset.classes)).to(self.device, self.precision.dtype)

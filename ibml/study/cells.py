@@ -1,0 +1,177 @@
+"""The cells of a study: every arm on every data set, put together from layers and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ibml.config import load
+from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.explain import Finding, findings, path_in_data
+from ibml.config.layers import Layers, Setting, find_base, settings
+from ibml.config.study import StudyConfig
+from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.study import designs
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm on a data set: the configuration of its trials but for the seed, and how it differs from
+    the reference's (dotted path -> value; None where the arm has no such part)."""
+
+    dataset: str
+    arm: str
+    config: TrialConfig
+    changes: dict[str, Any]
+
+
+def validated(layers: Layers, fallback: Source) -> tuple[TrialConfig | None, list[Problem]]:
+    """The trial that the layers describe, or what is wrong, each at the place that wrote the value."""
+    try:
+        return TrialConfig.model_validate(layers.data), []
+    except ValidationError as error:
+        found = findings(error, TrialConfig, layers.data)
+        found += _inconsistencies_beside(error, layers.data)
+    return None, [
+        Problem(layers.source(tuple(str(step) for step in path if not isinstance(step, int)), fallback), message)
+        for path, message in found
+    ]
+
+
+def _inconsistencies_beside(error: ValidationError, data: dict[str, Any]) -> list[Finding]:
+    """Sections that do not fit together, although other sections have errors of their own.
+
+    A finding about sections that are wrong themselves would only repeat their errors.
+    """
+    wrong = {path_in_data(details["loc"], data)[:1] for details in error.errors()} - {()}
+    if not wrong or {("data",), ("trainer",)} & wrong:
+        return []
+    rest = {key: value for key, value in data.items() if (key,) not in wrong}
+    try:
+        TrialConfig.model_validate(rest)
+    except ValidationError as second:
+        return [f for f in findings(second, TrialConfig, rest) if f[0][:1] not in wrong]
+    return []
+
+
+class CellBuilder:
+    """Crosses the arms with the data sets and checks every cell."""
+
+    def __init__(
+        self,
+        study: StudyConfig,
+        document: load.Document,
+        near: Path | None,
+        command_line: list[Setting],
+        problems: list[Problem],
+    ):
+        self.study, self.document, self.near = study, document, near
+        self.command_line, self.problems = command_line, problems
+        self.arms = designs.expand(study.design, document)
+        self.reference = designs.reference(study.design)
+
+    def cells(self) -> tuple[list[Cell], list[str]]:
+        names = [arm.name for arm in self.arms]
+        if self.reference not in names:
+            message = f"reference {self.reference!r} is no arm{did_you_mean(self.reference, names)}"
+            self.problems.append(Problem(self.document.source(("design", "reference")), message))
+            self.reference = names[0]
+        cells: list[Cell] = []
+        notes: list[str] = []
+        for dataset, base in self._bases().items():
+            cells += self._cells_of(dataset, base, notes)
+        self._compare_datasets(cells)
+        return cells, list(dict.fromkeys(notes))
+
+    def _bases(self) -> dict[str, Layers]:
+        """Per data set: the base, then the study's overrides, the data set's own, and the command line's."""
+        bases = {}
+        for name, entry in (self.study.datasets or {"": {}}).items():
+            layers = self._base(name, entry)
+            if layers is None:
+                continue
+            self._put(layers, settings(self.document, ("overrides",)) if self.study.overrides else [])
+            if name and isinstance(self.document.data["datasets"], Mapping):
+                own = settings(self.document, ("datasets", name))
+                self._put(layers, [s for s in own if s.path[0] != "base"])
+            self._put(layers, self.command_line)
+            default = Path(self.study.base).stem if isinstance(self.study.base, str) else "base"
+            bases[name or default] = layers
+        return bases
+
+    def _put(self, layers: Layers, layer: list[Setting]) -> bool:
+        """Put a layer on top; whether all of it could be put."""
+        known = len(self.problems)
+        for setting in layer:
+            if setting.path == ("seed",):
+                message = "'seed' differs from trial to trial; a study's seeds are its key 'seeds' (or --seeds)"
+                self.problems.append(Problem(setting.source, message))
+        self.problems += layers.add(layer)
+        return len(self.problems) == known
+
+    def _base(self, name: str, entry: dict[str, Any]) -> Layers | None:
+        layers = Layers()
+        base = entry.get("base", self.study.base)
+        if isinstance(base, Mapping):
+            at: load.Path_ = ("datasets", name, "base") if "base" in entry else ("base",)
+            self.problems += layers.add(settings(self.document, at))
+            return layers
+        source = self.document.source(("datasets", name) if "base" in entry else ("base",))
+        if not isinstance(base, str):
+            self.problems.append(Problem(source, "no base: name a preset, a .yaml file or a mapping"))
+            return None
+        try:
+            self.problems += layers.add(settings(find_base(base, self.near, source)))
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+        return layers
+
+    def _cells_of(self, dataset: str, base: Layers, notes: list[str]) -> list[Cell]:
+        configs: dict[str, TrialConfig] = {}
+        forms: dict[str, dict[str, Any]] = {}
+        for arm in sorted(self.arms, key=lambda arm: arm.name != self.reference):
+            layers = base.copy()
+            if not self._put(layers, arm.settings):
+                continue
+            config, found = validated(layers, arm.source)
+            self.problems += found
+            if config is None:
+                continue
+            form = flatten(canonical(config.model_copy(update={"seed": 0})))
+            twin = next((name for name, other in forms.items() if other == form), None)
+            if twin == self.reference and arm.may_equal_reference:
+                notes.append(f"{arm.name} is the base itself and is not run twice")
+            elif twin is not None:
+                self.problems.append(Problem(arm.source, f"is the same configuration as arm {twin!r}"))
+            else:
+                configs[arm.name], forms[arm.name] = config, form
+        reference = configs.get(self.reference)
+        return [
+            Cell(dataset, arm.name, configs[arm.name], _changes(configs[arm.name], reference))
+            for arm in self.arms
+            if arm.name in configs
+        ]
+
+    def _compare_datasets(self, cells: list[Cell]) -> None:
+        seen: dict[str, str] = {}
+        for cell in cells:
+            if cell.arm != self.reference:
+                continue
+            form = json.dumps(canonical(cell.config), sort_keys=True)
+            if form in seen:
+                source = self.document.source(("datasets", cell.dataset))
+                message = f"data set {cell.dataset!r} is the same configuration as {seen[form]!r}"
+                self.problems.append(Problem(source, message))
+            seen.setdefault(form, cell.dataset)
+
+
+def _changes(config: TrialConfig, reference: TrialConfig | None) -> dict[str, Any]:
+    form = flatten(config.model_dump(mode="json"))
+    other = flatten(reference.model_dump(mode="json")) if reference else {}
+    return {path: form.get(path) for path in dict.fromkeys([*form, *other]) if form.get(path) != other.get(path)}

@@ -1,0 +1,96 @@
+"""What tests share: configurations, small data, and the command line in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibml.config.trial import TrialConfig
+from ibml.data.base import Dataset, Split
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CommandLine:
+    """`ibml` in a folder, with a home and a temporary folder of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "RAY"))},
+            "HOME": str(folder),
+            "TORCHINDUCTOR_CACHE_DIR": str(temporary / "inductor"),
+            "COLUMNS": "120",
+        }
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start in a process group of its own, as a shell does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "ibml.cli", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str) -> Answer:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        return Answer(process.returncode, out, err)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_cli(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """One folder for a module's tests, for those that look at different sides of the same study."""
+    return CommandLine(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def trial() -> Callable[..., TrialConfig]:
+    """A trial on the embedded data from nested parts; two epochs unless they say otherwise."""
+
+    def build(**parts: object) -> TrialConfig:
+        parts.setdefault("data", {"type": "mfeat"})
+        parts.setdefault("trainer", {"epochs": 2})
+        return TrialConfig.model_validate(parts)
+
+    return build
+
+
+def vectors(samples: int = 24, widths: tuple[int, ...] = (5, 3), classes: int = 3, seed: int = 0) -> Dataset:
+    """Random vectors as modalities pix, zer, fou, ..., the same in every split."""
+    generator = np.random.default_rng(seed)
+    names = ("pix", "zer", "fou", "kar")[: len(widths)]
+    inputs = {n: generator.normal(size=(samples, w)).astype(np.float32) for n, w in zip(names, widths, strict=True)}
+    split = Split(inputs, np.arange(samples) % classes)
+    return Dataset(tuple(map(str, range(classes))), split, split, split)

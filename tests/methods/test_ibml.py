@@ -1,0 +1,136 @@
+"""BIO and TCM: what they draw, what they add, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.nn import functional as F
+
+from ibml.config.trial import TrialConfig
+from ibml.methods import Batch
+from ibml.training.trainer import Trainer, train
+from tests.conftest import vectors
+
+Build = Callable[..., TrialConfig]
+
+
+def trainer_with(trial: Build, widths: tuple[int, ...] = (40, 3), samples: int = 400, **method: object) -> Trainer:
+    names = ["pix", "zer", "fou", "kar"][: len(widths)]
+    config = trial(
+        data={"type": "mfeat", "views": names}, method={"type": "ibml", **method}, trainer={"epochs": 60}
+    )
+    return Trainer(config, vectors(samples, widths))
+
+
+def whole_batch(trainer: Trainer) -> Batch:
+    index = torch.arange(len(trainer.train.labels))
+    return Batch(index, *trainer.train.rows(index))
+
+
+def test_noised_share_follows_the_probability(trial: Build) -> None:
+    trainer = trainer_with(trial, tcm={"rate": 3.0})
+    method, batch = trainer.method, whole_batch(trainer)
+    method.memory.correct[0, 100:] = False
+    rho = torch.tensor([1.6, 0.4])
+    counts = []
+    for epoch in range(1, 51):
+        method.start_epoch(epoch)
+        inputs, noised = method.transform(batch, rho, epoch)
+        changed = (inputs["pix"] != batch.inputs["pix"]).any(1)
+        assert noised.tolist() == [changed.sum().item(), 0]
+        assert not changed[100:].any(), "a sample that the memory calls wrong was noised"
+        assert torch.equal(inputs["zer"], batch.inputs["zer"]), "a lagging modality was noised"
+        counts.append(int(noised[0]))
+    # 50 epochs x 100 samples at probability 3 * 1.6 / 10.
+    assert stats.binomtest(sum(counts), 5000, 0.48).pvalue > 1e-3
+
+
+def test_noise_is_one_tensor_with_the_batchs_deviation(trial: Build) -> None:
+    trainer = trainer_with(trial, widths=(2000, 3), samples=60, tcm={"rate": 10.0, "noise_scale": 2.0})
+    batch = whole_batch(trainer)
+    sigma = batch.inputs["pix"].std().item()
+    deviations = []
+    for epoch in range(1, 21):
+        trainer.method.start_epoch(epoch)
+        inputs, noised = trainer.method.transform(batch, torch.tensor([1.5, 0.5]), epoch)
+        noise = (inputs["pix"] - batch.inputs["pix"]).double()
+        assert noised[0] == 60
+        torch.testing.assert_close(noise, noise[:1].expand_as(noise), rtol=0, atol=1e-5)
+        deviations.append(noise[0].std().item())
+        assert stats.kstest(noise[0].numpy() / (2 * sigma), "norm").pvalue > 1e-4
+    assert np.mean(deviations) == pytest.approx(2 * sigma, rel=0.01)
+
+
+def test_noise_differs_between_epochs_and_not_between_runs(trial: Build) -> None:
+    def noised(epoch: int) -> torch.Tensor:
+        trainer = trainer_with(trial, tcm={"rate": 10.0})
+        trainer.method.start_epoch(epoch)
+        return trainer.method.transform(whole_batch(trainer), torch.tensor([1.5, 0.5]), epoch)[0]["pix"]
+
+    assert torch.equal(noised(3), noised(3))
+    assert not torch.equal(noised(3), noised(4))
+
+
+def test_nothing_happens_outside_the_window(trial: Build) -> None:
+    trainer = trainer_with(trial, window={"first_epoch": 2, "stop_epoch": 4}, tcm={"rate": 10.0})
+    joint, parts = trainer.model(whole_batch(trainer).inputs)
+    rho, labels = torch.tensor([1.5, 0.5]), trainer.train.labels
+    plain = F.cross_entropy(joint, labels)
+    for epoch, active in [(0, False), (1, False), (2, True), (3, True), (4, False)]:
+        trainer.method.start_epoch(epoch)
+        noised = trainer.method.transform(whole_batch(trainer), rho, epoch)[1]
+        loss = trainer.method.loss(joint, torch.stack(parts), labels, rho, epoch)
+        assert (int(noised.sum()) > 0) == active
+        assert (loss.item() != plain.item()) == active
+
+
+def test_bio_adds_the_lagging_modalities_losses(trial: Build) -> None:
+    trainer = trainer_with(trial, widths=(6, 4, 3), samples=30, bio={"weight": 0.7}, tcm={"rate": 0})
+    joint, parts = trainer.model(whole_batch(trainer).inputs)
+    labels = trainer.train.labels
+    loss = trainer.method.loss(joint, torch.stack(parts), labels, torch.tensor([1.5, 0.6, 0.9]), 1)
+    expected = F.cross_entropy(joint, labels) + 0.7 * (
+        F.cross_entropy(parts[1], labels) + F.cross_entropy(parts[2], labels)
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_memory_holds_the_last_visit(trial: Build) -> None:
+    trainer = trainer_with(trial, widths=(6, 4), samples=20)
+    assert torch.equal(trainer.method.memory.probability, torch.ones(2, 20))
+    assert trainer.method.memory.correct.all()
+    index = torch.tensor([3, 7, 11])
+    batch = Batch(index, *trainer.train.rows(index))
+    _, parts = trainer.model(batch.inputs)
+    trainer.method.start_epoch(0)
+    log = trainer.method.step(batch, 0)
+    assert log.rates.tolist() == [1.0, 1.0], "rates come from before the step's own outputs"
+    for m, logits in enumerate(parts):
+        probability = logits.softmax(1)[torch.arange(3), batch.labels]
+        torch.testing.assert_close(trainer.method.memory.probability[m, index], probability.detach())
+        assert torch.equal(trainer.method.memory.correct[m, index], logits.argmax(1) == batch.labels)
+    untouched = torch.tensor([i for i in range(20) if i not in index])
+    assert (trainer.method.memory.probability[:, untouched] == 1).all()
+
+
+def test_both_parts_off_is_joint_bit_for_bit(trial: Build) -> None:
+    off = train(trial(method={"type": "ibml", "bio": {"weight": 0}, "tcm": {"rate": 0}}))
+    joint = train(trial(method={"type": "joint"}))
+    assert without_times(off.history) == without_times(joint.history)
+    assert without_times([off.metrics]) == without_times([joint.metrics])
+
+
+def test_a_part_that_is_off_does_not_shift_the_others_draws(trial: Build) -> None:
+    noised = [
+        train(trial(method={"type": "ibml", "bio": {"weight": weight}})).history[0]
+        for weight in (0.0, 1.0)
+    ]
+    assert without_times(noised)[0] == without_times(noised)[1], "the first epoch is before the window"
+
+
+def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]

@@ -1,0 +1,57 @@
+"""Models: initialisation from named streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from ibml.config.trial import TrialConfig
+from ibml.models.encoders import build_encoder
+from ibml.models.multimodal import MultimodalModel
+
+Build = Callable[..., TrialConfig]
+SHAPES = {"pix": (240,), "zer": (47,), "fou": (76,)}
+
+
+def model(config: TrialConfig) -> MultimodalModel:
+    return MultimodalModel(config, SHAPES, 10)
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.flatten() for p in module.parameters()])
+
+
+def test_an_encoder_starts_the_same_in_every_fusion_and_company(trial: Build) -> None:
+    first = model(trial(fusion={"type": "concat"}))
+    film = model(trial(fusion={"type": "film"}))
+    beside = model(trial(data={"type": "mfeat", "views": ["fou", "pix"]}))
+    alone = model(trial(method={"type": "unimodal", "modality": "pix"}))
+    other_seed = model(trial(seed=1))
+    start = weights(first.encoders["pix"])
+    for twin in (film, beside, alone):
+        assert torch.equal(weights(twin.encoders["pix"]), start)
+    assert not torch.equal(weights(other_seed.encoders["pix"]), start)
+    assert not torch.equal(start[:100], weights(first.encoders["zer"])[:100])
+
+
+def test_building_a_model_leaves_torchs_generator_alone(trial: Build) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    model(trial())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_each_modality_can_have_its_own_encoder(trial: Build) -> None:
+    encoders = {"default": {"type": "mlp", "hidden": [8], "features": 4}, "zer": {"type": "mlp", "hidden": []}}
+    made = model(trial(encoders=encoders))
+    features = made.features({"pix": torch.zeros(2, 240), "zer": torch.zeros(2, 47)})
+    assert [z.shape for z in features] == [(2, 4), (2, 64)]
+    assert sum(p.numel() for p in made.encoders["pix"].parameters()) == 240 * 8 + 8 + 8 * 4 + 4
+
+
+def test_an_encoder_refuses_samples_it_cannot_take(trial: Build) -> None:
+    with pytest.raises(ValueError, match="takes vectors"):
+        build_encoder(trial().encoder("pix"), (3, 8, 8))
