@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +81,17 @@ def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
     node: Any = document.data
     for step in at:
         node = node[step]
-    return list(_walk(document, at, node, ()))
+    root = load.dotted(at)
 
+    def walk(at: load.Path_, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
+        for key, value in node.items():
+            path = (*prefix, *str(key).split("."))
+            if isinstance(value, Mapping) and value:
+                yield from walk((*at, key), value, path)
+            else:
+                yield Setting(path, value, replace(document.source((*at, key)), path=root))
 
-def _walk(document: load.Document, at: load.Path_, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
-    for key, value in node.items():
-        path = (*prefix, *str(key).split("."))
-        if isinstance(value, Mapping) and value:
-            yield from _walk(document, (*at, key), value, path)
-        else:
-            place = document.source((*at, key))
-            yield Setting(path, value, Source(place.file, place.line, load.dotted(at)))
+    return list(walk(at, node, ()))
 
 
 def find_base(name: str, near: Path | None, source: Source) -> load.Document:

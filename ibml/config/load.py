@@ -21,6 +21,9 @@ MAX_VALUES = 100_000
 
 Path_ = tuple[str | int, ...]
 
+_STANDARD = "tag:yaml.org,2002:"
+_KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
+
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalar rules of YAML 1.2's core schema."""
@@ -37,7 +40,7 @@ for _tag, _pattern, _first in [
         list("-+.0123456789"),
     ),
 ]:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+    _Loader.add_implicit_resolver(f"{_STANDARD}{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,9 @@ class _Reader:
         self.seen += 1
         if self.seen > MAX_VALUES:
             raise _refused(self.file, node.start_mark.line + 1, f"has more than {MAX_VALUES:,} values")
+        if node.tag.removeprefix(_STANDARD) not in _KINDS:
+            self._complain(node.start_mark.line + 1, path, f"tag {node.tag!r} is not allowed")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -156,7 +162,7 @@ class _Reader:
         return result
 
     def _scalar(self, node: yaml.Node, path: Path_) -> Any:
-        kind, text = node.tag.removeprefix("tag:yaml.org,2002:"), node.value
+        kind, text = node.tag.removeprefix(_STANDARD), node.value
         try:
             if kind == "null":
                 return None
@@ -170,8 +176,6 @@ class _Reader:
         except ValueError:
             self._complain(node.start_mark.line + 1, path, f"{text[:40]!r} is not a number that can be used")
             return None
-        if kind != "str":
-            self._complain(node.start_mark.line + 1, path, f"tag {node.tag!r} is not allowed")
         return text
 
     def _complain(self, line: int, path: Path_, message: str) -> None:

@@ -47,6 +47,19 @@ class TrialConfig(Config):
     def encoder(self, modality: str) -> EncoderConfig:
         return self.encoders.get(modality) or self.encoders["default"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _types_have_defaults(cls, data: Any) -> Any:
+        """A component that is given without a `type` is of the type it would have if it were not given."""
+        if not isinstance(data, dict):
+            return data
+        filled = dict(data)
+        for name, field in cls.model_fields.items():
+            part, usual = data.get(name), getattr(field.default, "type", None)
+            if usual is not None and isinstance(part, dict) and "type" not in part:
+                filled[name] = {"type": usual, **part}
+        return filled
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         findings = self.data.problems() + _encoder_problems(self) + _fusion_problems(self) + _method_problems(self)

@@ -81,7 +81,7 @@ def test_optimizers_take_a_plain_step(trial: Build, optimizer: str) -> None:
         expected = -0.01 * torch.sign(gradient)
     else:
         expected = -0.01 * torch.sign(gradient) - 0.01 * 0.1 * before
-    assert clear.float().mean() > 0.9
+    assert clear.float().mean() > 0.5
     torch.testing.assert_close(step[clear], expected[clear], rtol=0, atol=2e-5)
 
 

@@ -1,0 +1,129 @@
+"""YAML: numbers as people write them, lines for everything, and nothing dangerous."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ibml.config import load
+from ibml.config.base import ConfigError
+
+
+def value(text: str) -> object:
+    return load.parse(f"key: {text}", "f.yaml").data["key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-4", 1e-4),
+        ("1.0e-4", 1e-4),
+        ("2E5", 2e5),
+        ("-.5", -0.5),
+        ("3", 3),
+        ("-3", -3),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("017", 17),
+        (".inf", float("inf")),
+        ("true", True),
+        ("False", False),
+        ("no", "no"),
+        ("on", "on"),
+        ("1:30", "1:30"),
+        ("2024-01-02", "2024-01-02"),
+        ("~", None),
+        ("", None),
+        ("'1e-4'", "1e-4"),
+        ("+ BIO", "+ BIO"),
+        ("[1, a, 2.5]", [1, "a", 2.5]),
+    ],
+)
+def test_scalars(text: str, expected: object) -> None:
+    found = value(text)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_keys_stay_text() -> None:
+    assert load.parse("{0.5: a, no: b, 3: c}", "f").data == {"0.5": "a", "no": "b", "3": "c"}
+
+
+def test_every_value_knows_its_line() -> None:
+    document = load.parse("a:\n  b: 1\n  c:\n    - x\n    - y: 2\n", "f.yaml")
+    assert str(document.source(("a", "c", 1, "y"))) == "f.yaml:5: a.c[1].y"
+    assert document.source(("a", "b")).line == 2
+    assert document.source(("a", "nothing")).line == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\na: 2\n", r"f.yaml:2: 'a' is given twice, first in line 1"),
+        ("a: !!python/object/apply:os.system [echo]", r"f.yaml"),
+        ("a: !custom x", r"tag '!custom' is not allowed"),
+        ("a: [1, 2", r"f.yaml:1: is not YAML"),
+        ("a: {b: 1\nc: 2", r"is not YAML"),
+        ("- a\n- b\n", r"f.yaml:1: must be a mapping"),
+        ("", r"is empty"),
+        ("a: 1\n---\nb: 2\n", r"is not YAML"),
+        ("? [a, b]\n: 1\n", r"a key must be text"),
+        ("a: " + "9" * 5000, r"not a number that can be used"),
+        ("a: " + "[" * 20000, r"nested too deeply"),
+        ("a: *nobody", r"is not YAML"),
+        ("a: \x00", r"is not YAML"),
+    ],
+)
+def test_what_is_refused_says_where(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load.parse(text, "f.yaml")
+
+
+def test_anchors_cannot_blow_up_memory() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        load.parse("\n".join(lines), "f.yaml")
+
+
+def test_files_that_are_too_large_or_no_text_are_refused(tmp_path: Path) -> None:
+    large = tmp_path / "large.yaml"
+    large.write_text("a: " + "x" * 1_000_001)
+    with pytest.raises(ConfigError, match="at most 1,000,000"):
+        load.read(large)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"a: 1\nb: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"binary.yaml:2: is not UTF-8"):
+        load.read(binary)
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load.read(tmp_path / "none.yaml")
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**12), 10**12)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcXYZ_. +", min_size=1), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.text("abc", min_size=1), plain, min_size=1, max_size=4))
+def test_what_pyyaml_writes_is_read_back(data: dict[str, object]) -> None:
+    assert load.parse(yaml.safe_dump(data), "f").data == data
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        load.parse(text, "f")
+    except ConfigError as error:
+        assert str(error)

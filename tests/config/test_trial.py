@@ -1,0 +1,111 @@
+"""What belongs to a trial's identity, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pydantic import ValidationError
+
+from ibml.config.schema import schema
+from ibml.config.trial import TrialConfig, canonical, flatten
+
+Build = Callable[..., TrialConfig]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"method": {"type": "ibml", "bio": {"weight": 0}, "tcm": {"rate": 0}}}, {"method": {"type": "joint"}}),
+        (
+            {"method": {"type": "ibml", "tcm": {"rate": 0, "noise_scale": 3.0, "ramp": "cosine"}}},
+            {"method": {"type": "ibml", "tcm": {"rate": 0}}},
+        ),
+        (
+            {"method": {"type": "ibml", "tcm": {"noise_scale": 0}}},
+            {"method": {"type": "ibml", "tcm": {"rate": 0}}},
+        ),
+        (
+            {"method": {"type": "ibml", "bio": {"weight": 0, "ramp": "linear_up"}}},
+            {"method": {"type": "ibml", "bio": {"weight": 0}}},
+        ),
+        (
+            {"method": {"type": "ibml", "window": {"stop_epoch": 2}}},
+            {"method": {"type": "ibml", "window": {"stop_epoch": None}}},
+        ),
+        ({"fusion": {"type": "film", "condition": "first"}}, {"fusion": {"type": "film", "condition": "pix"}}),
+        (
+            {"method": {"type": "unimodal", "modality": "pix"}, "fusion": {"type": "late"}},
+            {"method": {"type": "unimodal", "modality": "pix"}, "data": {"type": "mfeat", "views": ["fou", "pix"]}},
+        ),
+        ({"trainer": {"epochs": 2, "device": "cpu"}}, {}),
+        ({"encoders": {"default": {"type": "mlp"}, "pix": {"type": "mlp"}}}, {}),
+        ({"optimizer": {"type": "sgd", "lr": 0.01}}, {}),
+    ],
+)
+def test_what_cannot_change_the_result_is_not_in_the_identity(trial: Build, first: dict, second: dict) -> None:
+    assert canonical(trial(**first)) == canonical(trial(**second))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"data": {"type": "mfeat", "views": ["zer", "pix"]}},
+        {"data": {"type": "mfeat", "test": 0.2}},
+        {"encoders": {"default": {"type": "mlp"}, "pix": {"type": "mlp", "hidden": []}}},
+        {"fusion": {"type": "sum"}},
+        {"method": {"type": "ibml", "bio": {"ramp": "cosine"}}},
+        {"method": {"type": "ibml", "window": {"first_epoch": 0}}},
+        {"optimizer": {"type": "adam", "lr": 0.01}},
+        {"schedule": {"type": "cosine"}},
+        {"trainer": {"epochs": 3}},
+        {"trainer": {"epochs": 2, "threads": 2}},
+        {"trainer": {"epochs": 2, "precision": "bf16"}},
+    ],
+)
+def test_what_can_change_the_result_is(trial: Build, change: dict) -> None:
+    assert canonical(trial(**change)) != canonical(trial())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": {"type": "mfeat", "views": ["pix"]}}, "at least 2"),
+        ({"data": {"type": "mfeat", "views": ["pix", "pix"]}}, "listed twice"),
+        ({"data": {"type": "mfeat", "views": ["pix", "zre"]}}, "zre"),
+        ({"data": {"type": "mfeat", "validation": 0.6, "test": 0.4}}, "nothing to train on"),
+        ({"encoders": {"default": {"type": "mlp"}, "zre": {"type": "mlp"}}}, "did you mean 'zer'"),
+        ({"encoders": {"pix": {"type": "mlp"}}}, "no encoder for zer"),
+        ({"fusion": {"type": "film", "condition": "fou"}}, "no modality is called 'fou'"),
+        ({"fusion": {"type": "attention", "width": 10, "heads": 4}}, "cannot be divided among 4 heads"),
+        ({"method": {"type": "unimodal", "modality": "fou"}}, "no modality is called 'fou'"),
+        ({"method": {"type": "ibml", "window": {"first_epoch": 2}}}, "epoch 2 is outside the 2 epochs"),
+        ({"method": {"type": "ibml", "window": {"stop_epoch": 3}}}, "epoch 3 is outside the 2 epochs"),
+        ({"method": {"type": "ibml", "window": {"first_epoch": 1, "stop_epoch": 1}}}, r"window \[1, 1\) is empty"),
+        ({"method": {"type": "ibml", "bio": {"weight": -1}}}, "greater than or equal to 0"),
+        ({"method": {"type": "ibml", "bio": {"weight": float("nan")}}}, "finite"),
+        ({"trainer": {"epochs": True}}, "epochs"),
+        ({"trainer": {"epochs": 0}}, "epochs"),
+        ({"optimizer": {"type": "sgd", "lr": 0}}, "greater than 0"),
+    ],
+)
+def test_configurations_that_make_no_sense_are_refused(trial: Build, change: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        trial(**change)
+
+
+def test_flatten_gives_dotted_paths(trial: Build) -> None:
+    flat = flatten(canonical(trial()))
+    assert flat["method.bio.weight"] == 1.0
+    assert flat["encoders.pix.hidden"] == [128]
+    assert flat["data.views"] == ["pix", "zer"]
+
+
+def test_the_ablation_schema_knows_the_paths_of_overrides() -> None:
+    made = schema("ablation")
+    paths = made["$defs"]["Overrides"]["properties"]
+    assert {"method.bio.weight", "fusion.condition", "trainer.epochs", "data.views"} <= set(paths)
+    assert {"const": "film"} in [{"const": option.get("const")} for option in paths["fusion.type"]["anyOf"]]
+    assert schema("trial")["properties"]["seed"]["type"] == "integer"
+    assert "parameters" in schema("search")["properties"]

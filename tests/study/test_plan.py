@@ -1,0 +1,200 @@
+"""From study files to trials, and every error at its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ibml.config.base import ConfigError
+from ibml.study.plan import load_plan, load_trial
+from ibml.study.trials import planned_trials
+from tests.conftest import ROOT
+
+STUDY = """\
+name: study
+description: A question.
+base: mfeat
+overrides: {trainer.epochs: 4}
+design:
+  type: arms
+  reference: IBML
+  arms:
+    Joint: {method.bio.weight: 0, method.tcm.rate: 0}
+    IBML: {}
+seeds: 3
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def to_file(text: str = STUDY) -> Path:
+        path = tmp_path / "study.yaml"
+        path.write_text(text)
+        return path
+
+    return to_file
+
+
+def errors(path: Path, *overrides: str, seeds: int | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_plan(path, overrides, seeds)
+    return [str(problem).removeprefix(f"{path.parent}/") for problem in caught.value.problems]
+
+
+def test_arms_times_seeds(write) -> None:
+    plan = load_plan(write())
+    assert (plan.trials, plan.epochs, plan.arms, plan.reference) == (6, 24, ["Joint", "IBML"], "IBML")
+    assert plan.metrics == ["test.accuracy", "test.accuracy.pix", "test.accuracy.zer", "test.gap"]
+    assert plan.cells[0].changes == {"method.bio.weight": 0.0, "method.tcm.rate": 0.0}
+    assert plan.cells[1].changes == {}
+    trials = planned_trials(plan)
+    assert [(t.cell.arm, t.config.seed) for t in trials[:4]] == [("Joint", 0), ("IBML", 0), ("Joint", 1), ("IBML", 1)]
+    assert len({t.key for t in trials}) == 6
+
+
+def test_command_line_overrides_lie_between_the_base_and_the_arms(write) -> None:
+    plan = load_plan(write(), ["trainer.epochs=7", "method.bio.weight=3", "table.test=wilcoxon"], seeds=2)
+    joint, ibml = plan.cells
+    assert joint.config.trainer.epochs == ibml.config.trainer.epochs == 7
+    assert (joint.config.method.bio.weight, ibml.config.method.bio.weight) == (0, 3)
+    assert plan.study.table.test == "wilcoxon"
+    assert plan.study.seeds == (0, 1)
+
+
+def test_a_changed_type_starts_from_its_defaults(write) -> None:
+    text = STUDY.replace("trainer.epochs: 4", "trainer.epochs: 4, fusion.type: lmf, fusion.rank: 3")
+    plan = load_plan(write(text.replace("IBML: {}", "IBML: {}\n    Sum: {fusion.type: sum}")))
+    assert [cell.config.fusion.type for cell in plan.cells] == ["lmf", "lmf", "sum"]
+
+
+def test_one_factor_goes_around_the_base(write) -> None:
+    text = """\
+name: sweep
+base: mfeat
+design:
+  type: one_factor
+  factors:
+    method.bio.weight: [0, 1, 2]
+    fusion.type: [concat, sum]
+"""
+    plan = load_plan(write(text))
+    assert plan.arms == ["base", "method.bio.weight=0", "method.bio.weight=2", "fusion.type=sum"]
+    assert plan.reference == "base"
+    assert plan.notes == [
+        "method.bio.weight=1 is the base itself and is not run twice",
+        "fusion.type=concat is the base itself and is not run twice",
+    ]
+
+
+def test_data_sets_cross_the_arms(write) -> None:
+    text = STUDY + "datasets:\n  near: {}\n  far: {data.views: [fou, mor]}\n"
+    plan = load_plan(write(text))
+    assert (plan.datasets, plan.trials) == (["near", "far"], 12)
+    assert plan.metrics == ["test.accuracy", "test.gap"], "only what all data sets have by default"
+    listed = load_plan(write(STUDY.replace("base: mfeat\n", "") + "datasets: [mfeat]\n"))
+    assert (listed.datasets, listed.trials) == (["mfeat"], 6)
+
+
+def test_a_mapping_is_a_study_too() -> None:
+    plan = load_plan(
+        {
+            "name": "inline",
+            "base": {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp"}}},
+            "design": {"type": "arms", "reference": "a", "arms": {"a": {}, "b": {"method.type": "joint"}}},
+            "seeds": [4, 9],
+        }
+    )
+    assert (plan.trials, plan.study.seeds) == (4, (4, 9))
+    with pytest.raises(ConfigError, match=r"^ablation: design.arms.a: unknown key 'fusion.tpye'"):
+        load_plan({"name": "x", "base": "mfeat", "design": {"type": "arms", "reference": "a",
+                                                             "arms": {"a": {"fusion.tpye": "sum"}}}})
+
+
+def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("data: {type: mfeat, views: [fou, kar]}\nencoders: {default: {type: mlp}}\n")
+    plan = load_plan(write(STUDY.replace("base: mfeat", "base: own.yaml")))
+    assert plan.cells[0].config.data.views == ("fou", "kar")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("name: study", "name: my study"), "study.yaml:1: name: 'my study' is no name"),
+        (("base: mfeat", "base: mfaet"), "study.yaml:3: base: no preset is called 'mfaet'; did you mean 'mfeat'?"),
+        (("base: mfeat", "base: none.yaml"), "none.yaml: cannot be read"),
+        (("base: mfeat\n", ""), "no base"),
+        (("seeds: 3", "seeds: 0"), "study.yaml:11: seeds: 0 seeds make no study"),
+        (("seeds: 3", "seeds: true"), "study.yaml:11: seeds: expected a number of seeds"),
+        (("seeds: 3", "seeds: [1, 1]"), "study.yaml:11: seeds: a seed is listed twice"),
+        (("seeds: 3", "seeds: [1, -2]"), "study.yaml:11: seeds[1]: should be greater than or equal to 0, got -2"),
+        (("seeds: 3", "seds: 3"), "study.yaml:11: unknown key 'seds'; did you mean 'seeds'?"),
+        (("reference: IBML", "reference: IBLM"), "study.yaml:7: design.reference: reference 'IBLM' is no arm; did you"),
+        (("type: arms", "type: arm"), "study.yaml:5: design.type: 'arm' is not known; did you mean 'arms'?"),
+        (("IBML: {}", "IBML: {fusion.tpye: sum}"), "study.yaml:10: design.arms.IBML: unknown key 'fusion.tpye'; did"),
+        (("IBML: {}", "IBML: {fusoin: {type: sum}}"), "design.arms.IBML: unknown key 'fusoin'; did you mean 'fusion'?"),
+        (("IBML: {}", "IBML: {fusion.type: gatd}"), "design.arms.IBML: fusion.type: 'gatd' is not known; did you mean"),
+        (("IBML: {}", "IBML: {data.views: [pix, zr]}"), "design.arms.IBML: data.views[1]: 'zr' is not known; did you"),
+        (("IBML: {}", "IBML: {method.bio.weight: heavy}"), "method.bio.weight: expected a number, got 'heavy'"),
+        (("IBML: {}", "IBML: {trainer.epochs: 2.5}"), "trainer.epochs: expected a whole number, got 2.5"),
+        (("IBML: {}", "IBML: {method.window.first_epoch: 4}"), "design.arms.IBML: epoch 4 is outside the 4 epochs"),
+        (("IBML: {}", "IBML: {method.window.stop_epoch: 9}"), "design.arms.IBML: epoch 9 is outside the 4 epochs"),
+        (("IBML: {}", "IBML: {seed: 3}"), "design.arms.IBML: 'seed' differs from trial to trial"),
+        (("IBML: {}", "IBML: {method.type: joint}"), "study.yaml:9: design.arms.Joint: is the same configuration as arm"),
+        (("IBML: {}", "IBML: {}\n    Two: {trainer.device: cpu}"), "study.yaml:11: design.arms.Two: is the same conf"),
+        (("IBML: {}", "IBML: {trainer.epochs.x: 1}"), "'trainer.epochs' is a value and has no 'trainer.epochs.x'"),
+        (("IBML: {}", "IBML: {trainer.epochs: 5, trainer: {epochs: 6}}"), "'trainer.epochs' is given twice"),
+        (("IBML: {}", "IBML: 3"), "study.yaml:10: design.arms.IBML: expected a mapping of keys to values, got 3"),
+        (("epochs: 4}", "epoch: 4}"), "study.yaml:4: overrides: unknown key 'trainer.epoch'; did you mean"),
+        (("seeds: 3", "table: {metrics: [test.acuracy]}"), "study.yaml:11: table.metrics[0]: no trial logs 'test.acu"),
+        (("seeds: 3", "table: {test: z}"), "study.yaml:11: table.test: 'z' is not known; known: t, wilcoxon"),
+        (("seeds: 3", "resources: {gpu: -1}"), "study.yaml:11: resources.gpu: should be greater than or equal to 0"),
+        (("seeds: 3", "datasets: {a: {}, b: {}}"), "study.yaml:11: datasets.b: data set 'b' is the same configuration"),
+        (("seeds: 3", "datasets: [mfeat, mfeet]"), "no preset is called 'mfeet'"),
+    ],
+)
+def test_each_error_names_its_line_and_the_way_out(write, change: tuple[str, str], expected: str) -> None:
+    assert change[0] in STUDY
+    found = errors(write(STUDY.replace(*change)))
+    assert len(found) == 1, found
+    assert expected in found[0]
+
+
+def test_all_errors_of_a_file_come_at_once(write) -> None:
+    text = STUDY.replace("seeds: 3", "seeds: 0\ncolour: red\ntable: {metrics: [test.f1]}")
+    text = text.replace("IBML: {}", "IBML: {fusion.type: gatd}\n    X: {method.bio.wieght: 1, trainer.epochs: '3'}")
+    found = errors(write(text))
+    lines = [int(error.split(":")[1]) for error in found]
+    assert lines == [10, 11, 11, 12, 13, 14]
+
+
+def test_errors_of_the_command_line_name_the_option(write) -> None:
+    assert errors(write(), "trainer.epoch=3") == [
+        "-o trainer.epoch=3: unknown key 'trainer.epoch'; did you mean 'trainer.epochs'?"
+    ]
+    assert errors(write(), "epochs") == ["-o epochs: expected path=value, for instance trainer.epochs=5"]
+    assert errors(write(), "trainer.epochs=[") [0].startswith("-o trainer.epochs=[:1: is not YAML")
+    assert errors(write(), seeds=0) == ["--seeds: seeds: 0 seeds make no study; give at least 1 and at most 10,000"]
+
+
+def test_trials_come_from_presets_files_and_overrides(tmp_path: Path) -> None:
+    config = load_trial("mfeat", ["trainer.epochs=3", "optimizer.type=adam", "seed=5"])
+    assert (config.trainer.epochs, config.optimizer.lr, config.seed) == (3, 1e-3, 5)
+    with pytest.raises(ConfigError, match="no preset is called 'mfaet'; did you mean 'mfeat'"):
+        load_trial("mfaet")
+    with pytest.raises(ConfigError, match="preset mfeat:2: unknown key|-o a=1: unknown key 'a'"):
+        load_trial("mfeat", ["a=1"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_studies_are_valid(path: Path) -> None:
+    plan = load_plan(path)
+    assert plan.study.name == path.stem
+    assert plan.study.description
+
+
+def test_cosmetic_changes_keep_the_keys(write) -> None:
+    before = [t.key for t in planned_trials(load_plan(write()))]
+    text = STUDY.replace("IBML: {}", "IBML: {method: {type: ibml}, fusion.type: concat}").replace("study", "other")
+    text = text.replace("trainer.epochs: 4", "trainer: {epochs: 4, device: cpu}") + "# a comment\n"
+    assert [t.key for t in planned_trials(load_plan(write(text)))] == before
