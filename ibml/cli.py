@@ -153,18 +153,8 @@ def ui(
             out.print(f"The store is a server already: open {shown_uri(uri)}", soft_wrap=True)
             return
         out.print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", soft_wrap=True)
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "ui",
-            "--backend-store-uri",
-            uri,
-            "--host",
-            host,
-            "--port",
-            str(port),
-        ]
+        command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
+        command += ["--host", host, "--port", str(port)]
         raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -123,7 +123,7 @@ def _rich(title: str, header: Sequence[Text], names: int) -> RichTable:
         if position < names:
             grid.add_column(heading, overflow="fold")
         else:
-            grid.add_column(heading, justify="right", min_width=8)
+            grid.add_column(heading, justify="right", min_width=8, overflow="fold")
     return grid
 
 

@@ -180,7 +180,7 @@ def _tied_with_best(
         metric.higher_is_better,
         compare.alpha,
     )
-    tied = {arm for arm, difference in against.items() if difference.verdict == "no effect detected"}
+    tied = {arm for arm, difference in against.items() if difference.verdict not in ("helps", "hurts")}
     return tied | {best[0]} if tied else set()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from ibml.config.records import StudyRecord, TrialRecord
+from ibml.study.cluster import ray_environment
 from ibml.study.outcome import Outcome
 from ibml.study.plan import Plan
 from ibml.study.progress import StudyProgress
@@ -57,13 +58,14 @@ def _run(
     address: str | None,
     console: Console,
 ) -> Outcome:
-    from ibml.study.runner import Reporter, run_trials
-
     epochs = sum(trial.config.trainer.epochs for trial in todo)
     progress = StudyProgress(console, len(todo), epochs)
     tags = {"ibml.study": plan.study.name, "ibml.revision": code_revision()}
-    reporter = Reporter(todo, known, store, run_id, tags, progress)
-    return run_trials(plan.study, [trial.config for trial in todo], reporter, address)
+    with ray_environment(address):
+        from ibml.study.runner import Reporter, run_trials
+
+        reporter = Reporter(todo, known, store, run_id, tags, progress)
+        return run_trials(plan.study, [trial.config for trial in todo], reporter, address)
 
 
 def _share(study: str, trials: list[PlannedTrial], known: dict[str, TrialRecord], store: MlflowStore) -> None:

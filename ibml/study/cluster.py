@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_LOCAL_TOKEN = secrets.token_hex(32)
 _LONGEST_SOCKET_FOLDER = 40
 """Ray puts sockets about 60 characters below its folder, and their paths end at 107."""
 
@@ -34,12 +37,12 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
 
     `address` defaults to `RAY_ADDRESS`; without either a local cluster is started. Raises `ClusterError`.
     """
-    os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
     import ray
 
+    address = address or os.environ.get("RAY_ADDRESS")
+    _check_address(address)
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=f"ibml-{os.getpid()}-"))
-    address = address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -79,6 +82,41 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextmanager
+def ray_environment(address: str | None) -> Iterator[None]:
+    """Ray's settings that the user has not set, for as long as Ray runs. Ray reads some when it is imported,
+    so this comes before."""
+    values = {**_QUIET, **_authentication(address or os.environ.get("RAY_ADDRESS"))}
+    added = {key: value for key, value in values.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
+
+
+def _authentication(address: str | None) -> dict[str, str]:
+    """Ray's token authentication: a token of its own for a local cluster, which Ray would otherwise write to
+    the home folder for all to read; for a running one the user's, which Ray itself looks for only where it finds
+    the cluster by itself."""
+    if not address:
+        return {"RAY_AUTH_TOKEN": _LOCAL_TOKEN}
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    return {"RAY_AUTH_MODE": "token"} if "RAY_AUTH_TOKEN" in os.environ or file.is_file() else {}
+
+
+def _check_address(address: str | None) -> None:
+    """Ray tries a wrong address for minutes; whether anything listens there is known at once."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}") from None
 
 
 def _check_size(resources: ResourcesConfig) -> None:

@@ -40,13 +40,20 @@ def _named_arm(name: str, document: load.Document) -> Arm:
 
 def _factor_arms(design: OneFactorDesign, document: load.Document) -> list[Arm]:
     arms = []
+    short = _short_names(list(design.factors))
     for factor, values in design.factors.items():
         for index, value in enumerate(values):
             source = document.source(("design", "factors", factor, index))
             layer = settings(load.Document(document.file, {factor: value}))
             placed = [Setting(s.path, s.value, source) for s in layer]
-            arms.append(Arm(f"{factor}={_shown(value)}", placed, source, may_equal_reference=True))
+            arms.append(Arm(f"{short[factor]}={_shown(value)}", placed, source, may_equal_reference=True))
     return arms
+
+
+def _short_names(paths: list[str]) -> dict[str, str]:
+    """The last two parts of each path, where that still tells them apart; tables are wide enough without the rest."""
+    short = {path: ".".join(path.split(".")[-2:]) for path in paths}
+    return short if len(set(short.values())) == len(paths) else {path: path for path in paths}
 
 
 def _shown(value: object) -> str:

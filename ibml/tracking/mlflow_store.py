@@ -17,7 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import yaml
 
@@ -61,6 +63,7 @@ class MlflowStore:
 
     @cached_property
     def client(self) -> Any:
+        _check_reachable(self.uri)
         with _told(self.uri):
             from mlflow import MlflowClient
 
@@ -216,6 +219,20 @@ class MlflowStore:
             return Path(self.client.download_artifacts(run_id, name, folder)).read_text()
 
 
+def _check_reachable(uri: str) -> None:
+    """MLflow repeats what fails for minutes, which at the start only hides a wrong URI."""
+    database = uri.removeprefix("sqlite:///")
+    if database != uri and not Path(database).absolute().parent.is_dir():
+        raise TrackingError(f"MLflow at {uri}: no folder {Path(database).absolute().parent}")
+    if uri.startswith(("http://", "https://")):
+        try:
+            urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+        except HTTPError:
+            return  # it answered
+        except (OSError, ValueError) as error:
+            raise TrackingError(f"MLflow at {shown_uri(uri)} does not answer: {error}") from None
+
+
 def _record(run: Any) -> TrialRecord:
     tags = run.data.tags
     status = tags.get("ibml.status", "running")
@@ -252,6 +269,6 @@ def _told(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise TrackingError(f"MLflow at {shown_uri(uri)}: {first[0][:300]}") from error

@@ -79,10 +79,10 @@ design:
     fusion.type: [concat, sum]
 """
     plan = load_plan(write(text))
-    assert plan.arms == ["base", "method.bio.weight=0", "method.bio.weight=2", "fusion.type=sum"]
+    assert plan.arms == ["base", "bio.weight=0", "bio.weight=2", "fusion.type=sum"]
     assert plan.reference == "base"
     assert plan.notes == [
-        "method.bio.weight=1 is the base itself and is not run twice",
+        "bio.weight=1 is the base itself and is not run twice",
         "fusion.type=concat is the base itself and is not run twice",
     ]
 
