@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class CommandLine:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "RAY"))},
             "HOME": str(folder),
-            "TORCHINDUCTOR_CACHE_DIR": str(temporary / "inductor"),
+            "TMPDIR": str(temporary),
             "COLUMNS": "120",
         }
 
@@ -62,6 +63,16 @@ class CommandLine:
         process = self.start(*arguments)
         out, err = process.communicate(timeout=300)
         return Answer(process.returncode, out, err)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What libraries put into the temporary folder goes with the tests' own."""
+    place = str(tmp_path_factory.mktemp("tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", place)
+        patch.setattr(tempfile, "tempdir", place)
+        yield
 
 
 @pytest.fixture

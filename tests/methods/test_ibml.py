@@ -20,9 +20,7 @@ Build = Callable[..., TrialConfig]
 
 def trainer_with(trial: Build, widths: tuple[int, ...] = (40, 3), samples: int = 400, **method: object) -> Trainer:
     names = ["pix", "zer", "fou", "kar"][: len(widths)]
-    config = trial(
-        data={"type": "mfeat", "views": names}, method={"type": "ibml", **method}, trainer={"epochs": 60}
-    )
+    config = trial(data={"type": "mfeat", "views": names}, method={"type": "ibml", **method}, trainer={"epochs": 60})
     return Trainer(config, vectors(samples, widths))
 
 
@@ -125,10 +123,7 @@ def test_both_parts_off_is_joint_bit_for_bit(trial: Build) -> None:
 
 
 def test_a_part_that_is_off_does_not_shift_the_others_draws(trial: Build) -> None:
-    noised = [
-        train(trial(method={"type": "ibml", "bio": {"weight": weight}})).history[0]
-        for weight in (0.0, 1.0)
-    ]
+    noised = [train(trial(method={"type": "ibml", "bio": {"weight": weight}})).history[0] for weight in (0.0, 1.0)]
     assert without_times(noised)[0] == without_times(noised)[1], "the first epoch is before the window"
 
 

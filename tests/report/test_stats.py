@@ -56,8 +56,10 @@ def test_signed_rank_is_exact_with_ties_and_zeros(d: list[float]) -> None:
         return
     ranks = stats.rankdata(np.abs(values))
     observed = min(ranks[values > 0].sum(), ranks[values < 0].sum())
-    sums = [sum(r for r, sign in zip(ranks, signs, strict=True) if sign) for signs in
-            itertools.product((0, 1), repeat=len(ranks))]
+    sums = [
+        sum(r for r, sign in zip(ranks, signs, strict=True) if sign)
+        for signs in itertools.product((0, 1), repeat=len(ranks))
+    ]
     expected = min(1.0, 2 * np.mean(np.array(sums) <= observed + 1e-9))
     assert signed_rank(np.array(d)) == pytest.approx(expected)
 

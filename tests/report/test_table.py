@@ -51,7 +51,9 @@ def results(record: StudyRecord, arms: dict[str, list[float | None]]) -> dict[st
         value = arms[trial.arm][trial.seed]
         if value is not None:
             metrics = {"test.accuracy": value, "test.gap": 1 - value}
-            found[trial.key] = TrialRecord(trial.key, f"run-{trial.key}", "finished", metrics, "", "data", "rev", {}, 10)
+            found[trial.key] = TrialRecord(
+                trial.key, f"run-{trial.key}", "finished", metrics, "", "data", "rev", {}, 10
+            )
     return found
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -176,7 +182,9 @@ def test_a_failing_and_a_diverging_arm_do_not_stop_the_study(cli: CommandLine) -
     assert len(query(cli, "select 1 from runs where name like 'Huge%'")) == 2, "a failed trial's run goes on"
 
 
-LONG = STUDY.replace("small", "long").replace("trainer.epochs: 3", "trainer.epochs: 120").replace("seeds: 2", "seeds: 4")
+LONG = (
+    STUDY.replace("small", "long").replace("trainer.epochs: 3", "trainer.epochs: 120").replace("seeds: 2", "seeds: 4")
+)
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +264,38 @@ def test_more_than_the_machine_has_is_refused(cli: CommandLine) -> None:
     assert answer.code == 1
     assert "resources.gpu: a trial asks for 4 GPU, this machine has 0" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_running_cluster_is_used_and_left_running(cli: CommandLine) -> None:
+    place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
+    head += ["--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}", f"--temp-dir={place}"]
+    head += ["--num-cpus=1", "--num-gpus=1", "--disable-usage-stats"]
+    process = subprocess.Popen(head, env=cli.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(address)
+        cli.write("small.yaml", STUDY + "resources: {cpu: 0.5, gpu: 0.5}\n")
+        answer = cli("ablate", "small.yaml", "--address", address)
+        assert answer.code == 0, answer.err
+        assert "4 / 4 trials done" in answer.out
+        assert process.poll() is None, "the cluster was stopped with the study"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        shutil.rmtree(place)
+
+
+def wait_for_port(address: str, seconds: float = 60) -> None:
+    host, port = address.split(":")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing listens on {address}")
 
 
 def test_a_cluster_that_is_not_there_is_named(cli: CommandLine) -> None:

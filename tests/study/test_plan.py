@@ -107,8 +107,13 @@ def test_a_mapping_is_a_study_too() -> None:
     )
     assert (plan.trials, plan.study.seeds) == (4, (4, 9))
     with pytest.raises(ConfigError, match=r"^ablation: design.arms.a: unknown key 'fusion.tpye'"):
-        load_plan({"name": "x", "base": "mfeat", "design": {"type": "arms", "reference": "a",
-                                                             "arms": {"a": {"fusion.tpye": "sum"}}}})
+        load_plan(
+            {
+                "name": "x",
+                "base": "mfeat",
+                "design": {"type": "arms", "reference": "a", "arms": {"a": {"fusion.tpye": "sum"}}},
+            }
+        )
 
 
 def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
@@ -140,7 +145,10 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
         (("IBML: {}", "IBML: {method.window.first_epoch: 4}"), "design.arms.IBML: epoch 4 is outside the 4 epochs"),
         (("IBML: {}", "IBML: {method.window.stop_epoch: 9}"), "design.arms.IBML: epoch 9 is outside the 4 epochs"),
         (("IBML: {}", "IBML: {seed: 3}"), "design.arms.IBML: 'seed' differs from trial to trial"),
-        (("IBML: {}", "IBML: {method.type: joint}"), "study.yaml:9: design.arms.Joint: is the same configuration as arm"),
+        (
+            ("IBML: {}", "IBML: {method.type: joint}"),
+            "study.yaml:9: design.arms.Joint: is the same configuration as arm",
+        ),
         (("IBML: {}", "IBML: {}\n    Two: {trainer.device: cpu}"), "study.yaml:11: design.arms.Two: is the same conf"),
         (("IBML: {}", "IBML: {trainer.epochs.x: 1}"), "'trainer.epochs' is a value and has no 'trainer.epochs.x'"),
         (("IBML: {}", "IBML: {trainer.epochs: 5, trainer: {epochs: 6}}"), "'trainer.epochs' is given twice"),
@@ -173,7 +181,7 @@ def test_errors_of_the_command_line_name_the_option(write) -> None:
         "-o trainer.epoch=3: unknown key 'trainer.epoch'; did you mean 'trainer.epochs'?"
     ]
     assert errors(write(), "epochs") == ["-o epochs: expected path=value, for instance trainer.epochs=5"]
-    assert errors(write(), "trainer.epochs=[") [0].startswith("-o trainer.epochs=[:1: is not YAML")
+    assert errors(write(), "trainer.epochs=[")[0].startswith("-o trainer.epochs=[:1: is not YAML")
     assert errors(write(), seeds=0) == ["--seeds: seeds: 0 seeds make no study; give at least 1 and at most 10,000"]
 
 
@@ -182,7 +190,7 @@ def test_trials_come_from_presets_files_and_overrides(tmp_path: Path) -> None:
     assert (config.trainer.epochs, config.optimizer.lr, config.seed) == (3, 1e-3, 5)
     with pytest.raises(ConfigError, match="no preset is called 'mfaet'; did you mean 'mfeat'"):
         load_trial("mfaet")
-    with pytest.raises(ConfigError, match="preset mfeat:2: unknown key|-o a=1: unknown key 'a'"):
+    with pytest.raises(ConfigError, match="-o a=1: unknown key 'a'"):
         load_trial("mfeat", ["a=1"])
 
 

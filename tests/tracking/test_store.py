@@ -71,10 +71,10 @@ def test_a_study_has_one_run_with_its_last_record(store: MlflowStore, tmp_path: 
 
 
 def test_an_unknown_study_is_answered_with_those_there_are(store: MlflowStore) -> None:
-    with pytest.raises(TrackingError, match="no study is called 'demo'.*it has no study yet"):
+    with pytest.raises(TrackingError, match=r"no study is called 'demo'.*it has no study yet"):
         store.study("demo")
     store.open_study(study(ACCURACY), "")
-    with pytest.raises(TrackingError, match="no study is called 'dmeo'.*it has demo"):
+    with pytest.raises(TrackingError, match=r"no study is called 'dmeo'.*it has demo"):
         store.study("dmeo")
 
 
