@@ -62,13 +62,17 @@ def run_plan(plan: Plan, tracking_uri: str | None, address: str | None, console:
     from rich.console import Console
 
     from ibml.study.ablation import run_study
+    from ibml.study.trials import planned_trials, study_record
 
     store = open_store(tracking_uri)
-    run = run_study(plan, store, address, console or Console(quiet=True))
-    made = _table(store, run.record)
-    status = "KILLED" if run.outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
-    store.close_study(run.run_id, status, _table_files(made))
-    return Ablation(made, run.outcome, run.run_id)
+    trials = planned_trials(plan)
+    record = study_record(plan, trials)
+    with store.open_study(record, plan.text) as opened:
+        outcome = run_study(plan, trials, store, opened.run_id, address, console or Console(quiet=True))
+        made = _table(store, record)
+        opened.files = _table_files(made)
+        opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
+    return Ablation(made, outcome, opened.run_id)
 
 
 def table(study: str | Path, tracking_uri: str | None = None) -> pd.DataFrame:
@@ -90,7 +94,8 @@ def study_table(study: str, tracking_uri: str | None = None) -> Table:
 
 def open_store(tracking_uri: str | None) -> MlflowStore:
     """The store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder."""
-    from ibml.tracking.mlflow_store import MlflowStore, choose_uri
+    from ibml.tracking.mlflow_store import MlflowStore
+    from ibml.tracking.uri import choose_uri
 
     return MlflowStore(choose_uri(tracking_uri))
 

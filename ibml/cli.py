@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from ibml.config.base import ConfigError
+from ibml.config.base import ConfigError, IbmlError
 from ibml.version import __version__
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def ui(
     with _errors():
         import subprocess
 
-        from ibml.tracking.mlflow_store import choose_uri, shown_uri
+        from ibml.tracking.uri import choose_uri, shown_uri
 
         uri = choose_uri(tracking_uri)
         if uri.startswith(("http://", "https://")):
@@ -185,16 +186,14 @@ def _main(
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Expected errors as words: a wrong configuration ends with 2, a store or cluster out of reach with 1."""
+    """Expected errors as words: a wrong configuration ends with 2, a store, cluster or device out of reach with 1."""
     try:
         yield
     except ConfigError as error:
         _fail("\n".join(map(str, error.problems)), 2)
     except KeyboardInterrupt:
         _fail(f"\n{INTERRUPTED}", 130)
-    except RuntimeError as error:
-        if type(error).__name__ not in ("TrackingError", "ClusterError"):
-            raise
+    except IbmlError as error:
         _fail(str(error), 1)
 
 
@@ -204,13 +203,15 @@ def _fail(message: str, code: int) -> None:
 
 
 def _shown_store(tracking_uri: str | None) -> str:
-    from ibml.tracking.mlflow_store import choose_uri, shown_uri
+    from ibml.tracking.uri import choose_uri, shown_uri
 
     return shown_uri(choose_uri(tracking_uri))
 
 
 def _ui_command(tracking_uri: str | None) -> str:
-    return f"ibml ui --tracking-uri {_shown_store(tracking_uri)}" if tracking_uri else "ibml ui"
+    # Without an activated environment, `ibml` is only found the way it was called.
+    name = "ibml" if which("ibml") or not Path(sys.argv[0]).name.startswith("ibml") else sys.argv[0]
+    return f"{name} ui --tracking-uri {_shown_store(tracking_uri)}" if tracking_uri else f"{name} ui"
 
 
 def main() -> None:

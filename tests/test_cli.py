@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 import yaml
 
 from ibml.config import load
@@ -111,7 +112,15 @@ def test_a_trial_file_trains_as_the_artifact_of_a_run_does(cli: CommandLine) -> 
 def test_a_trial_that_diverges_ends_with_1(cli: CommandLine) -> None:
     answer = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "optimizer.lr=1e30")
     assert answer.code == 1
-    assert "diverged: the training loss was" in answer.err
+    assert "diverged: train.loss was" in answer.err
+
+
+def test_a_device_that_is_not_there_is_said_in_a_line(cli: CommandLine) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    answer = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "trainer.device=cuda")
+    assert answer.code == 1
+    assert answer.err == "trainer.device is 'cuda', but this process sees no such device\n"
 
 
 def test_a_missing_folder_of_the_store_is_said(cli: CommandLine) -> None:

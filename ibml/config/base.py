@@ -20,12 +20,13 @@ class Config(BaseModel):
 T = TypeVar("T")
 Items = Annotated[tuple[T, ...], Field(strict=False)]
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
-"""A modality's name: an identifier, since metrics and parameters carry it (`val.accuracy.pix`)."""
-
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class IbmlError(RuntimeError):
+    """What a user can be told in a line: a store, cluster or device that is not to be had."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ from ibml.config.base import Config, Items
 View = Literal["fou", "fac", "kar", "pix", "zer", "mor"]
 
 
+Share = Annotated[float, Field(ge=0.01, le=0.99)]
+"""A share of the samples; with 200 samples a class, at least two of each."""
+
+
 class MfeatConfig(Config):
     """UCI Multiple Features: 2,000 handwritten digits, 10 classes, six views; ships with ibml.
 
@@ -20,8 +24,8 @@ class MfeatConfig(Config):
 
     type: Literal["mfeat"] = "mfeat"
     views: Annotated[Items[View], Field(min_length=2)] = ("pix", "zer")
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    validation: Share = 0.1
+    test: Share = 0.3
 
     @field_validator("views")
     @classmethod
@@ -35,9 +39,9 @@ class MfeatConfig(Config):
         return self.views
 
     def problems(self) -> list[tuple[tuple[str, ...], str]]:
-        if self.validation + self.test >= 1:
-            share = self.validation + self.test
-            return [(("data", "test"), f"validation + test = {share:g} leaves nothing to train on")]
+        share = self.validation + self.test
+        if share > 0.99:
+            return [(("data", "test"), f"validation + test = {share:g} leaves too little to train on")]
         return []
 
 

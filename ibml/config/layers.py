@@ -10,6 +10,7 @@ from typing import Any
 
 from ibml.config import load
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.trial import TrialConfig
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -58,7 +59,7 @@ class Layers:
             if not isinstance(node, dict):
                 name = ".".join(setting.path[: depth + 1])
                 return [Problem(setting.source, f"{name!r} is a value and has no {'.'.join(setting.path)!r}")]
-        if last == "type" and node.get("type", setting.value) != setting.value:
+        if last == "type" and node.get("type", _usual_type(parents)) not in (setting.value, None):
             node.clear()
             for path in [p for p in self.sources if p[: len(parents)] == tuple(parents)]:
                 del self.sources[path]
@@ -74,6 +75,12 @@ class Layers:
                 if known[:size] == prefix:
                     return source
         return fallback
+
+
+def _usual_type(parents: list[str]) -> str | None:
+    """The type that a component of a trial has where none is given."""
+    field = TrialConfig.model_fields.get(parents[0]) if len(parents) == 1 else None
+    return getattr(field.default, "type", None) if field else None
 
 
 def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
@@ -106,4 +113,4 @@ def find_base(name: str, near: Path | None, source: Source) -> load.Document:
         message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"
         raise ConfigError([Problem(source, message)])
     document = load.read(presets[name])
-    return load.Document(f"preset {name}", document.data, document.lines)
+    return replace(document, file=f"preset {name}")

@@ -30,6 +30,13 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what `_Loader` would take for a number."""
+
+
+_Dumper.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in [
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -40,7 +47,8 @@ for _tag, _pattern, _first in [
         list("-+.0123456789"),
     ),
 ]:
-    _Loader.add_implicit_resolver(f"{_STANDARD}{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"{_STANDARD}{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
 @dataclass(frozen=True)
@@ -108,10 +116,15 @@ def parse_value(text: str, file: str) -> Any:
     return parse(f"value: {text}" if text.strip() else "value: ''", file).data["value"]
 
 
+def dump(data: Mapping[str, Any]) -> str:
+    """Plain data as YAML that `parse` reads back as it was; raises yaml's error for anything else."""
+    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def from_mapping(data: Mapping[str, Any], name: str) -> Document:
     """A document from Python data, which has no lines; raises `ConfigError` for more than plain data."""
     try:
-        text = yaml.safe_dump(dict(data), sort_keys=False)
+        text = dump(data)
     except yaml.YAMLError as error:
         raise _refused(name, None, f"is not plain data: {error}") from None
     return Document(name, dict(data), text=text)

@@ -29,11 +29,10 @@ class Metric:
 
 
 def describe(name: str) -> Metric:
-    """Direction and unit of a metric, read from its name."""
-    parts = name.split(".")
-    percent = any(part in _PERCENT for part in parts)
-    lower = any(part in _LOWER_IS_BETTER for part in parts)
-    return Metric(name, not lower, "%" if percent else "s" if "time" in parts else "", 100.0 if percent else 1.0)
+    """Direction and unit of a metric, read from the part of its name after the split's."""
+    quantity = next(part for part in name.split(".") if part not in ("selected", "train", "val", "test"))
+    unit = "%" if quantity in _PERCENT else "s" if quantity == "time" else ""
+    return Metric(name, quantity not in _LOWER_IS_BETTER, unit, 100.0 if unit == "%" else 1.0)
 
 
 def evaluation_names(modalities: Sequence[str]) -> list[str]:
@@ -45,7 +44,7 @@ def evaluation_names(modalities: Sequence[str]) -> list[str]:
 def table_names(modalities: Sequence[str]) -> list[str]:
     """The metrics that a table can show for trials with these modalities."""
     names = evaluation_names(modalities)
-    return [f"test.{n}" for n in names] + [f"selected.val.{n}" for n in names] + ["selected.epoch", "time.total"]
+    return [f"test.{n}" for n in names] + [f"selected.val.{n}" for n in names] + ["time.total"]
 
 
 def default_table(modalities: Sequence[str]) -> list[str]:

@@ -25,16 +25,17 @@ class StudyRecord(Config):
 
     name: str
     description: str
-    file: str
     file_hash: str
+    """Of the study's text and of the bases that it reads."""
     overrides: Items[str]
     """What the command line changed, as `path=value` texts."""
     reference: str
     arms: Items[str]
     datasets: Items[str]
     seeds: Items[int]
-    epochs: Items[int]
-    """The different numbers of epochs among the trials; one number means equal budgets."""
+    epochs: dict[str, Items[int]]
+    """By data set, the different numbers of epochs among the arms; one number means equal budgets."""
+    notes: Items[str]
     metrics: Items[str]
     table: TableConfig
     trials: Items[TrialEntry]
@@ -51,6 +52,7 @@ class TrialRecord:
     reason: str = ""
     fingerprint: str = ""
     revision: str = ""
+    platform: str = ""
     studies: dict[str, str] = field(default_factory=dict)
     """The studies that contain the trial, each with the name that its arm has there."""
     ended_at: int = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +38,15 @@ class StepLog:
     noised: Tensor
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """A forward pass: joint logits (n, C), unimodal logits (M, n, C), and log p_m[i, y_i], (M, n)."""
+
+    joint: Tensor
+    unimodal: Tensor
+    log_probability: Tensor
+
+
 class Memory:
     """What the last visit to each training sample gave, per modality: the probability of its label, and
     whether it was right. Before the first visit: 1 and True. Shapes (M, N)."""
@@ -51,13 +59,6 @@ class Memory:
         self.probability[:, index] = probability
         self.correct[:, index] = correct
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"probability": self.probability, "correct": self.correct}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.probability.copy_(state["probability"])
-        self.correct.copy_(state["correct"])
-
 
 def rates(scores: Tensor) -> Tensor:
     """rho_m = M s_m / (s_1 + ... + s_M), shape (M,), mean 1; all 1 where the sum is 0 (Qin et al. 2026).
@@ -68,10 +69,9 @@ def rates(scores: Tensor) -> Tensor:
     return torch.where(total > 0, len(scores) * scores / total, torch.ones_like(scores))
 
 
-def label_probability(logits: Tensor, labels: Tensor) -> Tensor:
-    """softmax(logits)[i, labels[i]] for each modality and sample: (M, n, C) -> (M, n)."""
-    log_probability = torch.log_softmax(logits, dim=2)
-    return log_probability.gather(2, labels.expand(len(logits), -1)[..., None]).squeeze(2).exp()
+def label_log_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """log softmax(logits)[i, labels[i]] for each modality and sample: (M, n, C) -> (M, n)."""
+    return logits.log_softmax(2).gather(2, labels.expand(len(logits), -1)[..., None]).squeeze(2)
 
 
 class Method:
@@ -95,31 +95,23 @@ class Method:
         """The inputs of the forward pass, and how many samples were changed per modality, (M,)."""
         return batch.inputs, torch.zeros_like(rho)
 
-    def loss(self, joint: Tensor, unimodal: Tensor, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
-        """The loss to optimise; joint logits (n, C), unimodal logits (M, n, C)."""
-        return F.cross_entropy(joint, labels)
+    def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
+        """The loss to optimise."""
+        return F.cross_entropy(outputs.joint, labels)
 
     def step(self, batch: Batch, epoch: int) -> StepLog:
         """One training step without the update; writes the memory from this step's outputs."""
         rho = rates(self.memory.probability[:, batch.index].sum(1))
         inputs, noised = self.transform(batch, rho, epoch)
         with self.precision.autocast:
-            joint, parts = self.model(inputs)
-        joint, unimodal = _full(joint), _full(torch.stack(parts))
-        loss = self.loss(joint, unimodal, batch.labels, rho, epoch)
+            joint, unimodal = map(_full, self.model(inputs))
+        outputs = Outputs(joint, unimodal, label_log_probability(unimodal, batch.labels))
+        loss = self.loss(outputs, batch.labels, rho, epoch)
         self.precision.backward(loss)
-        unimodal = unimodal.detach()
         correct = unimodal.argmax(2) == batch.labels
-        self.memory.write(batch.index, label_probability(unimodal, batch.labels), correct)
-        right = torch.cat([(joint.detach().argmax(1) == batch.labels)[None], correct]).sum(1)
+        self.memory.write(batch.index, outputs.log_probability.detach().exp(), correct)
+        right = torch.cat([(joint.argmax(1) == batch.labels)[None], correct]).sum(1)
         return StepLog(loss.detach(), right, rho, noised)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that later epochs depend on besides the model and the optimizer."""
-        return {"memory": self.memory.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.memory.load_state_dict(state["memory"])
 
 
 def _full(logits: Tensor) -> Tensor:

@@ -10,20 +10,19 @@ doi 10.1109/tpami.2026.3681770. Inside the window, with rates rho from the memor
 - BIO: L = CE(o, y) + weight * ramp(t) * sum over lagging modalities, rho_m < 1, of CE(o_m, y).
 
 Hyperparameters: bio.weight, bio.ramp, tcm.rate, tcm.noise_scale, tcm.ramp, window. Cost of a step: that of
-joint training, and M cross-entropies of unimodal logits.
+joint training, one reduction for BIO and one noise tensor per modality for TCM.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ibml.config.methods import IBMLConfig
 from ibml.config.schedule import ramp
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
-from ibml.methods.base import Batch, Inputs, Method
+from ibml.methods.base import Batch, Inputs, Method, Outputs
 from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
 
@@ -78,10 +77,10 @@ class IBML(Method):
         noise = noise * (self.config.tcm.noise_scale * values.std())
         return torch.where(mask.view(-1, *[1] * (values.dim() - 1)), values + noise, values)
 
-    def loss(self, joint: Tensor, unimodal: Tensor, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
-        loss = super().loss(joint, unimodal, labels, rho, epoch)
+    def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
+        loss = super().loss(outputs, labels, rho, epoch)
         weight = self.bio_weight(epoch)
         if weight == 0:
             return loss
-        each = F.cross_entropy(unimodal.transpose(1, 2), labels.expand(len(unimodal), -1), reduction="none").mean(1)
-        return loss + weight * torch.where(rho < 1, each, torch.zeros_like(each)).sum()
+        cross_entropies = -outputs.log_probability.mean(1)
+        return loss + weight * torch.where(rho < 1, cross_entropies, torch.zeros_like(cross_entropies)).sum()

@@ -23,20 +23,27 @@ Features = Sequence[Tensor]
 class Fusion(nn.Module):
     """A head over all modalities. `forward` gives the joint logits, shape (n, C)."""
 
-    def unimodal_logits(self, features: Features) -> list[Tensor]:
-        """o_1 .. o_M, each of shape (n, C)."""
-        zeros = [torch.zeros_like(z) for z in features]
-        logits: list[Tensor] = []
-        for m, z in enumerate(features):
-            logits.append(self([*zeros[:m], z, *zeros[m + 1 :]]))
-        return logits
+    def unimodal_logits(self, features: Features) -> Tensor:
+        """o_1 .. o_M, shape (M, n, C)."""
+        return self._blocks([_alone(features, m) for m in range(len(features))])
+
+    def both(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Joint logits (n, C) and unimodal logits (M, n, C); cheaper than the two calls."""
+        blocks = self._blocks([list(features), *(_alone(features, m) for m in range(len(features)))])
+        return blocks[0], blocks[1:]
 
     def after_initialisation(self) -> None:
         """Undo what the common initialisation of layers gets wrong for this fusion."""
 
-    def both(self, features: Features) -> tuple[Tensor, list[Tensor]]:
-        """Joint and unimodal logits; cheaper than the two calls where they share work."""
-        return self(features), self.unimodal_logits(features)
+    def _blocks(self, blocks: Sequence[Features]) -> Tensor:
+        """The logits of several batches of the same size in one pass, shape (blocks, n, C)."""
+        logits: Tensor = self([torch.cat(parts) for parts in zip(*blocks, strict=True)])
+        return logits.view(len(blocks), -1, logits.shape[1])
+
+
+def _alone(features: Features, index: int) -> Features:
+    """The features with all but one set to zero."""
+    return [z if m == index else torch.zeros_like(z) for m, z in enumerate(features)]
 
 
 class Concat(Fusion):
@@ -51,14 +58,14 @@ class Concat(Fusion):
         logits: Tensor = self.head(torch.cat(list(features), dim=1))
         return logits
 
-    def unimodal_logits(self, features: Features) -> list[Tensor]:
+    def unimodal_logits(self, features: Features) -> Tensor:
         bias = self.head.bias / len(self.widths)
         columns = self.head.weight.split(self.widths, dim=1)
-        return [F.linear(z, weight, bias) for z, weight in zip(features, columns, strict=True)]
+        return torch.stack([F.linear(z, weight, bias) for z, weight in zip(features, columns, strict=True)])
 
-    def both(self, features: Features) -> tuple[Tensor, list[Tensor]]:
+    def both(self, features: Features) -> tuple[Tensor, Tensor]:
         parts = self.unimodal_logits(features)
-        return torch.stack(parts).sum(0), parts
+        return parts.sum(0), parts
 
 
 class Sum(Fusion):
@@ -69,14 +76,14 @@ class Sum(Fusion):
         self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths)
 
     def forward(self, features: Features) -> Tensor:
-        return torch.stack(self.unimodal_logits(features)).sum(0)
+        return self.unimodal_logits(features).sum(0)
 
-    def unimodal_logits(self, features: Features) -> list[Tensor]:
-        return [head(z) for head, z in zip(self.heads, features, strict=True)]
+    def unimodal_logits(self, features: Features) -> Tensor:
+        return torch.stack([head(z) for head, z in zip(self.heads, features, strict=True)])
 
-    def both(self, features: Features) -> tuple[Tensor, list[Tensor]]:
+    def both(self, features: Features) -> tuple[Tensor, Tensor]:
         parts = self.unimodal_logits(features)
-        return torch.stack(parts).sum(0), parts
+        return parts.sum(0), parts
 
 
 class FiLM(Fusion):
@@ -132,6 +139,12 @@ class Attention(Fusion):
         tokens = [project(z) for project, z in zip(self.projections, features, strict=True)]
         logits: Tensor = self.head(self.layer(torch.stack(tokens, dim=1) + self.positions).mean(dim=1))
         return logits
+
+    def after_initialisation(self) -> None:
+        """The three maps to queries, keys and values are linear layers too, though torch keeps them in one."""
+        assert self.layer.self_attn.in_proj_weight is not None
+        for weight in self.layer.self_attn.in_proj_weight.data.chunk(3):
+            nn.init.xavier_normal_(weight)
 
 
 class LowRank(Fusion):

@@ -43,8 +43,8 @@ class MultimodalModel(nn.Module):
         """z_1 .. z_M, each of shape (n, d_m)."""
         return [self.encoders[name](inputs[name]) for name in self.modalities]
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Joint logits (n, C), and the unimodal logits, M times (n, C)."""
+    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Joint logits (n, C) and unimodal logits (M, n, C)."""
         return self.fusion.both(self.features(inputs))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,7 +95,12 @@ def build_table(study: StudyRecord, results: Mapping[str, TrialRecord]) -> Table
         if (dataset, arm, metric.name) in cells
     }
     unfinished = sum(not (record := results.get(t.key)) or not record.ended for t in study.trials)
-    foot = (*_method_notes(study, ordered), *_failure_notes(study, results), *_provenance(study, results))
+    foot = (
+        *_method_notes(study, ordered),
+        *_missing_pairs(study, results),
+        *_failure_notes(study, results),
+        *_provenance(study, results),
+    )
     return Table(
         study.name,
         study.description,
@@ -115,8 +121,9 @@ def _values(study: StudyRecord, results: Mapping[str, TrialRecord], metrics: tup
         record = results.get(trial.key)
         for metric in metrics:
             by_seed = values.setdefault((trial.dataset, trial.arm, metric.name), {})
-            if record and record.status == "finished" and metric.name in record.metrics:
-                by_seed[trial.seed] = record.metrics[metric.name] * metric.scale
+            value = record.metrics.get(metric.name) if record and record.status == "finished" else None
+            if value is not None and math.isfinite(value):
+                by_seed[trial.seed] = value * metric.scale
     return values
 
 
@@ -197,19 +204,40 @@ def _method_notes(study: StudyRecord, cells: Mapping[tuple[str, str, str], Table
     notes = [
         f"Mean ± standard deviation over {seeds}. Differences to {study.reference}: {level} % t interval;"
         f" two-sided {test} on pairs of one seed, Holm-corrected over the arms of a column.",
-        f"Detectable: the smallest difference found with power 0.8 at alpha {study.table.alpha:g}."
-        " ≈: not told apart from the best.",
+        f"{_detectable(study, counts)} ≈: not told apart from the best.",
     ]
-    incomplete = sum(cell.difference.missing for cell in cells.values() if cell.difference)
-    if incomplete:
-        worst = max(cell.difference.missing for cell in cells.values() if cell.difference)
-        notes.append(f"Pairs with a missing side are left out of the tests: up to {worst} of an arm.")
-    epochs = f"{study.epochs[0]}" if len(study.epochs) == 1 else f"{study.epochs[0]} to {study.epochs[-1]}"
-    each = "each arm" if len(study.epochs) == 1 else "NOT EQUAL among the arms"
-    notes.append(
-        f"Budget: {len(study.seeds)} seeds × {epochs} epochs, {each}; selection on validation, test evaluated once."
+    return [*notes, _budget(study), *study.notes]
+
+
+def _detectable(study: StudyRecord, counts: list[int]) -> str:
+    if study.table.test == "t":
+        return f"Detectable: the smallest difference found with power 0.8 at alpha {study.table.alpha:g}, uncorrected."
+    pairs = min(counts[-1], 60) if counts else 0
+    return f"With {pairs} pairs no signed-rank p is below {min(1.0, 2.0 ** (1 - pairs)):.2g}, before correction."
+
+
+def _budget(study: StudyRecord) -> str:
+    budgets = {name: " to ".join(map(str, {found[0]: 0, found[-1]: 0})) for name, found in study.epochs.items()}
+    same = len(set(budgets.values())) == 1
+    epochs = next(iter(budgets.values())) if same else ", ".join(f"{n} ({name})" for name, n in budgets.items())
+    equal = all(len(found) == 1 for found in study.epochs.values())
+    each = "each arm" if equal else "NOT EQUAL among the arms"
+    seeds = f"{len(study.seeds)} seed{'' if len(study.seeds) == 1 else 's'}"
+    return f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
+
+
+def _missing_pairs(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[str]:
+    """Pairs with a side that gave no number, by arm; a metric that an arm never has is no missing pair."""
+    without = {(t.dataset, t.arm, t.seed) for t in study.trials if _status(results.get(t.key)) != "finished"}
+    counts = Counter(
+        t.arm
+        for t in study.trials
+        if t.arm != study.reference and {(t.dataset, t.arm, t.seed), (t.dataset, study.reference, t.seed)} & without
     )
-    return notes
+    if not counts:
+        return []
+    by_arm = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+    return [f"Pairs with a missing side, left out of the tests: {by_arm}."]
 
 
 def _failure_notes(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[str]:
@@ -238,11 +266,12 @@ def _provenance(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[
     keys = {t.key for t in study.trials}
     records = [results[key] for key in sorted(keys) if key in results and results[key].ended]
     revisions = sorted({record.revision for record in records}) or ["none"]
+    platforms = sorted({record.platform for record in records}) or ["nothing"]
     prints = sorted({record.fingerprint[:12] for record in records}) or ["none"]
     ended = max((record.ended_at for record in records), default=0)
     date = datetime.fromtimestamp(ended / 1000, UTC).strftime("%Y-%m-%d") if ended else "no date"
     changed = f", with {' '.join(study.overrides)}" if study.overrides else ""
     return [
         f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {len(records)} results of {len(keys)}"
-        f" trial keys; code {', '.join(revisions)}; data {', '.join(prints)}; {date}."
+        f" trial keys; code {', '.join(revisions)} on {', '.join(platforms)}; data {', '.join(prints)}; {date}."
     ]

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rich.console import Console
 
-from ibml.config.records import StudyRecord, TrialRecord
+from ibml.config.records import TrialRecord
 from ibml.study.cluster import ray_environment
 from ibml.study.outcome import Outcome
 from ibml.study.plan import Plan
 from ibml.study.progress import StudyProgress
-from ibml.study.trials import PlannedTrial, planned_trials, study_record
+from ibml.study.trials import PlannedTrial
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.version import code_revision
 
 
-@dataclass(frozen=True)
-class StudyRun:
-    """A study's run in the store, its record, and how it went."""
+def run_study(
+    plan: Plan, trials: list[PlannedTrial], store: MlflowStore, run_id: str, address: str | None, console: Console
+) -> Outcome:
+    """Run the trials of a plan that have no result in the store yet, below the study's run.
 
-    run_id: str
-    record: StudyRecord
-    outcome: Outcome
-
-
-def run_study(plan: Plan, store: MlflowStore, address: str | None, console: Console) -> StudyRun:
-    """Run the trials of a plan that have no result in the store yet. The study's run stays open, for the
-    table. Raises `ClusterError` and `TrackingError`."""
-    trials = planned_trials(plan)
-    record = study_record(plan, trials)
+    Raises `ClusterError` and `TrackingError`.
+    """
     known = store.results()
     unique = {trial.key: trial for trial in trials}
     todo = [trial for key, trial in unique.items() if key not in known or not known[key].ended]
-    run_id = store.open_study(record, plan.text)
     _share(plan.study.name, trials, known, store)
     reused = len(unique) - len(todo)
     if reused:
         console.print(f"{reused} of {len(unique)} trials have a result already and are not run again.", highlight=False)
-    outcome = Outcome()
-    if todo:
-        try:
-            outcome = _run(plan, todo, known, store, run_id, address, console)
-        except BaseException:
-            store.close_study(run_id, "FAILED", {})
-            raise
+    outcome = _run(plan, todo, known, store, run_id, address, console) if todo else Outcome()
     outcome.reused = reused
-    return StudyRun(run_id, record, outcome)
+    return outcome
 
 
 def _run(

@@ -74,6 +74,7 @@ class CellBuilder:
         self.command_line, self.problems = command_line, problems
         self.arms = designs.expand(study.design, document)
         self.reference = designs.reference(study.design)
+        self.base_texts: dict[str, str] = {}
 
     def cells(self) -> tuple[list[Cell], list[str]]:
         names = [arm.name for arm in self.arms]
@@ -126,7 +127,9 @@ class CellBuilder:
             self.problems.append(Problem(source, "no base: name a preset, a .yaml file or a mapping"))
             return None
         try:
-            self.problems += layers.add(settings(find_base(base, self.near, source)))
+            found = find_base(base, self.near, source)
+            self.base_texts[found.file] = found.text
+            self.problems += layers.add(settings(found))
         except ConfigError as error:
             self.problems += error.problems
             return None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ibml.config.base import IbmlError
 from ibml.config.study import ResourcesConfig
 
 _QUIET = {
@@ -27,7 +28,7 @@ _LONGEST_SOCKET_FOLDER = 40
 """Ray puts sockets about 60 characters below its folder, and their paths end at 107."""
 
 
-class ClusterError(RuntimeError):
+class ClusterError(IbmlError):
     """The cluster cannot be reached, or can never run a trial."""
 
 
@@ -35,34 +36,39 @@ class ClusterError(RuntimeError):
 def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]:
     """Connect to Ray and give a folder for Tune's own files, which is gone afterwards.
 
-    `address` defaults to `RAY_ADDRESS`; without either a local cluster is started. Raises `ClusterError`.
+    `address` defaults to `RAY_ADDRESS`; without either a local cluster is started. A process that uses Ray already
+    keeps its connection. Raises `ClusterError`.
     """
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS")
-    _check_address(address)
     _sweep()
     folder = _own_folder()
+    ours = not ray.is_initialized()
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(folder / "ray"),
-            )
-            _check_size(resources)
+        if ours:
+            _start(address or os.environ.get("RAY_ADDRESS"), folder / "ray", resources)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with _sigterm_as_interrupt():
             yield folder / "tune"
+    finally:
+        if ours:
+            ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(address: str | None, folder: Path, resources: ResourcesConfig) -> None:
+    import ray
+
+    _check_address(address)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
+        _check_size(resources)
+        return
+    try:
+        ray.init(address=address, **quiet)
     except (ConnectionError, TimeoutError) as error:
         raise ClusterError(f"no Ray cluster at {address}: {error}") from error
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _own_folder() -> Path:
@@ -118,7 +124,9 @@ def _authentication(address: str | None) -> dict[str, str]:
 
 def _check_address(address: str | None) -> None:
     """Ray tries a wrong address for minutes; whether anything listens there is known at once."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if address and address.startswith("ray://"):
+        raise ClusterError(f"{address}: Ray Client cannot run a study; use the address of the head's GCS (HOST:6379)")
+    host, colon, port = (address or "").rpartition(":")
     if not colon or not port.isdigit():
         return
     try:

@@ -28,8 +28,8 @@ class Plan:
     """A study, checked and spelled out."""
 
     study: StudyConfig
-    file: str
     text: str
+    bases: tuple[str, ...]
     overrides: tuple[str, ...]
     reference: str
     cells: list[Cell]
@@ -38,7 +38,8 @@ class Plan:
 
     @property
     def file_hash(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """Of the study's text and of every base that it reads."""
+        return hashlib.sha256("\0".join([self.text, *self.bases]).encode()).hexdigest()
 
     @property
     def arms(self) -> list[str]:
@@ -95,7 +96,8 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
         raise ConfigError(problems)
     shared = _shared_modalities(cells)
     names = list(study.table.metrics or metrics.default_table(shared))
-    return Plan(study, document.file, document.text, given, designs.reference(study.design), cells, names, notes)
+    bases = tuple(builder.base_texts.values())
+    return Plan(study, document.text, bases, given, designs.reference(study.design), cells, names, notes)
 
 
 def _command_line(text: str) -> Setting:

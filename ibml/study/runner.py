@@ -120,20 +120,23 @@ class Reporter(tune.Callback):  # type: ignore[misc]
         elif result["done"]:
             self.outcome.finished += 1
             self._ended(index, failed=False)
-            status, final, reason = result["status"], result["final"], result["reason"]
-            self.recorder.submit(lambda: run.end(status, final, reason))
+            status, final = result["status"], result["final"]
+            tags = {"ibml.reason": result["reason"], "ibml.platform": result["platform"]}
+            self.recorder.submit(lambda: run.end(status, final, tags))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if trial.config["index"] not in self.running:
             return  # it had ended before its actor did
         error = trial.get_error()
-        self._fail(trial.config["index"], f"the worker died ({type(error).__name__})", str(error))
+        cause = getattr(error, "cause", None)  # of an exception in the trial; a worker that died has none
+        reason = repr(cause) if cause else f"the worker died ({type(error).__name__})"
+        self._fail(trial.config["index"], reason, str(error))
 
     def _fail(self, index: int, reason: str, log: str) -> None:
         run = self.running[index]
         self.outcome.failed.append((self.trials[index].name, reason))
         self._ended(index, failed=True)
-        self.recorder.submit(lambda: run.end("failed", {}, reason, log))
+        self.recorder.submit(lambda: run.end("failed", {}, {"ibml.reason": reason}, log))
 
     def _ended(self, index: int, failed: bool) -> None:
         del self.running[index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from rich.console import Console
 
 from ibml import data
@@ -16,19 +18,26 @@ from ibml.version import code_revision
 
 
 def run_single(name: str, config: TrialConfig, store: MlflowStore, console: Console) -> tuple[TrialResult, str]:
-    """Train, showing each epoch, and give the result and its MLflow run. A trial that has a run already is
-    not recorded a second time."""
+    """Train, showing and recording each epoch, and give the result and its MLflow run. A trial that has a result is
+    computed again, since that was asked for, but not recorded a second time."""
     fingerprint = data.fingerprint(config.data)
     cell = Cell(dataset=config.data.type, arm=name, config=config, changes={})
     planned = PlannedTrial(cell, config, trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
     known = store.results().get(planned.key)
-    result = train(config, lambda row: console.print(epoch_line(row), highlight=False))
-    if known and known.ended:
-        return result, known.run_id
     run = TrialRun(store)
     run.start(planned, None, {"ibml.revision": code_revision()}, known)
-    run.log(result.history)
-    run.end(result.status, result.metrics, result.reason)
+
+    def on_epoch(row: Row) -> None:
+        console.print(epoch_line(row), highlight=False)
+        run.log([row])
+
+    try:
+        result = train(config, on_epoch)
+    except BaseException as error:
+        failed = isinstance(error, Exception)
+        run.end("failed", {}, {"ibml.reason": repr(error)}, traceback.format_exc()) if failed else run.stop()
+        raise
+    run.end(result.status, result.metrics, {"ibml.reason": result.reason, "ibml.platform": result.platform})
     return result, run.id
 
 

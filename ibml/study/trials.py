@@ -38,19 +38,23 @@ def planned_trials(plan: Plan) -> list[PlannedTrial]:
     return trials
 
 
+def _epochs(plan: Plan, dataset: str) -> tuple[int, ...]:
+    return tuple(sorted({cell.config.trainer.epochs for cell in plan.cells if cell.dataset == dataset}))
+
+
 def study_record(plan: Plan, trials: Sequence[PlannedTrial]) -> StudyRecord:
     """What a table needs to know of the study."""
     return StudyRecord(
         name=plan.study.name,
         description=plan.study.description,
-        file=plan.file,
         file_hash=plan.file_hash,
         overrides=plan.overrides,
         reference=plan.reference,
         arms=tuple(plan.arms),
         datasets=tuple(plan.datasets),
         seeds=plan.study.seeds,
-        epochs=tuple(sorted({cell.config.trainer.epochs for cell in plan.cells})),
+        epochs={name: _epochs(plan, name) for name in plan.datasets},
+        notes=tuple(plan.notes),
         metrics=tuple(plan.metrics),
         table=plan.study.table,
         trials=tuple(TrialEntry(arm=t.cell.arm, dataset=t.cell.dataset, seed=t.config.seed, key=t.key) for t in trials),

@@ -43,6 +43,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _train(self) -> dict[str, Any]:
         from ibml.config.trial import TrialConfig
+        from ibml.training.device import platform
         from ibml.training.trainer import Trainer, divergence
 
         if self.trainer is None:
@@ -54,6 +55,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         report: dict[str, Any] = {"rows": rows, "done": trainer.done}
         if trainer.done:
             report["status"] = "diverged" if trainer.diverged else "finished"
+            report["platform"] = platform(trainer.device)
             report["reason"] = divergence(rows[-1]) if trainer.diverged else ""
             report["final"] = {} if trainer.diverged else trainer.finish()
         return report

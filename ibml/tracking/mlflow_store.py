@@ -13,45 +13,46 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
+from typing import Any, Literal
 
-import yaml
+from pydantic import ValidationError
 
+from ibml.config.load import dump
 from ibml.config.records import Status, StudyRecord, TrialRecord
+from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, shown_uri
 
-# Read by mlflow when it is imported: no messages to its makers, no bars among ours.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-DEFAULT_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "ibml"
 
 _RECORD = "study.json"
+LAST_OF_ROW = "time.epoch"
+"""The metric that stands for a whole epoch having been logged."""
 _BATCH = 1000
 """MLflow's limit of metrics in one call."""
 
 Row = Mapping[str, float]
 
 
-class TrackingError(RuntimeError):
-    """The store cannot be used: not reachable, not readable, or without what was asked for."""
+@dataclass
+class OpenStudy:
+    """A study's run while it is written: what it ends with, and the files that are stored then."""
+
+    run_id: str
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
+    files: dict[str, str] = field(default_factory=dict)
 
 
-def choose_uri(given: str | None) -> str:
-    """The tracking URI: as given, else `MLFLOW_TRACKING_URI`, else a SQLite file in the working folder."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+@dataclass(frozen=True)
+class TrialDescription:
+    """What a trial's run shows before it has results: name, parameters, tags, and the configuration as a file."""
 
-
-def shown_uri(uri: str) -> str:
-    """A URI without the password in it."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+    name: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    config: Mapping[str, Any]
 
 
 class MlflowStore:
@@ -63,8 +64,8 @@ class MlflowStore:
 
     @cached_property
     def client(self) -> Any:
-        _check_reachable(self.uri)
-        with _told(self.uri):
+        check_reachable(self.uri)
+        with as_tracking_error(self.uri):
             from mlflow import MlflowClient
 
             for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
@@ -74,7 +75,7 @@ class MlflowStore:
     @cached_property
     def experiment_id(self) -> str:
         """The experiment, made where there is none yet."""
-        with _told(self.uri):
+        with as_tracking_error(self.uri):
             found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
                 return str(self.client.create_experiment(self.experiment, self._artifact_location()))
@@ -104,16 +105,36 @@ class MlflowStore:
             known = sorted({r.data.tags["ibml.study"] for r in self._runs("tags.`ibml.kind` = 'study'")})
             hint = f"; it has {', '.join(known)}" if known else "; it has no study yet"
             raise TrackingError(f"no study is called {name!r} in {shown_uri(self.uri)}{hint}")
-        with _told(self.uri):
-            return StudyRecord.model_validate_json(self._artifact(run.info.run_id, _RECORD))
+        with as_tracking_error(self.uri):
+            text = self._artifact(run.info.run_id, _RECORD)
+        try:
+            return StudyRecord.model_validate_json(text)
+        except ValidationError:
+            message = f"study {name!r} was recorded by another version of ibml; its own command records it anew"
+            raise TrackingError(message) from None
 
-    def open_study(self, record: StudyRecord, text: str) -> str:
-        """The id of the study's run, marked as running; made where there is none yet. `text` is its file."""
-        tags = {"ibml.kind": "study", "ibml.study": record.name, "ibml.file_hash": record.file_hash}
-        with _told(self.uri):
+    @contextmanager
+    def open_study(self, record: StudyRecord, text: str) -> Iterator[OpenStudy]:
+        """The study's run, marked as running until the end of the context, and then as its `status` says. It is made
+        where there is none yet. `text` is the study's file."""
+        opened = OpenStudy(self._begin_study(record, text))
+        try:
+            yield opened
+        except KeyboardInterrupt:
+            opened.status = "KILLED"
+            raise
+        finally:
+            with as_tracking_error(self.uri):
+                for name, content in opened.files.items():
+                    self.client.log_text(opened.run_id, content, name)
+                self.client.set_terminated(opened.run_id, opened.status)
+
+    def _begin_study(self, record: StudyRecord, text: str) -> str:
+        tags = {"ibml.kind": "study", "ibml.study": record.name, "mlflow.note.content": record.description}
+        with as_tracking_error(self.uri):
             run = self._study_run(record.name)
             if run is None:
-                tags |= {"mlflow.note.content": record.description, **_origin()}
+                tags = {**tags, **_origin()}
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=record.name)
             run_id = str(run.info.run_id)
             self.client.update_run(run_id, status="RUNNING")
@@ -122,43 +143,39 @@ class MlflowStore:
             self.client.log_text(run_id, record.model_dump_json(indent=1), _RECORD)
             return run_id
 
-    def close_study(self, run_id: str, status: str, files: Mapping[str, str]) -> None:
-        """Store the study's table and how it ended: FINISHED, FAILED or KILLED."""
-        with _told(self.uri):
-            for name, text in files.items():
-                self.client.log_text(run_id, text, name)
-            self.client.set_terminated(run_id, status)
-
     def share_trial(self, run_id: str, study: str, arm: str) -> None:
         """Mark another study's trial as part of this one too, so that the UI can filter by it."""
-        with _told(self.uri):
+        with as_tracking_error(self.uri):
             self.client.set_tag(run_id, f"ibml.study.{study}", arm)
 
-    def start_trial(
-        self,
-        name: str,
-        parent: str | None,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-        config: Mapping[str, Any],
-    ) -> str:
+    def start_trial(self, trial: TrialDescription, parent: str | None) -> str:
         """The id of a new run for a trial, below its study's run if it has one."""
-        all_tags = {"ibml.kind": "trial", **_below(parent), **tags, **_origin()}
-        with _told(self.uri):
-            run_id = str(self.client.create_run(self.experiment_id, tags=all_tags, run_name=name).info.run_id)
-            self._log_params(run_id, params)
-            self.client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
+        tags = {"ibml.kind": "trial", **_below(parent), **trial.tags, **_origin()}
+        with as_tracking_error(self.uri):
+            run = self.client.create_run(self.experiment_id, tags=tags, run_name=trial.name)
+            run_id = str(run.info.run_id)
+            self._describe(run_id, trial)
         return run_id
 
-    def resume_trial(self, run_id: str, parent: str | None, tags: Mapping[str, str]) -> tuple[str, int]:
+    def trial(self, run_id: str) -> TrialRecord:
+        """A trial's run as it is now."""
+        with as_tracking_error(self.uri):
+            return _record(self.client.get_run(run_id))
+
+    def resume_trial(self, run_id: str, trial: TrialDescription, parent: str | None) -> int:
         """Go on with a run that was cut off or failed; the number of epochs that it has already."""
-        with _told(self.uri):
+        with as_tracking_error(self.uri):
             self.client.update_run(run_id, status="RUNNING")
-            fresh = {**tags, **_below(parent), "ibml.status": "running", "ibml.reason": ""}
+            fresh = {**trial.tags, **_below(parent), "ibml.status": "running", "ibml.reason": ""}
             for key, value in fresh.items():
                 self.client.set_tag(run_id, key, value)
-            history = self.client.get_metric_history(run_id, "train.loss")
-        return run_id, 1 + max((metric.step for metric in history), default=-1)
+            self._describe(run_id, trial)
+            history = self.client.get_metric_history(run_id, LAST_OF_ROW)
+        return 1 + max((metric.step for metric in history), default=-1)
+
+    def _describe(self, run_id: str, trial: TrialDescription) -> None:
+        self._log_params(run_id, trial.params)
+        self.client.log_text(run_id, dump(trial.config), "config.yaml")
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -168,34 +185,41 @@ class MlflowStore:
             self.client.log_batch(run_id, params=items[start : start + 100])
 
     def log_rows(self, run_id: str, rows: Sequence[Row]) -> None:
-        """Epochs' metrics, each row with its `epoch` as step, in as few calls as MLflow allows."""
-        entries = [(k, v, int(row["epoch"])) for row in rows for k, v in row.items() if k != "epoch"]
-        self._log_metrics(run_id, entries)
+        """Epochs' metrics, each row with its `epoch` as step, in as few calls as MLflow allows; a row is never cut."""
+        calls: list[list[tuple[str, float, int]]] = [[]]
+        for row in rows:
+            entries = [(key, value, int(row["epoch"])) for key, value in row.items() if key != "epoch"]
+            if len(calls[-1]) + len(entries) > _BATCH:
+                calls.append([])
+            calls[-1] += entries
+        for entries in calls:
+            self._log_metrics(run_id, entries)
 
     def _log_metrics(self, run_id: str, entries: Sequence[tuple[str, float, int]]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        with _told(self.uri):
-            for start in range(0, len(entries), _BATCH):
-                chunk = [Metric(key, value, now, step) for key, value, step in entries[start : start + _BATCH]]
-                self.client.log_batch(run_id, metrics=chunk)
+        with as_tracking_error(self.uri):
+            if entries:
+                metrics = [Metric(key, value, now, step) for key, value, step in entries]
+                self.client.log_batch(run_id, metrics=metrics)
 
     def end_trial(
-        self, run_id: str, status: Status, metrics: Row, step: int, reason: str = "", log: str | None = None
+        self, run_id: str, status: Status, metrics: Row, step: int, tags: Mapping[str, str], log: str | None = None
     ) -> None:
         """Store how a trial ended. The status comes last: a run without it is not a result."""
         self._log_metrics(run_id, [(key, value, step) for key, value in metrics.items()])
-        with _told(self.uri):
+        with as_tracking_error(self.uri):
             if log is not None:
                 self.client.log_text(run_id, log, "traceback.txt")
-            self.client.set_tag(run_id, "ibml.reason", reason[:500])
+            for key, value in tags.items():
+                self.client.set_tag(run_id, key, value[:500])
             self.client.set_tag(run_id, "ibml.status", status)
             self.client.set_terminated(run_id, "FAILED" if status == "failed" else "FINISHED")
 
     def stop_trial(self, run_id: str) -> None:
         """Mark a trial that was interrupted; the same study goes on with it."""
-        with _told(self.uri):
+        with as_tracking_error(self.uri):
             self.client.set_terminated(run_id, "KILLED")
 
     def _study_run(self, name: str) -> Any:
@@ -205,7 +229,7 @@ class MlflowStore:
     def _runs(self, filter_string: str, order: str = "attributes.start_time ASC") -> Iterator[Any]:
         token = None
         while True:
-            with _told(self.uri):
+            with as_tracking_error(self.uri):
                 page = self.client.search_runs(
                     [self.experiment_id], filter_string, max_results=5000, order_by=[order], page_token=token
                 )
@@ -219,20 +243,6 @@ class MlflowStore:
             return Path(self.client.download_artifacts(run_id, name, folder)).read_text()
 
 
-def _check_reachable(uri: str) -> None:
-    """MLflow repeats what fails for minutes, which at the start only hides a wrong URI."""
-    database = uri.removeprefix("sqlite:///")
-    if database != uri and not Path(database).absolute().parent.is_dir():
-        raise TrackingError(f"MLflow at {uri}: no folder {Path(database).absolute().parent}")
-    if uri.startswith(("http://", "https://")):
-        try:
-            urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
-        except HTTPError:
-            return  # it answered
-        except (OSError, ValueError) as error:
-            raise TrackingError(f"MLflow at {shown_uri(uri)} does not answer: {error}") from None
-
-
 def _record(run: Any) -> TrialRecord:
     tags = run.data.tags
     status = tags.get("ibml.status", "running")
@@ -244,6 +254,7 @@ def _record(run: Any) -> TrialRecord:
         reason=tags.get("ibml.reason", ""),
         fingerprint=tags.get("ibml.data", ""),
         revision=tags.get("ibml.revision", ""),
+        platform=tags.get("ibml.platform", ""),
         studies={k.removeprefix("ibml.study."): v for k, v in tags.items() if k.startswith("ibml.study.")},
         ended_at=run.info.end_time or 0,
     )
@@ -253,22 +264,16 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id need not have a name
+        return f"uid {os.getuid()}"
+
+
 def _below(parent: str | None) -> dict[str, str]:
     return {"mlflow.parentRunId": parent} if parent else {}
 
 
 def _origin() -> dict[str, str]:
-    return {"mlflow.source.name": "ibml", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
-
-
-@contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """MLflow's and the database's errors as one line that names the store."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise TrackingError(f"MLflow at {shown_uri(uri)}: {first[0][:300]}") from error
+    return {"mlflow.source.name": "ibml", "mlflow.source.type": "LOCAL", "mlflow.user": _user()}

@@ -12,8 +12,11 @@ from typing import Self
 class Recorder:
     """Runs the jobs it is given one after another. Leaving the context waits for all of them.
 
-    A job that raises is not repeated; `failures` keeps the errors for whoever closes the study.
+    A job that raises is not repeated; `failures` keeps the errors for whoever closes the study. A store that
+    fails again and again is given up, since each call to one that is gone takes minutes to fail.
     """
+
+    GIVE_UP_AFTER = 3
 
     def __init__(self) -> None:
         self.failures: list[Exception] = []
@@ -34,8 +37,15 @@ class Recorder:
         self._thread.join()
 
     def _work(self) -> None:
+        in_a_row = 0
         while (job := self._jobs.get()) is not None:
+            if in_a_row >= self.GIVE_UP_AFTER:
+                self.failures.append(self.failures[-1])
+                continue
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - the thread must outlive any failure of the store
                 self.failures.append(error)
+                in_a_row += 1
+            else:
+                in_a_row = 0

@@ -9,15 +9,26 @@ from typing import Literal
 
 import torch
 
+from ibml.config.base import IbmlError
+
+
+class DeviceError(IbmlError):
+    """The process does not have the device that the configuration names."""
+
 
 def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The device of that name, or the best there is; raises `RuntimeError` where it is not there."""
+    """The device of that name, or the best there is; raises `DeviceError` where it is not there."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available[name]:
-        raise RuntimeError(f"trainer.device is {name!r}, but this process sees no such device")
+        raise DeviceError(f"trainer.device is {name!r}, but this process sees no such device")
     return torch.device(name)
+
+
+def platform(device: torch.device) -> str:
+    """What the numbers were computed on: results are the same bit for bit only on the same kind."""
+    return f"{device.type}, torch {torch.__version__}"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, Precision, StepLog, build_method
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.device import choose_device, reproducible
+from ibml.training.device import choose_device, platform, reproducible
 from ibml.training.metrics import evaluation
 from ibml.training.optimization import build_optimizer
 
@@ -54,13 +54,15 @@ class Selection:
 class TrialResult:
     """What a trial leaves: a row per epoch, the final metrics (`test.*`, `selected.*`), and how it ended.
 
-    `diverged` means that the loss became infinite or no number; such a trial has no final metrics.
+    `diverged` means that the training or validation loss became infinite or no number; such a trial has no
+    final metrics.
     """
 
     status: Literal["finished", "diverged"]
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     reason: str = ""
+    platform: str = ""
 
 
 class Trainer:
@@ -78,7 +80,7 @@ class Trainer:
         to_device = [
             Tensors.of(s, self.device, self.precision.dtype) for s in (dataset.train, dataset.val, dataset.test)
         ]
-        self.train, self.val, self.test = to_device
+        self.train_split, self.val_split, self.test_split = to_device
         shapes = {name: values.shape[1:] for name, values in dataset.train.inputs.items()}
         self.model = MultimodalModel(config, shapes, len(dataset.classes)).to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
@@ -97,9 +99,9 @@ class Trainer:
         started = time.perf_counter()
         with reproducible(self.device, self.config.trainer.threads):
             row = self._train_row([*self.steps()])
-            self.diverged = not math.isfinite(row["train.loss"])
+            row |= {f"val.{name}": value for name, value in self.evaluate(self.val_split).items()}
+            self.diverged = bool(_infinite_losses(row))
             if not self.diverged:
-                row |= {f"val.{name}": value for name, value in self.evaluate(self.val).items()}
                 self._select(row)
         row["time.epoch"] = time.perf_counter() - started
         self.seconds += row["time.epoch"]
@@ -114,14 +116,14 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.optimizer.lr * factor
         for index in self._order().split(self.config.trainer.batch_size):
-            inputs, labels = self.train.rows(index)
+            inputs, labels = self.train_split.rows(index)
             self.optimizer.zero_grad(set_to_none=True)
             log = self.method.step(Batch(index, inputs, labels), self.epoch)
             self.precision.update(self.optimizer)
             yield log
 
     def _order(self) -> Tensor:
-        samples = len(self.train.labels)
+        samples = len(self.train_split.labels)
         if not self.config.trainer.shuffle:
             return torch.arange(samples, device=self.device)
         generator = torch.Generator().manual_seed(stream_seed(self.config.seed, "order", self.epoch))
@@ -129,7 +131,7 @@ class Trainer:
 
     def _train_row(self, logs: list[StepLog]) -> Row:
         """Means over the epoch; the device is read here, once."""
-        samples, names = len(self.train.labels), self.model.modalities
+        samples, names = len(self.train_split.labels), self.model.modalities
         loss = torch.stack([log.loss for log in logs]).double().mean()[None]
         correct = torch.stack([log.correct for log in logs]).sum(0).double() / samples
         rho = torch.stack([log.rates for log in logs]).double().mean(0)
@@ -151,7 +153,7 @@ class Trainer:
             with self.precision.autocast:
                 logits, parts = self.model(inputs)
             joint.append(logits)
-            unimodal.append(torch.stack(parts))
+            unimodal.append(parts)
         dtype = self.precision.dtype
         return evaluation(
             torch.cat(joint).to(dtype), torch.cat(unimodal, 1).to(dtype), split.labels, self.model.modalities
@@ -178,7 +180,7 @@ class Trainer:
         started = time.perf_counter()
         self.model.load_state_dict(self.selected.weights)
         with reproducible(self.device, self.config.trainer.threads):
-            metrics = {f"test.{name}": value for name, value in self.evaluate(self.test).items()}
+            metrics = {f"test.{name}": value for name, value in self.evaluate(self.test_split).items()}
         metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k == "epoch" or k.startswith("val.")}
         self.seconds += time.perf_counter() - started
         return metrics | {"time.total": self.seconds}
@@ -191,10 +193,17 @@ def train(config: TrialConfig, on_epoch: Callable[[Row], None] = lambda row: Non
     while not trainer.done:
         history.append(trainer.run_epoch())
         on_epoch(history[-1])
+    computed_on = platform(trainer.device)
     if trainer.diverged:
-        return TrialResult("diverged", {}, history, divergence(history[-1]))
-    return TrialResult("finished", trainer.finish(), history)
+        return TrialResult("diverged", {}, history, divergence(history[-1]), computed_on)
+    return TrialResult("finished", trainer.finish(), history, platform=computed_on)
 
 
 def divergence(row: Row) -> str:
-    return f"the training loss was {row['train.loss']} in epoch {row['epoch']:.0f}"
+    """Why a trial diverged in its last epoch."""
+    losses = " and ".join(f"{name} was {row[name]}" for name in _infinite_losses(row))
+    return f"{losses} in epoch {row['epoch']:.0f}"
+
+
+def _infinite_losses(row: Row) -> list[str]:
+    return [name for name in ("train.loss", "val.loss") if not math.isfinite(row[name])]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
+from ibml.config.metrics import describe
 from ibml.config.schema import schema
 from ibml.config.trial import TrialConfig, canonical, flatten
 
@@ -74,7 +75,9 @@ def test_what_can_change_the_result_is(trial: Build, change: dict) -> None:
         ({"data": {"type": "mfeat", "views": ["pix"]}}, "at least 2"),
         ({"data": {"type": "mfeat", "views": ["pix", "pix"]}}, "listed twice"),
         ({"data": {"type": "mfeat", "views": ["pix", "zre"]}}, "zre"),
-        ({"data": {"type": "mfeat", "validation": 0.6, "test": 0.4}}, "nothing to train on"),
+        ({"data": {"type": "mfeat", "validation": 0.6, "test": 0.4}}, "too little to train on"),
+        ({"data": {"type": "mfeat", "validation": 0.001}}, "greater than or equal to 0.01"),
+        ({"optimizer": {"type": "sgd", "nesterov": True, "momentum": 0}}, "nesterov needs a momentum"),
         ({"encoders": {"default": {"type": "mlp"}, "zre": {"type": "mlp"}}}, "did you mean 'zer'"),
         ({"encoders": {"pix": {"type": "mlp"}}}, "no encoder for zer"),
         ({"fusion": {"type": "film", "condition": "fou"}}, "no modality is called 'fou'"),
@@ -93,6 +96,14 @@ def test_what_can_change_the_result_is(trial: Build, change: dict) -> None:
 def test_configurations_that_make_no_sense_are_refused(trial: Build, change: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         trial(**change)
+
+
+def test_a_metrics_direction_is_not_read_from_a_modalitys_name() -> None:
+    for name in ("test.accuracy.time", "test.accuracy.loss", "selected.val.accuracy.gap"):
+        assert (describe(name).higher_is_better, describe(name).unit) == (True, "%")
+    assert (describe("test.gap").higher_is_better, describe("test.gap").scale) == (False, 100)
+    assert (describe("test.loss").higher_is_better, describe("test.loss").unit) == (False, "")
+    assert describe("time.total").unit == "s"
 
 
 def test_flatten_gives_dotted_paths(trial: Build) -> None:

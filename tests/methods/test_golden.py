@@ -46,7 +46,7 @@ def test_concat_logits_and_their_exact_shares() -> None:
     joint, unimodal = fusion.both(features)
     close(joint, case["joint"])
     close(fusion(features), case["joint"])
-    close(torch.stack(unimodal), case["unimodal"])
+    close(unimodal, case["unimodal"])
     close(F.cross_entropy(joint, labels), case["ce_joint"])
     close(torch.stack([F.cross_entropy(o, labels) for o in unimodal]), case["ce_unimodal"])
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
+from ibml.methods.base import Outputs, label_log_probability
 from ibml.training.trainer import Trainer, train
 from tests.conftest import vectors
 
@@ -25,8 +26,14 @@ def trainer_with(trial: Build, widths: tuple[int, ...] = (40, 3), samples: int =
 
 
 def whole_batch(trainer: Trainer) -> Batch:
-    index = torch.arange(len(trainer.train.labels))
-    return Batch(index, *trainer.train.rows(index))
+    index = torch.arange(len(trainer.train_split.labels))
+    return Batch(index, *trainer.train_split.rows(index))
+
+
+def outputs_of(trainer: Trainer) -> Outputs:
+    batch = whole_batch(trainer)
+    joint, unimodal = trainer.model(batch.inputs)
+    return Outputs(joint, unimodal, label_log_probability(unimodal, batch.labels))
 
 
 def test_noised_share_follows_the_probability(trial: Build) -> None:
@@ -75,22 +82,22 @@ def test_noise_differs_between_epochs_and_not_between_runs(trial: Build) -> None
 
 def test_nothing_happens_outside_the_window(trial: Build) -> None:
     trainer = trainer_with(trial, window={"first_epoch": 2, "stop_epoch": 4}, tcm={"rate": 10.0})
-    joint, parts = trainer.model(whole_batch(trainer).inputs)
-    rho, labels = torch.tensor([1.5, 0.5]), trainer.train.labels
-    plain = F.cross_entropy(joint, labels)
+    rho, labels = torch.tensor([1.5, 0.5]), trainer.train_split.labels
+    outputs = outputs_of(trainer)
+    plain = F.cross_entropy(outputs.joint, labels)
     for epoch, active in [(0, False), (1, False), (2, True), (3, True), (4, False)]:
         trainer.method.start_epoch(epoch)
         noised = trainer.method.transform(whole_batch(trainer), rho, epoch)[1]
-        loss = trainer.method.loss(joint, torch.stack(parts), labels, rho, epoch)
+        loss = trainer.method.loss(outputs, labels, rho, epoch)
         assert (int(noised.sum()) > 0) == active
         assert (loss.item() != plain.item()) == active
 
 
 def test_bio_adds_the_lagging_modalities_losses(trial: Build) -> None:
     trainer = trainer_with(trial, widths=(6, 4, 3), samples=30, bio={"weight": 0.7}, tcm={"rate": 0})
-    joint, parts = trainer.model(whole_batch(trainer).inputs)
-    labels = trainer.train.labels
-    loss = trainer.method.loss(joint, torch.stack(parts), labels, torch.tensor([1.5, 0.6, 0.9]), 1)
+    labels, outputs = trainer.train_split.labels, outputs_of(trainer)
+    joint, parts = outputs.joint, outputs.unimodal
+    loss = trainer.method.loss(outputs, labels, torch.tensor([1.5, 0.6, 0.9]), 1)
     expected = F.cross_entropy(joint, labels) + 0.7 * (
         F.cross_entropy(parts[1], labels) + F.cross_entropy(parts[2], labels)
     )
@@ -102,7 +109,7 @@ def test_memory_holds_the_last_visit(trial: Build) -> None:
     assert torch.equal(trainer.method.memory.probability, torch.ones(2, 20))
     assert trainer.method.memory.correct.all()
     index = torch.tensor([3, 7, 11])
-    batch = Batch(index, *trainer.train.rows(index))
+    batch = Batch(index, *trainer.train_split.rows(index))
     _, parts = trainer.model(batch.inputs)
     trainer.method.start_epoch(0)
     log = trainer.method.step(batch, 0)
@@ -123,8 +130,26 @@ def test_both_parts_off_is_joint_bit_for_bit(trial: Build) -> None:
 
 
 def test_a_part_that_is_off_does_not_shift_the_others_draws(trial: Build) -> None:
-    noised = [train(trial(method={"type": "ibml", "bio": {"weight": weight}})).history[0] for weight in (0.0, 1.0)]
-    assert without_times(noised)[0] == without_times(noised)[1], "the first epoch is before the window"
+    noised = []
+    for weight in (0.0, 1.0):
+        trainer = trainer_with(trial, bio={"weight": weight}, tcm={"rate": 5.0})
+        batch, rho = whole_batch(trainer), torch.tensor([1.5, 0.5])
+        trainer.method.start_epoch(4)
+        outputs = outputs_of(trainer)
+        drawn = []
+        for _ in range(2):
+            drawn.append(trainer.method.transform(batch, rho, 4)[0]["pix"])
+            trainer.method.loss(outputs, batch.labels, rho, 4)
+        noised.append(torch.stack(drawn))
+    assert (noised[0] != batch.inputs["pix"]).any(), "the epoch must be one with noise"
+    assert torch.equal(*noised)
+
+
+def test_no_noise_scale_is_tcm_off(trial: Build) -> None:
+    trainer = trainer_with(trial, tcm={"rate": 5.0, "noise_scale": 0})
+    assert trainer.method.tcm_rate(3) == 0
+    trainer.method.start_epoch(3)
+    assert trainer.method.transform(whole_batch(trainer), torch.tensor([1.5, 0.5]), 3)[1].tolist() == [0, 0]
 
 
 def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ibml.config.fusion import FusionConfig
+from ibml.config.fusion import AttentionConfig, FusionConfig
 from ibml.models.fusion import Attention, Concat, FiLM, Fusion, Gated, Late, LowRank, Sum, build_fusion
 from ibml.models.multimodal import initialise
 
@@ -37,7 +37,7 @@ def features_of(modalities: int = 2, samples: int = 7) -> list[Tensor]:
 def test_shares_add_up_to_the_joint_logits(kind: str, modalities: int) -> None:
     fusion, features = fusion_of(kind, modalities), features_of(modalities)
     joint, parts = fusion.both(features)
-    torch.testing.assert_close(torch.stack(parts).sum(0), fusion(features))
+    torch.testing.assert_close(parts.sum(0), fusion(features))
     torch.testing.assert_close(joint, fusion(features))
 
 
@@ -50,6 +50,7 @@ def test_others_take_the_fusion_of_zeroed_features(kind: str, modalities: int) -
     for m, logits in enumerate(parts):
         alone = [z if k == m else z * 0 for k, z in enumerate(features)]
         torch.testing.assert_close(logits, fusion(alone))
+    torch.testing.assert_close(fusion.unimodal_logits(features), parts)
 
 
 @pytest.mark.parametrize("modalities", [2, 3])
@@ -118,6 +119,15 @@ def test_attention_mixes_tokens_of_modalities() -> None:
     normed = torch.nn.functional.layer_norm(x, (8,), layer.norm2.weight, layer.norm2.bias)
     x = x + affine(torch.relu(affine(normed, layer.linear1)), layer.linear2)
     torch.testing.assert_close(fusion(features), affine(x.mean(1), fusion.head))
+
+
+def test_attention_starts_as_the_paper_says() -> None:
+    fusion = Attention([5, 4], 6, AttentionConfig(width=128))
+    initialise(fusion)
+    fusion.after_initialisation()
+    for weight in fusion.layer.self_attn.in_proj_weight.chunk(3):
+        assert weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.03)
+        assert weight.abs().max() > 2.5 * weight.std(), "normal, not uniform"
 
 
 def test_sum_and_concat_start_as_the_paper_says() -> None:

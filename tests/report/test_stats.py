@@ -117,6 +117,15 @@ def test_no_spread_is_not_divided_by() -> None:
     assert (constant.p, constant.effect_size, constant.verdict) == (None, None, "no spread: no claim")
 
 
+@pytest.mark.parametrize("test", ["t", "wilcoxon"])
+def test_rounding_is_no_difference(test: str) -> None:
+    gaps = [(95.0, 90.0, 93.0, 88.0), (95.1, 90.1, 93.2, 88.2), (96.3, 91.3, 92.1, 87.1), (94.7, 89.7, 91.9, 86.9)]
+    arm, reference = [a - b for a, b, _, _ in gaps], [c - d for _, _, c, d in gaps]
+    assert arm != reference, "the case needs floats that differ"
+    found = paired_difference(by_seed(arm), by_seed(reference), test)
+    assert (found.mean, found.p, found.verdict) == (0.0, 1.0, "no effect detected")
+
+
 def test_verdicts_follow_the_corrected_p_and_the_direction() -> None:
     reference = by_seed([10.0, 11.0, 12.0, 13.0, 14.0])
     differences = {

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -31,14 +32,14 @@ def study(arms: dict[str, list[float | None]], datasets: tuple[str, ...] = ("d",
     return StudyRecord(
         name="demo",
         description="Which is better?",
-        file="demo.yaml",
         file_hash="0123456789abcdef",
         overrides=(),
         reference=next(iter(arms)),
         arms=tuple(arms),
         datasets=datasets,
         seeds=tuple(range(max(map(len, arms.values())))),
-        epochs=(40,),
+        epochs=dict.fromkeys(datasets, (40,)),
+        notes=(),
         metrics=("test.accuracy", "test.gap"),
         table=TableConfig.model_validate(table),
         trials=tuple(trials),
@@ -52,7 +53,7 @@ def results(record: StudyRecord, arms: dict[str, list[float | None]]) -> dict[st
         if value is not None:
             metrics = {"test.accuracy": value, "test.gap": 1 - value}
             found[trial.key] = TrialRecord(
-                trial.key, f"run-{trial.key}", "finished", metrics, "", "data", "rev", {}, 10
+                trial.key, f"run-{trial.key}", "finished", metrics, "", "data", "rev", ended_at=10
             )
     return found
 
@@ -102,7 +103,7 @@ def test_failed_diverged_and_missing_runs_are_in_the_foot() -> None:
     assert "Diverged: 1 of 9 trials (bad 1); for instance the training loss was nan in epoch 3." in foot
     assert "Not finished: 1 of 9 trials (new 1)." in foot
     assert "Not run: 3 of 9 trials (bad 1, new 2)." in foot
-    assert "Pairs with a missing side are left out" in foot
+    assert "Pairs with a missing side, left out of the tests: bad 3, new 3." in foot
     assert "4 results of 9 trial keys" in foot
     assert made.unfinished == 5
     assert made.cell("d", "bad", "test.accuracy").summary.n == 0
@@ -118,8 +119,44 @@ def test_an_empty_study_is_said_in_words() -> None:
 
 
 def test_unequal_budgets_are_admitted() -> None:
-    record = study(ACCURACY).model_copy(update={"epochs": (20, 40)})
-    assert "NOT EQUAL among the arms" in "\n".join(build_table(record, results(record, ACCURACY)).foot)
+    record = study(ACCURACY).model_copy(update={"epochs": {"d": (20, 40)}})
+    assert "20 to 40 epochs, NOT EQUAL among the arms" in "\n".join(build_table(record, {}).foot)
+
+
+def test_data_sets_may_have_budgets_of_their_own() -> None:
+    record = study(ACCURACY, ("d", "e")).model_copy(update={"epochs": {"d": (20,), "e": (40,)}})
+    assert "5 seeds × 20 (d), 40 (e) epochs, each arm" in "\n".join(build_table(record, {}).foot)
+
+
+def test_a_metric_that_an_arm_never_has_is_no_missing_pair() -> None:
+    record = study(ACCURACY)
+    found = results(record, ACCURACY)
+    for key, trial in found.items():
+        if "/good/" in key:
+            del trial.metrics["test.gap"]
+    made = build_table(record, found)
+    assert made.cell("d", "good", "test.gap").summary.n == 0
+    assert "missing side" not in "\n".join(made.foot)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_finite_number_is_left_out(value: float) -> None:
+    record = study(ACCURACY)
+    found = results(record, ACCURACY)
+    found["d/good/2"].metrics["test.accuracy"] = value
+    made = build_table(record, found)
+    assert made.cell("d", "good", "test.accuracy").summary.n == 4
+    assert made.cell("d", "good", "test.accuracy").difference.n == 4
+    for form in EXTENSIONS:
+        assert render(made, form)
+
+
+def test_what_the_plan_noted_and_where_it_was_computed_is_in_the_foot() -> None:
+    record = study(ACCURACY).model_copy(update={"notes": ("x=1 is the base itself",)})
+    found = {k: replace(r, platform="cpu, torch 2") for k, r in results(record, ACCURACY).items()}
+    foot = build_table(record, found).foot
+    assert "x=1 is the base itself" in foot
+    assert "code rev on cpu, torch 2; data data" in foot[-1]
 
 
 def test_holm_is_over_the_arms_of_a_column_of_one_data_set() -> None:
@@ -137,7 +174,9 @@ def test_the_wilcoxon_test_can_be_chosen() -> None:
     record = study(ACCURACY, test="wilcoxon")
     made = build_table(record, results(record, ACCURACY))
     assert made.cell("d", "good", "test.accuracy").difference.p == pytest.approx(2 / 2**5)
+    assert made.cell("d", "good", "test.accuracy").difference.detectable is None
     assert "Wilcoxon signed-rank test" in made.foot[0]
+    assert "With 5 pairs no signed-rank p is below 0.062" in made.foot[1]
 
 
 def test_the_frame_has_a_row_per_arm_and_metric(table: Table) -> None:

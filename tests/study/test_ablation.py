@@ -298,6 +298,13 @@ def wait_for_port(address: str, seconds: float = 60) -> None:
     raise AssertionError(f"nothing listens on {address}")
 
 
+def test_ray_client_is_refused_in_words(cli: CommandLine) -> None:
+    cli.write("small.yaml", STUDY)
+    answer = cli("ablate", "small.yaml", "--address", "ray://127.0.0.1:10001")
+    assert answer.code == 1
+    assert "Ray Client cannot run a study" in answer.err
+
+
 def test_a_cluster_that_is_not_there_is_named(cli: CommandLine) -> None:
     cli.write("small.yaml", STUDY)
     answer = cli("ablate", "small.yaml", "--address", "127.0.0.1:1")

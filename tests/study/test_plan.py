@@ -68,6 +68,24 @@ def test_a_changed_type_starts_from_its_defaults(write) -> None:
     assert [cell.config.fusion.type for cell in plan.cells] == ["lmf", "lmf", "sum"]
 
 
+def test_a_type_that_the_base_does_not_name_is_reset_too() -> None:
+    def rate(**optimizer: object) -> float:
+        arms = {"a": {}, "b": {"optimizer.type": "adam"}}
+        base = {"data": {"type": "mfeat"}, "optimizer": optimizer}
+        plan = load_plan({"name": "x", "base": base, "design": {"type": "arms", "reference": "a", "arms": arms}})
+        return plan.cells[1].config.optimizer.lr
+
+    assert rate(lr=0.5) == rate(type="sgd", lr=0.5) == 1e-3
+
+
+def test_the_file_hash_is_of_the_bases_too(write, tmp_path: Path) -> None:
+    hashes = []
+    for views in ("[fou, kar]", "[fou, mor]"):
+        (tmp_path / "own.yaml").write_text(f"data: {{type: mfeat, views: {views}}}\n")
+        hashes.append(load_plan(write(STUDY.replace("base: mfeat", "base: own.yaml"))).file_hash)
+    assert hashes[0] != hashes[1]
+
+
 def test_one_factor_goes_around_the_base(write) -> None:
     text = """\
 name: sweep

@@ -13,9 +13,10 @@ import torch
 from sklearn import metrics as reference
 
 from ibml.config.trial import TrialConfig
-from ibml.training.device import choose_device
+from ibml.study.worker import TrialActor
+from ibml.training.device import DeviceError, choose_device
 from ibml.training.metrics import evaluation, macro_f1
-from ibml.training.trainer import Trainer, train
+from ibml.training.trainer import Trainer, divergence, train
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]
@@ -85,24 +86,56 @@ def test_optimizers_take_a_plain_step(trial: Build, optimizer: str) -> None:
     torch.testing.assert_close(step[clear], expected[clear], rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("selection", ["val.accuracy", "val.macro_f1", "val.loss", "last"])
-def test_selection_looks_at_validation_only(trial: Build, selection: str) -> None:
-    trainer = Trainer(trial(trainer={"epochs": 8, "selection": selection}, optimizer={"type": "sgd", "lr": 0.1}))
-    rows, weights = [], []
+SCRIPT = [  # val.accuracy, val.macro_f1, val.loss by epoch: ties, and the best in the middle
+    (0.5, 0.9, 1.0),
+    (0.8, 0.5, 0.9),
+    (0.8, 0.6, 0.4),
+    (0.8, 0.6, 0.4),
+    (0.7, 0.9, 0.3),
+    (0.6, 0.1, 0.7),
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "best"), [("val.accuracy", 2), ("val.macro_f1", 4), ("val.loss", 4), ("last", 5)]
+)
+def test_selection_looks_at_validation_only(trial: Build, selection: str, best: int) -> None:
+    trainer = Trainer(trial(trainer={"epochs": 6, "selection": selection}, optimizer={"type": "sgd", "lr": 0.1}))
+    evaluate, tested, weights = trainer.evaluate, [], []
+
+    def scripted(split: object) -> dict[str, float]:
+        if split is trainer.test_split:
+            tested.append(trainer.epoch)
+            return evaluate(split)
+        accuracy, f1, loss = SCRIPT[trainer.epoch]
+        return {**evaluate(split), "accuracy": accuracy, "macro_f1": f1, "loss": loss}
+
+    trainer.evaluate = scripted
     while not trainer.done:
-        rows.append(trainer.run_epoch())
+        trainer.run_epoch()
         weights.append({k: v.clone() for k, v in trainer.model.state_dict().items()})
-    if selection == "last":
-        best = 7
-    elif selection == "val.loss":
-        best = min(range(8), key=lambda e: rows[e]["val.loss"])
-    else:
-        best = max(range(8), key=lambda e: (rows[e][selection], -rows[e]["val.loss"]))
+    assert not tested, "the test split was looked at during training"
     final = trainer.finish()
-    assert final["selected.epoch"] == best
-    assert final["selected.val.accuracy"] == rows[best]["val.accuracy"]
-    trainer.model.load_state_dict(weights[best])
-    assert trainer.evaluate(trainer.test)["accuracy"] == final["test.accuracy"]
+    assert tested == [6]
+    assert (final["selected.epoch"], final["selected.val.accuracy"]) == (best, SCRIPT[best][0])
+    now = trainer.model.state_dict()
+    assert all(torch.equal(now[name], value) for name, value in weights[best].items())
+    assert final["test.accuracy"] == evaluate(trainer.test_split)["accuracy"]
+
+
+def test_the_learning_rate_follows_its_schedule(trial: Build) -> None:
+    config = trial(schedule={"type": "step", "step_size": 1, "gamma": 0.5}, trainer={"epochs": 3})
+    trainer = Trainer(config, vectors())
+    steps = []
+    for _ in range(3):
+        before = trainer.model.fusion.head.weight.detach().clone()
+        trainer.optimizer.state.clear()  # no momentum: a step is the rate times gradient and decay
+        next(trainer.steps())
+        gradient = trainer.model.fusion.head.weight.grad + 1e-4 * before
+        steps.append(((before - trainer.model.fusion.head.weight) / gradient).median().item())
+        trainer.epoch += 1
+    assert steps == pytest.approx([0.01, 0.005, 0.0025], rel=1e-3)
+    assert Trainer(config, vectors()).run_epoch()["lr"] == 0.01
 
 
 def test_an_infinite_loss_ends_the_trial_as_diverged(trial: Build) -> None:
@@ -115,6 +148,10 @@ def test_an_infinite_loss_ends_the_trial_as_diverged(trial: Build) -> None:
 
 @pytest.mark.parametrize("precision", ["float64", "bf16", "fp16"])
 def test_other_number_formats_learn_as_well(trial: Build, precision: str) -> None:
+    trainer = Trainer(trial(trainer={"epochs": 2, "precision": precision}), vectors())
+    with trainer.precision.autocast:
+        logits = trainer.model(trainer.train_split.inputs)[0]
+    assert logits.dtype == {"float64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     result = train(trial(trainer={"epochs": 3, "precision": precision}))
     assert result.metrics["test.accuracy"] > 0.9
 
@@ -161,7 +198,7 @@ def test_train_row_counts_every_sample_once(trial: Build) -> None:
 def test_a_device_that_is_not_there_is_named() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    with pytest.raises(RuntimeError, match="'cuda'"):
+    with pytest.raises(DeviceError, match="'cuda'"):
         choose_device("cuda")
 
 
@@ -174,6 +211,35 @@ def test_threads_are_fixed_while_training_and_given_back(trial: Build) -> None:
     trainer.run_epoch()
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
+
+
+def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
+    trainer = Trainer(trial(), vectors())
+    original = trainer.evaluate
+    trainer.evaluate = lambda split: {**original(split), "loss": float("nan")}
+    row = trainer.run_epoch()
+    assert trainer.diverged
+    assert trainer.selected is None
+    assert divergence(row) == "val.loss was nan in epoch 0"
+
+
+def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build) -> None:
+    configs = [trial(seed=1), trial(encoders={"default": {"type": "mlp", "hidden": [10**9]}}), trial(seed=2)]
+    actor = TrialActor.__new__(TrialActor)
+    actor.setup({"index": 0}, [config.model_dump(mode="json") for config in configs])
+    finals = []
+    for index in range(3):
+        assert actor.reset_config({"index": index})
+        report = actor.step()
+        while not report["done"]:
+            report = actor.step()
+        finals.append(report)
+    assert "can't allocate memory" in finals[1]["error"]
+    for index in (0, 2):
+        alone = train(configs[index]).metrics
+        assert {k: v for k, v in finals[index]["final"].items() if "time" not in k} == {
+            k: v for k, v in alone.items() if "time" not in k
+        }
 
 
 def test_a_fixed_trial_gives_the_stored_numbers(trial: Build) -> None:

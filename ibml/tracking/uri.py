@@ -1,0 +1,69 @@
+"""Where the store is, whether it is there, and its errors in a line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from ibml.config.base import IbmlError
+
+# Read by mlflow when it is imported: no messages to its makers, no bars among ours.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+class TrackingError(IbmlError):
+    """The store cannot be used: not reachable, not readable, or without what was asked for."""
+
+
+def choose_uri(given: str | None) -> str:
+    """The tracking URI: as given, else `MLFLOW_TRACKING_URI`, else a SQLite file in the working folder."""
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def shown_uri(uri: str) -> str:
+    """A URI without the password in it."""
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+def _without_user(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def check_reachable(uri: str) -> None:
+    """MLflow repeats what fails for minutes, which at the start only hides a wrong URI."""
+    database = uri.removeprefix("sqlite:///")
+    if database != uri and not Path(database).absolute().parent.is_dir():
+        raise TrackingError(f"MLflow at {uri}: no folder {Path(database).absolute().parent}")
+    if uri.startswith(("http://", "https://")):
+        try:
+            urlopen(f"{_without_user(uri).rstrip('/')}/health", timeout=10).close()
+        except HTTPError:
+            return  # it answered
+        except (OSError, ValueError) as error:
+            raise TrackingError(f"MLflow at {shown_uri(uri)} does not answer: {error}") from None
+
+
+@contextmanager
+def as_tracking_error(uri: str) -> Iterator[None]:
+    """MLflow's and the database's errors as one line that names the store."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        secret = urlsplit(uri).password
+        words = first[0].replace(secret, "***") if secret else first[0]
+        raise TrackingError(f"MLflow at {shown_uri(uri)}: {words[:300]}") from error
