@@ -82,7 +82,7 @@ def table(study: str | Path, tracking_uri: str | None = None) -> pd.DataFrame:
 
 def study_table(study: str, tracking_uri: str | None = None) -> Table:
     """The table of a study as it stands. For a file it is that file's study, as it is written now."""
-    store = open_store(tracking_uri)
+    store = open_store(tracking_uri, to_read=True)
     if not study.endswith((".yaml", ".yml")):
         return _table(store, store.study(study))
     from ibml.study.plan import load_plan
@@ -92,12 +92,17 @@ def study_table(study: str, tracking_uri: str | None = None) -> Table:
     return _table(store, study_record(plan, planned_trials(plan)))
 
 
-def open_store(tracking_uri: str | None) -> MlflowStore:
-    """The store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder."""
+def open_store(tracking_uri: str | None, to_read: bool = False) -> MlflowStore:
+    """The store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder. A database that is not
+    there is made, except where it is to be read."""
     from ibml.tracking.mlflow_store import MlflowStore
-    from ibml.tracking.uri import choose_uri
+    from ibml.tracking.uri import TrackingError, choose_uri, database_file
 
-    return MlflowStore(choose_uri(tracking_uri))
+    uri = choose_uri(tracking_uri)
+    database = database_file(uri)
+    if to_read and database and not database.is_file():
+        raise TrackingError(f"nothing was run here yet: there is no {database}")
+    return MlflowStore(uri)
 
 
 def _table(store: MlflowStore, record: StudyRecord) -> Table:

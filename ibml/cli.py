@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -83,6 +85,7 @@ def ablate(
     with _errors():
         from ibml.study.plan import load_plan
 
+        signal.signal(signal.SIGTERM, _interrupt)
         plan = load_plan(file, override or (), seeds)
         if dry_run:
             from ibml.study.preview import preview
@@ -93,6 +96,11 @@ def ablate(
 
         ablation = run_plan(plan, tracking_uri, address, out)
     _report(ablation, tracking_uri)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """A scheduler's SIGTERM ends a study as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _report(ablation: Ablation, tracking_uri: str | None) -> None:

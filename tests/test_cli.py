@@ -123,10 +123,19 @@ def test_a_device_that_is_not_there_is_said_in_a_line(cli: CommandLine) -> None:
     assert answer.err == "trainer.device is 'cuda', but this process sees no such device\n"
 
 
-def test_a_missing_folder_of_the_store_is_said(cli: CommandLine) -> None:
-    answer = cli("table", "x", "--tracking-uri", "sqlite:///nowhere/mlflow.db")
+def test_reading_a_store_does_not_make_one(cli: CommandLine) -> None:
+    answer = cli("table", "x")
     assert answer.code == 1
-    assert "no folder" in answer.err
+    assert "nothing was run here yet" in answer.err
+    assert not (cli.folder / "mlflow.db").exists()
+
+
+def test_a_trial_that_raises_is_recorded_and_told_in_a_line(cli: CommandLine) -> None:
+    answer = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "encoders.default.features=1000000000")
+    assert answer.code == 1
+    assert "the trial failed: RuntimeError" in answer.err
+    assert "Traceback" not in answer.err
+    assert "can't allocate memory" in next((cli.folder / "mlruns").rglob("traceback.txt")).read_text()
 
 
 def test_the_ui_of_a_server_is_the_server(cli: CommandLine) -> None:

@@ -12,6 +12,7 @@ from ibml.config import load
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.trial import TrialConfig
 
+MAX_DEPTH = 20
 PRESETS = Path(__file__).parent / "presets"
 
 Steps = tuple[str, ...]
@@ -44,6 +45,9 @@ class Layers:
         problems = []
         given: dict[Steps, Source] = {}
         for setting in sorted(settings, key=lambda s: s.path[-1] != "type"):
+            if len(setting.path) > MAX_DEPTH:
+                problems.append(Problem(setting.source, f"a path of {len(setting.path)} parts names nothing"))
+                continue
             if setting.path in given:
                 problems.append(Problem(setting.source, f"{'.'.join(setting.path)!r} is given twice"))
                 continue
@@ -63,15 +67,21 @@ class Layers:
             node.clear()
             for path in [p for p in self.sources if p[: len(parents)] == tuple(parents)]:
                 del self.sources[path]
+        if setting.value == {} and isinstance(node.get(last), dict):
+            return []  # an empty mapping merges like any other
+        for path in [p for p in self.sources if p[: len(setting.path)] == setting.path]:
+            del self.sources[path]
         node[last] = deepcopy(setting.value)
         self.sources[setting.path] = setting.source
         return []
 
     def source(self, path: Steps, fallback: Source) -> Source:
-        """Where the value at a path came from: its own source, or its nearest relative's."""
+        """Where the value at a path came from: its own source, or that of its nearest relative written last."""
         for size in range(len(path), 0, -1):
             prefix = path[:size]
-            for known, source in self.sources.items():
+            if prefix in self.sources:
+                return self.sources[prefix]
+            for known, source in reversed(self.sources.items()):
                 if known[:size] == prefix:
                     return source
         return fallback
@@ -96,7 +106,8 @@ def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
             if isinstance(value, Mapping) and value:
                 yield from walk((*at, key), value, path)
             else:
-                yield Setting(path, value, replace(document.source((*at, key)), path=root))
+                source = document.source((*at, key))
+                yield Setting(path, value, replace(source, path=root) if source.file == document.file else source)
 
     return list(walk(at, node, ()))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,14 @@ class Document:
     data: dict[str, Any]
     lines: dict[Path_, int] = field(default_factory=dict)
     text: str = ""
+    elsewhere: dict[Path_, Source] = field(default_factory=dict)
+    """The sources of values that the command line has put into the data."""
 
     def source(self, path: Path_) -> Source:
         """The place of a path, or of the closest ancestor that is in the file."""
+        for size in range(len(path), 0, -1):
+            if path[:size] in self.elsewhere:
+                return self.elsewhere[path[:size]]
         known = path
         while known and known not in self.lines:
             known = known[:-1]
@@ -80,8 +85,9 @@ def read(path: Path) -> Document:
     """The document in a file; raises `ConfigError` for one that is no mapping or no YAML."""
     try:
         raw = path.read_bytes()
-    except OSError as error:
-        raise _refused(str(path), None, f"cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _refused(str(path), None, f"cannot be read: {reason}") from None
     if len(raw) > MAX_BYTES:
         raise _refused(str(path), None, f"has {len(raw):,} bytes; a configuration has at most {MAX_BYTES:,}")
     try:
@@ -113,6 +119,8 @@ def parse(text: str, file: str) -> Document:
 
 def parse_value(text: str, file: str) -> Any:
     """One YAML value, as on a command line: `-o trainer.epochs=5`."""
+    if "\n" in text or "\r" in text:
+        raise _refused(file, None, "a value on the command line is one line")
     return parse(f"value: {text}" if text.strip() else "value: ''", file).data["value"]
 
 
@@ -127,7 +135,7 @@ def from_mapping(data: Mapping[str, Any], name: str) -> Document:
         text = dump(data)
     except yaml.YAMLError as error:
         raise _refused(name, None, f"is not plain data: {error}") from None
-    return Document(name, dict(data), text=text)
+    return replace(parse(text, name), lines={})
 
 
 def _refused(file: str, line: int | None, message: str) -> ConfigError:
@@ -166,6 +174,8 @@ class _Reader:
                 self._complain(line, path, "a key must be text")
                 continue
             key = key_node.value
+            if not self._is_text(key, line, path):
+                continue
             if key in result:
                 first = self.lines[(*path, key)]
                 self._complain(line, path, f"{key!r} is given twice, first in line {first}")
@@ -189,7 +199,14 @@ class _Reader:
         except ValueError:
             self._complain(node.start_mark.line + 1, path, f"{text[:40]!r} is not a number that can be used")
             return None
-        return text
+        return text if self._is_text(text, node.start_mark.line + 1, path) else None
+
+    def _is_text(self, text: str, line: int, path: Path_) -> bool:
+        """Whether it can be written again: half of a surrogate pair, which an escape can make, cannot."""
+        if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+            return True
+        self._complain(line, path, f"{text[:40]!r} is not Unicode text")
+        return False
 
     def _complain(self, line: int, path: Path_, message: str) -> None:
         self.problems.append(Problem(Source(self.file, line, dotted(path)), message))

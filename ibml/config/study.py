@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from ibml.config.base import Config, Items
 
@@ -69,16 +69,30 @@ def _datasets(value: Any) -> Any:
 class ResourcesConfig(Config):
     """What Ray reserves for one trial. A fraction of a GPU packs several trials on one."""
 
-    cpu: Annotated[float, Field(gt=0)] = 1.0
+    cpu: Annotated[float, Field(ge=0.01)] = 1.0
     gpu: Annotated[float, Field(ge=0)] = 0.0
+
+    @field_validator("gpu")
+    @classmethod
+    def _as_ray_counts_them(cls, gpu: float) -> float:
+        if 0 < gpu < 0.01 or (gpu > 1 and gpu != int(gpu)):
+            raise ValueError("a share of one GPU is at least 0.01, and more than one are a whole number")
+        return gpu
 
 
 class TableConfig(Config):
     """What the table shows and how arms are compared with the reference."""
 
-    metrics: Items[str] | None = None
+    metrics: Annotated[Items[str], Field(min_length=1)] | None = None
     test: Literal["t", "wilcoxon"] = "t"
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+    @field_validator("metrics")
+    @classmethod
+    def _each_metric_once(cls, metrics: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if metrics and len(set(metrics)) < len(metrics):
+            raise ValueError("a metric is listed twice")
+        return metrics
 
 
 class StudyConfig(Config):

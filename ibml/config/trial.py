@@ -100,9 +100,17 @@ def _method_problems(config: TrialConfig) -> Findings:
         return []
     first, stop = method.window.first_epoch, method.window.stop_epoch
     if first >= epochs:
-        return [(("method", "window", "first_epoch"), f"epoch {first} is outside the {epochs} epochs of training")]
+        given = "first_epoch" in method.window.model_fields_set
+        path = ("method", "window", "first_epoch") if given else ("trainer", "epochs")
+        message = f"epoch {first} is outside the {epochs} epochs of training"
+        return [(path, message if given else f"method.window.first_epoch is {first}: {message}")]
     if stop is not None and stop > epochs:
-        return [(("method", "window", "stop_epoch"), f"epoch {stop} is outside the {epochs} epochs of training")]
+        return [
+            (
+                ("method", "window", "stop_epoch"),
+                f"epoch {stop} is outside the {epochs} epochs of training",
+            )
+        ]
     if stop is not None and stop <= first:
         return [(("method", "window", "stop_epoch"), f"the window [{first}, {stop}) is empty")]
     return []

@@ -31,11 +31,11 @@ def render(table: Table, form: Format) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    return NOTHING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    return NOTHING if value is None or math.isnan(value) else f"{value:+.{digits}f}"
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
 
 
 def p_text(value: float | None) -> str:
@@ -185,6 +185,7 @@ _LATEX = {
     ">": r"$>$",
     "|": r"$|$",
     **{char: f"\\{char}" for char in "&%$#_{}"},
+    **{char: f"{{{char}}}" for char in "[]*"},  # at the start of a row LaTeX would read them as an option
 }
 
 
@@ -239,7 +240,7 @@ def _json(table: Table) -> str:
 
 def _plain(value: object) -> object:
     """JSON has no NaN, which is what pandas makes of None in a column of numbers."""
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _RENDERERS: dict[Format, Callable[[Table], str]] = {

@@ -64,7 +64,7 @@ def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
     document = find_base(str(name), Path(), source)
     layers = Layers()
     problems = layers.add(settings(document))
-    problems += layers.add([_command_line(text) for text in overrides])
+    problems += layers.add([setting for text in overrides for setting in _command_line(text)])
     config, found = validated(layers, source)
     if problems or found or config is None:
         raise ConfigError([*problems, *found])
@@ -78,14 +78,14 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = (*overrides, *([] if seeds is None else [f"seeds={seeds}"]))
 
-    extra = [_command_line(override) for override in overrides]
+    extra = [setting for override in overrides for setting in _command_line(override)]
     if seeds is not None:
         extra.append(Setting(("seeds",), seeds, Source("--seeds")))
     in_study = [s for s in extra if s.path[0] in StudyConfig.model_fields]
     in_trials = [s for s in extra if s.path[0] not in StudyConfig.model_fields]
-    document, places = _with_study_overrides(document, in_study)
+    document = _with_study_overrides(document, in_study)
 
-    study, problems = _study(document, places)
+    study, problems = _study(document)
     if study is None:
         raise ConfigError(problems)
     builder = CellBuilder(study, document, near, in_trials, problems)
@@ -100,34 +100,42 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     return Plan(study, document.text, bases, given, designs.reference(study.design), cells, names, notes)
 
 
-def _command_line(text: str) -> Setting:
+def _command_line(text: str) -> list[Setting]:
+    """The settings of one `path=value`; a mapping as value merges as it does in a file."""
     path, equals, value = text.partition("=")
     source = Source(f"-o {text}")
-    if not equals or not path.strip():
+    steps = tuple(path.strip().split("."))
+    if not equals or not all(steps):
         raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])
-    return Setting(tuple(path.strip().split(".")), load.parse_value(value, source.file), source)
+    parsed = load.parse_value(value, source.file)
+    if not isinstance(parsed, dict) or not parsed:
+        return [Setting(steps, parsed, source)]
+    inside = settings(load.Document(source.file, parsed))
+    return [Setting((*steps, *setting.path), setting.value, source) for setting in inside]
 
 
-def _with_study_overrides(
-    document: load.Document, overrides: list[Setting]
-) -> tuple[load.Document, dict[tuple[str, ...], Source]]:
-    layers = Layers()
-    layers.data = deepcopy(document.data)
-    problems = layers.add(overrides)
-    if problems:
-        raise ConfigError(problems)
-    return replace(document, data=layers.data), layers.sources
+def _with_study_overrides(document: load.Document, overrides: list[Setting]) -> load.Document:
+    """The document with the command line's values in it, over nested and over dotted keys alike."""
+    data, elsewhere = deepcopy(document.data), dict(document.elsewhere)
+    for setting in overrides:
+        node: dict[str, Any] = data
+        place: tuple[str, ...] = ()
+        steps = setting.path
+        while len(steps) > 1 and ".".join(steps) not in node:
+            step, steps = steps[0], steps[1:]
+            if not isinstance(node.get(step), dict):
+                node[step] = {}
+            node, place = node[step], (*place, step)
+        node[".".join(steps)] = deepcopy(setting.value)
+        elsewhere[(*place, ".".join(steps))] = setting.source
+    return replace(document, data=data, elsewhere=elsewhere)
 
 
-def _study(document: load.Document, places: dict[tuple[str, ...], Source]) -> tuple[StudyConfig | None, list[Problem]]:
+def _study(document: load.Document) -> tuple[StudyConfig | None, list[Problem]]:
     """The study and what is wrong with it; parts that are wrong but not needed to go on are left out,
     so that the errors of the arms are found in the same run."""
-
     found, data = _check(StudyConfig, document.data)
-    problems = []
-    for path, message in found:
-        given = next((source for where, source in places.items() if path[: len(where)] == where), None)
-        problems.append(Problem(given or replace(document.source(path), path=""), message))
+    problems = [Problem(replace(document.source(path), path=""), message) for path, message in found]
     if found:
         for path, _ in found:
             data.pop(str(path[0]), None) if path else None

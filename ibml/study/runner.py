@@ -129,8 +129,9 @@ class Reporter(tune.Callback):  # type: ignore[misc]
             return  # it had ended before its actor did
         error = trial.get_error()
         cause = getattr(error, "cause", None)  # of an exception in the trial; a worker that died has none
-        reason = repr(cause) if cause else f"the worker died ({type(error).__name__})"
-        self._fail(trial.config["index"], reason, str(error))
+        died = f" ({type(error).__name__})" if error else ""
+        reason = repr(cause) if cause else f"its worker process died{died}: killed, or the node was lost"
+        self._fail(trial.config["index"], reason, str(error) if error else reason)
 
     def _fail(self, index: int, reason: str, log: str) -> None:
         run = self.running[index]

@@ -7,6 +7,7 @@ import traceback
 from rich.console import Console
 
 from ibml import data
+from ibml.config.base import IbmlError
 from ibml.config.trial import TrialConfig
 from ibml.study.cells import Cell
 from ibml.study.keys import trial_key
@@ -33,10 +34,15 @@ def run_single(name: str, config: TrialConfig, store: MlflowStore, console: Cons
 
     try:
         result = train(config, on_epoch)
-    except BaseException as error:
-        failed = isinstance(error, Exception)
-        run.end("failed", {}, {"ibml.reason": repr(error)}, traceback.format_exc()) if failed else run.stop()
+    except KeyboardInterrupt:
+        run.stop()
         raise
+    except IbmlError as error:
+        run.end("failed", {}, {"ibml.reason": str(error)})
+        raise
+    except Exception as error:
+        run.end("failed", {}, {"ibml.reason": repr(error)}, traceback.format_exc())
+        raise IbmlError(f"the trial failed: {error!r}; traceback.txt of MLflow run {run.id}") from error
     run.end(result.status, result.metrics, {"ibml.reason": result.reason, "ibml.platform": result.platform})
     return result, run.id
 

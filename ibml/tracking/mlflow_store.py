@@ -10,6 +10,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from pydantic import ValidationError
 
 from ibml.config.load import dump
 from ibml.config.records import Status, StudyRecord, TrialRecord
-from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, shown_uri
+from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, database_file, shown_uri
 
 EXPERIMENT = "ibml"
 
@@ -85,8 +86,8 @@ class MlflowStore:
 
     def _artifact_location(self) -> str | None:
         """Beside a database file, wherever the command runs; a server decides for itself."""
-        path = self.uri.removeprefix("sqlite:///")
-        return None if path == self.uri else str(Path(path).absolute().parent / "mlruns" / self.experiment)
+        database = database_file(self.uri)
+        return (database.parent / "mlruns" / self.experiment).as_uri() if database else None
 
     def results(self) -> dict[str, TrialRecord]:
         """The result of every key: its first ended run, else its last run that failed or never ended."""
@@ -100,7 +101,7 @@ class MlflowStore:
 
     def study(self, name: str) -> StudyRecord:
         """The last version of a study; raises `TrackingError` where there is none."""
-        run = self._study_run(name)
+        run = self._study_run(name) if re.fullmatch(r"[\w-]+", name) else None
         if run is None:
             known = sorted({r.data.tags["ibml.study"] for r in self._runs("tags.`ibml.kind` = 'study'")})
             hint = f"; it has {', '.join(known)}" if known else "; it has no study yet"
@@ -239,6 +240,11 @@ class MlflowStore:
                 return
 
     def _artifact(self, run_id: str, name: str) -> str:
+        database = database_file(self.uri)
+        if database:  # the folder may have been moved since MLflow noted where it was
+            beside = database.parent / "mlruns" / self.experiment / run_id / "artifacts" / name
+            if beside.is_file():
+                return beside.read_text()
         with TemporaryDirectory(prefix="ibml-") as folder:
             return Path(self.client.download_artifacts(run_id, name, folder)).read_text()
 

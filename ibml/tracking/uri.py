@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 from ibml.config.base import IbmlError
@@ -31,8 +31,21 @@ def choose_uri(given: str | None) -> str:
 
 def shown_uri(uri: str) -> str:
     """A URI without the password in it."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+    password = _password(uri)
+    return uri.replace(f":{password}@", ":***@") if password else uri
+
+
+def _password(uri: str) -> str | None:
+    try:
+        return urlsplit(uri).password
+    except ValueError:
+        return uri.rpartition("@")[0].rpartition(":")[2] or None
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite store; nothing for any other."""
+    path = uri.removeprefix("sqlite:///")
+    return None if path == uri else Path(unquote(path.partition("?")[0])).absolute()
 
 
 def _without_user(uri: str) -> str:
@@ -42,9 +55,12 @@ def _without_user(uri: str) -> str:
 
 def check_reachable(uri: str) -> None:
     """MLflow repeats what fails for minutes, which at the start only hides a wrong URI."""
-    database = uri.removeprefix("sqlite:///")
-    if database != uri and not Path(database).absolute().parent.is_dir():
-        raise TrackingError(f"MLflow at {uri}: no folder {Path(database).absolute().parent}")
+    database = database_file(uri)
+    if database:
+        try:
+            database.open("ab").close()
+        except OSError as error:
+            raise TrackingError(f"MLflow at {uri}: {database} cannot be written: {error.strerror}") from None
     if uri.startswith(("http://", "https://")):
         try:
             urlopen(f"{_without_user(uri).rstrip('/')}/health", timeout=10).close()
@@ -64,6 +80,6 @@ def as_tracking_error(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         first = str(error).strip().splitlines() or [type(error).__name__]
-        secret = urlsplit(uri).password
+        secret = _password(uri)
         words = first[0].replace(secret, "***") if secret else first[0]
         raise TrackingError(f"MLflow at {shown_uri(uri)}: {words[:300]}") from error

@@ -76,7 +76,7 @@ def test_signed_rank_of_many_pairs_is_scipys_approximation() -> None:
     assert signed_rank(d) == pytest.approx(stats.wilcoxon(d, method="asymptotic").pvalue)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.none() | st.floats(0, 1), max_size=10))
 def test_holm_equals_statsmodels_and_skips_what_was_not_tested(p_values: list[float | None]) -> None:
     found = holm(p_values)
@@ -119,8 +119,13 @@ def test_no_spread_is_not_divided_by() -> None:
 
 @pytest.mark.parametrize("test", ["t", "wilcoxon"])
 def test_rounding_is_no_difference(test: str) -> None:
-    gaps = [(95.0, 90.0, 93.0, 88.0), (95.1, 90.1, 93.2, 88.2), (96.3, 91.3, 92.1, 87.1), (94.7, 89.7, 91.9, 86.9)]
-    arm, reference = [a - b for a, b, _, _ in gaps], [c - d for _, _, c, d in gaps]
+    gaps = [
+        (0.95, 0.90, 0.93, 0.88),
+        (0.951, 0.901, 0.932, 0.882),
+        (0.963, 0.913, 0.921, 0.871),
+        (0.8, 0.75, 0.9, 0.85),
+    ]
+    arm, reference = [100 * (a - b) for a, b, _, _ in gaps], [100 * (c - d) for _, _, c, d in gaps]
     assert arm != reference, "the case needs floats that differ"
     found = paired_difference(by_seed(arm), by_seed(reference), test)
     assert (found.mean, found.p, found.verdict) == (0.0, 1.0, "no effect detected")

@@ -214,6 +214,7 @@ def test_odd_names_stay_text_in_every_format() -> None:
     assert not re.search(r"(?<!\\)[%#_&](?![^\n]*\\\\)", latex.split(r"\toprule")[1].split(r"\midrule")[0])
     assert r"\<b\>\|\*c\*\|\</b\>" in render(made, "markdown")
     assert "[red]plain[/red]" in render(made, "text")
+    assert not re.search(r"\\\\\n[\[*]", latex), "LaTeX would read the next row's start as an option"
     assert [row["arm"] for row in json.loads(render(made, "json"))["rows"]][::2] == list(arms)
 
 

@@ -160,8 +160,14 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
         (("IBML: {}", "IBML: {data.views: [pix, zr]}"), "design.arms.IBML: data.views[1]: 'zr' is not known; did you"),
         (("IBML: {}", "IBML: {method.bio.weight: heavy}"), "method.bio.weight: expected a number, got 'heavy'"),
         (("IBML: {}", "IBML: {trainer.epochs: 2.5}"), "trainer.epochs: expected a whole number, got 2.5"),
-        (("IBML: {}", "IBML: {method.window.first_epoch: 4}"), "design.arms.IBML: epoch 4 is outside the 4 epochs"),
-        (("IBML: {}", "IBML: {method.window.stop_epoch: 9}"), "design.arms.IBML: epoch 9 is outside the 4 epochs"),
+        (
+            ("IBML: {}", "IBML: {method.window.first_epoch: 4}"),
+            "IBML: method.window.first_epoch: epoch 4 is outside the 4",
+        ),
+        (
+            ("IBML: {}", "IBML: {method.window.stop_epoch: 9}"),
+            "IBML: method.window.stop_epoch: epoch 9 is outside the 4",
+        ),
         (("IBML: {}", "IBML: {seed: 3}"), "design.arms.IBML: 'seed' differs from trial to trial"),
         (
             ("IBML: {}", "IBML: {method.type: joint}"),
@@ -176,6 +182,9 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
         (("seeds: 3", "table: {test: z}"), "study.yaml:11: table.test: 'z' is not known; known: t, wilcoxon"),
         (("seeds: 3", "resources: {gpu: -1}"), "study.yaml:11: resources.gpu: should be greater than or equal to 0"),
         (("seeds: 3", "datasets: {a: {}, b: {}}"), "study.yaml:11: datasets.b: data set 'b' is the same configuration"),
+        (("seeds: 3", "table: {metrics: [test.gap, test.gap]}"), "table.metrics: a metric is listed twice"),
+        (("seeds: 3", "resources: {gpu: 1.5}"), "resources.gpu: a share of one GPU is at least 0.01, and more than"),
+        (("seeds: 3", "resources: {cpu: 0.00001}"), "resources.cpu: should be greater than or equal to 0.01"),
         (("seeds: 3", "datasets: [mfeat, mfeet]"), "no preset is called 'mfeet'"),
     ],
 )
@@ -201,6 +210,53 @@ def test_errors_of_the_command_line_name_the_option(write) -> None:
     assert errors(write(), "epochs") == ["-o epochs: expected path=value, for instance trainer.epochs=5"]
     assert errors(write(), "trainer.epochs=[")[0].startswith("-o trainer.epochs=[:1: is not YAML")
     assert errors(write(), seeds=0) == ["--seeds: seeds: 0 seeds make no study; give at least 1 and at most 10,000"]
+
+
+def test_mappings_merge_on_the_command_line_and_empty_ones_change_nothing(write) -> None:
+    text = STUDY.replace("trainer.epochs: 4", "trainer.epochs: 4, optimizer: {type: adamw, lr: 0.01}")
+    text = text.replace("IBML: {}", "IBML: {trainer: {}, encoders: {}}")
+    plan = load_plan(write(text), ["optimizer={lr: 0.1}"])
+    config = plan.cells[1].config
+    assert (config.optimizer.type, config.optimizer.lr, config.trainer.epochs) == ("adamw", 0.1, 4)
+
+
+def test_the_command_line_reaches_dotted_keys_of_the_file(write) -> None:
+    given = ["overrides.trainer.epochs=5", "design.arms.Joint.method.bio.weight=0.5", "design.reference=Joint"]
+    plan = load_plan(write(), given)
+    assert plan.cells[0].config.trainer.epochs == 5
+    assert plan.cells[0].config.method.bio.weight == 0.5
+    assert plan.reference == "Joint"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "trainer.epochs=1",
+        "trainer=null",
+        "encoders.default=3",
+        "fusion={type: film, condition: zzz}",
+        "base=nope",
+        "design.reference=X",
+        "table.metrics=[foo]",
+        "overrides.foo=1",
+        "trainer.batch_size=5\nfoo: 3",
+        "a." * 30 + "b=1",
+        "trainer..epochs=1",
+    ],
+)
+def test_what_the_command_line_breaks_is_blamed_on_it(write, option: str) -> None:
+    assert all(error.startswith(f"-o {option}: ") for error in errors(write(), option)), errors(write(), option)
+
+
+def test_what_is_no_plain_text_is_refused(tmp_path: Path, write) -> None:
+    assert "cannot be read" in errors(write(STUDY.replace("base: mfeat", 'base: "a\\0b.yaml"')))[0]
+    assert "is not Unicode text" in errors(write(STUDY.replace("A question.", '"\\ud800"')))[0]
+    loop: dict = {"name": "x"}
+    loop["base"] = loop
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_plan(loop)
+    with pytest.raises(ConfigError, match="not plain data"):
+        load_plan({"name": object()})
 
 
 def test_trials_come_from_presets_files_and_overrides(tmp_path: Path) -> None:

@@ -177,8 +177,9 @@ def test_an_unknown_study_is_answered_with_those_there_are(store: MlflowStore) -
         store.study("demo")
     with store.open_study(study(ACCURACY), ""):
         pass
-    with pytest.raises(TrackingError, match=r"no study is called 'dmeo'.*it has demo"):
-        store.study("dmeo")
+    for name in ("dmeo", "d'emo"):
+        with pytest.raises(TrackingError, match=r"no study is called .*it has demo"):
+            store.study(name)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,9 @@ def test_an_unknown_study_is_answered_with_those_there_are(store: MlflowStore) -
     [
         ("postgresql://me:secret@127.0.0.1:1/nothing", "postgresql://me:***@127.0.0.1:1/nothing"),
         ("http://me:secret@127.0.0.1:1", "http://me:***@127.0.0.1:1 does not answer"),
-        ("sqlite:////no/such/folder/mlflow.db", "no folder /no/such/folder"),
+        ("sqlite:////no/such/folder/mlflow.db", "/no/such/folder/mlflow.db cannot be written: No such file"),
+        ("sqlite:////proc", "/proc cannot be written: Is a directory"),
+        ("http://me:secret@[::1", "does not answer"),
         ("nonsense://x", "nonsense://x"),
     ],
 )
@@ -195,6 +198,17 @@ def test_a_store_out_of_reach_is_named_without_its_password(uri: str, shown: str
         MlflowStore(uri).results()
     assert shown in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_study_is_found_after_its_folder_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = tmp_path / "a b%20c", tmp_path / "after"
+    before.mkdir()
+    monkeypatch.chdir(before)
+    with MlflowStore("sqlite:///mlflow.db").open_study(study(ACCURACY), ""):
+        pass
+    assert (before / "mlruns").is_dir()
+    before.rename(after)
+    assert MlflowStore(f"sqlite:///{after}/mlflow.db").study("demo").name == "demo"
 
 
 def test_the_uri_is_given_or_in_the_environment_or_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
