@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from ibml.config.load import dump
 from ibml.config.records import Status, StudyRecord, TrialRecord
-from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, database_file, shown_uri
+from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, database_file, resolved_uri, shown_uri
 
 EXPERIMENT = "ibml"
 
@@ -71,7 +71,7 @@ class MlflowStore:
 
             for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-            return MlflowClient(self.uri)
+            return MlflowClient(resolved_uri(self.uri))
 
     @cached_property
     def experiment_id(self) -> str:

@@ -48,6 +48,16 @@ def database_file(uri: str) -> Path | None:
     return None if path == uri else Path(unquote(path.partition("?")[0])).absolute()
 
 
+def resolved_uri(uri: str) -> str:
+    """A SQLite URI with the absolute path of its file: MLflow keeps one engine per URI and process, whatever the
+    working folder was when it met a relative one."""
+    database = database_file(uri)
+    if database is None:
+        return uri
+    path = str(database).replace("%", "%25")
+    return "".join([f"sqlite:///{path}", *uri.partition("?")[1:]])
+
+
 def _without_user(uri: str) -> str:
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

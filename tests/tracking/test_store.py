@@ -202,8 +202,11 @@ def test_a_store_out_of_reach_is_named_without_its_password(uri: str, shown: str
 
 def test_a_study_is_found_after_its_folder_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = tmp_path / "a b%20c", tmp_path / "after"
-    before.mkdir()
-    monkeypatch.chdir(before)
+    for folder in (tmp_path, before):  # a relative URI means another file in another folder
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        assert MlflowStore("sqlite:///mlflow.db?timeout=5").results() == {}
+        assert (folder / "mlflow.db").stat().st_size
     with MlflowStore("sqlite:///mlflow.db").open_study(study(ACCURACY), ""):
         pass
     assert (before / "mlruns").is_dir()
