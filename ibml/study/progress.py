@@ -16,7 +16,8 @@ class StudyProgress:
     def __init__(self, console: Console, trials: int, epochs: int, every: float = 10.0):
         self.console, self.trials, self.epochs, self.every = console, trials, epochs, every
         self.done = self.running = self.failed = self.epochs_done = 0
-        self._started = self._printed = time.monotonic()
+        self._printed = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first epochs came, and how many: before was start-up
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -34,6 +35,7 @@ class StudyProgress:
 
     def epochs_trained(self, number: int) -> None:
         self.epochs_done += number
+        self._first = self._first or (time.monotonic(), self.epochs_done)
         self._show()
 
     def trial_ended(self, failed: bool, unused_epochs: int) -> None:
@@ -56,10 +58,11 @@ class StudyProgress:
             self.console.print(f"{self.summary}{self._time_left()}", highlight=False)
 
     def _time_left(self) -> str:
-        elapsed = time.monotonic() - self._started
-        if not 0 < self.epochs_done < self.epochs:
+        if self._first is None or not self._first[1] < self.epochs_done < self.epochs:
             return ""
-        return f" · about {elapsed / self.epochs_done * (self.epochs - self.epochs_done):.0f} s left"
+        began, before = self._first
+        pace = (time.monotonic() - began) / (self.epochs_done - before)
+        return f" · about {pace * (self.epochs - self.epochs_done):.0f} s left"
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:

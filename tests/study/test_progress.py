@@ -1,0 +1,31 @@
+"""Progress where there is no terminal: lines with counts, and a time left that leaves the start-up out."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ibml.study import progress
+
+
+def test_lines_count_trials_and_estimate_from_the_pace_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    shown = progress.StudyProgress(Console(file=stream, width=100), trials=2, epochs=100, every=1.0)
+    shown.trial_started()
+    for seconds, epochs in [(60.0, 10), (62.0, 10), (64.0, 30)]:
+        now[0] = seconds
+        shown.epochs_trained(epochs)
+    shown.trial_ended(failed=False, unused_epochs=0)
+    shown.trial_started()
+    now[0] = 70.0
+    shown.trial_ended(failed=True, unused_epochs=50)
+    assert stream.getvalue().splitlines() == [
+        "0 / 2 trials done · 1 running · 0 failed",
+        "0 / 2 trials done · 1 running · 0 failed · about 16 s left",
+        "0 / 2 trials done · 1 running · 0 failed · about 5 s left",
+        "1 / 2 trials done · 0 running · 1 failed",
+    ]
