@@ -64,7 +64,7 @@ def _message(details: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
     name = dotted(path)
     if kind == "extra_forbidden":
-        known = fields_at(model, details["loc"][:-1])
+        known = _fields_at(model, details["loc"][:-1])
         prefix = dotted(path[:-1])
         choices = [f"{prefix}.{field}" if prefix else field for field in known]
         return f"unknown key {name!r}{did_you_mean(name, choices)}"
@@ -77,7 +77,7 @@ def _message(details: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
         choices = re.findall(r"'([^']*)'", expected)
         return f"{field}: {_shown(tag)} is not known{did_you_mean(str(tag), choices)}"
     if kind == "union_tag_not_found":
-        return f"'{name}.type' is missing{did_you_mean('', fields_at_types(model, details['loc']))}"
+        return f"'{name}.type' is missing{did_you_mean('', _types_at(model, details['loc']))}"
     if kind in ("model_attributes_type", "model_type", "dict_type"):
         return f"{name}: expected a mapping of keys to values, got {_shown(value)}"
     if kind == "string_pattern_mismatch":
@@ -94,13 +94,13 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def fields_at(model: type[BaseModel], location: Path_) -> list[str]:
+def _fields_at(model: type[BaseModel], location: Path_) -> list[str]:
     """The keys that a place of the configuration may have."""
     place = _annotation_at(model, location)
     return list(place.model_fields) if isinstance(place, type) and issubclass(place, BaseModel) else []
 
 
-def fields_at_types(model: type[BaseModel], location: Path_) -> list[str]:
+def _types_at(model: type[BaseModel], location: Path_) -> list[str]:
     """The `type`s that a component may have."""
     return list(_members(_annotation_at(model, location)))
 

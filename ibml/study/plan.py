@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
-from ibml.config.explain import Finding, findings
+from ibml.config.explain import findings
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig
@@ -134,25 +134,17 @@ def _with_study_overrides(document: load.Document, overrides: list[Setting]) -> 
 def _study(document: load.Document) -> tuple[StudyConfig | None, list[Problem]]:
     """The study and what is wrong with it; parts that are wrong but not needed to go on are left out,
     so that the errors of the arms are found in the same run."""
-    found, data = _check(StudyConfig, document.data)
-    problems = [Problem(replace(document.source(path), path=""), message) for path, message in found]
-    if found:
-        for path, _ in found:
-            data.pop(str(path[0]), None) if path else None
-        data.setdefault("name", "study")
-        try:
-            return StudyConfig.model_validate(data), problems
-        except ValidationError:
-            return None, problems
-    return StudyConfig.model_validate(data), problems
-
-
-def _check(model: type[BaseModel], data: dict[str, Any]) -> tuple[list[Finding], dict[str, Any]]:
     try:
-        model.model_validate(data)
+        return StudyConfig.model_validate(document.data), []
     except ValidationError as error:
-        return findings(error, model, data), dict(data)
-    return [], dict(data)
+        found = findings(error, StudyConfig, document.data)
+    problems = [Problem(replace(document.source(path), path=""), message) for path, message in found]
+    wrong = {path[0] for path, _ in found if path}
+    rest = {key: value for key, value in document.data.items() if key not in wrong}
+    try:
+        return StudyConfig.model_validate({"name": "study", **rest}), problems
+    except ValidationError:
+        return None, problems
 
 
 def _shared_modalities(cells: list[Cell]) -> list[str]:

@@ -92,7 +92,7 @@ class MlflowStore:
     def results(self) -> dict[str, TrialRecord]:
         """The result of every key: its first ended run, else its last run that failed or never ended."""
         records: dict[str, TrialRecord] = {}
-        for run in self._runs("tags.`ibml.kind` = 'trial'", "attributes.start_time ASC"):
+        for run in self._runs("tags.`ibml.kind` = 'trial'"):
             record = _record(run)
             known = records.get(record.key)
             if known is None or not known.ended:
@@ -224,15 +224,19 @@ class MlflowStore:
             self.client.set_terminated(run_id, "KILLED")
 
     def _study_run(self, name: str) -> Any:
-        found = self._runs(f"tags.`ibml.kind` = 'study' and tags.`ibml.study` = '{name}'", "attributes.start_time ASC")
-        return next(found, None)
+        return next(self._runs(f"tags.`ibml.kind` = 'study' and tags.`ibml.study` = '{name}'"), None)
 
-    def _runs(self, filter_string: str, order: str = "attributes.start_time ASC") -> Iterator[Any]:
+    def _runs(self, filter_string: str) -> Iterator[Any]:
+        """The experiment's runs that pass a filter, oldest first."""
         token = None
         while True:
             with as_tracking_error(self.uri):
                 page = self.client.search_runs(
-                    [self.experiment_id], filter_string, max_results=5000, order_by=[order], page_token=token
+                    [self.experiment_id],
+                    filter_string,
+                    max_results=5000,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
                 )
             yield from page
             token = page.token

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -162,7 +161,7 @@ class Trainer:
     def _select(self, row: Row) -> None:
         if self.selected is None or self._rank(row) > self._rank(self.selected.row):
             weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-            self.selected = Selection(deepcopy(row), weights)
+            self.selected = Selection(dict(row), weights)
 
     def _rank(self, row: Row) -> tuple[float, float]:
         match self.config.trainer.selection:
