@@ -20,6 +20,8 @@ from ibml.version import __version__
 
 if TYPE_CHECKING:
     from ibml.api import Ablation
+    from ibml.report.render import Format
+    from ibml.study.outcome import Outcome
 
 app = typer.Typer(
     help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
@@ -39,6 +41,18 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder."),
 ]
+
+Address = Annotated[
+    str | None, typer.Option(help="A running Ray cluster; default: RAY_ADDRESS, else a local one is started.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Optuna's database; default: OPTUNA_STORAGE, else sqlite:///optuna.db in this folder."),
+]
+NewVersion = Annotated[
+    bool, typer.Option("--new-version", help="Begin another search where its name is taken by one with other settings.")
+]
+ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")]
 
 # A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
 WIDTH_ELSEWHERE = 120
@@ -76,10 +90,10 @@ def ablate(
     override: Overrides = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, instead of the file's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show arms, trials and epochs; run nothing.")] = False,
+    new_version: NewVersion = False,
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; default: RAY_ADDRESS, else a local one is started.")
-    ] = None,
+    address: Address = None,
 ) -> None:
     """Run an ablation study and print its table. The same command again goes on where it stopped."""
     with _errors():
@@ -94,8 +108,82 @@ def ablate(
             return
         from ibml.api import run_plan
 
-        ablation = run_plan(plan, tracking_uri, address, out)
+        ablation = run_plan(plan, tracking_uri, storage, address, out, new_version)
     _report(ablation, tracking_uri)
+
+
+@app.command()
+def tune(
+    space: Annotated[Path, typer.Argument(help="A search-space file, e.g. search_spaces/ibml.yaml.")],
+    base: Annotated[
+        str | None, typer.Option(help="A preset or .yaml file to search around, instead of the file's.")
+    ] = None,
+    override: Overrides = None,
+    new_version: NewVersion = False,
+    compare: Annotated[
+        Literal["random"] | None, typer.Option(help="Run random search at full length beside it.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, max=100, help="Seeds of the sampler, each a search.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be searched; run nothing.")] = False,
+    storage: Storage = None,
+    tracking_uri: TrackingUri = None,
+    address: Address = None,
+    to: ReportFolder = None,
+) -> None:
+    """Search for the best configuration. The same command again goes on to the same total number of trials."""
+    with _errors():
+        from ibml.search.plan import load_search
+
+        signal.signal(signal.SIGTERM, _interrupt)
+        plan = load_search(space, base, override or ())
+        if dry_run:
+            from ibml.study.preview import preview_search
+
+            out.print(preview_search(plan))
+            return
+        for warning in plan.warnings:
+            err.print(f"Note: {warning}.", soft_wrap=True, markup=False)
+        from ibml.api import run_search_plan
+
+        tuned = run_search_plan(plan, tracking_uri, storage, address, out, new_version, compare, repeats)
+        from ibml.report.search_page import search_summary
+
+        out.print(search_summary(tuned.record, tuned.others))
+        _write_report(tuned.record.name, tracking_uri, to)
+    out.print(f"Everything is in MLflow, run {tuned.run_id} of {_shown_store(tracking_uri)}", soft_wrap=True)
+    out.print(f"Look at it with: {_ui_command(tracking_uri)}", soft_wrap=True)
+    _end(tuned.outcome)
+
+
+@app.command()
+def report(
+    search: Annotated[str, typer.Argument(help="A search's name.")],
+    to: ReportFolder = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write what a search found: page, figures, trials and the best configuration."""
+    with _errors():
+        from ibml.api import search_record
+        from ibml.report.search_page import search_summary
+
+        out.print(search_summary(*search_record(search, tracking_uri)))
+        _write_report(search, tracking_uri, to)
+
+
+def _write_report(search: str, tracking_uri: str | None, to: Path | None) -> None:
+    from ibml.api import search_record
+    from ibml.report.search_page import BEST, PAGE, search_files
+
+    folder = to or Path("reports") / search
+    files = search_files(*search_record(search, tracking_uri))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise IbmlError(f"the report cannot be written to {folder}: {error.strerror}") from None
+    best = f"; train the best with: ibml train '{folder / BEST}'" if BEST in files else ""
+    out.print(f"Report: {folder / PAGE}{best}", soft_wrap=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -109,7 +197,11 @@ def _report(ablation: Ablation, tracking_uri: str | None) -> None:
     out.print(rich_table(ablation.table))
     out.print(f"\nEverything is in MLflow, run {ablation.run_id} of {_shown_store(tracking_uri)}", soft_wrap=True)
     out.print(f"Look at it with: {_ui_command(tracking_uri)}", soft_wrap=True)
-    outcome = ablation.outcome
+    _end(ablation.outcome)
+
+
+def _end(outcome: Outcome) -> None:
+    """What went wrong, and the exit code that says so."""
     for error in outcome.tracking_failures[:1]:
         err.print(
             f"{len(outcome.tracking_failures)} records could not be stored: {error}", soft_wrap=True, markup=False
@@ -129,10 +221,14 @@ def table(
     form: Annotated[
         Literal["text", "markdown", "latex", "csv", "json"], typer.Option("--format", help="How to print it.")
     ] = "text",
+    tuning: Annotated[bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's table from what MLflow has."""
     with _errors():
+        if tuning:
+            _print_tuning(study, form, tracking_uri)
+            return
         from ibml.api import study_table
         from ibml.report.render import render, rich_table
 
@@ -141,6 +237,19 @@ def table(
             out.print(rich_table(made))
         else:
             sys.stdout.write(render(made, form))
+
+
+def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
+    from ibml.api import study_record
+    from ibml.report.tuning import tuning_table, tuning_text
+
+    record = study_record(study, tracking_uri)
+    if not record.tuning:
+        raise IbmlError(f"the arms of {record.name} are not tuned: its file has no 'tune'")
+    if form == "text" and out.is_terminal:
+        out.print(tuning_table(record))
+    else:
+        sys.stdout.write(tuning_text(record, form))
 
 
 @app.command()

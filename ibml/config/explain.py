@@ -49,6 +49,8 @@ def path_in_data(location: Path_, data: Any) -> Path_:
     path: list[str | int] = []
     node = data
     for position, step in enumerate(location):
+        if str(step).startswith("("):
+            continue  # the tag of a union whose members are told apart by their keys
         last = position == len(location) - 1
         if isinstance(node, Mapping) and (step in node or last):
             node = node.get(step)
@@ -82,6 +84,8 @@ def _message(details: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
         return f"{name}: expected a mapping of keys to values, got {_shown(value)}"
     if kind == "string_pattern_mismatch":
         return f"{name}: {_shown(value)} is no name; use letters, digits, '-' and '_'"
+    if kind == "too_short":
+        return f"{name}: is too short, it needs at least {context['min_length']}"
     if kind in _EXPECTED:
         return f"{name}: expected {_EXPECTED[kind]}, got {_shown(value)}"
     if kind == "value_error":

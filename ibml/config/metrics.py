@@ -7,8 +7,11 @@ and percent in tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+Selection = Literal["val.accuracy", "val.macro_f1", "val.loss", "last"]
 
 _PERCENT = ("accuracy", "macro_f1", "gap")
 _LOWER_IS_BETTER = ("loss", "gap", "time")
@@ -33,6 +36,22 @@ def describe(name: str) -> Metric:
     quantity = next(part for part in name.split(".") if part not in ("selected", "train", "val", "test"))
     unit = "%" if quantity in _PERCENT else "s" if quantity == "time" else ""
     return Metric(name, quantity not in _LOWER_IS_BETTER, unit, 100.0 if unit == "%" else 1.0)
+
+
+def rank(row: Mapping[str, float], selection: Selection) -> tuple[float, float]:
+    """How good an epoch is to be selected, the greater the better; ties go to the lower `val.loss`."""
+    match selection:
+        case "last":
+            return row["epoch"], 0.0
+        case "val.loss":
+            return -row["val.loss"], 0.0
+        case metric:
+            return row[metric], -row["val.loss"]
+
+
+def search_names(modalities: Sequence[str]) -> list[str]:
+    """The metrics that a search can aim at: validation and time, never test."""
+    return [f"val.{name}" for name in evaluation_names(modalities)] + ["time.epoch", "time.total"]
 
 
 def evaluation_names(modalities: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ibml.config.base import Config, Count, Items, NonNegative, Positive
+from ibml.config.metrics import Selection
 
 
 class SGDConfig(Config):
@@ -91,7 +92,7 @@ class TrainerConfig(Config):
     batch_size: Count = 64
     eval_batch_size: Count = 512
     shuffle: bool = True
-    selection: Literal["val.accuracy", "val.macro_f1", "val.loss", "last"] = "val.accuracy"
+    selection: Selection = "val.accuracy"
     """Which epoch is evaluated on test; ties go to the lower val.loss, then to the earlier epoch."""
     precision: Literal["float32", "float64", "bf16", "fp16"] = "float32"
     """`bf16` and `fp16` are autocast over float32 weights."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ibml.config.base import Config, Items
 from ibml.config.study import TableConfig
 
-Status = Literal["finished", "diverged", "failed", "running"]
+Status = Literal["finished", "diverged", "failed", "pruned", "running"]
 
 
 class TrialEntry(Config):
@@ -18,6 +18,75 @@ class TrialEntry(Config):
     dataset: str
     seed: int
     key: str
+
+
+ProposalState = Literal["complete", "pruned", "failed", "running"]
+
+
+class ProposalRecord(Config):
+    """One trial of a search: what was proposed, and what came of it. `values` are the objectives' means over seeds,
+    `curve` what was reported while it trained (steps in epochs), `epochs` what it cost in all."""
+
+    number: int
+    state: ProposalState
+    params: dict[str, Any]
+    """Dotted path -> value, a choice that is no scalar as its JSON."""
+    values: Items[float] | None
+    curve: dict[int, float]
+    epochs: int
+    feasible: bool
+    reason: str
+
+
+class SearchRecord(Config):
+    """All that a report needs to know of a search."""
+
+    name: str
+    description: str
+    arm: str
+    """The arm of an ablation that it tunes, else empty."""
+    dataset: str
+    file_hash: str
+    overrides: Items[str]
+    objectives: Items[tuple[str, Literal["maximize", "minimize"]]]
+    sampler: dict[str, Any]
+    scheduler: dict[str, Any]
+    parameters: dict[str, Any]
+    """Dotted path -> the range or the choices, as in the file; constants are left out."""
+    trials: int
+    """What the search comes to in all."""
+    epochs: int
+    """The most that one seed of a proposal trains."""
+    seeds: Items[int]
+    proposals: Items[ProposalRecord]
+    best: int | None
+    """The number of the best proposal; of several objectives, by the first."""
+    best_params: dict[str, Any]
+    """Dotted path -> value of the best proposal, constants included."""
+    best_config: dict[str, Any]
+    """Its configuration without a seed."""
+    compared: dict[str, Items[str]] = {}
+    """Label -> the names of the searches that were run to compare, this one among them."""
+    notes: Items[str] = ()
+
+
+class Tuning(Config):
+    """The search that an arm got on a data set before it was evaluated, and what it chose."""
+
+    arm: str
+    dataset: str
+    search: str = ""
+    """Its name; none where the arm has nothing to tune."""
+    trials: int = 0
+    epochs: int = 0
+    """Trained by the search in all."""
+    params: dict[str, Any] = {}
+    """Dotted path -> chosen value."""
+    metric: str = ""
+    value: float | None = None
+    """The objective of the chosen proposal."""
+    fixed: Items[str] = ()
+    """Parameters of the space that the arm itself sets, or that mean nothing in it."""
 
 
 class StudyRecord(Config):
@@ -39,6 +108,9 @@ class StudyRecord(Config):
     metrics: Items[str]
     table: TableConfig
     trials: Items[TrialEntry]
+    tuning: Items[Tuning] = ()
+    tuning_note: str = ""
+    """The budget that every arm's search had."""
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,71 @@
-"""Search-space files, typed."""
+"""Search-space files, typed: what a search varies, towards which objectives, and how."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from ibml.config.base import Config, Count, Items
-from ibml.config.study import StudyName
+from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides, StudyName
+from ibml.config.metrics import describe
+from ibml.config.resources import ResourcesConfig
 
-When = dict[str, Items[Any] | Any]
-"""The parameter is searched only where others have these values: {fusion.type: [film, gated]}."""
+Direction = Literal["maximize", "minimize"]
+Scalar = None | bool | int | float | str
+
+
+class Between(Config):
+    """A condition on a number: it lies between two bounds, both included."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+When = dict[str, Between | Items[Scalar] | Scalar]
+"""The parameter is searched only where other parameters have these values: a value, a list of values, or
+{low: ..., high: ...} for a number. All conditions must hold, and a parameter that is not searched itself holds none."""
 
 
 class RangeParameter(Config):
-    """A number between two bounds, both included; `log` searches its logarithm."""
+    """A number between two bounds, both included; `log` searches its logarithm, `step` only every step-th value."""
 
     low: int | float
     high: int | float
     log: bool = False
-    step: int | float | None = None
+    step: Annotated[int | float, Field(gt=0)] | None = None
     when: When = {}
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithm needs low above 0, got {self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(f"step {self.step:g} is wider than the range")
+        return self
 
 
 class ChoiceParameter(Config):
-    """One of a list of values."""
+    """One of a list of values; a value may be a mapping, which sets several keys below the path."""
 
     choices: Annotated[Items[Any], Field(min_length=1)]
     when: When = {}
+
+    @model_validator(mode="after")
+    def _each_choice_once(self) -> Self:
+        if len(set(map(repr, self.choices))) < len(self.choices):
+            raise ValueError("a choice is listed twice")
+        return self
+
+
+def label(value: Any) -> Any:
+    """A choice as a database keeps it: scalars as they are, anything else as its JSON."""
+    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
 class ConstantParameter(Config):
@@ -37,37 +75,225 @@ class ConstantParameter(Config):
     when: When = {}
 
 
+def _kind(parameter: Any) -> str:
+    keys = parameter if isinstance(parameter, Mapping) else getattr(parameter, "model_fields", {})
+    return "(choices)" if "choices" in keys else "(value)" if "value" in keys else "(range)"
+
+
+Parameter = Annotated[
+    Annotated[RangeParameter, Tag("(range)")]
+    | Annotated[ChoiceParameter, Tag("(choices)")]
+    | Annotated[ConstantParameter, Tag("(value)")],
+    Discriminator(_kind),
+]
+
+
 class Objective(Config):
-    """A metric to optimise."""
+    """A metric to optimise: `val.*` at the epoch that is selected, `time.total`, or `time.epoch` (their mean).
+    Without a direction it is that of the metric."""
 
     metric: str
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Direction | None = None
+
+    @property
+    def sense(self) -> Direction:
+        return self.direction or ("maximize" if describe(self.metric).higher_is_better else "minimize")
 
 
-class SamplerConfig(Config):
-    """How configurations are proposed."""
+class Constraint(Config):
+    """A bound that a configuration must keep to be called the best: `{metric: time.epoch, max: 0.5}`."""
 
-    type: Literal["tpe", "gp", "cmaes", "qmc", "random", "grid", "nsga2", "nsga3"] = "tpe"
-    seed: int = 0
+    metric: str
+    max: float | None = None
+    min: float | None = None
+
+    @model_validator(mode="after")
+    def _is_a_bound(self) -> Self:
+        if self.max is None and self.min is None:
+            raise ValueError("a constraint needs 'max' or 'min'")
+        return self
 
 
-class SchedulerConfig(Config):
-    """How trials are stopped early."""
+class TPEConfig(Config):
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), over groups of parameters that occur together
+    (`multivariate`, `group`), with trials that still run taken for poor ones (`constant_liar`)."""
 
-    type: Literal["none", "asha", "hyperband", "median"] = "none"
+    type: Literal["tpe"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+    startup_trials: Count = 10
+    multivariate: bool = True
+    group: bool = True
+    constant_liar: bool = True
+
+    @model_validator(mode="after")
+    def _group_needs_multivariate(self) -> Self:
+        if self.group and not self.multivariate:
+            raise ValueError("group needs multivariate")
+        return self
+
+
+class GPConfig(Config):
+    """Gaussian process with expected improvement in log space."""
+
+    type: Literal["gp"] = "gp"
+    seed: Annotated[int, Field(ge=0)] = 0
+    startup_trials: Count = 10
+
+
+class CMAESConfig(Config):
+    """Covariance matrix adaptation (Hansen & Ostermeier 2001) over the numbers that every trial has; the rest at
+    random."""
+
+    type: Literal["cmaes"] = "cmaes"
+    seed: Annotated[int, Field(ge=0)] = 0
+    startup_trials: Count = 1
+    population: Annotated[int, Field(ge=3)] | None = None
+
+
+class QMCConfig(Config):
+    """A quasi-random sequence over the parameters that every trial has; the rest at random."""
+
+    type: Literal["qmc"] = "qmc"
+    seed: Annotated[int, Field(ge=0)] = 0
+    sequence: Literal["sobol", "halton"] = "sobol"
+    scramble: bool = True
+
+
+class RandomConfig(Config):
+    """Independent draws."""
+
+    type: Literal["random"] = "random"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class GridConfig(Config):
+    """Every combination once, in random order; ranges need a step."""
+
+    type: Literal["grid"] = "grid"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class NSGA2Config(Config):
+    """Non-dominated sorting genetic algorithm (Deb et al. 2002), for several objectives."""
+
+    type: Literal["nsga2"] = "nsga2"
+    seed: Annotated[int, Field(ge=0)] = 0
+    population: Annotated[int, Field(ge=2)] = 20
+
+
+class NSGA3Config(Config):
+    """NSGA-III (Deb & Jain 2014), for many objectives."""
+
+    type: Literal["nsga3"] = "nsga3"
+    seed: Annotated[int, Field(ge=0)] = 0
+    population: Annotated[int, Field(ge=2)] = 20
+
+
+SamplerConfig = Annotated[
+    TPEConfig | GPConfig | CMAESConfig | QMCConfig | RandomConfig | GridConfig | NSGA2Config | NSGA3Config,
+    Field(discriminator="type"),
+]
+
+
+class NoSchedulerConfig(Config):
+    """Every trial trains to its end."""
+
+    type: Literal["none"] = "none"
+
+
+class ASHAConfig(Config):
+    """Asynchronous successive halving (Li et al. 2020): at `grace_epochs`, and at every `reduction_factor` times as
+    many, a trial goes on if it is among the best 1 / `reduction_factor` that came so far."""
+
+    type: Literal["asha"] = "asha"
     grace_epochs: Count = 5
     reduction_factor: Annotated[int, Field(ge=2)] = 3
 
 
+class HyperbandConfig(Config):
+    """Successive halving in brackets (Li et al. 2018): bracket s, counted from 0, starts halving at
+    `grace_epochs` times `reduction_factor` to the s, so that a bad choice of the grace epochs costs little."""
+
+    type: Literal["hyperband"] = "hyperband"
+    grace_epochs: Count = 5
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class MedianConfig(Config):
+    """Stops a trial whose best value so far is worse than the median of the others at the same epoch."""
+
+    type: Literal["median"] = "median"
+    grace_epochs: Count = 5
+    startup_trials: Count = 5
+
+
+class WilcoxonConfig(Config):
+    """Stops a proposal whose seeds are worse than the best proposal's same seeds: one-sided signed-rank test with
+    p below `p`. For `seeds_per_trial` of 4 or more; three seeds can never give less than 0.125."""
+
+    type: Literal["wilcoxon"] = "wilcoxon"
+    p: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+
+
+SchedulerConfig = Annotated[
+    NoSchedulerConfig | ASHAConfig | HyperbandConfig | MedianConfig | WilcoxonConfig, Field(discriminator="type")
+]
+
+
+class BestOf(Config):
+    """The best configuration of an earlier search in the same database."""
+
+    search: StudyName
+
+
+Start = Literal["paper", "base"] | BestOf | dict[str, Any]
+
+
 class SearchSpaceConfig(Config):
-    """What a search varies, towards which objectives, and with how many trials."""
+    """A search over `TrialConfig`: parameters by their dotted paths, around a base configuration."""
 
     name: StudyName
-    parameters: Annotated[
-        dict[str, RangeParameter | ChoiceParameter | ConstantParameter],
-        Field(min_length=1),
-    ]
+    description: str = ""
+    base: str | Overrides | None = None
+    overrides: Overrides = {}
+    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
     objectives: Annotated[Items[Objective], Field(min_length=1)] = (Objective(metric="val.accuracy"),)
-    sampler: SamplerConfig = SamplerConfig()
-    scheduler: SchedulerConfig = SchedulerConfig()
+    constraints: Items[Constraint] = ()
+    sampler: SamplerConfig = TPEConfig()
+    scheduler: SchedulerConfig = NoSchedulerConfig()
     trials: Count = 50
+    """In all, however often the search was interrupted."""
+    seeds_per_trial: Annotated[int, Field(ge=1, le=1000)] = 1
+    """A proposal's value is the mean over so many seeds, which are trained one after another."""
+    concurrency: Count | None = None
+    """Proposals that are tried at the same time; without it, as many as fit. 1 makes a search repeatable."""
+    diverged: Literal["failed", "worst"] = "failed"
+    """What a proposal that diverges is to the sampler."""
+    start_from: Items[Start] = ()
+    """Tried first: `paper` (the defaults of ibml), `base`, {search: NAME} (its best) or values by path."""
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        several = len(self.objectives) > 1
+        findings: list[tuple[tuple[str, ...], str]] = []
+        if several and self.scheduler.type != "none":
+            message = "early stopping ranks trials by one value; with several objectives it must be none"
+            findings.append((("scheduler", "type"), message))
+        if len({objective.metric for objective in self.objectives}) < len(self.objectives):
+            findings.append((("objectives",), "a metric is listed twice"))
+        if self.scheduler.type == "wilcoxon" and self.seeds_per_trial < 4:
+            findings.append((("scheduler", "type"), "wilcoxon compares seeds and needs seeds_per_trial of 4 or more"))
+        if several and self.sampler.type == "cmaes":
+            findings.append((("sampler", "type"), "cmaes has one objective; use nsga2, nsga3, tpe or gp"))
+        if findings:
+            raise InconsistentConfig(findings)
+        return self
+
+
+class TuneConfig(Config):
+    """The search that every arm of an ablation gets before it is evaluated: a search-space file (or mapping) and,
+    where given, its number of trials."""
+
+    space: str | Overrides
+    trials: Count | None = None

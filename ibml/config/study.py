@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from ibml.config.base import Config, Items
+from ibml.config.base import Config, Items, Overrides, StudyName
+from ibml.config.resources import ResourcesConfig
+from ibml.config.space import TuneConfig
 
-StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Overrides = dict[str, Any]
 
 
 def _printable(name: str) -> str:
@@ -66,20 +66,6 @@ def _datasets(value: Any) -> Any:
     return {name: {"base": item} for name, item in zip(names, value, strict=True)}
 
 
-class ResourcesConfig(Config):
-    """What Ray reserves for one trial. A fraction of a GPU packs several trials on one."""
-
-    cpu: Annotated[float, Field(ge=0.01)] = 1.0
-    gpu: Annotated[float, Field(ge=0)] = 0.0
-
-    @field_validator("gpu")
-    @classmethod
-    def _as_ray_counts_them(cls, gpu: float) -> float:
-        if 0 < gpu < 0.01 or (gpu > 1 and gpu != int(gpu)):
-            raise ValueError("a share of one GPU is at least 0.01, and more than one are a whole number")
-        return gpu
-
-
 class TableConfig(Config):
     """What the table shows and how arms are compared with the reference."""
 
@@ -115,5 +101,6 @@ class StudyConfig(Config):
         Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)],
         BeforeValidator(_seeds, json_schema_input_type=Annotated[int, Field(ge=1)] | list[Seed]),
     ] = (0, 1, 2, 3, 4)
+    tune: TuneConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
     table: TableConfig = TableConfig()

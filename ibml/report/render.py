@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeVar
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -133,9 +133,24 @@ def _styled(cell: TableCell) -> Text:
 
 
 def _text(table: Table) -> str:
+    return plain_text(rich_table(table))
+
+
+def plain_text(content: RenderableType) -> str:
+    """What a terminal of 120 columns without colours shows."""
     stream = io.StringIO()
-    Console(file=stream, width=120, no_color=True, force_terminal=False).print(rich_table(table))
+    Console(file=stream, width=120, no_color=True, force_terminal=False).print(content)
     return re.sub(r"[ ]+\n", "\n", stream.getvalue())
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of plain texts in Markdown."""
+    return _md_table(list(map(_md, header)), [list(map(_md, row)) for row in rows])
+
+
+def tex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of plain texts as a LaTeX tabular with booktabs' rules."""
+    return _tex_rows(list(map(_tex, header)), [list(map(_tex, row)) for row in rows], "l" * len(header))
 
 
 def _markdown(table: Table) -> str:

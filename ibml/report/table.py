@@ -192,7 +192,7 @@ def _tied_with_best(
 
 
 def _status(record: TrialRecord | None) -> str:
-    return record.status if record else "missing"
+    return "missing" if record is None or record.status == "pruned" else record.status
 
 
 def _method_notes(study: StudyRecord, cells: Mapping[tuple[str, str, str], TableCell]) -> list[str]:
@@ -206,7 +206,8 @@ def _method_notes(study: StudyRecord, cells: Mapping[tuple[str, str, str], Table
         f" two-sided {test} on pairs of one seed, Holm-corrected over the arms of a column.",
         f"{_detectable(study, counts)} ≈: not told apart from the best.",
     ]
-    return [*notes, _budget(study), *study.notes]
+    tuning = [study.tuning_note] if study.tuning_note else []
+    return [*notes, _budget(study), *tuning, *study.notes]
 
 
 def _detectable(study: StudyRecord, counts: list[int]) -> str:

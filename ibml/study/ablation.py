@@ -1,60 +1,181 @@
-"""Runs what a plan lacks and leaves its record in the store."""
+"""Runs what a plan lacks: the searches of its arms, then the trials of the table, in one Ray run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
 from rich.console import Console
 
-from ibml.config.records import TrialRecord
-from ibml.study.cluster import ray_environment
+from ibml.config.records import StudyRecord, TrialRecord, Tuning
+from ibml.config.trial import flatten
+from ibml.search.database import Database
+from ibml.search.search import Search
+from ibml.study.arm_searches import ArmSearch
+from ibml.study.cells import Cell
+from ibml.study.driver import Driver
 from ibml.study.outcome import Outcome
 from ibml.study.plan import Plan
 from ibml.study.progress import StudyProgress
-from ibml.study.trials import PlannedTrial
+from ibml.study.queue import SearchSource, Task
+from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
+from ibml.study.trials import PlannedTrial, planned_trial, planned_trials, study_record
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.version import code_revision
 
 
+@dataclass
+class Arm:
+    """An arm on a data set, with its search where it has one."""
+
+    plan: ArmSearch
+    opened: OpenSearch | None
+
+    @property
+    def cell(self) -> Cell | None:
+        """What is evaluated: the arm as it is or with the best values of its search, once that is done."""
+        if self.opened is None:
+            return self.plan.cell
+        search = self.opened.search
+        return _tuned(self.plan.cell, search) if search.done and search.best else None
+
+
 def run_study(
-    plan: Plan, trials: list[PlannedTrial], store: MlflowStore, run_id: str, address: str | None, console: Console
-) -> Outcome:
-    """Run the trials of a plan that have no result in the store yet, below the study's run.
-
-    Raises `ClusterError` and `TrackingError`.
-    """
-    known = store.results()
-    unique = {trial.key: trial for trial in trials}
-    todo = [trial for key, trial in unique.items() if key not in known or not known[key].ended]
-    _share(plan.study.name, trials, known, store)
-    reused = len(unique) - len(todo)
-    if reused:
-        console.print(f"{reused} of {len(unique)} trials have a result already and are not run again.", highlight=False)
-    outcome = _run(plan, todo, known, store, run_id, address, console) if todo else Outcome()
-    outcome.reused = reused
-    return outcome
-
-
-def _run(
     plan: Plan,
-    todo: list[PlannedTrial],
-    known: dict[str, TrialRecord],
     store: MlflowStore,
     run_id: str,
     address: str | None,
     console: Console,
-) -> Outcome:
-    epochs = sum(trial.config.trainer.epochs for trial in todo)
-    progress = StudyProgress(console, len(todo), epochs)
+    database: Database,
+    report: SearchReport,
+    new_version: bool = False,
+) -> tuple[Outcome, StudyRecord]:
+    """Run what has no result in the store yet, below the study's run: where arms are tuned, all their searches side
+    by side, and each arm's trials with fresh seeds once its best is known. Gives how it went and the study's record.
+
+    Raises `ClusterError`, `TrackingError` and `SearchDatabaseError`.
+    """
+    known = store.results()
     tags = {"ibml.study": plan.study.name, "ibml.revision": code_revision()}
-    with ray_environment(address):
-        from ibml.study.runner import Reporter, run_trials
+    arms = [Arm(arm, _open(plan, arm, database, new_version)) for arm in plan.tuning]
+    searched = [arm.opened for arm in arms if arm.opened]
+    fixed = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
+    todo, reused = _todo(plan, planned_trials(plan, fixed), known, store, console)
+    with ExitStack() as stack:
+        for opened in searched:
+            opened.run = stack.enter_context(store.open_run("search", opened.record(), opened.plan.text, run_id))
+            opened.tags = {"ibml.revision": tags["ibml.revision"]}
+        sources = [
+            SearchSource(arm.opened.search, arm.opened.task, _evaluation(plan, arm.plan.cell, run_id, tags))
+            for arm in arms
+            if arm.opened
+        ]
+        tasks = [Task(trial, run_id, tags) for trial in todo]
+        driver = Driver(tasks, sources, known, store, _progress(plan, todo, searched, console), database.url)
+        outcome = run_driver(driver, plan.study.name, plan.study.resources, address)
+        outcome.reused += reused
+        for opened in searched:
+            opened.close(outcome, report)
+    cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
+    tuning = [_tuning(arm) for arm in arms]
+    return outcome, study_record(plan, planned_trials(plan, cells), tuning, _budget(plan, tuning))
 
-        reporter = Reporter(todo, known, store, run_id, tags, progress)
-        return run_trials(plan.study, [trial.config for trial in todo], reporter, address)
+
+def _open(plan: Plan, arm: ArmSearch, database: Database, new_version: bool) -> OpenSearch | None:
+    if arm.plan is None:
+        return None
+    cell, several = arm.cell, len(plan.datasets) > 1
+    name = f"{plan.study.name}/{cell.dataset}/{cell.arm}" if several else f"{plan.study.name}/{cell.arm}"
+    opened = open_search(arm.plan, database, name, new_version)
+    opened.arm, opened.dataset = cell.arm, cell.dataset
+    return opened
 
 
-def _share(study: str, trials: list[PlannedTrial], known: dict[str, TrialRecord], store: MlflowStore) -> None:
-    """Mark results that another study has made as part of this one too."""
+def _todo(
+    plan: Plan,
+    trials: Sequence[PlannedTrial],
+    known: dict[str, TrialRecord],
+    store: MlflowStore,
+    console: Console,
+) -> tuple[list[PlannedTrial], int]:
+    """The trials without a result, each key once, and how many have one; those become part of this study too."""
+    unique = {trial.key: trial for trial in trials}
     for trial in trials:
         result = known.get(trial.key)
-        if result and result.ended and study not in result.studies:
-            store.share_trial(result.run_id, study, trial.cell.arm)
+        if result and result.ended and plan.study.name not in result.studies:
+            store.share_trial(result.run_id, plan.study.name, trial.cell.arm)
+    todo = [trial for key, trial in unique.items() if key not in known or not known[key].ended]
+    reused = len(unique) - len(todo)
+    if reused:
+        console.print(f"{reused} of {len(unique)} trials have a result already and are not run again.", highlight=False)
+    return todo, reused
+
+
+def _evaluation(plan: Plan, cell: Cell, run_id: str, tags: dict[str, str]) -> Callable[[Search], Iterable[Task]]:
+    """The trials with fresh seeds that follow an arm's search."""
+
+    def tasks(search: Search) -> Iterable[Task]:
+        if search.best is None:
+            return []
+        tuned = _tuned(cell, search)
+        trials = (planned_trial(tuned, seed, len(plan.datasets) > 1) for seed in plan.study.seeds)
+        return [Task(trial, run_id, tags) for trial in trials]
+
+    return tasks
+
+
+def _tuned(cell: Cell, search: Search) -> Cell:
+    """The arm with the best values of its search."""
+    assert search.best is not None, "a search without a complete trial tunes nothing"
+    values, config = search.configuration(search.best)
+    return Cell(cell.dataset, cell.arm, config, {**cell.changes, **flatten(values)}, cell.pinned)
+
+
+def _progress(
+    plan: Plan, todo: Sequence[PlannedTrial], searched: Sequence[OpenSearch], console: Console
+) -> StudyProgress:
+    trials, epochs = len(todo), sum(trial.config.trainer.epochs for trial in todo)
+    for opened in searched:
+        expected = proposals_left(opened) * len(opened.plan.seeds) + len(plan.study.seeds)
+        trials += expected
+        epochs += expected * opened.plan.space.base.trainer.epochs
+    return StudyProgress(console, trials, epochs)
+
+
+def _tuning(arm: Arm) -> Tuning:
+    cell = arm.plan.cell
+    if arm.opened is None:
+        return Tuning(arm=cell.arm, dataset=cell.dataset, fixed=arm.plan.fixed)
+    record = arm.opened.record()
+    best = next((p for p in record.proposals if p.number == record.best), None)
+    return Tuning(
+        search=record.name,
+        arm=cell.arm,
+        dataset=cell.dataset,
+        trials=len(record.proposals),
+        epochs=sum(p.epochs for p in record.proposals),
+        params=record.best_params,
+        metric=record.objectives[0][0],
+        value=best.values[0] if best and best.values else None,
+        fixed=arm.plan.fixed,
+    )
+
+
+def _budget(plan: Plan, tuning: Sequence[Tuning]) -> str:
+    """What every arm's search could spend, for the foot of the table."""
+    first = next((arm.plan for arm in plan.tuning if arm.plan), None)
+    if first is None:
+        return ""
+    config, seeds = first.config, len(first.seeds)
+    each = f"{first.trials} trials" + (f" of {seeds} seeds" if seeds > 1 else "")
+    searched = [t for t in tuning if t.search]
+    alone = [t.arm for t in tuning if not t.search]
+    unequal = len({t.trials for t in searched}) > 1
+    counts = ", ".join(f"{t.arm} {t.trials} ({t.epochs:,} epochs)" for t in searched)
+    note = (
+        f"Tuning: {'NOT EQUAL yet, of ' if unequal else ''}{each} for each arm, sampler {config.sampler.type}"
+        f" (seed {config.sampler.seed}), scheduler {config.scheduler.type}, by {config.objectives[0].metric} with seeds"
+        f" from {first.seeds[0]} on; the best is evaluated on other seeds. Trained: {counts}."
+    )
+    return note + (f" Nothing to tune in {', '.join(dict.fromkeys(alone))}." if alone else "")

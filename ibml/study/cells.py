@@ -8,55 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ibml.config import load
-from ibml.config.base import ConfigError, Problem, Source, did_you_mean
-from ibml.config.explain import Finding, findings, path_in_data
+from ibml.config.base import ConfigError, Problem, did_you_mean
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.validate import validated
 from ibml.study import designs
 
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm on a data set: the configuration of its trials but for the seed, and how it differs from
-    the reference's (dotted path -> value; None where the arm has no such part)."""
+    """An arm on a data set: the configuration of its trials but for the seed, how it differs from
+    the reference's (dotted path -> value; None where the arm has no such part), and the paths that the arm sets."""
 
     dataset: str
     arm: str
     config: TrialConfig
     changes: dict[str, Any]
-
-
-def validated(layers: Layers, fallback: Source) -> tuple[TrialConfig | None, list[Problem]]:
-    """The trial that the layers describe, or what is wrong, each at the place that wrote the value."""
-    try:
-        return TrialConfig.model_validate(layers.data), []
-    except ValidationError as error:
-        found = findings(error, TrialConfig, layers.data)
-        found += _inconsistencies_beside(error, layers.data)
-    return None, [
-        Problem(layers.source(tuple(str(step) for step in path if not isinstance(step, int)), fallback), message)
-        for path, message in found
-    ]
-
-
-def _inconsistencies_beside(error: ValidationError, data: dict[str, Any]) -> list[Finding]:
-    """Sections that do not fit together, although other sections have errors of their own.
-
-    A finding about sections that are wrong themselves would only repeat their errors.
-    """
-    wrong = {path_in_data(details["loc"], data)[:1] for details in error.errors()} - {()}
-    if not wrong or {("data",), ("trainer",)} & wrong:
-        return []
-    rest = {key: value for key, value in data.items() if (key,) not in wrong}
-    try:
-        TrialConfig.model_validate(rest)
-    except ValidationError as second:
-        return [f for f in findings(second, TrialConfig, rest) if f[0][:1] not in wrong]
-    return []
+    pinned: tuple[str, ...] = ()
 
 
 class CellBuilder:
@@ -156,7 +126,13 @@ class CellBuilder:
                 configs[arm.name], forms[arm.name] = config, form
         reference = configs.get(self.reference)
         return [
-            Cell(dataset, arm.name, configs[arm.name], _changes(configs[arm.name], reference))
+            Cell(
+                dataset,
+                arm.name,
+                configs[arm.name],
+                changed_paths(configs[arm.name], reference),
+                tuple(".".join(setting.path) for setting in arm.settings),
+            )
             for arm in self.arms
             if arm.name in configs
         ]
@@ -174,7 +150,8 @@ class CellBuilder:
             seen.setdefault(form, cell.dataset)
 
 
-def _changes(config: TrialConfig, reference: TrialConfig | None) -> dict[str, Any]:
+def changed_paths(config: TrialConfig, reference: TrialConfig | None) -> dict[str, Any]:
+    """Dotted path -> value where a configuration differs from the reference's."""
     form = flatten(config.model_dump(mode="json"))
     other = flatten(reference.model_dump(mode="json")) if reference else {}
     return {path: form.get(path) for path in dict.fromkeys([*form, *other]) if form.get(path) != other.get(path)}

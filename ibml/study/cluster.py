@@ -15,12 +15,13 @@ from pathlib import Path
 from types import FrameType
 
 from ibml.config.base import IbmlError
-from ibml.config.study import ResourcesConfig
+from ibml.config.resources import ResourcesConfig
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _LOCAL_TOKEN = secrets.token_hex(32)

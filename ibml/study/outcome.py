@@ -10,6 +10,7 @@ class Outcome:
     """`failed` has (trial's name, reason); `tracking_failures` what could not be written to the store."""
 
     finished: int = 0
+    pruned: int = 0
     reused: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
-from ibml.config.explain import findings
 from ibml.config.layers import Layers, Setting, find_base, settings
+from ibml.config.overrides import command_line, overridden
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig
+from ibml.config.validate import parsed, validated
 from ibml.study import designs
-from ibml.study.cells import Cell, CellBuilder, validated
+from ibml.study.arm_searches import ArmSearch, arm_searches
+from ibml.study.cells import Cell, CellBuilder
 
 StudySource = str | Path | Mapping[str, Any]
 
@@ -35,11 +34,18 @@ class Plan:
     cells: list[Cell]
     metrics: list[str]
     notes: list[str]
+    tuning: list[ArmSearch]
+    """One search per cell, in the same order, where the study tunes its arms."""
+
+    @property
+    def tuning_trials(self) -> int:
+        return sum(search.plan.trials * len(search.plan.seeds) for search in self.tuning if search.plan)
 
     @property
     def file_hash(self) -> str:
-        """Of the study's text and of every base that it reads."""
-        return hashlib.sha256("\0".join([self.text, *self.bases]).encode()).hexdigest()
+        """Of the study's text and of every base and search space that it reads."""
+        spaces = dict.fromkeys(search.plan.text for search in self.tuning if search.plan)
+        return hashlib.sha256("\0".join([self.text, *self.bases, *spaces]).encode()).hexdigest()
 
     @property
     def arms(self) -> list[str]:
@@ -64,7 +70,7 @@ def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
     document = find_base(str(name), Path(), source)
     layers = Layers()
     problems = layers.add(settings(document))
-    problems += layers.add([setting for text in overrides for setting in _command_line(text)])
+    problems += layers.add([setting for text in overrides for setting in command_line(text)])
     config, found = validated(layers, source)
     if problems or found or config is None:
         raise ConfigError([*problems, *found])
@@ -78,73 +84,28 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = (*overrides, *([] if seeds is None else [f"seeds={seeds}"]))
 
-    extra = [setting for override in overrides for setting in _command_line(override)]
+    extra = [setting for override in overrides for setting in command_line(override)]
     if seeds is not None:
         extra.append(Setting(("seeds",), seeds, Source("--seeds")))
     in_study = [s for s in extra if s.path[0] in StudyConfig.model_fields]
     in_trials = [s for s in extra if s.path[0] not in StudyConfig.model_fields]
-    document = _with_study_overrides(document, in_study)
+    document = overridden(document, in_study)
 
-    study, problems = _study(document)
+    study, problems = parsed(document, StudyConfig)
     if study is None:
         raise ConfigError(problems)
     builder = CellBuilder(study, document, near, in_trials, problems)
     cells, notes = builder.cells()
+    tuning: list[ArmSearch] = []
     if cells:
         problems += _metric_problems(study, cells, document)
+        tuning = arm_searches(study, document, near, cells, problems) if study.tune else []
     if problems:
         raise ConfigError(problems)
     shared = _shared_modalities(cells)
     names = list(study.table.metrics or metrics.default_table(shared))
     bases = tuple(builder.base_texts.values())
-    return Plan(study, document.text, bases, given, designs.reference(study.design), cells, names, notes)
-
-
-def _command_line(text: str) -> list[Setting]:
-    """The settings of one `path=value`; a mapping as value merges as it does in a file."""
-    path, equals, value = text.partition("=")
-    source = Source(f"-o {text}")
-    steps = tuple(path.strip().split("."))
-    if not equals or not all(steps):
-        raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])
-    parsed = load.parse_value(value, source.file)
-    if not isinstance(parsed, dict) or not parsed:
-        return [Setting(steps, parsed, source)]
-    inside = settings(load.Document(source.file, parsed))
-    return [Setting((*steps, *setting.path), setting.value, source) for setting in inside]
-
-
-def _with_study_overrides(document: load.Document, overrides: list[Setting]) -> load.Document:
-    """The document with the command line's values in it, over nested and over dotted keys alike."""
-    data, elsewhere = deepcopy(document.data), dict(document.elsewhere)
-    for setting in overrides:
-        node: dict[str, Any] = data
-        place: tuple[str, ...] = ()
-        steps = setting.path
-        while len(steps) > 1 and ".".join(steps) not in node:
-            step, steps = steps[0], steps[1:]
-            if not isinstance(node.get(step), dict):
-                node[step] = {}
-            node, place = node[step], (*place, step)
-        node[".".join(steps)] = deepcopy(setting.value)
-        elsewhere[(*place, ".".join(steps))] = setting.source
-    return replace(document, data=data, elsewhere=elsewhere)
-
-
-def _study(document: load.Document) -> tuple[StudyConfig | None, list[Problem]]:
-    """The study and what is wrong with it; parts that are wrong but not needed to go on are left out,
-    so that the errors of the arms are found in the same run."""
-    try:
-        return StudyConfig.model_validate(document.data), []
-    except ValidationError as error:
-        found = findings(error, StudyConfig, document.data)
-    problems = [Problem(replace(document.source(path), path=""), message) for path, message in found]
-    wrong = {path[0] for path, _ in found if path}
-    rest = {key: value for key, value in document.data.items() if key not in wrong}
-    try:
-        return StudyConfig.model_validate({"name": "study", **rest}), problems
-    except ValidationError:
-        return None, problems
+    return Plan(study, document.text, bases, given, designs.reference(study.design), cells, names, notes, tuning)
 
 
 def _shared_modalities(cells: list[Cell]) -> list[str]:

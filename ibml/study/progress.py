@@ -46,6 +46,12 @@ class StudyProgress:
         self.epochs_done += unused_epochs
         self._show(last=self.done + self.failed == self.trials)
 
+    def skipped(self, trials: int, epochs: int) -> None:
+        """Trials that were expected and need no training after all."""
+        self.trials -= trials
+        self.epochs_done += epochs
+        self._show()
+
     @property
     def summary(self) -> str:
         return f"{self.done} / {self.trials} trials done · {self.running} running · {self.failed} failed"

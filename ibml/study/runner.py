@@ -1,51 +1,115 @@
-"""Runs trials with Ray Tune, and turns its events into records and progress."""
+"""Trains a driver's tasks with Ray Tune: one Tune run, whatever they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from typing import Any
 
+import ray
 from ray import tune
+from ray.tune.search import Searcher
 
-from ibml.config.records import TrialRecord
-from ibml.config.study import StudyConfig
+from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig
 from ibml.study.cluster import connected
-from ibml.study.outcome import Outcome
-from ibml.study.progress import StudyProgress
-from ibml.study.trial_run import TrialRun
-from ibml.study.trials import PlannedTrial
+from ibml.study.driver import Driver
+from ibml.study.queue import Task
 from ibml.study.worker import TrialActor
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.recorder import Recorder
+
+_SLOTS_SECONDS = 5.0
+"""How long the size of the cluster is taken to be what it was."""
 
 
-def run_trials(study: StudyConfig, configs: Sequence[TrialConfig], reporter: Reporter, address: str | None) -> Outcome:
-    """Run the configurations in one Tune run, reporting each by its index.
+def run_tasks(name: str, resources: ResourcesConfig, driver: Driver, address: str | None) -> None:
+    """Train everything that the driver hands out.
 
-    Raises `ClusterError` where Ray cannot be had. A trial that fails does not stop the others; after
-    Ctrl-C (or SIGTERM) the rest is marked as interrupted and the outcome says so.
+    Raises `ClusterError` where Ray cannot be had. A trial that fails does not stop the others; Ctrl-C (or SIGTERM)
+    ends the run, and the driver knows what is left.
     """
-    resources = study.resources
-    sent = [_sent(config, resources.gpu) for config in configs]
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialActor, configs=sent), {"cpu": resources.cpu, "gpu": resources.gpu}
-    )
-    with connected(address, resources) as folder, reporter:
+    events = _Events(driver)
+    with connected(address, resources) as folder:
         tuner = tune.Tuner(
-            trainable,
-            param_space={"index": tune.grid_search(list(range(len(sent))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
+            tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune_config=tune.TuneConfig(
+                search_alg=_Tasks(driver, resources, events.tasks), num_samples=-1, reuse_actors=True
+            ),
             run_config=tune.RunConfig(
-                name=study.name,
+                name=name,
                 storage_path=str(folder),
-                callbacks=[reporter],
+                callbacks=[events],
+                stop=_Verdicts(driver, events.tasks),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
         )
         tuner.fit()
-    return reporter.outcome
+
+
+class _NotKept:
+    """Tune keeps copies of its parts for its own restore, which ibml does not use: keys resume a study."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
+    """The driver's tasks as Tune's suggestions."""
+
+    def __init__(self, driver: Driver, resources: ResourcesConfig, tasks: dict[int, Task]):
+        super().__init__()
+        self.driver, self.resources, self.tasks = driver, resources, tasks
+        self._slots, self._counted = 1, -_SLOTS_SECONDS
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        task = self.driver.next(self._places())
+        if task is None:
+            return Searcher.FINISHED if self.driver.done else None
+        number = len(self.tasks)
+        self.tasks[number] = task
+        sent = _sent(task.trial.config, self.resources.gpu)
+        return {"task": number, "trial": sent, "pauses": list(task.pauses)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def _places(self) -> int:
+        """How many trials fit the cluster as it is."""
+        if time.monotonic() - self._counted > _SLOTS_SECONDS:
+            self._counted, total = time.monotonic(), ray.cluster_resources()
+            asked = {"CPU": self.resources.cpu, "GPU": self.resources.gpu}
+            self._slots = max(1, min(int(total.get(kind, 0) / share) for kind, share in asked.items() if share))
+        return self._slots
+
+
+class _Verdicts(_NotKept, tune.Stopper):  # type: ignore[misc]
+    """Every report goes to the driver, which says whether the trial goes on."""
+
+    def __init__(self, driver: Driver, tasks: dict[int, Task]):
+        self.driver, self.tasks = driver, tasks
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return not self.driver.result(self.tasks[result["task"]], result)
+
+    def stop_all(self) -> bool:
+        return self.driver.error is not None
+
+
+class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
+    """Starts and deaths of trials."""
+
+    def __init__(self, driver: Driver):
+        self.driver = driver
+        self.tasks: dict[int, Task] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.driver.begin(self.tasks[trial.config["task"]])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_error()
+        cause = getattr(error, "cause", None)  # of an exception in the trial; a worker that died has none
+        died = f" ({type(error).__name__})" if error else ""
+        reason = repr(cause) if cause else f"its worker process died{died}: killed, or the node was lost"
+        self.driver.died(self.tasks[trial.config["task"]], reason, str(error) if error else reason)
 
 
 def _sent(config: TrialConfig, gpu: float) -> dict[str, Any]:
@@ -54,92 +118,3 @@ def _sent(config: TrialConfig, gpu: float) -> dict[str, Any]:
     if plain["trainer"]["device"] == "auto" and gpu == 0:
         plain["trainer"]["device"] = "cpu"
     return plain
-
-
-class Reporter(tune.Callback):  # type: ignore[misc]
-    """Tune's events of the trials with given indices, as runs in a store and as progress.
-
-    `known` has the runs of keys that were begun before; they go on. Everything for the store goes through
-    a recorder's thread; leaving the context waits for it.
-    """
-
-    def __init__(
-        self,
-        trials: Sequence[PlannedTrial],
-        known: dict[str, TrialRecord],
-        store: MlflowStore,
-        study_run: str,
-        tags: dict[str, str],
-        progress: StudyProgress,
-    ):
-        self.trials, self.known, self.store = trials, known, store
-        self.study_run, self.tags, self.progress = study_run, tags, progress
-        self.recorder = Recorder()
-        self.outcome = Outcome()
-        self.running: dict[int, TrialRun] = {}
-        self.epochs: dict[int, int] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune keeps a copy of its callbacks for its own restore, which ibml does not use: keys resume a study."""
-        return {}
-
-    def __enter__(self) -> Reporter:
-        self.progress.__enter__()
-        self.recorder.__enter__()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        for run in self.running.values():
-            self.recorder.submit(run.stop)
-        ended = self.outcome.finished + len(self.outcome.failed)
-        self.outcome.interrupted = ended < len(self.trials)
-        self.recorder.__exit__(*exception)
-        self.outcome.tracking_failures = self.recorder.failures
-        self.progress.__exit__(*exception)
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        index = trial.config["index"]
-        if index in self.epochs:
-            return
-        self.epochs[index] = 0
-        self.progress.trial_started()
-        planned = self.trials[index]
-        run = self.running[index] = TrialRun(self.store)
-        self.recorder.submit(lambda: run.start(planned, self.study_run, self.tags, self.known.get(planned.key)))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        index, rows = result["index"], result.get("rows", [])
-        run = self.running[index]
-        self.epochs[index] += len(rows)
-        self.progress.epochs_trained(len(rows))
-        self.recorder.submit(lambda: run.log(rows))
-        if "error" in result:
-            self._fail(index, result["error"], result["traceback"])
-        elif result["done"]:
-            self.outcome.finished += 1
-            self._ended(index, failed=False)
-            status, final = result["status"], result["final"]
-            tags = {"ibml.reason": result["reason"], "ibml.platform": result["platform"]}
-            self.recorder.submit(lambda: run.end(status, final, tags))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if trial.config["index"] not in self.running:
-            return  # it had ended before its actor did
-        error = trial.get_error()
-        cause = getattr(error, "cause", None)  # of an exception in the trial; a worker that died has none
-        died = f" ({type(error).__name__})" if error else ""
-        reason = repr(cause) if cause else f"its worker process died{died}: killed, or the node was lost"
-        self._fail(trial.config["index"], reason, str(error) if error else reason)
-
-    def _fail(self, index: int, reason: str, log: str) -> None:
-        run = self.running[index]
-        self.outcome.failed.append((self.trials[index].name, reason))
-        self._ended(index, failed=True)
-        self.recorder.submit(lambda: run.end("failed", {}, {"ibml.reason": reason}, log))
-
-    def _ended(self, index: int, failed: bool) -> None:
-        del self.running[index]
-        unused = self.trials[index].config.trainer.epochs - self.epochs[index]
-        self.progress.trial_ended(failed, unused)

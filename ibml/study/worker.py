@@ -16,30 +16,32 @@ REPORT_SECONDS = 0.5
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
-    """Trains the trial that `config["index"]` names among `configs`, some epochs a step.
+    """Trains the trial `config["trial"]`, some epochs a step; after each number of epochs in `config["pauses"]` it
+    reports, to hear whether it goes on.
 
     An exception ends the trial, not the actor, except where a GPU may be left in a bad state.
     """
 
-    def setup(self, config: dict[str, Any], configs: list[dict[str, Any]]) -> None:
-        self.configs = configs
+    def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.index = int(new_config["index"])
+        self.task = new_config["task"]
+        self.plain = new_config["trial"]
+        self.pauses = frozenset(new_config["pauses"])
         self.trainer: Trainer | None = None
         return True
 
     def step(self) -> dict[str, Any]:
         try:
-            return {"index": self.index, **self._train()}
+            return {"task": self.task, **self._train()}
         except Exception as error:
             import torch
 
             self.trainer = None
             if torch.cuda.is_initialized():
                 raise
-            return {"index": self.index, "done": True, "error": repr(error), "traceback": traceback.format_exc()}
+            return {"task": self.task, "done": True, "error": repr(error), "traceback": traceback.format_exc()}
 
     def _train(self) -> dict[str, Any]:
         from ibml.config.trial import TrialConfig
@@ -47,11 +49,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         from ibml.training.trainer import Trainer, divergence
 
         if self.trainer is None:
-            self.trainer = Trainer(TrialConfig.model_validate(self.configs[self.index]))
+            self.trainer = Trainer(TrialConfig.model_validate(self.plain))
         trainer, deadline = self.trainer, time.monotonic() + REPORT_SECONDS
         rows: list[Row] = []
-        while not trainer.done and (not rows or time.monotonic() < deadline):
+        while not trainer.done:
             rows.append(trainer.run_epoch())
+            if trainer.epoch in self.pauses or time.monotonic() > deadline:
+                break
         report: dict[str, Any] = {"rows": rows, "done": trainer.done}
         if trainer.done:
             report["status"] = "diverged" if trainer.diverged else "finished"

@@ -7,12 +7,12 @@ driver writes; workers never import mlflow.
 from __future__ import annotations
 
 import getpass
+import itertools
 import json
 import logging
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,12 +23,13 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from ibml.config.load import dump
-from ibml.config.records import Status, StudyRecord, TrialRecord
+from ibml.config.records import SearchRecord, Status, StudyRecord, TrialRecord
 from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, database_file, resolved_uri, shown_uri
 
 EXPERIMENT = "ibml"
 
-_RECORD = "study.json"
+Kind = Literal["study", "search"]
+RECORDS: dict[Kind, str] = {"study": "study.json", "search": "search.json"}
 LAST_OF_ROW = "time.epoch"
 """The metric that stands for a whole epoch having been logged."""
 _BATCH = 1000
@@ -38,12 +39,12 @@ Row = Mapping[str, float]
 
 
 @dataclass
-class OpenStudy:
-    """A study's run while it is written: what it ends with, and the files that are stored then."""
+class OpenRun:
+    """The run of a study or a search while it is written: what it ends with, and the files that are stored then."""
 
     run_id: str
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str | bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,24 +102,45 @@ class MlflowStore:
 
     def study(self, name: str) -> StudyRecord:
         """The last version of a study; raises `TrackingError` where there is none."""
-        run = self._study_run(name) if re.fullmatch(r"[\w-]+", name) else None
+        run = self._parent_run("study", name)
         if run is None:
-            known = sorted({r.data.tags["ibml.study"] for r in self._runs("tags.`ibml.kind` = 'study'")})
+            known = self.names("study")
             hint = f"; it has {', '.join(known)}" if known else "; it has no study yet"
             raise TrackingError(f"no study is called {name!r} in {shown_uri(self.uri)}{hint}")
         with as_tracking_error(self.uri):
-            text = self._artifact(run.info.run_id, _RECORD)
+            text = self._artifact(run.info.run_id, RECORDS["study"])
         try:
             return StudyRecord.model_validate_json(text)
         except ValidationError:
             message = f"study {name!r} was recorded by another version of ibml; its own command records it anew"
             raise TrackingError(message) from None
 
+    def search(self, name: str) -> SearchRecord:
+        """The last record of a search; raises `TrackingError` where there is none."""
+        run = self._parent_run("search", name)
+        if run is None:
+            known = self.names("search")
+            hint = f"; it has {', '.join(known)}" if known else "; it has no search yet"
+            raise TrackingError(f"no search is called {name!r} in {shown_uri(self.uri)}{hint}")
+        with as_tracking_error(self.uri):
+            text = self._artifact(run.info.run_id, RECORDS["search"])
+        try:
+            return SearchRecord.model_validate_json(text)
+        except ValidationError:
+            message = f"search {name!r} was recorded by another version of ibml; its own command records it anew"
+            raise TrackingError(message) from None
+
+    def names(self, kind: Kind) -> list[str]:
+        """The studies or searches that there are."""
+        return sorted({run.data.tags[f"ibml.{kind}"] for run in self._runs(f"tags.`ibml.kind` = '{kind}'")})
+
     @contextmanager
-    def open_study(self, record: StudyRecord, text: str) -> Iterator[OpenStudy]:
-        """The study's run, marked as running until the end of the context, and then as its `status` says. It is made
-        where there is none yet. `text` is the study's file."""
-        opened = OpenStudy(self._begin_study(record, text))
+    def open_run(
+        self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None = None
+    ) -> Iterator[OpenRun]:
+        """The run of a study or a search, marked as running until the end of the context, and then as its `status`
+        says. It is made where there is none yet, below the `parent` run if it has one. `text` is the file."""
+        opened = OpenRun(self._begin_run(kind, record, text, parent))
         try:
             yield opened
         except KeyboardInterrupt:
@@ -127,22 +149,32 @@ class MlflowStore:
         finally:
             with as_tracking_error(self.uri):
                 for name, content in opened.files.items():
-                    self.client.log_text(opened.run_id, content, name)
+                    self._log_file(opened.run_id, name, content)
                 self.client.set_terminated(opened.run_id, opened.status)
 
-    def _begin_study(self, record: StudyRecord, text: str) -> str:
-        tags = {"ibml.kind": "study", "ibml.study": record.name, "mlflow.note.content": record.description}
+    def _begin_run(self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None) -> str:
+        tags = {"ibml.kind": kind, f"ibml.{kind}": record.name, "mlflow.note.content": record.description}
         with as_tracking_error(self.uri):
-            run = self._study_run(record.name)
+            run = self._parent_run(kind, record.name)
             if run is None:
-                tags = {**tags, **_origin()}
+                tags = {**tags, **_below(parent), **_origin()}
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=record.name)
             run_id = str(run.info.run_id)
             self.client.update_run(run_id, status="RUNNING")
             self.client.set_tag(run_id, "ibml.file_hash", record.file_hash)
-            self.client.log_text(run_id, text, "study.yaml")
-            self.client.log_text(run_id, record.model_dump_json(indent=1), _RECORD)
+            self.client.log_text(run_id, text, f"{kind}.yaml")
+            self.client.log_text(run_id, record.model_dump_json(indent=1), RECORDS[kind])
             return run_id
+
+    def _log_file(self, run_id: str, name: str, content: str | bytes) -> None:
+        if isinstance(content, str):
+            self.client.log_text(run_id, content, name)
+            return
+        with TemporaryDirectory(prefix="ibml-") as folder:
+            path = Path(folder) / Path(name).name
+            path.write_bytes(content)
+            parent = str(Path(name).parent)
+            self.client.log_artifact(run_id, str(path), None if parent == "." else parent)
 
     def share_trial(self, run_id: str, study: str, arm: str) -> None:
         """Mark another study's trial as part of this one too, so that the UI can filter by it."""
@@ -162,6 +194,16 @@ class MlflowStore:
         """A trial's run as it is now."""
         with as_tracking_error(self.uri):
             return _record(self.client.get_run(run_id))
+
+    def history(self, run_id: str, metrics: Collection[str]) -> list[dict[str, float]]:
+        """The epochs that a run has logged without a gap from the first on, each with `epoch` and these metrics."""
+        rows: dict[int, dict[str, float]] = {}
+        with as_tracking_error(self.uri):
+            for name in metrics:
+                for point in self.client.get_metric_history(run_id, name):
+                    rows.setdefault(point.step, {"epoch": float(point.step)})[name] = point.value
+        whole = itertools.takewhile(lambda epoch: len(rows.get(epoch, {})) == len(metrics) + 1, itertools.count())
+        return [rows[epoch] for epoch in whole]
 
     def resume_trial(self, run_id: str, trial: TrialDescription, parent: str | None) -> int:
         """Go on with a run that was cut off or failed; the number of epochs that it has already."""
@@ -216,15 +258,18 @@ class MlflowStore:
             for key, value in tags.items():
                 self.client.set_tag(run_id, key, value[:500])
             self.client.set_tag(run_id, "ibml.status", status)
-            self.client.set_terminated(run_id, "FAILED" if status == "failed" else "FINISHED")
+            self.client.set_terminated(run_id, {"failed": "FAILED", "pruned": "KILLED"}.get(status, "FINISHED"))
 
     def stop_trial(self, run_id: str) -> None:
         """Mark a trial that was interrupted; the same study goes on with it."""
         with as_tracking_error(self.uri):
             self.client.set_terminated(run_id, "KILLED")
 
-    def _study_run(self, name: str) -> Any:
-        return next(self._runs(f"tags.`ibml.kind` = 'study' and tags.`ibml.study` = '{name}'"), None)
+    def _parent_run(self, kind: Kind, name: str) -> Any:
+        if "'" in name:  # a filter cannot quote it
+            runs = self._runs(f"tags.`ibml.kind` = '{kind}'")
+            return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
+        return next(self._runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
 
     def _runs(self, filter_string: str) -> Iterator[Any]:
         """The experiment's runs that pass a filter, oldest first."""
@@ -259,7 +304,7 @@ def _record(run: Any) -> TrialRecord:
     return TrialRecord(
         key=tags.get("ibml.key", ""),
         run_id=run.info.run_id,
-        status=status if status in ("finished", "diverged", "failed") else "running",
+        status=status if status in ("finished", "diverged", "failed", "pruned") else "running",
         metrics=dict(run.data.metrics),
         reason=tags.get("ibml.reason", ""),
         fingerprint=tags.get("ibml.data", ""),

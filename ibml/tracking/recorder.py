@@ -20,11 +20,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.failures: list[Exception] = []
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | threading.Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ibml-recorder", daemon=True)
 
     def submit(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
+
+    def flush(self) -> None:
+        """Wait until everything that was submitted has been run."""
+        done = threading.Event()
+        self._jobs.put(done)
+        done.wait()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -39,6 +45,9 @@ class Recorder:
     def _work(self) -> None:
         in_a_row = 0
         while (job := self._jobs.get()) is not None:
+            if isinstance(job, threading.Event):
+                job.set()
+                continue
             if in_a_row >= self.GIVE_UP_AFTER:
                 self.failures.append(self.failures[-1])
                 continue

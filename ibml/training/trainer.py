@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ibml import data
+from ibml.config.metrics import rank
 from ibml.config.schedule import lr_factor
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
@@ -159,18 +160,10 @@ class Trainer:
         )
 
     def _select(self, row: Row) -> None:
-        if self.selected is None or self._rank(row) > self._rank(self.selected.row):
+        selection = self.config.trainer.selection
+        if self.selected is None or rank(row, selection) > rank(self.selected.row, selection):
             weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
             self.selected = Selection(dict(row), weights)
-
-    def _rank(self, row: Row) -> tuple[float, float]:
-        match self.config.trainer.selection:
-            case "last":
-                return row["epoch"], 0.0
-            case "val.loss":
-                return -row["val.loss"], 0.0
-            case metric:
-                return row[metric], -row["val.loss"]
 
     def finish(self) -> dict[str, float]:
         """Evaluate the selected epoch's weights on test. Call once, when `done` and not `diverged`."""

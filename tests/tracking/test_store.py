@@ -73,11 +73,11 @@ def test_a_run_that_was_cut_off_goes_on(store: MlflowStore) -> None:
 
 def test_a_study_has_one_run_with_its_last_record(store: MlflowStore, tmp_path: Path) -> None:
     record = study(ACCURACY)
-    with store.open_study(record, "name: demo\n") as first:
+    with store.open_run("study", record, "name: demo\n") as first:
         assert store.client.get_run(first.run_id).info.status == "RUNNING"
         first.files, first.status = {"table.txt": "a table"}, "FINISHED"
     assert store.client.get_run(first.run_id).info.status == "FINISHED"
-    with store.open_study(record.model_copy(update={"description": "other"}), "name: demo\n") as again:
+    with store.open_run("study", record.model_copy(update={"description": "other"}), "name: demo\n") as again:
         pass
     assert first.run_id == again.run_id
     assert store.study("demo").description == "other"
@@ -88,13 +88,13 @@ def test_a_study_has_one_run_with_its_last_record(store: MlflowStore, tmp_path: 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")])
 def test_a_study_that_ends_in_an_error_is_not_left_running(store: MlflowStore, error: type, status: str) -> None:
-    with pytest.raises(error), store.open_study(study(ACCURACY), "") as opened:
+    with pytest.raises(error), store.open_run("study", study(ACCURACY), "") as opened:
         raise error
     assert store.client.get_run(opened.run_id).info.status == status
 
 
 def test_a_record_of_another_version_is_said(store: MlflowStore) -> None:
-    with store.open_study(study(ACCURACY), "") as opened:
+    with store.open_run("study", study(ACCURACY), "") as opened:
         store.client.log_text(opened.run_id, '{"name": "demo"}', "study.json")
     with pytest.raises(TrackingError, match="recorded by another version"):
         store.study("demo")
@@ -175,7 +175,7 @@ def test_a_trial_whose_run_could_not_be_begun_is_never_a_result(store: MlflowSto
 def test_an_unknown_study_is_answered_with_those_there_are(store: MlflowStore) -> None:
     with pytest.raises(TrackingError, match=r"no study is called 'demo'.*it has no study yet"):
         store.study("demo")
-    with store.open_study(study(ACCURACY), ""):
+    with store.open_run("study", study(ACCURACY), ""):
         pass
     for name in ("dmeo", "d'emo"):
         with pytest.raises(TrackingError, match=r"no study is called .*it has demo"):
@@ -207,7 +207,7 @@ def test_a_study_is_found_after_its_folder_was_moved(tmp_path: Path, monkeypatch
         monkeypatch.chdir(folder)
         assert MlflowStore("sqlite:///mlflow.db?timeout=5").results() == {}
         assert (folder / "mlflow.db").stat().st_size
-    with MlflowStore("sqlite:///mlflow.db").open_study(study(ACCURACY), ""):
+    with MlflowStore("sqlite:///mlflow.db").open_run("study", study(ACCURACY), ""):
         pass
     assert (before / "mlruns").is_dir()
     before.rename(after)

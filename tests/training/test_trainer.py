@@ -226,10 +226,9 @@ def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
 def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build) -> None:
     configs = [trial(seed=1), trial(encoders={"default": {"type": "mlp", "hidden": [10**9]}}), trial(seed=2)]
     actor = TrialActor.__new__(TrialActor)
-    actor.setup({"index": 0}, [config.model_dump(mode="json") for config in configs])
     finals = []
-    for index in range(3):
-        assert actor.reset_config({"index": index})
+    for index, config in enumerate(configs):
+        assert actor.reset_config({"task": index, "trial": config.model_dump(mode="json"), "pauses": []})
         report = actor.step()
         while not report["done"]:
             report = actor.step()
@@ -240,6 +239,16 @@ def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build) -> None:
         assert {k: v for k, v in finals[index]["final"].items() if "time" not in k} == {
             k: v for k, v in alone.items() if "time" not in k
         }
+
+
+def test_an_actor_reports_where_it_is_asked_to_pause(trial: Build) -> None:
+    actor = TrialActor.__new__(TrialActor)
+    plain = trial(trainer={"epochs": 4}).model_dump(mode="json")
+    actor.reset_config({"task": 7, "trial": plain, "pauses": [1, 3]})
+    reports = [actor.step() for _ in range(3)]
+    assert [len(report["rows"]) for report in reports] == [1, 2, 1]
+    assert [report["done"] for report in reports] == [False, False, True]
+    assert {report["task"] for report in reports} == {7}
 
 
 def test_a_fixed_trial_gives_the_stored_numbers(trial: Build) -> None:

@@ -1,0 +1,23 @@
+"""What a trial occupies."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from ibml.config.base import Config
+
+
+class ResourcesConfig(Config):
+    """What Ray reserves for one trial. A fraction of a GPU packs several trials on one."""
+
+    cpu: Annotated[float, Field(ge=0.01)] = 1.0
+    gpu: Annotated[float, Field(ge=0)] = 0.0
+
+    @field_validator("gpu")
+    @classmethod
+    def _as_ray_counts_them(cls, gpu: float) -> float:
+        if 0 < gpu < 0.01 or (gpu > 1 and gpu != int(gpu)):
+            raise ValueError("a share of one GPU is at least 0.01, and more than one are a whole number")
+        return gpu

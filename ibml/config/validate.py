@@ -1,0 +1,67 @@
+"""Documents and layers as typed configurations, or everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from ibml.config import load
+from ibml.config.base import Config, Problem, Source
+from ibml.config.explain import Finding, findings, path_in_data
+from ibml.config.layers import Layers
+from ibml.config.trial import TrialConfig
+
+C = TypeVar("C", bound=Config)
+
+
+def parsed(document: load.Document, model: type[C], entries: Collection[str] = ()) -> tuple[C | None, list[Problem]]:
+    """The configuration in a document and what is wrong with it. Keys that are wrong but not needed are left out, so
+    that the rest is checked in the same run; of the mappings named by `entries` only the entries that are wrong."""
+    try:
+        return model.model_validate(document.data), []
+    except ValidationError as error:
+        found = findings(error, model, document.data)
+    problems = [Problem(replace(document.source(path), path=""), message) for path, message in found]
+    rest = deepcopy(document.data)
+    for path in [path for path, _ in found if path]:
+        if path[0] in entries and len(path) > 1 and isinstance(rest.get(str(path[0])), dict):
+            rest[str(path[0])].pop(path[1], None)
+        else:
+            rest.pop(str(path[0]), None)
+    try:
+        return model.model_validate({"name": "unnamed", **rest}), problems
+    except ValidationError:
+        return None, problems
+
+
+def validated(layers: Layers, fallback: Source) -> tuple[TrialConfig | None, list[Problem]]:
+    """The trial that the layers describe, or what is wrong, each at the place that wrote the value."""
+    try:
+        return TrialConfig.model_validate(layers.data), []
+    except ValidationError as error:
+        found = findings(error, TrialConfig, layers.data)
+        found += _inconsistencies_beside(error, layers.data)
+    return None, [
+        Problem(layers.source(tuple(str(step) for step in path if not isinstance(step, int)), fallback), message)
+        for path, message in found
+    ]
+
+
+def _inconsistencies_beside(error: ValidationError, data: dict[str, Any]) -> list[Finding]:
+    """Sections that do not fit together, although other sections have errors of their own.
+
+    A finding about sections that are wrong themselves would only repeat their errors.
+    """
+    wrong = {path_in_data(details["loc"], data)[:1] for details in error.errors()} - {()}
+    if not wrong or {("data",), ("trainer",)} & wrong:
+        return []
+    rest = {key: value for key, value in data.items() if (key,) not in wrong}
+    try:
+        TrialConfig.model_validate(rest)
+    except ValidationError as second:
+        return [f for f in findings(second, TrialConfig, rest) if f[0][:1] not in wrong]
+    return []

@@ -1,0 +1,168 @@
+"""What a search found: the best configuration, its trials, importance of the parameters, and best-so-far curves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from ibml.config.load import dump
+from ibml.config.records import ProposalRecord, SearchRecord
+from ibml.config.space import label
+
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+BOOTSTRAPS = 20
+LEAST_TRIALS = 8
+"""Importance from fewer complete trials would be noise."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The share of the variance of the first objective that a parameter explains (fANOVA; Hutter et al. 2014), with
+    the 95 % percentile interval over resampled trials. `trials` are those in which the parameter was active."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    trials: int
+
+
+def optuna_study(record: SearchRecord) -> optuna.Study:
+    """The search as a study of Optuna in memory, for its plots and evaluators."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=[sense for _, sense in record.objectives])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([metric for metric, _ in record.objectives])
+    study.add_trials([_trial(record, p) for p in record.proposals if p.state in _STATES])
+    return study
+
+
+def _trial(record: SearchRecord, proposal: ProposalRecord) -> FrozenTrial:
+    distributions = {path: distribution(record.parameters[path]) for path in proposal.params}
+    values = list(proposal.values) if proposal.values else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a last step below `high` is said at every one
+        return optuna.trial.create_trial(
+            state=_STATES[proposal.state],
+            values=values if proposal.state == "complete" else None,
+            params=proposal.params,
+            distributions=distributions,
+            intermediate_values=proposal.curve,
+        )
+
+
+def distribution(parameter: dict[str, Any]) -> BaseDistribution:
+    """A parameter of a record as Optuna knows it."""
+    if "choices" in parameter:
+        return CategoricalDistribution([label(choice) for choice in parameter["choices"]])
+    low, high, log, step = (parameter[key] for key in ("low", "high", "log", "step"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if parameter["whole"]:
+            return IntDistribution(int(low), int(high), log, int(step or 1))
+        return FloatDistribution(float(low), float(high), log, None if step is None else float(step))
+
+
+def importances(record: SearchRecord) -> list[Importance]:
+    """The parameters by importance, the greatest first; none where too few trials are complete."""
+    study = optuna_study(record)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < LEAST_TRIALS:
+        return []
+    everywhere = [path for path in record.parameters if all(path in t.params for t in complete)]
+    found = _importances(record, complete, everywhere)
+    for path in record.parameters:
+        having = [t for t in complete if path in t.params]
+        if path not in everywhere and len(having) >= LEAST_TRIALS:
+            shared = [p for p in everywhere if p in record.parameters]
+            found += [i for i in _importances(record, having, [*shared, path]) if i.name == path]
+    return sorted(found, key=lambda importance: -importance.mean)
+
+
+def _importances(record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]) -> list[Importance]:
+    varied = [name for name in names if len({repr(t.params[name]) for t in trials}) > 1]
+    values = [t.values[0] for t in trials]
+    if not varied or max(values) == min(values):
+        return []
+    generator = np.random.default_rng(0)
+    samples: dict[str, list[float]] = {name: [] for name in varied}
+    for repeat in range(BOOTSTRAPS):
+        drawn = [trials[i] for i in generator.integers(len(trials), size=len(trials))]
+        study = optuna.create_study(directions=[record.objectives[0][1]])
+        study.add_trials([_only_first(t) for t in drawn])
+        evaluator = FanovaImportanceEvaluator(n_trees=16, seed=repeat)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scores = get_param_importances(study, evaluator=evaluator, params=varied)
+        for name in varied:
+            samples[name].append(scores.get(name, 0.0))
+    ends = {name: np.percentile(s, [2.5, 97.5]) for name, s in samples.items()}
+    return [
+        Importance(name, float(np.mean(s)), float(ends[name][0]), float(ends[name][1]), len(trials))
+        for name, s in samples.items()
+    ]
+
+
+def _only_first(trial: FrozenTrial) -> FrozenTrial:
+    return optuna.trial.create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions)
+
+
+def pareto_front(record: SearchRecord) -> list[ProposalRecord]:
+    """The complete, feasible proposals that no other one beats in every objective, by the first objective."""
+    signs = np.array([1.0 if sense == "maximize" else -1.0 for _, sense in record.objectives])
+    rivals = [p for p in record.proposals if p.values and p.feasible and p.reason == ""]
+    points = [signs * np.array(p.values) for p in rivals]
+    front = [
+        p
+        for p, point in zip(rivals, points, strict=True)
+        if not any((other >= point).all() and (other > point).any() for other in points)
+    ]
+    return sorted(front, key=lambda p: -signs[0] * (p.values or (0.0,))[0])
+
+
+def best_so_far(record: SearchRecord) -> pd.DataFrame:
+    """Per proposal, in the order of their numbers: epochs trained in all until then, and the best value so far."""
+    up = record.objectives[0][1] == "maximize"
+    rows, epochs, best = [], 0, None
+    for p in record.proposals:
+        epochs += p.epochs
+        if p.values and p.feasible and p.reason == "" and (best is None or (p.values[0] > best) == up):
+            best = p.values[0]
+        rows.append({"trial": p.number, "epochs": epochs, "best": best})
+    return pd.DataFrame(rows, columns=["trial", "epochs", "best"])
+
+
+def trials_frame(record: SearchRecord) -> pd.DataFrame:
+    """One row per proposal: number, state, epochs, objectives, parameters (nothing where inactive), reason."""
+    rows = []
+    for p in record.proposals:
+        values = p.values or (None,) * len(record.objectives)
+        objectives = {metric: value for (metric, _), value in zip(record.objectives, values, strict=True)}
+        params = {path: p.params.get(path) for path in record.parameters}
+        rows.append(
+            {"trial": p.number, "state": p.state, "epochs": p.epochs, **objectives, **params, "reason": p.reason}
+        )
+    return pd.DataFrame(rows)
+
+
+def best_preset(record: SearchRecord) -> str:
+    """The best configuration as a preset file."""
+    metric, value = record.objectives[0][0], next(p.values for p in record.proposals if p.number == record.best)
+    assert value is not None, "the best proposal is complete"
+    chosen = "".join(f"#   {path}: {_shown(v)}\n" for path, v in record.best_params.items())
+    head = f"# The best of search {record.name}: trial {record.best}, {metric} {value[0]:.6g} on validation.\n{chosen}"
+    return head + dump(record.best_config)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,188 @@
+"""Builds a space from a file and finds everything that is wrong with it before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ibml.config.base import Problem, Source, did_you_mean
+from ibml.config.space import Between, ChoiceParameter, ConstantParameter, Parameter, RangeParameter
+from ibml.config.trial import TrialConfig
+from ibml.search.space import Dimension, Space, Values, active, holds
+
+_COMBINATIONS = 64
+_DRAWS = 200
+
+
+def ordered(
+    parameters: Mapping[str, Parameter], sources: Mapping[str, Source]
+) -> tuple[list[Dimension], list[Problem]]:
+    """The dimensions, conditions first, and what is wrong with paths and conditions among themselves."""
+    problems = [problem for path in parameters for problem in _condition_problems(path, parameters, sources[path])]
+    problems += _overlaps(list(parameters), sources)
+    waiting = {path: {p for p in parameter.when if p in parameters} for path, parameter in parameters.items()}
+    order: list[str] = []
+    while ready := [path for path, needed in waiting.items() if needed <= set(order)]:
+        order.append(ready[0])
+        del waiting[ready[0]]
+    problems += [Problem(sources[path], "its conditions lead back to itself") for path in waiting]
+    return [Dimension(path, parameters[path], sources[path]) for path in order], problems
+
+
+def _condition_problems(path: str, parameters: Mapping[str, Parameter], source: Source) -> list[Problem]:
+    problems = []
+    if path.split(".", maxsplit=1)[0] == "seed":
+        problems.append(Problem(source, "'seed' differs from trial to trial and is not searched"))
+    for parent, condition in parameters[path].when.items():
+        if parent not in parameters:
+            hint = did_you_mean(parent, [p for p in parameters if p != path])
+            problems.append(Problem(source, f"when: {parent!r} is not searched{hint}"))
+        elif parent != path:
+            problems += _never_true(parent, condition, parameters[parent], source)
+    return problems
+
+
+def _never_true(parent: str, condition: Any, parameter: Parameter, source: Source) -> list[Problem]:
+    """A condition that no value of its parameter meets, or a value in it that the parameter never has."""
+    dimension = Dimension(parent, parameter, source)
+    if isinstance(condition, Between):
+        values = dimension.examples()
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+            return [Problem(source, f"when: {parent!r} is no number, so bounds say nothing about it")]
+        if isinstance(parameter, RangeParameter):
+            low, high = condition.low, condition.high
+            never = (low is not None and low > parameter.high) or (high is not None and high < parameter.low)
+        else:
+            never = not any(holds(condition, v) for v in values)
+        return [Problem(source, f"when: {parent!r} never lies between these bounds")] if never else []
+    asked = condition if isinstance(condition, tuple) else (condition,)
+    choices = [str(v) for v in dimension.grid or []] if not isinstance(parameter, RangeParameter) else []
+    return [
+        Problem(source, f"when: {parent!r} is never {value!r}{did_you_mean(str(value), choices)}")
+        for value in asked
+        if not dimension.contains(value)
+    ]
+
+
+def _overlaps(paths: list[str], sources: Mapping[str, Source]) -> list[Problem]:
+    return [
+        Problem(sources[longer], f"is a part of {path!r}, which is searched too")
+        for path in paths
+        for longer in paths
+        if longer.startswith(f"{path}.")
+    ]
+
+
+def checked_space(base: TrialConfig, dimensions: list[Dimension], name: str) -> tuple[Space, list[Problem]]:
+    """The space over a base. Every value at an end of a range and every choice is tried in a configuration, under
+    each way to meet its conditions; then a number of joint draws."""
+    space = Space(base, tuple(dimensions), name)
+    problems: list[Problem] = []
+    for dimension in dimensions:
+        problems += _problems_of(space, dimension)
+    space = Space(base, tuple(_counted(space, d) for d in dimensions), name)
+    return space, problems or _joint_problems(space)
+
+
+def fits(space: Space, dimension: Dimension) -> bool:
+    """Whether the dimension means something over the base of the space."""
+    return not _problems_of(space, dimension)
+
+
+def _problems_of(space: Space, dimension: Dimension) -> list[Problem]:
+    for context in _contexts(space, dimension):
+        for value in dimension.examples():
+            _, problems = space.trial({**context, dimension.path: value})
+            if problems:
+                unknown = problems[0].message.startswith("unknown key")
+                hint = _missing_condition(space, dimension, context) if unknown else ""
+                return [replace(p, source=dimension.source, message=f"{p.message}{hint}") for p in problems[:1]]
+    return []
+
+
+def _contexts(space: Space, dimension: Dimension) -> list[Values]:
+    """Values of the other dimensions under which this one is active."""
+    needed = _ancestors(space, dimension)
+    parents = [d for d in space.dimensions if d.path in needed]
+    combinations = itertools.product(*(_example_values(space, d, dimension) for d in parents))
+    contexts = []
+    for combination in itertools.islice(combinations, 100 * _COMBINATIONS):
+        values = dict(zip([d.path for d in parents], combination, strict=True))
+        kept = space.walk(lambda d, values=values: values.get(d.path))  # type: ignore[misc]
+        context = {path: kept[path] for path in values if path in kept}
+        if active(dimension, context) and context not in contexts:
+            contexts.append(context)
+        if len(contexts) >= _COMBINATIONS:
+            break
+    return contexts
+
+
+def _ancestors(space: Space, dimension: Dimension) -> set[str]:
+    by_path = {d.path: d for d in space.dimensions}
+    found: set[str] = set()
+    new = set(dimension.parameter.when)
+    while new:
+        found |= new
+        new = {p for path in new if path in by_path for p in by_path[path].parameter.when} - found
+    return found
+
+
+def _example_values(space: Space, parent: Dimension, child: Dimension) -> list[Any]:
+    """Values of a parent to try: its own examples, and the bounds and values that conditions name."""
+    values = parent.examples()
+    for dimension in space.dimensions:
+        condition = dimension.parameter.when.get(parent.path)
+        if isinstance(condition, Between):
+            values += [bound for bound in (condition.low, condition.high) if bound is not None]
+        elif isinstance(parent.parameter, RangeParameter) and condition is not None:
+            values += condition if isinstance(condition, tuple) else (condition,)
+    return [v for v in values if parent.contains(v)]
+
+
+def _missing_condition(space: Space, dimension: Dimension, context: Values) -> str:
+    """A hint where the path exists for some of the types that are searched beside it."""
+    for other in space.dimensions:
+        component = other.path.removesuffix(".type")
+        if component == other.path or not dimension.path.startswith(f"{component}.") or other.path in context:
+            continue
+        value = dimension.examples()[0]
+        works = [t for t in other.examples() if space.trial({**context, other.path: t, dimension.path: value})[0]]
+        if works:
+            return f"; it exists for some types only, so say when: {{{other.path}: [{', '.join(map(str, works))}]}}"
+    return ""
+
+
+def _counted(space: Space, dimension: Dimension) -> Dimension:
+    """The dimension, marked as whole numbers where its field takes nothing else."""
+    p = dimension.parameter
+    if not isinstance(p, RangeParameter) or isinstance(p.low, float) or isinstance(p.high, float):
+        return dimension
+    contexts = _contexts(space, dimension)
+    config, _ = space.trial({**contexts[0], dimension.path: float(p.low)}) if contexts else (None, [])
+    return replace(dimension, whole=config is None)
+
+
+def _joint_problems(space: Space) -> list[Problem]:
+    generator = random.Random(0)
+    for _ in range(_DRAWS):
+        values = space.walk(lambda d: draw(d, generator))
+        config, problems = space.trial(values)
+        if config is None:
+            shown = ", ".join(f"{path}: {value}" for path, value in values.items())
+            message = f"{problems[0].message}, where {shown}; say with 'when', or with choices of whole settings, "
+            message += "which values go together"
+            return [replace(problems[0], message=message)]
+    return []
+
+
+def draw(dimension: Dimension, generator: random.Random) -> Any:
+    """A value at random."""
+    p = dimension.parameter
+    if isinstance(p, ChoiceParameter | ConstantParameter):
+        return generator.choice(dimension.grid or [])
+    if p.step is not None:
+        return generator.choice(dimension.grid or [])
+    return generator.randint(int(p.low), int(p.high)) if dimension.whole else generator.uniform(p.low, p.high)

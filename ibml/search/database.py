@@ -1,0 +1,177 @@
+"""The database of searches: Optuna's own, so that its tools and optuna-dashboard read it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from ibml.config.base import IbmlError
+from ibml.config.space import Direction
+from ibml.config.trial import flatten
+from ibml.search.samplers import RepeatableSampler
+
+DEFAULT_URL = "sqlite:///optuna.db"
+LOCK_SECONDS = 60
+"""How long a SQLite file may be locked by another process before that is an error."""
+SPEC = "ibml.spec"
+"""The study attribute that says what is searched. It is written last, so a study without it was begun and cut off."""
+
+
+class SearchDatabaseError(IbmlError):
+    """The database cannot be used, or holds something else under the name of the search."""
+
+
+def choose_url(given: str | None) -> str:
+    """The database's URL: as given, else `OPTUNA_STORAGE`, else a SQLite file in the working folder."""
+    return given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_URL
+
+
+def shown_url(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return url
+
+
+class Database:
+    """Optuna's studies at a URL. Every method raises `SearchDatabaseError` where the database does not answer."""
+
+    def __init__(self, url: str):
+        self.url = url
+
+    @cached_property
+    def storage(self) -> BaseStorage:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        with as_database_error(self.url):
+            waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if self.url.startswith("sqlite:") else {}
+            return optuna.storages.get_storage(optuna.storages.RDBStorage(self.url, engine_kwargs=waiting))
+
+    def open(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        directions: Sequence[Direction],
+        start: Sequence[Mapping[str, Any]],
+        sampler: RepeatableSampler,
+        new_version: bool,
+    ) -> optuna.Study:
+        """The study of a search as it stands, or a new one in which the trials to start from are waiting.
+
+        The version that was made with the same `spec` goes on. Where there is none, the name is refused with what
+        differs, unless it is free or a new version is asked for: `NAME v2`, and so on.
+        """
+        with as_database_error(self.url):
+            versions = self._versions(name)
+            for version, known in versions.items():
+                if known == dict(spec):
+                    return optuna.load_study(study_name=version, storage=self.storage, sampler=sampler)
+                if known is None and self._is_empty(version):
+                    return self._fill(version, spec, directions, start, sampler)
+            if versions and not new_version:
+                latest = list(versions)[-1]
+                raise SearchDatabaseError(_refusal(latest, versions[latest], spec, shown_url(self.url)))
+            return self._fill(_next_version(name, list(versions)), spec, directions, start, sampler)
+
+    def _versions(self, name: str) -> dict[str, dict[str, Any] | None]:
+        """The versions of a search, oldest first, each with its spec."""
+        found = {}
+        for study in self.storage.get_all_studies():
+            if study.study_name == name or re.fullmatch(rf"{re.escape(name)} v\d+", study.study_name):
+                found[study.study_name] = study.user_attrs.get(SPEC)
+        return dict(sorted(found.items(), key=lambda item: _version(item[0])))
+
+    def _is_empty(self, name: str) -> bool:
+        trials = self.storage.get_all_trials(self.storage.get_study_id_from_name(name), deepcopy=False)
+        return all(trial.state == optuna.trial.TrialState.WAITING for trial in trials)
+
+    def _fill(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        directions: Sequence[Direction],
+        start: Sequence[Mapping[str, Any]],
+        sampler: RepeatableSampler,
+    ) -> optuna.Study:
+        study = optuna.create_study(
+            study_name=name,
+            storage=self.storage,
+            sampler=sampler,
+            directions=list(directions),
+            load_if_exists=True,
+        )
+        for values in start:
+            study.enqueue_trial(dict(values), skip_if_exists=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([objective["metric"] for objective in spec["objectives"]])
+        study.set_user_attr(SPEC, dict(spec))
+        return study
+
+    def find(self, name: str) -> optuna.Study | None:
+        """The latest version of a search, if there is one."""
+        with as_database_error(self.url):
+            versions = self._versions(name)
+            return optuna.load_study(study_name=list(versions)[-1], storage=self.storage) if versions else None
+
+
+def _version(name: str) -> int:
+    found = re.search(r" v(\d+)$", name)
+    return int(found[1]) if found else 1
+
+
+def _next_version(name: str, known: list[str]) -> str:
+    return f"{name} v{_version(known[-1]) + 1}" if known else name
+
+
+def _refusal(name: str, known: Mapping[str, Any] | None, spec: Mapping[str, Any], url: str) -> str:
+    if known is None:
+        return f"{url} has a study {name!r} that ibml did not make; give the search another name"
+    before, now = flatten(dict(known)), flatten(dict(spec))
+    changed = [path for path in dict.fromkeys([*before, *now]) if before.get(path) != now.get(path)]
+    lines = [f"  {path}: {_shown(before, path)} -> {_shown(now, path)}" for path in changed[:12]]
+    more = [f"  and {len(changed) - 12} more"] if len(changed) > 12 else []
+    head = f"the search {name!r} in {url} was made with other settings; its trials cannot be compared with new ones:"
+    return "\n".join([head, *lines, *more, "Say --new-version to begin another search beside it."])
+
+
+def _shown(flat: Mapping[str, Any], path: str) -> str:
+    return json.dumps(flat[path]) if path in flat else "nothing"
+
+
+@contextmanager
+def as_database_error(url: str) -> Iterator[None]:
+    """Optuna's and the database's errors as one line that says what to do."""
+    try:
+        yield
+    except SearchDatabaseError:
+        raise
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, RuntimeError, ImportError) as error:
+        words = " ".join(str(error.__cause__ or error).split())[:300]
+        raise SearchDatabaseError(f"the search database {shown_url(url)}: {words}{_advice(words)}") from error
+
+
+def _advice(words: str) -> str:
+    kept = "; what is in it is kept, and the same command goes on"
+    if "locked" in words:
+        return f" (another process is writing to it{kept})"
+    if "full" in words:
+        return f" (make room{kept})"
+    if "readonly" in words or "unable to open" in words:
+        return " (the file or its folder cannot be written)"
+    if "compatible" in words or "schema" in words:
+        return " (made by another version of Optuna: `optuna storage upgrade --storage URL` brings it up to date)"
+    return ""

@@ -1,0 +1,203 @@
+"""From a search-space file to a search; every error is found here, before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ibml.config import load, metrics
+from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.layers import Layers, find_base, settings
+from ibml.config.overrides import command_line, overridden
+from ibml.config.space import BestOf, SearchSpaceConfig, Start
+from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.validate import parsed, validated
+from ibml.search.check import checked_space, ordered
+from ibml.search.space import Space, Values
+
+SpaceSource = str | Path | Mapping[str, Any]
+
+FIRST_SEED = 1_000_000
+"""Searches train with seeds from here on, so that a study's own seeds, which count from 0, are fresh to what was
+found."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search, checked and spelled out. `warnings` are what is allowed but probably not meant."""
+
+    config: SearchSpaceConfig
+    space: Space
+    text: str
+    overrides: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(range(FIRST_SEED, FIRST_SEED + self.config.seeds_per_trial))
+
+    @property
+    def trials(self) -> int:
+        """The number of proposals: as asked for, or all there are where a grid has less."""
+        grid = self.space.size if self.config.sampler.type == "grid" else None
+        return min(self.config.trials, grid or self.config.trials)
+
+    @property
+    def file_hash(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def spec(self, fingerprint: str, revision: int) -> dict[str, Any]:
+        """All that determines what is proposed and what a proposal is worth, as plain data."""
+        plain = self.config.model_dump(mode="json")
+        for key in ("name", "description", "base", "overrides", "trials", "concurrency", "resources"):
+            del plain[key]
+        kept = {dimension.path: plain["parameters"][dimension.path] for dimension in self.space.dimensions}
+        base = canonical(self.space.base.model_copy(update={"seed": 0}))
+        return {**plain, "parameters": kept, "base": base, "data": fingerprint, "trainer": revision}
+
+    def starting_values(self, best_of: Mapping[str, Values]) -> list[Values]:
+        """The proposals to try first, by label. `best_of` has the best of the earlier searches that are named, by
+        label too."""
+        found = []
+        for start in self.config.start_from:
+            values = start_values(self.space, start, best_of)
+            by_path = {d.path: d for d in self.space.searched}
+            found.append({path: by_path[path].label(value) for path, value in values.items() if path in by_path})
+        return found
+
+
+def start_values(space: Space, start: Start, best_of: Mapping[str, Values]) -> Values:
+    """The values that a start names, as far as the space has them."""
+    if start == "base":
+        return space.base_values()
+    if start == "paper":
+        data, encoders = space.base.data, space.base.encoders
+        return space.base_values(TrialConfig(data=data, encoders=encoders))
+    if isinstance(start, BestOf):
+        labels = best_of[start.search]
+        return {d.path: d.value(labels[d.path]) for d in space.searched if d.path in labels and d.knows(labels[d.path])}
+    return flatten(start) if isinstance(start, dict) else {}
+
+
+def load_search(source: SpaceSource, base: str | None = None, overrides: Iterable[str] = ()) -> SearchPlan:
+    """The search of a file or mapping. `base` takes the place of the file's; `overrides` are `a.b=c` texts over the
+    file's or the trials' keys. Raises `ConfigError` with everything that is wrong."""
+    document = load.from_mapping(source, "search") if isinstance(source, Mapping) else load.read(Path(source))
+    near = None if isinstance(source, Mapping) else Path(source).parent
+    given = tuple(overrides)
+    extra = [setting for override in given for setting in command_line(override)]
+    document = overridden(document, [s for s in extra if s.path[0] in SearchSpaceConfig.model_fields])
+    config, problems = parsed(document, SearchSpaceConfig, ("parameters",))
+    if config is None:
+        raise ConfigError(problems)
+    layers, base_text = _base_layers(config, document, near, base, problems)
+    problems += layers.add([s for s in extra if s.path[0] not in SearchSpaceConfig.model_fields])
+    trial, found = validated(layers, document.source(("base",)))
+    if trial is None:
+        raise ConfigError([*problems, *found])
+    told = (*([f"--base {base}"] if base else []), *given)
+    plan = search_over(trial, config, document, (), problems)
+    if problems:
+        raise ConfigError(problems)
+    return replace(plan, text="\0".join([document.text, base_text]), overrides=told)
+
+
+def search_over(
+    base: TrialConfig, config: SearchSpaceConfig, document: load.Document, at: load.Path_, problems: list[Problem]
+) -> SearchPlan:
+    """The search over a base. `at` is where the search stands in the document; what is wrong goes to `problems`."""
+    sources = {path: _place(document, (*at, "parameters", path)) for path in config.parameters}
+    dimensions, found = ordered(config.parameters, sources)
+    problems += found + _metric_problems(config, base, document, at)
+    if found:
+        return SearchPlan(config, Space(base, (), config.name), document.text)
+    space, found = checked_space(base, dimensions, config.name)
+    problems += found
+    if not found:
+        problems += _sampler_problems(config, space)
+        problems += _start_problems(config, space, document, at)
+    return SearchPlan(config, space, document.text, warnings=tuple(_warnings(config, space)))
+
+
+def _base_layers(
+    config: SearchSpaceConfig, document: load.Document, near: Path | None, base: str | None, problems: list[Problem]
+) -> tuple[Layers, str]:
+    layers, text = Layers(), ""
+    named = base or config.base
+    if isinstance(named, str):
+        source = Source("--base") if base else document.source(("base",))
+        found = find_base(named, Path() if base else near, source)
+        text = found.text
+        problems += layers.add(settings(found))
+    elif named is None:
+        message = "no base: name a preset or a .yaml file, here or with --base"
+        raise ConfigError([*problems, Problem(Source(document.file, path="base"), message)])
+    else:
+        problems += layers.add(settings(document, ("base",)))
+    if config.overrides:
+        problems += layers.add(settings(document, ("overrides",)))
+    return layers, text
+
+
+def _place(document: load.Document, path: load.Path_) -> Source:
+    return replace(document.source(path), path=load.dotted(path))
+
+
+def _metric_problems(
+    config: SearchSpaceConfig, base: TrialConfig, document: load.Document, at: load.Path_
+) -> list[Problem]:
+    known = metrics.search_names(base.modalities)
+    asked = [("objectives", i, o.metric) for i, o in enumerate(config.objectives)]
+    asked += [("constraints", i, c.metric) for i, c in enumerate(config.constraints)]
+    problems = []
+    for part, index, name in asked:
+        if name not in known:
+            why = "a search must not see test data" if name.startswith("test.") else f"no trial logs {name!r}"
+            problems.append(Problem(document.source((*at, part, index)), f"{why}{did_you_mean(name, known)}"))
+    return problems
+
+
+def _sampler_problems(config: SearchSpaceConfig, space: Space) -> list[Problem]:
+    if config.sampler.type != "grid":
+        return []
+    message = "a grid needs a finite number of values: give a step or choices"
+    return [Problem(dimension.source, message) for dimension in space.searched if dimension.grid is None]
+
+
+def _start_problems(config: SearchSpaceConfig, space: Space, document: load.Document, at: load.Path_) -> list[Problem]:
+    problems = []
+    by_path = {dimension.path: dimension for dimension in space.searched}
+    for index, start in enumerate(config.start_from):
+        source = document.source((*at, "start_from", index))
+        for path, value in flatten(start).items() if isinstance(start, dict) else ():
+            if path not in by_path:
+                problems.append(Problem(source, f"{path!r} is not searched{did_you_mean(path, by_path)}"))
+            elif not by_path[path].contains(value):
+                problems.append(Problem(source, f"{path}: {value!r} is not in the range or among the choices"))
+    return problems
+
+
+def _warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
+    found = []
+    startup = getattr(config.sampler, "startup_trials", 0)
+    if config.trials <= startup and config.sampler.type in ("tpe", "gp"):
+        found.append(
+            f"{config.trials} trials are not more than the {startup} random ones that {config.sampler.type} starts"
+            " with; raise trials or lower sampler.startup_trials"
+        )
+    grace = getattr(config.scheduler, "grace_epochs", 0)
+    if grace >= space.base.trainer.epochs and "trainer.epochs" not in config.parameters:
+        found.append(
+            f"scheduler.grace_epochs {grace}: training ends after {space.base.trainer.epochs} epochs, so "
+            "no trial is stopped early"
+        )
+    if not space.searched:
+        found.append("nothing is searched: every parameter is constant")
+    return found

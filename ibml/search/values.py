@@ -1,0 +1,51 @@
+"""What a trial is worth to a search, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from ibml.config.metrics import Selection, rank
+from ibml.config.space import SearchSpaceConfig
+
+Row = Mapping[str, float]
+
+
+class Tracker:
+    """Follows one trial: the epoch that would be selected if it ended now, and the time it took."""
+
+    def __init__(self, selection: Selection):
+        self.selection = selection
+        self.selected: Row | None = None
+        self.epochs = 0
+        self.seconds = 0.0
+
+    def add(self, row: Row) -> None:
+        self.epochs += 1
+        self.seconds += row["time.epoch"]
+        if self.selected is None or rank(row, self.selection) > rank(self.selected, self.selection):
+            self.selected = row
+
+    def value(self, metric: str) -> float:
+        """The metric as it stands: `val.*` of the selected epoch, the mean or the sum of the epochs' times."""
+        if metric == "time.epoch":
+            return self.seconds / self.epochs
+        if metric == "time.total":
+            return self.seconds
+        assert self.selected is not None, "a trial without an epoch has no value"
+        return self.selected[metric]
+
+
+def needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[str]:
+    """The metrics of an epoch that a search looks at."""
+    asked = {objective.metric for objective in config.objectives} | {c.metric for c in config.constraints}
+    ranked = {"val.loss"} if selection == "last" else {"val.loss", selection}
+    return {*asked, *ranked, "time.epoch"} - {"time.total"}
+
+
+def worst_value(metric: str, sense: Literal["maximize", "minimize"], seen: list[float]) -> float | None:
+    """The worst that a metric can be, or the worst seen where it has no bound; none where nothing was seen."""
+    bounded = metric.split(".")[1] in ("accuracy", "macro_f1", "gap")
+    if bounded:
+        return 0.0 if sense == "maximize" else 1.0
+    return (min if sense == "maximize" else max)(seen, default=None)

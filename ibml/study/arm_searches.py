@@ -1,0 +1,143 @@
+"""The search that `tune:` gives every arm: the part of the space that means something in the arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ibml.config import load
+from ibml.config.base import ConfigError, Problem
+from ibml.config.space import SearchSpaceConfig
+from ibml.config.study import StudyConfig
+from ibml.config.validate import parsed
+from ibml.search.check import fits, ordered
+from ibml.search.plan import FIRST_SEED, SearchPlan, search_over
+from ibml.search.space import Dimension, Space, holds, lookup
+from ibml.study.cells import Cell
+
+
+@dataclass(frozen=True)
+class ArmSearch:
+    """How an arm is tuned on a data set. `fixed`: parameters of the space that the arm itself sets, or that mean
+    nothing in it. Without a `plan` nothing is left to search, and the arm is evaluated as it is."""
+
+    cell: Cell
+    plan: SearchPlan | None
+    fixed: tuple[str, ...]
+
+
+def arm_searches(
+    study: StudyConfig, document: load.Document, near: Path | None, cells: list[Cell], problems: list[Problem]
+) -> list[ArmSearch]:
+    """A search for every cell, all with the same sampler, scheduler and number of trials."""
+    assert study.tune is not None
+    found = _space(study, document, near, problems)
+    if found is None:
+        return []
+    config, space_document, at = found
+    sources = {path: space_document.source((*at, "parameters", path)) for path in config.parameters}
+    dimensions, wrong = ordered(config.parameters, sources)
+    if wrong:
+        problems += wrong
+        return []
+    searches, never = [], {d.path: d for d in dimensions}
+    for cell in cells:
+        kept, fixed = _of_arm(cell, dimensions)
+        for dimension in kept:
+            never.pop(dimension.path, None)
+        searches.append(_search(cell, kept, fixed, config, space_document, at, problems))
+    for path, dimension in never.items():
+        if not any(_related(path, pin) for cell in cells for pin in cell.pinned):
+            problems += _why_never(cells[0], dimension, config, space_document, at)
+    return searches
+
+
+def _space(
+    study: StudyConfig, document: load.Document, near: Path | None, problems: list[Problem]
+) -> tuple[SearchSpaceConfig, load.Document, load.Path_] | None:
+    """The search space that a study names or holds, its document, and where in that it stands."""
+    assert study.tune is not None
+    at: load.Path_ = ()
+    place = document.source(("tune", "space"))
+    if isinstance(study.tune.space, Mapping):
+        inside = document.data["tune"]["space"]
+        lines = {p[2:]: line for p, line in document.lines.items() if p[:2] == ("tune", "space") and len(p) > 2}
+        document = load.Document(document.file, {"name": study.name, **inside}, lines, document.text)
+    else:
+        try:
+            document = load.read((near or Path()) / study.tune.space)
+        except ConfigError as error:
+            problems += [Problem(place, p.message if p.source.line else str(p)) for p in error.problems]
+            return None
+    config, found = parsed(document, SearchSpaceConfig, ("parameters",))
+    problems += found
+    if config is None:
+        return None
+    if config.overrides:
+        message = "an arm is searched as it is; put overrides into the study"
+        problems.append(Problem(document.source(("overrides",)), message))
+    if len(config.objectives) > 1:
+        message = "to choose the best of an arm, a study needs one objective"
+        problems.append(Problem(document.source(("objectives",)), message))
+    taken = set(range(FIRST_SEED, FIRST_SEED + config.seeds_per_trial)) & set(study.seeds)
+    if taken:
+        problems.append(Problem(place, f"seed {min(taken)} would tune and evaluate; take other seeds for the study"))
+    return config.model_copy(update={"trials": study.tune.trials or config.trials}), document, at
+
+
+def _search(
+    cell: Cell,
+    kept: list[Dimension],
+    fixed: list[str],
+    config: SearchSpaceConfig,
+    document: load.Document,
+    at: load.Path_,
+    problems: list[Problem],
+) -> ArmSearch:
+    if not any(not hasattr(d.parameter, "value") for d in kept):
+        return ArmSearch(cell, None, tuple(fixed))
+    own = config.model_copy(update={"parameters": {d.path: d.parameter for d in kept}})
+    return ArmSearch(cell, search_over(cell.config, own, document, at, problems), tuple(fixed))
+
+
+def _of_arm(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], list[str]]:
+    """The dimensions that an arm can search, conditions on what is fixed resolved, and the paths that it cannot."""
+    plain = cell.config.model_dump(mode="json")
+    kept: list[Dimension] = []
+    fixed: list[str] = []
+    for dimension in dimensions:
+        when = {}
+        met = not any(_related(dimension.path, pin) for pin in cell.pinned)
+        for parent, condition in dimension.parameter.when.items():
+            if parent in fixed:
+                met = met and holds(condition, lookup(plain, parent))
+            else:
+                when[parent] = condition
+        own = replace(dimension, parameter=dimension.parameter.model_copy(update={"when": when}))
+        if met and fits(Space(cell.config, (*kept, own), "arm"), own):
+            kept.append(own)
+        else:
+            fixed.append(dimension.path)
+    return kept, fixed
+
+
+def _related(path: str, other: str) -> bool:
+    """Whether one path is the other or a part of it."""
+    return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.")
+
+
+def _why_never(
+    cell: Cell, dimension: Dimension, config: SearchSpaceConfig, document: load.Document, at: load.Path_
+) -> list[Problem]:
+    """What is wrong with a parameter that no arm can search."""
+    problems: list[Problem] = []
+    alone = dimension.parameter.model_copy(update={"when": {}})
+    own = config.model_copy(update={"parameters": {dimension.path: alone}, "start_from": ()})
+    search_over(cell.config, own, document, at, problems)
+    return problems or [Problem(dimension.source, "its conditions hold in no arm")]
+
+
+def search_name(study: str, cell: Cell, several: bool) -> str:
+    """The name of an arm's search in the database and in the store."""
+    return f"{study}/{cell.dataset}/{cell.arm}" if several else f"{study}/{cell.arm}"

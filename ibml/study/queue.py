@@ -1,0 +1,174 @@
+"""What is to be trained next: trials that are planned, and those that searches propose while they run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ibml.search.search import Attempt, Ending, Search
+from ibml.study.trials import PlannedTrial
+
+Row = Mapping[str, float]
+
+_LOOKED_AT = ("epoch", "val.", "time.")
+MAX_LOST = 2
+"""How often a search's trial is begun again after its worker died."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of a key from before: its epochs, and how it ended if it did."""
+
+    rows: Sequence[Row]
+    ending: Ending | None = None
+    final: Row = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(eq=False)
+class Task:
+    """A trial to train, below a run of the store; of a search, also the attempt that it answers."""
+
+    trial: PlannedTrial
+    parent: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+    source: SearchSource | None = None
+    attempt: Attempt | None = None
+    lost: int = 0
+    epochs: int = 0
+    rows: list[Row] = field(default_factory=list)
+    """What searches look at of the epochs; kept only where there are searches."""
+
+    @property
+    def pauses(self) -> tuple[int, ...]:
+        """After how many epochs the trial waits to hear whether it goes on."""
+        return self.attempt.pauses if self.attempt else ()
+
+
+@dataclass(eq=False)
+class SearchSource:
+    """A search whose attempts become tasks by `task_for`, and what follows once it is done."""
+
+    search: Search
+    task_for: Callable[[SearchSource, Attempt], Task]
+    when_done: Callable[[Search], Iterable[Task]] = lambda search: ()
+    closed: bool = False
+
+
+class TrialQueue:
+    """Hands out tasks. Attempts of searches come first, those of the search that has begun fewest; so several
+    searches go forward side by side, and planned trials fill what they leave free.
+
+    A key is trained by one task at a time. One whose result is known is not trained: `past` says what is known of
+    a key, and `reused` is called with the task.
+    """
+
+    def __init__(
+        self,
+        trials: Iterable[Task],
+        searches: Sequence[SearchSource] = (),
+        past: Callable[[Task], Past | None] = lambda task: None,
+        reused: Callable[[Task], None] = lambda task: None,
+    ):
+        self.planned, self.searches = deque(trials), list(searches)
+        self._past, self._reused = past, reused
+        self._flying: dict[str, Task] = {}
+        self._waiting: dict[str, deque[Task]] = {}
+        self._again: deque[Task] = deque()
+        self._ended: dict[str, Past] = {}
+
+    @property
+    def done(self) -> bool:
+        nothing_left = not (self.planned or self._flying or self._waiting or self._again)
+        return nothing_left and all(source.closed for source in self.searches)
+
+    @property
+    def flying(self) -> int:
+        """How many tasks are being trained."""
+        return len(self._flying)
+
+    def share_out(self, slots: int) -> None:
+        """Let searches that set no concurrency of their own try as many proposals at once as fill the slots."""
+        for source in self.searches:
+            source.search.concurrency = source.search.config.concurrency or -(-slots // len(self.searches))
+
+    def next(self, room: bool = True) -> Task | None:
+        """The next task to train, or nothing for now. Without `room` no planned trial is handed out, so that
+        the proposals that searches are about to make need not queue behind it."""
+        while (task := self._take(room)) is not None:
+            key = task.trial.key
+            if key in self._flying:
+                self._waiting.setdefault(key, deque()).append(task)
+            elif not self._known(task):
+                self._flying[key] = task
+                return task
+        return None
+
+    def _take(self, room: bool) -> Task | None:
+        if self._again:
+            return self._again.popleft()
+        for source in sorted(self.searches, key=lambda source: source.search.started):
+            if source.closed:
+                continue
+            attempt = source.search.next()
+            if attempt is not None:
+                return source.task_for(source, attempt)
+            self._close_if_done(source)
+        return self.planned.popleft() if self.planned and room else None
+
+    def _close_if_done(self, source: SearchSource) -> None:
+        if source.search.done and not source.closed:
+            source.closed = True
+            self.planned.extend(source.when_done(source.search))
+
+    def _known(self, task: Task) -> bool:
+        """Whether the task needs no training, since what is known of its key answers it."""
+        past = self._ended.get(task.trial.key) or self._past(task)
+        if past is None:
+            return False
+        if task.source is None or task.attempt is None:
+            if past.ending in ("finished", "diverged"):
+                self._reused(task)
+                return True
+            return False
+        search, attempt = task.source.search, task.attempt
+        goes_on = search.report(attempt, past.rows)
+        if goes_on and past.ending not in ("finished", "diverged"):
+            search.restart(attempt)
+            return False
+        search.end(attempt, past.ending or "finished", past.final, past.reason)
+        self._reused(task)
+        return True
+
+    def report(self, task: Task, rows: Sequence[Row]) -> bool:
+        """Take in a task's epochs; whether it goes on."""
+        task.epochs += len(rows)
+        if self.searches:
+            task.rows += [{k: v for k, v in row.items() if k.startswith(_LOOKED_AT)} for row in rows]
+        return task.source is None or task.attempt is None or task.source.search.report(task.attempt, rows)
+
+    def end(self, task: Task, ending: Ending, final: Row, reason: str = "") -> None:
+        """Take in how a task ended; tasks that waited for its key are looked at again."""
+        pruned = task.attempt is not None and bool(task.attempt.pruned)
+        if self.searches and not pruned and ending != "failed":
+            self._ended[task.trial.key] = Past(task.rows, ending, final, reason)
+        if task.source and task.attempt:
+            task.source.search.end(task.attempt, ending, final, reason)
+        self._land(task)
+
+    def lose(self, task: Task) -> bool:
+        """Take in that a task's worker died; whether it is going to be begun again."""
+        if task.source is None or task.attempt is None or task.lost >= MAX_LOST:
+            return False
+        task.lost += 1
+        task.epochs = 0
+        task.rows.clear()
+        task.source.search.restart(task.attempt)
+        self._land(task)
+        self._again.appendleft(task)
+        return True
+
+    def _land(self, task: Task) -> None:
+        del self._flying[task.trial.key]
+        self._again.extend(self._waiting.pop(task.trial.key, ()))
