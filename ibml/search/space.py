@@ -151,6 +151,8 @@ def active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
 def holds(condition: Any, value: Any) -> bool:
     """Whether a value meets a condition: one value, a list of them, or bounds."""
     if isinstance(condition, Between):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
         return (condition.low is None or value >= condition.low) and (condition.high is None or value <= condition.high)
     return value in (condition if isinstance(condition, tuple) else (condition,))
 
