@@ -1,0 +1,213 @@
+"""Search-space files: what they stand for, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ibml.config.base import ConfigError
+from ibml.search.plan import FIRST_SEED, load_search
+from tests.conftest import ROOT, CommandLine
+from tests.search.conftest import BIO, FUSION, LR, plan_of
+
+SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_spaces_are_valid(path: Path) -> None:
+    plan = load_search(path, "mfeat")
+    assert plan.name == path.stem
+    assert not plan.warnings
+    assert plan.space.searched
+
+
+def test_whole_numbers_are_those_whose_field_takes_nothing_else() -> None:
+    plan = plan_of(BIO | {"method.window.first_epoch": {"low": 0, "high": 5}, "trainer.batch_size": {"choices": [32]}})
+    assert {d.path: d.whole for d in plan.space.dimensions} == {
+        "method.bio.weight": False,
+        "method.window.first_epoch": True,
+        "trainer.batch_size": False,
+    }
+
+
+def test_inactive_parameters_are_in_no_configuration() -> None:
+    space = plan_of(FUSION).space
+    for kind, inside in (("concat", set()), ("film", {"condition"}), ("attention", {"width", "heads", "feedforward"})):
+        picks = {"fusion.type": kind, "fusion.condition": "last", "fusion.width": 32}
+        values = space.walk(lambda d, picks=picks: picks[d.path])
+        config, problems = space.trial(values)
+        assert not problems
+        assert set(config.model_dump()["fusion"]) == {"type", *inside}
+        assert set(values) - {"fusion.type"} <= {f"fusion.{name}" for name in inside}
+
+
+def test_conditions_go_as_deep_as_wanted_and_bounds_are_conditions() -> None:
+    plan = plan_of(
+        {
+            "fusion.heads": {"choices": [2, 4], "when": {"fusion.width": {"low": 50}}},
+            "fusion.width": {"choices": [32, 64], "when": {"fusion.type": "attention"}},
+            "fusion.type": {"choices": ["concat", "attention"]},
+        }
+    )
+    assert [d.path for d in plan.space.dimensions] == ["fusion.type", "fusion.width", "fusion.heads"]
+    assert plan.space.size == 1 + 1 + 2
+
+
+def test_a_grid_is_as_large_as_its_conditions_allow() -> None:
+    plan = plan_of(FUSION | {"method.bio.weight": {"low": 0, "high": 1, "step": 0.5}}, sampler={"type": "grid"})
+    assert plan.space.size == plan.trials == 3 * (1 + 2 + 2)
+
+
+def test_a_choice_may_be_a_whole_setting() -> None:
+    windows = [{"first_epoch": 1}, {"first_epoch": 2, "stop_epoch": 5}]
+    space = plan_of({"method.window": {"choices": windows}}).space
+    config, _ = space.trial({"method.window": windows[1]})
+    assert (config.method.window.first_epoch, config.method.window.stop_epoch) == (2, 5)
+    assert space.dimensions[0].value(space.dimensions[0].label(windows[1])) == windows[1]
+
+
+def test_seeds_of_searches_are_none_that_studies_count_through() -> None:
+    assert plan_of(LR, seeds_per_trial=2).seeds == (FIRST_SEED, FIRST_SEED + 1)
+
+
+def test_the_paper_and_the_base_are_known_starts() -> None:
+    plan = plan_of(
+        LR | BIO | FUSION,
+        overrides={"trainer.epochs": 10, "optimizer.lr": 0.05, "fusion.type": "film"},
+        start_from=["paper", "base", {"method.bio.weight": 3}],
+    )
+    paper, base, given = plan.starting_values({})
+    assert paper == {"optimizer.lr": 0.01, "method.bio.weight": 1.0, "fusion.type": "concat"}
+    assert base["optimizer.lr"], base["fusion.condition"] == (0.05, "first")
+    assert given == {"method.bio.weight": 3}
+
+
+BAD = [
+    ("optimizer.lrr: {low: 1.0e-4, high: 1.0e-1}", 5, "did you mean 'optimizer.lr'?"),
+    ("optimizer.lr: {low: 1, high: 0.1}", 5, "low 1 is not below high 0.1"),
+    ("optimizer.lr: {low: 0, high: 0.1, log: true}", 5, "a logarithm needs low above 0"),
+    ("optimizer.lr: {low: 0.001, high: 0.1, log: true, step: 0.1}", 5, "log and step exclude each other"),
+    ("optimizer.lr: {low: 0.001, high: 0.1, step: 0}", 5, "greater than 0"),
+    ("optimizer.lr: {low: -1, high: 0.1}", 5, "greater than 0"),
+    ("optimizer.lr: {low: a, high: 0.1}", 5, "low"),
+    ("optimizer.lr: {low: 0.1}", 5, "'parameters.optimizer.lr.high' is missing"),
+    ("optimizer.lr: {low: 0.1, hihg: 1}", 5, "hihg"),
+    ("optimizer.lr: 0.1", 5, "parameters.optimizer.lr"),
+    ("fusion.type: {choices: []}", 5, "at least 1"),
+    ("fusion.type: {choices: [sum, sum]}", 5, "a choice is listed twice"),
+    ("fusion.type: {choices: [sum, gate]}", 5, "did you mean 'gated'?"),
+    ("fusion.condition: {choices: [first], when: {fusion.type: film}}", 5, "'fusion.type' is not searched"),
+    ("fusion.condition: {choices: [first]}\n  fusion.type: {choices: [sum, film]}", 5, "when: {fusion.type: [film]}"),
+    (
+        "fusion.condition: {choices: [first], when: {fusion.type: filmm}}\n  fusion.type: {choices: [sum, film]}",
+        5,
+        "'fusion.type' is never 'filmm'; did you mean 'film'?",
+    ),
+    ("fusion.width: {low: 8, high: 64, when: {fusion.width: 8}}", 5, "lead back to itself"),
+    (
+        "method.bio.weight: {low: 0, high: 1}\n"
+        "  method.tcm.rate: {low: 0, high: 1, when: {method.bio.weight: {low: 2}}}",
+        6,
+        "never lies between",
+    ),
+    (
+        "fusion.type: {choices: [sum]}\n  method.tcm.rate: {low: 0, high: 1, when: {fusion.type: {low: 2}}}",
+        6,
+        "is no number",
+    ),
+    ("method.window.first_epoch: {low: 0, high: 60}", 5, "outside the 40 epochs"),
+    ("method.window.first_epoch: {low: 0.5, high: 6}", 5, "expected a whole number"),
+    (
+        "method.window.first_epoch: {low: 0, high: 20}\n  method.window.stop_epoch: {low: 21, high: 40}"
+        "\n  trainer.epochs: {low: 21, high: 60}",
+        6,
+        "which values go together",
+    ),
+    ("method.bio: {choices: [{weight: 1}]}\n  method.bio.weight: {low: 0, high: 1}", 6, "is a part of 'method.bio'"),
+    ("seed: {low: 0, high: 5}", 5, "is not searched"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "line", "words"), BAD)
+def test_a_wrong_parameter_is_refused_at_its_line(tmp_path: Path, parameters: str, line: int, words: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"name: bad\n\nbase: mfeat\nparameters:\n  {parameters}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_search(path)
+    problem = next((p for p in caught.value.problems if words in str(p)), None)
+    assert problem, str(caught.value)
+    assert (problem.source.file, problem.source.line) == (str(path), line)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"objectives": [{"metric": "test.accuracy"}]}, "must not see test data; did you mean 'val.accuracy'?"),
+        ({"objectives": [{"metric": "val.acuracy"}]}, "no trial logs 'val.acuracy'; did you mean 'val.accuracy'?"),
+        ({"objectives": [{"metric": "val.gap"}, {"metric": "val.gap"}]}, "listed twice"),
+        ({"constraints": [{"metric": "time.epoch"}]}, "needs 'max' or 'min'"),
+        ({"constraints": [{"metric": "time.epok", "max": 1}]}, "did you mean 'time.epoch'?"),
+        (
+            {"objectives": [{"metric": "val.accuracy"}, {"metric": "val.gap"}], "scheduler": {"type": "asha"}},
+            "early stopping ranks trials by one value",
+        ),
+        ({"scheduler": {"type": "wilcoxon"}}, "needs seeds_per_trial of 4 or more"),
+        ({"sampler": {"type": "grid"}}, "give a step or choices"),
+        ({"sampler": {"type": "tpee"}}, "did you mean 'tpe'?"),
+        ({"start_from": [{"optimizer.lr": 5}]}, "5 is not in the range"),
+        ({"start_from": [{"optimizer.l": 5}]}, "did you mean 'optimizer.lr'?"),
+        ({"start_from": ["papr"]}, "start_from"),
+        ({"trials": 0}, "trials"),
+        ({"base": "mfeet"}, "did you mean 'mfeat'?"),
+        ({"base": None}, "no base"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan_of(LR, **settings)
+    assert words in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(cli: CommandLine) -> None:
+    cli.write(
+        "bad.yaml",
+        "name: bad\nparameters:\n  optimizer.lrr: {low: 1, high: 2}\n  fusion.type: {choices: [summ]}\n"
+        "objectives: [{metric: test.accuracy}]\ntrials: 0\n",
+    )
+    answer = cli("tune", "bad.yaml", "--base", "mfeat", "-o", "trainer.epochs=0")
+    assert answer.code == 2
+    assert "-o trainer.epochs=0: trainer.epochs: should be greater than or equal to 1, got 0" in answer.err
+    answer = cli("tune", "bad.yaml", "--base", "mfeat")
+    assert answer.code == 2
+    lines = answer.err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"bad.yaml:{n}" for n in (3, 4, 5, 6)]
+
+
+def test_what_is_probably_not_meant_is_said() -> None:
+    few = plan_of(LR, trials=10, sampler={"type": "tpe", "startup_trials": 10})
+    assert "10 trials are not more than the 10 random ones" in few.warnings[0]
+    late = plan_of(LR, scheduler={"type": "asha", "grace_epochs": 10})
+    assert "no trial is stopped early" in late.warnings[0]
+
+
+def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("name: a\nparameters:\n  optimizer.lr: {low: 1.0e-3, high: 0.1}\nsampler: {type: gp, seed: 3}\n")
+    plan = load_search(
+        path,
+        "mfeat",
+        ["parameters.optimizer.lr.high=0.5", "trainer.epochs=7", "sampler.type=random", "fusion.type=sum"],
+    )
+    assert plan.config.parameters["optimizer.lr"].high == 0.5
+    assert plan.space.base.trainer.epochs == 7
+    assert plan.space.base.fusion.type == "sum"
+    assert plan.config.sampler.type == "random"
+
+
+def test_a_dry_run_shows_the_space_and_imports_nothing_heavy(cli: CommandLine) -> None:
+    answer = cli("tune", str(ROOT / "search_spaces" / "ibml.yaml"), "--base", "mfeat", "--dry-run")
+    assert answer.code == 0
+    assert "fusion.type: film or gated" in " ".join(answer.out.split())
+    assert "40 trials, at most 1,600 epochs" in answer.out
+    assert not (cli.folder / "optuna.db").exists()
