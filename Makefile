@@ -2,11 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help ablation test lint clean
+.PHONY: help ablation test bench lint clean
 
 help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
+	@echo "make bench      measure searches (minutes)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove .venv and caches (results stay)"
 
@@ -15,6 +16,9 @@ ablation: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.search
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

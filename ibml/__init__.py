@@ -1,8 +1,8 @@
 """ibml: hyperparameter search and ablations for balanced multimodal learning."""
 
-from ibml.api import Ablation, ablate, table, train
+from ibml.api import Ablation, ablate, table, train, tune
 from ibml.config.base import ConfigError
 from ibml.config.trial import TrialConfig
 from ibml.version import __version__
 
-__all__ = ["Ablation", "ConfigError", "TrialConfig", "__version__", "ablate", "table", "train"]
+__all__ = ["Ablation", "ConfigError", "TrialConfig", "__version__", "ablate", "table", "train", "tune"]

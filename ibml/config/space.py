@@ -243,10 +243,21 @@ SchedulerConfig = Annotated[
 class BestOf(Config):
     """The best configuration of an earlier search in the same database."""
 
-    search: StudyName
+    search: Annotated[str, Field(min_length=1)]
 
 
-Start = Literal["paper", "base"] | BestOf | dict[str, Any]
+def _start_kind(start: Any) -> str:
+    if isinstance(start, str):
+        return "(name)"
+    return "(search)" if isinstance(start, BestOf) or (isinstance(start, Mapping) and "search" in start) else "(values)"
+
+
+Start = Annotated[
+    Annotated[Literal["paper", "base"], Tag("(name)")]
+    | Annotated[BestOf, Tag("(search)")]
+    | Annotated[dict[str, Any], Tag("(values)")],
+    Discriminator(_start_kind),
+]
 
 
 class SearchSpaceConfig(Config):

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as optuna_plots
 
@@ -72,7 +73,10 @@ def _of_optuna(plot: Callable[..., Any], *arguments: Any, **options: Any) -> byt
         warnings.simplefilter("ignore")
         axes = np.ravel(np.asarray(plot(*arguments, **options)))
         figure: Figure = axes[0].figure
-        figure.set_size_inches(max(6.0, 2.6 * len(axes)), 4.2)
+        figure.set_size_inches(max(9.0, 3.2 * len(axes)), 4.2)
+        for place in figure.axes:  # labels between the powers of ten would overlap
+            place.xaxis.set_minor_formatter(NullFormatter())
+            place.yaxis.set_minor_formatter(NullFormatter())
         content = _png(figure)
         pyplot.close(figure)
     return content

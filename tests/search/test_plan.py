@@ -83,6 +83,12 @@ def test_the_paper_and_the_base_are_known_starts() -> None:
     assert given == {"method.bio.weight": 3}
 
 
+def test_the_best_of_an_earlier_search_is_a_start_as_far_as_the_space_has_it() -> None:
+    plan = plan_of(LR | FUSION, start_from=[{"search": "before"}])
+    before = {"optimizer.lr": 0.02, "fusion.type": "gated", "method.bio.weight": 2.0}
+    assert plan.starting_values({"before": before}) == [{"optimizer.lr": 0.02}]
+
+
 BAD = [
     ("optimizer.lrr: {low: 1.0e-4, high: 1.0e-1}", 5, "did you mean 'optimizer.lr'?"),
     ("optimizer.lr: {low: 1, high: 0.1}", 5, "low 1 is not below high 0.1"),
