@@ -166,6 +166,8 @@ def as_database_error(url: str) -> Iterator[None]:
 
 def _advice(words: str) -> str:
     kept = "; what is in it is kept, and the same command goes on"
+    if "psycopg" in words:
+        return " (pip install 'ibml[postgres]')"
     if "locked" in words:
         return f" (another process is writing to it{kept})"
     if "full" in words:

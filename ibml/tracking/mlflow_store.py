@@ -9,24 +9,21 @@ from __future__ import annotations
 import getpass
 import itertools
 import json
-import logging
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from ibml.config.load import dump
 from ibml.config.records import SearchRecord, Status, StudyRecord, TrialRecord
-from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, database_file, resolved_uri, shown_uri
-
-EXPERIMENT = "ibml"
+from ibml.tracking.experiment import Experiment
+from ibml.tracking.uri import TrackingError, as_tracking_error, shown_uri
 
 Kind = Literal["study", "search"]
 RECORDS: dict[Kind, str] = {"study": "study.json", "search": "search.json"}
@@ -36,6 +33,7 @@ _BATCH = 1000
 """MLflow's limit of metrics in one call."""
 
 Row = Mapping[str, float]
+R = TypeVar("R", StudyRecord, SearchRecord)
 
 
 @dataclass
@@ -57,43 +55,13 @@ class TrialDescription:
     config: Mapping[str, Any]
 
 
-class MlflowStore:
-    """Reads and writes one experiment of a tracking server or database."""
-
-    def __init__(self, uri: str, experiment: str | None = None):
-        self.uri = uri
-        self.experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-
-    @cached_property
-    def client(self) -> Any:
-        check_reachable(self.uri)
-        with as_tracking_error(self.uri):
-            from mlflow import MlflowClient
-
-            for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
-                logging.getLogger(name).setLevel(logging.ERROR)
-            return MlflowClient(resolved_uri(self.uri))
-
-    @cached_property
-    def experiment_id(self) -> str:
-        """The experiment, made where there is none yet."""
-        with as_tracking_error(self.uri):
-            found = self.client.get_experiment_by_name(self.experiment)
-            if found is None:
-                return str(self.client.create_experiment(self.experiment, self._artifact_location()))
-            if found.lifecycle_stage != "active":
-                raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
-            return str(found.experiment_id)
-
-    def _artifact_location(self) -> str | None:
-        """Beside a database file, wherever the command runs; a server decides for itself."""
-        database = database_file(self.uri)
-        return (database.parent / "mlruns" / self.experiment).as_uri() if database else None
+class MlflowStore(Experiment):
+    """Reads and writes studies, searches and trials in one experiment."""
 
     def results(self) -> dict[str, TrialRecord]:
         """The result of every key: its first ended run, else its last run that failed or never ended."""
         records: dict[str, TrialRecord] = {}
-        for run in self._runs("tags.`ibml.kind` = 'trial'"):
+        for run in self.runs("tags.`ibml.kind` = 'trial'"):
             record = _record(run)
             known = records.get(record.key)
             if known is None or not known.ended:
@@ -102,37 +70,29 @@ class MlflowStore:
 
     def study(self, name: str) -> StudyRecord:
         """The last version of a study; raises `TrackingError` where there is none."""
-        run = self._parent_run("study", name)
-        if run is None:
-            known = self.names("study")
-            hint = f"; it has {', '.join(known)}" if known else "; it has no study yet"
-            raise TrackingError(f"no study is called {name!r} in {shown_uri(self.uri)}{hint}")
-        with as_tracking_error(self.uri):
-            text = self._artifact(run.info.run_id, RECORDS["study"])
-        try:
-            return StudyRecord.model_validate_json(text)
-        except ValidationError:
-            message = f"study {name!r} was recorded by another version of ibml; its own command records it anew"
-            raise TrackingError(message) from None
+        return self._read("study", name, StudyRecord)
 
     def search(self, name: str) -> SearchRecord:
         """The last record of a search; raises `TrackingError` where there is none."""
-        run = self._parent_run("search", name)
+        return self._read("search", name, SearchRecord)
+
+    def _read(self, kind: Kind, name: str, model: type[R]) -> R:
+        run = self._parent_run(kind, name)
         if run is None:
-            known = self.names("search")
-            hint = f"; it has {', '.join(known)}" if known else "; it has no search yet"
-            raise TrackingError(f"no search is called {name!r} in {shown_uri(self.uri)}{hint}")
+            known = self.names(kind)
+            hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
+            raise TrackingError(f"no {kind} is called {name!r} in {shown_uri(self.uri)}{hint}")
         with as_tracking_error(self.uri):
-            text = self._artifact(run.info.run_id, RECORDS["search"])
+            text = self.artifact(run.info.run_id, RECORDS[kind])
         try:
-            return SearchRecord.model_validate_json(text)
+            return model.model_validate_json(text)
         except ValidationError:
-            message = f"search {name!r} was recorded by another version of ibml; its own command records it anew"
+            message = f"{kind} {name!r} was recorded by another version of ibml; its own command records it anew"
             raise TrackingError(message) from None
 
     def names(self, kind: Kind) -> list[str]:
         """The studies or searches that there are."""
-        return sorted({run.data.tags[f"ibml.{kind}"] for run in self._runs(f"tags.`ibml.kind` = '{kind}'")})
+        return sorted({run.data.tags[f"ibml.{kind}"] for run in self.runs(f"tags.`ibml.kind` = '{kind}'")})
 
     @contextmanager
     def open_run(
@@ -267,35 +227,9 @@ class MlflowStore:
 
     def _parent_run(self, kind: Kind, name: str) -> Any:
         if "'" in name:  # a filter cannot quote it
-            runs = self._runs(f"tags.`ibml.kind` = '{kind}'")
+            runs = self.runs(f"tags.`ibml.kind` = '{kind}'")
             return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
-        return next(self._runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
-
-    def _runs(self, filter_string: str) -> Iterator[Any]:
-        """The experiment's runs that pass a filter, oldest first."""
-        token = None
-        while True:
-            with as_tracking_error(self.uri):
-                page = self.client.search_runs(
-                    [self.experiment_id],
-                    filter_string,
-                    max_results=5000,
-                    order_by=["attributes.start_time ASC"],
-                    page_token=token,
-                )
-            yield from page
-            token = page.token
-            if not token:
-                return
-
-    def _artifact(self, run_id: str, name: str) -> str:
-        database = database_file(self.uri)
-        if database:  # the folder may have been moved since MLflow noted where it was
-            beside = database.parent / "mlruns" / self.experiment / run_id / "artifacts" / name
-            if beside.is_file():
-                return beside.read_text()
-        with TemporaryDirectory(prefix="ibml-") as folder:
-            return Path(self.client.download_artifacts(run_id, name, folder)).read_text()
+        return next(self.runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
 
 
 def _record(run: Any) -> TrialRecord:
