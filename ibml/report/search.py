@@ -98,19 +98,29 @@ def _importances(record: SearchRecord, trials: Sequence[FrozenTrial], names: lis
     samples: dict[str, list[float]] = {name: [] for name in varied}
     for repeat in range(BOOTSTRAPS):
         drawn = [trials[i] for i in generator.integers(len(trials), size=len(trials))]
-        study = optuna.create_study(directions=[record.objectives[0][1]])
-        study.add_trials([_only_first(t) for t in drawn])
-        evaluator = FanovaImportanceEvaluator(n_trees=16, seed=repeat)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scores = get_param_importances(study, evaluator=evaluator, params=varied)
-        for name in varied:
-            samples[name].append(scores.get(name, 0.0))
+        for name, score in _scores(record, drawn, varied, repeat).items():
+            samples[name].append(score)
+    if not all(samples.values()):
+        return []
     ends = {name: np.percentile(s, [2.5, 97.5]) for name, s in samples.items()}
     return [
         Importance(name, float(np.mean(s)), float(ends[name][0]), float(ends[name][1]), len(trials))
         for name, s in samples.items()
     ]
+
+
+def _scores(record: SearchRecord, drawn: Sequence[FrozenTrial], names: list[str], seed: int) -> dict[str, float]:
+    """fANOVA on some trials; nothing where they are too much alike to fit a tree to."""
+    study = optuna.create_study(directions=[record.objectives[0][1]])
+    study.add_trials([_only_first(trial) for trial in drawn])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            evaluator = FanovaImportanceEvaluator(n_trees=16, seed=seed)
+            scores = get_param_importances(study, evaluator=evaluator, params=names)
+        except RuntimeError:  # no tree has any variance
+            return {}
+    return {name: scores.get(name, 0.0) for name in names}
 
 
 def _only_first(trial: FrozenTrial) -> FrozenTrial:

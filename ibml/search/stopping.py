@@ -50,12 +50,14 @@ def goes_on(
     best_seed_values: Sequence[float] = (),
 ) -> bool:
     """Whether a proposal goes on after a step at which it is judged. `others` are the proposals that it is judged
-    against; the seed values, one per seed, are its own and those of the best proposal."""
+    against; the seed values, one per seed, are its own and those of the best proposal. Successive halving takes those
+    that came first for the better ones where values are equal, since a metric of few samples has many equal ones."""
     value = curve[step]
     match config.type:
         case "asha" | "hyperband":
-            rivals = sorted([value, *(other[step] for other in others if step in other)], reverse=True)
-            return value >= rivals[max(len(rivals) // config.reduction_factor, 1) - 1]
+            rivals = [other[step] for other in others if step in other]
+            not_worse = sum(rival >= value for rival in rivals)
+            return not_worse < max((len(rivals) + 1) // config.reduction_factor, 1)
         case "median":
             best = max(v for s, v in curve.items() if s <= step)
             rivals = [max(v for s, v in other.items() if s <= step) for other in others if step in other]

@@ -29,7 +29,7 @@ def test_asha_keeps_the_best_share_of_those_that_came() -> None:
     assert kept == [0.42, 0.6]  # the best two of six
     assert goes_on(asha, 5, {5: 0.0}, [{1: 0.9}])  # nobody else has come that far
     assert not goes_on(asha, 5, {5: 0.0}, [{5: 0.1}])
-    assert goes_on(asha, 5, {5: 0.1}, [{5: 0.1}])  # as good as the best is good enough
+    assert not goes_on(asha, 5, {5: 0.1}, [{5: 0.1}])  # no better than one that came before
 
 
 @pytest.mark.parametrize("seed", range(5))
