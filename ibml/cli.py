@@ -172,12 +172,14 @@ def report(
 
 def _write_report(search: str, tracking_uri: str | None, to: Path | None) -> None:
     from ibml.api import search_record
-    from ibml.report.search_page import BEST, PAGE, search_files
+    from ibml.report.search_page import BEST, FILES, PAGE, search_files
 
     folder = to or Path("reports") / search
     files = search_files(*search_record(search, tracking_uri))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:  # of an earlier report, which may have had more
+            (folder / name).unlink(missing_ok=True)
         for name, content in files.items():
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:

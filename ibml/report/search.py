@@ -1,50 +1,38 @@
-"""What a search found: the best configuration, its trials, importance of the parameters, and best-so-far curves."""
+"""What a search found: the best configuration, its trials, the Pareto front, and best-so-far curves."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from ibml.config.load import dump
 from ibml.config.records import ProposalRecord, SearchRecord
-from ibml.config.space import label
+from ibml.config.space import Direction, label
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-BOOTSTRAPS = 20
-LEAST_TRIALS = 8
-"""Importance from fewer complete trials would be noise."""
-
-
-@dataclass(frozen=True)
-class Importance:
-    """The share of the variance of the first objective that a parameter explains (fANOVA; Hutter et al. 2014), with
-    the 95 % percentile interval over resampled trials. `trials` are those in which the parameter was active."""
-
-    name: str
-    mean: float
-    low: float
-    high: float
-    trials: int
 
 
 def optuna_study(record: SearchRecord) -> optuna.Study:
     """The search as a study of Optuna in memory, for its plots and evaluators."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(directions=[sense for _, sense in record.objectives])
+    study = memory_study([sense for _, sense in record.objectives])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([metric for metric, _ in record.objectives])
     study.add_trials([_trial(record, p) for p in record.proposals if p.state in _STATES])
     return study
+
+
+def memory_study(directions: Sequence[Direction]) -> optuna.Study:
+    """An empty study in memory, made without a word."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(directions=list(directions))
 
 
 def _trial(record: SearchRecord, proposal: ProposalRecord) -> FrozenTrial:
@@ -71,60 +59,6 @@ def distribution(parameter: dict[str, Any]) -> BaseDistribution:
         if parameter["whole"]:
             return IntDistribution(int(low), int(high), log, int(step or 1))
         return FloatDistribution(float(low), float(high), log, None if step is None else float(step))
-
-
-def importances(record: SearchRecord) -> list[Importance]:
-    """The parameters by importance, the greatest first; none where too few trials are complete."""
-    study = optuna_study(record)
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < LEAST_TRIALS:
-        return []
-    everywhere = [path for path in record.parameters if all(path in t.params for t in complete)]
-    found = _importances(record, complete, everywhere)
-    for path in record.parameters:
-        having = [t for t in complete if path in t.params]
-        if path not in everywhere and len(having) >= LEAST_TRIALS:
-            shared = [p for p in everywhere if p in record.parameters]
-            found += [i for i in _importances(record, having, [*shared, path]) if i.name == path]
-    return sorted(found, key=lambda importance: -importance.mean)
-
-
-def _importances(record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]) -> list[Importance]:
-    varied = [name for name in names if len({repr(t.params[name]) for t in trials}) > 1]
-    values = [t.values[0] for t in trials]
-    if not varied or max(values) == min(values):
-        return []
-    generator = np.random.default_rng(0)
-    samples: dict[str, list[float]] = {name: [] for name in varied}
-    for repeat in range(BOOTSTRAPS):
-        drawn = [trials[i] for i in generator.integers(len(trials), size=len(trials))]
-        for name, score in _scores(record, drawn, varied, repeat).items():
-            samples[name].append(score)
-    if not all(samples.values()):
-        return []
-    ends = {name: np.percentile(s, [2.5, 97.5]) for name, s in samples.items()}
-    return [
-        Importance(name, float(np.mean(s)), float(ends[name][0]), float(ends[name][1]), len(trials))
-        for name, s in samples.items()
-    ]
-
-
-def _scores(record: SearchRecord, drawn: Sequence[FrozenTrial], names: list[str], seed: int) -> dict[str, float]:
-    """fANOVA on some trials; nothing where they are too much alike to fit a tree to."""
-    study = optuna.create_study(directions=[record.objectives[0][1]])
-    study.add_trials([_only_first(trial) for trial in drawn])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            evaluator = FanovaImportanceEvaluator(n_trees=16, seed=seed)
-            scores = get_param_importances(study, evaluator=evaluator, params=names)
-        except RuntimeError:  # no tree has any variance
-            return {}
-    return {name: scores.get(name, 0.0) for name in names}
-
-
-def _only_first(trial: FrozenTrial) -> FrozenTrial:
-    return optuna.trial.create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions)
 
 
 def pareto_front(record: SearchRecord) -> list[ProposalRecord]:

@@ -18,7 +18,8 @@ from optuna.visualization import matplotlib as optuna_plots
 
 from ibml.config.metrics import describe
 from ibml.config.records import SearchRecord
-from ibml.report.search import Importance, best_so_far, optuna_study, trials_frame
+from ibml.report.importance import Importances
+from ibml.report.search import best_so_far, optuna_study, trials_frame
 
 # Okabe & Ito's colours, told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -27,21 +28,19 @@ _TOP = 4
 _GRID = 200
 
 
-def figures(
-    record: SearchRecord, importances: Sequence[Importance], others: Sequence[SearchRecord] = ()
-) -> dict[str, bytes]:
+def figures(record: SearchRecord, importances: Importances, others: Sequence[SearchRecord] = ()) -> dict[str, bytes]:
     """File name -> PNG, of every figure for which the search has enough trials."""
     mpl.use("agg", force=False)
     study = optuna_study(record)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    top = [i.name for i in importances[:_TOP]] or list(record.parameters)[:_TOP]
+    top = [i.name for i in importances.parameters[:_TOP]] or list(record.parameters)[:_TOP]
     everywhere = [p for p in record.parameters if all(p in trial.params for trial in complete)]
     top = [name for name in top if name in everywhere]
     made: dict[str, bytes] = {}
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         if complete:
             made["history.png"] = _png(_history(record))
-        if importances:
+        if importances.parameters:
             made["importance.png"] = _png(_importance(record, importances))
         if len(complete) > 1 and len(record.objectives) == 1:
             name = record.objectives[0][0]
@@ -112,19 +111,22 @@ def _history(record: SearchRecord) -> Figure:
     return figure
 
 
-def _importance(record: SearchRecord, importances: Sequence[Importance]) -> Figure:
-    figure = Figure(figsize=(6.4, 0.7 + 0.34 * len(importances)))
+def _importance(record: SearchRecord, importances: Importances) -> Figure:
+    figure = Figure(figsize=(6.4, 0.7 + 0.34 * len(importances.parameters)))
     axes = figure.subplots()
-    shown = list(reversed(importances))
+    shown = list(reversed(importances.parameters))
     means = np.array([i.mean for i in shown])
     spread = np.abs(np.array([[i.mean - i.low, i.high - i.mean] for i in shown]).T)
     axes.barh([i.name for i in shown], means, xerr=spread, color=COLOURS[5], ecolor="#333333", capsize=2)
-    axes.set(xlabel=f"share of the variance of {record.objectives[0][0]} (fANOVA, 95 % interval)", xlim=(0, None))
+    when = f" after {importances.epochs} epochs" if importances.epochs else ""
+    label = f"share of the variance of {record.objectives[0][0]}{when} (fANOVA, 95 % interval)"
+    axes.set(xlabel=label, xlim=(0, None))
     return figure
 
 
 def _anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> Figure:
-    """Median and range over repeats of the best value so far, against the epochs that a search has trained."""
+    """Median and range over repeats of the best value so far, against the epochs that a search has trained; a search
+    that has ended stays at its best."""
     label, scale = _shown(record)
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
@@ -157,8 +159,9 @@ def anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> list[Curve]
 
 
 def _at(curve: pd.DataFrame, budget: np.ndarray) -> np.ndarray:
-    """The best value so far at each budget; no number before the first, and none past the search's end."""
+    """The best value so far at each budget; no number before the first."""
     ends, best = curve["epochs"].to_numpy(), pd.to_numeric(curve["best"]).to_numpy(dtype=float)
+    if not len(ends):
+        return np.full_like(budget, np.nan)
     position = np.searchsorted(ends, budget, side="right") - 1
-    values = np.where(position >= 0, best[np.maximum(position, 0)], np.nan)
-    return np.where(budget <= ends[-1], values, np.nan) if len(ends) else np.full_like(budget, np.nan)
+    return np.where(position >= 0, best[np.maximum(position, 0)], np.nan)

@@ -12,19 +12,14 @@ from rich.text import Text
 
 from ibml.config.metrics import describe
 from ibml.config.records import ProposalRecord, SearchRecord
-from ibml.report.search import (
-    BOOTSTRAPS,
-    LEAST_TRIALS,
-    Importance,
-    best_preset,
-    best_so_far,
-    importances,
-    pareto_front,
-    trials_frame,
-)
+from ibml.report.importance import BOOTSTRAPS, LEAST_TRIALS, Importance, Importances, importances
+from ibml.report.search import best_preset, best_so_far, pareto_front, trials_frame
 
 BEST = "best.yaml"
 PAGE = "report.md"
+IMAGES = ("history", "importance", "slice", "parallel", "contour", "pareto", "anytime")
+FILES = (BEST, PAGE, "trials.csv", *(f"{name}.png" for name in IMAGES))
+"""Every file that a report may have."""
 
 
 def search_files(record: SearchRecord, others: Sequence[SearchRecord] = ()) -> dict[str, str | bytes]:
@@ -53,7 +48,7 @@ def search_summary(record: SearchRecord, others: Sequence[SearchRecord] = ()) ->
     if len(record.objectives) > 1:
         parts.append(_front(record))
     found = importances(record)
-    if found:
+    if found.parameters:
         parts.append(_importance_table(found))
     return Group(*parts, *map(Text, _comparison(record, others)))
 
@@ -72,9 +67,9 @@ def _facts(record: SearchRecord) -> list[str]:
     )
     epochs = sum(p.epochs for p in record.proposals)
     full = record.trials * record.epochs * len(record.seeds)
+    share = "" if "trainer.epochs" in record.parameters else f" ({100 * epochs / full:.0f} % of {full:,})"
     lines = [
-        f"{len(record.proposals)} of {record.trials} trials: {states or 'none yet'}; {epochs:,} epochs trained"
-        f" ({100 * epochs / full:.0f} % of {full:,}).",
+        f"{len(record.proposals)} of {record.trials} trials: {states or 'none yet'}; {epochs:,} epochs trained{share}.",
         f"Sampler {_settings(record.sampler)}; scheduler {_settings(record.scheduler)}; {len(record.seeds)} seed"
         f"{'s' if len(record.seeds) > 1 else ''} a trial, from {record.seeds[0]} on.",
     ]
@@ -120,14 +115,19 @@ def _front_row(record: SearchRecord, p: ProposalRecord) -> list[str]:
     return [str(p.number), *values, ", ".join(f"{path}={_value(v)}" for path, v in p.params.items())]
 
 
-def _importance_table(found: Sequence[Importance]) -> RichTable:
-    grid = RichTable(title=Text("importance (fANOVA)"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def _importance_table(found: Importances) -> RichTable:
+    title = Text(f"importance{_when(found)} (fANOVA)")
+    grid = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("parameter", overflow="fold")
     for heading in ("share of variance", "95 % interval", "trials"):
         grid.add_column(heading, justify="right")
-    for i in found:
+    for i in found.parameters:
         grid.add_row(*map(Text, _importance_row(i)))
     return grid
+
+
+def _when(found: Importances) -> str:
+    return f" after {found.epochs} epochs" if found.epochs else ""
 
 
 def _importance_row(i: Importance) -> list[str]:
@@ -149,7 +149,7 @@ def _comparison(record: SearchRecord, others: Sequence[SearchRecord]) -> list[st
     return lines
 
 
-def _page(record: SearchRecord, found: Sequence[Importance], others: Sequence[SearchRecord], images: list[str]) -> str:
+def _page(record: SearchRecord, found: Importances, others: Sequence[SearchRecord], images: list[str]) -> str:
     lines = [f"# Search {record.name}", "", record.description, "", *(f"{fact}  " for fact in _facts(record)), ""]
     if record.best is not None:
         lines += ["## Best configuration", "", "| parameter | value |", "|---|---|"]
@@ -160,12 +160,13 @@ def _page(record: SearchRecord, found: Sequence[Importance], others: Sequence[Se
         lines += ["## Pareto front", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         lines += [f"| {' | '.join(_front_row(record, p))} |" for p in pareto_front(record)] + [""]
     lines += ["## Importance", ""]
-    if found:
+    if found.parameters:
         lines += ["| parameter | share of variance | 95 % interval | trials |", "|---|---|---|---|"]
-        lines += [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in map(_importance_row, found)]
-        lines += ["", f"fANOVA (Hutter et al. 2014) on complete trials, resampled {BOOTSTRAPS} times.", ""]
+        lines += [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in map(_importance_row, found.parameters)]
+        which = f"trials{_when(found)}" if found.epochs else "complete trials"
+        lines += ["", f"fANOVA (Hutter et al. 2014) on {which}, resampled {BOOTSTRAPS} times.", ""]
     else:
-        lines += [f"Fewer than {LEAST_TRIALS} complete trials, or nothing differed: no importance.", ""]
+        lines += [f"Fewer than {LEAST_TRIALS} trials to compare, or nothing differed: no importance.", ""]
     comparison = _comparison(record, others)
     if comparison:
         lines += ["## Compared", "", *(f"{line}  " for line in comparison), ""]
