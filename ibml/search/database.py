@@ -79,7 +79,8 @@ class Database:
             for version, known in versions.items():
                 if known == dict(spec):
                     return optuna.load_study(study_name=version, storage=self.storage, sampler=sampler)
-                if known is None and self._is_empty(version):
+                if known is None and self._is_empty(version):  # it was cut off while it was made
+                    optuna.delete_study(study_name=version, storage=self.storage)
                     return self._fill(version, spec, directions, start, sampler)
             if versions and not new_version:
                 latest = list(versions)[-1]
@@ -111,10 +112,9 @@ class Database:
             storage=self.storage,
             sampler=sampler,
             directions=list(directions),
-            load_if_exists=True,
         )
         for values in start:
-            study.enqueue_trial(dict(values), skip_if_exists=True)
+            study.enqueue_trial(dict(values))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([objective["metric"] for objective in spec["objectives"]])

@@ -217,7 +217,8 @@ def test_a_study_of_others_is_not_touched(lab: Lab) -> None:
 
 
 def test_a_search_that_was_cut_off_while_it_was_made_is_made(lab: Lab) -> None:
-    optuna.create_study(study_name="demo", storage=lab.database.storage, direction="maximize")
+    study = optuna.create_study(study_name="demo", storage=lab.database.storage, direction="maximize")
+    study.enqueue_trial({"optimizer.lr": 7.0})
     assert len(lab.run(lab.open(plan_of(LR, trials=2))).history()) == 2
 
 
