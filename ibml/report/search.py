@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ibml.config.load import dump
 from ibml.config.records import ProposalRecord, SearchRecord
 from ibml.config.space import label
+from ibml.report.schedule import schedule_note
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 BOOTSTRAPS = 20
@@ -74,7 +75,10 @@ def distribution(parameter: dict[str, Any]) -> BaseDistribution:
 
 
 def importances(record: SearchRecord) -> list[Importance]:
-    """The parameters by importance, the greatest first; none where too few trials are complete."""
+    """The parameters by importance, the greatest first; none where too few trials are complete, or where a trial had
+    several values of a parameter."""
+    if record.scheduler["type"] == "pbt":
+        return []
     study = optuna_study(record)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < LEAST_TRIALS:
@@ -161,7 +165,7 @@ def best_preset(record: SearchRecord) -> str:
     assert value is not None, "the best proposal is complete"
     chosen = "".join(f"#   {path}: {_shown(v)}\n" for path, v in record.best_params.items())
     head = f"# The best of search {record.name}: trial {record.best}, {metric} {value[0]:.6g} on validation.\n{chosen}"
-    return head + dump(record.best_config)
+    return head + schedule_note(record) + dump(record.best_config)
 
 
 def _shown(value: Any) -> str:
