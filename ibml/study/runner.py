@@ -68,7 +68,7 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
         self.tasks[number] = task
         sent = _sent(task.config, self.resources.gpu)
         leg = task.leg
-        part = {"start": leg and leg.state, "copied": bool(leg and leg.copied), "stop": leg and leg.stop}
+        part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
         return {"task": number, "trial": sent, "pauses": list(task.pauses), **part}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -106,7 +106,7 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         self.tasks: dict[int, Task] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        trial.config["start"] = None  # the worker has it, and Tune keeps every trial's configuration
+        trial.config.pop("start", None)  # the worker has it, and Tune keeps every trial's configuration
         self.driver.begin(self.tasks[trial.config["task"]])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

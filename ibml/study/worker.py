@@ -30,9 +30,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self.task = new_config["task"]
         self.plain = new_config["trial"]
         self.pauses = frozenset(new_config["pauses"])
-        self.start: bytes | None = new_config["start"]
-        self.copied: bool = new_config["copied"]
-        self.stop: int | None = new_config["stop"]
+        self.start: bytes | None = new_config.get("start")
+        self.copied: bool = new_config.get("copied", False)
+        self.stop: int | None = new_config.get("stop")
         self.trainer: Trainer | None = None
         return True
 
