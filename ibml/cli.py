@@ -175,7 +175,8 @@ def _write_report(search: str, tracking_uri: str | None, to: Path | None) -> Non
     from ibml.report.search_page import BEST, FILES, PAGE, search_files
 
     folder = to or Path("reports") / search
-    files = search_files(*search_record(search, tracking_uri))
+    record, others = search_record(search, tracking_uri)
+    files = search_files(record, others)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:  # of an earlier report, which may have had more
@@ -184,7 +185,11 @@ def _write_report(search: str, tracking_uri: str | None, to: Path | None) -> Non
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise IbmlError(f"the report cannot be written to {folder}: {error.strerror}") from None
-    best = f"; train the best with: ibml train '{folder / BEST}'" if BEST in files else ""
+    best = (
+        f"; train the best with: ibml train '{folder / BEST}'"
+        if BEST in files and record.scheduler["type"] != "pbt"
+        else ""
+    )
     out.print(f"Report: {folder / PAGE}{best}", soft_wrap=True)
 
 

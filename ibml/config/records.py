@@ -23,6 +23,15 @@ class TrialEntry(Config):
 ProposalState = Literal["complete", "pruned", "failed", "running"]
 
 
+class Change(Config):
+    """A member of a population took over the training of the member `source`, and from `epoch` on (counted from 0)
+    it trained with these values, by dotted path as in `ProposalRecord.params`."""
+
+    epoch: int
+    source: int
+    values: dict[str, Any]
+
+
 class ProposalRecord(Config):
     """One trial of a search: what was proposed, and what came of it. `values` are the objectives' means over seeds,
     `curve` what was reported while it trained (steps in epochs), `epochs` what it cost in all."""
@@ -36,6 +45,8 @@ class ProposalRecord(Config):
     epochs: int
     feasible: bool
     reason: str
+    changes: Items[Change] = ()
+    """How `params`, with which it began, changed while it trained."""
 
 
 class SearchRecord(Config):

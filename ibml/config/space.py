@@ -11,6 +11,14 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides, StudyName
 from ibml.config.metrics import describe
 from ibml.config.resources import ResourcesConfig
+from ibml.config.schedulers import (
+    ASHAConfig,
+    HyperbandConfig,
+    MedianConfig,
+    NoSchedulerConfig,
+    PBTConfig,
+    WilcoxonConfig,
+)
 
 Direction = Literal["maximize", "minimize"]
 Scalar = None | bool | int | float | str
@@ -195,48 +203,9 @@ SamplerConfig = Annotated[
 ]
 
 
-class NoSchedulerConfig(Config):
-    """Every trial trains to its end."""
-
-    type: Literal["none"] = "none"
-
-
-class ASHAConfig(Config):
-    """Asynchronous successive halving (Li et al. 2020): at `grace_epochs`, and at every `reduction_factor` times as
-    many, a trial goes on if it is among the best 1 / `reduction_factor` that came so far."""
-
-    type: Literal["asha"] = "asha"
-    grace_epochs: Count = 5
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-
-
-class HyperbandConfig(Config):
-    """Successive halving in brackets (Li et al. 2018): bracket s, counted from 0, starts halving at
-    `grace_epochs` times `reduction_factor` to the s, so that a bad choice of the grace epochs costs little."""
-
-    type: Literal["hyperband"] = "hyperband"
-    grace_epochs: Count = 5
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-
-
-class MedianConfig(Config):
-    """Stops a trial whose best value so far is worse than the median of the others at the same epoch."""
-
-    type: Literal["median"] = "median"
-    grace_epochs: Count = 5
-    startup_trials: Count = 5
-
-
-class WilcoxonConfig(Config):
-    """Stops a proposal whose seeds are worse than the best proposal's same seeds: one-sided signed-rank test with
-    p below `p`. For `seeds_per_trial` of 4 or more; three seeds can never give less than 0.125."""
-
-    type: Literal["wilcoxon"] = "wilcoxon"
-    p: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-
-
 SchedulerConfig = Annotated[
-    NoSchedulerConfig | ASHAConfig | HyperbandConfig | MedianConfig | WilcoxonConfig, Field(discriminator="type")
+    NoSchedulerConfig | ASHAConfig | HyperbandConfig | MedianConfig | WilcoxonConfig | PBTConfig,
+    Field(discriminator="type"),
 ]
 
 
@@ -297,9 +266,28 @@ class SearchSpaceConfig(Config):
             findings.append((("scheduler", "type"), "wilcoxon compares seeds and needs seeds_per_trial of 4 or more"))
         if several and self.sampler.type == "cmaes":
             findings.append((("sampler", "type"), "cmaes has one objective; use nsga2, nsga3, tpe or gp"))
+        if self.scheduler.type == "pbt":
+            findings += self._population_findings()
         if findings:
             raise InconsistentConfig(findings)
         return self
+
+    def _population_findings(self) -> list[tuple[tuple[str, ...], str]]:
+        """What does not fit to population-based training. That there is one objective is said for every scheduler."""
+        findings: list[tuple[tuple[str, ...], str]] = []
+        if not all(objective.metric.startswith("val.") for objective in self.objectives):
+            findings.append((("objectives",), "pbt copies members that are good now, so it needs a metric val.*"))
+        if self.constraints:
+            message = "pbt changes a member while it trains, so a bound on its whole training says nothing"
+            findings.append((("constraints",), message))
+        if self.seeds_per_trial > 1:
+            message = "pbt copies the state of one training, so a member has one seed; repeat the search instead"
+            findings.append((("seeds_per_trial",), message))
+        if self.sampler.type == "grid":
+            findings.append((("sampler", "type"), "pbt draws the first values of its members; a grid has no draws"))
+        if self.trials < 4:
+            findings.append((("trials",), f"pbt needs a population of 4 or more, got {self.trials}"))
+        return findings
 
 
 class TuneConfig(Config):

@@ -59,6 +59,13 @@ class Memory:
         self.probability[:, index] = probability
         self.correct[:, index] = correct
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"probability": self.probability, "correct": self.correct}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.probability.copy_(state["probability"])
+        self.correct.copy_(state["correct"])
+
 
 def rates(scores: Tensor) -> Tensor:
     """rho_m = M s_m / (s_1 + ... + s_M), shape (M,), mean 1; all 1 where the sum is 0 (Qin et al. 2026).

@@ -42,7 +42,10 @@ class Importances:
 
 def importances(record: SearchRecord) -> Importances:
     """Importance at the end of training, or where early stopping has left most trials without an end, at the last
-    epoch that half of them reached; nothing where too few trials or equal values allow none."""
+    epoch that half of them reached; nothing where too few trials or equal values allow none, or where a trial had
+    several values of a parameter."""
+    if record.scheduler["type"] == "pbt":
+        return Importances()
     trials, epochs = _compared(record)
     if len(trials) < LEAST_TRIALS:
         return Importances()

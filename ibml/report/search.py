@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ibml.config.load import dump
 from ibml.config.records import ProposalRecord, SearchRecord
 from ibml.config.space import Direction, label
+from ibml.report.schedule import schedule_note
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -105,7 +106,7 @@ def best_preset(record: SearchRecord) -> str:
     assert value is not None, "the best proposal is complete"
     chosen = "".join(f"#   {path}: {_shown(v)}\n" for path, v in record.best_params.items())
     head = f"# The best of search {record.name}: trial {record.best}, {metric} {value[0]:.6g} on validation.\n{chosen}"
-    return head + dump(record.best_config)
+    return head + schedule_note(record) + dump(record.best_config)
 
 
 def _shown(value: Any) -> str:

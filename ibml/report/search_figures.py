@@ -42,7 +42,8 @@ def figures(record: SearchRecord, importances: Importances, others: Sequence[Sea
             made["history.png"] = _png(_history(record))
         if importances.parameters:
             made["importance.png"] = _png(_importance(record, importances))
-        if len(complete) > 1 and len(record.objectives) == 1:
+        constant = record.scheduler["type"] != "pbt"  # else these would show the values that trials began with
+        if len(complete) > 1 and len(record.objectives) == 1 and constant:
             name = record.objectives[0][0]
             if top:
                 made["slice.png"] = _of_optuna(optuna_plots.plot_slice, study, top, target_name=name)

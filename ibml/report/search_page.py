@@ -13,6 +13,7 @@ from rich.text import Text
 from ibml.config.metrics import describe
 from ibml.config.records import ProposalRecord, SearchRecord
 from ibml.report.importance import BOOTSTRAPS, LEAST_TRIALS, Importance, Importances, importances
+from ibml.report.schedule import schedule_lines
 from ibml.report.search import best_preset, best_so_far, pareto_front, trials_frame
 
 BEST = "best.yaml"
@@ -154,7 +155,10 @@ def _page(record: SearchRecord, found: Importances, others: Sequence[SearchRecor
     if record.best is not None:
         lines += ["## Best configuration", "", "| parameter | value |", "|---|---|"]
         lines += [f"| `{path}` | {_value(value)} |" for path, value in record.best_params.items()]
-        lines += ["", f"As a preset: `{BEST}`; train it with `ibml train {BEST}`.", ""]
+        if record.scheduler["type"] == "pbt":
+            lines += ["", *schedule_lines(record), ""]
+        else:
+            lines += ["", f"As a preset: `{BEST}`; train it with `ibml train {BEST}`.", ""]
     if len(record.objectives) > 1:
         heads = ["trial", *(metric for metric, _ in record.objectives), "parameters"]
         lines += ["## Pareto front", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -166,7 +170,9 @@ def _page(record: SearchRecord, found: Importances, others: Sequence[SearchRecor
         which = f"trials{_when(found)}" if found.epochs else "complete trials"
         lines += ["", f"fANOVA (Hutter et al. 2014) on {which}, resampled {BOOTSTRAPS} times.", ""]
     else:
-        lines += [f"Fewer than {LEAST_TRIALS} trials to compare, or nothing differed: no importance.", ""]
+        few = f"Fewer than {LEAST_TRIALS} trials to compare, or nothing differed"
+        changed = record.scheduler["type"] == "pbt"
+        lines += [f"{'Values changed while members trained' if changed else few}: no importance.", ""]
     comparison = _comparison(record, others)
     if comparison:
         lines += ["## Compared", "", *(f"{line}  " for line in comparison), ""]

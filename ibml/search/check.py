@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -179,10 +180,14 @@ def _joint_problems(space: Space) -> list[Problem]:
 
 
 def draw(dimension: Dimension, generator: random.Random) -> Any:
-    """A value at random."""
+    """A value at random, of a range on its scale."""
     p = dimension.parameter
     if isinstance(p, ChoiceParameter | ConstantParameter):
         return generator.choice(dimension.grid or [])
     if p.step is not None:
         return generator.choice(dimension.grid or [])
+    if p.log:
+        drawn = math.exp(generator.uniform(math.log(p.low), math.log(p.high)))
+        value = min(max(drawn, p.low), p.high)
+        return round(value) if dimension.whole else value
     return generator.randint(int(p.low), int(p.high)) if dimension.whole else generator.uniform(p.low, p.high)

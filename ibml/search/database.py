@@ -157,7 +157,7 @@ def as_database_error(url: str) -> Iterator[None]:
     """Optuna's and the database's errors as one line that says what to do."""
     try:
         yield
-    except SearchDatabaseError:
+    except IbmlError:
         raise
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, RuntimeError, ImportError) as error:
         words = " ".join(str(error.__cause__ or error).split())[:300]

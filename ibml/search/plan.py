@@ -15,6 +15,7 @@ from ibml.config.overrides import command_line, overridden
 from ibml.config.space import BestOf, SearchSpaceConfig, Start
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.config.validate import parsed, validated
+from ibml.search.changeable import fixed_problems
 from ibml.search.check import checked_space, ordered
 from ibml.search.space import Space, Values
 
@@ -56,7 +57,10 @@ class SearchPlan:
     def spec(self, fingerprint: str, revision: int) -> dict[str, Any]:
         """All that determines what is proposed and what a proposal is worth, as plain data."""
         plain = self.config.model_dump(mode="json")
-        for key in ("name", "description", "base", "overrides", "trials", "concurrency", "resources"):
+        free = {"name", "description", "base", "overrides", "trials", "concurrency", "resources"}
+        if self.config.scheduler.type == "pbt":
+            free.remove("trials")  # members decide what becomes of each other
+        for key in free:
             del plain[key]
         kept = {dimension.path: plain["parameters"][dimension.path] for dimension in self.space.dimensions}
         base = canonical(self.space.base.model_copy(update={"seed": 0}))
@@ -122,6 +126,8 @@ def search_over(
     problems += found
     if not found:
         problems += _sampler_problems(config, space)
+        if config.scheduler.type == "pbt":
+            problems += fixed_problems(space)
         problems += _start_problems(config, space, document, at)
     return SearchPlan(config, space, document.text, warnings=tuple(_warnings(config, space)))
 
@@ -187,7 +193,13 @@ def _start_problems(config: SearchSpaceConfig, space: Space, document: load.Docu
 def _warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
     found = []
     startup = getattr(config.sampler, "startup_trials", 0)
-    if config.trials <= startup and config.sampler.type in ("tpe", "gp"):
+    scheduler = config.scheduler
+    if scheduler.type == "pbt" and scheduler.interval_epochs >= space.base.trainer.epochs:
+        found.append(
+            f"scheduler.interval_epochs {scheduler.interval_epochs}: training ends after {space.base.trainer.epochs}"
+            " epochs, so no member is changed"
+        )
+    if scheduler.type != "pbt" and config.trials <= startup and config.sampler.type in ("tpe", "gp"):
         found.append(
             f"{config.trials} trials are not more than the {startup} random ones that {config.sampler.type} starts"
             " with; raise trials or lower sampler.startup_trials"

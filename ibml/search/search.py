@@ -42,6 +42,24 @@ class Attempt:
     tracker: Tracker
     pruned: str = ""
     """Why it was stopped, once it was."""
+    leg: Leg | None = None
+    """Which part of its training the attempt is, where it is not the whole."""
+
+
+@dataclass
+class Leg:
+    """A part of a training: it goes on from a `state` that was trained for `first` epochs, its own or one `copied` from
+    another trial, and ends after `stop`. `initial` is the configuration and `initial_values` the values that the
+    training began with, `changes` how they were changed since; `numbers` are the numeric values now."""
+
+    first: int
+    stop: int
+    state: bytes | None
+    copied: bool
+    initial: TrialConfig
+    initial_values: Values
+    changes: list[dict[str, Any]]
+    numbers: dict[str, float]
 
 
 @dataclass
@@ -237,11 +255,13 @@ class Search:
 
     def configuration(self, trial: FrozenTrial) -> tuple[Values, TrialConfig]:
         """The values and the configuration of a trial of the study, without a seed."""
-        by_path = {dimension.path: dimension for dimension in self.space.searched}
-        values = self.space.walk(lambda dimension: by_path[dimension.path].value(trial.params[dimension.path]))
+        return self._configured(trial.number, trial.params)
+
+    def _configured(self, number: int, labels: Mapping[str, Any]) -> tuple[Values, TrialConfig]:
+        values = self.space.walk(lambda dimension: dimension.value(labels[dimension.path]))
         config, problems = self.space.trial(values)
         if config is None:
-            raise ValueError(f"trial {trial.number}: {problems[0]}")
+            raise ValueError(f"trial {number}: {problems[0]}")
         return values, config
 
     def history(self) -> list[FrozenTrial]:

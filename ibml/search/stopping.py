@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import wilcoxon
 
-from ibml.config.space import HyperbandConfig, SchedulerConfig
+from ibml.config.schedulers import HyperbandConfig
+from ibml.config.space import SchedulerConfig
 
 Curve = Mapping[int, float]
 """Step -> value, the higher the better, of one proposal."""
@@ -23,7 +24,7 @@ def checkpoints(config: SchedulerConfig, number: int, epochs: int, seeds: int) -
     """The steps at which proposal `number` is judged; the last one, after which nothing is left, is none."""
     ends = [epochs * seed for seed in range(1, seeds)]
     match config.type:
-        case "none":
+        case "none" | "pbt":
             return []
         case "wilcoxon":
             return ends
@@ -67,7 +68,7 @@ def goes_on(
             if not any(pairs):
                 return True
             return not float(wilcoxon(pairs, alternative="less", zero_method="zsplit").pvalue) < config.p
-        case "none":
+        case "none" | "pbt":
             return True
 
 

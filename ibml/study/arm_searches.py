@@ -80,6 +80,11 @@ def _space(
     if len(config.objectives) > 1:
         message = "to choose the best of an arm, a study needs one objective"
         problems.append(Problem(document.source(("objectives",)), message))
+    if config.scheduler.type == "pbt":
+        message = (
+            "the best of pbt is a schedule of values, which the study's seeds cannot be trained with; take another"
+        )
+        problems.append(Problem(document.source((*at, "scheduler", "type")), message))
     taken = set(range(FIRST_SEED, FIRST_SEED + config.seeds_per_trial)) & set(study.seeds)
     if taken:
         problems.append(Problem(place, f"seed {min(taken)} would tune and evaluate; take other seeds for the study"))

@@ -41,6 +41,7 @@ class Driver:
         self.outcome = Outcome()
         self.error: Exception | None = None
         self._runs: dict[Task, TrialRun] = {}
+        self._arrived: dict[str, TrialRun] = {}  # by key: runs of trials that go on as another task
         self._first: Task | None = None
 
     def __enter__(self) -> Self:
@@ -51,7 +52,7 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for run in self._runs.values():
+        for run in (*self._runs.values(), *self._arrived.values()):
             self.recorder.submit(run.stop)
         self.outcome.interrupted = not self.done
         self.recorder.__exit__(kind, error, trace)
@@ -88,7 +89,13 @@ class Driver:
         """A task is being trained."""
         if task in self._runs:
             return  # it was lost with its worker, and goes on with its run
+        arrived = self._arrived.pop(task.trial.key, None)
+        if arrived is not None:
+            self._runs[task] = arrived
+            self.recorder.submit(lambda: arrived.tag(task.tags))
+            return
         self.progress.trial_started()
+        self.progress.skipped(0, task.first)
         run = self._runs[task] = TrialRun(self.store)
         self.recorder.submit(lambda: run.start(task.trial, task.parent, task.tags, self.known.get(task.trial.key)))
 
@@ -96,7 +103,7 @@ class Driver:
         """Take in what a worker reported; whether the task goes on."""
         if task not in self._runs:
             return False
-        run, rows = self._runs[task], result.get("rows", [])
+        run, rows = self._runs[task], [{**row, **task.numbers} for row in result.get("rows", [])]
         self.progress.epochs_trained(len(rows))
         self.recorder.submit(lambda: run.log(rows))
         goes_on = self._judged(task, rows)
@@ -104,6 +111,8 @@ class Driver:
             self._fail(task, result["error"], result["traceback"])
         elif not goes_on:
             self._end(task, "finished", {}, {})
+        elif "state" in result:
+            self._arrive(task, result["state"])
         elif result["done"]:
             tags = {"ibml.reason": result["reason"], "ibml.platform": result["platform"]}
             self._end(task, result["status"], result["final"], tags)
@@ -112,7 +121,9 @@ class Driver:
     def died(self, task: Task, reason: str, log: str) -> None:
         """A task's worker ended without a word."""
         if task not in self._runs:
-            return  # it had ended before its worker did
+            if self.error or not self.queue.trains(task):
+                return  # it had ended before its worker did
+            self.begin(task)  # the worker died between two trials
         if self.error is None and self.queue.lose(task):
             return
         self._fail(task, reason, log)
@@ -126,6 +137,17 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - as in `next`
             self.error = error
             return False
+
+    def _arrive(self, task: Task, state: bytes) -> None:
+        """A part of a trial is trained. Its state counts only when the store has its epochs, so that a search that is
+        killed in between trains and logs them again."""
+        self._arrived[task.trial.key] = self._runs.pop(task)
+        self.recorder.flush()
+        try:
+            with as_database_error(self.database):
+                self.queue.arrive(task, state)
+        except Exception as error:  # noqa: BLE001 - as in `next`
+            self.error = error
 
     def _fail(self, task: Task, reason: str, log: str) -> None:
         self.outcome.failed.append((task.trial.name, reason))
@@ -143,7 +165,7 @@ class Driver:
         self.recorder.submit(lambda: run.end("pruned" if pruned else ending, dict(final), ended, log))
         self.outcome.pruned += bool(pruned)
         self.outcome.finished += not pruned and ending != "failed"
-        unused = task.trial.config.trainer.epochs - task.epochs
+        unused = task.trial.config.trainer.epochs - task.first - task.epochs
         if task.source:
             self.recorder.flush()
         try:

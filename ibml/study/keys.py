@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from ibml.config.trial import TrialConfig, canonical
 from ibml.training.revision import TRAINER_REVISION
@@ -13,5 +15,20 @@ def trial_key(config: TrialConfig, fingerprint: str) -> str:
     """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint
     and the trainer's revision. The same key means the same numbers on the same kind of machine."""
     content = {"config": canonical(config), "data": fingerprint, "trainer": TRAINER_REVISION}
+    return _digest(content)
+
+
+def population_key(search: str, spec: Mapping[str, Any]) -> str:
+    """SHA-256 of a population: the name of its search, which tells versions apart, and all that determines what is
+    proposed, changed and trained, data set and trainer included."""
+    return _digest({"population": search, "spec": spec})
+
+
+def member_key(population: str, number: int) -> str:
+    """The key of a member's result, which its configuration alone does not determine: no trial's key is like it."""
+    return _digest({"population": population, "member": number})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ibml.search.search import Attempt, Ending, Search
+from ibml.config.trial import TrialConfig
+from ibml.search.population import Population
+from ibml.search.search import Attempt, Ending, Leg, Search
 from ibml.study.trials import PlannedTrial
 
 Row = Mapping[str, float]
@@ -39,6 +41,26 @@ class Task:
     epochs: int = 0
     rows: list[Row] = field(default_factory=list)
     """What searches look at of the epochs; kept only where there are searches."""
+
+    @property
+    def config(self) -> TrialConfig:
+        """What is trained: of a member of a population, with the values that it has by now."""
+        return self.attempt.config if self.attempt else self.trial.config
+
+    @property
+    def leg(self) -> Leg | None:
+        """Which part of a training it is, where it is not the whole."""
+        return self.attempt.leg if self.attempt else None
+
+    @property
+    def first(self) -> int:
+        """How many epochs were trained before the task."""
+        return self.leg.first if self.leg else 0
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What every epoch logs beside its metrics: numeric values that may be others in other epochs."""
+        return {f"value.{path}": value for path, value in self.leg.numbers.items()} if self.leg else {}
 
     @property
     def pauses(self) -> tuple[int, ...]:
@@ -88,6 +110,10 @@ class TrialQueue:
         """How many tasks are being trained."""
         return len(self._flying)
 
+    def trains(self, task: Task) -> bool:
+        """Whether a task was handed out and has not ended."""
+        return self._flying.get(task.trial.key) is task
+
     def share_out(self, slots: int) -> None:
         """Let searches that set no concurrency of their own try as many proposals at once as fill the slots."""
         for source in self.searches:
@@ -123,7 +149,10 @@ class TrialQueue:
             self.planned.extend(source.when_done(source.search))
 
     def _known(self, task: Task) -> bool:
-        """Whether the task needs no training, since what is known of its key answers it."""
+        """Whether the task needs no training, since what is known of its key answers it. A part of a training always
+        does, for the state that it ends with."""
+        if task.leg is not None:
+            return False
         past = self._ended.get(task.trial.key) or self._past(task)
         if past is None:
             return False
@@ -155,6 +184,14 @@ class TrialQueue:
             self._ended[task.trial.key] = Past(task.rows, ending, final, reason)
         if task.source and task.attempt:
             task.source.search.end(task.attempt, ending, final, reason)
+        self._land(task)
+
+    def arrive(self, task: Task, state: bytes) -> None:
+        """Take in the state of a task that ended with one; the search will hand out what goes on from it."""
+        assert task.source is not None
+        assert task.attempt is not None
+        assert isinstance(task.source.search, Population)
+        task.source.search.arrive(task.attempt, state)
         self._land(task)
 
     def lose(self, task: Task) -> bool:

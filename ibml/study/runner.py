@@ -66,8 +66,10 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
             return Searcher.FINISHED if self.driver.done else None
         number = len(self.tasks)
         self.tasks[number] = task
-        sent = _sent(task.trial.config, self.resources.gpu)
-        return {"task": number, "trial": sent, "pauses": list(task.pauses)}
+        sent = _sent(task.config, self.resources.gpu)
+        leg = task.leg
+        part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
+        return {"task": number, "trial": sent, "pauses": list(task.pauses), **part}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass
@@ -88,7 +90,9 @@ class _Verdicts(_NotKept, tune.Stopper):  # type: ignore[misc]
         self.driver, self.tasks = driver, tasks
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return not self.driver.result(self.tasks[result["task"]], result)
+        goes_on = self.driver.result(self.tasks[result["task"]], result)
+        result.pop("state", None)  # Tune keeps every trial's last result, in memory and in its files
+        return not goes_on
 
     def stop_all(self) -> bool:
         return self.driver.error is not None
@@ -102,6 +106,7 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         self.tasks: dict[int, Task] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.config.pop("start", None)  # the worker has it, and Tune keeps every trial's configuration
         self.driver.begin(self.tasks[trial.config["task"]])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -12,19 +12,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ibml import data
 from ibml.config.base import did_you_mean
-from ibml.config.records import ProposalRecord, ProposalState, SearchRecord
+from ibml.config.records import Change, ProposalRecord, ProposalState, SearchRecord
 from ibml.config.resources import ResourcesConfig
 from ibml.config.space import BestOf
 from ibml.config.trial import flatten
 from ibml.search.database import Database, SearchDatabaseError, as_database_error
 from ibml.search.plan import SearchPlan
+from ibml.search.population import CHANGES, Population
 from ibml.search.samplers import RepeatableSampler
 from ibml.search.search import REASON, Attempt, Search, feasible, seed_values
 from ibml.search.space import Values
+from ibml.search.states import States
 from ibml.study.cells import Cell
 from ibml.study.cluster import ray_environment
 from ibml.study.driver import Driver
-from ibml.study.keys import trial_key
+from ibml.study.keys import member_key, population_key, trial_key
 from ibml.study.outcome import Outcome
 from ibml.study.queue import SearchSource, Task
 from ibml.study.trials import PlannedTrial
@@ -38,6 +40,9 @@ _STATES: dict[TrialState, ProposalState] = {
     TrialState.RUNNING: "running",
 }
 
+TAG_LENGTH = 5000
+"""MLflow's limit."""
+CUT = " ... cut here; the search's report and database have all changes"
 
 SearchReport = Callable[[SearchRecord, Sequence[SearchRecord]], dict[str, str | bytes]]
 """Makes the files of a search's report, by name, from its record and those of searches to compare it with."""
@@ -55,17 +60,24 @@ class OpenSearch:
     run: OpenRun | None = None
     tags: dict[str, str] = field(default_factory=dict)
     compared: dict[str, list[str]] = field(default_factory=dict)
+    population: str = ""
+    """The key of the population, where the search trains one."""
 
     def task(self, source: SearchSource, attempt: Attempt) -> Task:
-        """The trial that an attempt asks for."""
-        config = attempt.config
+        """The trial that an attempt asks for. Its run shows what the training began with; of a member of a population
+        a tag says what has changed."""
+        leg = attempt.leg
+        config, values = (leg.initial, leg.initial_values) if leg else (attempt.config, attempt.values)
         fingerprint = data.fingerprint(config.data)
         label = f"{self.arm} · trial {attempt.number}" if self.arm else f"trial {attempt.number}"
-        cell = Cell(self.dataset, label, config, flatten(attempt.values))
+        cell = Cell(self.dataset, label, config, flatten(values))
         place = f"{self.dataset} · " if self.dataset else ""
         name = f"{place}{label}" + (f" · seed {config.seed}" if len(self.search.seeds) > 1 else "")
-        trial = PlannedTrial(cell, config, trial_key(config, fingerprint), fingerprint, name)
+        key = member_key(self.population, attempt.number) if leg else trial_key(config, fingerprint)
+        trial = PlannedTrial(cell, config, key, fingerprint, name)
         tags = {**self.tags, "ibml.search": self.search.name, "ibml.trial": str(attempt.number)}
+        if leg and leg.changes:
+            tags[CHANGES] = _shortened(json.dumps(leg.changes))
         return Task(trial, self.run.run_id if self.run else None, tags, source, attempt)
 
     def close(self, outcome: Outcome, report: SearchReport, others: Sequence[SearchRecord] = ()) -> SearchRecord:
@@ -116,7 +128,15 @@ def _proposal(trial: FrozenTrial) -> ProposalRecord:
         epochs=max(trained, trial.last_step or 0),
         feasible=feasible(trial),
         reason=trial.user_attrs.get(REASON, ""),
+        changes=tuple(
+            Change(epoch=c["epoch"], source=c["from"], values=c["values"]) for c in trial.user_attrs.get(CHANGES, ())
+        ),
     )
+
+
+def _shortened(text: str) -> str:
+    """A text that fits into a tag."""
+    return text if len(text) <= TAG_LENGTH else text[: TAG_LENGTH - len(CUT)] + CUT
 
 
 def open_search(plan: SearchPlan, database: Database, name: str, new_version: bool = False) -> OpenSearch:
@@ -128,7 +148,12 @@ def open_search(plan: SearchPlan, database: Database, name: str, new_version: bo
     sampler = RepeatableSampler(plan.config.sampler)
     study = database.open(name, spec, directions, start, sampler, new_version)
     with as_database_error(database.url):
-        return OpenSearch(plan, Search(study, database.storage, plan.config, plan.space, plan.seeds))
+        if plan.config.scheduler.type != "pbt":
+            return OpenSearch(plan, Search(study, database.storage, plan.config, plan.space, plan.seeds))
+        key = population_key(study.study_name, spec)
+        states = States(study.study_name, key)
+        search = Population(study, database.storage, plan.config, plan.space, plan.seeds, states)
+        return OpenSearch(plan, search, population=key)
 
 
 def _best(database: Database, name: str) -> Values:

@@ -57,6 +57,11 @@ class TrialRun:
         self.unsent += [row for row in rows if row["epoch"] >= self.epochs]
         self._send()
 
+    def tag(self, tags: dict[str, str]) -> None:
+        """Say what has changed since the start."""
+        if self.id and not self.ended:
+            self.store.tag_trial(self.id, tags)
+
     def end(self, status: Status, metrics: dict[str, float], tags: dict[str, str], log: str | None = None) -> None:
         if self.ended:
             return

@@ -10,7 +10,8 @@ from typing import Literal
 from rich.console import Console
 
 from ibml.config.records import SearchRecord
-from ibml.config.space import NoSchedulerConfig, RandomConfig
+from ibml.config.schedulers import NoSchedulerConfig
+from ibml.config.space import RandomConfig
 from ibml.search.database import Database
 from ibml.search.plan import SearchPlan
 from ibml.study.driver import Driver

@@ -141,6 +141,12 @@ class MlflowStore(Experiment):
         with as_tracking_error(self.uri):
             self.client.set_tag(run_id, f"ibml.study.{study}", arm)
 
+    def tag_trial(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Say more about a trial that goes on."""
+        with as_tracking_error(self.uri):
+            for key, value in tags.items():
+                self.client.set_tag(run_id, key, value)
+
     def start_trial(self, trial: TrialDescription, parent: str | None) -> str:
         """The id of a new run for a trial, below its study's run if it has one."""
         tags = {"ibml.kind": "trial", **_below(parent), **trial.tags, **_origin()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -89,6 +89,35 @@ class Trainer:
         self.selected: Selection | None = None
         self.diverged = False
         self.seconds = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that training has come to, without the configuration. Tensors are not copied: serialise the state before
+        training goes on. Random numbers need no place in it, since each epoch seeds its own."""
+        selected = self.selected and {"row": self.selected.row, "weights": self.selected.weights}
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "diverged": self.diverged,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
+            "memory": self.method.memory.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "selected": selected,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a trainer with the same model, data and kind of optimizer; bit for bit as that one
+        would have, where the configuration is the same too. Hyperparameters are those of this configuration."""
+        self.epoch, self.seconds, self.diverged = state["epoch"], state["seconds"], state["diverged"]
+        self.model.load_state_dict(state["model"])
+        own_groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": own_groups})
+        self.method.memory.load_state_dict(state["memory"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        selected = state["selected"]
+        self.selected = selected and Selection(
+            dict(selected["row"]), {name: tensor.to(self.device) for name, tensor in selected["weights"].items()}
+        )
 
     @property
     def done(self) -> bool:
