@@ -82,10 +82,11 @@ def run_plan(
     store, database = open_store(tracking_uri), Database(choose_url(storage))
     begun = study_record(plan, [] if plan.tuning else planned_trials(plan))
     quiet = console or Console(quiet=True)
-    with store.open_run("study", begun, plan.text) as opened:
+    with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
         outcome, record = run_study(plan, store, opened.run_id, address, quiet, database, search_files, new_version)
         made = _table(store, record)
-        opened.files = {RECORDS["study"]: record.model_dump_json(indent=1), **_table_files(made)}
+        files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
+        opened.files = {**files, **_table_files(made)}
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
     return Ablation(made, outcome, opened.run_id)
 

@@ -15,6 +15,7 @@ from ibml.config.load import Path_, dotted
 
 Finding = tuple[Path_, str]
 
+UNKNOWN_KEY = "unknown key"
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -69,7 +70,7 @@ def _message(details: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
         known = _fields_at(model, details["loc"][:-1])
         prefix = dotted(path[:-1])
         choices = [f"{prefix}.{field}" if prefix else field for field in known]
-        return f"unknown key {name!r}{did_you_mean(name, choices)}"
+        return f"{UNKNOWN_KEY} {name!r}{did_you_mean(name, choices)}"
     if kind == "missing":
         return f"{name!r} is missing"
     if kind in ("literal_error", "union_tag_invalid"):

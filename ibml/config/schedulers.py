@@ -43,7 +43,8 @@ class MedianConfig(Config):
 
 class WilcoxonConfig(Config):
     """Stops a proposal whose seeds are worse than the best proposal's same seeds: one-sided signed-rank test with
-    p below `p`. For `seeds_per_trial` of 4 or more; three seeds can never give less than 0.125."""
+    p below `p`. The last comparison is of all
+    seeds but one, and n pairs never give less than 0.5 to the n; so at 0.1 it takes `seeds_per_trial` of 5."""
 
     type: Literal["wilcoxon"] = "wilcoxon"
     p: Annotated[float, Field(gt=0, lt=0.5)] = 0.1

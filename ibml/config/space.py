@@ -20,6 +20,7 @@ from ibml.config.schedulers import (
     WilcoxonConfig,
 )
 
+MOST_STEPS = 1_000_000
 Direction = Literal["maximize", "minimize"]
 Scalar = None | bool | int | float | str
 
@@ -31,7 +32,19 @@ class Between(Config):
     high: float | None = None
 
 
-When = dict[str, Between | Items[Scalar] | Scalar]
+def _condition_kind(condition: Any) -> str:
+    if isinstance(condition, Mapping | Between):
+        return "(bounds)"
+    return "(list)" if isinstance(condition, list | tuple) else "(value)"
+
+
+Condition = Annotated[
+    Annotated[Between, Tag("(bounds)")]
+    | Annotated[Items[Scalar], Tag("(list)"), Field(min_length=1)]
+    | Annotated[Scalar, Tag("(value)")],
+    Discriminator(_condition_kind),
+]
+When = dict[str, Condition]
 """The parameter is searched only where other parameters have these values: a value, a list of values, or
 {low: ..., high: ...} for a number. All conditions must hold, and a parameter that is not searched itself holds none."""
 
@@ -55,6 +68,8 @@ class RangeParameter(Config):
             raise ValueError("log and step exclude each other")
         if self.step is not None and self.step > self.high - self.low:
             raise ValueError(f"step {self.step:g} is wider than the range")
+        if self.step is not None and (self.high - self.low) / MOST_STEPS > self.step:
+            raise ValueError(f"step {self.step:g} makes more than a million values; leave it out")
         return self
 
 
@@ -66,8 +81,8 @@ class ChoiceParameter(Config):
 
     @model_validator(mode="after")
     def _each_choice_once(self) -> Self:
-        if len(set(map(repr, self.choices))) < len(self.choices):
-            raise ValueError("a choice is listed twice")
+        if len({label(choice) for choice in self.choices}) < len(self.choices):
+            raise ValueError("two choices are equal")
         return self
 
 
@@ -262,8 +277,12 @@ class SearchSpaceConfig(Config):
             findings.append((("scheduler", "type"), message))
         if len({objective.metric for objective in self.objectives}) < len(self.objectives):
             findings.append((("objectives",), "a metric is listed twice"))
-        if self.scheduler.type == "wilcoxon" and self.seeds_per_trial < 4:
-            findings.append((("scheduler", "type"), "wilcoxon compares seeds and needs seeds_per_trial of 4 or more"))
+        if self.scheduler.type == "wilcoxon" and 0.5 ** (self.seeds_per_trial - 1) >= self.scheduler.p:
+            message = f"with {self.seeds_per_trial} seeds_per_trial no comparison gives p below {self.scheduler.p:g}"
+            findings.append((("scheduler", "type"), f"{message}, so wilcoxon never stops anything"))
+        bounds = [(c.metric, kind) for c in self.constraints for kind in ("max", "min") if getattr(c, kind) is not None]
+        if len(set(bounds)) < len(bounds):
+            findings.append((("constraints",), "a metric has two bounds of one kind"))
         if several and self.sampler.type == "cmaes":
             findings.append((("sampler", "type"), "cmaes has one objective; use nsga2, nsga3, tpe or gp"))
         if self.scheduler.type == "pbt":

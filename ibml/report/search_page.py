@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
 from rich import box
 from rich.console import Group
@@ -68,7 +69,7 @@ def _facts(record: SearchRecord) -> list[str]:
     )
     epochs = sum(p.epochs for p in record.proposals)
     full = record.trials * record.epochs * len(record.seeds)
-    share = "" if "trainer.epochs" in record.parameters else f" ({100 * epochs / full:.0f} % of {full:,})"
+    share = f" ({100 * epochs / full:.0f} % of {full:,})"
     lines = [
         f"{len(record.proposals)} of {record.trials} trials: {states or 'none yet'}; {epochs:,} epochs trained{share}.",
         f"Sampler {_settings(record.sampler)}; scheduler {_settings(record.scheduler)}; {len(record.seeds)} seed"
@@ -143,10 +144,9 @@ def _comparison(record: SearchRecord, others: Sequence[SearchRecord]) -> list[st
         curves = [best_so_far(by_name[name]) for name in names if name in by_name]
         ends = [(c["best"].iloc[-1], c["epochs"].iloc[-1]) for c in curves if len(c) and c["best"].iloc[-1] is not None]
         if ends:
-            middle = sorted(ends)[len(ends) // 2]
-            epochs = sorted(end[1] for end in ends)[len(ends) // 2]
-            best = _objective(record.objectives[0][0], middle[0])
-            lines.append(f"{label}: best {best}, {epochs:,} epochs (medians of {len(ends)} repeats)")
+            best = _objective(record.objectives[0][0], median(value for value, _ in ends))
+            epochs = median(spent for _, spent in ends)
+            lines.append(f"{label}: best {best}, {epochs:,.0f} epochs (medians of {len(ends)} repeats)")
     return lines
 
 

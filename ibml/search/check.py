@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ibml.config.base import Problem, Source, did_you_mean
-from ibml.config.space import Between, ChoiceParameter, ConstantParameter, Parameter, RangeParameter
+from ibml.config.explain import UNKNOWN_KEY
+from ibml.config.space import Between, Parameter, RangeParameter
 from ibml.config.trial import TrialConfig
 from ibml.search.space import Dimension, Space, Values, active, holds
 
@@ -85,20 +86,29 @@ def checked_space(base: TrialConfig, dimensions: list[Dimension], name: str) -> 
     for dimension in dimensions:
         problems += _problems_of(space, dimension)
     space = Space(base, tuple(_counted(space, d) for d in dimensions), name)
+    problems += [
+        Problem(d.source, "the field takes whole numbers, so its step is one too")
+        for d in space.dimensions
+        if d.whole and isinstance(d.parameter, RangeParameter) and (d.parameter.step or 1) % 1
+    ]
     return space, problems or _joint_problems(space)
 
 
-def fits(space: Space, dimension: Dimension) -> bool:
-    """Whether the dimension means something over the base of the space."""
-    return not _problems_of(space, dimension)
+def exists(space: Space, dimension: Dimension) -> bool:
+    """Whether the base of the space has such a field, whatever else may be wrong with the dimension's values."""
+    problems = _problems_of(space, dimension)
+    return not problems or not problems[0].message.startswith(UNKNOWN_KEY)
 
 
 def _problems_of(space: Space, dimension: Dimension) -> list[Problem]:
-    for context in _contexts(space, dimension):
+    contexts = _contexts(space, dimension)
+    if not contexts:
+        return [Problem(dimension.source, "its conditions never hold, or never all at once")]
+    for context in contexts:
         for value in dimension.examples():
             _, problems = space.trial({**context, dimension.path: value})
             if problems:
-                unknown = problems[0].message.startswith("unknown key")
+                unknown = problems[0].message.startswith(UNKNOWN_KEY)
                 hint = _missing_condition(space, dimension, context) if unknown else ""
                 return [replace(p, source=dimension.source, message=f"{p.message}{hint}") for p in problems[:1]]
     return []
@@ -134,13 +144,16 @@ def _ancestors(space: Space, dimension: Dimension) -> set[str]:
 def _example_values(space: Space, parent: Dimension, child: Dimension) -> list[Any]:
     """Values of a parent to try: its own examples, and the bounds and values that conditions name."""
     values = parent.examples()
-    for dimension in space.dimensions:
+    for dimension in (*space.dimensions, child):
         condition = dimension.parameter.when.get(parent.path)
         if isinstance(condition, Between):
             values += [bound for bound in (condition.low, condition.high) if bound is not None]
+            values += [v for v in parent.grid or () if holds(condition, v)][:2]
         elif isinstance(parent.parameter, RangeParameter) and condition is not None:
             values += condition if isinstance(condition, tuple) else (condition,)
-    return [v for v in values if parent.contains(v)]
+    wanted = child.parameter.when.get(parent.path)
+    usable = [v for v in values if parent.contains(v) and (wanted is None or holds(wanted, v))]
+    return [v for position, v in enumerate(usable) if v not in usable[:position]]
 
 
 def _missing_condition(space: Space, dimension: Dimension, context: Values) -> str:
@@ -166,11 +179,16 @@ def _counted(space: Space, dimension: Dimension) -> Dimension:
     return replace(dimension, whole=config is None)
 
 
-def _joint_problems(space: Space) -> list[Problem]:
+def drawn(space: Space) -> Iterator[tuple[Values, TrialConfig | None, list[Problem]]]:
+    """Joint draws: values, and the configuration or what is wrong with it."""
     generator = random.Random(0)
     for _ in range(_DRAWS):
         values = space.walk(lambda d: draw(d, generator))
-        config, problems = space.trial(values)
+        yield values, *space.trial(values)
+
+
+def _joint_problems(space: Space) -> list[Problem]:
+    for values, config, problems in drawn(space):
         if config is None:
             shown = ", ".join(f"{path}: {value}" for path, value in values.items())
             message = f"{problems[0].message}, where {shown}; say with 'when', or with choices of whole settings, "
@@ -182,10 +200,8 @@ def _joint_problems(space: Space) -> list[Problem]:
 def draw(dimension: Dimension, generator: random.Random) -> Any:
     """A value at random, of a range on its scale."""
     p = dimension.parameter
-    if isinstance(p, ChoiceParameter | ConstantParameter):
-        return generator.choice(dimension.grid or [])
-    if p.step is not None:
-        return generator.choice(dimension.grid or [])
+    if not isinstance(p, RangeParameter) or p.step is not None:
+        return dimension.at(generator.randrange(dimension.count or 1))
     if p.log:
         drawn = math.exp(generator.uniform(math.log(p.low), math.log(p.high)))
         value = min(max(drawn, p.low), p.high)

@@ -56,7 +56,7 @@ class Database:
     def storage(self) -> BaseStorage:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        with as_database_error(self.url):
+        with as_database_error(self.url, opening=True):
             waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if self.url.startswith("sqlite:") else {}
             return optuna.storages.get_storage(optuna.storages.RDBStorage(self.url, engine_kwargs=waiting))
 
@@ -153,13 +153,16 @@ def _shown(flat: Mapping[str, Any], path: str) -> str:
 
 
 @contextmanager
-def as_database_error(url: str) -> Iterator[None]:
-    """Optuna's and the database's errors as one line that says what to do."""
+def as_database_error(url: str, opening: bool = False) -> Iterator[None]:
+    """The database's errors as one line that says what to do; while it is opened, also those of its driver and of its
+    schema's version, which Optuna raises as plain runtime errors."""
     try:
         yield
     except IbmlError:
         raise
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, RuntimeError, ImportError) as error:
+        if not opening and not isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError):
+            raise
         words = " ".join(str(error.__cause__ or error).split())[:300]
         raise SearchDatabaseError(f"the search database {shown_url(url)}: {words}{_advice(words)}") from error
 

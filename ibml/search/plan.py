@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.layers import Layers, find_base, settings
 from ibml.config.overrides import command_line, overridden
 from ibml.config.space import BestOf, SearchSpaceConfig, Start
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.trial import TrialConfig, canonical
 from ibml.config.validate import parsed, validated
 from ibml.search.changeable import fixed_problems
-from ibml.search.check import checked_space, ordered
-from ibml.search.space import Space, Values
+from ibml.search.check import checked_space, drawn, ordered
+from ibml.search.space import MOST_LISTED, Space, Values, total_trials
 
 SpaceSource = str | Path | Mapping[str, Any]
 
@@ -47,8 +47,13 @@ class SearchPlan:
     @property
     def trials(self) -> int:
         """The number of proposals: as asked for, or all there are where a grid has less."""
-        grid = self.space.size if self.config.sampler.type == "grid" else None
-        return min(self.config.trials, grid or self.config.trials)
+        return total_trials(self.config, self.space)
+
+    @property
+    def epochs(self) -> int:
+        """The most that one seed of a proposal trains."""
+        found = next((d.examples() for d in self.space.dimensions if d.path == "trainer.epochs"), [])
+        return max(map(int, [self.space.base.trainer.epochs, *found]))
 
     @property
     def file_hash(self) -> str:
@@ -87,7 +92,17 @@ def start_values(space: Space, start: Start, best_of: Mapping[str, Values]) -> V
     if isinstance(start, BestOf):
         labels = best_of[start.search]
         return {d.path: d.value(labels[d.path]) for d in space.searched if d.path in labels and d.knows(labels[d.path])}
-    return flatten(start) if isinstance(start, dict) else {}
+    return _by_path(start, {d.path for d in space.searched}) if isinstance(start, dict) else {}
+
+
+def _by_path(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> Values:
+    """Nested or dotted values by path; a mapping at a known path is one value."""
+    found: Values = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        nested = isinstance(value, Mapping) and path not in known
+        found |= _by_path(value, known, f"{path}.") if nested else {path: value}
+    return found
 
 
 def load_search(source: SpaceSource, base: str | None = None, overrides: Iterable[str] = ()) -> SearchPlan:
@@ -114,9 +129,15 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
 
 
 def search_over(
-    base: TrialConfig, config: SearchSpaceConfig, document: load.Document, at: load.Path_, problems: list[Problem]
+    base: TrialConfig,
+    config: SearchSpaceConfig,
+    document: load.Document,
+    at: load.Path_,
+    problems: list[Problem],
+    elsewhere: Collection[str] = (),
 ) -> SearchPlan:
-    """The search over a base. `at` is where the search stands in the document; what is wrong goes to `problems`."""
+    """The search over a base. `at` is where the search stands in the document; what is wrong goes to `problems`.
+    `elsewhere` are parameters that only other arms search, which starts may name."""
     sources = {path: _place(document, (*at, "parameters", path)) for path in config.parameters}
     dimensions, found = ordered(config.parameters, sources)
     problems += found + _metric_problems(config, base, document, at)
@@ -128,7 +149,8 @@ def search_over(
         problems += _sampler_problems(config, space)
         if config.scheduler.type == "pbt":
             problems += fixed_problems(space)
-        problems += _start_problems(config, space, document, at)
+        problems += _start_problems(config, space, document, at, elsewhere)
+        problems += _lost_metrics(config, space, document, at)
     return SearchPlan(config, space, document.text, warnings=tuple(_warnings(config, space)))
 
 
@@ -170,19 +192,37 @@ def _metric_problems(
     return problems
 
 
+def _lost_metrics(config: SearchSpaceConfig, space: Space, document: load.Document, at: load.Path_) -> list[Problem]:
+    """Objectives and constraints that some proposals would not log."""
+    known_for_base = metrics.search_names(space.base.modalities)
+    asked = [("objectives", i, o.metric) for i, o in enumerate(config.objectives)]
+    asked += [("constraints", i, c.metric) for i, c in enumerate(config.constraints)]
+    for values, trial, _ in drawn(space):
+        known = metrics.search_names(trial.modalities) if trial else known_for_base
+        for part, index, name in asked:
+            if name in known_for_base and name not in known:
+                shown = ", ".join(f"{path}: {value}" for path, value in values.items())
+                return [Problem(document.source((*at, part, index)), f"{name!r} is not logged where {shown}")]
+    return []
+
+
 def _sampler_problems(config: SearchSpaceConfig, space: Space) -> list[Problem]:
     if config.sampler.type != "grid":
         return []
-    message = "a grid needs a finite number of values: give a step or choices"
+    message = f"a grid needs at most {MOST_LISTED:,} values: give a step or choices"
     return [Problem(dimension.source, message) for dimension in space.searched if dimension.grid is None]
 
 
-def _start_problems(config: SearchSpaceConfig, space: Space, document: load.Document, at: load.Path_) -> list[Problem]:
+def _start_problems(
+    config: SearchSpaceConfig, space: Space, document: load.Document, at: load.Path_, elsewhere: Collection[str]
+) -> list[Problem]:
     problems = []
     by_path = {dimension.path: dimension for dimension in space.searched}
     for index, start in enumerate(config.start_from):
         source = document.source((*at, "start_from", index))
-        for path, value in flatten(start).items() if isinstance(start, dict) else ():
+        for path, value in _by_path(start, by_path).items() if isinstance(start, dict) else ():
+            if path in elsewhere:
+                continue
             if path not in by_path:
                 problems.append(Problem(source, f"{path!r} is not searched{did_you_mean(path, by_path)}"))
             elif not by_path[path].contains(value):

@@ -25,10 +25,12 @@ from optuna.trial import FrozenTrial
 from ibml.config.space import ChoiceParameter, RangeParameter, SearchSpaceConfig
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
+from ibml.search.attempts import Attempt, Leg, Proposal
 from ibml.search.check import draw
-from ibml.search.search import SEED, Attempt, Ending, Leg, Proposal, Search
+from ibml.search.search import Ending, Search
 from ibml.search.space import Dimension, Space, Values
 from ibml.search.states import States
+from ibml.search.told import SEED
 from ibml.search.values import Row, Tracker
 
 CHANGES = "ibml.changes"
@@ -101,7 +103,7 @@ class Population(Search):
             proposal.seeds.append(values)
             self._after_seed(proposal)
         else:
-            self._not_finished(proposal, ending, reason)
+            self._not_finished(proposal, ending, reason, 0)
         self._forget_if_done()
 
     def configuration(self, trial: FrozenTrial) -> tuple[Values, TrialConfig]:

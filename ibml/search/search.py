@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
@@ -18,60 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ibml.config.space import SearchSpaceConfig
 from ibml.config.trial import TrialConfig
+from ibml.search.attempts import Attempt, Proposal
 from ibml.search.samplers import suggest
-from ibml.search.space import Space, Values
+from ibml.search.space import Space, Values, total_trials
 from ibml.search.stopping import bracket, checkpoints, goes_on
+from ibml.search.told import EPOCHS, REASON, SEED, best_trial, mean_over_seeds, seed_values
 from ibml.search.values import Row, Tracker, worst_value
 
 Ending = Literal["finished", "diverged", "failed"]
-
-SEED = "ibml.seed"
-"""Trial attributes `ibml.seed.0`, ...: what the proposal's seeds came to."""
-REASON = "ibml.reason"
-
-
-@dataclass
-class Attempt:
-    """A proposal with one of its seeds, to be trained. `pauses` are the numbers of epochs after which it is judged."""
-
-    number: int
-    position: int
-    config: TrialConfig
-    values: Values
-    pauses: tuple[int, ...]
-    tracker: Tracker
-    pruned: str = ""
-    """Why it was stopped, once it was."""
-    leg: Leg | None = None
-    """Which part of its training the attempt is, where it is not the whole."""
-
-
-@dataclass
-class Leg:
-    """A part of a training: it goes on from a `state` that was trained for `first` epochs, its own or one `copied` from
-    another trial, and ends after `stop`. `initial` is the configuration and `initial_values` the values that the
-    training began with, `changes` how they were changed since; `numbers` are the numeric values now."""
-
-    first: int
-    stop: int
-    state: bytes | None
-    copied: bool
-    initial: TrialConfig
-    initial_values: Values
-    changes: list[dict[str, Any]]
-    numbers: dict[str, float]
-
-
-@dataclass
-class Proposal:
-    """A trial of the study while it is tried: the values, and per finished seed the objectives' values."""
-
-    trial: optuna.Trial
-    values: Values
-    config: TrialConfig
-    curve: dict[int, float]
-    """What was reported: step -> value."""
-    seeds: list[dict[str, float]] = field(default_factory=list)
 
 
 class Search:
@@ -87,10 +40,8 @@ class Search:
     ):
         self.study, self.config, self.space, self.seeds = study, config, space, tuple(seeds)
         self.concurrency = config.concurrency or 1
-        self.trials = (
-            min(config.trials, space.size or config.trials) if config.sampler.type == "grid" else config.trials
-        )
-        self._storage = study._storage
+        self.trials = total_trials(config, space)
+        self._storage = storage
         self._study_id = self._storage.get_study_id_from_name(study.study_name)
         self.running: dict[int, Proposal] = {}
         self._ready: deque[Attempt] = deque()
@@ -118,10 +69,11 @@ class Search:
 
     def restart(self, attempt: Attempt) -> None:
         """Forget the epochs of an attempt, which will be trained again from the start."""
-        attempt.tracker = Tracker(attempt.config.trainer.selection)
+        attempt.tracker, attempt.trained = Tracker(attempt.config.trainer.selection), 0
 
     def _begin(self, trial: optuna.Trial) -> None:
         """Propose, or read what was proposed before the search was interrupted, and make the next seed ready."""
+        self._keep_joint_draw(trial)
         values = self.space.walk(lambda dimension: suggest(trial, dimension))
         config, problems = self.space.trial(values)
         if config is None:
@@ -138,6 +90,17 @@ class Search:
         else:
             self._make_ready(proposal)
 
+    def _keep_joint_draw(self, trial: optuna.Trial) -> None:
+        """Write down what the sampler draws jointly before the first value of it is used, in the field in which Optuna
+        keeps the values of enqueued trials. A sampler asked again would see a trial with half of its values, and
+        some draw otherwise then."""
+        number = self._id(trial.number)
+        frozen = self._storage.get_trial(number)
+        if not frozen.params and "fixed_params" not in frozen.system_attrs:
+            drawn = {name: getattr(v, "item", lambda v=v: v)() for name, v in trial.relative_params.items()}
+            if drawn:
+                self._storage.set_trial_system_attr(number, "fixed_params", drawn)
+
     def _make_ready(self, proposal: Proposal) -> None:
         position, number, epochs = len(proposal.seeds), proposal.trial.number, proposal.config.trainer.epochs
         judged = checkpoints(self.config.scheduler, number, epochs, len(self.seeds))
@@ -151,6 +114,7 @@ class Search:
         for row in rows:
             if attempt.pruned:
                 break
+            attempt.trained += 1
             if not math.isfinite(row["val.loss"]):
                 continue  # it diverged, which its end will say
             attempt.tracker.add(row)
@@ -166,7 +130,7 @@ class Search:
         """Take in how an attempt ended: to its end, or early because `report` said so."""
         proposal = self.running[attempt.number]
         if attempt.pruned:
-            self._tell(proposal, TrialState.PRUNED, reason=attempt.pruned)
+            self._tell(proposal, TrialState.PRUNED, reason=attempt.pruned, beside_seeds=attempt.trained)
         elif ending == "finished":
             values = {metric: attempt.tracker.value(metric) for metric in self._metrics if metric != "time.total"}
             values |= {"time.total": final["time.total"], "epochs": float(attempt.tracker.epochs)}
@@ -174,37 +138,45 @@ class Search:
             proposal.seeds.append(values)
             self._after_seed(proposal)
         else:
-            self._not_finished(proposal, ending, reason)
+            self._not_finished(proposal, ending, reason, attempt.trained)
 
     def _after_seed(self, proposal: Proposal) -> None:
         """Tell the proposal's mean once all seeds are in; before, go on or stop."""
         done, number = len(proposal.seeds), proposal.trial.number
         if done == len(self.seeds):
-            for constraint in self.config.constraints:
-                for bound, sign in ((constraint.max, 1.0), (constraint.min, -1.0)):
-                    if bound is not None:
-                        excess = sign * (_mean(proposal.seeds, constraint.metric) - bound)
-                        proposal.trial.set_constraint(f"{constraint.metric} {'max' if sign > 0 else 'min'}", excess)
-            values = [_mean(proposal.seeds, objective.metric) for objective in self.config.objectives]
+            for name, metric, bound, sense in self._bounds():
+                proposal.trial.set_constraint(name, sense * (mean_over_seeds(proposal.seeds, metric) - bound))
+            values = [mean_over_seeds(proposal.seeds, objective.metric) for objective in self.config.objectives]
             self._tell(proposal, TrialState.COMPLETE, values)
             return
         step = done * proposal.config.trainer.epochs
         judged = checkpoints(self.config.scheduler, number, proposal.config.trainer.epochs, len(self.seeds))
         if len(self.config.objectives) == 1:
-            self._intermediate(number, step, _mean(proposal.seeds, self.config.objectives[0].metric))
+            self._intermediate(number, step, mean_over_seeds(proposal.seeds, self.config.objectives[0].metric))
             if step in judged and not self._goes_on(number, step):
                 reason = f"stopped after {done} of {len(self.seeds)} seeds by {self.config.scheduler.type}"
                 self._tell(proposal, TrialState.PRUNED, reason=reason)
                 return
         self._make_ready(proposal)
 
-    def _not_finished(self, proposal: Proposal, ending: Ending, reason: str) -> None:
+    def _not_finished(self, proposal: Proposal, ending: Ending, reason: str, trained: int) -> None:
         if ending == "diverged" and self.config.diverged == "worst":
             worst = [self._worst(index) for index in range(len(self.config.objectives))]
             if None not in worst:
-                self._tell(proposal, TrialState.COMPLETE, [v for v in worst if v is not None], f"diverged: {reason}")
+                for name, *_ in self._bounds():
+                    proposal.trial.set_constraint(name, 1.0)  # it kept none, and samplers want the same for all
+                self._tell(
+                    proposal, TrialState.COMPLETE, [v for v in worst if v is not None], f"diverged: {reason}", trained
+                )
                 return
-        self._tell(proposal, TrialState.FAIL, reason=f"{ending}: {reason}")
+        self._tell(proposal, TrialState.FAIL, reason=f"{ending}: {reason}", beside_seeds=trained)
+
+    def _bounds(self) -> Iterator[tuple[str, str, float, float]]:
+        """Each bound's name, metric, value and sense: 1 is the most that the metric may be, -1 the least."""
+        for c in self.config.constraints:
+            for bound, sense, kind in ((c.max, 1.0, "max"), (c.min, -1.0, "min")):
+                if bound is not None:
+                    yield f"{c.metric} {kind}", c.metric, bound, sense
 
     def _worst(self, index: int) -> float | None:
         objective = self.config.objectives[index]
@@ -212,10 +184,18 @@ class Search:
         return worst_value(objective.metric, objective.sense, seen)
 
     def _tell(
-        self, proposal: Proposal, state: TrialState, values: Sequence[float] | None = None, reason: str = ""
+        self,
+        proposal: Proposal,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        reason: str = "",
+        beside_seeds: int = 0,
     ) -> None:
         if reason:
             proposal.trial.set_user_attr(REASON, reason)
+        if beside_seeds:
+            whole = sum(int(values["epochs"]) for values in proposal.seeds)
+            proposal.trial.set_user_attr(EPOCHS, whole + beside_seeds)
         self.study.tell(proposal.trial, values, state)
         del self.running[proposal.trial.number]
 
@@ -248,10 +228,7 @@ class Search:
     @property
     def best(self) -> FrozenTrial | None:
         """The best proposal that completed within the constraints; of several objectives, by the first."""
-        objective = self.config.objectives[0]
-        sign = 1.0 if objective.sense == "maximize" else -1.0
-        complete = [t for t in self._trials(TrialState.COMPLETE) if seed_values(t) and feasible(t)]
-        return max(complete, key=lambda t: (sign * t.values[0], -t.number), default=None)
+        return best_trial(self._trials(TrialState.COMPLETE), self.config.objectives[0].sense)
 
     def configuration(self, trial: FrozenTrial) -> tuple[Values, TrialConfig]:
         """The values and the configuration of a trial of the study, without a seed."""
@@ -275,20 +252,3 @@ class Search:
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False, states=states or None)
-
-
-def seed_values(trial: FrozenTrial) -> list[dict[str, Any]]:
-    """What the seeds of a trial came to, in order."""
-    values: list[dict[str, Any]] = []
-    while (known := trial.user_attrs.get(f"{SEED}.{len(values)}")) is not None:
-        values.append(known)
-    return values
-
-
-def feasible(trial: FrozenTrial) -> bool:
-    """Whether a trial keeps all constraints."""
-    return all(excess <= 0 for excess in trial.constraints.values())
-
-
-def _mean(seeds: Sequence[Mapping[str, float]], metric: str) -> float:
-    return sum(values[metric] for values in seeds) / len(seeds)

@@ -10,10 +10,20 @@ from typing import Any
 from ibml.config import load
 from ibml.config.base import Problem, Source
 from ibml.config.layers import Layers, Setting, settings
-from ibml.config.space import Between, ChoiceParameter, ConstantParameter, Parameter, RangeParameter, label
-from ibml.config.trial import TrialConfig, flatten
+from ibml.config.space import (
+    Between,
+    ChoiceParameter,
+    ConstantParameter,
+    Parameter,
+    RangeParameter,
+    SearchSpaceConfig,
+    label,
+)
+from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.config.validate import validated
 
+MOST_LISTED = 10_000
+"""Beyond so many values nobody wants them one by one."""
 Values = dict[str, Any]
 """Dotted path -> value, of the parameters that are active."""
 
@@ -57,21 +67,41 @@ class Dimension:
         steps = 0.0 if p.step is None else (value - p.low) / p.step
         return abs(steps - round(steps)) < 1e-9 and not (self.whole and value != int(value))
 
-    @property
-    def grid(self) -> list[Any] | None:
-        """All values, where they are a finite number."""
+    @cached_property
+    def count(self) -> int | None:
+        """The number of values, where it is finite."""
         p = self.parameter
         if isinstance(p, ConstantParameter):
-            return [p.value]
+            return 1
         if isinstance(p, ChoiceParameter):
-            return list(p.choices)
+            return len(p.choices)
         step = p.step or (1 if self.whole and not p.log else None)
-        return None if step is None else [p.low + i * step for i in range(int((p.high - p.low) / step + 1e-9) + 1)]
+        return None if step is None else int((p.high - p.low) / step + 1e-9) + 1
+
+    def at(self, position: int) -> Any:
+        """One of so many values."""
+        p = self.parameter
+        if isinstance(p, ConstantParameter):
+            return p.value
+        if isinstance(p, ChoiceParameter):
+            return p.choices[position]
+        value = p.low + position * (p.step or 1)
+        return round(value) if self.whole else value
+
+    @property
+    def grid(self) -> list[Any] | None:
+        """All values, where they are few enough to list."""
+        return None if self.count is None or self.count > MOST_LISTED else list(map(self.at, range(self.count)))
 
     def examples(self) -> list[Any]:
         """Values at the ends of the range, or every choice."""
         p = self.parameter
         return [p.low, p.high] if isinstance(p, RangeParameter) else self.grid or []
+
+
+def total_trials(config: SearchSpaceConfig, space: Space) -> int:
+    """The number of proposals of a search: as asked for, or all there are where a grid has less."""
+    return min(config.trials, space.size or config.trials) if config.sampler.type == "grid" else config.trials
 
 
 class Space:
@@ -112,14 +142,26 @@ class Space:
         values: Values = {}
         for dimension in self.dimensions:
             value = flat.get(dimension.path, lookup(plain, dimension.path))
+            if isinstance(dimension.parameter, ChoiceParameter) and isinstance(value, dict):
+                value = self._same_setting(dimension, config or self.base)
             if active(dimension, values) and dimension.contains(value):
                 values[dimension.path] = value
         return values
 
+    def _same_setting(self, dimension: Dimension, config: TrialConfig) -> Any:
+        """The choice of several settings that a configuration has already."""
+        around = Space(config, (dimension,), self.name)
+        same = canonical(config)
+        for choice in dimension.examples():
+            made, _ = around.trial({dimension.path: choice})
+            if made is not None and canonical(made) == same:
+                return choice
+        return None
+
     @cached_property
     def size(self) -> int | None:
         """The number of different proposals, where it is finite; counting stops at a million."""
-        if any(d.grid is None for d in self.dimensions):
+        if any(d.count is None for d in self.dimensions):
             return None
         return min(self._count(0, {}), _MANY)
 
@@ -130,10 +172,10 @@ class Space:
         if not active(dimension, values):
             return self._count(position + 1, values)
         asked = any(dimension.path in later.parameter.when for later in self.dimensions[position:])
-        grid = dimension.grid or []
+        count = dimension.count or 0
         if not asked:
-            return len(grid) * self._count(position + 1, {**values, dimension.path: grid[0]})
-        for value in grid:
+            return count * self._count(position + 1, {**values, dimension.path: dimension.at(0)})
+        for value in map(dimension.at, range(count)):
             total += self._count(position + 1, {**values, dimension.path: value})
             if total > _MANY:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from ibml.config.records import StudyRecord, TrialRecord, Tuning
-from ibml.config.trial import flatten
+from ibml.config.trial import canonical, flatten
 from ibml.search.database import Database
 from ibml.search.search import Search
 from ibml.study.arm_searches import ArmSearch
@@ -79,7 +80,7 @@ def run_study(
             opened.close(outcome, report)
     cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
     tuning = [_tuning(arm) for arm in arms]
-    return outcome, study_record(plan, planned_trials(plan, cells), tuning, _budget(plan, tuning))
+    return outcome, study_record(plan, planned_trials(plan, cells), tuning, _budget(plan, arms, tuning))
 
 
 def _open(plan: Plan, arm: ArmSearch, database: Database, new_version: bool) -> OpenSearch | None:
@@ -139,7 +140,7 @@ def _progress(
     for opened in searched:
         expected = proposals_left(opened) * len(opened.plan.seeds) + len(plan.study.seeds)
         trials += expected
-        epochs += expected * opened.plan.space.base.trainer.epochs
+        epochs += expected * opened.plan.epochs
     return StudyProgress(console, trials, epochs)
 
 
@@ -162,20 +163,33 @@ def _tuning(arm: Arm) -> Tuning:
     )
 
 
-def _budget(plan: Plan, tuning: Sequence[Tuning]) -> str:
-    """What every arm's search could spend, for the foot of the table."""
-    first = next((arm.plan for arm in plan.tuning if arm.plan), None)
-    if first is None:
+def _budget(plan: Plan, arms: Sequence[Arm], tuning: Sequence[Tuning]) -> str:
+    """What every arm's search could spend and did, for the foot of the table."""
+    plans = [arm.plan.plan for arm in arms if arm.plan.plan]
+    if not plans:
         return ""
-    config, seeds = first.config, len(first.seeds)
-    each = f"{first.trials} trials" + (f" of {seeds} seeds" if seeds > 1 else "")
-    searched = [t for t in tuning if t.search]
-    alone = [t.arm for t in tuning if not t.search]
-    unequal = len({t.trials for t in searched}) > 1
-    counts = ", ".join(f"{t.arm} {t.trials} ({t.epochs:,} epochs)" for t in searched)
+    config, seeds = plans[0].config, len(plans[0].seeds)
+    most = max(p.trials for p in plans)
+    fewer = " (or all there are of a grid with fewer)" if any(p.trials < most for p in plans) else ""
+    several = len(plan.datasets) > 1
+    names = [f"{t.dataset} · {t.arm}" if several else t.arm for t in tuning]
+    trained = [f"{name} {t.trials} ({t.epochs:,} epochs)" for name, t in zip(names, tuning, strict=True) if t.search]
+    alone = [name for name, t in zip(names, tuning, strict=True) if not t.search]
+    unfinished = any(arm.opened and not arm.opened.search.done for arm in arms)
     note = (
-        f"Tuning: {'NOT EQUAL yet, of ' if unequal else ''}{each} for each arm, sampler {config.sampler.type}"
-        f" (seed {config.sampler.seed}), scheduler {config.scheduler.type}, by {config.objectives[0].metric} with seeds"
-        f" from {first.seeds[0]} on; the best is evaluated on other seeds. Trained: {counts}."
+        f"Tuning: {most} trials{f' of {seeds} seeds' if seeds > 1 else ''} for each arm{fewer}, sampler"
+        f" {config.sampler.type} (seed {config.sampler.seed}), scheduler {config.scheduler.type}, by"
+        f" {config.objectives[0].metric} with seeds from {plans[0].seeds[0]} on; the best is evaluated on other seeds."
+        f" Trials so far{'' if unfinished else ', which is all'}: {', '.join(trained)}."
     )
-    return note + (f" Nothing to tune in {', '.join(dict.fromkeys(alone))}." if alone else "")
+    return note + (f" Nothing to tune in {', '.join(alone)}." if alone else "") + _twins(arms, several)
+
+
+def _twins(arms: Sequence[Arm], several: bool) -> str:
+    """Arms that ended as the same configuration, whose comparison says nothing."""
+    found: dict[str, list[str]] = {}
+    for arm in arms:
+        if cell := arm.cell:
+            form = json.dumps(canonical(cell.config.model_copy(update={"seed": 0})), sort_keys=True)
+            found.setdefault(form, []).append(f"{cell.dataset} · {cell.arm}" if several else cell.arm)
+    return "".join(f" THE SAME configuration was chosen for {' and '.join(t)}." for t in found.values() if len(t) > 1)

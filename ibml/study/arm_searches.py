@@ -11,7 +11,7 @@ from ibml.config.base import ConfigError, Problem
 from ibml.config.space import SearchSpaceConfig
 from ibml.config.study import StudyConfig
 from ibml.config.validate import parsed
-from ibml.search.check import fits, ordered
+from ibml.search.check import exists, ordered
 from ibml.search.plan import FIRST_SEED, SearchPlan, search_over
 from ibml.search.space import Dimension, Space, holds, lookup
 from ibml.study.cells import Cell
@@ -74,9 +74,11 @@ def _space(
     problems += found
     if config is None:
         return None
-    if config.overrides:
-        message = "an arm is searched as it is; put overrides into the study"
-        problems.append(Problem(document.source(("overrides",)), message))
+    unused = ["overrides", *(("name", "base", "resources") if isinstance(study.tune.space, Mapping) else ())]
+    written = study.tune.space if isinstance(study.tune.space, Mapping) else document.data
+    for key in [key for key in unused if key in written]:
+        message = f"{key!r} of a search space means nothing to arms; it is the study's"
+        problems.append(Problem(document.source((key,)), message))
     if len(config.objectives) > 1:
         message = "to choose the best of an arm, a study needs one objective"
         problems.append(Problem(document.source(("objectives",)), message))
@@ -100,10 +102,15 @@ def _search(
     at: load.Path_,
     problems: list[Problem],
 ) -> ArmSearch:
-    if not any(not hasattr(d.parameter, "value") for d in kept):
-        return ArmSearch(cell, None, tuple(fixed))
+    found: list[Problem] = []
     own = config.model_copy(update={"parameters": {d.path: d.parameter for d in kept}})
-    return ArmSearch(cell, search_over(cell.config, own, document, at, problems), tuple(fixed))
+    plan = search_over(cell.config, own, document, at, found, elsewhere=fixed)
+    problems += [replace(p, message=f"in arm {cell.arm!r}: {p.message}") for p in found]
+    if plan.space.searched or found:
+        return ArmSearch(cell, plan, tuple(fixed))
+    constants = plan.space.walk(lambda dimension: None)
+    tuned = plan.space.trial(constants)[0] or cell.config
+    return ArmSearch(replace(cell, config=tuned, changes={**cell.changes, **constants}), None, tuple(fixed))
 
 
 def _of_arm(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], list[str]]:
@@ -120,7 +127,7 @@ def _of_arm(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], l
             else:
                 when[parent] = condition
         own = replace(dimension, parameter=dimension.parameter.model_copy(update={"when": when}))
-        if met and fits(Space(cell.config, (*kept, own), "arm"), own):
+        if met and exists(Space(cell.config, (*kept, own), "arm"), own):
             kept.append(own)
         else:
             fixed.append(dimension.path)
@@ -128,8 +135,10 @@ def _of_arm(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], l
 
 
 def _related(path: str, other: str) -> bool:
-    """Whether one path is the other or a part of it."""
-    return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.")
+    """Whether searching the one undoes the other: the same path, a part of it, or a type that its fields go with."""
+    component = path.removesuffix("type")
+    own_type = path.endswith(".type") and other.startswith(component)
+    return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.") or own_type
 
 
 def _why_never(
@@ -141,8 +150,3 @@ def _why_never(
     own = config.model_copy(update={"parameters": {dimension.path: alone}, "start_from": ()})
     search_over(cell.config, own, document, at, problems)
     return problems or [Problem(dimension.source, "its conditions hold in no arm")]
-
-
-def search_name(study: str, cell: Cell, several: bool) -> str:
-    """The name of an arm's search in the database and in the store."""
-    return f"{study}/{cell.dataset}/{cell.arm}" if several else f"{study}/{cell.arm}"

@@ -50,7 +50,7 @@ class StudyProgress:
         """Trials that were expected and need no training after all."""
         self.trials -= trials
         self.epochs_done += epochs
-        self._show()
+        self._show(last=self.done + self.failed == self.trials)
 
     @property
     def summary(self) -> str:

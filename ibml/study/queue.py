@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ibml.config.trial import TrialConfig
+from ibml.search.attempts import Attempt, Leg
 from ibml.search.population import Population
-from ibml.search.search import Attempt, Ending, Leg, Search
+from ibml.search.search import Ending, Search
 from ibml.study.trials import PlannedTrial
 
 Row = Mapping[str, float]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -16,13 +15,15 @@ from ibml.config.records import Change, ProposalRecord, ProposalState, SearchRec
 from ibml.config.resources import ResourcesConfig
 from ibml.config.space import BestOf
 from ibml.config.trial import flatten
+from ibml.search.attempts import Attempt
 from ibml.search.database import Database, SearchDatabaseError, as_database_error
 from ibml.search.plan import SearchPlan
 from ibml.search.population import CHANGES, Population
 from ibml.search.samplers import RepeatableSampler
-from ibml.search.search import REASON, Attempt, Search, feasible, seed_values
+from ibml.search.search import Search
 from ibml.search.space import Values
 from ibml.search.states import States
+from ibml.search.told import EPOCHS, REASON, best_trial, feasible, seed_values
 from ibml.study.cells import Cell
 from ibml.study.cluster import ray_environment
 from ibml.study.driver import Driver
@@ -105,7 +106,7 @@ class OpenSearch:
             scheduler=plan.config.scheduler.model_dump(mode="json"),
             parameters={d.path: d.parameter.model_dump(mode="json") | {"whole": d.whole} for d in plan.space.searched},
             trials=search.trials,
-            epochs=plan.space.base.trainer.epochs,
+            epochs=plan.epochs,
             seeds=plan.seeds,
             proposals=tuple(map(_proposal, search.history())),
             best=best.number if best else None,
@@ -118,7 +119,7 @@ class OpenSearch:
 
 def _proposal(trial: FrozenTrial) -> ProposalRecord:
     seeds = seed_values(trial)
-    trained = sum(int(values["epochs"]) for values in seeds)
+    trained = int(trial.user_attrs.get(EPOCHS, sum(int(values["epochs"]) for values in seeds)))
     return ProposalRecord(
         number=trial.number,
         state=_STATES[trial.state],
@@ -163,12 +164,11 @@ def _best(database: Database, name: str) -> Values:
         if study is None:
             known = optuna.get_all_study_names(database.storage)
             raise SearchDatabaseError(f"start_from: no search is called {name!r}{did_you_mean(name, known)}")
-        done = [t for t in study.get_trials(states=(TrialState.COMPLETE,)) if feasible(t)]
-        if not done:
-            raise SearchDatabaseError(f"start_from: the search {name!r} has no complete trial")
         up = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
-        best: dict[str, Any] = max(done, key=lambda t: t.values[0] if up else -t.values[0]).params
-        return best
+        best = best_trial(study.get_trials(), "maximize" if up else "minimize")
+        if best is None:
+            raise SearchDatabaseError(f"start_from: the search {name!r} has no complete trial within its constraints")
+        return dict(best.params)
 
 
 def proposals_left(opened: OpenSearch) -> int:

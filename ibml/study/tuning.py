@@ -9,6 +9,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from ibml.config.base import ConfigError, Problem, Source
 from ibml.config.records import SearchRecord
 from ibml.config.schedulers import NoSchedulerConfig
 from ibml.config.space import RandomConfig
@@ -78,6 +79,9 @@ def _groups(plan: SearchPlan, against: Against | None, repeats: int) -> dict[str
     """Label -> the searches to run, by name: the one that was asked for, its repeats, and those to compare with."""
     groups = {_label(plan): [(_numbered(plan.name, i), _with_seed(plan, i)) for i in range(repeats)]}
     if against == "random":
+        if _label(plan) == "random":
+            message = "the search is a random one at full length itself; --repeats runs it with other seeds"
+            raise ConfigError([Problem(Source("--compare random"), message)])
         config = plan.config.model_copy(
             update={"sampler": RandomConfig(seed=plan.config.sampler.seed), "scheduler": NoSchedulerConfig()}
         )
@@ -110,7 +114,7 @@ def _run(
 ) -> Outcome:
     known = store.results()
     expected = sum(proposals_left(search) * len(search.plan.seeds) for search in searches)
-    progress = StudyProgress(console, expected, expected * plan.space.base.trainer.epochs)
+    progress = StudyProgress(console, expected, expected * plan.epochs)
     sources = [SearchSource(search.search, search.task) for search in searches]
     driver = Driver([], sources, known, store, progress, database.url)
     return run_driver(driver, plan.name, plan.config.resources, address)

@@ -96,11 +96,17 @@ class MlflowStore(Experiment):
 
     @contextmanager
     def open_run(
-        self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None = None
+        self,
+        kind: Kind,
+        record: StudyRecord | SearchRecord,
+        text: str,
+        parent: str | None = None,
+        provisional: bool = False,
     ) -> Iterator[OpenRun]:
         """The run of a study or a search, marked as running until the end of the context, and then as its `status`
-        says. It is made where there is none yet, below the `parent` run if it has one. `text` is the file."""
-        opened = OpenRun(self._begin_run(kind, record, text, parent))
+        says. It is made where there is none yet, below the `parent` run if it has one. `text` is the file. A record
+        that is `provisional` does not take the place of one that is there."""
+        opened = OpenRun(self._begin_run(kind, record, text, parent, provisional))
         try:
             yield opened
         except KeyboardInterrupt:
@@ -112,18 +118,22 @@ class MlflowStore(Experiment):
                     self._log_file(opened.run_id, name, content)
                 self.client.set_terminated(opened.run_id, opened.status)
 
-    def _begin_run(self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None) -> str:
+    def _begin_run(
+        self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None, provisional: bool
+    ) -> str:
         tags = {"ibml.kind": kind, f"ibml.{kind}": record.name, "mlflow.note.content": record.description}
         with as_tracking_error(self.uri):
             run = self._parent_run(kind, record.name)
+            keep = provisional and run is not None
             if run is None:
                 tags = {**tags, **_below(parent), **_origin()}
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=record.name)
             run_id = str(run.info.run_id)
             self.client.update_run(run_id, status="RUNNING")
             self.client.set_tag(run_id, "ibml.file_hash", record.file_hash)
-            self.client.log_text(run_id, text, f"{kind}.yaml")
-            self.client.log_text(run_id, record.model_dump_json(indent=1), RECORDS[kind])
+            if not keep:
+                self.client.log_text(run_id, text, f"{kind}.yaml")
+                self.client.log_text(run_id, record.model_dump_json(indent=1), RECORDS[kind])
             return run_id
 
     def _log_file(self, run_id: str, name: str, content: str | bytes) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from ibml.search.attempts import Attempt
 from ibml.search.database import Database
 from ibml.search.plan import SearchPlan, load_search
 from ibml.search.samplers import RepeatableSampler
-from ibml.search.search import Attempt, Search
+from ibml.search.search import Search
 
 LR = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
 BIO = {"method.bio.weight": {"low": 0, "high": 4}}

@@ -10,7 +10,8 @@ import pytest
 from optuna.trial import TrialState
 
 from ibml.search.database import Database, SearchDatabaseError
-from ibml.search.search import REASON, Search, seed_values
+from ibml.search.search import Search
+from ibml.search.told import REASON, seed_values
 from tests.search.conftest import BIO, FUSION, LR, Lab, accuracy, plan_of, rows_of, train
 
 SPACE = LR | BIO | FUSION
@@ -41,6 +42,46 @@ def test_a_search_that_is_cut_off_proposes_what_it_would_have(lab: Lab, sampler:
     assert outline(lab.run(lab.open(plan, name="cut"))) == whole
     assert len(whole) == 10
     assert len({repr(params) for _, _, params, *_ in whole}) > 5  # genetic ones may repeat a parent
+
+
+class Killed(BaseException):
+    """What stands for the end of the process."""
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: "-".join(map(str, s.values())))
+def test_a_search_that_is_killed_at_any_write_proposes_what_it_would_have(
+    lab: Lab, sampler: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(SPACE, sampler=sampler, trials=7, overrides={"trainer.epochs": 2})
+    whole = outline(lab.run(lab.open(plan, name="whole")))
+    storage = lab.database.storage
+    writes = ["set_trial_param", "set_trial_user_attr", "set_trial_state_values"]
+    if sampler["type"] not in ("gp", "qmc"):  # these note their own draw in the study a moment before it is kept
+        writes.append("set_trial_system_attr")
+    left = [0]
+
+    def deadly(write):
+        def call(*arguments, **options):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+            return write(*arguments, **options)
+
+        return call
+
+    for name in writes:
+        monkeypatch.setattr(storage, name, deadly(getattr(storage, name)))
+    kills = 0
+    while True:
+        left[0] = 3 + 2 * kills % 7
+        try:
+            search = lab.run(lab.open(plan, name="cut"))
+            break
+        except Killed:
+            kills += 1
+    left[0] = -1
+    assert kills > 7
+    assert outline(search) == whole
 
 
 def test_other_seeds_of_a_sampler_propose_other_values(lab: Lab) -> None:

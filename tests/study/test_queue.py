@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibml import data
-from ibml.search.search import Attempt
+from ibml.search.attempts import Attempt
 from ibml.study.cells import Cell
 from ibml.study.keys import trial_key
 from ibml.study.queue import MAX_LOST, Past, SearchSource, Task, TrialQueue
