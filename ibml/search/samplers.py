@@ -17,6 +17,10 @@ from ibml.config.space import ChoiceParameter, RangeParameter, SamplerConfig
 from ibml.config.streams import stream_seed
 from ibml.search.space import Dimension
 
+FIXED = "fixed_params"
+"""Where Optuna keeps the values of trials that were enqueued, and we keep those that were drawn jointly. What such a
+trial lacks is drawn one by one."""
+
 
 def suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
     """The value of a dimension that is proposed to a trial, the same one whenever it is asked again."""
@@ -44,11 +48,15 @@ class RepeatableSampler(BaseSampler):
         return _sampler(self.config, stream_seed(self.config.seed, "search", stream, trial.number) % 2**32)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        if FIXED in trial.system_attrs:
+            return {}
         return self._inner(trial, "joint").infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        if FIXED in trial.system_attrs and not self.config.type.startswith("nsga"):  # which number their generations
+            return {}
         inner = self._inner(trial, "joint")
         inner.infer_relative_search_space(study, trial)  # some keep what they found for the draw
         return inner.sample_relative(study, trial, search_space)

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ibml.config.space import SearchSpaceConfig
 from ibml.config.trial import TrialConfig
 from ibml.search.attempts import Attempt, Proposal
-from ibml.search.samplers import suggest
+from ibml.search.samplers import FIXED, suggest
 from ibml.search.space import Space, Values, total_trials
 from ibml.search.stopping import bracket, checkpoints, goes_on
 from ibml.search.told import EPOCHS, REASON, SEED, best_trial, mean_over_seeds, seed_values
@@ -96,10 +96,10 @@ class Search:
         some draw otherwise then."""
         number = self._id(trial.number)
         frozen = self._storage.get_trial(number)
-        if not frozen.params and "fixed_params" not in frozen.system_attrs:
+        if not frozen.params and FIXED not in frozen.system_attrs:
             drawn = {name: getattr(v, "item", lambda v=v: v)() for name, v in trial.relative_params.items()}
             if drawn:
-                self._storage.set_trial_system_attr(number, "fixed_params", drawn)
+                self._storage.set_trial_system_attr(number, FIXED, drawn)
 
     def _make_ready(self, proposal: Proposal) -> None:
         position, number, epochs = len(proposal.seeds), proposal.trial.number, proposal.config.trainer.epochs

@@ -67,6 +67,38 @@ def test_a_choice_may_be_a_whole_setting() -> None:
     assert space.dimensions[0].value(space.dimensions[0].label(windows[1])) == windows[1]
 
 
+def test_ranges_may_be_large_and_conditions_narrow() -> None:
+    plan = plan_of(
+        {
+            "trainer.batch_size": {"low": 1, "high": 10**9},
+            "method.tcm.rate": {"low": 0, "high": 2, "step": 0.5},
+            "method.tcm.noise_scale": {"low": 1, "high": 2, "when": {"method.tcm.rate": {"low": 0.4, "high": 0.6}}},
+        }
+    )
+    assert plan.space.size is None
+    with pytest.raises(ConfigError, match="at most 10,000 values"):
+        plan_of({"trainer.batch_size": {"low": 1, "high": 10**9}}, sampler={"type": "grid"})
+
+
+def test_an_objective_that_some_proposals_would_not_log_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'val.accuracy.pix' is not logged where data.views"):
+        plan_of(
+            {"data.views": {"choices": [["pix", "zer"], ["fou", "mor"]]}}, objectives=[{"metric": "val.accuracy.pix"}]
+        )
+
+
+def test_the_paper_starts_from_whole_settings_too() -> None:
+    (start,) = load_search(ROOT / "search_spaces" / "tcm_schedule.yaml", "mfeat").starting_values({})
+    assert start["method.window"] == '{"first_epoch": 1}'
+    windows = [{"first_epoch": 1}, {"first_epoch": 2, "stop_epoch": 5}]
+    plan = plan_of({"method.window": {"choices": windows}}, start_from=[{"method.window": windows[1]}])
+    assert plan.starting_values({}) == [{"method.window": '{"first_epoch": 2, "stop_epoch": 5}'}]
+
+
+def test_epochs_that_are_searched_count_at_their_most() -> None:
+    assert plan_of({"trainer.epochs": {"low": 5, "high": 90}}).epochs == 90
+
+
 def test_seeds_of_searches_are_none_that_studies_count_through() -> None:
     assert plan_of(LR, seeds_per_trial=2).seeds == (FIRST_SEED, FIRST_SEED + 1)
 
@@ -132,6 +164,23 @@ BAD = [
     ),
     ("method.bio: {choices: [{weight: 1}]}\n  method.bio.weight: {low: 0, high: 1}", 6, "is a part of 'method.bio'"),
     ("seed: {low: 0, high: 5}", 5, "is not searched"),
+    ("optimizer.lr: {low: 1.0e-6, high: 1, step: 1.0e-9}", 5, "more than a million values"),
+    ("optimizer.lr: {low: 0.1, high: 1, step: 5.0e-324}", 5, "more than a million values"),
+    ("trainer.batch_size: {low: 8, high: 64, step: 0.5}", 5, "takes whole numbers"),
+    ("optimizer.momentum: {choices: [0, 0.0, 0.9]}", 5, "two choices are equal"),
+    ("optimizer.lr: {low: 0.1, high: 1}\n  bogus.path: {low: 0, high: 1, when: {optimizer.lr: []}}", 6, "at least 1"),
+    (
+        "optimizer.lr: {low: 0.1, high: 1}\n"
+        "  optimizer.momentum: {low: 0, high: 0.5, when: {optimizer.lr: {low: 0.5, high: 0.2}}}",
+        6,
+        "never hold",
+    ),
+    (
+        "method.tcm.rate: {low: 0, high: 2, step: 0.5}\n"
+        "  method.tcm.noise_scale: {low: 1, high: 2, when: {method.tcm.rate: {low: 0.6, high: 0.9}}}",
+        6,
+        "never hold",
+    ),
 ]
 
 
@@ -165,6 +214,7 @@ def test_a_wrong_parameter_is_refused_at_its_line(tmp_path: Path, parameters: st
         ({"start_from": [{"optimizer.l": 5}]}, "did you mean 'optimizer.lr'?"),
         ({"start_from": ["papr"]}, "start_from"),
         ({"trials": 0}, "trials"),
+        ({"constraints": [{"metric": "val.gap", "max": 1}, {"metric": "val.gap", "max": 2}]}, "two bounds of one kind"),
         ({"base": "mfeet"}, "did you mean 'mfeat'?"),
         ({"base": None}, "no base"),
     ],

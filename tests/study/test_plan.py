@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibml.config.base import ConfigError
-from ibml.study.plan import load_plan, load_trial
+from ibml.study.plan import Plan, load_plan, load_trial
 from ibml.study.trials import planned_trials
 from tests.conftest import ROOT
 
@@ -280,3 +280,103 @@ def test_cosmetic_changes_keep_the_keys(write) -> None:
     text = STUDY.replace("IBML: {}", "IBML: {method: {type: ibml}, fusion.type: concat}").replace("study", "other")
     text = text.replace("trainer.epochs: 4", "trainer: {epochs: 4, device: cpu}") + "# a comment\n"
     assert [t.key for t in planned_trials(load_plan(write(text)))] == before
+
+
+def tuned(arms: dict[str, object], parameters: dict[str, object], **tune: object) -> Plan:
+    design = {"type": "arms", "reference": next(iter(arms)), "arms": arms}
+    space = {"parameters": parameters, **{k: v for k, v in tune.items() if k != "trials"}}
+    study = {"name": "t", "base": "mfeat", "design": design, "seeds": 2}
+    return load_plan({**study, "tune": {"space": space, "trials": tune.get("trials", 4)}})
+
+
+LR = {"low": 1e-3, "high": 1e-1, "log": True}
+
+
+def searched(plan: Plan) -> dict[str, list[str]]:
+    return {a.cell.arm: [d.path for d in a.plan.space.searched] if a.plan else [] for a in plan.tuning}
+
+
+def test_an_arm_is_not_searched_for_what_it_sets_or_has_not() -> None:
+    plan = tuned(
+        {"joint": {"method.type": "joint"}, "heavy": {"method.bio.weight": 3}, "adam": {"optimizer": {"type": "adam"}}},
+        {
+            "optimizer.lr": LR,
+            "optimizer.momentum": {"choices": [0.5, 0.9]},
+            "method.bio.weight": {"low": 0, "high": 4},
+            "method.bio.ramp": {"choices": ["constant", "cosine"], "when": {"method.bio.weight": {"low": 1}}},
+        },
+    )
+    assert searched(plan) == {
+        "joint": ["optimizer.lr", "optimizer.momentum"],
+        "heavy": ["optimizer.lr", "optimizer.momentum", "method.bio.ramp"],
+        "adam": ["optimizer.lr", "method.bio.weight", "method.bio.ramp"],
+    }
+
+
+def test_a_type_is_not_searched_where_it_would_undo_what_an_arm_sets() -> None:
+    types = {"optimizer.type": {"choices": ["sgd", "adamw"]}, "optimizer.weight_decay": {"low": 1e-6, "high": 1e-2}}
+    plan = tuned({"low": {"optimizer.lr": 0.001}, "free": {"fusion.type": "sum"}}, types)
+    assert searched(plan) == {"low": ["optimizer.weight_decay"], "free": ["optimizer.type", "optimizer.weight_decay"]}
+
+
+def test_constants_of_a_space_reach_every_arm() -> None:
+    plan = tuned(
+        {"a": {"fusion.type": "sum"}, "b": {"optimizer.lr": 0.02}},
+        {"optimizer.lr": {"choices": [0.01, 0.1]}, "optimizer.momentum": {"value": 0.5}},
+    )
+    assert searched(plan) == {"a": ["optimizer.lr"], "b": []}
+    assert plan.tuning[1].cell.config.optimizer.momentum == 0.5
+    assert plan.tuning[1].cell.config.optimizer.lr == 0.02
+
+
+def test_every_arm_has_the_same_budget() -> None:
+    plan = tuned({"a": {}, "b": {"method.type": "joint"}}, {"optimizer.lr": LR}, trials=7, sampler={"type": "random"})
+    assert {arm.plan.trials for arm in plan.tuning if arm.plan} == {7}
+    assert plan.tuning_trials == 14
+
+
+@pytest.mark.parametrize(
+    ("parameters", "tune", "words"),
+    [
+        ({"optimizer.lrr": LR}, {}, "did you mean 'optimizer.lr'?"),
+        ({"method.window.first_epoch": {"low": 0, "high": 60}}, {}, "in arm 'a': method.window.first_epoch: epoch 60"),
+        ({"optimizer.lr": LR}, {"base": "mfeat"}, "'base' of a search space means nothing to arms"),
+        ({"optimizer.lr": LR}, {"resources": {"cpu": 3}}, "'resources' of a search space"),
+        ({"optimizer.lr": LR}, {"overrides": {"trainer.epochs": 3}}, "'overrides' of a search space"),
+        ({"optimizer.lr": LR}, {"scheduler": {"type": "pbt"}}, "pbt"),
+        (
+            {"optimizer.lr": LR},
+            {"objectives": [{"metric": "val.accuracy"}, {"metric": "val.gap"}]},
+            "needs one objective",
+        ),
+        ({"optimizer.lr": LR}, {"start_from": [{"optimizer.momentun": 0.5}]}, "is not searched"),
+        ({"optimizer.lr": LR}, {"trials": 0}, "tune.trials"),
+    ],
+)
+def test_wrong_tuning_is_refused(parameters: dict[str, object], tune: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tuned({"a": {}, "b": {"fusion.type": "sum"}}, parameters, **tune)
+    assert words in str(caught.value)
+
+
+def test_seeds_that_tune_do_not_evaluate(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "name: t\nbase: mfeat\nseeds: [1000000, 1]\ndesign: {type: arms, reference: a, arms: {a: {}}}\n"
+        "tune: {space: missing.yaml}\n"
+    )
+    with pytest.raises(ConfigError, match=r"missing\.yaml: cannot be read"):
+        load_plan(path)
+    (tmp_path / "missing.yaml").write_text("name: s\nparameters:\n  optimizer.lr: {low: 0.001, high: 0.1}\n")
+    with pytest.raises(ConfigError, match="seed 1000000 would tune and evaluate"):
+        load_plan(path)
+
+
+def test_a_start_may_name_what_only_some_arms_have() -> None:
+    plan = tuned(
+        {"a": {}, "joint": {"method.type": "joint"}},
+        {"optimizer.lr": LR, "method.bio.weight": {"low": 0, "high": 4}},
+        start_from=[{"optimizer.lr": 0.05, "method.bio.weight": 2}],
+    )
+    assert plan.tuning[0].plan.starting_values({}) == [{"optimizer.lr": 0.05, "method.bio.weight": 2}]
+    assert plan.tuning[1].plan.starting_values({}) == [{"optimizer.lr": 0.05}]
