@@ -20,6 +20,7 @@ from ibml.version import __version__
 
 if TYPE_CHECKING:
     from ibml.api import Ablation
+    from ibml.config.records import SearchRecord
     from ibml.report.render import Format
     from ibml.study.outcome import Outcome
 
@@ -149,10 +150,12 @@ def tune(
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))
-        _write_report(tuned.record.name, tracking_uri, to)
+        _write_report(tuned.record, tuned.others, to)
     out.print(f"Everything is in MLflow, run {tuned.run_id} of {_shown_store(tracking_uri)}", soft_wrap=True)
     out.print(f"Look at it with: {_ui_command(tracking_uri)}", soft_wrap=True)
     _end(tuned.outcome)
+    if tuned.record.best is None:
+        _fail("No trial is complete and within the constraints.", 1)
 
 
 @app.command()
@@ -166,16 +169,15 @@ def report(
         from ibml.api import search_record
         from ibml.report.search_page import search_summary
 
-        out.print(search_summary(*search_record(search, tracking_uri)))
-        _write_report(search, tracking_uri, to)
+        record, others = search_record(search, tracking_uri)
+        out.print(search_summary(record, others))
+        _write_report(record, others, to)
 
 
-def _write_report(search: str, tracking_uri: str | None, to: Path | None) -> None:
-    from ibml.api import search_record
+def _write_report(record: SearchRecord, others: list[SearchRecord], to: Path | None) -> None:
     from ibml.report.search_page import BEST, FILES, PAGE, search_files
 
-    folder = to or Path("reports") / search
-    record, others = search_record(search, tracking_uri)
+    folder = to or Path("reports") / record.name
     files = search_files(record, others)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,8 +32,8 @@ def overridden(document: load.Document, given: list[Setting]) -> load.Document:
         node: dict[str, Any] = data
         place: tuple[str, ...] = ()
         steps = setting.path
-        while (key := _longest_key(node, steps)) != ".".join(steps):
-            steps = steps[key.count(".") + 1 :]
+        while (size := _longest_key(node, steps)) < len(steps):
+            key, steps = ".".join(steps[:size]), steps[size:]
             if not isinstance(node.get(key), dict):
                 node[key] = {}
             node, place = node[key], (*place, key)
@@ -44,9 +44,6 @@ def overridden(document: load.Document, given: list[Setting]) -> load.Document:
     return replace(document, data=data, elsewhere=elsewhere)
 
 
-def _longest_key(node: dict[str, Any], steps: tuple[str, ...]) -> str:
-    """The key of a mapping that a path goes through: as many of its steps as stand there in one."""
-    for size in range(len(steps), 0, -1):
-        if ".".join(steps[:size]) in node:
-            return ".".join(steps[:size])
-    return steps[0]
+def _longest_key(node: dict[str, Any], steps: tuple[str, ...]) -> int:
+    """How many steps of a path the key of a mapping has that it goes through: as many as stand there in one."""
+    return next((size for size in range(len(steps), 0, -1) if ".".join(steps[:size]) in node), 1)

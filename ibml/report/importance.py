@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import optuna
@@ -44,6 +45,13 @@ def importances(record: SearchRecord) -> Importances:
     """Importance at the end of training, or where early stopping has left most trials without an end, at the last
     epoch that half of them reached; nothing where too few trials or equal values allow none, or where a trial had
     several values of a parameter."""
+    return _importances(record.model_dump_json())
+
+
+@lru_cache(maxsize=16)
+def _importances(content: str) -> Importances:
+    """A command asks for those of one record several times, and they take seconds."""
+    record = SearchRecord.model_validate_json(content)
     if record.scheduler["type"] == "pbt":
         return Importances()
     trials, epochs = _compared(record)

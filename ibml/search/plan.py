@@ -10,9 +10,9 @@ from typing import Any
 
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
-from ibml.config.layers import Layers, find_base, settings
+from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.overrides import command_line, overridden
-from ibml.config.space import BestOf, SearchSpaceConfig, Start
+from ibml.config.space import BestOf, ChoiceParameter, ConstantParameter, RangeParameter, SearchSpaceConfig, Start
 from ibml.config.trial import TrialConfig, canonical
 from ibml.config.validate import parsed, validated
 from ibml.search.changeable import fixed_problems
@@ -111,7 +111,7 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     document = load.from_mapping(source, "search") if isinstance(source, Mapping) else load.read(Path(source))
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = tuple(overrides)
-    extra = [setting for override in given for setting in command_line(override)]
+    extra = [_below_parameters(setting) for override in given for setting in command_line(override)]
     document = overridden(document, [s for s in extra if s.path[0] in SearchSpaceConfig.model_fields])
     config, problems = parsed(document, SearchSpaceConfig, ("parameters",))
     if config is None:
@@ -126,6 +126,15 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     if problems:
         raise ConfigError(problems)
     return replace(plan, text="\0".join([document.text, base_text]), overrides=told)
+
+
+def _below_parameters(setting: Setting) -> Setting:
+    """A setting of a parameter, whose path is one key of the file, up to the fields that a parameter has."""
+    if setting.path[0] != "parameters":
+        return setting
+    fields = {name for kind in (RangeParameter, ChoiceParameter, ConstantParameter) for name in kind.model_fields}
+    end = next((i for i, step in enumerate(setting.path) if i > 1 and step in fields), len(setting.path))
+    return replace(setting, path=("parameters", ".".join(setting.path[1:end]), *setting.path[end:]))
 
 
 def search_over(

@@ -253,8 +253,15 @@ def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Pat
     plan = load_search(
         path,
         "mfeat",
-        ["parameters.optimizer.lr.high=0.5", "trainer.epochs=7", "sampler.type=random", "fusion.type=sum"],
+        [
+            "parameters.optimizer.lr.high=0.5",
+            "parameters.method.bio.weight={low: 0, high: 4}",
+            "trainer.epochs=7",
+            "sampler.type=random",
+            "fusion.type=sum",
+        ],
     )
+    assert plan.config.parameters["method.bio.weight"].high == 4
     assert plan.config.parameters["optimizer.lr"].high == 0.5
     assert plan.space.base.trainer.epochs == 7
     assert plan.space.base.fusion.type == "sum"

@@ -228,3 +228,25 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
     again = cli("ablate", "tuned.yaml")
     assert again.out.split("Everything")[0].splitlines()[-8:] == answer.out.split("Everything")[0].splitlines()[-8:]
     assert len(runs(cli, "trial")) == len(trials)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (
+            ["--base", "mfeat", "-o", "sampler.type=random", "--compare", "random", "-o", "scheduler.type=none"],
+            2,
+            "itself",
+        ),
+        (["--storage", "sqlite:////nowhere/optuna.db"], 1, "cannot be written"),
+        (["-o", "start_from=[{search: nothing}]"], 1, "no search is called 'nothing'"),
+        (["--repeats", "0"], 2, "repeats"),
+        (["--base", "nothing"], 2, "no preset is called 'nothing'"),
+    ],
+)
+def test_a_search_that_cannot_be_run_is_refused(cli: CommandLine, arguments: list[str], code: int, words: str) -> None:
+    cli.write("demo.yaml", SPACE)
+    answer = cli("tune", "demo.yaml", *arguments)
+    assert answer.code == code
+    assert words in answer.err
+    assert "Traceback" not in answer.err
