@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ibml.config.records import TrialRecord
 from ibml.search.database import as_database_error
@@ -17,6 +17,8 @@ from ibml.study.trial_run import TrialRun
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.recorder import Recorder
 from ibml.tracking.uri import TrackingError
+
+R = TypeVar("R")
 
 
 class Driver:
@@ -71,19 +73,27 @@ class Driver:
 
     def next(self, slots: int) -> Task | None:
         """The next task for one of so many places to train at, or nothing for now."""
-        if self.error:
-            return None
-        if self._first:
+        if self._first and not self.error:
             first, self._first = self._first, None
             return first
+        return self._of_queue(lambda: self._next(slots), None)
+
+    def _next(self, slots: int) -> Task | None:
+        self.queue.share_out(slots)
+        searching = any(not source.closed for source in self.queue.searches)
+        return self.queue.next(room=not searching or self.queue.flying < slots)
+
+    def _of_queue(self, call: Callable[[], R], otherwise: R) -> R:
+        """What the queue answers. Its first error stops all trials and is raised after them, since Ray would take one
+        for the trial's and go on."""
+        if self.error:
+            return otherwise
         try:
             with as_database_error(self.database):
-                self.queue.share_out(slots)
-                searching = any(not source.closed for source in self.queue.searches)
-                return self.queue.next(room=not searching or self.queue.flying < slots)
-        except Exception as error:  # noqa: BLE001 - Ray would repeat the call; it is raised when all trials stopped
+                return call()
+        except Exception as error:  # noqa: BLE001
             self.error = error
-            return None
+            return otherwise
 
     def begin(self, task: Task) -> None:
         """A task is being trained."""
@@ -106,7 +116,7 @@ class Driver:
         run, rows = self._runs[task], [{**row, **task.numbers} for row in result.get("rows", [])]
         self.progress.epochs_trained(len(rows))
         self.recorder.submit(lambda: run.log(rows))
-        goes_on = self._judged(task, rows)
+        goes_on = self._of_queue(lambda: self.queue.report(task, rows), False)
         if "error" in result:
             self._fail(task, result["error"], result["traceback"])
         elif not goes_on:
@@ -128,26 +138,12 @@ class Driver:
             return
         self._fail(task, reason, log)
 
-    def _judged(self, task: Task, rows: Sequence[Mapping[str, float]]) -> bool:
-        if self.error:
-            return False
-        try:
-            with as_database_error(self.database):
-                return self.queue.report(task, rows)
-        except Exception as error:  # noqa: BLE001 - as in `next`
-            self.error = error
-            return False
-
     def _arrive(self, task: Task, state: bytes) -> None:
         """A part of a trial is trained. Its state counts only when the store has its epochs, so that a search that is
         killed in between trains and logs them again."""
         self._arrived[task.trial.key] = self._runs.pop(task)
         self.recorder.flush()
-        try:
-            with as_database_error(self.database):
-                self.queue.arrive(task, state)
-        except Exception as error:  # noqa: BLE001 - as in `next`
-            self.error = error
+        self._of_queue(lambda: self.queue.arrive(task, state), None)
 
     def _fail(self, task: Task, reason: str, log: str) -> None:
         self.outcome.failed.append((task.trial.name, reason))
@@ -168,11 +164,7 @@ class Driver:
         unused = task.trial.config.trainer.epochs - task.first - task.epochs
         if task.source:
             self.recorder.flush()
-        try:
-            with as_database_error(self.database):
-                self.queue.end(task, ending, final, tags.get("ibml.reason", ""))
-        except Exception as error:  # noqa: BLE001 - as in `next`
-            self.error = error
+        self._of_queue(lambda: self.queue.end(task, ending, final, tags.get("ibml.reason", "")), None)
         self.progress.trial_ended(ending == "failed", unused)
         if task.attempt and task.source and (pruned or ending != "finished"):
             left = len(task.source.search.seeds) - task.attempt.position - 1
@@ -190,7 +182,9 @@ class Driver:
         try:
             rows = self.store.history(record.run_id, needed_metrics(task.source.search.config, selection))
         except TrackingError:
-            return None  # then it is trained again, to the same numbers
+            rows = []
+        if ending == "finished" and len(rows) < task.trial.config.trainer.epochs:
+            return None  # not all is there that a search looks at; it is trained again, to the same numbers
         return Past(rows, ending, record.metrics, record.reason)
 
     def _reuse(self, task: Task) -> None:
