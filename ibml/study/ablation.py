@@ -180,7 +180,7 @@ def _budget(plan: Plan, arms: Sequence[Arm], tuning: Sequence[Tuning]) -> str:
         f"Tuning: {most} trials{f' of {seeds} seeds' if seeds > 1 else ''} for each arm{fewer}, sampler"
         f" {config.sampler.type} (seed {config.sampler.seed}), scheduler {config.scheduler.type}, by"
         f" {config.objectives[0].metric} with seeds from {plans[0].seeds[0]} on; the best is evaluated on other seeds."
-        f" Trials so far{'' if unfinished else ', which is all'}: {', '.join(trained)}."
+        f" Trained{' so far' if unfinished else ''}: {', '.join(trained)}."
     )
     return note + (f" Nothing to tune in {', '.join(alone)}." if alone else "") + _twins(arms, several)
 
