@@ -5,24 +5,34 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from shutil import which
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from ibml.config.base import ConfigError, IbmlError
+from ibml.config.base import IbmlError
+from ibml.terminal import (
+    Address,
+    NewVersion,
+    Overrides,
+    ReportFolder,
+    Storage,
+    TrackingUri,
+    end,
+    err,
+    errors,
+    fail,
+    out,
+    show_ablation,
+    shown_store,
+    ui_command,
+    write_report,
+)
 from ibml.version import __version__
 
 if TYPE_CHECKING:
-    from ibml.api import Ablation
-    from ibml.config.records import SearchRecord
     from ibml.report.render import Format
-    from ibml.study.outcome import Outcome
 
 app = typer.Typer(
     help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
@@ -32,36 +42,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-o", "--override", metavar="PATH=VALUE", help="Change a value, e.g. -o trainer.epochs=5; repeatable."
-    ),
-]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder."),
-]
-
-Address = Annotated[
-    str | None, typer.Option(help="A running Ray cluster; default: RAY_ADDRESS, else a local one is started.")
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(help="Optuna's database; default: OPTUNA_STORAGE, else sqlite:///optuna.db in this folder."),
-]
-NewVersion = Annotated[
-    bool, typer.Option("--new-version", help="Begin another search where its name is taken by one with other settings.")
-]
-ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")]
-
-# A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
-WIDTH_ELSEWHERE = 120
-INTERRUPTED = "Interrupted. Finished trials are kept; the same command goes on with the others."
-
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
-err = Console(stderr=True, highlight=False)
-
 
 @app.command()
 def train(
@@ -70,7 +50,7 @@ def train(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train one trial in this process and record it in MLflow."""
-    with _errors():
+    with errors():
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
@@ -80,9 +60,9 @@ def train(
         result, run_id = run_single(Path(config).stem, trial, open_store(tracking_uri), out)
     for name, value in result.metrics.items():
         out.print(f"{name:28} {value:.6g}")
-    out.print(f"MLflow run {run_id}; look at it with: {_ui_command(tracking_uri)}", soft_wrap=True)
+    out.print(f"MLflow run {run_id}; look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
     if result.status == "diverged":
-        _fail(f"diverged: {result.reason}", 1)
+        fail(f"diverged: {result.reason}", 1)
 
 
 @app.command()
@@ -97,7 +77,7 @@ def ablate(
     address: Address = None,
 ) -> None:
     """Run an ablation study and print its table. The same command again goes on where it stopped."""
-    with _errors():
+    with errors():
         from ibml.study.plan import load_plan
 
         signal.signal(signal.SIGTERM, _interrupt)
@@ -110,7 +90,7 @@ def ablate(
         from ibml.api import run_plan
 
         ablation = run_plan(plan, tracking_uri, storage, address, out, new_version)
-    _report(ablation, tracking_uri)
+    show_ablation(ablation, tracking_uri)
 
 
 @app.command()
@@ -132,7 +112,7 @@ def tune(
     to: ReportFolder = None,
 ) -> None:
     """Search for the best configuration. The same command again goes on to the same total number of trials."""
-    with _errors():
+    with errors():
         from ibml.search.plan import load_search
 
         signal.signal(signal.SIGTERM, _interrupt)
@@ -150,12 +130,12 @@ def tune(
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))
-        _write_report(tuned.record, tuned.others, to)
-    out.print(f"Everything is in MLflow, run {tuned.run_id} of {_shown_store(tracking_uri)}", soft_wrap=True)
-    out.print(f"Look at it with: {_ui_command(tracking_uri)}", soft_wrap=True)
-    _end(tuned.outcome)
+        write_report(tuned.record, tuned.others, to)
+    out.print(f"Everything is in MLflow, run {tuned.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
+    out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
+    end(tuned.outcome)
     if tuned.record.best is None:
-        _fail("No trial is complete and within the constraints.", 1)
+        fail("No trial is complete and within the constraints.", 1)
 
 
 @app.command()
@@ -165,63 +145,18 @@ def report(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write what a search found: page, figures, trials and the best configuration."""
-    with _errors():
+    with errors():
         from ibml.api import search_record
         from ibml.report.search_page import search_summary
 
         record, others = search_record(search, tracking_uri)
         out.print(search_summary(record, others))
-        _write_report(record, others, to)
-
-
-def _write_report(record: SearchRecord, others: list[SearchRecord], to: Path | None) -> None:
-    from ibml.report.search_page import BEST, FILES, PAGE, search_files
-
-    folder = to or Path("reports") / record.name
-    files = search_files(record, others)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:  # of an earlier report, which may have had more
-            (folder / name).unlink(missing_ok=True)
-        for name, content in files.items():
-            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise IbmlError(f"the report cannot be written to {folder}: {error.strerror}") from None
-    best = (
-        f"; train the best with: ibml train '{folder / BEST}'"
-        if BEST in files and record.scheduler["type"] != "pbt"
-        else ""
-    )
-    out.print(f"Report: {folder / PAGE}{best}", soft_wrap=True)
+        write_report(record, others, to)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """A scheduler's SIGTERM ends a study as Ctrl-C does."""
     raise KeyboardInterrupt
-
-
-def _report(ablation: Ablation, tracking_uri: str | None) -> None:
-    from ibml.report.render import rich_table
-
-    out.print(rich_table(ablation.table))
-    out.print(f"\nEverything is in MLflow, run {ablation.run_id} of {_shown_store(tracking_uri)}", soft_wrap=True)
-    out.print(f"Look at it with: {_ui_command(tracking_uri)}", soft_wrap=True)
-    _end(ablation.outcome)
-
-
-def _end(outcome: Outcome) -> None:
-    """What went wrong, and the exit code that says so."""
-    for error in outcome.tracking_failures[:1]:
-        err.print(
-            f"{len(outcome.tracking_failures)} records could not be stored: {error}", soft_wrap=True, markup=False
-        )
-    if outcome.interrupted:
-        _fail(INTERRUPTED, 130)
-    if outcome.failed:
-        name, reason = outcome.failed[0]
-        _fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
-    if outcome.tracking_failures:
-        _fail("The same command runs again what could not be stored.", 1)
 
 
 @app.command()
@@ -234,7 +169,7 @@ def table(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's table from what MLflow has."""
-    with _errors():
+    with errors():
         if tuning:
             _print_tuning(study, form, tracking_uri)
             return
@@ -270,7 +205,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Open MLflow's pages on the store."""
-    with _errors():
+    with errors():
         import subprocess
 
         from ibml.tracking.uri import choose_uri, shown_uri
@@ -308,36 +243,6 @@ def _main(
     ] = False,
 ) -> None:
     pass
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Expected errors as words: a wrong configuration ends with 2, a store, cluster or device out of reach with 1."""
-    try:
-        yield
-    except ConfigError as error:
-        _fail("\n".join(map(str, error.problems)), 2)
-    except KeyboardInterrupt:
-        _fail(f"\n{INTERRUPTED}", 130)
-    except IbmlError as error:
-        _fail(str(error), 1)
-
-
-def _fail(message: str, code: int) -> None:
-    err.print(message, soft_wrap=True, markup=False)
-    raise typer.Exit(code)
-
-
-def _shown_store(tracking_uri: str | None) -> str:
-    from ibml.tracking.uri import choose_uri, shown_uri
-
-    return shown_uri(choose_uri(tracking_uri))
-
-
-def _ui_command(tracking_uri: str | None) -> str:
-    # Without an activated environment, `ibml` is only found the way it was called.
-    name = "ibml" if which("ibml") or not Path(sys.argv[0]).name.startswith("ibml") else sys.argv[0]
-    return f"{name} ui --tracking-uri {_shown_store(tracking_uri)}" if tracking_uri else f"{name} ui"
 
 
 def main() -> None:

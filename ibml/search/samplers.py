@@ -13,7 +13,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ibml.config.space import ChoiceParameter, RangeParameter, SamplerConfig
+from ibml.config.samplers import SamplerConfig
+from ibml.config.space import ChoiceParameter, RangeParameter
 from ibml.config.streams import stream_seed
 from ibml.search.space import Dimension
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from ibml.config.base import ConfigError, Problem, Source
 from ibml.config.records import SearchRecord
+from ibml.config.samplers import RandomConfig
 from ibml.config.schedulers import NoSchedulerConfig
-from ibml.config.space import RandomConfig
 from ibml.search.database import Database
 from ibml.search.plan import SearchPlan
 from ibml.study.driver import Driver

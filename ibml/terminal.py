@@ -1,0 +1,130 @@
+"""What the commands share: options, the two consoles, errors as words and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ibml.config.base import ConfigError, IbmlError
+
+if TYPE_CHECKING:
+    from ibml.api import Ablation
+    from ibml.config.records import SearchRecord
+    from ibml.study.outcome import Outcome
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--override", metavar="PATH=VALUE", help="Change a value, e.g. -o trainer.epochs=5; repeatable."
+    ),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder."),
+]
+
+Address = Annotated[
+    str | None, typer.Option(help="A running Ray cluster; default: RAY_ADDRESS, else a local one is started.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Optuna's database; default: OPTUNA_STORAGE, else sqlite:///optuna.db in this folder."),
+]
+NewVersion = Annotated[
+    bool, typer.Option("--new-version", help="Begin another search where its name is taken by one with other settings.")
+]
+ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")]
+
+# A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
+WIDTH_ELSEWHERE = 120
+INTERRUPTED = "Interrupted. Finished trials are kept; the same command goes on with the others."
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Expected errors as words: a wrong configuration ends with 2, a store, cluster or device out of reach with 1."""
+    try:
+        yield
+    except ConfigError as error:
+        fail("\n".join(map(str, error.problems)), 2)
+    except KeyboardInterrupt:
+        fail(f"\n{INTERRUPTED}", 130)
+    except IbmlError as error:
+        fail(str(error), 1)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong and end with an exit code."""
+    err.print(message, soft_wrap=True, markup=False)
+    raise typer.Exit(code)
+
+
+def shown_store(tracking_uri: str | None) -> str:
+    """The store's URI without a password."""
+    from ibml.tracking.uri import choose_uri, shown_uri
+
+    return shown_uri(choose_uri(tracking_uri))
+
+
+def ui_command(tracking_uri: str | None) -> str:
+    """The command that opens the store."""
+    # Without an activated environment, `ibml` is only found the way it was called.
+    name = "ibml" if which("ibml") or not Path(sys.argv[0]).name.startswith("ibml") else sys.argv[0]
+    return f"{name} ui --tracking-uri {shown_store(tracking_uri)}" if tracking_uri else f"{name} ui"
+
+
+def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
+    """The table, where everything is, and how the run went."""
+    from ibml.report.render import rich_table
+
+    out.print(rich_table(ablation.table))
+    out.print(f"\nEverything is in MLflow, run {ablation.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
+    out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
+    end(ablation.outcome)
+
+
+def end(outcome: Outcome) -> None:
+    """What went wrong, and the exit code that says so."""
+    for error in outcome.tracking_failures[:1]:
+        err.print(
+            f"{len(outcome.tracking_failures)} records could not be stored: {error}", soft_wrap=True, markup=False
+        )
+    if outcome.interrupted:
+        fail(INTERRUPTED, 130)
+    if outcome.failed:
+        name, reason = outcome.failed[0]
+        fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
+    if outcome.tracking_failures:
+        fail("The same command runs again what could not be stored.", 1)
+
+
+def write_report(record: SearchRecord, others: list[SearchRecord], to: Path | None) -> None:
+    """Write a search's report in place of an earlier one."""
+    from ibml.report.search_page import BEST, FILES, PAGE, search_files
+
+    folder = to or Path("reports") / record.name
+    files = search_files(record, others)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:  # of an earlier report, which may have had more
+            (folder / name).unlink(missing_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise IbmlError(f"the report cannot be written to {folder}: {error.strerror}") from None
+    best = (
+        f"; train the best with: ibml train '{folder / BEST}'"
+        if BEST in files and record.scheduler["type"] != "pbt"
+        else ""
+    )
+    out.print(f"Report: {folder / PAGE}{best}", soft_wrap=True)
