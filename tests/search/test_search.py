@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from pathlib import Path
 
 import optuna
@@ -301,3 +302,26 @@ def test_simulated_trials_differ_by_seed() -> None:
     assert config
     values = {accuracy(type("A", (), {"config": config.model_copy(update={"seed": s})})(), 9) for s in range(3)}
     assert len(values) == 3
+
+
+def test_a_locked_database_is_said_and_nothing_is_lost(
+    tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(LR, trials=4)
+    lab.run(lab.open(plan), 2)
+    monkeypatch.setattr("ibml.search.database.LOCK_SECONDS", 0.2)
+    other = sqlite3.connect(tmp_path / "optuna.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(SearchDatabaseError, match="another process is writing to it; what is in it is kept"):
+        Lab(tmp_path).open(plan)
+    other.execute("ROLLBACK")
+    other.close()
+    assert [t.number for t in lab.run(Lab(tmp_path).open(plan)).history()] == [0, 1, 2, 3]
+
+
+def test_a_database_of_an_older_schema_is_said(tmp_path: Path, lab: Lab) -> None:
+    lab.run(lab.open(plan_of(LR, trials=1)))
+    with sqlite3.connect(tmp_path / "optuna.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v1.3.0.a'")
+    with pytest.raises(SearchDatabaseError, match="optuna storage upgrade"):
+        Lab(tmp_path).open(plan_of(LR))
