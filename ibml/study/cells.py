@@ -131,7 +131,7 @@ class CellBuilder:
                 arm.name,
                 configs[arm.name],
                 changed_paths(configs[arm.name], reference),
-                tuple(".".join(setting.path) for setting in arm.settings),
+                (*(".".join(setting.path) for setting in arm.settings), *designs.factors(self.study.design)),
             )
             for arm in self.arms
             if arm.name in configs

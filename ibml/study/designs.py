@@ -33,6 +33,11 @@ def reference(design: ArmsDesign | OneFactorDesign) -> str:
     return design.reference if isinstance(design, ArmsDesign) else BASE
 
 
+def factors(design: ArmsDesign | OneFactorDesign) -> tuple[str, ...]:
+    """The paths whose values are what the arms are compared for, in every arm."""
+    return tuple(design.factors) if isinstance(design, OneFactorDesign) else ()
+
+
 def _named_arm(name: str, document: load.Document) -> Arm:
     at = ("design", "arms", name)
     return Arm(name, settings(document, at), document.source(at))

@@ -380,3 +380,10 @@ def test_a_start_may_name_what_only_some_arms_have() -> None:
     )
     assert plan.tuning[0].plan.starting_values({}) == [{"optimizer.lr": 0.05, "method.bio.weight": 2}]
     assert plan.tuning[1].plan.starting_values({}) == [{"optimizer.lr": 0.05}]
+
+
+def test_a_factor_is_searched_in_no_arm() -> None:
+    design = {"type": "one_factor", "factors": {"method.bio.weight": [0.5, 2]}}
+    space = {"parameters": {"optimizer.lr": LR, "method.bio.weight": {"low": 0, "high": 4}}}
+    plan = load_plan({"name": "t", "base": "mfeat", "design": design, "tune": {"space": space}})
+    assert searched(plan) == {arm: ["optimizer.lr"] for arm in ("base", "bio.weight=0.5", "bio.weight=2")}
