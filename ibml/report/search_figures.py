@@ -19,7 +19,7 @@ from optuna.visualization import matplotlib as optuna_plots
 from ibml.config.metrics import describe
 from ibml.config.records import SearchRecord
 from ibml.report.importance import Importances
-from ibml.report.search import best_so_far, optuna_study, trials_frame
+from ibml.report.search import best_so_far, optuna_study, pareto_front, trials_frame
 
 # Okabe & Ito's colours, told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -53,11 +53,16 @@ def figures(record: SearchRecord, importances: Importances, others: Sequence[Sea
             numbers = [path for path in top if "low" in record.parameters[path]]
             if len(numbers) > 1 and len(complete) > 3:
                 made["contour.png"] = _of_optuna(optuna_plots.plot_contour, study, numbers[:2], target_name=name)
-        if complete and 1 < len(record.objectives) < 4:
-            made["pareto.png"] = _of_optuna(optuna_plots.plot_pareto_front, study)
+        if pareto_front(record) and 1 < len(record.objectives) < 4:
+            made["pareto.png"] = _of_optuna(optuna_plots.plot_pareto_front, optuna_study(_within_constraints(record)))
         if others:
             made["anytime.png"] = _png(_anytime(record, others))
     return made
+
+
+def _within_constraints(record: SearchRecord) -> SearchRecord:
+    """The record without the proposals that no front can have."""
+    return record.model_copy(update={"proposals": tuple(p for p in record.proposals if p.feasible)})
 
 
 def _png(figure: Figure) -> bytes:

@@ -144,6 +144,11 @@ ODD = {
         {"x": RANGE},
         objectives=(("val.accuracy", "maximize"), ("val.gap", "minimize"), ("time.total", "minimize")),
     ),
+    "all infeasible": record(
+        [proposal(n, (n / 9, 0.5), feasible=False, params={"x": n / 9}) for n in range(9)],
+        {"x": RANGE},
+        objectives=(("val.accuracy", "maximize"), ("val.gap", "minimize")),
+    ),
     "only pruned": record(
         [proposal(n, None, state="pruned", curve={1: 0.1 * n}, params={"x": n / 9}) for n in range(9)], {"x": RANGE}
     ),
