@@ -163,7 +163,7 @@ def as_database_error(url: str, opening: bool = False) -> Iterator[None]:
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, RuntimeError, ImportError) as error:
         if not opening and not isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError):
             raise
-        words = " ".join(str(error.__cause__ or error).split())[:300]
+        words = " ".join(str(error.__cause__ or error).partition("[SQL")[0].split())[:300]
         raise SearchDatabaseError(f"the search database {shown_url(url)}: {words}{_advice(words)}") from error
 
 

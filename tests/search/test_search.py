@@ -312,8 +312,9 @@ def test_a_locked_database_is_said_and_nothing_is_lost(
     monkeypatch.setattr("ibml.search.database.LOCK_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "optuna.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(SearchDatabaseError, match="another process is writing to it; what is in it is kept"):
+    with pytest.raises(SearchDatabaseError, match="another process is writing to it; what is in it is kept") as caught:
         Lab(tmp_path).open(plan)
+    assert "SELECT" not in str(caught.value)
     other.execute("ROLLBACK")
     other.close()
     assert [t.number for t in lab.run(Lab(tmp_path).open(plan)).history()] == [0, 1, 2, 3]
