@@ -130,7 +130,7 @@ def tune(
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))
-        write_report(tuned.record, tuned.others, to)
+        write_report(tuned.record, tuned.files, to)
     out.print(f"Everything is in MLflow, run {tuned.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
     out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
     end(tuned.outcome)
@@ -147,11 +147,11 @@ def report(
     """Write what a search found: page, figures, trials and the best configuration."""
     with errors():
         from ibml.api import search_record
-        from ibml.report.search_page import search_summary
+        from ibml.report.search_page import search_files, search_summary
 
         record, others = search_record(search, tracking_uri)
         out.print(search_summary(record, others))
-        write_report(record, others, to)
+        write_report(record, search_files(record, others), to)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
@@ -108,18 +108,19 @@ def end(outcome: Outcome) -> None:
         fail("The same command runs again what could not be stored.", 1)
 
 
-def write_report(record: SearchRecord, others: list[SearchRecord], to: Path | None) -> None:
-    """Write a search's report in place of an earlier one."""
-    from ibml.report.search_page import BEST, FILES, PAGE, search_files
+def write_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
+    """Write the report among a search's files in place of an earlier one."""
+    from ibml.report.search_page import BEST, FILES, PAGE
 
     folder = to or Path("reports") / record.name
-    files = search_files(record, others)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:  # of an earlier report, which may have had more
-            (folder / name).unlink(missing_ok=True)
-        for name, content in files.items():
-            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        for name in FILES:
+            content = files.get(name)
+            if content is None:  # an earlier report may have had it
+                (folder / name).unlink(missing_ok=True)
+            else:
+                (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise IbmlError(f"the report cannot be written to {folder}: {error.strerror}") from None
     best = (

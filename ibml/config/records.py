@@ -45,8 +45,14 @@ class ProposalRecord(Config):
     epochs: int
     feasible: bool
     reason: str
+    """Why it was stopped or failed, or that it diverged."""
     changes: Items[Change] = ()
     """How `params`, with which it began, changed while it trained."""
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it may be the best: complete, within the constraints, not diverged."""
+        return bool(self.values) and self.feasible and not self.reason
 
 
 class SearchRecord(Config):

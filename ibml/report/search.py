@@ -65,7 +65,7 @@ def distribution(parameter: dict[str, Any]) -> BaseDistribution:
 def pareto_front(record: SearchRecord) -> list[ProposalRecord]:
     """The complete, feasible proposals that no other one beats in every objective, by the first objective."""
     signs = np.array([1.0 if sense == "maximize" else -1.0 for _, sense in record.objectives])
-    rivals = [p for p in record.proposals if p.values and p.feasible and p.reason == ""]
+    rivals = [p for p in record.proposals if p.eligible]
     points = [signs * np.array(p.values) for p in rivals]
     front = [
         p
@@ -81,10 +81,16 @@ def best_so_far(record: SearchRecord) -> pd.DataFrame:
     rows, epochs, best = [], 0, None
     for p in record.proposals:
         epochs += p.epochs
-        if p.values and p.feasible and p.reason == "" and (best is None or (p.values[0] > best) == up):
+        if p.values and p.eligible and (best is None or (p.values[0] > best) == up):
             best = p.values[0]
         rows.append({"trial": p.number, "epochs": epochs, "best": best})
     return pd.DataFrame(rows, columns=["trial", "epochs", "best"])
+
+
+def compared_groups(record: SearchRecord, others: Sequence[SearchRecord]) -> dict[str, list[SearchRecord]]:
+    """Label -> the searches that were run to compare, as far as they are among these."""
+    by_name = {r.name: r for r in (record, *others)}
+    return {label: [by_name[n] for n in names if n in by_name] for label, names in record.compared.items()}
 
 
 def trials_frame(record: SearchRecord) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from optuna.visualization import matplotlib as optuna_plots
 from ibml.config.metrics import describe
 from ibml.config.records import SearchRecord
 from ibml.report.importance import Importances
-from ibml.report.search import best_so_far, optuna_study, pareto_front, trials_frame
+from ibml.report.search import best_so_far, compared_groups, optuna_study, pareto_front, trials_frame
 
 # Okabe & Ito's colours, told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -150,9 +150,8 @@ Curve = tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> list[Curve]:
     """Per group of searches that are compared: label, then over its repeats the median, lowest and highest best value
     so far, each at the budgets (epochs trained) that end the list; shape (200,) each."""
-    by_name = {r.name: r for r in (record, *others)}
-    groups = {label: [by_name[n] for n in names if n in by_name] for label, names in record.compared.items()}
-    most = max(sum(p.epochs for p in r.proposals) for r in by_name.values())
+    groups = compared_groups(record, others)
+    most = max(sum(p.epochs for p in r.proposals) for r in (record, *others))
     budget = np.linspace(0, most, _GRID)
     curves: list[Curve] = []
     for label, records in groups.items():

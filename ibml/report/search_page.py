@@ -15,7 +15,7 @@ from ibml.config.metrics import describe
 from ibml.config.records import ProposalRecord, SearchRecord
 from ibml.report.importance import BOOTSTRAPS, LEAST_TRIALS, Importance, Importances, importances
 from ibml.report.schedule import schedule_lines
-from ibml.report.search import best_preset, best_so_far, pareto_front, trials_frame
+from ibml.report.search import best_preset, best_so_far, compared_groups, pareto_front, trials_frame
 
 BEST = "best.yaml"
 PAGE = "report.md"
@@ -138,10 +138,9 @@ def _importance_row(i: Importance) -> list[str]:
 
 def _comparison(record: SearchRecord, others: Sequence[SearchRecord]) -> list[str]:
     """For each group of compared searches: the best value and the epochs, medians over repeats."""
-    by_name = {r.name: r for r in (record, *others)}
     lines = []
-    for label, names in record.compared.items():
-        curves = [best_so_far(by_name[name]) for name in names if name in by_name]
+    for label, records in compared_groups(record, others).items():
+        curves = [best_so_far(r) for r in records]
         ends = [(c["best"].iloc[-1], c["epochs"].iloc[-1]) for c in curves if len(c) and c["best"].iloc[-1] is not None]
         if ends:
             best = _objective(record.objectives[0][0], median(value for value, _ in ends))

@@ -12,7 +12,16 @@ from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.overrides import command_line, overridden
-from ibml.config.space import BestOf, ChoiceParameter, ConstantParameter, RangeParameter, SearchSpaceConfig, Start
+from ibml.config.space import (
+    BestOf,
+    ChoiceParameter,
+    ConstantParameter,
+    Constraint,
+    Objective,
+    RangeParameter,
+    SearchSpaceConfig,
+    Start,
+)
 from ibml.config.trial import TrialConfig, canonical
 from ibml.config.validate import parsed, validated
 from ibml.search.changeable import fixed_problems
@@ -122,7 +131,7 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     if trial is None:
         raise ConfigError([*problems, *found])
     told = (*([f"--base {base}"] if base else []), *given)
-    plan = search_over(trial, config, document, (), problems)
+    plan = search_over(trial, config, document, problems)
     if problems:
         raise ConfigError(problems)
     return replace(plan, text="\0".join([document.text, base_text]), overrides=told)
@@ -141,15 +150,14 @@ def search_over(
     base: TrialConfig,
     config: SearchSpaceConfig,
     document: load.Document,
-    at: load.Path_,
     problems: list[Problem],
     elsewhere: Collection[str] = (),
 ) -> SearchPlan:
-    """The search over a base. `at` is where the search stands in the document; what is wrong goes to `problems`.
-    `elsewhere` are parameters that only other arms search, which starts may name."""
-    sources = {path: _place(document, (*at, "parameters", path)) for path in config.parameters}
+    """The search over a base. What is wrong goes to `problems`; `elsewhere` are parameters that only other arms
+    search, which starts may name."""
+    sources = {path: _place(document, ("parameters", path)) for path in config.parameters}
     dimensions, found = ordered(config.parameters, sources)
-    problems += found + _metric_problems(config, base, document, at)
+    problems += found + _metric_problems(config, base, document)
     if found:
         return SearchPlan(config, Space(base, (), config.name), document.text)
     space, found = checked_space(base, dimensions, config.name)
@@ -158,8 +166,8 @@ def search_over(
         problems += _sampler_problems(config, space)
         if config.scheduler.type == "pbt":
             problems += fixed_problems(space)
-        problems += _start_problems(config, space, document, at, elsewhere)
-        problems += _lost_metrics(config, space, document, at)
+        problems += _start_problems(config, space, document, elsewhere)
+        problems += _lost_metrics(config, space, document)
     return SearchPlan(config, space, document.text, warnings=tuple(_warnings(config, space)))
 
 
@@ -187,31 +195,35 @@ def _place(document: load.Document, path: load.Path_) -> Source:
     return replace(document.source(path), path=load.dotted(path))
 
 
-def _metric_problems(
-    config: SearchSpaceConfig, base: TrialConfig, document: load.Document, at: load.Path_
-) -> list[Problem]:
+def _asked(config: SearchSpaceConfig, document: load.Document) -> list[tuple[str, Source]]:
+    """The metrics of objectives and constraints, and where each is asked for."""
+    parts: dict[str, tuple[Objective | Constraint, ...]] = {
+        "objectives": config.objectives,
+        "constraints": config.constraints,
+    }
+    return [(a.metric, document.source((part, i))) for part, items in parts.items() for i, a in enumerate(items)]
+
+
+def _metric_problems(config: SearchSpaceConfig, base: TrialConfig, document: load.Document) -> list[Problem]:
     known = metrics.search_names(base.modalities)
-    asked = [("objectives", i, o.metric) for i, o in enumerate(config.objectives)]
-    asked += [("constraints", i, c.metric) for i, c in enumerate(config.constraints)]
     problems = []
-    for part, index, name in asked:
+    for name, source in _asked(config, document):
         if name not in known:
             why = "a search must not see test data" if name.startswith("test.") else f"no trial logs {name!r}"
-            problems.append(Problem(document.source((*at, part, index)), f"{why}{did_you_mean(name, known)}"))
+            problems.append(Problem(source, f"{why}{did_you_mean(name, known)}"))
     return problems
 
 
-def _lost_metrics(config: SearchSpaceConfig, space: Space, document: load.Document, at: load.Path_) -> list[Problem]:
+def _lost_metrics(config: SearchSpaceConfig, space: Space, document: load.Document) -> list[Problem]:
     """Objectives and constraints that some proposals would not log."""
     known_for_base = metrics.search_names(space.base.modalities)
-    asked = [("objectives", i, o.metric) for i, o in enumerate(config.objectives)]
-    asked += [("constraints", i, c.metric) for i, c in enumerate(config.constraints)]
+    asked = _asked(config, document)
     for values, trial, _ in drawn(space):
         known = metrics.search_names(trial.modalities) if trial else known_for_base
-        for part, index, name in asked:
+        for name, source in asked:
             if name in known_for_base and name not in known:
                 shown = ", ".join(f"{path}: {value}" for path, value in values.items())
-                return [Problem(document.source((*at, part, index)), f"{name!r} is not logged where {shown}")]
+                return [Problem(source, f"{name!r} is not logged where {shown}")]
     return []
 
 
@@ -223,12 +235,12 @@ def _sampler_problems(config: SearchSpaceConfig, space: Space) -> list[Problem]:
 
 
 def _start_problems(
-    config: SearchSpaceConfig, space: Space, document: load.Document, at: load.Path_, elsewhere: Collection[str]
+    config: SearchSpaceConfig, space: Space, document: load.Document, elsewhere: Collection[str]
 ) -> list[Problem]:
     problems = []
     by_path = {dimension.path: dimension for dimension in space.searched}
     for index, start in enumerate(config.start_from):
-        source = document.source((*at, "start_from", index))
+        source = document.source(("start_from", index))
         for path, value in _by_path(start, by_path).items() if isinstance(start, dict) else ():
             if path in elsewhere:
                 continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from ibml.config.records import StudyRecord, TrialRecord, Tuning
+from ibml.config.records import SearchRecord, StudyRecord, TrialRecord, Tuning
 from ibml.config.trial import canonical, flatten
 from ibml.search.database import Database
 from ibml.search.search import Search
@@ -76,10 +76,9 @@ def run_study(
         driver = Driver(tasks, sources, known, store, _progress(plan, todo, searched, console), database.url)
         outcome = run_driver(driver, plan.study.name, plan.study.resources, address)
         outcome.reused += reused
-        for opened in searched:
-            opened.close(outcome, report)
+        records = [arm.opened.close(outcome, report) if arm.opened else None for arm in arms]
     cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
-    tuning = [_tuning(arm) for arm in arms]
+    tuning = [_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
     return outcome, study_record(plan, planned_trials(plan, cells), tuning, _budget(plan, arms, tuning))
 
 
@@ -144,11 +143,10 @@ def _progress(
     return StudyProgress(console, trials, epochs)
 
 
-def _tuning(arm: Arm) -> Tuning:
+def _tuning(arm: Arm, record: SearchRecord | None) -> Tuning:
     cell = arm.plan.cell
-    if arm.opened is None:
+    if record is None:
         return Tuning(arm=cell.arm, dataset=cell.dataset, fixed=arm.plan.fixed)
-    record = arm.opened.record()
     best = next((p for p in record.proposals if p.number == record.best), None)
     return Tuning(
         search=record.name,

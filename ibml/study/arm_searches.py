@@ -35,8 +35,8 @@ def arm_searches(
     found = _space(study, document, near, problems)
     if found is None:
         return []
-    config, space_document, at = found
-    sources = {path: space_document.source((*at, "parameters", path)) for path in config.parameters}
+    config, space_document = found
+    sources = {path: space_document.source(("parameters", path)) for path in config.parameters}
     dimensions, wrong = ordered(config.parameters, sources)
     if wrong:
         problems += wrong
@@ -46,19 +46,18 @@ def arm_searches(
         kept, fixed = _of_arm(cell, dimensions)
         for dimension in kept:
             never.pop(dimension.path, None)
-        searches.append(_search(cell, kept, fixed, config, space_document, at, problems))
+        searches.append(_search(cell, kept, fixed, config, space_document, problems))
     for path, dimension in never.items():
         if not any(_related(path, pin) for cell in cells for pin in cell.pinned):
-            problems += _why_never(cells[0], dimension, config, space_document, at)
+            problems += _why_never(cells[0], dimension, config, space_document)
     return searches
 
 
 def _space(
     study: StudyConfig, document: load.Document, near: Path | None, problems: list[Problem]
-) -> tuple[SearchSpaceConfig, load.Document, load.Path_] | None:
-    """The search space that a study names or holds, its document, and where in that it stands."""
+) -> tuple[SearchSpaceConfig, load.Document] | None:
+    """The search space that a study names or holds, and its document."""
     assert study.tune is not None
-    at: load.Path_ = ()
     place = document.source(("tune", "space"))
     if isinstance(study.tune.space, Mapping):
         inside = document.data["tune"]["space"]
@@ -86,11 +85,11 @@ def _space(
         message = (
             "the best of pbt is a schedule of values, which the study's seeds cannot be trained with; take another"
         )
-        problems.append(Problem(document.source((*at, "scheduler", "type")), message))
+        problems.append(Problem(document.source(("scheduler", "type")), message))
     taken = set(range(FIRST_SEED, FIRST_SEED + config.seeds_per_trial)) & set(study.seeds)
     if taken:
         problems.append(Problem(place, f"seed {min(taken)} would tune and evaluate; take other seeds for the study"))
-    return config.model_copy(update={"trials": study.tune.trials or config.trials}), document, at
+    return config.model_copy(update={"trials": study.tune.trials or config.trials}), document
 
 
 def _search(
@@ -99,12 +98,11 @@ def _search(
     fixed: list[str],
     config: SearchSpaceConfig,
     document: load.Document,
-    at: load.Path_,
     problems: list[Problem],
 ) -> ArmSearch:
     found: list[Problem] = []
     own = config.model_copy(update={"parameters": {d.path: d.parameter for d in kept}})
-    plan = search_over(cell.config, own, document, at, found, elsewhere=fixed)
+    plan = search_over(cell.config, own, document, found, elsewhere=fixed)
     problems += [replace(p, message=f"in arm {cell.arm!r}: {p.message}") for p in found]
     if plan.space.searched or found:
         return ArmSearch(cell, plan, tuple(fixed))
@@ -141,12 +139,10 @@ def _related(path: str, other: str) -> bool:
     return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.") or own_type
 
 
-def _why_never(
-    cell: Cell, dimension: Dimension, config: SearchSpaceConfig, document: load.Document, at: load.Path_
-) -> list[Problem]:
+def _why_never(cell: Cell, dimension: Dimension, config: SearchSpaceConfig, document: load.Document) -> list[Problem]:
     """What is wrong with a parameter that no arm can search."""
     problems: list[Problem] = []
     alone = dimension.parameter.model_copy(update={"when": {}})
     own = config.model_copy(update={"parameters": {dimension.path: alone}, "start_from": ()})
-    search_over(cell.config, own, document, at, problems)
+    search_over(cell.config, own, document, problems)
     return problems or [Problem(dimension.source, "its conditions hold in no arm")]

@@ -33,6 +33,8 @@ class Tuned:
     record: SearchRecord
     outcome: Outcome
     run_id: str
+    files: dict[str, str | bytes]
+    """Its report, by file name."""
     others: list[SearchRecord] = field(default_factory=list)
 
 
@@ -72,7 +74,7 @@ def run_search(
         records = [other.close(outcome, report) for other in others]
         record = main.close(outcome, report, records)
         assert main.run is not None
-    return Tuned(record, outcome, main.run.run_id, records)
+    return Tuned(record, outcome, main.run.run_id, main.run.files, records)
 
 
 def _groups(plan: SearchPlan, against: Against | None, repeats: int) -> dict[str, list[tuple[str, SearchPlan]]]:
