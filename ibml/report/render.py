@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ibml.config.metrics import Metric
-from ibml.report.stats import Difference
+from ibml.statistics.paired import Difference
 from ibml.report.table import Table, TableCell
 
 Format = Literal["text", "markdown", "latex", "csv", "json"]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ibml.config.metrics import Metric, describe
 from ibml.config.records import StudyRecord, TrialRecord
-from ibml.report.stats import Difference, Summary, paired_difference, summarise, with_verdicts
+from ibml.statistics.paired import Difference, Summary, paired_difference, summarise, with_verdicts
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from ibml.report.stats import (
+from ibml.statistics.paired import (
     holm,
     minimum_detectable,
     paired_difference,
