@@ -76,7 +76,8 @@ def run_plan(
     from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
     from ibml.study.ablation import run_study
-    from ibml.study.trials import planned_trials, study_record
+    from ibml.study.record import study_record
+    from ibml.study.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
 
     store, database = open_store(tracking_uri), Database(choose_url(storage))
@@ -175,7 +176,8 @@ def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
     if not study.endswith((".yaml", ".yml")):
         return store.study(study)
     from ibml.study.plan import load_plan
-    from ibml.study.trials import planned_trials, study_record
+    from ibml.study.record import study_record
+    from ibml.study.trials import planned_trials
     from ibml.tracking.uri import TrackingError
 
     plan = load_plan(study)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ibml.config.base import Config, Items
-from ibml.config.study import TableConfig
+from ibml.config.seeds import AdaptiveSeeds
+from ibml.config.table import TableConfig
 
 Status = Literal["finished", "diverged", "failed", "pruned", "running"]
 
@@ -106,6 +107,18 @@ class Tuning(Config):
     """Parameters of the space that the arm itself sets, or that mean nothing in it."""
 
 
+class DesignRecord(Config):
+    """How the arms came about. `factors`: name -> levels, the first being the one that others are compared with;
+    `components` are those that are off or on. `levels`: arm -> factor -> level. `values`: arm -> the value of its
+    factor, in a design of one factor at a time."""
+
+    type: str = "arms"
+    factors: dict[str, Items[str]] = {}
+    components: Items[str] = ()
+    levels: dict[str, dict[str, str]] = {}
+    values: dict[str, Any] = {}
+
+
 class StudyRecord(Config):
     """All that a table needs to know of a study besides the trials' results."""
 
@@ -128,6 +141,20 @@ class StudyRecord(Config):
     tuning: Items[Tuning] = ()
     tuning_note: str = ""
     """The budget that every arm's search had."""
+    design: DesignRecord = DesignRecord()
+    columns: dict[str, dict[str, Any]] = {}
+    """What the arms consist of: name of a component or factor -> arm -> off or on (a bool), or a value."""
+    adaptive: AdaptiveSeeds | None = None
+    """How seeds were added, where `seeds` are only those that an arm may get."""
+    configs: dict[str, dict[str, Any]] = {}
+    """By data set, the reference's configuration: dotted path -> value."""
+    changes: dict[str, dict[str, dict[str, Any]]] = {}
+    """By data set and arm, what differs from that; None where an arm has no such part."""
+
+    @property
+    def steering(self) -> str:
+        """The metric by which arms are decided, where seeds are adaptive."""
+        return (self.adaptive.metric if self.adaptive else None) or self.metrics[0]
 
 
 @dataclass(frozen=True)

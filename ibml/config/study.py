@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator
 
-from ibml.config.base import Config, Items, Overrides, StudyName
+from ibml.config.base import Config, Overrides, StudyName
+from ibml.config.designs import Design, Label
 from ibml.config.resources import ResourcesConfig
+from ibml.config.seeds import DEFAULT_SEEDS, AdaptiveSeeds, Seeds
 from ibml.config.space import TuneConfig
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-def _printable(name: str) -> str:
-    if not name.strip() or not name.isprintable():
-        raise ValueError(f"{name!r} is no name that can be shown")
-    return name
-
-
-Label = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
-
-
-class ArmsDesign(Config):
-    """Named arms, each a set of overrides; every arm is compared with `reference`."""
-
-    type: Literal["arms"] = "arms"
-    reference: str
-    arms: Annotated[dict[Label, Overrides], Field(min_length=1)]
-
-
-class OneFactorDesign(Config):
-    """Each factor's values one at a time around the base, which is the reference, called `base`."""
-
-    type: Literal["one_factor"] = "one_factor"
-    factors: Annotated[dict[str, Annotated[Items[Any], Field(min_length=1)]], Field(min_length=1)]
-
-
-Design = Annotated[ArmsDesign | OneFactorDesign, Field(discriminator="type")]
-
-
-def _seeds(value: Any) -> Any:
-    """A number of seeds stands for 0 .. number - 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
-        raise ValueError(f"expected a number of seeds or a list of seeds, got {value!r}")
-    if isinstance(value, int):
-        if not 1 <= value <= 10_000:
-            raise ValueError(f"{value} seeds make no study; give at least 1 and at most 10,000")
-        return tuple(range(value))
-    if len(set(map(repr, value))) < len(value):
-        raise ValueError("a seed is listed twice")
-    return value
+from ibml.config.table import TableConfig
 
 
 def _datasets(value: Any) -> Any:
@@ -64,21 +25,6 @@ def _datasets(value: Any) -> Any:
     if len(set(names)) < len(names):
         raise ValueError("a data set is listed twice")
     return {name: {"base": item} for name, item in zip(names, value, strict=True)}
-
-
-class TableConfig(Config):
-    """What the table shows and how arms are compared with the reference."""
-
-    metrics: Annotated[Items[str], Field(min_length=1)] | None = None
-    test: Literal["t", "wilcoxon"] = "t"
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-
-    @field_validator("metrics")
-    @classmethod
-    def _each_metric_once(cls, metrics: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if metrics and len(set(metrics)) < len(metrics):
-            raise ValueError("a metric is listed twice")
-        return metrics
 
 
 class StudyConfig(Config):
@@ -97,10 +43,22 @@ class StudyConfig(Config):
         dict[Label, Overrides],
         BeforeValidator(_datasets, json_schema_input_type=dict[str, Overrides] | list[str]),
     ] = {}
-    seeds: Annotated[
-        Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)],
-        BeforeValidator(_seeds, json_schema_input_type=Annotated[int, Field(ge=1)] | list[Seed]),
-    ] = (0, 1, 2, 3, 4)
+    seeds: Seeds = DEFAULT_SEEDS
     tune: TuneConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
     table: TableConfig = TableConfig()
+
+    @property
+    def adaptive(self) -> AdaptiveSeeds | None:
+        """How seeds are added, where their number depends on results."""
+        return self.seeds if isinstance(self.seeds, AdaptiveSeeds) else None
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds that an arm may get, in their order."""
+        return tuple(range(self.seeds.max)) if isinstance(self.seeds, AdaptiveSeeds) else self.seeds
+
+    @property
+    def least_seeds(self) -> int:
+        """How many of them every arm gets."""
+        return self.seeds.min if isinstance(self.seeds, AdaptiveSeeds) else len(self.seeds)

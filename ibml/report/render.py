@@ -15,8 +15,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ibml.config.metrics import Metric
-from ibml.statistics.paired import Difference
 from ibml.report.table import Table, TableCell
+from ibml.statistics.paired import Difference
 
 Format = Literal["text", "markdown", "latex", "csv", "json"]
 Shown = TypeVar("Shown")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from ibml.config.records import SearchRecord, StudyRecord, TrialRecord, Tuning
 from ibml.config.trial import canonical, flatten
 from ibml.search.database import Database
-from ibml.search.search import Search
+from ibml.search.search import Ending, Search
 from ibml.study.arm_searches import ArmSearch
 from ibml.study.cells import Cell
 from ibml.study.driver import Driver
@@ -20,8 +21,10 @@ from ibml.study.outcome import Outcome
 from ibml.study.plan import Plan
 from ibml.study.progress import StudyProgress
 from ibml.study.queue import SearchSource, Task
+from ibml.study.record import study_record
+from ibml.study.schedule import SeedSchedule
 from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
-from ibml.study.trials import PlannedTrial, planned_trial, planned_trials, study_record
+from ibml.study.trials import PlannedTrial, planned_trials
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.version import code_revision
 
@@ -62,18 +65,24 @@ def run_study(
     arms = [Arm(arm, _open(plan, arm, database, new_version)) for arm in plan.tuning]
     searched = [arm.opened for arm in arms if arm.opened]
     fixed = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
-    todo, reused = _todo(plan, planned_trials(plan, fixed), known, store, console)
+    schedule = SeedSchedule(plan)
+    todo, reused = _todo(plan, schedule, fixed, known, store, console)
+
+    def follow(task: Task, ending: Ending, final: Mapping[str, float]) -> list[Task]:
+        more = schedule.ended(task.trial, final if ending == "finished" else None)
+        return [Task(trial, run_id, tags) for trial in more]
+
     with ExitStack() as stack:
         for opened in searched:
             opened.run = stack.enter_context(store.open_run("search", opened.record(), opened.plan.text, run_id))
             opened.tags = {"ibml.revision": tags["ibml.revision"]}
         sources = [
-            SearchSource(arm.opened.search, arm.opened.task, _evaluation(plan, arm.plan.cell, run_id, tags))
+            SearchSource(arm.opened.search, arm.opened.task, _evaluation(schedule, arm.plan.cell, run_id, tags))
             for arm in arms
             if arm.opened
         ]
         tasks = [Task(trial, run_id, tags) for trial in todo]
-        driver = Driver(tasks, sources, known, store, _progress(plan, todo, searched, console), database.url)
+        driver = Driver(tasks, sources, known, store, _progress(plan, todo, searched, console), database.url, follow)
         outcome = run_driver(driver, plan.study.name, plan.study.resources, address)
         outcome.reused += reused
         records = [arm.opened.close(outcome, report) if arm.opened else None for arm in arms]
@@ -94,33 +103,40 @@ def _open(plan: Plan, arm: ArmSearch, database: Database, new_version: bool) -> 
 
 def _todo(
     plan: Plan,
-    trials: Sequence[PlannedTrial],
+    schedule: SeedSchedule,
+    cells: Sequence[Cell],
     known: dict[str, TrialRecord],
     store: MlflowStore,
     console: Console,
 ) -> tuple[list[PlannedTrial], int]:
-    """The trials without a result, each key once, and how many have one; those become part of this study too."""
-    unique = {trial.key: trial for trial in trials}
-    for trial in trials:
+    """The trials without a result, and how many have one; those become part of this study too."""
+    todo, reused = [], 0
+    waiting = deque(schedule.open(cells))
+    while waiting:
+        trial = waiting.popleft()
         result = known.get(trial.key)
-        if result and result.ended and plan.study.name not in result.studies:
+        if result is None or not result.ended:
+            todo.append(trial)
+            continue
+        reused += 1
+        if plan.study.name not in result.studies:
             store.share_trial(result.run_id, plan.study.name, trial.cell.arm)
-    todo = [trial for key, trial in unique.items() if key not in known or not known[key].ended]
-    reused = len(unique) - len(todo)
+        waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
     if reused:
-        console.print(f"{reused} of {len(unique)} trials have a result already and are not run again.", highlight=False)
+        total = reused + len(todo)
+        console.print(f"{reused} of {total} trials have a result already and are not run again.", highlight=False)
     return todo, reused
 
 
-def _evaluation(plan: Plan, cell: Cell, run_id: str, tags: dict[str, str]) -> Callable[[Search], Iterable[Task]]:
+def _evaluation(
+    schedule: SeedSchedule, cell: Cell, run_id: str, tags: dict[str, str]
+) -> Callable[[Search], Iterable[Task]]:
     """The trials with fresh seeds that follow an arm's search."""
 
     def tasks(search: Search) -> Iterable[Task]:
         if search.best is None:
             return []
-        tuned = _tuned(cell, search)
-        trials = (planned_trial(tuned, seed, len(plan.datasets) > 1) for seed in plan.study.seeds)
-        return [Task(trial, run_id, tags) for trial in trials]
+        return [Task(trial, run_id, tags) for trial in schedule.open([_tuned(cell, search)])]
 
     return tasks
 
@@ -137,7 +153,7 @@ def _progress(
 ) -> StudyProgress:
     trials, epochs = len(todo), sum(trial.config.trainer.epochs for trial in todo)
     for opened in searched:
-        expected = proposals_left(opened) * len(opened.plan.seeds) + len(plan.study.seeds)
+        expected = proposals_left(opened) * len(opened.plan.seeds) + plan.study.least_seeds
         trials += expected
         epochs += expected * opened.plan.epochs
     return StudyProgress(console, trials, epochs)

@@ -86,7 +86,7 @@ def _space(
             "the best of pbt is a schedule of values, which the study's seeds cannot be trained with; take another"
         )
         problems.append(Problem(document.source(("scheduler", "type")), message))
-    taken = set(range(FIRST_SEED, FIRST_SEED + config.seeds_per_trial)) & set(study.seeds)
+    taken = set(range(FIRST_SEED, FIRST_SEED + config.seeds_per_trial)) & set(study.all_seeds)
     if taken:
         problems.append(Problem(place, f"seed {min(taken)} would tune and evaluate; take other seeds for the study"))
     return config.model_copy(update={"trials": study.tune.trials or config.trials}), document

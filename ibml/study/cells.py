@@ -42,8 +42,8 @@ class CellBuilder:
     ):
         self.study, self.document, self.near = study, document, near
         self.command_line, self.problems = command_line, problems
-        self.arms = designs.expand(study.design, document)
-        self.reference = designs.reference(study.design)
+        self.design = designs.expand(study.design, document, problems)
+        self.arms, self.reference = self.design.arms, self.design.reference
         self.base_texts: dict[str, str] = {}
 
     def cells(self) -> tuple[list[Cell], list[str]]:
@@ -53,7 +53,7 @@ class CellBuilder:
             self.problems.append(Problem(self.document.source(("design", "reference")), message))
             self.reference = names[0]
         cells: list[Cell] = []
-        notes: list[str] = []
+        notes = list(self.design.notes)
         for dataset, base in self._bases().items():
             cells += self._cells_of(dataset, base, notes)
         self._compare_datasets(cells)
@@ -131,7 +131,7 @@ class CellBuilder:
                 arm.name,
                 configs[arm.name],
                 changed_paths(configs[arm.name], reference),
-                (*(".".join(setting.path) for setting in arm.settings), *designs.factors(self.study.design)),
+                (*(".".join(setting.path) for setting in arm.settings), *self.design.pinned),
             )
             for arm in self.arms
             if arm.name in configs

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations, product
+from typing import Any
 
 from ibml.config import load
-from ibml.config.base import Source
+from ibml.config.base import Problem, Source
+from ibml.config.designs import (
+    ArmsDesign,
+    CumulativeDesign,
+    Design,
+    FactorialDesign,
+    LeaveOneOutDesign,
+    OneFactorDesign,
+)
 from ibml.config.layers import Setting, settings
-from ibml.config.study import ArmsDesign, OneFactorDesign
+from ibml.study.fractions import aliases, fraction
 
-BASE = "base"
+BASE, FULL, NONE = "base", "full", "none"
+OFF, ON = "off", "on"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A named set of settings. `may_equal_reference`: where it does, it is the reference and not run again."""
+    """A named set of settings. `may_equal_reference`: where it does, it is the reference and not run again. `levels`
+    says which level of each factor of the design the arm has; a component is a factor that is on or off."""
 
     name: str
     settings: list[Setting]
     source: Source
     may_equal_reference: bool = False
+    levels: dict[str, str] = field(default_factory=dict)
+    value: Any = None
+    """Of a one-factor design: the value of the factor."""
 
 
-def expand(design: ArmsDesign | OneFactorDesign, document: load.Document) -> list[Arm]:
-    """The arms of a design, the reference among them, in the order of the file."""
-    if isinstance(design, ArmsDesign):
-        return [_named_arm(name, document) for name in design.arms]
-    return [Arm(BASE, [], document.source(("design",))), *_factor_arms(design, document)]
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A factor with its levels and the settings of each; the first level is the one that others are compared with."""
+
+    name: str
+    levels: dict[str, list[Setting]]
+    component: bool = False
 
 
-def reference(design: ArmsDesign | OneFactorDesign) -> str:
-    return design.reference if isinstance(design, ArmsDesign) else BASE
+@dataclass(frozen=True)
+class Expanded:
+    """The arms of a design, the reference among them, in the order of the file; the levels of its factors, and what
+    is to be known of it besides."""
 
-
-def factors(design: ArmsDesign | OneFactorDesign) -> tuple[str, ...]:
+    arms: list[Arm]
+    reference: str
+    factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pinned: tuple[str, ...] = ()
     """The paths whose values are what the arms are compared for, in every arm."""
-    return tuple(design.factors) if isinstance(design, OneFactorDesign) else ()
+    notes: tuple[str, ...] = ()
+
+
+def expand(design: Design, document: load.Document, problems: list[Problem]) -> Expanded:
+    """The arms of a design."""
+    match design:
+        case ArmsDesign():
+            return Expanded([_named_arm(name, document) for name in design.arms], design.reference)
+        case OneFactorDesign():
+            return _one_factor(design, document)
+        case LeaveOneOutDesign():
+            return _leave_one_out(design, document)
+        case CumulativeDesign():
+            return _cumulative(design, document)
+        case FactorialDesign():
+            return _factorial(design, document, problems)
 
 
 def _named_arm(name: str, document: load.Document) -> Arm:
@@ -43,16 +80,115 @@ def _named_arm(name: str, document: load.Document) -> Arm:
     return Arm(name, settings(document, at), document.source(at))
 
 
-def _factor_arms(design: OneFactorDesign, document: load.Document) -> list[Arm]:
-    arms = []
+def _one_factor(design: OneFactorDesign, document: load.Document) -> Expanded:
+    arms = [Arm(BASE, [], document.source(("design",)))]
     short = _short_names(list(design.factors))
-    for factor, values in design.factors.items():
+    for path, values in design.factors.items():
         for index, value in enumerate(values):
-            source = document.source(("design", "factors", factor, index))
-            layer = settings(load.Document(document.file, {factor: value}))
-            placed = [Setting(s.path, s.value, source) for s in layer]
-            arms.append(Arm(f"{short[factor]}={_shown(value)}", placed, source, may_equal_reference=True))
-    return arms
+            source = document.source(("design", "factors", path, index))
+            name, layer = f"{short[path]}={_shown(value)}", _setting(path, value, document, source)
+            arms.append(Arm(name, layer, source, True, {short[path]: _shown(value)}, value))
+    levels = {short[path]: tuple(map(_shown, values)) for path, values in design.factors.items()}
+    return Expanded(arms, BASE, levels, tuple(design.factors))
+
+
+def _leave_one_out(design: LeaveOneOutDesign, document: load.Document) -> Expanded:
+    parts = _components(design.components, document)
+    removed: list[tuple[Factor, ...]] = [(), *((part,) for part in parts)]
+    removed += combinations(parts, 2) if design.pairs else ()
+    arms = [_without(off, parts, document) for off in removed]
+    return Expanded(arms, FULL, _levels(parts))
+
+
+def _without(off: tuple[Factor, ...], parts: list[Factor], document: load.Document) -> Arm:
+    name = f"w/o {', '.join(part.name for part in off)}" if off else FULL
+    return _combined(name, {part: OFF if part in off else ON for part in parts}, document)
+
+
+def _cumulative(design: CumulativeDesign, document: load.Document) -> Expanded:
+    parts = _components(design.components, document)
+    subsets: Iterable[tuple[Factor, ...]] = [tuple(parts[:size]) for size in range(len(parts) + 1)]
+    if design.orders == "all":
+        subsets = [subset for size in range(len(parts) + 1) for subset in combinations(parts, size)]
+    arms = [
+        _combined(_sum(on), {part: ON if part in on else OFF for part in parts}, document) for on in map(tuple, subsets)
+    ]
+    return Expanded(arms, NONE, _levels(parts))
+
+
+def _factorial(design: FactorialDesign, document: load.Document, problems: list[Problem]) -> Expanded:
+    short = _short_names([name for name, levels in design.factors.items() if not isinstance(levels, dict)])
+    factors = [_factor(name, short.get(name, name), design, document) for name in design.factors]
+    factors += _components(design.components, document)
+    for factor, level in [(f, level) for f in factors for level in f.levels if len(f.levels) < 2]:
+        source = document.source(("design", "factors"))
+        problems.append(Problem(source, f"the levels of {factor.name!r} all look like {level!r}"))
+    cells: Iterable[tuple[str, ...]] = product(*(factor.levels for factor in factors))
+    notes: tuple[str, ...] = ()
+    if design.resolution is not None:
+        found = fraction(len(factors), design.resolution)
+        if found is None:
+            notes = (f"no fraction of resolution {design.resolution} is smaller than the whole design",)
+        else:
+            rows, words = found
+            both = [list(factor.levels) for factor in factors]
+            cells = [tuple(levels[bit] for levels, bit in zip(both, row, strict=False)) for row in rows]
+            notes = _fraction_notes([factor.name for factor in factors], len(rows), words)
+    arms = []
+    for cell in cells:
+        chosen = dict(zip(factors, cell, strict=False))
+        plain = ", ".join(f"{f.name}={level}" for f, level in chosen.items() if not f.component)
+        on = tuple(f for f, level in chosen.items() if f.component and level == ON)
+        name = f"{plain} {_sum(on)}" if plain and on else plain or _sum(on)
+        arms.append(_combined(name, chosen, document))
+    pinned = tuple(name for name in design.factors if name in short)
+    reference = design.reference or arms[0].name
+    return Expanded(arms, reference, _levels(factors), pinned, notes)
+
+
+def _fraction_notes(names: list[str], cells: int, words: list[int]) -> tuple[str, ...]:
+    resolution = min(word.bit_count() for word in words)
+    first = f"a fraction of {cells} of {2 ** len(names)} cells, resolution {resolution}"
+    same = aliases(names, words)
+    return (f"{first}; one contrast each, not to be told apart: {'; '.join(same)}" if same else first,)
+
+
+def _factor(key: str, name: str, design: FactorialDesign, document: load.Document) -> Factor:
+    levels = design.factors[key]
+    at = ("design", "factors", key)
+    if isinstance(levels, Mapping):
+        return Factor(name, {level: settings(document, (*at, level)) for level in levels})
+    placed = {
+        _shown(value): _setting(key, value, document, document.source((*at, index)))
+        for index, value in enumerate(levels)
+    }
+    return Factor(name, placed)
+
+
+def _components(components: Mapping[str, Any], document: load.Document) -> list[Factor]:
+    return [
+        Factor(name, {OFF: settings(document, ("design", "components", name)), ON: []}, component=True)
+        for name in components
+    ]
+
+
+def _levels(factors: Iterable[Factor]) -> dict[str, tuple[str, ...]]:
+    return {factor.name: tuple(factor.levels) for factor in factors}
+
+
+def _combined(name: str, levels: Mapping[Factor, str], document: load.Document) -> Arm:
+    layer = [setting for factor, level in levels.items() for setting in factor.levels[level]]
+    source = layer[0].source if layer else document.source(("design",))
+    return Arm(name, layer, source, levels={factor.name: level for factor, level in levels.items()})
+
+
+def _sum(parts: tuple[Factor, ...]) -> str:
+    return " ".join(f"+ {part.name}" for part in parts) or NONE
+
+
+def _setting(path: str, value: Any, document: load.Document, source: Source) -> list[Setting]:
+    layer = settings(load.Document(document.file, {path: value}))
+    return [Setting(s.path, s.value, source) for s in layer]
 
 
 def _short_names(paths: list[str]) -> dict[str, str]:

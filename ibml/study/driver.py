@@ -12,7 +12,7 @@ from ibml.search.search import Ending
 from ibml.search.values import needed_metrics
 from ibml.study.outcome import Outcome
 from ibml.study.progress import StudyProgress
-from ibml.study.queue import Past, SearchSource, Task, TrialQueue
+from ibml.study.queue import Follow, Past, SearchSource, Task, TrialQueue
 from ibml.study.trial_run import TrialRun
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.recorder import Recorder
@@ -36,8 +36,10 @@ class Driver:
         store: MlflowStore,
         progress: StudyProgress,
         database: str = "",
+        follow: Follow = lambda task, ending, final: (),
     ):
-        self.queue = TrialQueue(tasks, searches, self._past, self._reuse)
+        self._more = follow
+        self.queue = TrialQueue(tasks, searches, self._past, self._reuse, self._follow)
         self.known, self.store, self.progress, self.database = known, store, progress, database
         self.recorder = Recorder()
         self.outcome = Outcome()
@@ -170,6 +172,13 @@ class Driver:
             left = len(task.source.search.seeds) - task.attempt.position - 1
             self.progress.skipped(left, left * task.trial.config.trainer.epochs)
 
+    def _follow(self, task: Task, ending: Ending, final: Mapping[str, float]) -> Sequence[Task]:
+        """What follows from how a planned trial ended."""
+        more = list(self._more(task, ending, final))
+        if more:
+            self.progress.added(len(more), sum(new.trial.config.trainer.epochs for new in more))
+        return more
+
     def _past(self, task: Task) -> Past | None:
         """What the store has of a task's key: the result, and for a search the epochs."""
         record = self.known.get(task.trial.key)
@@ -177,7 +186,7 @@ class Driver:
             return None
         ending: Ending | None = "diverged" if record.status == "diverged" else "finished" if record.ended else None
         if task.source is None:
-            return Past([], ending)
+            return Past([], ending, record.metrics)
         selection = task.trial.config.trainer.selection
         try:
             rows = self.store.history(record.run_id, needed_metrics(task.source.search.config, selection))

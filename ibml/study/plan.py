@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ibml.config import load, metrics
-from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.base import ConfigError, Source
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.overrides import command_line, overridden
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig
 from ibml.config.validate import parsed, validated
-from ibml.study import designs
 from ibml.study.arm_searches import ArmSearch, arm_searches
 from ibml.study.cells import Cell, CellBuilder
+from ibml.study.checks import shared_modalities, table_problems
+from ibml.study.designs import Expanded
 
 StudySource = str | Path | Mapping[str, Any]
 
@@ -34,6 +35,7 @@ class Plan:
     cells: list[Cell]
     metrics: list[str]
     notes: list[str]
+    design: Expanded
     tuning: list[ArmSearch]
     """One search per cell, in the same order, where the study tunes its arms."""
 
@@ -57,11 +59,12 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        return len(self.cells) * len(self.study.seeds)
+        """Where the number of seeds depends on results: the most that there can be."""
+        return len(self.cells) * len(self.study.all_seeds)
 
     @property
     def epochs(self) -> int:
-        return len(self.study.seeds) * sum(cell.config.trainer.epochs for cell in self.cells)
+        return len(self.study.all_seeds) * sum(cell.config.trainer.epochs for cell in self.cells)
 
 
 def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
@@ -98,25 +101,12 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     cells, notes = builder.cells()
     tuning: list[ArmSearch] = []
     if cells:
-        problems += _metric_problems(study, cells, document)
+        problems += table_problems(study, builder.design, cells, document)
         tuning = arm_searches(study, document, near, cells, problems) if study.tune else []
     if problems:
         raise ConfigError(problems)
-    shared = _shared_modalities(cells)
+    shared = shared_modalities(cells)
     names = list(study.table.metrics or metrics.default_table(shared))
     bases = tuple(builder.base_texts.values())
-    return Plan(study, document.text, bases, given, designs.reference(study.design), cells, names, notes, tuning)
-
-
-def _shared_modalities(cells: list[Cell]) -> list[str]:
-    first, *rest = [cell.config.data.modalities for cell in cells]
-    return [name for name in first if all(name in other for other in rest)]
-
-
-def _metric_problems(study: StudyConfig, cells: list[Cell], document: load.Document) -> list[Problem]:
-    known = dict.fromkeys(name for cell in cells for name in metrics.table_names(cell.config.data.modalities))
-    return [
-        Problem(document.source(("table", "metrics", index)), f"no trial logs {name!r}{did_you_mean(name, known)}")
-        for index, name in enumerate(study.table.metrics or ())
-        if name not in known
-    ]
+    design = builder.design
+    return Plan(study, document.text, bases, given, design.reference, cells, names, notes, design, tuning)

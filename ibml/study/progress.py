@@ -52,6 +52,12 @@ class StudyProgress:
         self.epochs_done += epochs
         self._show(last=self.done + self.failed == self.trials)
 
+    def added(self, trials: int, epochs: int) -> None:
+        """Trials that were not expected and are to be run after all."""
+        self.trials += trials
+        self.epochs += epochs
+        self._bar.update(self._task, total=self.epochs)
+
     @property
     def summary(self) -> str:
         return f"{self.done} / {self.trials} trials done · {self.running} running · {self.failed} failed"

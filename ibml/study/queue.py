@@ -79,12 +79,15 @@ class SearchSource:
     closed: bool = False
 
 
+Follow = Callable[[Task, Ending, Row], Iterable[Task]]
+
+
 class TrialQueue:
     """Hands out tasks. Attempts of searches come first, those of the search that has begun fewest; so several
     searches go forward side by side, and planned trials fill what they leave free.
 
     A key is trained by one task at a time. One whose result is known is not trained: `past` says what is known of
-    a key, and `reused` is called with the task.
+    a key, and `reused` is called with the task. `follow` gives the planned trials that follow from how one ended.
     """
 
     def __init__(
@@ -93,9 +96,10 @@ class TrialQueue:
         searches: Sequence[SearchSource] = (),
         past: Callable[[Task], Past | None] = lambda task: None,
         reused: Callable[[Task], None] = lambda task: None,
+        follow: Follow = lambda task, ending, final: (),
     ):
         self.planned, self.searches = deque(trials), list(searches)
-        self._past, self._reused = past, reused
+        self._past, self._reused, self._follow = past, reused, follow
         self._flying: dict[str, Task] = {}
         self._waiting: dict[str, deque[Task]] = {}
         self._again: deque[Task] = deque()
@@ -160,6 +164,7 @@ class TrialQueue:
         if task.source is None or task.attempt is None:
             if past.ending in ("finished", "diverged"):
                 self._reused(task)
+                self.planned.extend(self._follow(task, past.ending, past.final))
                 return True
             return False
         search, attempt = task.source.search, task.attempt
@@ -185,6 +190,8 @@ class TrialQueue:
             self._ended[task.trial.key] = Past(task.rows, ending, final, reason)
         if task.source and task.attempt:
             task.source.search.end(task.attempt, ending, final, reason)
+        else:
+            self.planned.extend(self._follow(task, ending, final))
         self._land(task)
 
     def arrive(self, task: Task, state: bytes) -> None:

@@ -182,7 +182,7 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
         (("seeds: 3", "table: {test: z}"), "study.yaml:11: table.test: 'z' is not known; known: t, wilcoxon"),
         (("seeds: 3", "resources: {gpu: -1}"), "study.yaml:11: resources.gpu: should be greater than or equal to 0"),
         (("seeds: 3", "datasets: {a: {}, b: {}}"), "study.yaml:11: datasets.b: data set 'b' is the same configuration"),
-        (("seeds: 3", "table: {metrics: [test.gap, test.gap]}"), "table.metrics: a metric is listed twice"),
+        (("seeds: 3", "table: {metrics: [test.gap, test.gap]}"), "table.metrics: a name is listed twice"),
         (("seeds: 3", "resources: {gpu: 1.5}"), "resources.gpu: a share of one GPU is at least 0.01, and more than"),
         (("seeds: 3", "resources: {cpu: 0.00001}"), "resources.cpu: should be greater than or equal to 0.01"),
         (("seeds: 3", "datasets: [mfeat, mfeet]"), "no preset is called 'mfeet'"),

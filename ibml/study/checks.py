@@ -1,0 +1,69 @@
+"""What is wrong with the names that a study's table uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ibml.config import load, metrics
+from ibml.config.base import Problem, did_you_mean
+from ibml.config.study import StudyConfig
+from ibml.config.trial import flatten
+from ibml.study.cells import Cell
+from ibml.study.designs import Expanded
+
+Named = tuple[tuple[str | int, ...], str]
+"""A place in the file, and the name that stands there."""
+
+
+def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], document: load.Document) -> list[Problem]:
+    """Names of metrics, arms, components and paths in `table` and `seeds` that nothing has."""
+    table = study.table
+    logged = dict.fromkeys(name for cell in cells for name in metrics.table_names(cell.config.data.modalities))
+    arms = dict.fromkeys(cell.arm for cell in cells)
+    shown = table.metrics or metrics.default_table(shared_modalities(cells))
+    steering = [(("seeds", "metric"), study.adaptive.metric)] if study.adaptive and study.adaptive.metric else []
+    asked: list[tuple[str, Iterable[str], list[Named]]] = [
+        ("no trial logs", logged, [*_listed(("table", "metrics"), table.metrics or ()), *steering]),
+        ("no arm is called", arms, _listed(("table", "rows"), table.rows or ())),
+        ("the table has no metric", shown, steering if all(name in logged for _, name in steering) else []),
+    ]
+    for group, members in table.groups.items():
+        asked.append(("no arm is called", arms, _listed(("table", "groups", group), members)))
+    if isinstance(table.precision, dict):
+        precision: list[Named] = [(("table", "precision", name), name) for name in table.precision]
+        asked.append(("the table has no metric", shown, precision))
+    columns = [*design.factors, *(table.components or ())]
+    everything = [*shown, *arms, *dict.fromkeys(cell.dataset for cell in cells), *columns]
+    names: list[Named] = [(("table", "names", name), name) for name in table.names]
+    asked.append(("the table shows no metric, arm, data set or component", everything, names))
+    paths = dict.fromkeys(path for cell in cells for path in flatten(cell.config.model_dump(mode="json")))
+    components: list[Named] = [(("table", "components", name), path) for name, path in (table.components or {}).items()]
+    asked.append(("no trial has", paths, components))
+    found = [
+        Problem(document.source(place), f"{words} {name!r}{did_you_mean(name, known)}")
+        for words, known, given in asked
+        for place, name in given
+        if name not in known
+    ]
+    return [*found, *_twice(study, document)]
+
+
+def _listed(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:
+    return [((*at, index), name) for index, name in enumerate(names)]
+
+
+def _twice(study: StudyConfig, document: load.Document) -> Iterator[Problem]:
+    """An arm is a row once."""
+    seen: dict[str, str] = {}
+    for group, members in study.table.groups.items():
+        for index, arm in enumerate(members):
+            if arm in seen:
+                source = document.source(("table", "groups", group, index))
+                yield Problem(source, f"{arm!r} is in the group {seen[arm]!r} already")
+            seen[arm] = group
+
+
+def shared_modalities(cells: list[Cell]) -> list[str]:
+    """The modalities that all data sets have."""
+    first, *rest = [cell.config.data.modalities for cell in cells]
+    return [name for name in first if all(name in other for other in rest)]
