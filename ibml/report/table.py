@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from ibml.config.metrics import Metric, describe
 from ibml.config.records import StudyRecord, TrialRecord
+from ibml.report.analysis import Analysis, analyses
+from ibml.report.foot import foot
+from ibml.report.results import Results, mixtures, refuse_mixtures
+from ibml.statistics.datasets import average_ranks
 from ibml.statistics.paired import Difference, Summary, paired_difference, summarise, with_verdicts
+from ibml.statistics.sequential import at_stop, nominal_levels
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """One arm, data set and metric, in the metric's shown unit. `tied`: not told apart from the best."""
+    """One arm, data set and metric, in the metric's shown unit. `tied`: not told apart from the best. `level`: what p
+    was compared with, where seeds were added until arms were decided."""
 
     dataset: str
     arm: str
@@ -27,121 +30,131 @@ class TableCell:
     best: bool = False
     second: bool = False
     tied: bool = False
+    level: float | None = None
+
+    @property
+    def marks(self) -> str:
+        differs = self.difference is not None and self.difference.verdict in ("helps", "hurts")
+        return ("*" if differs else "") + ("≈" if self.tied else "")
 
 
 @dataclass(frozen=True)
 class Table:
     """A finished table; the renderers only lay it out."""
 
-    name: str
-    description: str
-    reference: str
-    datasets: tuple[str, ...]
-    arms: tuple[str, ...]
+    study: StudyRecord
     metrics: tuple[Metric, ...]
     cells: dict[tuple[str, str, str], TableCell]
-    alpha: float
+    ranks: dict[str, dict[str, float]]
+    """metric -> arm -> average rank over data sets, where there are several."""
+    analyses: tuple[Analysis, ...]
     foot: tuple[str, ...]
     unfinished: int
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return self.study.datasets
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms in the order in which they are shown."""
+        return shown_arms(self.study)
 
     def cell(self, dataset: str, arm: str, metric: str) -> TableCell:
         return self.cells[dataset, arm, metric]
 
     def frame(self) -> pd.DataFrame:
-        """One row per data set, arm and metric, at full precision."""
-        rows = []
-        for cell in self.cells.values():
-            d = cell.difference
-            rows.append(
-                {
-                    "dataset": cell.dataset,
-                    "arm": cell.arm,
-                    "metric": cell.metric,
-                    "unit": describe(cell.metric).unit,
-                    "n": cell.summary.n,
-                    "mean": cell.summary.mean,
-                    "sd": cell.summary.sd,
-                    "pairs": d.n if d else None,
-                    "difference": d.mean if d else None,
-                    "low": d.low if d else None,
-                    "high": d.high if d else None,
-                    "effect_size": d.effect_size if d else None,
-                    "p": d.p if d else None,
-                    "p_holm": d.p_corrected if d else None,
-                    "detectable": d.detectable if d else None,
-                    "verdict": d.verdict if d else "reference",
-                }
-            )
-        return pd.DataFrame(rows)
+        """One row per data set, arm and metric, at full precision, with what the arm consists of."""
+        return pd.DataFrame([self._row(cell) for cell in self.cells.values()])
+
+    def _row(self, cell: TableCell) -> dict[str, object]:
+        d = cell.difference
+        consists = {name: of_arm.get(cell.arm) for name, of_arm in self.study.columns.items()}
+        return {
+            "dataset": cell.dataset,
+            "arm": cell.arm,
+            **{f"part.{name}": value for name, value in consists.items()},
+            "metric": cell.metric,
+            "unit": describe(cell.metric).unit,
+            "n": cell.summary.n,
+            "mean": cell.summary.mean,
+            "sd": cell.summary.sd,
+            "pairs": d.n if d else None,
+            "difference": d.mean if d else None,
+            "low": d.low if d else None,
+            "high": d.high if d else None,
+            "effect_size": d.effect_size if d else None,
+            "p": d.p if d else None,
+            "p_holm": d.p_corrected if d else None,
+            "level": cell.level,
+            "detectable": d.detectable if d else None,
+            "verdict": d.verdict if d else "reference",
+        }
 
 
-Values = dict[tuple[str, str, str], dict[int, float]]
-"""(data set, arm, metric) -> seed -> value in the shown unit."""
+def shown_arms(study: StudyRecord) -> tuple[str, ...]:
+    """The arms in the order of the table's groups, else of its rows, else of the design."""
+    rows = [arm for arm in study.table.rows or study.arms if arm in study.arms]
+    grouped = [arm for members in study.table.groups.values() for arm in members if arm in rows]
+    return (*(arm for arm in rows if arm not in grouped), *grouped)
 
 
-def build_table(study: StudyRecord, results: Mapping[str, TrialRecord]) -> Table:
-    """The table of a study from the results of its keys; missing ones are counted, never guessed."""
-    metrics = tuple(map(describe, study.metrics))
-    values = _values(study, results, metrics)
-    cells: dict[tuple[str, str, str], TableCell] = {}
+def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mixed: bool = False) -> Table:
+    """The table of a study from the results of its keys; missing ones are counted, never guessed.
+
+    Raises `MixedResultsError` for results that were not made alike, unless these are allowed.
+    """
+    results = Results(study, records)
+    if not allow_mixed:
+        refuse_mixtures(study.name, mixtures(results))
+    made: dict[tuple[str, str, str], TableCell] = {}
     for dataset in study.datasets:
-        for metric in metrics:
-            cells |= _column(study, dataset, metric, values)
-    ordered = {
-        (dataset, arm, metric.name): cells[dataset, arm, metric.name]
+        for metric in results.metrics:
+            made |= _column(results, dataset, metric)
+    cells = {
+        (dataset, arm, metric.name): made[dataset, arm, metric.name]
         for dataset in study.datasets
-        for arm in study.arms
-        for metric in metrics
-        if (dataset, arm, metric.name) in cells
+        for arm in shown_arms(study)
+        for metric in results.metrics
+        if (dataset, arm, metric.name) in made
     }
-    unfinished = sum(not (record := results.get(t.key)) or not record.ended for t in study.trials)
-    foot = (
-        *_method_notes(study, ordered),
-        *_missing_pairs(study, results),
-        *_failure_notes(study, results),
-        *_provenance(study, results),
-    )
+    counts = {cell.summary.n for cell in cells.values() if cell.summary.n}
     return Table(
-        study.name,
-        study.description,
-        study.reference,
-        study.datasets,
-        study.arms,
-        metrics,
-        ordered,
-        study.table.alpha,
-        foot,
-        unfinished,
+        study,
+        results.metrics,
+        cells,
+        _ranks(results, cells),
+        tuple(analyses(results)),
+        foot(results, counts),
+        results.unfinished,
     )
 
 
-def _values(study: StudyRecord, results: Mapping[str, TrialRecord], metrics: tuple[Metric, ...]) -> Values:
-    values: Values = {}
-    for trial in study.trials:
-        record = results.get(trial.key)
-        for metric in metrics:
-            by_seed = values.setdefault((trial.dataset, trial.arm, metric.name), {})
-            value = record.metrics.get(metric.name) if record and record.status == "finished" else None
-            if value is not None and math.isfinite(value):
-                by_seed[trial.seed] = value * metric.scale
-    return values
+def _ranks(results: Results, cells: Mapping[tuple[str, str, str], TableCell]) -> dict[str, dict[str, float]]:
+    if len(results.study.datasets) < 2:
+        return {}
+    ranks = {}
+    for metric in results.metrics:
+        means: dict[str, dict[str, float]] = {}
+        for (dataset, arm, name), cell in cells.items():
+            if name == metric.name:
+                by_dataset = means.setdefault(arm, {})
+                if cell.summary.mean is not None:
+                    by_dataset[dataset] = cell.summary.mean
+        ranks[metric.name] = average_ranks(means, metric.higher_is_better).ranks
+    return ranks
 
 
-def _column(study: StudyRecord, dataset: str, metric: Metric, values: Values) -> dict[tuple[str, str, str], TableCell]:
-    """All arms of one metric on one data set; Holm's correction is over the arms of such a column."""
-    arms = {arm: values[dataset, arm, metric.name] for arm in study.arms if (dataset, arm, metric.name) in values}
-    reference = arms.get(study.reference, {})
-    compare = study.table
-    differences = with_verdicts(
-        {
-            arm: paired_difference(by_seed, reference, compare.test, compare.alpha)
-            for arm, by_seed in arms.items()
-            if arm != study.reference
-        },
-        metric.higher_is_better,
-        compare.alpha,
-    )
-    summaries = {arm: summarise([by_seed[seed] for seed in sorted(by_seed)]) for arm, by_seed in arms.items()}
+def _column(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, str, str], TableCell]:
+    """All arms of one metric on one data set; corrections are over the arms of such a column."""
+    study = results.study
+    arms = results.by_arm(dataset, metric)
+    differences, levels = _differences(results, dataset, metric, arms)
+    summaries = {arm: summarise(list(by_seed.values())) for arm, by_seed in arms.items()}
     ranked = sorted(
         (arm for arm in arms if summaries[arm].mean is not None),
         key=lambda arm: _goodness(summaries[arm], metric),
@@ -161,9 +174,64 @@ def _column(study: StudyRecord, dataset: str, metric: Metric, values: Values) ->
             best=arm in best,
             second=arm in second and len(best) == 1,
             tied=arm in tied,
+            level=levels.get(arm),
         )
         for arm in arms
     }
+
+
+def _differences(
+    results: Results, dataset: str, metric: Metric, arms: Mapping[str, Mapping[int, float]]
+) -> tuple[dict[str, Difference], dict[str, float | None]]:
+    """Every arm against the reference, and the levels of tests at looks."""
+    study, compare = results.study, results.study.table
+    reference = arms.get(study.reference, {})
+    plain = {
+        arm: paired_difference(
+            by_seed, _until(reference, results.stopped(dataset, arm), study), compare.test, compare.alpha
+        )
+        for arm, by_seed in arms.items()
+        if arm != study.reference
+    }
+    if study.adaptive is None:
+        return with_verdicts(plain, metric.higher_is_better, compare.alpha), {}
+    tests = _rejected_at_looks(results, dataset, metric, plain)
+    finished = results.looks[dataset].finished
+    judged = {}
+    for arm, d in plain.items():
+        rejected, _ = tests[arm]
+        verdict = d.verdict
+        if d.p is not None and d.mean is not None:
+            better = (d.mean > 0) == metric.higher_is_better
+            none = "no effect detected" if finished else "undecided so far"
+            verdict = ("helps" if better else "hurts") if rejected else none
+        judged[arm] = replace(d, verdict=verdict)
+    return judged, {arm: level for arm, (_, level) in tests.items()}
+
+
+def _rejected_at_looks(
+    results: Results, dataset: str, metric: Metric, differences: Mapping[str, Difference]
+) -> dict[str, tuple[bool, float | None]]:
+    """Whether an arm's difference passed the level at which it was tested, and that level."""
+    study, progress = results.study, results.looks[dataset]
+    assert study.adaptive is not None
+    adaptive, alpha = study.adaptive, study.table.alpha
+    if metric.name != study.steering:
+        p_values = {arm: d.p if progress.looks else None for arm, d in differences.items()}
+        seeds = {arm: results.stopped(dataset, arm) for arm in differences}
+        tests = at_stop(p_values, seeds, adaptive.min, adaptive.max, alpha)
+        return {arm: (test.rejected, test.level) for arm, test in tests.items()}
+    left = len(differences) - len(progress.decided)
+    last = nominal_levels(adaptive.min, adaptive.max, alpha / left)[progress.looks] if left and progress.looks else None
+    return {
+        arm: (True, progress.decided[arm].level) if arm in progress.decided else (False, last) for arm in differences
+    }
+
+
+def _until(values: Mapping[int, float], seeds: int, study: StudyRecord) -> dict[int, float]:
+    """The values of the first seeds."""
+    first = set(study.seeds[:seeds])
+    return {seed: value for seed, value in values.items() if seed in first}
 
 
 def _goodness(summary: Summary, metric: Metric) -> float:
@@ -189,90 +257,3 @@ def _tied_with_best(
     )
     tied = {arm for arm, difference in against.items() if difference.verdict not in ("helps", "hurts")}
     return tied | {best[0]} if tied else set()
-
-
-def _status(record: TrialRecord | None) -> str:
-    return "missing" if record is None or record.status == "pruned" else record.status
-
-
-def _method_notes(study: StudyRecord, cells: Mapping[tuple[str, str, str], TableCell]) -> list[str]:
-    test = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}[study.table.test]
-    counts = sorted({cell.summary.n for cell in cells.values() if cell.summary.n})
-    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
-    seeds = f"{number} seed{'' if number == '1' else 's'}"
-    level = f"{100 * (1 - study.table.alpha):g}"
-    notes = [
-        f"Mean ± standard deviation over {seeds}. Differences to {study.reference}: {level} % t interval;"
-        f" two-sided {test} on pairs of one seed, Holm-corrected over the arms of a column.",
-        f"{_detectable(study, counts)} ≈: not told apart from the best.",
-    ]
-    tuning = [study.tuning_note] if study.tuning_note else []
-    return [*notes, _budget(study), *tuning, *study.notes]
-
-
-def _detectable(study: StudyRecord, counts: list[int]) -> str:
-    if study.table.test == "t":
-        return f"Detectable: the smallest difference found with power 0.8 at alpha {study.table.alpha:g}, uncorrected."
-    pairs = min(counts[-1], 60) if counts else 0
-    return f"With {pairs} pairs no signed-rank p is below {min(1.0, 2.0 ** (1 - pairs)):.2g}, before correction."
-
-
-def _budget(study: StudyRecord) -> str:
-    budgets = {name: " to ".join(map(str, {found[0]: 0, found[-1]: 0})) for name, found in study.epochs.items()}
-    same = len(set(budgets.values())) == 1
-    epochs = next(iter(budgets.values())) if same else ", ".join(f"{n} ({name})" for name, n in budgets.items())
-    equal = all(len(found) == 1 for found in study.epochs.values())
-    each = "each arm" if equal else "NOT EQUAL among the arms"
-    seeds = f"{len(study.seeds)} seed{'' if len(study.seeds) == 1 else 's'}"
-    return f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
-
-
-def _missing_pairs(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[str]:
-    """Pairs with a side that gave no number, by arm; a metric that an arm never has is no missing pair."""
-    without = {(t.dataset, t.arm, t.seed) for t in study.trials if _status(results.get(t.key)) != "finished"}
-    counts = Counter(
-        t.arm
-        for t in study.trials
-        if t.arm != study.reference and {(t.dataset, t.arm, t.seed), (t.dataset, study.reference, t.seed)} & without
-    )
-    if not counts:
-        return []
-    by_arm = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-    return [f"Pairs with a missing side, left out of the tests: {by_arm}."]
-
-
-def _failure_notes(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[str]:
-    notes = []
-    for status, words in (
-        ("failed", "Failed"),
-        ("diverged", "Diverged"),
-        ("running", "Not finished"),
-        ("missing", "Not run"),
-    ):
-        of_status = [t for t in study.trials if _status(results.get(t.key)) == status]
-        if not of_status:
-            continue
-        by_arm = ", ".join(f"{arm} {count}" for arm, count in Counter(t.arm for t in of_status).items())
-        text = f"{words}: {len(of_status)} of {len(study.trials)} trials ({by_arm})"
-        known = [record for t in of_status if (record := results.get(t.key)) and record.reason]
-        if known:
-            text += f"; for instance {known[0].reason}"
-        if known and status == "failed":
-            text += f"; traceback.txt of MLflow run {known[0].run_id}"
-        notes.append(f"{text}.")
-    return notes
-
-
-def _provenance(study: StudyRecord, results: Mapping[str, TrialRecord]) -> list[str]:
-    keys = {t.key for t in study.trials}
-    records = [results[key] for key in sorted(keys) if key in results and results[key].ended]
-    revisions = sorted({record.revision for record in records}) or ["none"]
-    platforms = sorted({record.platform for record in records}) or ["nothing"]
-    prints = sorted({record.fingerprint[:12] for record in records}) or ["none"]
-    ended = max((record.ended_at for record in records), default=0)
-    date = datetime.fromtimestamp(ended / 1000, UTC).strftime("%Y-%m-%d") if ended else "no date"
-    changed = f", with {' '.join(study.overrides)}" if study.overrides else ""
-    return [
-        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {len(records)} results of {len(keys)}"
-        f" trial keys; code {', '.join(revisions)} on {', '.join(platforms)}; data {', '.join(prints)}; {date}."
-    ]

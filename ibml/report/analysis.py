@@ -1,0 +1,160 @@
+"""What a design says beyond arm against reference: effects of factors, gains of parts, all data sets together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ibml.config.designs import MOST_PARTS
+from ibml.config.metrics import Metric
+from ibml.config.records import StudyRecord
+from ibml.report.results import Results
+from ibml.statistics.datasets import Improvement, improvement, signed_rank_over_datasets
+from ibml.statistics.factorial import Effect, Term, VarianceShare, interactions, main_effects, variance_shares
+from ibml.statistics.paired import Difference, paired_difference, summarise, with_verdicts
+from ibml.statistics.shapley import shapley, shapley_interactions
+
+Values = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of an analysis: what it is about, and the difference; of variance, the share instead; over data sets,
+    also the probability of improvement."""
+
+    name: str
+    difference: Difference | None = None
+    share: VarianceShare | None = None
+    improvement: Improvement | None = None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Lines about one metric on one data set (on all of them where `dataset` is empty). `kind`: main effects,
+    interactions, variance, gains, shapley, shapley interactions, over data sets."""
+
+    kind: str
+    dataset: str
+    metric: Metric
+    lines: tuple[Line, ...]
+
+
+def analyses(results: Results) -> Iterator[Analysis]:
+    """Everything that the design of a study allows to say, kind by kind."""
+    study = results.study
+    found: dict[str, list[Analysis]] = {}
+    for dataset in study.datasets:
+        for metric in results.metrics:
+            for kind, lines in _of_column(results, dataset, metric):
+                if lines:
+                    found.setdefault(kind, []).append(Analysis(kind, dataset, metric, tuple(lines)))
+    for of_kind in found.values():
+        yield from of_kind
+    if len(study.datasets) > 1:
+        for metric in results.metrics:
+            lines = _over_datasets(results, metric)
+            if lines:
+                yield Analysis("over data sets", "", metric, tuple(lines))
+
+
+def _of_column(results: Results, dataset: str, metric: Metric) -> Iterator[tuple[str, list[Line]]]:
+    study, alpha = results.study, results.study.table.alpha
+    design, values = study.design, results.by_arm(dataset, metric)
+    if design.type == "factorial":
+        names = list(design.factors)
+        by_cell = {tuple(design.levels[arm][name] for name in names): of_arm for arm, of_arm in values.items()}
+        effects = main_effects(design.factors, by_cell, alpha)
+        yield "main effects", _directed(effects, metric, alpha, study)
+        yield (
+            "interactions",
+            [Line(_effect_name(e, study), e.difference) for e in interactions(design.factors, by_cell, alpha)],
+        )
+        yield "variance", [Line(_term_name(s.term, study), share=s) for s in variance_shares(design.factors, by_cell)]
+    if design.type == "cumulative":
+        yield "gains", _gains(study, values, metric)
+    worth = _subsets(study, values)
+    if worth:
+        parts = list(design.factors)
+        found = {c.parts: c.difference for c in shapley(parts, worth, alpha)}
+        directed = with_verdicts(found, metric.higher_is_better, alpha)
+        yield "shapley", [Line(study.table.shown(name), d) for (name,), d in directed.items()]
+        pairs = shapley_interactions(parts, worth, alpha)
+        yield "shapley interactions", [Line(_product(c.parts, study), c.difference) for c in pairs]
+
+
+def _directed(effects: Sequence[Effect], metric: Metric, alpha: float, study: StudyRecord) -> list[Line]:
+    """Main effects are good or bad, as differences of arms are."""
+    judged = with_verdicts({(e.factors, e.levels): e.difference for e in effects}, metric.higher_is_better, alpha)
+    return [Line(_effect_name(e, study), judged[e.factors, e.levels]) for e in effects]
+
+
+def _effect_name(effect: Effect, study: StudyRecord) -> str:
+    return " × ".join(
+        f"{study.table.shown(factor)}: {level} − {study.design.factors[factor][0]}"
+        if factor not in study.design.components
+        else study.table.shown(factor)
+        for factor, level in zip(effect.factors, effect.levels, strict=True)
+    )
+
+
+def _term_name(term: Term, study: StudyRecord) -> str:
+    return term if isinstance(term, str) else _product(term, study)
+
+
+def _product(names: Sequence[str], study: StudyRecord) -> str:
+    return " × ".join(map(study.table.shown, names))
+
+
+def _gains(study: StudyRecord, values: Mapping[str, Values], metric: Metric) -> list[Line]:
+    """Each component against the arm before it, in the order of the file."""
+    steps: list[tuple[str, str, str]] = []
+    by_parts = {frozenset(_on(study, arm)): arm for arm in values}
+    before: frozenset[str] = frozenset()
+    for part in study.design.components:
+        after = before | {part}
+        if before in by_parts and after in by_parts:
+            steps.append((part, by_parts[before], by_parts[after]))
+        before = after
+    compare = study.table
+    found = {
+        part: paired_difference(values[arm], values[previous], compare.test, compare.alpha)
+        for part, previous, arm in steps
+    }
+    judged = with_verdicts(found, metric.higher_is_better, compare.alpha)
+    return [Line(f"+ {study.table.shown(part)}", d) for part, d in judged.items()]
+
+
+def _on(study: StudyRecord, arm: str) -> list[str]:
+    levels = study.design.levels.get(arm, {})
+    return [name for name, level in levels.items() if level != study.design.factors[name][0]]
+
+
+def _subsets(study: StudyRecord, values: Mapping[str, Values]) -> dict[frozenset[str], Values]:
+    """The worth of every subset of the parts, if the design has them all: two levels each, and not too many."""
+    factors = study.design.factors
+    two_levels = factors and all(len(levels) == 2 for levels in factors.values())
+    if study.design.type not in ("factorial", "cumulative") or not two_levels or len(factors) > MOST_PARTS:
+        return {}
+    worth = {frozenset(_on(study, arm)): of_arm for arm, of_arm in values.items()}
+    return worth if len(worth) == 2 ** len(factors) else {}
+
+
+def _over_datasets(results: Results, metric: Metric) -> list[Line]:
+    """Every arm against the reference over all data sets: their means, and run against run."""
+    study = results.study
+    values = {arm: {dataset: results.values(dataset, arm, metric) for dataset in study.datasets} for arm in study.arms}
+    means = {
+        arm: {d: mean for d, by_seed in of_arm.items() if (mean := summarise(list(by_seed.values())).mean) is not None}
+        for arm, of_arm in values.items()
+    }
+    tests = signed_rank_over_datasets(means, study.reference, metric.higher_is_better, study.table.alpha)
+    runs = {arm: {d: list(by_seed.values()) for d, by_seed in of_arm.items()} for arm, of_arm in values.items()}
+    return [
+        Line(
+            study.table.shown(arm),
+            difference,
+            improvement=improvement(runs[arm], runs[study.reference], metric.higher_is_better, study.table.alpha),
+        )
+        for arm, difference in tests.items()
+        if difference.n
+    ]

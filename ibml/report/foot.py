@@ -1,0 +1,164 @@
+"""The foot of a table: how it was made, what is missing, what came from where."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from ibml.config.records import StudyRecord
+from ibml.report.results import Results, mixtures
+from ibml.statistics.paired import POWER
+
+
+def foot(results: Results, counts: Collection[int]) -> tuple[str, ...]:
+    """The lines of the foot; `counts` are the different numbers of seeds in the table's cells."""
+    return (
+        *_method(results, sorted(counts)),
+        _budget(results.study),
+        *([results.study.tuning_note] if results.study.tuning_note else []),
+        *results.study.notes,
+        *_missing_pairs(results),
+        *_lacking(results),
+        *_failures(results),
+        *_provenance(results),
+    )
+
+
+def _method(results: Results, counts: list[int]) -> list[str]:
+    study = results.study
+    test = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}[study.table.test]
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    seeds = f"{number} seed{'' if number == '1' else 's'}"
+    level = f"{100 * (1 - study.table.alpha):g}"
+    shown = study.table.shown(study.reference)
+    how = (
+        "Holm-corrected over the arms of a column"
+        if study.adaptive is None
+        else f"alpha {study.table.alpha:g} shared among the arms and spent over the looks"
+    )
+    return [
+        f"Mean ± standard deviation over {seeds}. Differences to {shown}: {level} % t interval; two-sided {test} on"
+        f" pairs of one seed, {how}.",
+        *(_looks(results) if study.adaptive else []),
+        f"{_detectable(study, counts)} *: differs from {shown}. ≈: not told apart from the best.",
+    ]
+
+
+def _looks(results: Results) -> list[str]:
+    """How seeds were added, and where that stands."""
+    study = results.study
+    assert study.adaptive is not None
+    several = len(study.datasets) > 1
+    early = [
+        f"{f'{dataset} · ' if several else ''}{study.table.shown(arm)} {decision.seeds}"
+        for dataset, progress in results.looks.items()
+        for arm, decision in progress.decided.items()
+        if decision.seeds < study.adaptive.max
+    ]
+    text = (
+        f"Seeds were added until an arm was decided by {study.steering}, {study.adaptive.min} at least and"
+        f" {study.adaptive.max} at most: after each, p against the level of that look (Lan & DeMets 1983, shared as by"
+        " Maurer & Bretz 2013); other metrics are tested at the same looks."
+    )
+    if early:
+        text += f" Early stop, whose estimates tend to be too large: {', '.join(early)} seeds."
+    if not all(progress.finished for progress in results.looks.values()):
+        text += " Not all looks could be made yet."
+    return [text]
+
+
+def _detectable(study: StudyRecord, counts: list[int]) -> str:
+    if study.table.test == "t":
+        return (
+            f"Detectable: the smallest difference found with power {POWER:g} at alpha {study.table.alpha:g},"
+            " uncorrected."
+        )
+    pairs = min(counts[-1], 60) if counts else 0
+    return f"With {pairs} pairs no signed-rank p is below {min(1.0, 2.0 ** (1 - pairs)):.2g}, before correction."
+
+
+def _budget(study: StudyRecord) -> str:
+    budgets = {name: " to ".join(map(str, {found[0]: 0, found[-1]: 0})) for name, found in study.epochs.items()}
+    same = len(set(budgets.values())) == 1
+    epochs = next(iter(budgets.values())) if same else ", ".join(f"{n} ({name})" for name, n in budgets.items())
+    equal = all(len(found) == 1 for found in study.epochs.values())
+    each = "each arm" if equal else "NOT EQUAL among the arms"
+    seeds = f"{len(study.seeds)} seed{'' if len(study.seeds) == 1 else 's'}"
+    if study.adaptive is not None:
+        seeds = f"{study.adaptive.min} to {seeds} as decided"
+    return f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
+
+
+def _missing_pairs(results: Results) -> list[str]:
+    """Pairs of trials of which one side has no value, by arm, whichever metric is compared."""
+    study = results.study
+    ended = {
+        (t.dataset, t.arm, t.seed): (record := results.records.get(t.key)) is not None and record.status == "finished"
+        for t in results.trials
+    }
+    counts: Counter[str] = Counter()
+    for (dataset, arm, seed), present in ended.items():
+        if arm == study.reference:
+            continue
+        if not (present and ended.get((dataset, study.reference, seed), False)):
+            counts[arm] += 1
+    if not counts:
+        return []
+    by_arm = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+    return [f"Pairs with a missing side, left out of the tests: {by_arm}."]
+
+
+def _lacking(results: Results) -> list[str]:
+    """Metrics that trials lack although they finished, by arm."""
+    notes = []
+    for metric in results.study.metrics:
+        without: Counter[str] = Counter()
+        for trial in results.trials:
+            record = results.records.get(trial.key)
+            if record and record.status == "finished" and not math.isfinite(record.metrics.get(metric, math.nan)):
+                without[trial.arm] += 1
+        if without:
+            by_arm = ", ".join(f"{arm} {count}" for arm, count in without.items())
+            notes.append(f"Finished without a finite {metric}: {without.total()} trials ({by_arm}).")
+    return notes
+
+
+def _failures(results: Results) -> list[str]:
+    notes = []
+    for status, words in (
+        ("failed", "Failed"),
+        ("diverged", "Diverged"),
+        ("running", "Not finished"),
+        ("missing", "Not run"),
+    ):
+        of_status = [t for t in results.trials if results.status(t) == status]
+        if not of_status:
+            continue
+        by_arm = ", ".join(f"{arm} {count}" for arm, count in Counter(t.arm for t in of_status).items())
+        text = f"{words}: {len(of_status)} of {len(results.trials)} trials ({by_arm})"
+        known = [record for t in of_status if (record := results.records.get(t.key)) and record.reason]
+        if known:
+            text += f"; for instance {known[0].reason}"
+        if known and status == "failed":
+            text += f"; traceback.txt of MLflow run {known[0].run_id}"
+        notes.append(f"{text}.")
+    return notes
+
+
+def _provenance(results: Results) -> list[str]:
+    study, records = results.study, results.ended
+    revisions = sorted({record.revision for record in records}) or ["none"]
+    platforms = sorted({record.platform for record in records}) or ["nothing"]
+    prints = sorted({record.fingerprint[:12] for record in records}) or ["none"]
+    ended = max((record.ended_at for record in records), default=0)
+    date = datetime.fromtimestamp(ended / 1000, UTC).strftime("%Y-%m-%d") if ended else "no date"
+    changed = f", with {' '.join(study.overrides)}" if study.overrides else ""
+    keys = len({trial.key for trial in results.trials})
+    mixed = [f"MIXED: {text}." for text in mixtures(results)]
+    return [
+        *mixed,
+        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {len(records)} results of {keys}"
+        f" trial keys; code {', '.join(revisions)} on {', '.join(platforms)}; data {', '.join(prints)}; {date}.",
+    ]

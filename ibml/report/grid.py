@@ -1,0 +1,94 @@
+"""A table laid out but not yet written in any format: columns, rows, and how each entry stands out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ibml.statistics.paired import Summary
+
+NOTHING = "–"
+Kind = Literal["name", "mark", "measure", "number", "words"]
+"""What a column has: names, check marks, means with their spread, single numbers, or words."""
+
+
+@dataclass(frozen=True)
+class Column:
+    heading: str
+    kind: Kind = "number"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`text` as a person reads it; `summary` where it is a mean with its spread, to `digits` decimals; `value` is
+    what a page sorts by."""
+
+    text: str
+    emphasis: Literal["", "best", "second"] = ""
+    marks: str = ""
+    value: float | None = None
+    summary: Summary | None = None
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A title, columns and rows; a row that is a text is a heading over those that follow."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...] | str, ...]
+
+    @property
+    def entries(self) -> list[tuple[Entry, ...]]:
+        """The rows that are no headings."""
+        return [row for row in self.rows if not isinstance(row, str)]
+
+
+def words(texts: Sequence[str]) -> tuple[Entry, ...]:
+    return tuple(map(Entry, texts))
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return NOTHING if value is None or not math.isfinite(value) else _without_minus_zero(f"{value:.{digits}f}")
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
+
+
+def p_text(value: float | None) -> str:
+    return NOTHING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _without_minus_zero(text: str) -> str:
+    return text[1:] if text.startswith("-") and not text.strip("-0.") else text
+
+
+def mean_text(summary: Summary, digits: int = 2) -> str:
+    """A mean and its standard deviation."""
+    if summary.sd is None:
+        return number(summary.mean, digits)
+    return f"{number(summary.mean, digits)} ± {number(summary.sd, digits)}"
+
+
+def mean_entry(summary: Summary, digits: int, emphasis: Literal["", "best", "second"] = "", marks: str = "") -> Entry:
+    return Entry(mean_text(summary, digits), emphasis, marks, summary.mean, summary, digits)
+
+
+def number_entry(value: float | None, digits: int = 2) -> Entry:
+    return Entry(number(value, digits), value=value)
+
+
+def signed_entry(value: float | None, digits: int = 2) -> Entry:
+    return Entry(signed(value, digits), value=value)
+
+
+def p_entry(value: float | None) -> Entry:
+    return Entry(p_text(value), value=value)
+
+
+def interval_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
+    return Entry(NOTHING if low is None else f"[{signed(low, digits)}, {signed(high, digits)}]", value=low)

@@ -1,0 +1,155 @@
+r"""Grids in LaTeX, with booktabs' rules and siunitx's columns.
+
+A file that is made here can be compiled as it is and, unchanged, be \input into a paper.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from ibml.report.grid import Column, Entry, Grid
+
+PACKAGES = "amssymb,booktabs,siunitx"
+
+# \@onlypreamble changes its meaning at \begin{document}: so the file knows whether it is inside of one.
+_BEGIN = rf"""% \input this file into a paper that has \usepackage{{{PACKAGES}}}, or compile it as it is.
+\expandafter\let\expandafter\ibmlonlypreamble\csname @onlypreamble\endcsname
+\expandafter\let\expandafter\ibmlnotprerr\csname @notprerr\endcsname
+\ifx\ibmlonlypreamble\ibmlnotprerr\let\ibmlend\relax\else
+\documentclass{{article}}
+\usepackage[margin=1.5cm,landscape]{{geometry}}
+\usepackage{{{PACKAGES}}}
+\begin{{document}}
+\def\ibmlend{{\end{{document}}}}
+\fi
+"""
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "×": r"$\times$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "→": r"$\rightarrow$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "−": r"$-$",
+    "–": "--",
+    "—": "---",
+    "·": r"$\cdot$",
+    "✓": r"$\checkmark$",
+    "†": r"\dag{}",
+    "µ": r"$\mu$",
+    "ο": "o",
+    "φ": r"$\varphi$",
+    "ς": r"$\varsigma$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    **{char: f"{{{char}}}" for char in "[]*"},  # at the start of a row LaTeX would read them as an option
+}
+_OGONEK = "\u0328"
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi rho sigma tau upsilon phi chi psi"
+_GREEK_CAPITALS = "Gamma Delta Theta Lamda Xi Pi Sigma Upsilon Phi Psi Omega"
+for _name in (*_GREEK.split(), "omega", *_GREEK_CAPITALS.split()):
+    _kind = "CAPITAL" if _name[0].isupper() else "SMALL"
+    _char = unicodedata.lookup(f"GREEK {_kind} LETTER {_name.upper()}")
+    _SPECIAL.setdefault(_char, rf"$\{_name.replace('amda', 'ambda')}$")
+
+
+def escaped(text: str) -> str:
+    """A text that prints as it reads. Letters that LaTeX's own fonts lack lose their accent or show their number."""
+    return "".join(map(_char_in_latex, text))
+
+
+def _char_in_latex(char: str) -> str:
+    if char in _SPECIAL:
+        return _SPECIAL[char]
+    if char.isascii():
+        return char if char.isprintable() else " "
+    parts = unicodedata.normalize("NFKD", char)
+    if char in "ßæÆøØœŒłŁ" or ("\u00c0" <= char <= "\u017f" and parts[0].isascii() and _OGONEK not in parts):
+        return char
+    plain = "".join(c for c in parts if c.isascii() and c.isprintable())
+    return "".join(_SPECIAL.get(c, c) for c in plain) or f"{{[}}U+{ord(char):04X}{{]}}"
+
+
+def document(blocks: Sequence[str]) -> str:
+    """Floats as a file that compiles as it is."""
+    return _BEGIN + "\n".join(blocks) + "\n\\ibmlend\n"
+
+
+def latex_table(grid: Grid, caption: str, label: str, foot: Sequence[str] = ()) -> str:
+    """A grid as a float; `caption` and `foot` are plain text."""
+    lines = ["\\begin{table}", "\\centering", "\\small"]
+    if any(column.kind == "measure" for column in grid.columns):
+        # siunitx' bold and its marks behind numbers need text instead of mathematics
+        lines.append("\\sisetup{separate-uncertainty, detect-weight, mode=text, table-align-text-post=false}")
+    lines += [rf"\caption{{{escaped(caption)}}}", rf"\label{{{label}}}", latex_grid(grid).rstrip()]
+    if foot:
+        text = "\\\\\n".join(map(escaped, foot))
+        lines += ["", "\\medskip", f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}"]
+    return "\n".join([*lines, "\\end{table}", ""])
+
+
+def latex_grid(grid: Grid) -> str:
+    """The tabular alone."""
+    shape = " ".join(_shape(column, [row[i] for row in grid.entries]) for i, column in enumerate(grid.columns))
+    header = " & ".join(_heading(column) for column in grid.columns)
+    lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", rf"{header} \\", r"\midrule"]
+    for row in grid.rows:
+        if isinstance(row, str):
+            lines.append(rf"\multicolumn{{{len(grid.columns)}}}{{l}}{{\textit{{{escaped(row)}}}}} \\")
+        else:
+            cells = (_cell(entry, column) for entry, column in zip(row, grid.columns, strict=True))
+            lines.append(rf"{' & '.join(cells)} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _heading(column: Column) -> str:
+    return f"{{{escaped(column.heading)}}}" if column.kind == "measure" else escaped(column.heading)
+
+
+def _shape(column: Column, entries: Sequence[Entry]) -> str:
+    if column.kind != "measure":
+        return {"name": "l", "words": "l", "mark": "c", "number": "r"}[column.kind]
+    texts = [entry.text.split(" ± ") for entry in entries if entry.summary and entry.summary.mean is not None]
+    digits = max((entry.digits for entry in entries), default=0)
+    whole = max((len(parts[0].split(".")[0].lstrip("-")) for parts in texts), default=1)
+    sign = "-" if any(parts[0].startswith("-") for parts in texts) else ""
+    spread = max((len(parts[1].replace(".", "").lstrip("0")) for parts in texts if len(parts) > 1), default=0)
+    uncertainty = f"({max(spread, digits, 1)})" if any(len(parts) > 1 for parts in texts) else ""
+    return (
+        f"S[table-format={sign}{whole}.{digits}{uncertainty}]"
+        if digits
+        else f"S[table-format={sign}{whole}{uncertainty}]"
+    )
+
+
+def _cell(entry: Entry, column: Column) -> str:
+    if column.kind != "measure":
+        return escaped(entry.text)
+    marks = (
+        rf" {{\,$^{{{''.join({'*': '*', '≈': r'\approx'}.get(m, m) for m in entry.marks)}}}$}}" if entry.marks else ""
+    )
+    if entry.summary is None or entry.summary.mean is None:
+        return f"{{{escaped(entry.text)}}}{marks}"
+    mean, _, spread = entry.text.partition(" ± ")
+    if entry.emphasis == "second":  # siunitx cannot underline a number: one that is in braces stands by itself
+        text = rf"{mean} \pm {spread}" if spread else mean
+        return rf"{{\underline{{${text}$}}{marks}}}" if not marks else rf"{{\underline{{${text}$}}{marks.strip()[1:]}"
+    number = f"{mean}({_last_digits(spread)})" if spread else mean
+    return rf"\bfseries {number}{marks}" if entry.emphasis == "best" else f"{number}{marks}"
+
+
+def _last_digits(spread: str) -> str:
+    """A spread in units of the last digit, as siunitx reads it: 0.85 -> 85."""
+    return spread.replace(".", "").lstrip("0") or "0"

@@ -1,0 +1,152 @@
+"""The results of a study's trials: which of them count, their values, and where they come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ibml.config.base import IbmlError
+from ibml.config.metrics import Metric, describe
+from ibml.config.records import StudyRecord, TrialEntry, TrialRecord
+from ibml.statistics.sequential import Progress, follow
+
+
+class MixedResultsError(IbmlError):
+    """Results that were not made alike, so that nothing says that they compare."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study and the results of its keys. Where seeds were added until arms were decided, only the trials count that
+    the decisions took, whatever else the store has."""
+
+    study: StudyRecord
+    records: Mapping[str, TrialRecord]
+
+    @cached_property
+    def looks(self) -> dict[str, Progress]:
+        """By data set, where the looks at an adaptive study stand."""
+        study = self.study
+        if study.adaptive is None:
+            return {}
+        arms: dict[str, dict[str, dict[int, float | None]]] = {}
+        for trial in study.trials:
+            by_seed = arms.setdefault(trial.dataset, {}).setdefault(trial.arm, {})
+            record = self.records.get(trial.key)
+            if record and record.ended:
+                value = record.metrics.get(study.steering, math.nan) if record.status == "finished" else math.nan
+                by_seed[trial.seed] = value if math.isfinite(value) else None
+        return {
+            dataset: follow(
+                of_dataset, study.reference, study.seeds, study.adaptive.min, study.table.alpha, study.table.test
+            )
+            for dataset, of_dataset in arms.items()
+        }
+
+    def stopped(self, dataset: str, arm: str) -> int:
+        """After how many seeds an arm was decided, or how many it has got so far."""
+        if self.study.adaptive is None:
+            return len(self.study.seeds)
+        progress = self.looks[dataset]
+        decision = progress.decided.get(arm)
+        return decision.seeds if decision else progress.looks
+
+    @cached_property
+    def trials(self) -> list[TrialEntry]:
+        """The trials that count: all, or those that the looks took and are waiting for."""
+        study = self.study
+        if study.adaptive is None:
+            return list(study.trials)
+        place = {seed: position for position, seed in enumerate(study.seeds)}
+        return [
+            trial
+            for trial in study.trials
+            if place[trial.seed] < self.stopped(trial.dataset, trial.arm)
+            or trial.arm in self.looks[trial.dataset].wanted.get(trial.seed, ())
+            or (place[trial.seed] < study.adaptive.min)
+        ]
+
+    @cached_property
+    def ended(self) -> list[TrialRecord]:
+        """The results of the trials that count, each key once."""
+        keys = dict.fromkeys(trial.key for trial in self.trials)
+        return [self.records[key] for key in keys if key in self.records and self.records[key].ended]
+
+    @property
+    def unfinished(self) -> int:
+        """How many trials have no result yet."""
+        return sum(not (record := self.records.get(trial.key)) or not record.ended for trial in self.trials)
+
+    def status(self, trial: TrialEntry) -> str:
+        record = self.records.get(trial.key)
+        return "missing" if record is None or record.status == "pruned" else record.status
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[str, str], list[TrialEntry]]:
+        cells: dict[tuple[str, str], list[TrialEntry]] = {}
+        for trial in self.trials:
+            cells.setdefault((trial.dataset, trial.arm), []).append(trial)
+        return cells
+
+    def arms(self, dataset: str) -> list[str]:
+        """The arms that a data set has, in the table's order."""
+        return [arm for arm in self.study.arms if (dataset, arm) in self._by_cell]
+
+    def values(self, dataset: str, arm: str, metric: Metric) -> dict[int, float]:
+        """seed -> finite value in the shown unit, of trials that finished; seeds in order."""
+        values = {}
+        for trial in self._by_cell.get((dataset, arm), ()):
+            record = self.records.get(trial.key)
+            value = record.metrics.get(metric.name) if record and record.status == "finished" else None
+            if value is not None and math.isfinite(value):
+                values[trial.seed] = value * metric.scale
+        return dict(sorted(values.items()))
+
+    def by_arm(self, dataset: str, metric: Metric) -> dict[str, dict[int, float]]:
+        """arm -> seed -> value, for every arm of a data set."""
+        return {arm: self.values(dataset, arm, metric) for arm in self.arms(dataset)}
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return tuple(map(describe, self.study.metrics))
+
+
+def mixtures(results: Results) -> list[str]:
+    """What of the results was not made alike, in words: code, kind of machine, or data within a data set."""
+    found = [
+        _mixed("code revisions", (record.revision for record in results.ended)),
+        _mixed("kinds of machine", (record.platform for record in results.ended)),
+    ]
+    for dataset in results.study.datasets:
+        changed = results.study.changes.get(dataset, {})
+        prints = [
+            results.records[trial.key].fingerprint[:12]
+            for trial in results.trials
+            if trial.dataset == dataset
+            and trial.key in results.records
+            and results.records[trial.key].ended
+            and not any(path.startswith("data.") for path in changed.get(trial.arm, ()))
+        ]
+        found.append(_mixed(f"states of the data of {dataset}", prints))
+    return [text for text in found if text]
+
+
+def _mixed(what: str, names: Iterable[str]) -> str:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name or "unknown"] = counts.get(name or "unknown", 0) + 1
+    if len(counts) < 2:
+        return ""
+    parts = ", ".join(f"{name} ({count} result{'s' if count > 1 else ''})" for name, count in sorted(counts.items()))
+    return f"{len(counts)} {what}: {parts}"
+
+
+def refuse_mixtures(name: str, found: Collection[str]) -> None:
+    """Raise `MixedResultsError` if results were not made alike."""
+    if found:
+        raise MixedResultsError(
+            f"{name} mixes {'; '.join(found)}. Nothing says that these compare; --allow-mixed uses them and says so in"
+            " the table's foot."
+        )
