@@ -178,6 +178,8 @@ def _levels(minimum: int, maximum: int, alpha: float) -> tuple[float, ...]:
     # The smallest p_n / plain_n of a path says from which factor on it errs.
     smallest = np.ones(paths.shape[1])
     for n, level, t in zip(counts, plain, paths, strict=True):
+        if level == 0:
+            continue
         passing = np.flatnonzero(t >= -stdtrit(n - 1, level / 2))
         p = 2 * stdtr(n - 1, -t[passing].astype(float))
         smallest[passing] = np.minimum(smallest[passing], p / level)
