@@ -9,14 +9,28 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats as scipy_stats
+from scipy.special import stdtr, stdtrit
 
 TestName = Literal["t", "wilcoxon"]
-Verdict = Literal["helps", "hurts", "no effect detected", "one seed: no claim", "no spread: no claim", "no pairs"]
+Verdict = Literal[
+    "helps",
+    "hurts",
+    "effect detected",
+    "no effect detected",
+    "one seed: no claim",
+    "no spread: no claim",
+    "too few data sets",
+    "no pairs",
+]
+NameT = TypeVar("NameT")
+Key = TypeVar("Key", int, str)
+"""What pairs two values: a seed, or a data set's name."""
+
 POWER = 0.8
 
 _EXACT_PAIRS = 25
@@ -62,12 +76,12 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def paired_difference(
-    arm: Mapping[int, float], reference: Mapping[int, float], test: TestName = "t", alpha: float = 0.05
+    arm: Mapping[Key, float], reference: Mapping[Key, float], test: TestName = "t", alpha: float = 0.05
 ) -> Difference:
-    """Compare values by seed. The correction and the verdict come from `with_verdicts`."""
-    seeds = sorted(set(arm) & set(reference))
-    missing = len(set(arm) | set(reference)) - len(seeds)
-    x, y = (np.array([values[seed] for seed in seeds], dtype=float) for values in (arm, reference))
+    """Compare values by seed, or by data set. The correction and the verdict come from `with_verdicts`."""
+    keys = sorted(set(arm) & set(reference))
+    missing = len(set(arm) | set(reference)) - len(keys)
+    x, y = (np.array([values[key] for key in keys], dtype=float) for values in (arm, reference))
     # 95 - 90 and 93 - 88 are the same gap but not the same float: what rounding makes is no difference.
     rounding = _ROUNDING * np.maximum(np.abs(x), np.abs(y))
     d = np.where(np.abs(x - y) <= rounding, 0.0, x - y)
@@ -79,7 +93,7 @@ def paired_difference(
         return Difference(1, missing, mean, verdict="one seed: no claim")
     sd = float(d.std(ddof=1))
     sd = 0.0 if sd <= rounding.max() else sd
-    half = float(scipy_stats.t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, 1 - alpha / 2)) * sd / math.sqrt(n)
     if sd == 0:
         verdict: Verdict = "no effect detected" if mean == 0 else "no spread: no claim"
         return Difference(n, missing, mean, mean, mean, 1.0 if mean == 0 else None, verdict=verdict)
@@ -89,7 +103,7 @@ def paired_difference(
         mean,
         mean - half,
         mean + half,
-        _p_value(d, test),
+        _t_test(mean, sd, n) if test == "t" else signed_rank(d),
         effect_size=mean / sd,
         detectable=minimum_detectable(sd, n, alpha) if test == "t" else None,
     )
@@ -97,14 +111,12 @@ def paired_difference(
 
 def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = POWER) -> float:
     """(t[1 - alpha / 2] + t[power]) sd / sqrt(n), t with n - 1 degrees of freedom."""
-    quantiles = scipy_stats.t.ppf([1 - alpha / 2, power], n - 1)
-    return float(quantiles.sum()) * sd / math.sqrt(n)
+    return float(stdtrit(n - 1, 1 - alpha / 2) + stdtrit(n - 1, power)) * sd / math.sqrt(n)
 
 
-def _p_value(d: npt.NDArray[np.float64], test: TestName) -> float:
-    if test == "t":
-        return float(scipy_stats.ttest_1samp(d, 0.0).pvalue)
-    return signed_rank(d)
+def _t_test(mean: float, sd: float, n: int) -> float:
+    """`scipy.stats.ttest_1samp`'s p by the function below it, 20 times as fast: looks at seeds take thousands."""
+    return float(2 * stdtr(n - 1, -abs(mean) / sd * math.sqrt(n)))
 
 
 def signed_rank(d: npt.NDArray[np.float64]) -> float:
@@ -142,15 +154,23 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def with_verdicts(
-    differences: Mapping[str, Difference], higher_is_better: bool, alpha: float = 0.05
-) -> dict[str, Difference]:
-    """The differences of all arms in one column, with Holm-corrected p and verdicts."""
+    differences: Mapping[NameT, Difference], higher_is_better: bool | None, alpha: float = 0.05
+) -> dict[NameT, Difference]:
+    """The differences of all arms in one column, with Holm-corrected p and verdicts.
+
+    An effect that is good or bad in neither direction, as an interaction, is given without one: "effect detected".
+    """
     corrected = holm([d.p for d in differences.values()])
     result = {}
     for (name, difference), p in zip(differences.items(), corrected, strict=True):
         verdict = difference.verdict
         if p is not None and difference.mean is not None:
-            better = (difference.mean > 0) == higher_is_better
-            verdict = ("helps" if better else "hurts") if p < alpha else "no effect detected"
+            verdict = _direction(difference.mean, higher_is_better) if p < alpha else "no effect detected"
         result[name] = replace(difference, p_corrected=p, verdict=verdict)
     return result
+
+
+def _direction(mean: float, higher_is_better: bool | None) -> Verdict:
+    if higher_is_better is None:
+        return "effect detected"
+    return "helps" if (mean > 0) == higher_is_better else "hurts"
