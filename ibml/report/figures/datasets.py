@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from ibml.report.figures.style import DARK, GREY, WIDTH, finite, inches, panels, sentence, short, short_names, styled
 
 FEWEST = 6
-"""Data sets below which no signed-rank test can find a difference: with five, two-sided p is 1/16 at least."""
+"""Data sets below which no two-sided signed-rank test reaches 0.05: with five, p is 2 / 2^5 = 1/16 at least."""
 
 
 @styled
