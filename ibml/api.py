@@ -49,17 +49,20 @@ def ablate(
     address: str | None = None,
     console: Console | None = None,
     new_version: bool = False,
+    allow_mixed: bool = False,
 ) -> Ablation:
     """Run a study file, or a mapping of the same form, and make its table.
 
     Trials whose result the store has already are not run. `overrides` are `path=value` texts, `seeds` takes
     the place of the study's, `storage` is the database of searches where arms are tuned; progress goes to `console`,
-    and nowhere without one. Raises `ConfigError` before anything runs, `ClusterError` where Ray cannot be had,
-    `TrackingError` and `SearchDatabaseError` where the store or the database cannot.
+    and nowhere without one. Results of different code revisions or kinds of machine make a table only if
+    `allow_mixed`. Raises `ConfigError` before anything runs, `ClusterError` where Ray cannot be had, `TrackingError`
+    and `SearchDatabaseError` where the store or the database cannot, `MixedResultsError` for mixed results.
     """
     from ibml.study.plan import load_plan
 
-    return run_plan(load_plan(source, overrides, seeds), tracking_uri, storage, address, console, new_version)
+    plan = load_plan(source, overrides, seeds)
+    return run_plan(plan, tracking_uri, storage, address, console, new_version, allow_mixed)
 
 
 def run_plan(
@@ -69,6 +72,7 @@ def run_plan(
     address: str | None,
     console: Console | None,
     new_version: bool = False,
+    allow_mixed: bool = False,
 ) -> Ablation:
     """Run a plan that is loaded already; see `ablate`."""
     from rich.console import Console
@@ -85,7 +89,7 @@ def run_plan(
     quiet = console or Console(quiet=True)
     with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
         outcome, record = run_study(plan, store, opened.run_id, address, quiet, database, search_files, new_version)
-        made = _table(store, record)
+        made = _table(store, record, allow_mixed)
         files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         opened.files = {**files, **_table_files(made)}
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
@@ -155,15 +159,15 @@ def search_record(name: str, tracking_uri: str | None = None) -> tuple[SearchRec
     return record, [store.search(other) for other in names]
 
 
-def table(study: str | Path, tracking_uri: str | None = None) -> pd.DataFrame:
+def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bool = False) -> pd.DataFrame:
     """The table of a study, by name or by its file: one row per data set, arm and metric."""
-    return study_table(str(study), tracking_uri).frame()
+    return study_table(str(study), tracking_uri, allow_mixed).frame()
 
 
-def study_table(study: str, tracking_uri: str | None = None) -> Table:
+def study_table(study: str, tracking_uri: str | None = None, allow_mixed: bool = False) -> Table:
     """The table of a study as it stands. For a file it is that file's study, as it is written now."""
     store = open_store(tracking_uri, to_read=True)
-    return _table(store, study_record_of(study, store))
+    return _table(store, study_record_of(study, store), allow_mixed)
 
 
 def study_record(study: str, tracking_uri: str | None = None) -> StudyRecord:
@@ -202,10 +206,10 @@ def open_store(tracking_uri: str | None, to_read: bool = False) -> MlflowStore:
     return MlflowStore(uri)
 
 
-def _table(store: MlflowStore, record: StudyRecord) -> Table:
+def _table(store: MlflowStore, record: StudyRecord, allow_mixed: bool) -> Table:
     from ibml.report.table import build_table
 
-    return build_table(record, store.results())
+    return build_table(record, store.results(), allow_mixed)
 
 
 def _table_files(made: Table) -> dict[str, str | bytes]:

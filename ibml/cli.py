@@ -14,6 +14,7 @@ import typer
 from ibml.config.base import IbmlError
 from ibml.terminal import (
     Address,
+    AllowMixed,
     NewVersion,
     Overrides,
     ReportFolder,
@@ -72,6 +73,7 @@ def ablate(
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, instead of the file's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show arms, trials and epochs; run nothing.")] = False,
     new_version: NewVersion = False,
+    allow_mixed: AllowMixed = False,
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     address: Address = None,
@@ -89,7 +91,7 @@ def ablate(
             return
         from ibml.api import run_plan
 
-        ablation = run_plan(plan, tracking_uri, storage, address, out, new_version)
+        ablation = run_plan(plan, tracking_uri, storage, address, out, new_version, allow_mixed)
     show_ablation(ablation, tracking_uri)
 
 
@@ -163,9 +165,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def table(
     study: Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")],
     form: Annotated[
-        Literal["text", "markdown", "latex", "csv", "json"], typer.Option("--format", help="How to print it.")
+        Literal["text", "markdown", "latex", "csv", "json", "html"], typer.Option("--format", help="How to print it.")
     ] = "text",
     tuning: Annotated[bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")] = False,
+    allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's table from what MLflow has."""
@@ -176,7 +179,7 @@ def table(
         from ibml.api import study_table
         from ibml.report.render import render, rich_table
 
-        made = study_table(study, tracking_uri)
+        made = study_table(study, tracking_uri, allow_mixed)
         if form == "text" and out.is_terminal:
             out.print(rich_table(made))
         else:
@@ -185,13 +188,14 @@ def table(
 
 def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
     from ibml.api import study_record
-    from ibml.report.tuning import tuning_table, tuning_text
+    from ibml.report.text import rich_grid
+    from ibml.report.tuning import tuning_grid, tuning_text
 
     record = study_record(study, tracking_uri)
     if not record.tuning:
         raise IbmlError(f"the arms of {record.name} are not tuned: its file has no 'tune'")
     if form == "text" and out.is_terminal:
-        out.print(tuning_table(record))
+        out.print(rich_grid(tuning_grid(record)))
     else:
         sys.stdout.write(tuning_text(record, form))
 

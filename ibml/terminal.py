@@ -40,6 +40,10 @@ Storage = Annotated[
 NewVersion = Annotated[
     bool, typer.Option("--new-version", help="Begin another search where its name is taken by one with other settings.")
 ]
+AllowMixed = Annotated[
+    bool,
+    typer.Option("--allow-mixed", help="Use results of different code revisions or machines together, and say so."),
+]
 ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")]
 
 # A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.

@@ -65,10 +65,8 @@ def _of_column(results: Results, dataset: str, metric: Metric) -> Iterator[tuple
         by_cell = {tuple(design.levels[arm][name] for name in names): of_arm for arm, of_arm in values.items()}
         effects = main_effects(design.factors, by_cell, alpha)
         yield "main effects", _directed(effects, metric, alpha, study)
-        yield (
-            "interactions",
-            [Line(_effect_name(e, study), e.difference) for e in interactions(design.factors, by_cell, alpha)],
-        )
+        together = interactions(design.factors, by_cell, alpha)
+        yield "interactions", [Line(_interaction_name(e, study), e.difference) for e in together]
         yield "variance", [Line(_term_name(s.term, study), share=s) for s in variance_shares(design.factors, by_cell)]
     if design.type == "cumulative":
         yield "gains", _gains(study, values, metric)
@@ -93,6 +91,13 @@ def _effect_name(effect: Effect, study: StudyRecord) -> str:
         f"{study.table.shown(factor)}: {level} − {study.design.factors[factor][0]}"
         if factor not in study.design.components
         else study.table.shown(factor)
+        for factor, level in zip(effect.factors, effect.levels, strict=True)
+    )
+
+
+def _interaction_name(effect: Effect, study: StudyRecord) -> str:
+    return " × ".join(
+        study.table.shown(factor) + ("" if factor in study.design.components else f"={level}")
         for factor, level in zip(effect.factors, effect.levels, strict=True)
     )
 

@@ -14,6 +14,9 @@ Kind = Literal["name", "mark", "measure", "number", "words"]
 """What a column has: names, check marks, means with their spread, single numbers, or words."""
 
 
+Emphasis = Literal["", "best", "second"]
+
+
 @dataclass(frozen=True)
 class Column:
     heading: str
@@ -26,7 +29,7 @@ class Entry:
     what a page sorts by."""
 
     text: str
-    emphasis: Literal["", "best", "second"] = ""
+    emphasis: Emphasis = ""
     marks: str = ""
     value: float | None = None
     summary: Summary | None = None
@@ -74,7 +77,7 @@ def mean_text(summary: Summary, digits: int = 2) -> str:
     return f"{number(summary.mean, digits)} ± {number(summary.sd, digits)}"
 
 
-def mean_entry(summary: Summary, digits: int, emphasis: Literal["", "best", "second"] = "", marks: str = "") -> Entry:
+def mean_entry(summary: Summary, digits: int, emphasis: Emphasis = "", marks: str = "") -> Entry:
     return Entry(mean_text(summary, digits), emphasis, marks, summary.mean, summary, digits)
 
 

@@ -56,6 +56,7 @@ _SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{char: f"{{{char}}}" for char in "[]*"},  # at the start of a row LaTeX would read them as an option
 }
+_APPROX = r"\approx"
 _OGONEK = "\u0328"
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi rho sigma tau upsilon phi chi psi"
 _GREEK_CAPITALS = "Gamma Delta Theta Lamda Xi Pi Sigma Upsilon Phi Psi Omega"
@@ -127,27 +128,23 @@ def _shape(column: Column, entries: Sequence[Entry]) -> str:
     sign = "-" if any(parts[0].startswith("-") for parts in texts) else ""
     spread = max((len(parts[1].replace(".", "").lstrip("0")) for parts in texts if len(parts) > 1), default=0)
     uncertainty = f"({max(spread, digits, 1)})" if any(len(parts) > 1 for parts in texts) else ""
-    return (
-        f"S[table-format={sign}{whole}.{digits}{uncertainty}]"
-        if digits
-        else f"S[table-format={sign}{whole}{uncertainty}]"
-    )
+    decimals = f".{digits}" if digits else ""
+    return f"S[table-format={sign}{whole}{decimals}{uncertainty}]"
 
 
 def _cell(entry: Entry, column: Column) -> str:
     if column.kind != "measure":
         return escaped(entry.text)
-    marks = (
-        rf" {{\,$^{{{''.join({'*': '*', '≈': r'\approx'}.get(m, m) for m in entry.marks)}}}$}}" if entry.marks else ""
-    )
+    marks = rf"\,$^{{{entry.marks.replace('≈', _APPROX)}}}$" if entry.marks else ""
     if entry.summary is None or entry.summary.mean is None:
-        return f"{{{escaped(entry.text)}}}{marks}"
+        return f"{{{escaped(entry.text)}{marks}}}"
     mean, _, spread = entry.text.partition(" ± ")
     if entry.emphasis == "second":  # siunitx cannot underline a number: one that is in braces stands by itself
         text = rf"{mean} \pm {spread}" if spread else mean
-        return rf"{{\underline{{${text}$}}{marks}}}" if not marks else rf"{{\underline{{${text}$}}{marks.strip()[1:]}"
+        return rf"{{\underline{{${text}$}}{marks}}}"
     number = f"{mean}({_last_digits(spread)})" if spread else mean
-    return rf"\bfseries {number}{marks}" if entry.emphasis == "best" else f"{number}{marks}"
+    behind = f" {{{marks}}}" if marks else ""
+    return rf"\bfseries {number}{behind}" if entry.emphasis == "best" else f"{number}{behind}"
 
 
 def _last_digits(spread: str) -> str:

@@ -9,8 +9,10 @@ from ibml.report.analysis import Analysis, Line
 from ibml.report.grid import (
     NOTHING,
     Column,
+    Emphasis,
     Entry,
     Grid,
+    Kind,
     interval_entry,
     mean_entry,
     number,
@@ -108,7 +110,7 @@ def _lead(table: Table) -> tuple[tuple[Column, ...], dict[str, Row]]:
     return ((Column("arm", "name"),) if named else ()) + names, lead
 
 
-def _kind(of_arm: Mapping[str, object]) -> str:  # noqa: ANN - narrowed below
+def _kind(of_arm: Mapping[str, object]) -> Kind:
     return "mark" if all(isinstance(value, bool) for value in of_arm.values()) else "name"
 
 
@@ -121,7 +123,7 @@ def _part(value: object) -> str:
 def _mean(table: Table, cell: TableCell | None) -> Entry:
     if cell is None:
         return Entry(NOTHING)
-    emphasis = "best" if cell.best else "second" if cell.second else ""
+    emphasis: Emphasis = "best" if cell.best else "second" if cell.second else ""
     return mean_entry(cell.summary, table.study.table.digits(cell.metric), emphasis, cell.marks)
 
 
@@ -208,8 +210,8 @@ def _analysis_grid(table: Table, kind: str, found: Sequence[Analysis]) -> Grid:
         columns = (Column(first, "name"), Column("share %"), Column("F"), Column("p"))
     elif kind == "over data sets":
         level = f"{100 * (1 - table.study.table.alpha):g} % interval"
-        more = (Column("data sets"), *columns[1:-1], Column("P(better)"), Column(level))
-        columns = (columns[0], *more, columns[-1])
+        headings = ("data sets", "difference", "p (Holm)", "P(better)", level)
+        columns = (columns[0], *map(Column, headings), columns[-1])
     return Grid(title, columns, tuple(rows))
 
 
@@ -223,4 +225,5 @@ def _line(line: Line, digits: int) -> Row:
         return row
     i = line.improvement
     between = Entry(NOTHING if i.low is None else f"[{number(i.low)}, {number(i.high)}]", value=i.low)
-    return (row[0], number_entry(i.datasets, 0), *row[1:-1], number_entry(i.probability), between, row[-1])
+    name, difference, _, p, *_, verdict = row
+    return name, number_entry(i.datasets, 0), difference, p, number_entry(i.probability), between, verdict

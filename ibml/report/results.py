@@ -135,8 +135,8 @@ def mixtures(results: Results) -> list[str]:
 
 def _mixed(what: str, names: Iterable[str]) -> str:
     counts: dict[str, int] = {}
-    for name in names:
-        counts[name or "unknown"] = counts.get(name or "unknown", 0) + 1
+    for name in filter(None, names):
+        counts[name] = counts.get(name, 0) + 1
     if len(counts) < 2:
         return ""
     parts = ", ".join(f"{name} ({count} result{'s' if count > 1 else ''})" for name, count in sorted(counts.items()))

@@ -18,11 +18,10 @@ from optuna.visualization import matplotlib as optuna_plots
 
 from ibml.config.metrics import describe
 from ibml.config.records import SearchRecord
+from ibml.report.figures.style import COLOURS
 from ibml.report.importance import Importances
 from ibml.report.search import best_so_far, compared_groups, optuna_study, pareto_front, trials_frame
 
-# Okabe & Ito's colours, told apart with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _TOP = 4
 """How many parameters slices and contours show."""
 _GRID = 200

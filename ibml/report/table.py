@@ -13,7 +13,7 @@ from ibml.report.analysis import Analysis, analyses
 from ibml.report.foot import foot
 from ibml.report.results import Results, mixtures, refuse_mixtures
 from ibml.statistics.datasets import average_ranks
-from ibml.statistics.paired import Difference, Summary, paired_difference, summarise, with_verdicts
+from ibml.statistics.paired import Difference, Summary, Verdict, paired_difference, summarise, with_verdicts
 from ibml.statistics.sequential import at_stop, nominal_levels
 
 
@@ -203,7 +203,7 @@ def _differences(
         verdict = d.verdict
         if d.p is not None and d.mean is not None:
             better = (d.mean > 0) == metric.higher_is_better
-            none = "no effect detected" if finished else "undecided so far"
+            none: Verdict = "no effect detected" if finished else "undecided so far"
             verdict = ("helps" if better else "hurts") if rejected else none
         judged[arm] = replace(d, verdict=verdict)
     return judged, {arm: level for arm, (_, level) in tests.items()}

@@ -5,63 +5,54 @@ from __future__ import annotations
 import json
 
 import pandas as pd
-from rich import box
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from ibml.config.metrics import describe
 from ibml.config.records import StudyRecord, Tuning
-from ibml.report.render import Format, markdown_table, plain_text, tex_table
+from ibml.report.grid import NOTHING, Column, Entry, Grid
+from ibml.report.html import html_grid
+from ibml.report.latex import document, latex_table
+from ibml.report.markdown import markdown_grid
+from ibml.report.render import Format
+from ibml.report.text import plain_text, rich_grid
 
 
 def tuning_text(study: StudyRecord, form: Format) -> str:
     """Per arm and data set: search, trials, epochs, validation value and the chosen values, in a format."""
+    grid = tuning_grid(study)
     match form:
         case "text":
-            return plain_text(tuning_table(study))
+            return plain_text(rich_grid(grid))
         case "markdown":
-            return markdown_table(*_grid(study))
+            return markdown_grid(grid)
         case "latex":
-            return tex_table(*_grid(study))
+            return document([latex_table(grid, grid.title, f"tab:{study.name}-tuning")])
+        case "html":
+            return html_grid(grid)
         case "csv":
             return _frame(study).to_csv(index=False, lineterminator="\n")
         case "json":
             return json.dumps([t.model_dump(mode="json") for t in study.tuning], indent=1, ensure_ascii=False) + "\n"
 
 
-def tuning_table(study: StudyRecord) -> RichTable:
-    """The same for a terminal."""
-    header, rows = _grid(study)
-    title = Text(f"{study.name}: tuning", style="bold")
-    grid = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in header:
-        grid.add_column(heading, overflow="fold", justify="right" if heading in ("trials", "epochs") else "left")
-    for row in rows:
-        grid.add_row(*map(Text, row))
-    return grid
-
-
-def _grid(study: StudyRecord) -> tuple[list[str], list[list[str]]]:
+def tuning_grid(study: StudyRecord) -> Grid:
+    """What the search of each arm came to."""
     several = len(study.datasets) > 1
-    header = [*(["data set"] if several else []), "arm", "trials", "epochs", "validation", "chosen", "not searched"]
-    rows = [
-        [
-            *([t.dataset] if several else []),
-            t.arm,
-            str(t.trials),
-            f"{t.epochs:,}",
-            _value(t),
-            ", ".join(f"{path}={_shown(v)}" for path, v in t.params.items()) or "nothing to tune",
-            ", ".join(t.fixed),
-        ]
-        for t in study.tuning
-    ]
-    return header, rows
+    columns = [Column("data set", "name")] if several else []
+    columns += [Column("arm", "name"), Column("trials"), Column("epochs")]
+    columns += [Column(heading, "words") for heading in ("validation", "chosen", "not searched")]
+    rows = []
+    for t in study.tuning:
+        lead = [Entry(study.table.shown(t.dataset))] if several else []
+        chosen = ", ".join(f"{path}={_shown(v)}" for path, v in t.params.items()) or "nothing to tune"
+        counts = [Entry(str(t.trials), value=t.trials), Entry(f"{t.epochs:,}", value=t.epochs)]
+        words = map(Entry, (_value(t), chosen, ", ".join(t.fixed)))
+        rows.append((*lead, Entry(study.table.shown(t.arm)), *counts, *words))
+    return Grid(f"{study.name}: tuning", tuple(columns), tuple(rows))
 
 
 def _value(tuning: Tuning) -> str:
     if tuning.value is None:
-        return "–"
+        return NOTHING
     metric = describe(tuning.metric)
     return f"{tuning.metric} {metric.scale * tuning.value:.2f} {metric.unit}".strip()
 

@@ -22,6 +22,7 @@ Verdict = Literal[
     "hurts",
     "effect detected",
     "no effect detected",
+    "undecided so far",
     "one seed: no claim",
     "no spread: no claim",
     "too few data sets",

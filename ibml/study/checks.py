@@ -20,10 +20,11 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
     table = study.table
     logged = dict.fromkeys(name for cell in cells for name in metrics.table_names(cell.config.data.modalities))
     arms = dict.fromkeys(cell.arm for cell in cells)
-    shown = table.metrics or metrics.default_table(shared_modalities(cells))
-    steering = [(("seeds", "metric"), study.adaptive.metric)] if study.adaptive and study.adaptive.metric else []
+    shown = list(table.metrics) if table.metrics else metrics.default_table(shared_modalities(cells))
+    steers = study.adaptive.metric if study.adaptive else None
+    steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
     asked: list[tuple[str, Iterable[str], list[Named]]] = [
-        ("no trial logs", logged, [*_listed(("table", "metrics"), table.metrics or ()), *steering]),
+        ("no trial logs", list(logged), [*_listed(("table", "metrics"), table.metrics or ()), *steering]),
         ("no arm is called", arms, _listed(("table", "rows"), table.rows or ())),
         ("the table has no metric", shown, steering if all(name in logged for _, name in steering) else []),
     ]

@@ -26,7 +26,7 @@ def preview(plan: Plan) -> Group:
     grid.add_column("trials", justify="right")
     grid.add_column("epochs", justify="right")
     grid.add_column(f"differs from {plan.reference} in", overflow="fold")
-    seeds = len(plan.study.seeds)
+    seeds = len(plan.study.all_seeds)
     for cell in plan.cells:
         epochs = seeds * cell.config.trainer.epochs
         row = [cell.arm, str(seeds), str(epochs), _difference(cell, plan.reference)]
