@@ -129,13 +129,15 @@ def _shape(column: Column, entries: Sequence[Entry]) -> str:
     spread = max((len(parts[1].replace(".", "").lstrip("0")) for parts in texts if len(parts) > 1), default=0)
     uncertainty = f"({max(spread, digits, 1)})" if any(len(parts) > 1 for parts in texts) else ""
     decimals = f".{digits}" if digits else ""
-    return f"S[table-format={sign}{whole}{decimals}{uncertainty}]"
+    longest = max((entry.marks for entry in entries), key=len, default="")
+    behind = rf",table-space-text-post={{{_marks(longest)}}}" if longest else ""
+    return f"S[table-format={sign}{whole}{decimals}{uncertainty}{behind}]"
 
 
 def _cell(entry: Entry, column: Column) -> str:
     if column.kind != "measure":
         return escaped(entry.text)
-    marks = rf"\,$^{{{entry.marks.replace('≈', _APPROX)}}}$" if entry.marks else ""
+    marks = _marks(entry.marks)
     if entry.summary is None or entry.summary.mean is None:
         return f"{{{escaped(entry.text)}{marks}}}"
     mean, _, spread = entry.text.partition(" ± ")
@@ -145,6 +147,10 @@ def _cell(entry: Entry, column: Column) -> str:
     number = f"{mean}({_last_digits(spread)})" if spread else mean
     behind = f" {{{marks}}}" if marks else ""
     return rf"\bfseries {number}{behind}" if entry.emphasis == "best" else f"{number}{behind}"
+
+
+def _marks(marks: str) -> str:
+    return rf"\,$^{{{marks.replace('≈', _APPROX)}}}$" if marks else ""
 
 
 def _last_digits(spread: str) -> str:
