@@ -89,9 +89,9 @@ class Experiment:
     def artifact(self, run_id: str, name: str) -> str:
         """The text of a run's artifact."""
         folder = self._artifacts(run_id)
-        if folder and (folder / name).is_file():
-            return (folder / name).read_text()
         with as_tracking_error(self.uri), TemporaryDirectory(prefix="ibml-") as temporary:
+            if folder and (folder / name).is_file():
+                return (folder / name).read_text()
             return Path(self.client.download_artifacts(run_id, name, temporary)).read_text()
 
     def artifact_if_any(self, run_id: str, name: str) -> str | None:

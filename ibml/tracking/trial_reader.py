@@ -82,7 +82,7 @@ class TrialReader(Experiment):
     def _keep(self, cached: Cached, records: dict[str, TrialRecord], deleted: frozenset[str], began: int) -> None:
         old = cached.records
         new = [r for id_, r in records.items() if r.ended_at and old.get(id_) != r]
-        gone = [id_ for id_ in old if id_ not in records or not records[id_].ended_at]
+        gone = old.keys() - records.keys()
         if new or gone or deleted != cached.deleted or cached.read_at is None:
             self.cache.write(new, gone, deleted, began)
 

@@ -13,6 +13,7 @@ import pytest
 
 from ibml.config.records import TrialRecord
 from ibml.tracking import trial_reader
+from ibml.tracking.listing import listed_ends
 from ibml.tracking.mlflow_store import MlflowStore, TrialDescription
 from ibml.tracking.result_cache import ResultCache, cache_file
 from ibml.tracking.trial_reader import trial_record
@@ -103,7 +104,7 @@ def test_a_store_is_read_once(store: MlflowStore) -> None:
     assert (record.started_at, record.ended_at) == (START + 7 * MINUTE, START + 7 * MINUTE + 1000)
     assert record.metrics["test.accuracy"] == 7 + 7 / 7919 + 1 / 101
     # of a server, the runs of the last five minutes once more: its clock and the others' may differ
-    is_server = trial_reader.listed_ends(store.uri, store.experiment_id) is None
+    is_server = trial_reader.listed_ends is not listed_ends
     assert read_by(store, store.results) == (5 if is_server else 0)
 
 
@@ -111,6 +112,8 @@ def test_a_run_is_followed_from_its_begin_through_failures_to_its_end(store: Mlf
     checked(store)
     run = begin(store, "new")
     assert checked(store)["new"].status == "running"
+    store.log_rows(run, [{"epoch": 0, "train.loss": 1.5}])
+    assert checked(store)["new"].metrics == {"train.loss": 1.5}
     store.end_trial(run, "failed", {}, 0, {"ibml.reason": "because"})
     assert (checked(store)["new"].status, store.results()["new"].reason) == ("failed", "because")
     store.resume_trial(run, TrialDescription("new", {}, {"ibml.key": "new"}, {}), None)
@@ -204,6 +207,7 @@ def test_experiments_of_one_store_do_not_mix(store: MlflowStore) -> None:
     other.end_trial(begin(other, "there"), "finished", {}, 0, {})
     assert list(checked(other)) == ["there"]
     assert "there" not in checked(store)
+    assert len(listed_ends(other.uri, other.experiment_id)) == 1
 
 
 def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(store: MlflowStore, tmp_path: Path) -> None:
@@ -283,11 +287,13 @@ def test_the_cache_of_a_busy_process_is_waited_for_and_then_done_without(
 ) -> None:
     monkeypatch.setattr("ibml.tracking.result_cache.WAIT_SECONDS", 0.05)
     expected = database.results()
+    file = database.cache.file.stat().st_ino
     with sqlite3.connect(database.cache.file, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert database.results() == expected
         other.execute("ROLLBACK")
-    assert read_by(database, database.results) == 0, "it was not thrown away"
+    assert read_by(database, database.results) == 0
+    assert database.cache.file.stat().st_ino == file, "it was not thrown away"
 
 
 def write_many(file: Path, first: int) -> None:
