@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
-	@echo "make bench      measure searches (minutes)"
+	@echo "make bench      measure a large store and searches (minutes)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove .venv and caches (results stay)"
 
@@ -18,6 +18,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest
 
 bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.store
 	$(BIN)/python -m tests.benchmarks.search
 
 lint: $(INSTALLED)

@@ -67,11 +67,12 @@ class CommandLine:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What libraries put into the temporary folder goes with the tests' own."""
+    """What libraries put into the temporary folder, and ibml into the user's cache, goes with the tests' own."""
     place = str(tmp_path_factory.mktemp("tmp"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", place)
         patch.setattr(tempfile, "tempdir", place)
+        patch.setenv("IBML_CACHE", f"{place}/cache")
         yield
 
 

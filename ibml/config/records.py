@@ -159,7 +159,8 @@ class StudyRecord(Config):
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial's result as MLflow has it. `ended_at` is in milliseconds since 1970, UTC."""
+    """A trial's result as MLflow has it. `started_at` and `ended_at` are in milliseconds since 1970, UTC; `ended_at` is
+    0 while MLflow has the run as running."""
 
     key: str
     run_id: str
@@ -172,6 +173,12 @@ class TrialRecord:
     studies: dict[str, str] = field(default_factory=dict)
     """The studies that contain the trial, each with the name that its arm has there."""
     ended_at: int = 0
+    started_at: int = 0
+    arm: str = ""
+    """The name of its arm in the study that ran it first."""
+    dataset: str = ""
+    seed: int | None = None
+    shape: str = ""
 
     @property
     def ended(self) -> bool:

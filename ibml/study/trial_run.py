@@ -23,6 +23,7 @@ class TrialRun:
         self.id = ""
         self.epochs = 0
         self.unsent: list[dict[str, float]] = []
+        self.rows: dict[int, dict[str, float]] = {}
         self.ended = False
 
     def start(self, trial: PlannedTrial, parent: str | None, tags: dict[str, str], known: TrialRecord | None) -> None:
@@ -51,9 +52,11 @@ class TrialRun:
         self.id = known.run_id
 
     def log(self, rows: list[dict[str, float]]) -> None:
-        """Log the rows that an interrupted attempt has not logged; the same key gives the same numbers."""
+        """Log the rows that an interrupted attempt has not logged; the same key gives the same numbers. All are kept
+        for the file that the trial ends with."""
         if self.ended:
             return
+        self.rows |= {int(row["epoch"]): row for row in rows}
         self.unsent += [row for row in rows if row["epoch"] >= self.epochs]
         self._send()
 
@@ -66,12 +69,17 @@ class TrialRun:
         if self.ended:
             return
         self._send()
-        self.store.end_trial(self.id, status, metrics, max(self.epochs - 1, 0), tags, log)
+        self.store.end_trial(self.id, status, metrics, max(self.epochs - 1, 0), tags, log, self._all_rows())
 
     def stop(self) -> None:
         if not self.ended:
             self._send()
             self.store.stop_trial(self.id)
+
+    def _all_rows(self) -> list[dict[str, float]]:
+        """The trial's epochs; none where the first are known to the store alone, as of a member of a population that
+        was interrupted."""
+        return [self.rows[epoch] for epoch in sorted(self.rows)] if set(self.rows) == set(range(len(self.rows))) else []
 
     def _send(self) -> None:
         if not self.id:

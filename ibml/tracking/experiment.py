@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from typing import Any
 from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, database_file, resolved_uri
 
 EXPERIMENT = "ibml"
+_IDS_OF_A_CALL = 200
 
 
 class Experiment:
@@ -32,31 +33,45 @@ class Experiment:
                 logging.getLogger(name).setLevel(logging.ERROR)
             return MlflowClient(resolved_uri(self.uri))
 
-    @cached_property
+    @property
     def experiment_id(self) -> str:
+        return str(self._found.experiment_id)
+
+    @property
+    def created_at(self) -> int:
+        """In milliseconds since 1970: no two experiments have both this and the id in common."""
+        return self._found.creation_time or 0
+
+    @cached_property
+    def _found(self) -> Any:
         """The experiment, made where there is none yet."""
         with as_tracking_error(self.uri):
             found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
-                return str(self.client.create_experiment(self.experiment, self._artifact_location()))
+                return self.client.get_experiment(
+                    self.client.create_experiment(self.experiment, self._artifact_location())
+                )
             if found.lifecycle_stage != "active":
                 raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
-            return str(found.experiment_id)
+            return found
 
     def _artifact_location(self) -> str | None:
         """Beside a database file, wherever the command runs; a server decides for itself."""
         database = database_file(self.uri)
         return (database.parent / "mlruns" / self.experiment).as_uri() if database else None
 
-    def runs(self, filter_string: str) -> Iterator[Any]:
-        """The experiment's runs that pass a filter, oldest first."""
+    def runs(self, filter_string: str, deleted: bool = False) -> Iterator[Any]:
+        """The experiment's runs that pass a filter, oldest first; of those that are deleted, where it is said."""
+        from mlflow.entities import ViewType
+
         token = None
         while True:
             with as_tracking_error(self.uri):
                 page = self.client.search_runs(
                     [self.experiment_id],
                     filter_string,
-                    max_results=5000,
+                    ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY,
+                    max_results=1000,
                     order_by=["attributes.start_time ASC"],
                     page_token=token,
                 )
@@ -65,12 +80,45 @@ class Experiment:
             if not token:
                 return
 
+    def runs_by_id(self, run_ids: Sequence[str]) -> Iterator[Any]:
+        """Those of these runs that the experiment has and that are not deleted."""
+        for start in range(0, len(run_ids), _IDS_OF_A_CALL):
+            ids = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + _IDS_OF_A_CALL])
+            yield from self.runs(f"attributes.run_id IN ({ids})")
+
     def artifact(self, run_id: str, name: str) -> str:
         """The text of a run's artifact."""
+        folder = self._artifacts(run_id)
+        with as_tracking_error(self.uri), TemporaryDirectory(prefix="ibml-") as temporary:
+            if folder and (folder / name).is_file():
+                return (folder / name).read_text()
+            return Path(self.client.download_artifacts(run_id, name, temporary)).read_text()
+
+    def artifact_if_any(self, run_id: str, name: str) -> str | None:
+        """The text of an artifact beside which others lie; nothing where there is none. It is looked for first, since
+        a server is asked again and again for one that it does not have."""
+        folder = self._artifacts(run_id)
+        there = (folder / name).is_file() if folder else name in self._paths_in(run_id, None)
+        return self.artifact(run_id, name) if there else None
+
+    def artifact_paths(self, run_id: str) -> list[str]:
+        """All artifacts of a run, with `/` between folder and file."""
+        folder = self._artifacts(run_id)
+        if folder:
+            return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        return sorted(self._paths_in(run_id, None))
+
+    def _paths_in(self, run_id: str, folder: str | None) -> Iterator[str]:
+        with as_tracking_error(self.uri):
+            found = self.client.list_artifacts(run_id, folder)
+        for item in found:
+            if item.is_dir:
+                yield from self._paths_in(run_id, item.path)
+            else:
+                yield item.path
+
+    def _artifacts(self, run_id: str) -> Path | None:
+        """A run's artifacts beside a database file: its folder may have been moved since MLflow noted where it was."""
         database = database_file(self.uri)
-        if database:  # the folder may have been moved since MLflow noted where it was
-            beside = database.parent / "mlruns" / self.experiment / run_id / "artifacts" / name
-            if beside.is_file():
-                return beside.read_text()
-        with TemporaryDirectory(prefix="ibml-") as folder:
-            return Path(self.client.download_artifacts(run_id, name, folder)).read_text()
+        folder = database.parent / "mlruns" / self.experiment / run_id / "artifacts" if database else None
+        return folder if folder and folder.is_dir() else None

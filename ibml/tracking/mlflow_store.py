@@ -7,33 +7,30 @@ driver writes; workers never import mlflow.
 from __future__ import annotations
 
 import getpass
-import itertools
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar
-
-from pydantic import ValidationError
+from typing import Any, Literal
 
 from ibml.config.load import dump
-from ibml.config.records import SearchRecord, Status, StudyRecord, TrialRecord
-from ibml.tracking.experiment import Experiment
-from ibml.tracking.uri import TrackingError, as_tracking_error, shown_uri
+from ibml.config.records import SearchRecord, Status, StudyRecord
+from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
+from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
+from ibml.tracking.uri import as_tracking_error
 
-Kind = Literal["study", "search"]
-RECORDS: dict[Kind, str] = {"study": "study.json", "search": "search.json"}
+__all__ = ["LAST_OF_ROW", "RECORDS", "Kind", "MlflowStore", "OpenRun", "TrialDescription"]
+
 LAST_OF_ROW = "time.epoch"
 """The metric that stands for a whole epoch having been logged."""
 _BATCH = 1000
 """MLflow's limit of metrics in one call."""
 
 Row = Mapping[str, float]
-R = TypeVar("R", StudyRecord, SearchRecord)
 
 
 @dataclass
@@ -55,44 +52,8 @@ class TrialDescription:
     config: Mapping[str, Any]
 
 
-class MlflowStore(Experiment):
+class MlflowStore(StoreReader):
     """Reads and writes studies, searches and trials in one experiment."""
-
-    def results(self) -> dict[str, TrialRecord]:
-        """The result of every key: its first ended run, else its last run that failed or never ended."""
-        records: dict[str, TrialRecord] = {}
-        for run in self.runs("tags.`ibml.kind` = 'trial'"):
-            record = _record(run)
-            known = records.get(record.key)
-            if known is None or not known.ended:
-                records[record.key] = record
-        return records
-
-    def study(self, name: str) -> StudyRecord:
-        """The last version of a study; raises `TrackingError` where there is none."""
-        return self._read("study", name, StudyRecord)
-
-    def search(self, name: str) -> SearchRecord:
-        """The last record of a search; raises `TrackingError` where there is none."""
-        return self._read("search", name, SearchRecord)
-
-    def _read(self, kind: Kind, name: str, model: type[R]) -> R:
-        run = self._parent_run(kind, name)
-        if run is None:
-            known = self.names(kind)
-            hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
-            raise TrackingError(f"no {kind} is called {name!r} in {shown_uri(self.uri)}{hint}")
-        with as_tracking_error(self.uri):
-            text = self.artifact(run.info.run_id, RECORDS[kind])
-        try:
-            return model.model_validate_json(text)
-        except ValidationError:
-            message = f"{kind} {name!r} was recorded by another version of ibml; its own command records it anew"
-            raise TrackingError(message) from None
-
-    def names(self, kind: Kind) -> list[str]:
-        """The studies or searches that there are."""
-        return sorted({run.data.tags[f"ibml.{kind}"] for run in self.runs(f"tags.`ibml.kind` = '{kind}'")})
 
     @contextmanager
     def open_run(
@@ -150,6 +111,7 @@ class MlflowStore(Experiment):
         """Mark another study's trial as part of this one too, so that the UI can filter by it."""
         with as_tracking_error(self.uri):
             self.client.set_tag(run_id, f"ibml.study.{study}", arm)
+        self.cache.share(run_id, study, arm)
 
     def tag_trial(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Say more about a trial that goes on."""
@@ -166,21 +128,6 @@ class MlflowStore(Experiment):
             self._describe(run_id, trial)
         return run_id
 
-    def trial(self, run_id: str) -> TrialRecord:
-        """A trial's run as it is now."""
-        with as_tracking_error(self.uri):
-            return _record(self.client.get_run(run_id))
-
-    def history(self, run_id: str, metrics: Collection[str]) -> list[dict[str, float]]:
-        """The epochs that a run has logged without a gap from the first on, each with `epoch` and these metrics."""
-        rows: dict[int, dict[str, float]] = {}
-        with as_tracking_error(self.uri):
-            for name in metrics:
-                for point in self.client.get_metric_history(run_id, name):
-                    rows.setdefault(point.step, {"epoch": float(point.step)})[name] = point.value
-        whole = itertools.takewhile(lambda epoch: len(rows.get(epoch, {})) == len(metrics) + 1, itertools.count())
-        return [rows[epoch] for epoch in whole]
-
     def resume_trial(self, run_id: str, trial: TrialDescription, parent: str | None) -> int:
         """Go on with a run that was cut off or failed; the number of epochs that it has already."""
         with as_tracking_error(self.uri):
@@ -194,7 +141,7 @@ class MlflowStore(Experiment):
 
     def _describe(self, run_id: str, trial: TrialDescription) -> None:
         self._log_params(run_id, trial.params)
-        self.client.log_text(run_id, dump(trial.config), "config.yaml")
+        self.client.log_text(run_id, dump(trial.config), CONFIG_FILE)
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -224,13 +171,23 @@ class MlflowStore(Experiment):
                 self.client.log_batch(run_id, metrics=metrics)
 
     def end_trial(
-        self, run_id: str, status: Status, metrics: Row, step: int, tags: Mapping[str, str], log: str | None = None
+        self,
+        run_id: str,
+        status: Status,
+        metrics: Row,
+        step: int,
+        tags: Mapping[str, str],
+        log: str | None = None,
+        epochs: Sequence[Row] = (),
     ) -> None:
-        """Store how a trial ended. The status comes last: a run without it is not a result."""
+        """Store how a trial ended, and all its epochs as a file if they are given. The status comes last: a run without
+        it is not a result."""
         self._log_metrics(run_id, [(key, value, step) for key, value in metrics.items()])
         with as_tracking_error(self.uri):
             if log is not None:
-                self.client.log_text(run_id, log, "traceback.txt")
+                self.client.log_text(run_id, log, TRACEBACK_FILE)
+            if epochs:
+                self.client.log_text(run_id, epochs_text(epochs), EPOCHS_FILE)
             for key, value in tags.items():
                 self.client.set_tag(run_id, key, value[:500])
             self.client.set_tag(run_id, "ibml.status", status)
@@ -240,29 +197,6 @@ class MlflowStore(Experiment):
         """Mark a trial that was interrupted; the same study goes on with it."""
         with as_tracking_error(self.uri):
             self.client.set_terminated(run_id, "KILLED")
-
-    def _parent_run(self, kind: Kind, name: str) -> Any:
-        if "'" in name:  # a filter cannot quote it
-            runs = self.runs(f"tags.`ibml.kind` = '{kind}'")
-            return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
-        return next(self.runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
-
-
-def _record(run: Any) -> TrialRecord:
-    tags = run.data.tags
-    status = tags.get("ibml.status", "running")
-    return TrialRecord(
-        key=tags.get("ibml.key", ""),
-        run_id=run.info.run_id,
-        status=status if status in ("finished", "diverged", "failed", "pruned") else "running",
-        metrics=dict(run.data.metrics),
-        reason=tags.get("ibml.reason", ""),
-        fingerprint=tags.get("ibml.data", ""),
-        revision=tags.get("ibml.revision", ""),
-        platform=tags.get("ibml.platform", ""),
-        studies={k.removeprefix("ibml.study."): v for k, v in tags.items() if k.startswith("ibml.study.")},
-        ended_at=run.info.end_time or 0,
-    )
 
 
 def _text(value: Any) -> str:

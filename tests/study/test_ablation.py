@@ -90,7 +90,7 @@ def test_mlflow_has_one_parent_and_a_child_per_trial(finished: tuple[CommandLine
     assert all(run.data.tags["ibml.data"] and run.data.tags["ibml.revision"] for run in children)
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
     assert {"study.yaml", "study.json", "table.txt", "table.md", "table.tex", "table.csv", "table.json"} == artifacts
-    assert [a.path for a in client.list_artifacts(ibml_run.info.run_id)] == ["config.yaml"]
+    assert [a.path for a in client.list_artifacts(ibml_run.info.run_id)] == ["config.yaml", "epochs.csv"]
 
 
 def test_every_epoch_is_logged_once_under_stable_names(finished: tuple[CommandLine, Answer]) -> None:

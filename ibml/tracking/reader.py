@@ -1,0 +1,143 @@
+"""What is read of a store besides trials' results: studies, searches, epochs and files."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from ibml.config.records import SearchRecord, StudyRecord
+from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
+from ibml.tracking.trial_reader import TrialReader
+from ibml.tracking.uri import TrackingError, as_tracking_error, database_file, shown_uri
+
+Kind = Literal["study", "search"]
+RECORDS: dict[Kind, str] = {"study": "study.json", "search": "search.json"}
+CONFIG_FILE = "config.yaml"
+TRACEBACK_FILE = "traceback.txt"
+_CALLS_AT_ONCE = 8
+
+R = TypeVar("R", StudyRecord, SearchRecord)
+Epochs = dict[str, list[float]]
+"""Metric -> its value in every epoch from the first on, NaN where it has none."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A study or a search as its run shows it. `status` is MLflow's, the times are in milliseconds since 1970, and
+    `ended_at` is 0 while it runs."""
+
+    kind: Kind
+    name: str
+    run_id: str
+    status: str
+    description: str
+    started_at: int
+    ended_at: int
+
+
+class StoreReader(TrialReader):
+    """Reads studies, searches and trials in one experiment."""
+
+    def study(self, name: str) -> StudyRecord:
+        """The last version of a study; raises `TrackingError` where there is none."""
+        return self._read("study", name, StudyRecord)
+
+    def search(self, name: str) -> SearchRecord:
+        """The last record of a search; raises `TrackingError` where there is none."""
+        return self._read("search", name, SearchRecord)
+
+    def record(self, overview: Overview) -> StudyRecord | SearchRecord:
+        """The record of a study or a search of which there is an overview already."""
+        if overview.kind == "study":
+            return self._record(overview.kind, overview.name, overview.run_id, StudyRecord)
+        return self._record(overview.kind, overview.name, overview.run_id, SearchRecord)
+
+    def _read(self, kind: Kind, name: str, model: type[R]) -> R:
+        run = self._parent_run(kind, name)
+        if run is None:
+            known = self.names(kind)
+            hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
+            raise TrackingError(f"no {kind} is called {name!r} in {shown_uri(self.uri)}{hint}")
+        return self._record(kind, name, run.info.run_id, model)
+
+    def _record(self, kind: Kind, name: str, run_id: str, model: type[R]) -> R:
+        try:
+            return model.model_validate_json(self.artifact(run_id, RECORDS[kind]))
+        except ValidationError:
+            message = f"{kind} {name!r} was recorded by another version of ibml; its own command records it anew"
+            raise TrackingError(message) from None
+
+    def names(self, kind: Kind) -> list[str]:
+        """The studies or searches that there are."""
+        return sorted({run.data.tags[f"ibml.{kind}"] for run in self.runs(f"tags.`ibml.kind` = '{kind}'")})
+
+    def overview(self) -> list[Overview]:
+        """Every study and search, the first begun first."""
+        found = [
+            Overview(
+                kind=kind,
+                name=run.data.tags[f"ibml.{kind}"],
+                run_id=run.info.run_id,
+                status=run.info.status,
+                description=run.data.tags.get("mlflow.note.content", ""),
+                started_at=run.info.start_time or 0,
+                ended_at=0 if run.info.status == "RUNNING" else run.info.end_time or 0,
+            )
+            for kind in RECORDS
+            for run in self.runs(f"tags.`ibml.kind` = '{kind}'")
+        ]
+        return sorted(found, key=lambda overview: overview.started_at)
+
+    def _parent_run(self, kind: Kind, name: str) -> Any:
+        if "'" in name:  # a filter cannot quote it
+            runs = self.runs(f"tags.`ibml.kind` = '{kind}'")
+            return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
+        return next(self.runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
+
+    def trial_config(self, run_id: str) -> str:
+        """A trial's configuration as YAML."""
+        return self.artifact(run_id, CONFIG_FILE)
+
+    def trial_log(self, run_id: str) -> str | None:
+        """The traceback of a trial that failed, if it left one."""
+        return self.artifact_if_any(run_id, TRACEBACK_FILE)
+
+    def history(self, run_id: str, metrics: Collection[str]) -> list[dict[str, float]]:
+        """The epochs that a run has logged without a gap from the first on, each with `epoch` and these metrics."""
+        rows: dict[int, dict[str, float]] = {}
+        with as_tracking_error(self.uri):
+            for name in metrics:
+                for point in self.client.get_metric_history(run_id, name):
+                    rows.setdefault(point.step, {"epoch": float(point.step)})[name] = point.value
+        whole = itertools.takewhile(lambda epoch: len(rows.get(epoch, {})) == len(metrics) + 1, itertools.count())
+        return [rows[epoch] for epoch in whole]
+
+    def epochs(self, run_id: str, metrics: Collection[str] | None = None) -> Epochs:
+        """The epochs of a trial, of all metrics or of these, as far as it has them: from the file that its last end
+        left, else from MLflow's own history. A trial that goes on after a failure has a new file when it ends again."""
+        text = self.artifact_if_any(run_id, EPOCHS_FILE)
+        return self._logged_epochs(run_id, metrics) if text is None else parsed_epochs(text, metrics)
+
+    def curves(self, run_ids: Sequence[str], metrics: Collection[str]) -> dict[str, Epochs]:
+        """Run id -> the epochs of these metrics."""
+        if database_file(self.uri):
+            return {run_id: self.epochs(run_id, metrics) for run_id in run_ids}
+        with ThreadPoolExecutor(_CALLS_AT_ONCE) as pool:
+            return dict(zip(run_ids, pool.map(lambda run_id: self.epochs(run_id, metrics), run_ids), strict=True))
+
+    def _logged_epochs(self, run_id: str, metrics: Collection[str] | None) -> Epochs:
+        """From MLflow's history: the metrics that there are from the first epoch on, not those of the end alone."""
+        found: Epochs = {}
+        with as_tracking_error(self.uri):
+            names = self.client.get_run(run_id).data.metrics if metrics is None else metrics
+            for name in sorted(names):
+                points = {point.step: point.value for point in self.client.get_metric_history(run_id, name)}
+                if 0 in points:
+                    found[name] = [points.get(step, math.nan) for step in range(max(points) + 1)]
+        return found
