@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ibml.config.trial import TrialConfig
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
-    from ibml.config.records import SearchRecord, StudyRecord
     from ibml.report.table import Table
     from ibml.search.plan import SearchPlan, SpaceSource
     from ibml.study.outcome import Outcome
     from ibml.study.plan import Plan, StudySource
     from ibml.study.tuning import Tuned
-    from ibml.tracking.mlflow_store import MlflowStore
     from ibml.training.trainer import TrialResult
 
 
@@ -77,6 +73,7 @@ def run_plan(
     """Run a plan that is loaded already; see `ablate`."""
     from rich.console import Console
 
+    from ibml.reading import open_store, table_of
     from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
     from ibml.study.ablation import run_study
@@ -89,7 +86,7 @@ def run_plan(
     quiet = console or Console(quiet=True)
     with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
         outcome, record = run_study(plan, store, opened.run_id, address, quiet, database, search_files, new_version)
-        made = _table(store, record, allow_mixed)
+        made = table_of(store, record, allow_mixed)
         files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         opened.files = {**files, **_table_files(made)}
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
@@ -134,6 +131,7 @@ def run_search_plan(
     """Run a search that is loaded already; see `tune`."""
     from rich.console import Console
 
+    from ibml.reading import open_store
     from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
     from ibml.study.tuning import run_search
@@ -149,67 +147,6 @@ def run_search_plan(
         against=compare,
         repeats=repeats,
     )
-
-
-def search_record(name: str, tracking_uri: str | None = None) -> tuple[SearchRecord, list[SearchRecord]]:
-    """A search as it was last recorded, and those that it was compared with."""
-    store = open_store(tracking_uri, to_read=True)
-    record = store.search(name)
-    names = [other for group in record.compared.values() for other in group if other != name]
-    return record, [store.search(other) for other in names]
-
-
-def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bool = False) -> pd.DataFrame:
-    """The table of a study, by name or by its file: one row per data set, arm and metric."""
-    return study_table(str(study), tracking_uri, allow_mixed).frame()
-
-
-def study_table(study: str, tracking_uri: str | None = None, allow_mixed: bool = False) -> Table:
-    """The table of a study as it stands. For a file it is that file's study, as it is written now."""
-    store = open_store(tracking_uri, to_read=True)
-    return _table(store, study_record_of(study, store), allow_mixed)
-
-
-def study_record(study: str, tracking_uri: str | None = None) -> StudyRecord:
-    """The record of a study, by name or by its file."""
-    return study_record_of(study, open_store(tracking_uri, to_read=True))
-
-
-def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
-    """The record of a study by name, or of a file as it is written now."""
-    if not study.endswith((".yaml", ".yml")):
-        return store.study(study)
-    from ibml.study.plan import load_plan
-    from ibml.study.record import study_record
-    from ibml.study.trials import planned_trials
-    from ibml.tracking.uri import TrackingError
-
-    plan = load_plan(study)
-    if not plan.tuning:
-        return study_record(plan, planned_trials(plan))
-    record = store.study(plan.study.name)  # which trials the arms come to is known only to the run
-    if record.file_hash != plan.file_hash:
-        raise TrackingError(f"{study} was changed since it was run, and what its arms are tuned to is not known yet")
-    return record
-
-
-def open_store(tracking_uri: str | None, to_read: bool = False) -> MlflowStore:
-    """The store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder. A database that is not
-    there is made, except where it is to be read."""
-    from ibml.tracking.mlflow_store import MlflowStore
-    from ibml.tracking.uri import TrackingError, choose_uri, database_file
-
-    uri = choose_uri(tracking_uri)
-    database = database_file(uri)
-    if to_read and database and not database.is_file():
-        raise TrackingError(f"nothing was run here yet: there is no {database}")
-    return MlflowStore(uri)
-
-
-def _table(store: MlflowStore, record: StudyRecord, allow_mixed: bool) -> Table:
-    from ibml.report.table import build_table
-
-    return build_table(record, store.results(), allow_mixed)
 
 
 def _table_files(made: Table) -> dict[str, str | bytes]:

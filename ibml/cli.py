@@ -7,11 +7,11 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from ibml.config.base import IbmlError
+from ibml import results_cli
 from ibml.terminal import (
     Address,
     AllowMixed,
@@ -31,9 +31,6 @@ from ibml.terminal import (
     write_report,
 )
 from ibml.version import __version__
-
-if TYPE_CHECKING:
-    from ibml.report.render import Format
 
 app = typer.Typer(
     help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
@@ -55,7 +52,7 @@ def train(
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
-        from ibml.api import open_store
+        from ibml.reading import open_store
         from ibml.study.single import run_single
 
         result, run_id = run_single(Path(config).stem, trial, open_store(tracking_uri), out)
@@ -140,64 +137,9 @@ def tune(
         fail("No trial is complete and within the constraints.", 1)
 
 
-@app.command()
-def report(
-    search: Annotated[str, typer.Argument(help="A search's name.")],
-    to: ReportFolder = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
-    """Write what a search found: page, figures, trials and the best configuration."""
-    with errors():
-        from ibml.api import search_record
-        from ibml.report.search_page import search_files, search_summary
-
-        record, others = search_record(search, tracking_uri)
-        out.print(search_summary(record, others))
-        write_report(record, search_files(record, others), to)
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """A scheduler's SIGTERM ends a study as Ctrl-C does."""
     raise KeyboardInterrupt
-
-
-@app.command()
-def table(
-    study: Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")],
-    form: Annotated[
-        Literal["text", "markdown", "latex", "csv", "json", "html"], typer.Option("--format", help="How to print it.")
-    ] = "text",
-    tuning: Annotated[bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")] = False,
-    allow_mixed: AllowMixed = False,
-    tracking_uri: TrackingUri = None,
-) -> None:
-    """Print a study's table from what MLflow has."""
-    with errors():
-        if tuning:
-            _print_tuning(study, form, tracking_uri)
-            return
-        from ibml.api import study_table
-        from ibml.report.render import render, rich_table
-
-        made = study_table(study, tracking_uri, allow_mixed)
-        if form == "text" and out.is_terminal:
-            out.print(rich_table(made))
-        else:
-            sys.stdout.write(render(made, form))
-
-
-def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
-    from ibml.api import study_record
-    from ibml.report.text import rich_grid
-    from ibml.report.tuning import tuning_grid, tuning_text
-
-    record = study_record(study, tracking_uri)
-    if not record.tuning:
-        raise IbmlError(f"the arms of {record.name} are not tuned: its file has no 'tune'")
-    if form == "text" and out.is_terminal:
-        out.print(rich_grid(tuning_grid(record)))
-    else:
-        sys.stdout.write(tuning_text(record, form))
 
 
 @app.command()
@@ -232,6 +174,14 @@ def schema(
     from ibml.config.schema import schema as make_schema
 
     sys.stdout.write(json.dumps(make_schema(kind), indent=1) + "\n")
+
+
+app.command("list")(results_cli.list_runs)
+app.command()(results_cli.table)
+app.command()(results_cli.report)
+app.command()(results_cli.compare)
+app.command()(results_cli.show)
+app.command()(results_cli.plan)
 
 
 def _version(asked: bool) -> None:

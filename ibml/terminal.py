@@ -16,7 +16,7 @@ from ibml.config.base import ConfigError, IbmlError
 
 if TYPE_CHECKING:
     from ibml.api import Ablation
-    from ibml.config.records import SearchRecord
+    from ibml.config.records import SearchRecord, StudyRecord
     from ibml.study.outcome import Outcome
 
 Overrides = Annotated[
@@ -110,6 +110,24 @@ def end(outcome: Outcome) -> None:
         fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
     if outcome.tracking_failures:
         fail("The same command runs again what could not be stored.", 1)
+
+
+def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
+    """Write a study's page where `to` is a .html file, else everything into a folder."""
+    from ibml.report.page import PAGE
+
+    page = to is not None and to.suffix == ".html"
+    folder = (to.parent if page else to) if to else Path("reports") / study.name
+    try:
+        for name, content in files.items():
+            if page and name != PAGE:
+                continue
+            place = to if page and to else folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise IbmlError(f"the report cannot be written to {to or folder}: {error.strerror}") from None
+    out.print(f"Report: {to if page else folder / PAGE}", soft_wrap=True)
 
 
 def write_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:

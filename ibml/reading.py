@@ -1,0 +1,180 @@
+"""What was run, read back: the store's records and results as tables, reports and comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibml.config.base import IbmlError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ibml.config.records import SearchRecord, StudyRecord
+    from ibml.report.compare import Side
+    from ibml.report.grid import Grid
+    from ibml.report.power import PowerPlan
+    from ibml.report.results import Results
+    from ibml.report.table import Table
+    from ibml.report.trial import TrialView
+    from ibml.tracking.mlflow_store import MlflowStore
+
+
+def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bool = False) -> pd.DataFrame:
+    """The table of a study, by name or by its file: one row per data set, arm and metric.
+
+    Raises `TrackingError` where there is no such study, `MixedResultsError` for results of different code revisions or
+    kinds of machine, unless these are allowed.
+    """
+    return study_table(str(study), tracking_uri, allow_mixed).frame()
+
+
+def study_table(study: str, tracking_uri: str | None = None, allow_mixed: bool = False) -> Table:
+    """The table of a study as it stands. For a file it is that file's study, as it is written now."""
+    store = open_store(tracking_uri, to_read=True)
+    return table_of(store, study_record_of(study, store), allow_mixed)
+
+
+def table_of(store: MlflowStore, record: StudyRecord, allow_mixed: bool) -> Table:
+    """The table of a study that was read already."""
+    from ibml.report.table import build_table
+
+    return build_table(record, results_of(store, record).records, allow_mixed)
+
+
+def results_of(store: MlflowStore, record: StudyRecord) -> Results:
+    """A study with the results of its trials."""
+    from ibml.report.results import Results
+
+    return Results(record, store.results({trial.key for trial in record.trials}))
+
+
+def study_record(study: str, tracking_uri: str | None = None) -> StudyRecord:
+    """The record of a study, by name or by its file."""
+    return study_record_of(study, open_store(tracking_uri, to_read=True))
+
+
+def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
+    """The record of a study by name, or of a file as it is written now."""
+    if not study.endswith((".yaml", ".yml")):
+        return store.study(study)
+    from ibml.study.plan import load_plan
+    from ibml.study.record import study_record
+    from ibml.study.trials import planned_trials
+    from ibml.tracking.uri import TrackingError
+
+    plan = load_plan(study)
+    if not plan.tuning:
+        return study_record(plan, planned_trials(plan))
+    record = store.study(plan.study.name)  # which trials the arms come to is known only to the run
+    if record.file_hash != plan.file_hash:
+        raise TrackingError(f"{study} was changed since it was run, and what its arms are tuned to is not known yet")
+    return record
+
+
+def is_search(name: str, tracking_uri: str | None = None) -> bool:
+    """Whether a name is that of a search, and of no study."""
+    store = open_store(tracking_uri, to_read=True)
+    return not name.endswith((".yaml", ".yml")) and name not in store.names("study") and name in store.names("search")
+
+
+def study_report(
+    study: str, tracking_uri: str | None = None, allow_mixed: bool = False
+) -> tuple[StudyRecord, dict[str, str | bytes]]:
+    """All files of a study's report, by name: page, figures, tables. Raises as `table` does."""
+    store = open_store(tracking_uri, to_read=True)
+    record = study_record_of(study, store)
+    return record, report_files(store, record, allow_mixed)
+
+
+def report_files(store: MlflowStore, record: StudyRecord, allow_mixed: bool) -> dict[str, str | bytes]:
+    """The files of the report of a study that was read already."""
+    from ibml.report.page import study_files
+    from ibml.report.study_figures import curve_metrics
+    from ibml.report.table import build_table
+
+    results = results_of(store, record)
+    made = build_table(record, results.records, allow_mixed)
+    curves = store.curves([result.run_id for result in results.ended], curve_metrics(record))
+    return study_files(made, results, curves, store.run_link)
+
+
+def search_record(name: str, tracking_uri: str | None = None) -> tuple[SearchRecord, list[SearchRecord]]:
+    """A search as it was last recorded, and those that it was compared with."""
+    store = open_store(tracking_uri, to_read=True)
+    record = store.search(name)
+    names = [other for group in record.compared.values() for other in group if other != name]
+    return record, [store.search(other) for other in names]
+
+
+def power_plan(
+    study: str, detect: float, tracking_uri: str | None = None, metric: str | None = None, power: float = 0.8
+) -> PowerPlan:
+    """How many seeds a study needs to detect a difference of this size, from the variance that its trials have shown.
+
+    `detect` is in the metric's shown unit, points for percentages. Raises `IbmlError` where too little was run.
+    """
+    from ibml.report.power import plan_seeds
+
+    store = open_store(tracking_uri, to_read=True)
+    record = study_record_of(study, store)
+    return plan_seeds(results_of(store, record), detect, metric, power)
+
+
+def comparison(first: str, second: str, tracking_uri: str | None = None) -> list[Grid]:
+    """What differs between two studies, or between two arms (`STUDY/ARM`), in configuration and in results."""
+    from ibml.report.compare import compare
+
+    store = open_store(tracking_uri, to_read=True)
+    return compare(_side(first, store), _side(second, store))
+
+
+def _side(name: str, store: MlflowStore) -> Side:
+    """A study, or an arm of one: the name of a study has no slash."""
+    from ibml.config.base import did_you_mean
+    from ibml.report.compare import Side
+
+    if name.endswith((".yaml", ".yml")):
+        return Side(name, results_of(store, study_record_of(name, store)), None)
+    study, slash, arm = name.partition("/")
+    record = store.study(study)
+    if slash and arm not in record.arms:
+        raise IbmlError(f"{study} has no arm {arm!r}{did_you_mean(arm, record.arms)}")
+    return Side(name, results_of(store, record), arm if slash else None)
+
+
+def overview(tracking_uri: str | None = None) -> Grid:
+    """Every study and search: kind, state, progress, age."""
+    from ibml.report.listing import listing
+
+    store = open_store(tracking_uri, to_read=True)
+    seen = [(o.name, o.status, o.started_at, o.ended_at, store.record(o)) for o in store.overview()]
+    return listing(seen, store.results())
+
+
+def trial_view(trial: str, tracking_uri: str | None = None) -> TrialView:
+    """A trial by its run id or key, or the beginning of either."""
+    from ibml.report.trial import TrialView
+
+    store = open_store(tracking_uri, to_read=True)
+    record = store.find_trial(trial)
+    return TrialView(
+        record,
+        store.trial_config(record.run_id),
+        store.epochs(record.run_id),
+        store.trial_log(record.run_id),
+        store.artifact_paths(record.run_id),
+    )
+
+
+def open_store(tracking_uri: str | None, to_read: bool = False) -> MlflowStore:
+    """The store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder. A database that is not
+    there is made, except where it is to be read."""
+    from ibml.tracking.mlflow_store import MlflowStore
+    from ibml.tracking.uri import TrackingError, choose_uri, database_file
+
+    uri = choose_uri(tracking_uri)
+    database = database_file(uri)
+    if to_read and database and not database.is_file():
+        raise TrackingError(f"nothing was run here yet: there is no {database}")
+    return MlflowStore(uri)

@@ -1,0 +1,144 @@
+"""How many seeds a study needs, from the variance that its trials have shown so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ibml.config.base import IbmlError, did_you_mean
+from ibml.config.metrics import Metric
+from ibml.config.records import StudyRecord
+from ibml.report.grid import NOTHING, Column, Entry, Grid, number, number_entry
+from ibml.report.results import Results
+from ibml.statistics.power import sd_interval, seeds_needed
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one arm needs on one data set: pairs seen so far, standard deviation of their differences with its 95 %
+    interval, and seeds by alpha as it is, at the first step of Holm's correction, and at that if the standard
+    deviation is as large as it may be. None is what too few pairs do not allow to say."""
+
+    dataset: str
+    arm: str
+    pairs: int
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    alone: int | None = None
+    corrected: int | None = None
+    cautious: int | None = None
+
+
+@dataclass(frozen=True)
+class PowerPlan:
+    """The needs of all arms for one metric."""
+
+    study: StudyRecord
+    metric: Metric
+    detect: float
+    power: float
+    needs: tuple[Need, ...]
+
+    @property
+    def seeds(self) -> int | None:
+        """Enough for every arm of which something is known, after the correction."""
+        return max((need.corrected for need in self.needs if need.corrected), default=None)
+
+
+def plan_seeds(results: Results, detect: float, metric: str | None, power: float) -> PowerPlan:
+    """Raises `IbmlError` for a metric that the study lacks, and where no arm has two pairs yet."""
+    study = results.study
+    name = metric or study.steering
+    chosen = next((m for m in results.metrics if m.name == name), None)
+    if chosen is None:
+        raise IbmlError(f"the table of {study.name} has no metric {name!r}{did_you_mean(name, study.metrics)}")
+    needs = []
+    for dataset in study.datasets:
+        values = results.by_arm(dataset, chosen)
+        reference = values.get(study.reference, {})
+        others = [arm for arm in values if arm != study.reference]
+        for arm in others:
+            d = [value - reference[seed] for seed, value in values[arm].items() if seed in reference]
+            needs.append(_need(dataset, arm, d, detect, study.table.alpha, len(others), power))
+    if not any(need.corrected for need in needs):
+        raise IbmlError(
+            f"{study.name} has no two pairs of {name} yet, so that nothing is known of its variance: run it with two or"
+            " three seeds first (--seeds 3)"
+        )
+    return PowerPlan(study, chosen, detect, power, tuple(needs))
+
+
+def _need(dataset: str, arm: str, d: Sequence[float], detect: float, alpha: float, arms: int, power: float) -> Need:
+    if len(d) < 2:
+        return Need(dataset, arm, len(d))
+    sd = float(np.std(d, ddof=1))
+    low, high = sd_interval(sd, len(d))
+    return Need(
+        dataset,
+        arm,
+        len(d),
+        sd,
+        low,
+        high,
+        seeds_needed(sd, detect, alpha, power),
+        seeds_needed(sd, detect, alpha / arms, power),
+        seeds_needed(high, detect, alpha / arms, power),
+    )
+
+
+def power_grid(plan: PowerPlan) -> Grid:
+    """A row per arm and data set."""
+    several = len(plan.study.datasets) > 1
+    columns = [Column("data set", "name")] if several else []
+    columns += [Column("arm", "name")]
+    headings = ("pairs", "sd of difference", "95 % interval", "seeds", "seeds (Holm)", "at the largest sd")
+    columns += [Column(heading) for heading in headings]
+    rows = []
+    for need in plan.needs:
+        lead = [Entry(plan.study.table.shown(need.dataset))] if several else []
+        between = NOTHING if need.low is None else f"[{number(need.low)}, {number(need.high)}]"
+        rows.append(
+            (
+                *lead,
+                Entry(plan.study.table.shown(need.arm)),
+                number_entry(need.pairs, 0),
+                number_entry(need.sd),
+                Entry(between),
+                *(_seeds(value) for value in (need.alone, need.corrected, need.cautious)),
+            )
+        )
+    unit = f" {plan.metric.unit}" if plan.metric.unit else ""
+    title = f"{plan.study.name}: seeds to detect {plan.detect:g}{unit} in {plan.study.table.shown(plan.metric.name)}"
+    return Grid(title, tuple(columns), tuple(rows))
+
+
+def _seeds(value: int | None) -> Entry:
+    return Entry(NOTHING if value is None else f"{value:,}", value=value)
+
+
+def power_words(plan: PowerPlan) -> list[str]:
+    """What follows, in words."""
+    study, alpha = plan.study, plan.study.table.alpha
+    arms = len({need.arm for need in plan.needs})
+    unknown = [need.arm for need in plan.needs if need.pairs < 2]
+    epochs = [of[-1] for of in study.epochs.values()]
+    seeds = plan.seeds
+    lines = [
+        f"Two-sided paired t-test, power {plan.power:g}, alpha {alpha:g}; Holm's first step takes alpha / {arms} for"
+        f" {arms} arm{'' if arms == 1 else 's'}. The standard deviation is itself an estimate: the last column takes"
+        " the upper end of its interval."
+    ]
+    if seeds is not None:
+        cells = len(study.arms) * len(study.datasets)
+        cost = seeds * len(study.arms) * math.fsum(epochs)
+        lines.append(
+            f"{seeds:,} seeds let every arm's difference of that size be found: {seeds * cells:,} trials,"
+            f" {cost:,.0f} epochs. Run them with --seeds {seeds}; trials that have a result are not run again."
+        )
+    if unknown:
+        lines.append(f"Nothing is known of {', '.join(dict.fromkeys(unknown))}: fewer than two pairs.")
+    return lines

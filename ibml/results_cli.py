@@ -1,0 +1,139 @@
+"""The commands that read what was run. Like all commands, they hold no logic of their own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ibml.config.base import IbmlError
+from ibml.terminal import AllowMixed, TrackingUri, errors, out, write_report, write_study_report
+
+if TYPE_CHECKING:
+    from ibml.report.render import Format
+
+Study = Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")]
+
+
+def list_runs(tracking_uri: TrackingUri = None) -> None:
+    """List studies and searches: state, progress, age."""
+    with errors():
+        from ibml.reading import overview
+        from ibml.report.text import rich_grid
+
+        found = overview(tracking_uri)
+        out.print(rich_grid(found) if found.rows else "Nothing was run here yet.")
+
+
+def table(
+    study: Study,
+    form: Annotated[
+        Literal["text", "markdown", "latex", "csv", "json", "html"], typer.Option("--format", help="How to print it.")
+    ] = "text",
+    tuning: Annotated[bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")] = False,
+    allow_mixed: AllowMixed = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Print a study's table from what MLflow has."""
+    with errors():
+        if tuning:
+            _print_tuning(study, form, tracking_uri)
+            return
+        from ibml.reading import study_table
+        from ibml.report.render import render, rich_table
+
+        made = study_table(study, tracking_uri, allow_mixed)
+        if form == "text" and out.is_terminal:
+            out.print(rich_table(made))
+        else:
+            sys.stdout.write(render(made, form))
+
+
+def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
+    from ibml.reading import study_record
+    from ibml.report.text import rich_grid
+    from ibml.report.tuning import tuning_grid, tuning_text
+
+    record = study_record(study, tracking_uri)
+    if not record.tuning:
+        raise IbmlError(f"the arms of {record.name} are not tuned: its file has no 'tune'")
+    if form == "text" and out.is_terminal:
+        out.print(rich_grid(tuning_grid(record)))
+    else:
+        sys.stdout.write(tuning_text(record, form))
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="A study's name or .yaml file, or a search's name.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", "-o", help="Folder for everything, or a .html file for a study's page; reports/NAME."),
+    ] = None,
+    allow_mixed: AllowMixed = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write the report of a study or a search: answers, tables, figures."""
+    with errors():
+        from ibml.reading import is_search, search_record, study_report
+
+        if is_search(name, tracking_uri):
+            from ibml.report.search_page import search_files, search_summary
+
+            record, others = search_record(name, tracking_uri)
+            out.print(search_summary(record, others))
+            write_report(record, search_files(record, others), to)
+        else:
+            study, files = study_report(name, tracking_uri, allow_mixed)
+            write_study_report(study, files, to)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="A study, or an arm of one: STUDY/ARM.")],
+    second: Annotated[str, typer.Argument(help="What to compare with it.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Show what differs between two studies or arms, in configuration and results."""
+    with errors():
+        from ibml.reading import comparison
+        from ibml.report.text import rich_grid
+
+        found = comparison(first, second, tracking_uri)
+        for grid in found:
+            out.print(rich_grid(grid))
+        if not found:
+            out.print("Nothing differs.")
+
+
+def show(
+    trial: Annotated[str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Show one trial: configuration, curves, log, artifacts."""
+    with errors():
+        from ibml.reading import trial_view
+        from ibml.report.trial import trial_group
+
+        out.print(trial_group(trial_view(trial, tracking_uri)))
+
+
+def plan(
+    study: Study,
+    detect: Annotated[
+        float, typer.Option(help="The smallest difference that should be found, in the unit of the table.")
+    ],
+    metric: Annotated[str | None, typer.Option(help="A metric of the table; default: its first.")] = None,
+    power: Annotated[float, typer.Option(help="The chance to find it.", min=0.01, max=0.999)] = 0.8,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Say how many seeds a study needs to find a difference, from the variance seen so far."""
+    with errors():
+        from ibml.reading import power_plan
+        from ibml.report.power import power_grid, power_words
+        from ibml.report.text import rich_grid
+
+        found = power_plan(study, detect, tracking_uri, metric, power)
+        out.print(rich_grid(power_grid(found)))
+        for line in power_words(found):
+            out.print(line, soft_wrap=True)
