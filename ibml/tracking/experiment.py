@@ -89,10 +89,11 @@ class Experiment:
     def artifact(self, run_id: str, name: str) -> str:
         """The text of a run's artifact."""
         folder = self._artifacts(run_id)
-        with as_tracking_error(self.uri), TemporaryDirectory(prefix="ibml-") as temporary:
+        with as_tracking_error(self.uri):
             if folder and (folder / name).is_file():
                 return (folder / name).read_text()
-            return Path(self.client.download_artifacts(run_id, name, temporary)).read_text()
+            with TemporaryDirectory(prefix="ibml-") as temporary:
+                return Path(self.client.download_artifacts(run_id, name, temporary)).read_text()
 
     def artifact_if_any(self, run_id: str, name: str) -> str | None:
         """The text of an artifact beside which others lie; nothing where there is none. It is looked for first, since
