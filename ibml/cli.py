@@ -82,9 +82,10 @@ def ablate(
         signal.signal(signal.SIGTERM, _interrupt)
         plan = load_plan(file, override or (), seeds)
         if dry_run:
+            from ibml.study.estimate import past_costs
             from ibml.study.preview import preview
 
-            out.print(preview(plan))
+            out.print(preview(plan, past_costs(tracking_uri)))
             return
         from ibml.api import run_plan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def _of_column(results: Results, dataset: str, metric: Metric) -> Iterator[tuple
         effects = main_effects(design.factors, by_cell, alpha)
         yield "main effects", _directed(effects, metric, alpha, study)
         together = interactions(design.factors, by_cell, alpha)
-        yield "interactions", [Line(_interaction_name(e, study), e.difference) for e in together]
+        yield "interactions", _told_apart(together, list(by_cell), study)
         yield "variance", [Line(_term_name(s.term, study), share=s) for s in variance_shares(design.factors, by_cell)]
     if design.type == "cumulative":
         yield "gains", _gains(study, values, metric)
@@ -93,6 +94,31 @@ def _effect_name(effect: Effect, study: StudyRecord) -> str:
         else study.table.shown(factor)
         for factor, level in zip(effect.factors, effect.levels, strict=True)
     )
+
+
+def _told_apart(effects: Sequence[Effect], cells: Sequence[tuple[str, ...]], study: StudyRecord) -> list[Line]:
+    """The interactions of a design; of a fraction those that are no main effect, and as one those that are one
+    contrast."""
+    factors = study.design.factors
+    if len(cells) == math.prod(map(len, factors.values())):
+        return [Line(_interaction_name(e, study), e.difference) for e in effects]
+    signs = {
+        name: tuple(1 if cell[place] == levels[0] else -1 for cell in cells)
+        for place, (name, levels) in enumerate(factors.items())
+    }
+    mains = {sign for of in signs.values() for sign in (of, tuple(-s for s in of))}
+    names: dict[tuple[int, ...], list[str]] = {}
+    contrasts: dict[tuple[int, ...], Difference] = {}
+    for effect in effects:
+        first, second = (signs[name] for name in effect.factors)
+        contrast = tuple(a * b for a, b in zip(first, second, strict=True))
+        if contrast in mains:
+            continue
+        opposite = tuple(-s for s in contrast)
+        names.setdefault(opposite if opposite in names else contrast, []).append(_interaction_name(effect, study))
+        contrasts.setdefault(opposite if opposite in names else contrast, effect.difference)
+    judged = with_verdicts(contrasts, None, study.table.alpha)
+    return [Line(" = ".join(names[contrast]), d) for contrast, d in judged.items()]
 
 
 def _interaction_name(effect: Effect, study: StudyRecord) -> str:

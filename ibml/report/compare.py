@@ -60,6 +60,10 @@ def _pairs(first: Side, second: Side) -> Pairing:
         arms = [(first.arm, second.arm)]
     else:
         arms = [(arm, arm) for arm in one.arms if arm in two.arms]
+        left = [arm for arm in two.arms if arm not in one.arms]
+        for a, b in datasets[:1]:  # an arm may have another name there
+            same = {arm: first.config(a, arm) for arm in one.arms if arm not in two.arms}
+            arms += [(x, y) for y in left for x, config in same.items() if config == second.config(b, y)]
     return [((a, x), (b, y)) for a, b in datasets for x, y in arms]
 
 

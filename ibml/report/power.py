@@ -50,7 +50,10 @@ class PowerPlan:
 
 
 def plan_seeds(results: Results, detect: float, metric: str | None, power: float) -> PowerPlan:
-    """Raises `IbmlError` for a metric that the study lacks, and where no arm has two pairs yet."""
+    """Raises `IbmlError` for a difference that is not above 0, for a metric that the study lacks, and where no arm has
+    two pairs yet."""
+    if not (math.isfinite(detect) and detect > 0):
+        raise IbmlError(f"a difference to detect is above 0, got {detect:g}")
     study = results.study
     name = metric or study.steering
     chosen = next((m for m in results.metrics if m.name == name), None)

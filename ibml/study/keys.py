@@ -18,6 +18,19 @@ def trial_key(config: TrialConfig, fingerprint: str) -> str:
     return _digest(content)
 
 
+def trial_shape(config: TrialConfig) -> str:
+    """What determines how long an epoch takes, as a hash, and the number of epochs: `0123456789ab/40`."""
+    form = canonical(config)
+    trainer = {name: form["trainer"][name] for name in ("batch_size", "eval_batch_size", "precision", "threads")}
+    content = {
+        **{name: form.get(name) for name in ("data", "encoders", "fusion")},
+        "method": form["method"]["type"],
+        "optimizer": form["optimizer"]["type"],
+        "trainer": {**trainer, "device": config.trainer.device},
+    }
+    return f"{_digest(content)[:12]}/{config.trainer.epochs}"
+
+
 def population_key(search: str, spec: Mapping[str, Any]) -> str:
     """SHA-256 of a population: the name of its search, which tells versions apart, and all that determines what is
     proposed, changed and trained, data set and trainer included."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -10,34 +11,66 @@ from rich.table import Table
 from rich.text import Text
 
 from ibml.config.space import Between, ChoiceParameter, ConstantParameter
+from ibml.config.trial import flatten
 from ibml.search.plan import SearchPlan
 from ibml.search.space import Dimension
 from ibml.study.cells import Cell
+from ibml.study.estimate import Cost, estimate
 from ibml.study.plan import Plan
 
 
-def preview(plan: Plan) -> Group:
-    """Arms, trials, epochs, and how each arm differs from the reference."""
+def preview(plan: Plan, costs: Sequence[Cost] = ()) -> Group:
+    """The design matrix: arms, levels of their factors, trials, epochs, and how each arm differs from the reference;
+    and what it would take, going by the costs of past trials."""
     several = len(plan.datasets) > 1
+    crossed = plan.study.design.type == "factorial"
+    factors = plan.design.factors if plan.study.design.type != "one_factor" else {}
+    levels = {arm.name: arm.levels for arm in plan.design.arms}
     grid = Table(title=Text(plan.study.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ["data set"] if several else []:
         grid.add_column(heading)
-    grid.add_column("arm")
+    for heading in [] if crossed else ["arm"]:  # its levels say it all
+        grid.add_column(heading)
+    for name in factors:
+        grid.add_column(Text(name), overflow="fold")
     grid.add_column("trials", justify="right")
     grid.add_column("epochs", justify="right")
-    grid.add_column(f"differs from {plan.reference} in", overflow="fold")
-    seeds = len(plan.study.all_seeds)
+    grid.add_column("" if factors else Text(f"differs from {plan.reference} in"), overflow="fold")
+    least, most = plan.study.least_seeds, len(plan.study.all_seeds)
     for cell in plan.cells:
-        epochs = seeds * cell.config.trainer.epochs
-        row = [cell.arm, str(seeds), str(epochs), _difference(cell, plan.reference)]
+        epochs = cell.config.trainer.epochs
+        of_arm = [levels[cell.arm][name] for name in factors]
+        counts = [_between(least, most), _between(least * epochs, most * epochs)]
+        last = "reference" if cell.arm == plan.reference else "" if factors else _difference(cell)
+        row = [*([] if crossed else [cell.arm]), *of_arm, *counts, last]
         grid.add_row(*map(Text, [cell.dataset, *row] if several else row))
-    resources = plan.study.resources
-    total = (
-        f"{plan.trials} trials ({len(plan.cells)} arms × {seeds} seeds), {plan.epochs:,} epochs;"
-        f" a trial takes {resources.cpu:g} CPU and {resources.gpu:g} GPU. Nothing was run."
-    )
     tuning = [_tuning(plan)] if plan.tuning else []
-    return Group(Text(plan.study.description), grid, *map(Text, [*plan.notes, *tuning, total]))
+    found = estimate(plan, costs)
+    lines = [*_switches(plan), *plan.notes, *tuning, _total(plan), *([str(found)] if found else []), "Nothing was run."]
+    return Group(Text(plan.study.description), grid, *map(Text, lines))
+
+
+def _switches(plan: Plan) -> list[str]:
+    """What switches each component off."""
+    components = getattr(plan.study.design, "components", {})
+    settings = {name: flatten(of) for name, of in components.items()}
+    return [f"{name} off: {', '.join(f'{p}={_shown(v)}' for p, v in of.items())}" for name, of in settings.items()]
+
+
+def _total(plan: Plan) -> str:
+    least, most, cells = plan.study.least_seeds, len(plan.study.all_seeds), len(plan.cells)
+    one_seed = sum(cell.config.trainer.epochs for cell in plan.cells)
+    what = "cells" if len(plan.datasets) > 1 else "arms"
+    resources = plan.study.resources
+    return (
+        f"{_between(least * cells, most * cells)} trials ({cells} {what} × {_between(least, most)} seeds),"
+        f" {_between(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
+        f" {resources.gpu:g} GPU."
+    )
+
+
+def _between(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _tuning(plan: Plan) -> str:
@@ -59,9 +92,7 @@ def _tuning(plan: Plan) -> str:
     return text + (f" Not searched in {'; in '.join(fixed)}." if fixed else "")
 
 
-def _difference(cell: Cell, reference: str) -> str:
-    if cell.arm == reference:
-        return "(the reference)"
+def _difference(cell: Cell) -> str:
     return ", ".join(f"{path}: {_shown(value)}" for path, value in cell.changes.items())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ibml.config.records import Status, TrialRecord
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.study.cells import Cell
+from ibml.study.keys import trial_shape
 from ibml.study.trials import PlannedTrial
 from ibml.tracking.mlflow_store import MlflowStore, TrialDescription
 from ibml.tracking.uri import TrackingError
@@ -38,6 +39,7 @@ class TrialRun:
             "ibml.dataset": trial.cell.dataset,
             "ibml.seed": str(trial.config.seed),
             "ibml.data": trial.fingerprint,
+            "ibml.shape": trial_shape(trial.config),
         }
         config = trial.config.model_dump(mode="json")
         described = TrialDescription(trial.name, parameters(trial.cell, trial.config), all_tags, config)

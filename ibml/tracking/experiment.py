@@ -10,10 +10,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ibml.tracking.uri import TrackingError, as_tracking_error, check_reachable, database_file, resolved_uri
+from ibml.tracking.uri import (
+    TrackingError,
+    as_tracking_error,
+    check_reachable,
+    database_file,
+    resolved_uri,
+    without_user,
+)
 
 EXPERIMENT = "ibml"
+UI_ADDRESS = "http://127.0.0.1:5000"
 _IDS_OF_A_CALL = 200
+
+
+def chosen_experiment() -> str:
+    """The experiment that the environment names, else `ibml`."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 class Experiment:
@@ -21,7 +34,7 @@ class Experiment:
 
     def __init__(self, uri: str, experiment: str | None = None):
         self.uri = uri
-        self.experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        self.experiment = experiment or chosen_experiment()
 
     @cached_property
     def client(self) -> Any:
@@ -54,6 +67,12 @@ class Experiment:
             if found.lifecycle_stage != "active":
                 raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
             return found
+
+    def run_link(self, run_id: str) -> str:
+        """The page of a run: on the server, or for a database where `ibml ui` shows it."""
+        server = self.uri.startswith(("http://", "https://"))
+        base = without_user(self.uri).rstrip("/") if server else UI_ADDRESS
+        return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def _artifact_location(self) -> str | None:
         """Beside a database file, wherever the command runs; a server decides for itself."""

@@ -2,35 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
+from ibml.config.records import TrialRecord
 from ibml.tracking.uri import resolved_uri
 
 _RUNS = sqlalchemy.table(
     "runs", *map(sqlalchemy.column, ("run_uuid", "experiment_id", "lifecycle_stage", "status", "end_time"))
 )
+_METRICS = sqlalchemy.table("latest_metrics", *map(sqlalchemy.column, ("run_uuid", "key", "value")))
+_EXPERIMENTS = sqlalchemy.table("experiments", *map(sqlalchemy.column, ("experiment_id", "name")))
 _TAGS = sqlalchemy.table("tags", *map(sqlalchemy.column, ("run_uuid", "key", "value")))
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 TERMINATED = ("FINISHED", "FAILED", "KILLED")
 """MLflow's statuses of a run that has come to an end."""
 
 
-def listed_ends(uri: str, experiment_id: str) -> dict[str, int] | None:
-    """Run id -> when it ended in milliseconds, 0 if it has not, of all trials that are not deleted. None where the
-    store is a server, or the database is not as expected: then MLflow has to be asked run by run."""
-    if uri.partition(":")[0].partition("+")[0] not in _DATABASES:
-        return None
-    statement = (
+PROVENANCE = {
+    "ibml.status": "status",
+    "ibml.revision": "revision",
+    "ibml.platform": "platform",
+    "ibml.data": "fingerprint",
+}
+"""Tags that say how far a result can be used: by name, the field of its record."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """When a run ended in milliseconds, 0 if it has not, and its tags of provenance."""
+
+    ended_at: int
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def is_as(self, record: TrialRecord) -> bool:
+        """Whether the record still says what the store says."""
+        same = all(getattr(record, PROVENANCE[name]) == value for name, value in self.tags.items())
+        return self.ended_at == record.ended_at and same
+
+
+def listed_runs(uri: str, experiment_id: str) -> dict[str, Listed] | None:
+    """Run id -> what is listed, of all trials that are not deleted. None where the store is a server, or the database
+    is not as expected: then MLflow has to be asked run by run."""
+    of_experiment = (_RUNS.c.experiment_id == int(experiment_id), _RUNS.c.lifecycle_stage == "active")
+    trials = (
         sqlalchemy.select(_RUNS.c.run_uuid, _RUNS.c.status, _RUNS.c.end_time)
         .join(_TAGS, _TAGS.c.run_uuid == _RUNS.c.run_uuid)
-        .where(_RUNS.c.experiment_id == int(experiment_id), _RUNS.c.lifecycle_stage == "active")
-        .where(_TAGS.c.key == "ibml.kind", _TAGS.c.value == "trial")
+        .where(*of_experiment, _TAGS.c.key == "ibml.kind", _TAGS.c.value == "trial")
     )
+    tags = (
+        sqlalchemy.select(_RUNS.c.run_uuid, _TAGS.c.key, _TAGS.c.value)
+        .join(_TAGS, _TAGS.c.run_uuid == _RUNS.c.run_uuid)
+        .where(*of_experiment, _TAGS.c.key.in_(PROVENANCE))
+    )
+    found = _answers(uri, trials, tags)
+    if found is None:
+        return None
+    rows, tagged = found
+    listed = {run_id: Listed((end or 0) if status in TERMINATED else 0) for run_id, status, end in rows}
+    for run_id, key, value in tagged:
+        if run_id in listed:
+            listed[run_id].tags[key] = value
+    return listed
+
+
+def listed_costs(uri: str, experiment: str) -> list[tuple[str, float]] | None:
+    """(tag `ibml.shape`, seconds of training) of every trial that finished, without reading MLflow at all. None as
+    above."""
+    statement = (
+        sqlalchemy.select(_TAGS.c.value, _METRICS.c.value)
+        .join(_RUNS, _RUNS.c.run_uuid == _TAGS.c.run_uuid)
+        .join(_METRICS, _METRICS.c.run_uuid == _TAGS.c.run_uuid)
+        .join(_EXPERIMENTS, _EXPERIMENTS.c.experiment_id == _RUNS.c.experiment_id)
+        .where(_EXPERIMENTS.c.name == experiment, _RUNS.c.lifecycle_stage == "active")
+        .where(_TAGS.c.key == "ibml.shape", _METRICS.c.key == "time.total")
+    )
+    found = _answers(uri, statement)
+    return None if found is None else [(shape, float(seconds)) for shape, seconds in found[0]]
+
+
+def _answers(uri: str, *statements: sqlalchemy.Select[Any]) -> list[Sequence[Any]] | None:
+    """What a database answers; nothing where the store is none, or not as expected."""
+    if uri.partition(":")[0].partition("+")[0] not in _DATABASES:
+        return None
     try:
         engine = sqlalchemy.create_engine(resolved_uri(uri), poolclass=NullPool)
         with engine.connect() as connection:
-            rows = connection.execute(statement).all()
+            return [connection.execute(statement).all() for statement in statements]
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError):
         return None
-    return {run_id: (end or 0) if status in TERMINATED else 0 for run_id, status, end in rows}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ibml.config.records import TrialRecord
 from ibml.tracking.experiment import Experiment
-from ibml.tracking.listing import TERMINATED, listed_ends
+from ibml.tracking.listing import TERMINATED, listed_runs
 from ibml.tracking.result_cache import Cached, ResultCache, cache_file
 from ibml.tracking.uri import TrackingError, as_tracking_error, resolved_uri, shown_uri
 
@@ -28,7 +28,8 @@ class TrialReader(Experiment):
     """Reads trials. A run that MLflow has as ended is kept in the cache with the time of its end: it changes only by
     beginning again, and then ends later.
 
-    Of a database, one query lists all runs with that time, so that whatever happened to them is noticed. A server
+    Of a database, two queries list all runs with that time and the tags of their provenance, so that whatever happened
+    to them is noticed. A server
     cannot list runs without reading them: it is asked for those that ended since, that run, or that are deleted.
     Through its API nothing tells of a run that was deleted and removed by `mlflow gc`, or lost with the server's
     database, between two readings; such a result stays until everything is read again.
@@ -49,12 +50,12 @@ class TrialReader(Experiment):
         looked for whenever they may have ended."""
         began = _now()
         cached = self.cache.read()
-        ends = listed_ends(self.uri, self.experiment_id)
-        if ends is None:
+        listed = listed_runs(self.uri, self.experiment_id)
+        if listed is None:
             known, read, deleted = self._of_server(cached, keys)
         else:
-            known = {id_: r for id_, r in cached.records.items() if ends.get(id_) == r.ended_at}
-            read, deleted = _records(self.runs_by_id([id_ for id_ in ends if id_ not in known])), frozenset()
+            known = {id_: r for id_, r in cached.records.items() if id_ in listed and listed[id_].is_as(r)}
+            read, deleted = _records(self.runs_by_id([id_ for id_ in listed if id_ not in known])), frozenset()
         records = known | read
         self._keep(cached, records, deleted, began)
         return sorted(records.values(), key=lambda record: (record.started_at, record.run_id))

@@ -58,7 +58,8 @@ def resolved_uri(uri: str) -> str:
     return "".join([f"sqlite:///{path}", *uri.partition("?")[1:]])
 
 
-def _without_user(uri: str) -> str:
+def without_user(uri: str) -> str:
+    """A server's URI without the user and the password in it."""
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
@@ -73,7 +74,7 @@ def check_reachable(uri: str) -> None:
             raise TrackingError(f"MLflow at {uri}: {database} cannot be written: {error.strerror}") from None
     if uri.startswith(("http://", "https://")):
         try:
-            urlopen(f"{_without_user(uri).rstrip('/')}/health", timeout=10).close()
+            urlopen(f"{without_user(uri).rstrip('/')}/health", timeout=10).close()
         except HTTPError:
             return  # it answered
         except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ import pytest
 
 from ibml.config.records import TrialRecord
 from ibml.tracking import trial_reader
-from ibml.tracking.listing import listed_ends
+from ibml.tracking.listing import listed_runs
 from ibml.tracking.mlflow_store import MlflowStore, TrialDescription
 from ibml.tracking.result_cache import ResultCache, cache_file
 from ibml.tracking.trial_reader import trial_record
@@ -39,7 +39,7 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 def as_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the list of runs, all has to come through MLflow's API."""
-    monkeypatch.setattr(trial_reader, "listed_ends", lambda *given: None)
+    monkeypatch.setattr(trial_reader, "listed_runs", lambda *given: None)
 
 
 @pytest.fixture(params=["database", "server"])
@@ -104,7 +104,7 @@ def test_a_store_is_read_once(store: MlflowStore) -> None:
     assert (record.started_at, record.ended_at) == (START + 7 * MINUTE, START + 7 * MINUTE + 1000)
     assert record.metrics["test.accuracy"] == 7 + 7 / 7919 + 1 / 101
     # of a server, the runs of the last five minutes once more: its clock and the others' may differ
-    is_server = trial_reader.listed_ends is not listed_ends
+    is_server = trial_reader.listed_runs is not listed_runs
     assert read_by(store, store.results) == (5 if is_server else 0)
 
 
@@ -207,7 +207,7 @@ def test_experiments_of_one_store_do_not_mix(store: MlflowStore) -> None:
     other.end_trial(begin(other, "there"), "finished", {}, 0, {})
     assert list(checked(other)) == ["there"]
     assert "there" not in checked(store)
-    assert len(listed_ends(other.uri, other.experiment_id)) == 1
+    assert len(listed_runs(other.uri, other.experiment_id)) == 1
 
 
 def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(store: MlflowStore, tmp_path: Path) -> None:
