@@ -73,22 +73,26 @@ def run_plan(
     """Run a plan that is loaded already; see `ablate`."""
     from rich.console import Console
 
-    from ibml.reading import open_store, table_of
+    from ibml.reading import open_store, report_files, results_of, table_of
+    from ibml.report.results import mixtures, refuse_mixtures
     from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
     from ibml.study.ablation import run_study
     from ibml.study.record import study_record
     from ibml.study.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
+    from ibml.version import code_revision
 
     store, database = open_store(tracking_uri), Database(choose_url(storage))
     begun = study_record(plan, [] if plan.tuning else planned_trials(plan))
     quiet = console or Console(quiet=True)
+    if not allow_mixed and not plan.tuning:
+        refuse_mixtures(plan.study.name, mixtures(results_of(store, begun), code_revision()))
     with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
         outcome, record = run_study(plan, store, opened.run_id, address, quiet, database, search_files, new_version)
+        opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         made = table_of(store, record, allow_mixed)
-        files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
-        opened.files = {**files, **_table_files(made)}
+        opened.files |= report_files(store, made)
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
     return Ablation(made, outcome, opened.run_id)
 
@@ -147,9 +151,3 @@ def run_search_plan(
         against=compare,
         repeats=repeats,
     )
-
-
-def _table_files(made: Table) -> dict[str, str | bytes]:
-    from ibml.report.render import EXTENSIONS, render
-
-    return {f"table.{extension}": render(made, form) for form, extension in EXTENSIONS.items()}

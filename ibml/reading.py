@@ -84,18 +84,16 @@ def study_report(
     """All files of a study's report, by name: page, figures, tables. Raises as `table` does."""
     store = open_store(tracking_uri, to_read=True)
     record = study_record_of(study, store)
-    return record, report_files(store, record, allow_mixed)
+    return record, report_files(store, table_of(store, record, allow_mixed))
 
 
-def report_files(store: MlflowStore, record: StudyRecord, allow_mixed: bool) -> dict[str, str | bytes]:
-    """The files of the report of a study that was read already."""
+def report_files(store: MlflowStore, made: Table) -> dict[str, str | bytes]:
+    """The files of the report of a study whose table was made already."""
     from ibml.report.page import study_files
     from ibml.report.study_figures import curve_metrics
-    from ibml.report.table import build_table
 
-    results = results_of(store, record)
-    made = build_table(record, results.records, allow_mixed)
-    curves = store.curves([result.run_id for result in results.ended], curve_metrics(record))
+    results = results_of(store, made.study)
+    curves = store.curves([result.run_id for result in results.ended], curve_metrics(made.study))
     return study_files(made, results, curves, store.run_link)
 
 

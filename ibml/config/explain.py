@@ -38,7 +38,9 @@ def findings(error: ValidationError, model: type[BaseModel], data: Any) -> list[
             continue  # its items are what is wrong with it
         cause = details.get("ctx", {}).get("error")
         if isinstance(cause, InconsistentConfig):
-            found += [(path, f"{dotted(path)}: {message}") for path, message in cause.findings]
+            place = path_in_data((*details["loc"], ""), data)[:-1]
+            inside_it = [((*place, *path), message) for path, message in cause.findings]
+            found += [(path, f"{dotted(path)}: {message}") for path, message in inside_it]
         else:
             path = path_in_data(details["loc"], data)
             found.append((path, _message(details, path, model)))

@@ -46,12 +46,12 @@ class Results:
         }
 
     def stopped(self, dataset: str, arm: str) -> int:
-        """After how many seeds an arm was decided, or how many it has got so far."""
+        """After how many seeds an arm was decided, or how many it had at the last look, before the first the least."""
         if self.study.adaptive is None:
             return len(self.study.seeds)
         progress = self.looks[dataset]
         decision = progress.decided.get(arm)
-        return decision.seeds if decision else progress.looks
+        return decision.seeds if decision else max(progress.looks, self.study.adaptive.min)
 
     @cached_property
     def trials(self) -> list[TrialEntry]:
@@ -65,7 +65,6 @@ class Results:
             for trial in study.trials
             if place[trial.seed] < self.stopped(trial.dataset, trial.arm)
             or trial.arm in self.looks[trial.dataset].wanted.get(trial.seed, ())
-            or (place[trial.seed] < study.adaptive.min)
         ]
 
     @cached_property
@@ -113,10 +112,12 @@ class Results:
         return tuple(map(describe, self.study.metrics))
 
 
-def mixtures(results: Results) -> list[str]:
-    """What of the results was not made alike, in words: code, kind of machine, or data within a data set."""
+def mixtures(results: Results, revision: str = "") -> list[str]:
+    """What of the results was not made alike, in words: code, kind of machine, or data within a data set. `revision`
+    is that of the code that is going to run the trials that have no result yet."""
+    to_come = [revision] * results.unfinished
     found = [
-        _mixed("code revisions", (record.revision for record in results.ended)),
+        _mixed("code revisions", [*(record.revision for record in results.ended), *to_come]),
         _mixed("kinds of machine", (record.platform for record in results.ended)),
     ]
     for dataset in results.study.datasets:

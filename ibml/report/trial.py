@@ -78,7 +78,7 @@ def _final(metrics: Mapping[str, float]) -> Grid:
 
 def line(values: Sequence[float]) -> str:
     """A curve as bars of one line, at most 40 wide (means of neighbours); a gap where a value is no number."""
-    size = math.ceil(len(values) / _WIDTH)
+    size = max(1, math.ceil(len(values) / _WIDTH))
     groups = [values[start : start + size] for start in range(0, len(values), size)]
     means = [sum(group) / len(group) for group in groups]
     finite = [mean for mean in means if math.isfinite(mean)]
