@@ -9,7 +9,6 @@ and only read by the next call.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sqlite3
 import subprocess
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from ibml.config.load import dump
 from ibml.config.records import StudyRecord, TrialEntry
-from ibml.config.study import TableConfig
+from ibml.config.table import TableConfig
 from ibml.config.trial import TrialConfig
 from ibml.study.cells import Cell
 from ibml.study.trial_run import parameters
@@ -179,32 +178,42 @@ def _write_artifacts(folder: Path, trial: Trial, epochs: int) -> None:
 _CONFIG_TEXT = dump(_CONFIG.model_dump(mode="json"))
 
 
+_TABLE = """
+import resource, sys
+from ibml.cli import app
+app(["table", "large", "--tracking-uri", sys.argv[1]], standalone_mode=False)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{peak:.0f}", file=sys.stderr)
+"""
 _READ = """
-import json, resource, sys, time
-begun = time.perf_counter()
+import sys, time
 from ibml.tracking.mlflow_store import MlflowStore
 store = MlflowStore(sys.argv[1], "ibml")
 store.experiment_id
-opened = time.perf_counter()
+begun = time.perf_counter()
 results = store.results()
 read = time.perf_counter()
 chosen = [record.run_id for record in list(results.values())[:1000]]
 curves = store.curves(chosen, ["val.accuracy"])
 drawn = time.perf_counter()
-times = {"mlflow opened": opened - begun, "results": read - opened, "1,000 curves": drawn - read}
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"runs": len(results), "curves": len(curves), "peak": peak, "times": times}))
+print(f"{read - begun:.2f} s for {len(results):,} results, {drawn - read:.2f} s for {len(curves):,} curves")
 """
 
 
 def measure(uri: str, cache: Path) -> None:
-    """Read in two new processes, the first without a cache."""
+    """The table in two new processes, the first without a cache; then results and curves alone."""
     environment = {**os.environ, "IBML_CACHE": str(cache)}
     for which in ("first", "second"):
-        command = [sys.executable, "-c", _READ, uri]
-        found = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
-        times = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in found["times"].items())
-        print(f"{which} reading: {found['runs']:,} results; {times}; at most {found['peak']:.0f} MB of memory")
+        begun = time.perf_counter()
+        done = _python(_TABLE, uri, environment)
+        took = time.perf_counter() - begun
+        print(f"{which} `ibml table`: {took:.1f} s, at most {done.stderr.split()[-1]} MB of memory")
+    print(f"read again: {_python(_READ, uri, environment).stdout.strip()}")
+
+
+def _python(code: str, uri: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, uri]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
 
 def main(runs: int, folder: Path) -> None:
