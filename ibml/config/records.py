@@ -109,14 +109,15 @@ class Tuning(Config):
 
 class DesignRecord(Config):
     """How the arms came about. `factors`: name -> levels, the first being the one that others are compared with;
-    `components` are those that are off or on. `levels`: arm -> factor -> level. `values`: arm -> the value of its
-    factor, in a design of one factor at a time."""
+    `components` are those that are off or on. `levels`: arm -> factor -> level. In a design of one factor at a time
+    `values`: arm -> the value of its factor, and `paths`: factor -> its dotted path."""
 
     type: str = "arms"
     factors: dict[str, Items[str]] = {}
     components: Items[str] = ()
     levels: dict[str, dict[str, str]] = {}
     values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
 
 
 class StudyRecord(Config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ibml.config.records import StudyRecord
@@ -16,7 +17,7 @@ def foot(results: Results, counts: Collection[int]) -> tuple[str, ...]:
     """The lines of the foot; `counts` are the different numbers of seeds in the table's cells."""
     return (
         *_method(results, sorted(counts)),
-        _budget(results.study),
+        budget(results.study),
         *([results.study.tuning_note] if results.study.tuning_note else []),
         *results.study.notes,
         *_missing_pairs(results),
@@ -79,7 +80,8 @@ def _detectable(study: StudyRecord, counts: list[int]) -> str:
     return f"With {pairs} pairs no signed-rank p is below {min(1.0, 2.0 ** (1 - pairs)):.2g}, before correction."
 
 
-def _budget(study: StudyRecord) -> str:
+def budget(study: StudyRecord) -> str:
+    """What each arm was given, and whether that was the same."""
     budgets = {name: " to ".join(map(str, {found[0]: 0, found[-1]: 0})) for name, found in study.epochs.items()}
     same = len(set(budgets.values())) == 1
     epochs = next(iter(budgets.values())) if same else ", ".join(f"{n} ({name})" for name, n in budgets.items())
@@ -147,18 +149,39 @@ def _failures(results: Results) -> list[str]:
     return notes
 
 
-def _provenance(results: Results) -> list[str]:
-    study, records = results.study, results.ended
-    revisions = sorted({record.revision for record in records}) or ["none"]
-    platforms = sorted({record.platform for record in records}) or ["nothing"]
-    prints = sorted({record.fingerprint[:12] for record in records}) or ["none"]
+@dataclass(frozen=True)
+class Provenance:
+    """Where results come from; `date` is the day (UTC) on which the last of them ended."""
+
+    results: int
+    keys: int
+    revisions: tuple[str, ...]
+    platforms: tuple[str, ...]
+    fingerprints: tuple[str, ...]
+    date: str
+
+
+def provenance(results: Results) -> Provenance:
+    """Where the results that count come from."""
+    records = results.ended
     ended = max((record.ended_at for record in records), default=0)
-    date = datetime.fromtimestamp(ended / 1000, UTC).strftime("%Y-%m-%d") if ended else "no date"
+    return Provenance(
+        len(records),
+        len({trial.key for trial in results.trials}),
+        tuple(sorted({record.revision for record in records})) or ("none",),
+        tuple(sorted({record.platform for record in records})) or ("nothing",),
+        tuple(sorted({record.fingerprint[:12] for record in records})) or ("none",),
+        datetime.fromtimestamp(ended / 1000, UTC).strftime("%Y-%m-%d") if ended else "no date",
+    )
+
+
+def _provenance(results: Results) -> list[str]:
+    study, found = results.study, provenance(results)
     changed = f", with {' '.join(study.overrides)}" if study.overrides else ""
-    keys = len({trial.key for trial in results.trials})
     mixed = [f"MIXED: {text}." for text in mixtures(results)]
     return [
         *mixed,
-        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {len(records)} results of {keys}"
-        f" trial keys; code {', '.join(revisions)} on {', '.join(platforms)}; data {', '.join(prints)}; {date}.",
+        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {found.results} results of {found.keys}"
+        f" trial keys; code {', '.join(found.revisions)} on {', '.join(found.platforms)};"
+        f" data {', '.join(found.fingerprints)}; {found.date}.",
     ]

@@ -26,7 +26,7 @@ class Column:
 @dataclass(frozen=True)
 class Entry:
     """`text` as a person reads it; `summary` where it is a mean with its spread, to `digits` decimals; `value` is
-    what a page sorts by."""
+    what a page sorts by, `link` where it leads to."""
 
     text: str
     emphasis: Emphasis = ""
@@ -34,6 +34,7 @@ class Entry:
     value: float | None = None
     summary: Summary | None = None
     digits: int = 2
+    link: str | None = None
 
 
 @dataclass(frozen=True)

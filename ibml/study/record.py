@@ -65,12 +65,14 @@ def _flat(cell: Cell) -> dict[str, Any]:
 def _design(plan: Plan) -> DesignRecord:
     expanded, known = plan.design, set(plan.arms)
     arms = [arm for arm in expanded.arms if arm.name in known]
+    one_factor = plan.study.design.type == "one_factor"
     return DesignRecord(
         type=plan.study.design.type,
         factors=expanded.factors,
         components=tuple(name for name, levels in expanded.factors.items() if levels == (OFF, ON)),
         levels={arm.name: arm.levels for arm in arms if arm.levels},
-        values={arm.name: arm.value for arm in arms if plan.study.design.type == "one_factor" and arm.levels},
+        values={arm.name: arm.value for arm in arms if one_factor and arm.levels},
+        paths=dict(zip(expanded.factors, expanded.pinned, strict=True)) if one_factor else {},
     )
 
 

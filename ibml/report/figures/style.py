@@ -80,6 +80,9 @@ VERDICTS: dict[Verdict, Look] = {
     "no effect detected": Look(GREY, "o"),
     "one seed: no claim": Look(GREY, "o", hollow=True),
     "no spread: no claim": Look(GREY, "D", hollow=True),
+    "undecided so far": Look(GREY, "s", hollow=True),
+    "effect detected": Look("#000000", "s"),
+    "too few data sets": Look(GREY, "P", hollow=True),
     "no pairs": Look(GREY, "x"),
 }
 

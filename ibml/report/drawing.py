@@ -1,0 +1,73 @@
+"""A figure of a study with its name and its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ibml.config.metrics import Metric
+from ibml.report.grid import signed
+from ibml.report.plotted import MOST_ARMS
+from ibml.report.table import Table
+from ibml.statistics.paired import Difference
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_SAID = 8
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, its name in a path, what stands under it, and what is seen in it. Figures of one `section` belong
+    together; of a `further` one there is another that says the most important of it."""
+
+    name: str
+    section: str
+    caption: str
+    alt: str
+    figure: Figure
+    further: bool = False
+
+
+def file_name(table: Table, kind: str, metric: Metric | None, dataset: str = "", rest: str = "") -> str:
+    """A name for files: `forest-test.accuracy`, and with the data set where there are several."""
+    parts = [kind, rest, metric.name if metric else "", dataset if len(table.datasets) > 1 else ""]
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(filter(None, parts))).strip("-.")
+
+
+def label(table: Table, metric: Metric) -> str:
+    return f"{table.study.table.shown(metric.name)} {metric.unit}".strip()
+
+
+def where(table: Table, dataset: str) -> str:
+    return f" on {table.study.table.shown(dataset)}" if len(table.datasets) > 1 else ""
+
+
+def said(parts: Sequence[str]) -> str:
+    more = len(parts) - _MOST_SAID
+    return "; ".join(parts[:_MOST_SAID]) + (f"; and {more} more, which are in the tables" if more > 0 else "") + "."
+
+
+def difference_said(name: str, d: Difference, digits: int) -> str:
+    if d.mean is None:
+        return f"{name}: no pairs"
+    between = f" [{signed(d.low, digits)}, {signed(d.high, digits)}]" if d.low is not None else ""
+    return f"{name} {signed(d.mean, digits)}{between}, {d.verdict}"
+
+
+def columns_said(table: Table, columns: Mapping[str, Mapping[str, Difference]], digits: int) -> str:
+    several = len(table.datasets) > 1
+    return said(
+        [
+            difference_said(f"{dataset} · {name}" if several and dataset else name, d, digits)
+            for dataset, column in columns.items()
+            for name, d in column.items()
+        ]
+    )
+
+
+def most(table: Table) -> str:
+    return f" (the {MOST_ARMS - 1} arms that differ the most)" if len(table.arms) > MOST_ARMS else ""
