@@ -74,6 +74,7 @@ def run_plan(
     from rich.console import Console
 
     from ibml.reading import open_store, report_files, results_of, table_of
+    from ibml.report.page import table_files
     from ibml.report.results import mixtures, refuse_mixtures
     from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
@@ -92,7 +93,9 @@ def run_plan(
         outcome, record = run_study(plan, store, opened.run_id, address, quiet, database, search_files, new_version)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         made = table_of(store, record, allow_mixed)
-        opened.files |= report_files(store, made)
+        tables = table_files(made)
+        changed = store.artifact_if_any(opened.run_id, "table.json") != tables["table.json"]
+        opened.files |= report_files(store, made, forms=()) if changed and not outcome.interrupted else tables
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
     return Ablation(made, outcome, opened.run_id)
 

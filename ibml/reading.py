@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from ibml.config.records import SearchRecord, StudyRecord
     from ibml.report.compare import Side
+    from ibml.report.figures.style import FigureForm
     from ibml.report.grid import Grid
     from ibml.report.power import PowerPlan
     from ibml.report.results import Results
@@ -81,20 +83,23 @@ def is_search(name: str, tracking_uri: str | None = None) -> bool:
 def study_report(
     study: str, tracking_uri: str | None = None, allow_mixed: bool = False
 ) -> tuple[StudyRecord, dict[str, str | bytes]]:
-    """All files of a study's report, by name: page, figures, tables. Raises as `table` does."""
+    """All files of a study's report, by name: page, figures, tables. They are put into the study's run too, where it
+    has one. Raises as `table` does."""
     store = open_store(tracking_uri, to_read=True)
     record = study_record_of(study, store)
-    return record, report_files(store, table_of(store, record, allow_mixed))
+    files = report_files(store, table_of(store, record, allow_mixed), ("png", "pdf"))
+    store.add_files("study", record.name, files)
+    return record, files
 
 
-def report_files(store: MlflowStore, made: Table) -> dict[str, str | bytes]:
-    """The files of the report of a study whose table was made already."""
+def report_files(store: MlflowStore, made: Table, forms: Collection[FigureForm]) -> dict[str, str | bytes]:
+    """The files of the report of a study whose table was made already, its figures in these forms."""
     from ibml.report.page import study_files
     from ibml.report.study_figures import curve_metrics
 
     results = results_of(store, made.study)
     curves = store.curves([result.run_id for result in results.ended], curve_metrics(made.study))
-    return study_files(made, results, curves, store.run_link)
+    return study_files(made, results, curves, store.run_link, forms)
 
 
 def search_record(name: str, tracking_uri: str | None = None) -> tuple[SearchRecord, list[SearchRecord]]:

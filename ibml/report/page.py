@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ibml.report.answers import answers, study_answer
 from ibml.report.appendix import Links, changes, command, configuration, failures, origin, runs
-from ibml.report.figures.style import save
+from ibml.report.figures.style import FigureForm, save
 from ibml.report.foot import budget
 from ibml.report.grid import Grid
 from ibml.report.html import environment
@@ -26,6 +26,7 @@ from ibml.report.table import Table
 from ibml.report.tuning import tuning_grid
 
 PAGE = "report.html"
+_LARGEST_SVG = 200_000
 _LONG = 40
 """Rows from which a table is folded."""
 _PIXELS_PER_POINT = 96 / 72
@@ -51,30 +52,32 @@ class _Shown:
     folded: bool
 
 
-def study_files(table: Table, results: Results, curves: Curves, links: Links) -> dict[str, str | bytes]:
-    """All files of a study's report: page, figures in PNG and PDF, and the table in every format.
+def study_files(
+    table: Table, results: Results, curves: Curves, links: Links, forms: Collection[FigureForm] = ("png", "pdf")
+) -> dict[str, str | bytes]:
+    """The files of a study's report: page, table in every format, and figures in these forms.
 
     `curves`: run id -> metric -> values, epoch by epoch, of `curve_metrics`; may be empty. `links`: run id -> address.
     """
     drawn = drawings(table, results, curves)
-    made: dict[str, str | bytes] = {}
-    images = []
-    for drawing in drawn:
-        png = save(drawing.figure, "png")
-        made[f"figures/{drawing.name}.png"] = png
-        made[f"figures/{drawing.name}.pdf"] = save(drawing.figure, "pdf")
-        images.append(_image(drawing, save(drawing.figure, "svg"), png))
-    page = _page(table, results, links, images)
-    texts = {f"table.{extension}": render(table, form) for form, extension in EXTENSIONS.items()}
-    return {PAGE: page, **texts, **made}
+    page = _page(table, results, links, [_image(drawing) for drawing in drawn])
+    figures = {f"figures/{d.name}.{form}": save(d.figure, form) for d in drawn for form in forms}
+    return {PAGE: page, **table_files(table), **figures}
 
 
-def _image(drawing: Drawing, svg: bytes, png: bytes) -> _Image:
-    """SVG, which is sharp at any size, unless it has so many points that it is far larger than PNG."""
+def table_files(table: Table) -> dict[str, str | bytes]:
+    """The table in every format."""
+    return {f"table.{extension}": render(table, form) for form, extension in EXTENSIONS.items()}
+
+
+def _image(drawing: Drawing) -> _Image:
+    """SVG, which is sharp at any size, unless it has so many points that PNG is far smaller."""
+    svg = save(drawing.figure, "svg")
     viewed = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     assert viewed is not None, "matplotlib writes the size of what it draws"
     width, height = (round(float(points) * _PIXELS_PER_POINT) for points in viewed.groups())
-    kind, content = ("svg+xml", svg) if len(svg) <= 2 * len(png) else ("png", png)
+    large = len(svg) > _LARGEST_SVG
+    kind, content = ("png", save(drawing.figure, "png")) if large else ("svg+xml", svg)
     return _Image(drawing, f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height)
 
 

@@ -34,7 +34,8 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
         precision: list[Named] = [(("table", "precision", name), name) for name in table.precision]
         asked.append(("the table has no metric", shown, precision))
     columns = [*design.factors, *(table.components or ())]
-    everything = [*shown, *arms, *dict.fromkeys(cell.dataset for cell in cells), *columns]
+    datasets = dict.fromkeys(cell.dataset for cell in cells)
+    everything = [*shown, *arms, *datasets, *columns]
     names: list[Named] = [(("table", "names", name), name) for name in table.names]
     asked.append(("the table shows no metric, arm, data set or component", everything, names))
     paths = dict.fromkeys(path for cell in cells for path in flatten(cell.config.model_dump(mode="json")))
@@ -46,7 +47,7 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
         for place, name in given
         if name not in known
     ]
-    return [*found, *_twice(study, document)]
+    return [*found, *_twice(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
 
 
 def _listed(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:
@@ -62,6 +63,18 @@ def _twice(study: StudyConfig, document: load.Document) -> Iterator[Problem]:
                 source = document.source(("table", "groups", group, index))
                 yield Problem(source, f"{arm!r} is in the group {seen[arm]!r} already")
             seen[arm] = group
+
+
+def _same_name(study: StudyConfig, kinds: Iterable[Iterable[str]], document: load.Document) -> Iterator[Problem]:
+    """Two arms under one name could not be told apart; nor two metrics, data sets or components."""
+    for kind in kinds:
+        seen: dict[str, str] = {}
+        for name in kind:
+            shown = study.table.shown(name)
+            if shown in seen and seen[shown] != name:
+                source = document.source(("table", "names", name if name in study.table.names else seen[shown]))
+                yield Problem(source, f"{name!r} and {seen[shown]!r} would both be shown as {shown!r}")
+            seen.setdefault(shown, name)
 
 
 def shared_modalities(cells: list[Cell]) -> list[str]:

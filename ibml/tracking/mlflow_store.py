@@ -97,6 +97,14 @@ class MlflowStore(StoreReader):
                 self.client.log_text(run_id, record.model_dump_json(indent=1), RECORDS[kind])
             return run_id
 
+    def add_files(self, kind: Kind, name: str, files: Mapping[str, str | bytes]) -> None:
+        """Put files into the run of a study or search, if there is one, in place of earlier ones."""
+        run = self._parent_run(kind, name)
+        if run is not None:
+            with as_tracking_error(self.uri):
+                for path, content in files.items():
+                    self._log_file(run.info.run_id, path, content)
+
     def _log_file(self, run_id: str, name: str, content: str | bytes) -> None:
         if isinstance(content, str):
             self.client.log_text(run_id, content, name)

@@ -196,6 +196,7 @@ def test_what_is_no_design_is_said_in_words(design: dict[str, Any], message: str
         ({"groups": {"Ours": ["ful"]}}, "table.groups.Ours[0]: no arm is called 'ful'; did you mean 'full'?"),
         ({"groups": {"A": ["full"], "B": ["full"]}}, "'full' is in the group 'A' already"),
         ({"names": {"test.acuracy": "acc"}}, "did you mean 'test.accuracy'?"),
+        ({"names": {"full": "w/o BIO"}}, "'w/o BIO' and 'full' would both be shown as 'w/o BIO'"),
         ({"precision": {"test.loss": 3}}, "the table has no metric 'test.loss'"),
         ({"precision": 20}, "table.precision"),
         ({"components": {"B": "method.bio.wait"}}, "no trial has 'method.bio.wait'; did you mean 'method.bio.weight'?"),

@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from ibml.statistics.paired import Difference, Verdict
 
 P = ParamSpec("P")
-Form = Literal["png", "pdf", "svg"]
+FigureForm = Literal["png", "pdf", "svg"]
 
 # Okabe & Ito's colours, told apart with any colour vision; their yellow is too pale for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -119,9 +119,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def save(figure: Figure, form: Form) -> bytes:
+def save(figure: Figure, form: FigureForm) -> bytes:
     """The figure as a file; the same figure gives the same bytes."""
-    metadata: dict[Form, dict[str, Any]] = {
+    metadata: dict[FigureForm, dict[str, Any]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "svg": {"Date": None, "Creator": None},
