@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from ibml.cli import app
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 
@@ -58,6 +60,13 @@ class CommandLine:
             text=True,
             start_new_session=True,
         )
+
+    def inside(self, *arguments: str) -> Answer:
+        """The command in this process, for those that only read: it saves the seconds of importing mlflow."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            done = CliRunner().invoke(app, arguments)
+        return Answer(done.exit_code, done.stdout, done.stderr)
 
     def __call__(self, *arguments: str) -> Answer:
         process = self.start(*arguments)
