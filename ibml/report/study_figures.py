@@ -79,7 +79,7 @@ def _forests(table: Table) -> Iterator[Drawing]:
             "Differences to the reference",
             caption,
             f"{caption} {columns_said(table, columns, compare.digits(metric.name))}",
-            forest(columns, shown[table.study.reference], unit, metric.higher_is_better, compare.alpha),
+            forest(columns, shown.get(table.study.reference, reference), unit, metric.higher_is_better, compare.alpha),
         )
 
 

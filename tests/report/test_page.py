@@ -101,6 +101,14 @@ def test_a_study_without_results_has_a_page_that_says_so() -> None:
     assert "0 of 20 with a result" in page
 
 
+def test_a_table_that_leaves_out_the_reference_has_a_report() -> None:
+    arms = {"ref": ACCURACY["ref"], "good": ACCURACY["good"], "same": ACCURACY["same"]}
+    record = study(arms, rows=["good", "same"]).model_copy(update={"metrics": ("test.accuracy",)})
+    found = results(record, arms)
+    made = study_files(build_table(record, found), Results(record, found), {}, link, forms=())
+    assert "Difference to ref in test.accuracy %" in str(made["report.html"])
+
+
 def test_the_same_results_give_the_same_bytes_of_every_file() -> None:
     arms = {"ref": ACCURACY["ref"], "good": ACCURACY["good"]}
     record = study(arms).model_copy(update={"metrics": ("test.accuracy",)})
