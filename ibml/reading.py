@@ -95,7 +95,7 @@ def study_report(
 def report_files(store: MlflowStore, made: Table, forms: Collection[FigureForm]) -> dict[str, str | bytes]:
     """The files of the report of a study whose table was made already, its figures in these forms."""
     from ibml.report.page import study_files
-    from ibml.report.study_figures import curve_metrics
+    from ibml.report.plotted import curve_metrics
 
     results = results_of(store, made.study)
     curves = store.curves([result.run_id for result in results.ended], curve_metrics(made.study))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,10 +48,6 @@ class Grid:
     def entries(self) -> list[tuple[Entry, ...]]:
         """The rows that are no headings."""
         return [row for row in self.rows if not isinstance(row, str)]
-
-
-def words(texts: Sequence[str]) -> tuple[Entry, ...]:
-    return tuple(map(Entry, texts))
 
 
 def number(value: float | None, digits: int = 2) -> str:

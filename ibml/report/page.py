@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from ibml.report.answers import answers, study_answer
 from ibml.report.appendix import Links, changes, command, configuration, failures, origin, runs
+from ibml.report.drawing import Drawing
 from ibml.report.figures.style import FigureForm, save
 from ibml.report.foot import budget
 from ibml.report.grid import Grid
@@ -21,7 +22,7 @@ from ibml.report.layout import analysis_grids, differences, means
 from ibml.report.plotted import Curves
 from ibml.report.render import EXTENSIONS, render
 from ibml.report.results import Results, mixtures
-from ibml.report.study_figures import Drawing, drawings
+from ibml.report.study_figures import drawings
 from ibml.report.table import Table
 from ibml.report.tuning import tuning_grid
 

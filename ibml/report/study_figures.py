@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from ibml.config.metrics import Metric, describe
 from ibml.report.analysis import Analysis
@@ -15,7 +14,6 @@ from ibml.report.plotted import (
     Curves,
     chosen_arms,
     crossed,
-    curve_metrics,
     data_set_means,
     epochs,
     modalities,
@@ -28,19 +26,10 @@ from ibml.report.table import Table
 from ibml.statistics.datasets import not_told_apart
 from ibml.statistics.paired import Difference
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Curves", "Drawing", "curve_metrics", "drawings", "study_figures"]
-
-
-def study_figures(table: Table, results: Results, curves: Curves) -> dict[str, Figure]:
-    """The figures of a study by name, in the order in which a page shows them."""
-    return {drawing.name: drawing.figure for drawing in drawings(table, results, curves)}
-
 
 def drawings(table: Table, results: Results, curves: Curves) -> list[Drawing]:
-    """The figures with their words. Without results there are none, without curves none of epochs."""
+    """The figures of a study with their words, in the order in which a page shows them. Without results there are
+    none, without curves none of epochs."""
     if not results.ended:
         return []
     made = [
