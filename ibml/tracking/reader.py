@@ -36,7 +36,6 @@ class Overview:
     name: str
     run_id: str
     status: str
-    description: str
     started_at: int
     ended_at: int
 
@@ -85,7 +84,6 @@ class StoreReader(TrialReader):
                 name=run.data.tags[f"ibml.{kind}"],
                 run_id=run.info.run_id,
                 status=run.info.status,
-                description=run.data.tags.get("mlflow.note.content", ""),
                 started_at=run.info.start_time or 0,
                 ended_at=0 if run.info.status == "RUNNING" else run.info.end_time or 0,
             )
