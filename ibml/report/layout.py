@@ -13,17 +13,17 @@ from ibml.report.grid import (
     Entry,
     Grid,
     Kind,
+    Row,
+    confidence,
     interval_entry,
     mean_entry,
-    number,
     number_entry,
     p_entry,
+    range_entry,
     signed_entry,
 )
 from ibml.report.table import Table, TableCell
 from ibml.statistics.paired import Difference
-
-Row = tuple[Entry, ...]
 
 _TITLES = {
     "main effects": ("main effects", "effect"),
@@ -140,7 +140,7 @@ def _grouped(table: Table, rows: Mapping[str, Row]) -> Iterator[Row | str]:
 
 
 def difference_columns(table: Table, first: str, adaptive: bool = False) -> tuple[Column, ...]:
-    interval = f"{100 * (1 - table.study.table.alpha):g} % interval"
+    interval = f"{confidence(table.study.table.alpha)} interval"
     tests = ("p", "level") if adaptive else ("p (Holm)",)
     names = [Column(text) for text in ("difference", interval, *tests, "d_z", "detectable")]
     return (Column(first, "name"), *names, Column("verdict", "words"))
@@ -209,7 +209,7 @@ def _analysis_grid(table: Table, kind: str, found: Sequence[Analysis]) -> Grid:
     if kind == "variance":
         columns = (Column(first, "name"), Column("share %"), Column("F"), Column("p"))
     elif kind == "over data sets":
-        level = f"{100 * (1 - table.study.table.alpha):g} % interval"
+        level = f"{confidence(table.study.table.alpha)} interval"
         headings = ("data sets", "difference", "p (Holm)", "P(better)", level)
         columns = (columns[0], *map(Column, headings), columns[-1])
     return Grid(title, columns, tuple(rows))
@@ -224,6 +224,6 @@ def _line(line: Line, digits: int) -> Row:
     if line.improvement is None:
         return row
     i = line.improvement
-    between = Entry(NOTHING if i.low is None else f"[{number(i.low)}, {number(i.high)}]", value=i.low)
+    between = range_entry(i.low, i.high)
     name, difference, _, p, *_, verdict = row
     return name, number_entry(i.datasets, 0), difference, p, number_entry(i.probability), between, verdict

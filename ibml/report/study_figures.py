@@ -8,7 +8,7 @@ from itertools import combinations
 from ibml.config.metrics import Metric, describe
 from ibml.report.analysis import Analysis
 from ibml.report.drawing import Drawing, columns_said, difference_said, file_name, label, most, said, where
-from ibml.report.grid import number
+from ibml.report.grid import capital, confidence, number
 from ibml.report.plotted import (
     JOINT,
     Curves,
@@ -62,7 +62,7 @@ def _forests(table: Table) -> Iterator[Drawing]:
         if not any(columns.values()):
             continue
         unit = label(table, metric)
-        caption = f"Difference to {reference} in {unit}{most(table)}, with {100 * (1 - compare.alpha):g} % intervals."
+        caption = f"Difference to {reference} in {unit}{most(table)}, with {confidence(compare.alpha)} intervals."
         yield Drawing(
             file_name(table, "forest", metric),
             "Differences to the reference",
@@ -95,7 +95,7 @@ def _steps(table: Table) -> Iterator[Drawing]:
                 compare.shown(a.dataset): {line.name: line.difference for line in a.lines if line.difference}
                 for a in found
             }
-            caption = f"{words}: {label(table, metric)}, with {100 * (1 - compare.alpha):g} % intervals."
+            caption = f"{words}: {label(table, metric)}, with {confidence(compare.alpha)} intervals."
             yield Drawing(
                 file_name(table, name, metric),
                 "What the design says",
@@ -253,7 +253,7 @@ def _epochs(table: Table, results: Results, curves: Curves) -> Iterator[Drawing]
                 for arm, rows in series[first].items()
             ]
             panels = ", ".join(asked[name] for name in series)
-            caption = f"{axis[:1].upper()}{axis[1:]} over epochs{where(table, dataset)}{most(table)}: {panels}."
+            caption = f"{capital(axis)} over epochs{where(table, dataset)}{most(table)}: {panels}."
             yield Drawing(
                 file_name(table, kind, None, dataset),
                 "Epoch by epoch",
