@@ -138,7 +138,9 @@ def _lines(
 ) -> Iterator[Row]:
     values = {metric: (first.values(*one, metric), second.values(*two, metric)) for metric in metrics}
     found = {metric: paired_difference(y, x, "t", alpha) for metric, (x, y) in values.items()}
-    same = bool(keys := _keys(first, one)) and keys == _keys(second, two)
+    keys, others = _keys(first, one), _keys(second, two)
+    common = keys.keys() & others.keys()
+    same = bool(common) and all(keys[seed] == others[seed] for seed in common)
     for metric, d in with_verdicts(found, None, alpha).items():
         x, y = values[metric]
         if not x and not y:
@@ -157,8 +159,8 @@ def _lines(
         )
 
 
-def _keys(results: Results, cell: tuple[str, str]) -> list[str]:
-    return [trial.key for trial in results.trials if (trial.dataset, trial.arm) == cell]
+def _keys(results: Results, cell: tuple[str, str]) -> dict[int, str]:
+    return {trial.seed: trial.key for trial in results.trials if (trial.dataset, trial.arm) == cell}
 
 
 def _place(a: str, x: str, b: str, y: str) -> str:

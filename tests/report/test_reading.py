@@ -82,6 +82,13 @@ def test_two_studies_are_compared_arm_by_arm() -> None:
     assert headings[:2] == ["d · ref", "d · good"]
 
 
+def test_pairs_of_one_trial_with_itself_are_no_test() -> None:
+    more = {arm: [*values, 0.5] for arm, values in ARMS.items()}  # a seed more, and the same trials before it
+    (settings, found) = compare(side("x", ARMS), side("y", more))
+    assert {row[0] for row in texts(settings)} == {"study", "seeds", "results"}
+    assert {(row[3], row[4], row[-1]) for row in texts(found)} == {("3", "+0.00", "the same trials")}
+
+
 def test_a_study_is_not_compared_with_an_arm() -> None:
     with pytest.raises(IbmlError, match="two studies, or two arms"):
         compare(side("x", ARMS), side("x", ARMS, "good"))
