@@ -152,5 +152,9 @@ def seeds(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
+def data_sets(count: int) -> str:
+    return f"{count} data set{'' if count == 1 else 's'}"
+
+
 def _count(some: int, every: int) -> str:
     return f"{'all' if some == every else f'{some} of'} {every} data sets"

@@ -78,7 +78,8 @@ def _by_metric(table: Table) -> Grid:
 
 def _by_dataset(table: Table, metric: Metric) -> Grid:
     columns, lead = _lead(table)
-    ranks = table.ranks.get(metric.name, {})
+    found = table.ranks.get(metric.name)
+    ranks = found.ranks if found else {}
     rows: dict[str, Row] = {}
     for arm in table.arms:
         cells = [table.cells.get((dataset, arm, metric.name)) for dataset in table.datasets]

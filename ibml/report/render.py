@@ -98,7 +98,7 @@ def _json(table: Table) -> str:
         "design": table.study.design.model_dump(mode="json"),
         "unfinished": table.unfinished,
         "rows": table.frame().to_dict("records"),
-        "average_ranks": table.ranks,
+        "average_ranks": {metric: found.ranks for metric, found in table.ranks.items()},
         "analyses": list(map(_plain_analysis, table.analyses)),
         "foot": table.foot,
     }

@@ -8,13 +8,13 @@ from itertools import combinations
 from ibml.config.metrics import Metric, describe
 from ibml.report.analysis import Analysis
 from ibml.report.drawing import Drawing, columns_said, difference_said, file_name, label, most, said, where
+from ibml.report.findings import data_sets
 from ibml.report.grid import capital, confidence, number
 from ibml.report.plotted import (
     JOINT,
     Curves,
     chosen_arms,
     crossed,
-    data_set_means,
     epochs,
     modalities,
     names,
@@ -22,7 +22,7 @@ from ibml.report.plotted import (
     values_of,
 )
 from ibml.report.results import Results
-from ibml.report.table import Table
+from ibml.report.table import Table, data_set_means
 from ibml.statistics.datasets import not_told_apart
 from ibml.statistics.paired import Difference
 
@@ -186,22 +186,24 @@ def _ranks(table: Table) -> Iterator[Drawing]:
     from ibml.report.figures.datasets import critical_difference
 
     for metric in table.metrics:
-        ranks = table.ranks.get(metric.name, {})
-        if len(table.datasets) < 2 or len(ranks) < 2:
+        found = table.ranks.get(metric.name)
+        if found is None or len(found.ranks) < 2:
             continue
-        shown = names(table, list(ranks))
-        groups = not_told_apart(data_set_means(table, metric), metric.higher_is_better, table.study.table.alpha)
-        ordered = [f"{shown[arm]} {rank:.2f}" for arm, rank in sorted(ranks.items(), key=lambda r: r[1])]
-        caption = f"Average ranks of {label(table, metric)} over {len(table.datasets)} data sets, 1 is best."
+        shown = names(table, list(found.ranks))
+        groups = not_told_apart(
+            data_set_means(table.cells.values(), metric), metric.higher_is_better, table.study.table.alpha
+        )
+        ordered = [f"{shown[arm]} {rank:.2f}" for arm, rank in sorted(found.ranks.items(), key=lambda r: r[1])]
+        caption = f"Average ranks of {label(table, metric)} over {data_sets(found.datasets)}, 1 is best."
         yield Drawing(
             file_name(table, "ranks", metric),
             "All data sets together",
             caption,
             f"{caption} {said(ordered)}",
             critical_difference(
-                {shown[arm]: rank for arm, rank in ranks.items()},
+                {shown[arm]: rank for arm, rank in found.ranks.items()},
                 [[shown[arm] for arm in group] for group in groups],
-                len(table.datasets),
+                found.datasets,
                 label(table, metric),
             ),
             further=metric != table.metrics[0],
