@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ibml.config.base import IbmlError
-from ibml.terminal import AllowMixed, TrackingUri, errors, out, write_report, write_study_report
+from ibml.terminal import AllowMixed, TrackingUri, errors, out, write_search_report, write_study_report
 
 if TYPE_CHECKING:
     from ibml.report.render import Format
@@ -83,7 +83,7 @@ def report(
 
             record, others = search_record(name, tracking_uri)
             out.print(search_summary(record, others))
-            write_report(record, search_files(record, others), to)
+            write_search_report(record, search_files(record, others), to)
         else:
             study, files = study_report(name, tracking_uri, allow_mixed)
             write_study_report(study, files, to)
