@@ -141,6 +141,7 @@ def _grouped(table: Table, rows: Mapping[str, Row]) -> Iterator[Row | str]:
 
 
 def difference_columns(table: Table, first: str, adaptive: bool = False) -> tuple[Column, ...]:
+    """The columns of differences; `first` is the heading of the one with the names."""
     interval = f"{confidence(table.study.table.alpha)} interval"
     tests = ("p", "level") if adaptive else ("p (Holm)",)
     names = [Column(text) for text in ("difference", interval, *tests, "d_z", "detectable")]
