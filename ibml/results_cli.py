@@ -69,7 +69,7 @@ def report(
     name: Annotated[str, typer.Argument(help="A study's name or .yaml file, or a search's name.")],
     to: Annotated[
         Path | None,
-        typer.Option("--to", "-o", help="Folder for everything, or a .html file for a study's page; default: reports/NAME."),
+        typer.Option("--to", "-o", help="Folder, or a .html file for a study's page alone; default: reports/NAME."),
     ] = None,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
