@@ -151,7 +151,7 @@ def overview(tracking_uri: str | None = None) -> Grid:
     from ibml.report.listing import listing
 
     store = open_store(tracking_uri, to_read=True)
-    seen = [(o.name, o.status, o.started_at, o.ended_at, store.record(o)) for o in store.overview()]
+    seen = [(o.kind, o.name, o.status, o.started_at, o.ended_at, store.record(o)) for o in store.overview()]
     return listing(seen, store.results())
 
 

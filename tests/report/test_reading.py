@@ -99,11 +99,18 @@ def test_the_list_shows_state_progress_and_age() -> None:
     found = results(record, ARMS)
     del found["d/same/2"]
     grid = listing(
-        [("demo", "KILLED", 1_000_000, 2_000_000, record), ("late", "RUNNING", 3_000_000, 0, record)], found, now=9200
+        [
+            ("study", "demo", "KILLED", 1_000_000, 2_000_000, record),
+            ("study", "late", "RUNNING", 3_000_000, 0, record),
+            ("search", "old", "FINISHED", 1000, 2000, None),
+        ],
+        found,
+        now=9200,
     )
     assert [row[:5] for row in texts(grid)] == [
         ["late", "study", "running", "8 / 9", "2 h"],
         ["demo", "study", "interrupted", "8 / 9", "2 h"],
+        ["old", "search", "complete", "–", "3 h"],
     ]
     assert [age(s) for s in (-3, 59, 60, 3600, 200_000)] == ["0 s", "59 s", "1 min", "1 h", "2 d"]
 

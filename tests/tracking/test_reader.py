@@ -138,6 +138,8 @@ def test_an_overview_has_every_study_and_search_as_it_stands(store: MlflowStore)
     assert (first.kind, first.name, first.status) == ("search", "s", "FINISHED")
     assert (first.started_at, first.ended_at) == (info.start_time, info.end_time)
     assert store.record(first) == search
+    store.client.log_text(opened.run_id, "{}", "search.json")
+    assert store.record(first) is None, "of another version: no reason to list nothing at all"
     assert store.overview()[1].status == "FAILED"
     assert store.overview()[1].ended_at > 0
 
