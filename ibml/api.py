@@ -73,10 +73,11 @@ def run_plan(
     """Run a plan that is loaded already; see `ablate`."""
     from rich.console import Console
 
-    from ibml.reading import open_store, report_files, results_of, table_of
+    from ibml.reading import open_store, report_files, results_of
     from ibml.report.page import table_files
     from ibml.report.results import mixtures, refuse_mixtures
     from ibml.report.search_page import search_files
+    from ibml.report.table import build_table
     from ibml.search.database import Database, choose_url
     from ibml.study.ablation import run_study
     from ibml.study.record import study_record
@@ -92,10 +93,11 @@ def run_plan(
     with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
         outcome, record = run_study(plan, store, opened.run_id, address, quiet, database, search_files, new_version)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
-        made = table_of(store, record, allow_mixed)
+        results = results_of(store, record)
+        made = build_table(record, results.records, allow_mixed)
         tables = table_files(made)
         changed = store.artifact_if_any(opened.run_id, "table.json") != tables["table.json"]
-        opened.files |= report_files(store, made, forms=()) if changed and not outcome.interrupted else tables
+        opened.files |= report_files(store, made, results, forms=()) if changed and not outcome.interrupted else tables
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
     return Ablation(made, outcome, opened.run_id)
 

@@ -28,7 +28,7 @@ from ibml.terminal import (
     show_ablation,
     shown_store,
     ui_command,
-    write_report,
+    write_search_report,
 )
 from ibml.version import __version__
 
@@ -130,7 +130,7 @@ def tune(
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))
-        write_report(tuned.record, tuned.files, to)
+        write_search_report(tuned.record, tuned.files, to)
     out.print(f"Everything is in MLflow, run {tuned.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
     out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
     end(tuned.outcome)

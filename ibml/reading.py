@@ -33,15 +33,11 @@ def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bo
 
 def study_table(study: str, tracking_uri: str | None = None, allow_mixed: bool = False) -> Table:
     """The table of a study as it stands. For a file it is that file's study, as it is written now."""
-    store = open_store(tracking_uri, to_read=True)
-    return table_of(store, study_record_of(study, store), allow_mixed)
-
-
-def table_of(store: MlflowStore, record: StudyRecord, allow_mixed: bool) -> Table:
-    """The table of a study that was read already."""
     from ibml.report.table import build_table
 
-    return build_table(record, results_of(store, record).records, allow_mixed)
+    store = open_store(tracking_uri, to_read=True)
+    results = results_of(store, study_record_of(study, store))
+    return build_table(results.study, results.records, allow_mixed)
 
 
 def results_of(store: MlflowStore, record: StudyRecord) -> Results:
@@ -85,19 +81,23 @@ def study_report(
 ) -> tuple[StudyRecord, dict[str, str | bytes]]:
     """All files of a study's report, by name: page, figures, tables. They are put into the study's run too, where it
     has one. Raises as `table` does."""
+    from ibml.report.table import build_table
+
     store = open_store(tracking_uri, to_read=True)
-    record = study_record_of(study, store)
-    files = report_files(store, table_of(store, record, allow_mixed), ("png", "pdf"))
-    store.add_files("study", record.name, files)
-    return record, files
+    results = results_of(store, study_record_of(study, store))
+    made = build_table(results.study, results.records, allow_mixed)
+    files = report_files(store, made, results, ("png", "pdf"))
+    store.add_files("study", made.name, files)
+    return made.study, files
 
 
-def report_files(store: MlflowStore, made: Table, forms: Collection[FigureForm]) -> dict[str, str | bytes]:
-    """The files of the report of a study whose table was made already, its figures in these forms."""
+def report_files(
+    store: MlflowStore, made: Table, results: Results, forms: Collection[FigureForm]
+) -> dict[str, str | bytes]:
+    """The files of the report of a study, from its table and the results behind it; its figures in these forms."""
     from ibml.report.page import study_files
-    from ibml.report.study_figures import curve_metrics
+    from ibml.report.plotted import curve_metrics
 
-    results = results_of(store, made.study)
     curves = store.curves([result.run_id for result in results.ended], curve_metrics(made.study))
     return study_files(made, results, curves, store.run_link, forms)
 
@@ -151,7 +151,7 @@ def overview(tracking_uri: str | None = None) -> Grid:
     from ibml.report.listing import listing
 
     store = open_store(tracking_uri, to_read=True)
-    seen = [(o.name, o.status, o.started_at, o.ended_at, store.record(o)) for o in store.overview()]
+    seen = [(o.kind, o.name, o.status, o.started_at, o.ended_at, store.record(o)) for o in store.overview()]
     return listing(seen, store.results())
 
 

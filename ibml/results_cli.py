@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ibml.config.base import IbmlError
-from ibml.terminal import AllowMixed, TrackingUri, errors, out, write_report, write_study_report
+from ibml.terminal import AllowMixed, TrackingUri, errors, out, write_search_report, write_study_report
 
 if TYPE_CHECKING:
     from ibml.report.render import Format
@@ -69,12 +69,12 @@ def report(
     name: Annotated[str, typer.Argument(help="A study's name or .yaml file, or a search's name.")],
     to: Annotated[
         Path | None,
-        typer.Option("--to", "-o", help="Folder for everything, or a .html file for a study's page; reports/NAME."),
+        typer.Option("--to", "-o", help="Folder, or a .html file for a study's page alone; default: reports/NAME."),
     ] = None,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write the report of a study or a search: answers, tables, figures."""
+    """Write the report of a study or a search. It has the answers, tables and figures, and goes into MLflow too."""
     with errors():
         from ibml.reading import is_search, search_record, study_report
 
@@ -83,7 +83,7 @@ def report(
 
             record, others = search_record(name, tracking_uri)
             out.print(search_summary(record, others))
-            write_report(record, search_files(record, others), to)
+            write_search_report(record, search_files(record, others), to)
         else:
             study, files = study_report(name, tracking_uri, allow_mixed)
             write_study_report(study, files, to)
@@ -94,7 +94,7 @@ def compare(
     second: Annotated[str, typer.Argument(help="What to compare with it.")],
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Show what differs between two studies or arms, in configuration and results."""
+    """Show what differs between two studies or arms. That is what was configured, and what came of it."""
     with errors():
         from ibml.reading import comparison
         from ibml.report.text import rich_grid
@@ -127,7 +127,7 @@ def plan(
     power: Annotated[float, typer.Option(help="The chance to find it.", min=0.01, max=0.999)] = 0.8,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Say how many seeds a study needs to find a difference, from the variance seen so far."""
+    """Say how many seeds a study needs. It goes by the variance that its trials have shown so far."""
     with errors():
         from ibml.reading import power_plan
         from ibml.report.power import power_grid, power_words

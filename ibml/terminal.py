@@ -116,38 +116,42 @@ def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to:
     """Write a study's page where `to` is a .html file, else everything into a folder."""
     from ibml.report.page import PAGE
 
-    page = to is not None and to.suffix == ".html"
-    folder = (to.parent if page else to) if to else Path("reports") / study.name
-    try:
-        for name, content in files.items():
-            if page and name != PAGE:
-                continue
-            place = to if page and to else folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise IbmlError(f"the report cannot be written to {to or folder}: {error.strerror}") from None
-    out.print(f"Report: {to if page else folder / PAGE}", soft_wrap=True)
+    page = to if to is not None and to.suffix == ".html" else None
+    folder = to or Path("reports") / study.name
+    with _written_to(page or folder):
+        for name, content in {PAGE: files[PAGE]}.items() if page else files.items():
+            _write(page or folder / name, content)
+    out.print(f"Report: {page or folder / PAGE}", soft_wrap=True)
 
 
-def write_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
+def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
     """Write the report among a search's files in place of an earlier one."""
     from ibml.report.search_page import BEST, FILES, PAGE
 
     folder = to or Path("reports") / record.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _written_to(folder):
         for name in FILES:
             content = files.get(name)
             if content is None:  # an earlier report may have had it
                 (folder / name).unlink(missing_ok=True)
             else:
-                (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise IbmlError(f"the report cannot be written to {folder}: {error.strerror}") from None
+                _write(folder / name, content)
     best = (
         f"; train the best with: ibml train '{folder / BEST}'"
         if BEST in files and record.scheduler["type"] != "pbt"
         else ""
     )
     out.print(f"Report: {folder / PAGE}{best}", soft_wrap=True)
+
+
+@contextmanager
+def _written_to(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IbmlError(f"the report cannot be written to {place}: {error.strerror}") from None
+
+
+def _write(place: Path, content: str | bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content.encode() if isinstance(content, str) else content)

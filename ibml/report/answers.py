@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ibml.report.findings import Finding, Words, listed, seeds
+from ibml.report.findings import Finding, Words, data_sets, listed, seeds
 from ibml.report.grid import number
 from ibml.report.table import Table, TableCell
 
@@ -192,12 +192,12 @@ def _of_arms(table: Table) -> Iterator[str]:
 def _best(table: Table) -> Iterator[str]:
     """Who leads on the first metric: by mean, or by average rank over data sets."""
     metric, shown = table.metrics[0], table.study.table.shown
-    ranks = table.ranks.get(metric.name, {})
-    if len(table.datasets) > 1 and ranks:
-        least = min(ranks.values())
-        first = listed([shown(arm) for arm, rank in ranks.items() if rank == least])
-        yield f"Best average rank of {shown(metric.name)} over {len(table.datasets)} data sets: {first}, {least:.2f}."
-    if len(table.datasets) > 1:
+    found = table.ranks.get(metric.name)
+    if found and found.ranks:
+        least = min(found.ranks.values())
+        first = listed([shown(arm) for arm, rank in found.ranks.items() if rank == least])
+        yield f"Best average rank of {shown(metric.name)} over {data_sets(found.datasets)}: {first}, {least:.2f}."
+    if found:
         return
     cells = [cell for cell in table.cells.values() if cell.metric == metric.name]
     best = [cell for cell in cells if cell.best]

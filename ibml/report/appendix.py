@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ibml.config.records import StudyRecord, TrialEntry
 from ibml.report.foot import provenance
-from ibml.report.grid import NOTHING, Column, Entry, Grid, number_entry
+from ibml.report.grid import NOTHING, Column, Entry, Grid, Row, number_entry
 from ibml.report.layout import heading
 from ibml.report.results import Results
 from ibml.report.table import Table
@@ -26,7 +26,7 @@ def changes(study: StudyRecord) -> Grid:
     first, *rest = by_dataset.values()
     if all(other == first for other in rest):
         by_dataset = {"": first}
-    rows: list[tuple[Entry, ...] | str] = []
+    rows: list[Row | str] = []
     for dataset, of_dataset in by_dataset.items():
         rows += [study.table.shown(dataset)] if dataset else []
         rows += of_dataset
@@ -34,7 +34,7 @@ def changes(study: StudyRecord) -> Grid:
     return Grid("differences in configuration", tuple(columns), tuple(rows))
 
 
-def _change_rows(study: StudyRecord, dataset: str) -> Iterator[tuple[Entry, ...]]:
+def _change_rows(study: StudyRecord, dataset: str) -> Iterator[Row]:
     reference = study.configs.get(dataset, {})
     for arm in study.arms:
         for path, value in study.changes.get(dataset, {}).get(arm, {}).items():
@@ -100,7 +100,7 @@ def _trial_columns(table: Table) -> tuple[Column, ...]:
     return (Column("arm", "name"), *dataset, Column("seed"), Column("status", "words"))
 
 
-def _trial(table: Table, results: Results, trial: TrialEntry) -> tuple[Entry, ...]:
+def _trial(table: Table, results: Results, trial: TrialEntry) -> Row:
     shown = table.study.table.shown
     dataset = (Entry(shown(trial.dataset)),) if len(table.datasets) > 1 else ()
     status = results.status(trial)

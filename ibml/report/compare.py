@@ -13,6 +13,8 @@ from ibml.report.grid import (
     Column,
     Entry,
     Grid,
+    Row,
+    confidence,
     interval_entry,
     mean_entry,
     number_entry,
@@ -98,7 +100,7 @@ def _facts(side: Side) -> Iterator[tuple[str, str]]:
 
 
 def _configs(first: Side, second: Side, pairs: Pairing) -> Grid:
-    rows: list[tuple[Entry, ...] | str] = []
+    rows: list[Row | str] = []
     for (a, x), (b, y) in pairs:
         one, two = first.config(a, x), second.config(b, y)
         paths = [path for path in dict.fromkeys([*one, *two]) if one.get(path) != two.get(path)]
@@ -111,11 +113,11 @@ def _results(first: Side, second: Side, pairs: Pairing) -> Grid:
     alpha = first.results.study.table.alpha
     known = {metric.name for metric in second.results.metrics}
     metrics = [metric for metric in first.results.metrics if metric.name in known]
-    rows: list[tuple[Entry, ...] | str] = []
+    rows: list[Row | str] = []
     for (a, x), (b, y) in pairs:
         lines = list(_lines(metrics, first.results, (a, x), second.results, (b, y), alpha))
         rows += [_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
-    interval = f"{100 * (1 - alpha):g} % interval"
+    interval = f"{confidence(alpha)} interval"
     columns = (
         Column("metric", "name"),
         Column(first.name, "measure"),
@@ -133,10 +135,12 @@ def _lines(
     second: Results,
     two: tuple[str, str],
     alpha: float,
-) -> Iterator[tuple[Entry, ...]]:
+) -> Iterator[Row]:
     values = {metric: (first.values(*one, metric), second.values(*two, metric)) for metric in metrics}
     found = {metric: paired_difference(y, x, "t", alpha) for metric, (x, y) in values.items()}
-    same = bool(keys := _keys(first, one)) and keys == _keys(second, two)
+    keys, others = _keys(first, one), _keys(second, two)
+    common = keys.keys() & others.keys()
+    same = bool(common) and all(keys[seed] == others[seed] for seed in common)
     for metric, d in with_verdicts(found, None, alpha).items():
         x, y = values[metric]
         if not x and not y:
@@ -155,8 +159,8 @@ def _lines(
         )
 
 
-def _keys(results: Results, cell: tuple[str, str]) -> list[str]:
-    return [trial.key for trial in results.trials if (trial.dataset, trial.arm) == cell]
+def _keys(results: Results, cell: tuple[str, str]) -> dict[int, str]:
+    return {trial.seed: trial.key for trial in results.trials if (trial.dataset, trial.arm) == cell}
 
 
 def _place(a: str, x: str, b: str, y: str) -> str:

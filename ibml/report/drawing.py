@@ -39,19 +39,23 @@ def file_name(table: Table, kind: str, metric: Metric | None, dataset: str = "",
 
 
 def label(table: Table, metric: Metric) -> str:
+    """A metric's shown name with its unit, as an axis has it."""
     return f"{table.study.table.shown(metric.name)} {metric.unit}".strip()
 
 
 def where(table: Table, dataset: str) -> str:
+    """` on DATASET`, where there are several."""
     return f" on {table.study.table.shown(dataset)}" if len(table.datasets) > 1 else ""
 
 
 def said(parts: Sequence[str]) -> str:
+    """The first parts as a sentence, and how many more there are."""
     more = len(parts) - _MOST_SAID
     return "; ".join(parts[:_MOST_SAID]) + (f"; and {more} more, which are in the tables" if more > 0 else "") + "."
 
 
 def difference_said(name: str, d: Difference, digits: int) -> str:
+    """Mean, interval and verdict of a difference, for those who do not see the figure."""
     if d.mean is None:
         return f"{name}: no pairs"
     between = f" [{signed(d.low, digits)}, {signed(d.high, digits)}]" if d.low is not None else ""
@@ -59,6 +63,7 @@ def difference_said(name: str, d: Difference, digits: int) -> str:
 
 
 def columns_said(table: Table, columns: Mapping[str, Mapping[str, Difference]], digits: int) -> str:
+    """The differences of a forest: data set -> arm or effect -> difference."""
     several = len(table.datasets) > 1
     return said(
         [
@@ -70,4 +75,5 @@ def columns_said(table: Table, columns: Mapping[str, Mapping[str, Difference]], 
 
 
 def most(table: Table) -> str:
+    """That a figure leaves out arms, where it does."""
     return f" (the {MOST_ARMS - 1} arms that differ the most)" if len(table.arms) > MOST_ARMS else ""

@@ -8,7 +8,7 @@ from functools import partial
 
 from ibml.config.metrics import Metric
 from ibml.config.table import TableConfig
-from ibml.report.grid import number, p_text, signed
+from ibml.report.grid import capital, confidence, number, p_text, signed
 from ibml.statistics.paired import Difference
 
 UNITS = {"%": "points", "s": "s"}
@@ -43,7 +43,7 @@ class Words:
             of_verdict = [f for f in found if f.difference.verdict == verb]
             if of_verdict:
                 clauses = listed(self._moves(of_verdict, named=not said))
-                said.append(f"{_capital(f'{subject} {verb}'.strip())}: {clauses}.")
+                said.append(f"{capital(f'{subject} {verb}'.strip())}: {clauses}.")
         moved = {f.metric for f in found}
         return [*said, *self._rest([f for f in findings if f.metric not in moved], subject)]
 
@@ -80,7 +80,7 @@ class Words:
         p = p_text(d.p if finding.level is not None else d.p_corrected)
         tested = f"p {p}" if p.startswith("<") else f"p = {p}"
         level = "" if finding.level is None else f" at a level of {finding.level:.2g}"
-        interval = f"{100 * (1 - self.names.alpha):g} % interval " if named else ""
+        interval = f"{confidence(self.names.alpha)} interval " if named else ""
         return f"{interval}{ends[0]} to {ends[1]}, {tested}{level}"
 
     def _rest(self, findings: Sequence[Finding], subject: str) -> Iterable[str]:
@@ -152,9 +152,9 @@ def seeds(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
+def data_sets(count: int) -> str:
+    return f"{count} data set{'' if count == 1 else 's'}"
+
+
 def _count(some: int, every: int) -> str:
     return f"{'all' if some == every else f'{some} of'} {every} data sets"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

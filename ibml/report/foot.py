@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ibml.config.records import StudyRecord
+from ibml.report.grid import confidence
 from ibml.report.results import Results, mixtures
 from ibml.statistics.paired import POWER
 
@@ -32,7 +33,7 @@ def _method(results: Results, counts: list[int]) -> list[str]:
     test = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}[study.table.test]
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
     seeds = f"{number} seed{'' if number == '1' else 's'}"
-    level = f"{100 * (1 - study.table.alpha):g}"
+    level = confidence(study.table.alpha)
     shown = study.table.shown(study.reference)
     how = (
         "Holm-corrected over the arms of a column"
@@ -40,7 +41,7 @@ def _method(results: Results, counts: list[int]) -> list[str]:
         else f"alpha {study.table.alpha:g} shared among the arms and spent over the looks"
     )
     return [
-        f"Mean ± standard deviation over {seeds}. Differences to {shown}: {level} % t interval; two-sided {test} on"
+        f"Mean ± standard deviation over {seeds}. Differences to {shown}: {level} t interval; two-sided {test} on"
         f" pairs of one seed, {how}.",
         *(_looks(results) if study.adaptive else []),
         f"{_detectable(study, counts)} *: differs from {shown}. ≈: not told apart from the best.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,22 +36,31 @@ class Entry:
     link: str | None = None
 
 
+Row = tuple[Entry, ...]
+
+
 @dataclass(frozen=True)
 class Grid:
     """A title, columns and rows; a row that is a text is a heading over those that follow."""
 
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Entry, ...] | str, ...]
+    rows: tuple[Row | str, ...]
 
     @property
-    def entries(self) -> list[tuple[Entry, ...]]:
+    def entries(self) -> list[Row]:
         """The rows that are no headings."""
         return [row for row in self.rows if not isinstance(row, str)]
 
 
-def words(texts: Sequence[str]) -> tuple[Entry, ...]:
-    return tuple(map(Entry, texts))
+def capital(text: str) -> str:
+    """A text as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+def confidence(alpha: float) -> str:
+    """The level of an interval: `95 %` where alpha is 0.05."""
+    return f"{100 * (1 - alpha):g} %"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -92,6 +100,11 @@ def signed_entry(value: float | None, digits: int = 2) -> Entry:
 
 def p_entry(value: float | None) -> Entry:
     return Entry(p_text(value), value=value)
+
+
+def range_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
+    """Ends that are sizes and need no sign."""
+    return Entry(NOTHING if low is None else f"[{number(low, digits)}, {number(high, digits)}]", value=low)
 
 
 def interval_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:

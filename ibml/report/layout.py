@@ -13,17 +13,17 @@ from ibml.report.grid import (
     Entry,
     Grid,
     Kind,
+    Row,
+    confidence,
     interval_entry,
     mean_entry,
-    number,
     number_entry,
     p_entry,
+    range_entry,
     signed_entry,
 )
 from ibml.report.table import Table, TableCell
 from ibml.statistics.paired import Difference
-
-Row = tuple[Entry, ...]
 
 _TITLES = {
     "main effects": ("main effects", "effect"),
@@ -78,7 +78,8 @@ def _by_metric(table: Table) -> Grid:
 
 def _by_dataset(table: Table, metric: Metric) -> Grid:
     columns, lead = _lead(table)
-    ranks = table.ranks.get(metric.name, {})
+    found = table.ranks.get(metric.name)
+    ranks = found.ranks if found else {}
     rows: dict[str, Row] = {}
     for arm in table.arms:
         cells = [table.cells.get((dataset, arm, metric.name)) for dataset in table.datasets]
@@ -139,14 +140,15 @@ def _grouped(table: Table, rows: Mapping[str, Row]) -> Iterator[Row | str]:
         yield row
 
 
-def difference_columns(table: Table, first: str, adaptive: bool = False) -> tuple[Column, ...]:
-    interval = f"{100 * (1 - table.study.table.alpha):g} % interval"
+def _difference_columns(table: Table, first: str, adaptive: bool = False) -> tuple[Column, ...]:
+    """The columns of differences; `first` is the heading of the one with the names."""
+    interval = f"{confidence(table.study.table.alpha)} interval"
     tests = ("p", "level") if adaptive else ("p (Holm)",)
     names = [Column(text) for text in ("difference", interval, *tests, "d_z", "detectable")]
     return (Column(first, "name"), *names, Column("verdict", "words"))
 
 
-def difference_row(name: str, d: Difference, digits: int, level: tuple[float | None] | None = None) -> Row:
+def _difference_row(name: str, d: Difference, digits: int, level: tuple[float | None] | None = None) -> Row:
     """A difference in the columns above; `level` (in a tuple of one) where there are looks."""
     tests = (p_entry(d.p_corrected),) if level is None else (p_entry(d.p), Entry(_level(level[0]), value=level[0]))
     return (
@@ -173,18 +175,18 @@ def differences(table: Table) -> list[Grid]:
             digits = table.study.table.digits(metric.name)
             cells = [table.cells.get((dataset, arm, metric.name)) for arm in table.arms]
             made = [
-                difference_row(
+                _difference_row(
                     table.study.table.shown(cell.arm), cell.difference, digits, (cell.level,) if adaptive else None
                 )
                 for cell in cells
                 if cell and cell.difference
             ]
-            rows += [place(table, dataset, metric), *made] if made else []
+            rows += [_place(table, dataset, metric), *made] if made else []
     title = f"difference to {table.study.table.shown(table.study.reference)}"
-    return [Grid(title, difference_columns(table, "arm", adaptive), tuple(rows))] if rows else []
+    return [Grid(title, _difference_columns(table, "arm", adaptive), tuple(rows))] if rows else []
 
 
-def place(table: Table, dataset: str, metric: Metric) -> str:
+def _place(table: Table, dataset: str, metric: Metric) -> str:
     """Which data set and metric lines are about."""
     shown = table.study.table.shown
     return f"{shown(dataset)} · {shown(metric.name)}" if dataset and len(table.datasets) > 1 else shown(metric.name)
@@ -203,13 +205,13 @@ def _analysis_grid(table: Table, kind: str, found: Sequence[Analysis]) -> Grid:
     rows: list[Row | str] = []
     for analysis in found:
         digits = table.study.table.digits(analysis.metric.name)
-        rows.append(place(table, analysis.dataset, analysis.metric))
+        rows.append(_place(table, analysis.dataset, analysis.metric))
         rows += [_line(line, digits) for line in analysis.lines]
-    columns = difference_columns(table, first)
+    columns = _difference_columns(table, first)
     if kind == "variance":
         columns = (Column(first, "name"), Column("share %"), Column("F"), Column("p"))
     elif kind == "over data sets":
-        level = f"{100 * (1 - table.study.table.alpha):g} % interval"
+        level = f"{confidence(table.study.table.alpha)} interval"
         headings = ("data sets", "difference", "p (Holm)", "P(better)", level)
         columns = (columns[0], *map(Column, headings), columns[-1])
     return Grid(title, columns, tuple(rows))
@@ -220,10 +222,10 @@ def _line(line: Line, digits: int) -> Row:
         share = None if line.share.share is None else 100 * line.share.share
         return Entry(line.name), number_entry(share, 1), number_entry(line.share.f), p_entry(line.share.p)
     assert line.difference is not None
-    row = difference_row(line.name, line.difference, digits)
+    row = _difference_row(line.name, line.difference, digits)
     if line.improvement is None:
         return row
     i = line.improvement
-    between = Entry(NOTHING if i.low is None else f"[{number(i.low)}, {number(i.high)}]", value=i.low)
+    between = range_entry(i.low, i.high)
     name, difference, _, p, *_, verdict = row
     return name, number_entry(i.datasets, 0), difference, p, number_entry(i.probability), between, verdict

@@ -6,34 +6,35 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
-from ibml.report.grid import Column, Entry, Grid
+from ibml.report.grid import NOTHING, Column, Entry, Grid
 from ibml.report.results import Results
 
 _STATES = {"RUNNING": "running", "KILLED": "interrupted", "FAILED": "incomplete", "FINISHED": "complete"}
+_UNREADABLE = "(its record cannot be read; its own command records it anew)"
 
-Seen = tuple[str, str, int, int, StudyRecord | SearchRecord]
-"""Name, MLflow's status, begin and end in milliseconds (0 without an end), and the record."""
+Seen = tuple[str, str, str, int, int, StudyRecord | SearchRecord | None]
+"""Study or search, name, MLflow's status, begin and end in milliseconds (0 without an end), and the record, if it can
+be read."""
 
 
 def listing(seen: Sequence[Seen], results: Mapping[str, TrialRecord], now: float | None = None) -> Grid:
     """A row for each, the last begun first. `now` is in seconds since 1970."""
     moment = time.time() if now is None else now
     rows = []
-    for name, status, started, ended, record in sorted(seen, key=lambda one: -one[2]):
-        done, total = _progress(record, results)
+    for kind, name, status, started, ended, record in sorted(seen, key=lambda one: -one[3]):
         last = (ended or started) / 1000
-        kind = "study" if isinstance(record, StudyRecord) else "search"
-        texts = (name, kind, _STATES.get(status, status.lower()), f"{done} / {total}", age(moment - last))
-        rows.append((*map(Entry, texts), Entry(record.description)))
+        progress, question = (_progress(record, results), record.description) if record else (NOTHING, _UNREADABLE)
+        texts = (name, kind, _STATES.get(status, status.lower()), progress, age(moment - last), question)
+        rows.append(tuple(map(Entry, texts)))
     columns = [Column("name", "name"), Column("kind", "words"), Column("state", "words"), Column("trials")]
     return Grid("", (*columns, Column("age"), Column("question", "words")), tuple(rows))
 
 
-def _progress(record: StudyRecord | SearchRecord, results: Mapping[str, TrialRecord]) -> tuple[int, int]:
+def _progress(record: StudyRecord | SearchRecord, results: Mapping[str, TrialRecord]) -> str:
     if isinstance(record, SearchRecord):
-        return sum(proposal.state != "running" for proposal in record.proposals), record.trials
+        return f"{sum(proposal.state != 'running' for proposal in record.proposals)} / {record.trials}"
     study = Results(record, results)
-    return len(study.trials) - study.unfinished, len(study.trials)
+    return f"{len(study.trials) - study.unfinished} / {len(study.trials)}"
 
 
 def age(seconds: float) -> str:

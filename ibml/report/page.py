@@ -13,15 +13,16 @@ from markupsafe import Markup
 
 from ibml.report.answers import answers, study_answer
 from ibml.report.appendix import Links, changes, command, configuration, failures, origin, runs
+from ibml.report.drawing import Drawing
 from ibml.report.figures.style import FigureForm, save
 from ibml.report.foot import budget
-from ibml.report.grid import Grid
+from ibml.report.grid import Grid, capital
 from ibml.report.html import environment
 from ibml.report.layout import analysis_grids, differences, means
 from ibml.report.plotted import Curves
 from ibml.report.render import EXTENSIONS, render
 from ibml.report.results import Results, mixtures
-from ibml.report.study_figures import Drawing, drawings
+from ibml.report.study_figures import drawings
 from ibml.report.table import Table
 from ibml.report.tuning import tuning_grid
 
@@ -148,17 +149,13 @@ def _facts(table: Table, results: Results) -> list[tuple[str, str]]:
 def _tables(table: Table) -> list[_Shown]:
     """The grids of the table; what is long, and what says the same in another way, is folded."""
     first = [replace(grid, title=f"means{grid.title.removeprefix(table.name)}") for grid in means(table)]
-    shown = [_Shown(_capital(g.title), _untitled(g), len(g.rows) > _LONG) for g in [*first, *differences(table)]]
+    shown = [_Shown(capital(g.title), _untitled(g), len(g.rows) > _LONG) for g in [*first, *differences(table)]]
     for grid in analysis_grids(table):
         told = grid.title.startswith(("main effects", "gain"))
-        shown.append(_Shown(_capital(grid.title), _untitled(grid), not told or len(grid.rows) > _LONG))
+        shown.append(_Shown(capital(grid.title), _untitled(grid), not told or len(grid.rows) > _LONG))
     return shown
 
 
 def _untitled(grid: Grid) -> Grid:
     """The title stands over the box in which the table scrolls, and not within it."""
     return replace(grid, title="")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

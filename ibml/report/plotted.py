@@ -135,15 +135,6 @@ def _value(config: Mapping[str, Any], path: str) -> Any:
     return {key.removeprefix(f"{path}."): v for key, v in config.items() if key.startswith(f"{path}.")} or None
 
 
-def data_set_means(table: Table, metric: Metric) -> dict[str, dict[str, float]]:
-    """Arm -> data set -> mean, where there is one."""
-    means: dict[str, dict[str, float]] = {arm: {} for arm in table.arms}
-    for cell in table.cells.values():
-        if cell.metric == metric.name and cell.summary.mean is not None:
-            means[cell.arm][cell.dataset] = cell.summary.mean
-    return means
-
-
 def places(table: Table) -> Iterator[tuple[str, Metric]]:
     """Every metric on every data set."""
     yield from ((dataset, metric) for metric in table.metrics for dataset in table.datasets)

@@ -11,7 +11,7 @@ import numpy as np
 from ibml.config.base import IbmlError, did_you_mean
 from ibml.config.metrics import Metric
 from ibml.config.records import StudyRecord
-from ibml.report.grid import NOTHING, Column, Entry, Grid, number, number_entry
+from ibml.report.grid import NOTHING, Column, Entry, Grid, number_entry, range_entry
 from ibml.report.results import Results
 from ibml.statistics.power import sd_interval, seeds_needed
 
@@ -103,14 +103,13 @@ def power_grid(plan: PowerPlan) -> Grid:
     rows = []
     for need in plan.needs:
         lead = [Entry(plan.study.table.shown(need.dataset))] if several else []
-        between = NOTHING if need.low is None else f"[{number(need.low)}, {number(need.high)}]"
         rows.append(
             (
                 *lead,
                 Entry(plan.study.table.shown(need.arm)),
                 number_entry(need.pairs, 0),
                 number_entry(need.sd),
-                Entry(between),
+                range_entry(need.low, need.high),
                 *(_seeds(value) for value in (need.alone, need.corrected, need.cautious)),
             )
         )

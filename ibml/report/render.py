@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ibml.report import latex
 from ibml.report.analysis import Analysis
-from ibml.report.grid import Entry, Grid
+from ibml.report.grid import Grid, Row, capital
 from ibml.report.layout import analysis_grids, differences, grids, means
 from ibml.report.markdown import escaped, markdown_grid
 from ibml.report.table import Table
@@ -53,12 +53,8 @@ def _markdown(table: Table) -> str:
     caption = table.study.table.caption or table.study.description
     title = f"**{escaped(first.title)}**" + (f": {escaped(caption)}" if caption else "")
     parts = [f"{title}\n\n{markdown_grid(first)}"]
-    parts += [f"{escaped(_capital(grid.title))}:\n\n{markdown_grid(grid)}" for grid in rest]
+    parts += [f"{escaped(capital(grid.title))}:\n\n{markdown_grid(grid)}" for grid in rest]
     return "\n".join(parts) + "\n" + "\n".join(f"{escaped(line)}  " for line in table.foot) + "\n"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _latex(table: Table) -> str:
@@ -81,7 +77,7 @@ def _pages(found: list[Grid]) -> list[Grid]:
     """Grids cut at their headings where they would not fit on a page: LaTeX does not break a float."""
     pages = []
     for grid in found:
-        parts: list[list[tuple[Entry, ...] | str]] = [[]]
+        parts: list[list[Row | str]] = [[]]
         for row in grid.rows:
             if isinstance(row, str) and len(parts[-1]) > _LINES_OF_A_PAGE // 2:
                 parts.append([])
@@ -102,7 +98,7 @@ def _json(table: Table) -> str:
         "design": table.study.design.model_dump(mode="json"),
         "unfinished": table.unfinished,
         "rows": table.frame().to_dict("records"),
-        "average_ranks": table.ranks,
+        "average_ranks": {metric: found.ranks for metric, found in table.ranks.items()},
         "analyses": list(map(_plain_analysis, table.analyses)),
         "foot": table.foot,
     }

@@ -79,6 +79,7 @@ class Results:
         return sum(not (record := self.records.get(trial.key)) or not record.ended for trial in self.trials)
 
     def status(self, trial: TrialEntry) -> str:
+        """That of its run; `missing` where there is none, or only one that a search stopped early."""
         record = self.records.get(trial.key)
         return "missing" if record is None or record.status == "pruned" else record.status
 
@@ -109,6 +110,7 @@ class Results:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
+        """The table's metrics, in its order."""
         return tuple(map(describe, self.study.metrics))
 
 

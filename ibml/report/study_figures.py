@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from ibml.config.metrics import Metric, describe
 from ibml.report.analysis import Analysis
 from ibml.report.drawing import Drawing, columns_said, difference_said, file_name, label, most, said, where
-from ibml.report.grid import number
+from ibml.report.findings import data_sets
+from ibml.report.grid import capital, confidence, number
 from ibml.report.plotted import (
     JOINT,
     Curves,
     chosen_arms,
     crossed,
-    curve_metrics,
-    data_set_means,
     epochs,
     modalities,
     names,
@@ -24,23 +22,14 @@ from ibml.report.plotted import (
     values_of,
 )
 from ibml.report.results import Results
-from ibml.report.table import Table
+from ibml.report.table import Table, data_set_means
 from ibml.statistics.datasets import not_told_apart
 from ibml.statistics.paired import Difference
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Curves", "Drawing", "curve_metrics", "drawings", "study_figures"]
-
-
-def study_figures(table: Table, results: Results, curves: Curves) -> dict[str, Figure]:
-    """The figures of a study by name, in the order in which a page shows them."""
-    return {drawing.name: drawing.figure for drawing in drawings(table, results, curves)}
-
 
 def drawings(table: Table, results: Results, curves: Curves) -> list[Drawing]:
-    """The figures with their words. Without results there are none, without curves none of epochs."""
+    """The figures of a study with their words, in the order in which a page shows them. Without results there are
+    none, without curves none of epochs."""
     if not results.ended:
         return []
     made = [
@@ -73,13 +62,13 @@ def _forests(table: Table) -> Iterator[Drawing]:
         if not any(columns.values()):
             continue
         unit = label(table, metric)
-        caption = f"Difference to {reference} in {unit}{most(table)}, with {100 * (1 - compare.alpha):g} % intervals."
+        caption = f"Difference to {reference} in {unit}{most(table)}, with {confidence(compare.alpha)} intervals."
         yield Drawing(
             file_name(table, "forest", metric),
             "Differences to the reference",
             caption,
             f"{caption} {columns_said(table, columns, compare.digits(metric.name))}",
-            forest(columns, shown[table.study.reference], unit, metric.higher_is_better, compare.alpha),
+            forest(columns, shown.get(table.study.reference, reference), unit, metric.higher_is_better, compare.alpha),
         )
 
 
@@ -106,7 +95,7 @@ def _steps(table: Table) -> Iterator[Drawing]:
                 compare.shown(a.dataset): {line.name: line.difference for line in a.lines if line.difference}
                 for a in found
             }
-            caption = f"{words}: {label(table, metric)}, with {100 * (1 - compare.alpha):g} % intervals."
+            caption = f"{words}: {label(table, metric)}, with {confidence(compare.alpha)} intervals."
             yield Drawing(
                 file_name(table, name, metric),
                 "What the design says",
@@ -197,22 +186,24 @@ def _ranks(table: Table) -> Iterator[Drawing]:
     from ibml.report.figures.datasets import critical_difference
 
     for metric in table.metrics:
-        ranks = table.ranks.get(metric.name, {})
-        if len(table.datasets) < 2 or len(ranks) < 2:
+        found = table.ranks.get(metric.name)
+        if found is None or len(found.ranks) < 2:
             continue
-        shown = names(table, list(ranks))
-        groups = not_told_apart(data_set_means(table, metric), metric.higher_is_better, table.study.table.alpha)
-        ordered = [f"{shown[arm]} {rank:.2f}" for arm, rank in sorted(ranks.items(), key=lambda r: r[1])]
-        caption = f"Average ranks of {label(table, metric)} over {len(table.datasets)} data sets, 1 is best."
+        shown = names(table, list(found.ranks))
+        groups = not_told_apart(
+            data_set_means(table.cells.values(), metric), metric.higher_is_better, table.study.table.alpha
+        )
+        ordered = [f"{shown[arm]} {rank:.2f}" for arm, rank in sorted(found.ranks.items(), key=lambda r: r[1])]
+        caption = f"Average ranks of {label(table, metric)} over {data_sets(found.datasets)}, 1 is best."
         yield Drawing(
             file_name(table, "ranks", metric),
             "All data sets together",
             caption,
             f"{caption} {said(ordered)}",
             critical_difference(
-                {shown[arm]: rank for arm, rank in ranks.items()},
+                {shown[arm]: rank for arm, rank in found.ranks.items()},
                 [[shown[arm] for arm in group] for group in groups],
-                len(table.datasets),
+                found.datasets,
                 label(table, metric),
             ),
             further=metric != table.metrics[0],
@@ -264,7 +255,7 @@ def _epochs(table: Table, results: Results, curves: Curves) -> Iterator[Drawing]
                 for arm, rows in series[first].items()
             ]
             panels = ", ".join(asked[name] for name in series)
-            caption = f"{axis[:1].upper()}{axis[1:]} over epochs{where(table, dataset)}{most(table)}: {panels}."
+            caption = f"{capital(axis)} over epochs{where(table, dataset)}{most(table)}: {panels}."
             yield Drawing(
                 file_name(table, kind, None, dataset),
                 "Epoch by epoch",

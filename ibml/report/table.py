@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -12,7 +12,7 @@ from ibml.config.records import StudyRecord, TrialRecord
 from ibml.report.analysis import Analysis, analyses
 from ibml.report.foot import foot
 from ibml.report.results import Results, mixtures, refuse_mixtures
-from ibml.statistics.datasets import average_ranks
+from ibml.statistics.datasets import Ranks, average_ranks
 from ibml.statistics.paired import Difference, Summary, Verdict, paired_difference, summarise, with_verdicts
 from ibml.statistics.sequential import at_stop, nominal_levels
 
@@ -45,8 +45,8 @@ class Table:
     study: StudyRecord
     metrics: tuple[Metric, ...]
     cells: dict[tuple[str, str, str], TableCell]
-    ranks: dict[str, dict[str, float]]
-    """metric -> arm -> average rank over data sets, where there are several."""
+    ranks: dict[str, Ranks]
+    """metric -> average ranks of the arms over the data sets that all of them have, where there are several."""
     analyses: tuple[Analysis, ...]
     foot: tuple[str, ...]
     unfinished: int
@@ -122,31 +122,28 @@ def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mi
         for metric in results.metrics
         if (dataset, arm, metric.name) in made
     }
+    ranked = results.metrics if len(study.datasets) > 1 else ()
     counts = {cell.summary.n for cell in cells.values() if cell.summary.n}
     return Table(
         study,
         results.metrics,
         cells,
-        _ranks(results, cells),
+        {m.name: average_ranks(data_set_means(cells.values(), m), m.higher_is_better) for m in ranked},
         tuple(analyses(results)),
         foot(results, counts),
         results.unfinished,
     )
 
 
-def _ranks(results: Results, cells: Mapping[tuple[str, str, str], TableCell]) -> dict[str, dict[str, float]]:
-    if len(results.study.datasets) < 2:
-        return {}
-    ranks = {}
-    for metric in results.metrics:
-        means: dict[str, dict[str, float]] = {}
-        for (dataset, arm, name), cell in cells.items():
-            if name == metric.name:
-                by_dataset = means.setdefault(arm, {})
-                if cell.summary.mean is not None:
-                    by_dataset[dataset] = cell.summary.mean
-        ranks[metric.name] = average_ranks(means, metric.higher_is_better).ranks
-    return ranks
+def data_set_means(cells: Iterable[TableCell], metric: Metric) -> dict[str, dict[str, float]]:
+    """Arm -> data set -> mean, where there is one."""
+    means: dict[str, dict[str, float]] = {}
+    for cell in cells:
+        if cell.metric == metric.name:
+            by_dataset = means.setdefault(cell.arm, {})
+            if cell.summary.mean is not None:
+                by_dataset[cell.dataset] = cell.summary.mean
+    return means
 
 
 def _column(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, str, str], TableCell]:

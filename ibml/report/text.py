@@ -16,7 +16,7 @@ _STYLES = {"best": "bold", "second": "underline", "": ""}
 
 
 def rich_grid(grid: Grid) -> Table:
-    """A grid whose names may fold and whose numbers may not: best bold, second underlined."""
+    """A grid in which names fold before numbers where the terminal is narrow: best bold, second underlined."""
     made = Table(
         title=Text(grid.title, style="bold") if grid.title else None,
         box=box.SIMPLE_HEAD,

@@ -36,7 +36,6 @@ class Overview:
     name: str
     run_id: str
     status: str
-    description: str
     started_at: int
     ended_at: int
 
@@ -52,11 +51,13 @@ class StoreReader(TrialReader):
         """The last record of a search; raises `TrackingError` where there is none."""
         return self._read("search", name, SearchRecord)
 
-    def record(self, overview: Overview) -> StudyRecord | SearchRecord:
-        """The record of a study or a search of which there is an overview already."""
-        if overview.kind == "study":
-            return self._record(overview.kind, overview.name, overview.run_id, StudyRecord)
-        return self._record(overview.kind, overview.name, overview.run_id, SearchRecord)
+    def record(self, overview: Overview) -> StudyRecord | SearchRecord | None:
+        """The record of a study or a search of which there is an overview already; none if it cannot be read."""
+        model = StudyRecord if overview.kind == "study" else SearchRecord
+        try:
+            return model.model_validate_json(self.artifact(overview.run_id, RECORDS[overview.kind]))
+        except (ValidationError, TrackingError):
+            return None
 
     def _read(self, kind: Kind, name: str, model: type[R]) -> R:
         run = self._parent_run(kind, name)
@@ -64,11 +65,8 @@ class StoreReader(TrialReader):
             known = self.names(kind)
             hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
             raise TrackingError(f"no {kind} is called {name!r} in {shown_uri(self.uri)}{hint}")
-        return self._record(kind, name, run.info.run_id, model)
-
-    def _record(self, kind: Kind, name: str, run_id: str, model: type[R]) -> R:
         try:
-            return model.model_validate_json(self.artifact(run_id, RECORDS[kind]))
+            return model.model_validate_json(self.artifact(run.info.run_id, RECORDS[kind]))
         except ValidationError:
             message = f"{kind} {name!r} was recorded by another version of ibml; its own command records it anew"
             raise TrackingError(message) from None
@@ -85,7 +83,6 @@ class StoreReader(TrialReader):
                 name=run.data.tags[f"ibml.{kind}"],
                 run_id=run.info.run_id,
                 status=run.info.status,
-                description=run.data.tags.get("mlflow.note.content", ""),
                 started_at=run.info.start_time or 0,
                 ended_at=0 if run.info.status == "RUNNING" else run.info.end_time or 0,
             )

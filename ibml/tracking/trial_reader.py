@@ -29,10 +29,10 @@ class TrialReader(Experiment):
     beginning again, and then ends later.
 
     Of a database, two queries list all runs with that time and the tags of their provenance, so that whatever happened
-    to them is noticed. A server
-    cannot list runs without reading them: it is asked for those that ended since, that run, or that are deleted.
-    Through its API nothing tells of a run that was deleted and removed by `mlflow gc`, or lost with the server's
-    database, between two readings; such a result stays until everything is read again.
+    to them is noticed. A server cannot list runs without reading them: it is asked for those that ended since the last
+    reading, that still run, or that are deleted. Nothing in its API tells of a run that was deleted and removed by
+    `mlflow gc`, or lost with the server's database, between two readings; such a result stays until everything is read
+    again.
     """
 
     @cached_property

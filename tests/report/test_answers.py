@@ -5,6 +5,8 @@ from __future__ import annotations
 from ibml.config.records import DesignRecord, StudyRecord
 from ibml.config.seeds import AdaptiveSeeds
 from ibml.report.answers import answers, study_answer
+from ibml.report.results import Results
+from ibml.report.study_figures import drawings
 from ibml.report.table import build_table
 from tests.report.test_table import ACCURACY, results, study
 
@@ -35,6 +37,15 @@ def test_the_line_of_a_study_of_arms_says_who_leads_and_who_helps() -> None:
     assert study_answer(made) == (
         "Best mean of test.accuracy: good, 97.00 %. Against ref, helps: good; no effect detected: same."
     )
+
+
+def test_ranks_are_over_the_data_sets_that_all_arms_have() -> None:
+    record = study(ACCURACY, ("d", "e", "f"))
+    found = {key: value for key, value in results(record, ACCURACY).items() if not key.startswith("f/same/")}
+    made = build_table(record, found)
+    assert study_answer(made).startswith("Best average rank of test.accuracy over 2 data sets: good, 1.00.")
+    drawn = {drawing.name: drawing for drawing in drawings(made, Results(record, found), {})}
+    assert drawn["ranks-test.accuracy"].caption == "Average ranks of test.accuracy % over 2 data sets, 1 is best."
 
 
 def test_several_data_sets_are_counted() -> None:

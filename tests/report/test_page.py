@@ -18,7 +18,7 @@ from ibml.config.records import DesignRecord, StudyRecord, TrialRecord
 from ibml.report.page import study_files
 from ibml.report.plotted import curve_metrics, values_of
 from ibml.report.results import Results
-from ibml.report.study_figures import study_figures
+from ibml.report.study_figures import drawings
 from ibml.report.table import build_table
 from tests.report.test_table import ACCURACY, results, study
 
@@ -101,6 +101,14 @@ def test_a_study_without_results_has_a_page_that_says_so() -> None:
     assert "0 of 20 with a result" in page
 
 
+def test_a_table_that_leaves_out_the_reference_has_a_report() -> None:
+    arms = {"ref": ACCURACY["ref"], "good": ACCURACY["good"], "same": ACCURACY["same"]}
+    record = study(arms, rows=["good", "same"]).model_copy(update={"metrics": ("test.accuracy",)})
+    found = results(record, arms)
+    made = study_files(build_table(record, found), Results(record, found), {}, link, forms=())
+    assert "Difference to ref in test.accuracy %" in str(made["report.html"])
+
+
 def test_the_same_results_give_the_same_bytes_of_every_file() -> None:
     arms = {"ref": ACCURACY["ref"], "good": ACCURACY["good"]}
     record = study(arms).model_copy(update={"metrics": ("test.accuracy",)})
@@ -115,8 +123,8 @@ def test_a_studys_design_chooses_its_figures() -> None:
     design = DesignRecord(type="factorial", factors=factors, components=("A", "B"), levels=levels)
     record = study(arms, ("d", "e")).model_copy(update={"design": design, "metrics": ("test.accuracy",)})
     found = results(record, arms)
-    drawn = study_figures(build_table(record, found), Results(record, found), {})
-    assert list(drawn) == [
+    drawn = drawings(build_table(record, found), Results(record, found), {})
+    assert [drawing.name for drawing in drawn] == [
         "forest-test.accuracy",
         "effects-test.accuracy",
         *(f"{kind}-test.accuracy-{d}" for kind in ("interactions", "attribution") for d in "de"),

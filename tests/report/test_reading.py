@@ -82,6 +82,13 @@ def test_two_studies_are_compared_arm_by_arm() -> None:
     assert headings[:2] == ["d · ref", "d · good"]
 
 
+def test_pairs_of_one_trial_with_itself_are_no_test() -> None:
+    more = {arm: [*values, 0.5] for arm, values in ARMS.items()}  # a seed more, and the same trials before it
+    (settings, found) = compare(side("x", ARMS), side("y", more))
+    assert {row[0] for row in texts(settings)} == {"study", "seeds", "results"}
+    assert {(row[3], row[4], row[-1]) for row in texts(found)} == {("3", "+0.00", "the same trials")}
+
+
 def test_a_study_is_not_compared_with_an_arm() -> None:
     with pytest.raises(IbmlError, match="two studies, or two arms"):
         compare(side("x", ARMS), side("x", ARMS, "good"))
@@ -92,11 +99,18 @@ def test_the_list_shows_state_progress_and_age() -> None:
     found = results(record, ARMS)
     del found["d/same/2"]
     grid = listing(
-        [("demo", "KILLED", 1_000_000, 2_000_000, record), ("late", "RUNNING", 3_000_000, 0, record)], found, now=9200
+        [
+            ("study", "demo", "KILLED", 1_000_000, 2_000_000, record),
+            ("study", "late", "RUNNING", 3_000_000, 0, record),
+            ("search", "old", "FINISHED", 1000, 2000, None),
+        ],
+        found,
+        now=9200,
     )
     assert [row[:5] for row in texts(grid)] == [
         ["late", "study", "running", "8 / 9", "2 h"],
         ["demo", "study", "interrupted", "8 / 9", "2 h"],
+        ["old", "search", "complete", "–", "3 h"],
     ]
     assert [age(s) for s in (-3, 59, 60, 3600, 200_000)] == ["0 s", "59 s", "1 min", "1 h", "2 d"]
 

@@ -154,7 +154,7 @@ def test_a_study_adds_seeds_until_its_arms_are_decided(cli: CommandLine) -> None
     assert first.code == 0, first.err
     table = cli("table", "decided").out
     shares = [line.split() for line in table.splitlines() if line.startswith(" + BIO")]
-    assert [row[-1] for row in shares if "helps" in row] == ["helps"] * 5, "four arms' metrics and the gain of BIO"
+    assert [row[-1] for row in shares if "helps" in row] == ["helps"] * 6, "two metrics of two arms and of BIO's gain"
     assert "Early stop" in table
     again = cli("ablate", file)
     assert "trials have a result already and are not run again." in again.out

@@ -132,12 +132,14 @@ def test_an_overview_has_every_study_and_search_as_it_stands(store: MlflowStore)
     with store.open_run("study", record, "") as running:
         first, second = store.overview()
         assert (second.kind, second.name, second.run_id) == ("study", "demo", running.run_id)
-        assert (second.status, second.description, second.ended_at) == ("RUNNING", "Which is better?", 0)
+        assert (second.status, second.ended_at) == ("RUNNING", 0)
         assert store.record(second) == record
     info = store.client.get_run(opened.run_id).info
-    assert (first.kind, first.name, first.status, first.description) == ("search", "s", "FINISHED", "s")
+    assert (first.kind, first.name, first.status) == ("search", "s", "FINISHED")
     assert (first.started_at, first.ended_at) == (info.start_time, info.end_time)
     assert store.record(first) == search
+    store.client.log_text(opened.run_id, "{}", "search.json")
+    assert store.record(first) is None, "of another version: no reason to list nothing at all"
     assert store.overview()[1].status == "FAILED"
     assert store.overview()[1].ended_at > 0
 
