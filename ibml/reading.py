@@ -81,12 +81,13 @@ def study_report(
 ) -> tuple[StudyRecord, dict[str, str | bytes]]:
     """All files of a study's report, by name: page, figures, tables. They are put into the study's run too, where it
     has one. Raises as `table` does."""
+    from ibml.report.page import FORMS
     from ibml.report.table import build_table
 
     store = open_store(tracking_uri, to_read=True)
     results = results_of(store, study_record_of(study, store))
     made = build_table(results.study, results.records, allow_mixed)
-    files = report_files(store, made, results, ("png", "pdf"))
+    files = report_files(store, made, results, FORMS)
     store.add_files("study", made.name, files)
     return made.study, files
 

@@ -114,11 +114,14 @@ def end(outcome: Outcome) -> None:
 
 def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
     """Write a study's page where `to` is a .html file, else everything into a folder."""
-    from ibml.report.page import PAGE
+    from ibml.report.page import FIGURES, PAGE
 
     page = to if to is not None and to.suffix == ".html" else None
     folder = to or Path("reports") / study.name
     with _written_to(page or folder):
+        for old in [] if page else (folder / FIGURES).glob("*"):
+            if old.suffix in (".png", ".pdf") and f"{FIGURES}/{old.name}" not in files:
+                old.unlink()  # of an earlier report
         for name, content in {PAGE: files[PAGE]}.items() if page else files.items():
             _write(page or folder / name, content)
     out.print(f"Report: {page or folder / PAGE}", soft_wrap=True)
@@ -128,6 +131,8 @@ def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], 
     """Write the report among a search's files in place of an earlier one."""
     from ibml.report.search_page import BEST, FILES, PAGE
 
+    if to is not None and to.suffix == ".html":
+        raise IbmlError(f"a search's report is a folder of files; {to} would be one named like a page")
     folder = to or Path("reports") / record.name
     with _written_to(folder):
         for name in FILES:

@@ -90,7 +90,7 @@ def test_arms_are_compared(cli: CommandLine) -> None:
 def test_seeds_are_planned_from_what_was_run(cli: CommandLine) -> None:
     shown = cli.inside("plan", "small", "--detect", "0.5", "--metric", "test.gap")
     assert shown.code == 0, shown.err
-    assert "small: seeds to detect 0.5 % in test.gap" in shown.out
+    assert "small: seeds to detect a difference of 0.5 points in test.gap" in shown.out
     assert re.search(r"[\d,]+ seeds let every arm's difference of that size be found", shown.out)
     assert "above 0, got -1" in cli.inside("plan", "small", "--detect", "-1").err
 

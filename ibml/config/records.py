@@ -103,6 +103,8 @@ class Tuning(Config):
     metric: str = ""
     value: float | None = None
     """The objective of the chosen proposal."""
+    exhausted: bool = False
+    """The search is done, and no proposal is complete and within the constraints."""
     fixed: Items[str] = ()
     """Parameters of the space that the arm itself sets, or that mean nothing in it."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from ibml.config.base import Config, Items
 from ibml.config.designs import Label
@@ -30,10 +31,13 @@ class TableConfig(Config):
     groups: dict[Label, Annotated[Items[str], Field(min_length=1)]] = {}
     components: dict[Label, str] | None = None
     names: dict[str, Label] = {}
-    precision: Digits | dict[str, Digits] = 2
+    precision: Annotated[
+        Annotated[dict[str, Digits], Tag("(by metric)")] | Annotated[Digits, Tag("(all)")],
+        Discriminator(lambda value: "(by metric)" if isinstance(value, dict) else "(all)"),
+    ] = 2
     arrows: bool = True
     caption: str = ""
-    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]*$")] = ""
+    label: str = ""
     test: Literal["t", "wilcoxon"] = "t"
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
@@ -43,6 +47,13 @@ class TableConfig(Config):
         if names and len(set(names)) < len(names):
             raise ValueError("a name is listed twice")
         return names
+
+    @field_validator("label")
+    @classmethod
+    def _can_be_a_label(cls, label: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9:._-]*", label):
+            raise ValueError(f"{label!r} is no label; use letters, digits, ':', '.', '_' and '-'")
+        return label
 
     def shown(self, name: str) -> str:
         """The name under which something is shown."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
 
 from ibml.config.designs import MOST_PARTS
 from ibml.config.metrics import Metric
@@ -12,10 +14,13 @@ from ibml.config.records import StudyRecord
 from ibml.report.results import Results
 from ibml.statistics.datasets import Improvement, improvement, signed_rank_over_datasets
 from ibml.statistics.factorial import Effect, Term, VarianceShare, interactions, main_effects, variance_shares
-from ibml.statistics.paired import Difference, paired_difference, summarise, with_verdicts
+from ibml.statistics.paired import Difference, paired_difference, with_verdicts
 from ibml.statistics.shapley import shapley, shapley_interactions
 
 Values = Mapping[int, float]
+
+
+Kind = Literal["main effects", "interactions", "variance", "gains", "shapley", "shapley interactions", "over data sets"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Lines about one metric on one data set (on all of them where `dataset` is empty). `kind`: main effects,
-    interactions, variance, gains, shapley, shapley interactions, over data sets."""
+    """Lines about one metric on one data set (on all of them where `dataset` is empty)."""
 
-    kind: str
+    kind: Kind
     dataset: str
     metric: Metric
     lines: tuple[Line, ...]
@@ -43,7 +47,7 @@ class Analysis:
 def analyses(results: Results) -> Iterator[Analysis]:
     """Everything that the design of a study allows to say, kind by kind."""
     study = results.study
-    found: dict[str, list[Analysis]] = {}
+    found: dict[Kind, list[Analysis]] = {}
     for dataset in study.datasets:
         for metric in results.metrics:
             for kind, lines in _of_column(results, dataset, metric):
@@ -58,7 +62,7 @@ def analyses(results: Results) -> Iterator[Analysis]:
                 yield Analysis("over data sets", "", metric, tuple(lines))
 
 
-def _of_column(results: Results, dataset: str, metric: Metric) -> Iterator[tuple[str, list[Line]]]:
+def _of_column(results: Results, dataset: str, metric: Metric) -> Iterator[tuple[Kind, list[Line]]]:
     study, alpha = results.study, results.study.table.alpha
     design, values = study.design, results.by_arm(dataset, metric)
     if design.type == "factorial":
@@ -171,21 +175,24 @@ def _subsets(study: StudyRecord, values: Mapping[str, Values]) -> dict[frozenset
 
 
 def _over_datasets(results: Results, metric: Metric) -> list[Line]:
-    """Every arm against the reference over all data sets: their means, and run against run."""
-    study = results.study
-    values = {arm: {dataset: results.values(dataset, arm, metric) for dataset in study.datasets} for arm in study.arms}
-    means = {
-        arm: {d: mean for d, by_seed in of_arm.items() if (mean := summarise(list(by_seed.values())).mean) is not None}
-        for arm, of_arm in values.items()
-    }
-    tests = signed_rank_over_datasets(means, study.reference, metric.higher_is_better, study.table.alpha)
-    runs = {arm: {d: list(by_seed.values()) for d, by_seed in of_arm.items()} for arm, of_arm in values.items()}
-    return [
-        Line(
-            study.table.shown(arm),
-            difference,
-            improvement=improvement(runs[arm], runs[study.reference], metric.higher_is_better, study.table.alpha),
+    """Every arm against the reference over all data sets: means of the seeds that both have, and run against run."""
+    study, better, alpha = results.study, metric.higher_is_better, results.study.table.alpha
+    reference = {dataset: results.values(dataset, study.reference, metric) for dataset in study.datasets}
+    tests, improvements = {}, {}
+    for arm in study.arms:
+        if arm == study.reference:
+            continue
+        values = {dataset: results.values(dataset, arm, metric) for dataset in study.datasets}
+        common = {dataset: sorted(values[dataset].keys() & reference[dataset].keys()) for dataset in study.datasets}
+        x, y = (
+            {dataset: [of[dataset][seed] for seed in seeds] for dataset, seeds in common.items() if seeds}
+            for of in (values, reference)
         )
-        for arm, difference in tests.items()
-        if difference.n
+        means = {name: {d: fmean(runs) for d, runs in side.items()} for name, side in ((arm, x), (study.reference, y))}
+        tests[arm] = signed_rank_over_datasets(means, study.reference, better, alpha)[arm]
+        improvements[arm] = improvement(x, y, better, alpha)
+    return [
+        Line(study.table.shown(arm), difference, improvement=improvements[arm])
+        for arm, difference in with_verdicts(tests, better, alpha).items()
+        if difference.n and arm in (study.table.rows or study.arms)
     ]

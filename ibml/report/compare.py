@@ -72,7 +72,7 @@ def _pairs(first: Side, second: Side) -> Pairing:
 def _settings(first: Side, second: Side) -> Grid:
     rows = []
     for (name, one), (_, two) in zip(_facts(first), _facts(second), strict=True):
-        if one != two:
+        if one != two or (name == "mixed" and one):
             rows.append((Entry(name), Entry(one), Entry(two)))
     return Grid("settings that differ", _sides(first, second, "setting"), tuple(rows))
 
@@ -125,7 +125,8 @@ def _results(first: Side, second: Side, pairs: Pairing) -> Grid:
         *map(Column, ("pairs", "difference", interval, "p (Holm)")),
         Column("second", "words"),
     )
-    return Grid("results (differences over common seeds, second minus first)", columns, tuple(rows))
+    test = {"t": "t-test", "wilcoxon": "signed-rank test"}[first.results.study.table.test]
+    return Grid(f"results (second minus first over common seeds, paired {test})", columns, tuple(rows))
 
 
 def _lines(
@@ -136,8 +137,9 @@ def _lines(
     two: tuple[str, str],
     alpha: float,
 ) -> Iterator[Row]:
+    table = first.study.table
     values = {metric: (first.values(*one, metric), second.values(*two, metric)) for metric in metrics}
-    found = {metric: paired_difference(y, x, "t", alpha) for metric, (x, y) in values.items()}
+    found = {metric: paired_difference(y, x, table.test, alpha) for metric, (x, y) in values.items()}
     keys, others = _keys(first, one), _keys(second, two)
     common = keys.keys() & others.keys()
     same = bool(common) and all(keys[seed] == others[seed] for seed in common)
@@ -146,14 +148,15 @@ def _lines(
         if not x and not y:
             continue
         better = d.mean is not None and (d.mean > 0) == metric.higher_is_better
+        digits = table.digits(metric.name)
         words = ("better" if better else "worse") if d.verdict == "effect detected" else d.verdict
         yield (
-            Entry(f"{metric.name}{f' {metric.unit}' if metric.unit else ''}"),
-            mean_entry(summarise(list(x.values())), 2),
-            mean_entry(summarise(list(y.values())), 2),
+            Entry(f"{table.shown(metric.name)} {metric.unit}".strip()),
+            mean_entry(summarise(list(x.values())), digits),
+            mean_entry(summarise(list(y.values())), digits),
             number_entry(d.n, 0),
-            signed_entry(d.mean),
-            interval_entry(d.low, d.high),
+            signed_entry(d.mean, digits),
+            interval_entry(d.low, d.high, digits),
             p_entry(d.p_corrected),
             Entry("the same trials" if same else words),
         )

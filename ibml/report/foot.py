@@ -44,8 +44,35 @@ def _method(results: Results, counts: list[int]) -> list[str]:
         f"Mean ± standard deviation over {seeds}. Differences to {shown}: {level} t interval; two-sided {test} on"
         f" pairs of one seed, {how}.",
         *(_looks(results) if study.adaptive else []),
+        *_hidden(study),
+        *_whole_seeds(results),
         f"{_detectable(study, counts)} *: differs from {shown}. ≈: not told apart from the best.",
     ]
+
+
+def _whole_seeds(results: Results) -> list[str]:
+    """What effects, gains and Shapley values are over, where that is not what the means are over."""
+    if results.study.design.type not in ("factorial", "cumulative"):
+        return []
+    counts = {
+        (dataset, metric.name): (len(set.intersection(*map(set, found))), max(map(len, found)))
+        for dataset in results.study.datasets
+        for metric in results.metrics
+        if (found := list(results.by_arm(dataset, metric).values()))
+    }
+    fewer = {whole for whole, most in counts.values() if whole < most}
+    if not fewer:
+        return []
+    number = f"{min(fewer)}" if len(fewer) == 1 else f"{min(fewer)} to {max(fewer)}"
+    looks = ", Holm-corrected and not by looks" if results.study.adaptive else ""
+    return [f"Effects and Shapley values are over the seeds that all their arms have (some over {number}){looks}."]
+
+
+def _hidden(study: StudyRecord) -> list[str]:
+    hidden = [study.table.shown(arm) for arm in study.arms if study.table.rows and arm not in study.table.rows]
+    if not hidden:
+        return []
+    return [f"Not shown, but counted in the corrections: {', '.join(hidden)}. Best and second are of those shown."]
 
 
 def _looks(results: Results) -> list[str]:
@@ -54,7 +81,7 @@ def _looks(results: Results) -> list[str]:
     assert study.adaptive is not None
     several = len(study.datasets) > 1
     early = [
-        f"{f'{dataset} · ' if several else ''}{study.table.shown(arm)} {decision.seeds}"
+        f"{decision.seeds} ({f'{dataset} · ' if several else ''}{study.table.shown(arm)})"
         for dataset, progress in results.looks.items()
         for arm, decision in progress.decided.items()
         if decision.seeds < study.adaptive.max
@@ -65,7 +92,7 @@ def _looks(results: Results) -> list[str]:
         " Maurer & Bretz 2013); other metrics are tested at the same looks."
     )
     if early:
-        text += f" Early stop, whose estimates tend to be too large: {', '.join(early)} seeds."
+        text += f" Early stop, whose estimates tend to be too large: seeds {', '.join(early)}."
     if not all(progress.finished for progress in results.looks.values()):
         text += " Not all looks could be made yet."
     return [text]
@@ -141,6 +168,9 @@ def _failures(results: Results) -> list[str]:
             continue
         by_arm = ", ".join(f"{arm} {count}" for arm, count in Counter(t.arm for t in of_status).items())
         text = f"{words}: {len(of_status)} of {len(results.trials)} trials ({by_arm})"
+        lost = {t.arm for t in of_status if (t.dataset, t.arm) in results.without_best}
+        if lost:
+            text += f"; no proposal of the search of {', '.join(sorted(lost))} was complete and within the constraints"
         known = [record for t in of_status if (record := results.records.get(t.key)) and record.reason]
         if known:
             text += f"; for instance {known[0].reason}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ibml.report.grid import Column, Entry, Grid
 
-PACKAGES = "amssymb,booktabs,siunitx"
+PACKAGES = "amssymb,booktabs,graphicx,siunitx"
 
 # \@onlypreamble changes its meaning at \begin{document}: so the file knows whether it is inside of one.
 _BEGIN = rf"""% \input this file into a paper that has \usepackage{{{PACKAGES}}}, or compile it as it is.
@@ -56,6 +56,8 @@ _SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{char: f"{{{char}}}" for char in "[]*"},  # at the start of a row LaTeX would read them as an option
 }
+_WIDEST = 150
+"""Characters of a line that fit beside the margins of a page in landscape; a wider table is shrunk."""
 _APPROX = r"\approx"
 _OGONEK = "\u0328"
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi rho sigma tau upsilon phi chi psi"
@@ -94,11 +96,20 @@ def latex_table(grid: Grid, caption: str, label: str, foot: Sequence[str] = ()) 
     if any(column.kind == "measure" for column in grid.columns):
         # siunitx' bold and its marks behind numbers need text instead of mathematics
         lines.append("\\sisetup{separate-uncertainty, detect-weight, mode=text, table-align-text-post=false}")
-    lines += [rf"\caption{{{escaped(caption)}}}", rf"\label{{{label}}}", latex_grid(grid).rstrip()]
+    made = latex_grid(grid).rstrip()
+    if _width(grid) > _WIDEST:
+        made = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{made}}}"
+    lines += [rf"\caption{{{escaped(caption)}}}", rf"\label{{{label}}}", made]
     if foot:
         text = "\\\\\n".join(map(escaped, foot))
         lines += ["", "\\medskip", f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}"]
     return "\n".join([*lines, "\\end{table}", ""])
+
+
+def _width(grid: Grid) -> int:
+    """How many characters a line of a grid takes."""
+    columns = enumerate(grid.columns)
+    return sum(2 + max([len(c.heading), *(len(row[i].text) for row in grid.entries)]) for i, c in columns)
 
 
 def latex_grid(grid: Grid) -> str:

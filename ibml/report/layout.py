@@ -90,7 +90,8 @@ def _by_dataset(table: Table, metric: Metric) -> Grid:
             rows[arm] = (*lead[arm], seeds, *(_mean(table, cell) for cell in cells), *tail)
     datasets = tuple(Column(table.study.table.shown(name), "measure") for name in table.datasets)
     tail_column = (Column("average rank"),) if len(table.datasets) > 1 else ()
-    title = f"{table.name}: {heading(table, metric)}"
+    fewer = f" (ranks over the {found.datasets} data sets that all arms have)" if found and found.missing else ""
+    title = f"{table.name}: {heading(table, metric)}{fewer}"
     return Grid(title, (*columns, Column("n"), *datasets, *tail_column), tuple(_grouped(table, rows)))
 
 
@@ -209,7 +210,7 @@ def _analysis_grid(table: Table, kind: str, found: Sequence[Analysis]) -> Grid:
         rows += [_line(line, digits) for line in analysis.lines]
     columns = _difference_columns(table, first)
     if kind == "variance":
-        columns = (Column(first, "name"), Column("share %"), Column("F"), Column("p"))
+        columns = (Column(first, "name"), Column("share %"))
     elif kind == "over data sets":
         level = f"{confidence(table.study.table.alpha)} interval"
         headings = ("data sets", "difference", "p (Holm)", "P(better)", level)
@@ -220,7 +221,7 @@ def _analysis_grid(table: Table, kind: str, found: Sequence[Analysis]) -> Grid:
 def _line(line: Line, digits: int) -> Row:
     if line.share is not None:
         share = None if line.share.share is None else 100 * line.share.share
-        return Entry(line.name), number_entry(share, 1), number_entry(line.share.f), p_entry(line.share.p)
+        return Entry(line.name), number_entry(share, 1)
     assert line.difference is not None
     row = _difference_row(line.name, line.difference, digits)
     if line.improvement is None:

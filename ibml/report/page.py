@@ -27,6 +27,8 @@ from ibml.report.table import Table
 from ibml.report.tuning import tuning_grid
 
 PAGE = "report.html"
+FIGURES = "figures"
+FORMS: tuple[FigureForm, ...] = ("png", "pdf")
 _LARGEST_SVG = 200_000
 _LONG = 40
 """Rows from which a table is folded."""
@@ -54,15 +56,15 @@ class _Shown:
 
 
 def study_files(
-    table: Table, results: Results, curves: Curves, links: Links, forms: Collection[FigureForm] = ("png", "pdf")
+    table: Table, results: Results, curves: Curves, links: Links, forms: Collection[FigureForm] = FORMS
 ) -> dict[str, str | bytes]:
     """The files of a study's report: page, table in every format, and figures in these forms.
 
     `curves`: run id -> metric -> values, epoch by epoch, of `curve_metrics`; may be empty. `links`: run id -> address.
     """
     drawn = drawings(table, results, curves)
-    page = _page(table, results, links, [_image(drawing) for drawing in drawn])
-    figures = {f"figures/{d.name}.{form}": save(d.figure, form) for d in drawn for form in forms}
+    page = _page(table, results, links, [_image(drawing) for drawing in drawn], tuple(forms))
+    figures = {f"{FIGURES}/{d.name}.{form}": save(d.figure, form) for d in drawn for form in forms}
     return {PAGE: page, **table_files(table), **figures}
 
 
@@ -82,7 +84,7 @@ def _image(drawing: Drawing) -> _Image:
     return _Image(drawing, f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height)
 
 
-def _page(table: Table, results: Results, links: Links, images: list[_Image]) -> str:
+def _page(table: Table, results: Results, links: Links, images: list[_Image], forms: tuple[str, ...]) -> str:
     study = table.study
     css, script = (_part(name) for name in ("page.css", "page.js"))
     lost, sections = failures(table, results, links), list(dict.fromkeys(i.drawing.section for i in images))
@@ -98,6 +100,7 @@ def _page(table: Table, results: Results, links: Links, images: list[_Image]) ->
             summary=study_answer(table),
             answers=answers(table),
             signs=_SIGNS,
+            forms=forms,
             mixed=mixtures(results),
             facts=_facts(table, results),
             tables=_tables(table),

@@ -13,14 +13,19 @@ from ibml.config.metrics import Metric
 from ibml.config.records import StudyRecord
 from ibml.report.grid import NOTHING, Column, Entry, Grid, number_entry, range_entry
 from ibml.report.results import Results
+from ibml.statistics.paired import TestName
 from ibml.statistics.power import sd_interval, seeds_needed
+
+MOST_SEEDS = 10_000
+"""What a study takes."""
 
 
 @dataclass(frozen=True)
 class Need:
     """What one arm needs on one data set: pairs seen so far, standard deviation of their differences with its 95 %
     interval, and seeds by alpha as it is, at the first step of Holm's correction, and at that if the standard
-    deviation is as large as it may be. None is what too few pairs do not allow to say."""
+    deviation is as large as it may be. Fewer than two pairs do not allow to say anything; with more, None is beyond
+    `MOST_SEEDS`."""
 
     dataset: str
     arm: str
@@ -45,8 +50,9 @@ class PowerPlan:
 
     @property
     def seeds(self) -> int | None:
-        """Enough for every arm of which something is known, after the correction."""
-        return max((need.corrected for need in self.needs if need.corrected), default=None)
+        """Enough for every arm of which something is known, after the correction; None is beyond `MOST_SEEDS`."""
+        known = [need.corrected for need in self.needs if need.pairs > 1]
+        return None if None in known else max(seeds for seeds in known if seeds)
 
 
 def plan_seeds(results: Results, detect: float, metric: str | None, power: float) -> PowerPlan:
@@ -66,8 +72,9 @@ def plan_seeds(results: Results, detect: float, metric: str | None, power: float
         others = [arm for arm in values if arm != study.reference]
         for arm in others:
             d = [value - reference[seed] for seed, value in values[arm].items() if seed in reference]
-            needs.append(_need(dataset, arm, d, detect, study.table.alpha, len(others), power))
-    if not any(need.corrected for need in needs):
+            alphas = (study.table.alpha, study.table.alpha / len(others))
+            needs.append(_need(dataset, arm, d, _Question(detect, *alphas, power, study.table.test)))
+    if not any(need.pairs > 1 for need in needs):
         raise IbmlError(
             f"{study.name} has no two pairs of {name} yet, so that nothing is known of its variance: run it with two or"
             " three seeds first (--seeds 3)"
@@ -75,22 +82,31 @@ def plan_seeds(results: Results, detect: float, metric: str | None, power: float
     return PowerPlan(study, chosen, detect, power, tuple(needs))
 
 
-def _need(dataset: str, arm: str, d: Sequence[float], detect: float, alpha: float, arms: int, power: float) -> Need:
+@dataclass(frozen=True)
+class _Question:
+    detect: float
+    alpha: float
+    corrected: float
+    power: float
+    test: TestName
+
+    def seeds(self, sd: float, alpha: float) -> int | None:
+        """Of the t-test; the signed-rank test takes pi / 3 times as many where differences are normal (its efficiency,
+        Hodges & Lehmann 1956), and no fewer than those with which its p can be below alpha at all."""
+        found = seeds_needed(sd, self.detect, alpha, self.power, MOST_SEEDS)
+        if found is None or self.test == "t":
+            return found
+        found = max(math.ceil(found * math.pi / 3), math.floor(1 - math.log2(alpha)) + 1)
+        return found if found <= MOST_SEEDS else None
+
+
+def _need(dataset: str, arm: str, d: Sequence[float], question: _Question) -> Need:
     if len(d) < 2:
         return Need(dataset, arm, len(d))
     sd = float(np.std(d, ddof=1))
     low, high = sd_interval(sd, len(d))
-    return Need(
-        dataset,
-        arm,
-        len(d),
-        sd,
-        low,
-        high,
-        seeds_needed(sd, detect, alpha, power),
-        seeds_needed(sd, detect, alpha / arms, power),
-        seeds_needed(high, detect, alpha / arms, power),
-    )
+    asked = ((sd, question.alpha), (sd, question.corrected), (high, question.corrected))
+    return Need(dataset, arm, len(d), sd, low, high, *(question.seeds(*one) for one in asked))
 
 
 def power_grid(plan: PowerPlan) -> Grid:
@@ -110,16 +126,18 @@ def power_grid(plan: PowerPlan) -> Grid:
                 number_entry(need.pairs, 0),
                 number_entry(need.sd),
                 range_entry(need.low, need.high),
-                *(_seeds(value) for value in (need.alone, need.corrected, need.cautious)),
+                *(_seeds(value, need.pairs) for value in (need.alone, need.corrected, need.cautious)),
             )
         )
-    unit = f" {plan.metric.unit}" if plan.metric.unit else ""
-    title = f"{plan.study.name}: seeds to detect {plan.detect:g}{unit} in {plan.study.table.shown(plan.metric.name)}"
+    unit = " points" if plan.metric.unit == "%" else f" {plan.metric.unit}" if plan.metric.unit else ""
+    metric = plan.study.table.shown(plan.metric.name)
+    title = f"{plan.study.name}: seeds to detect a difference of {plan.detect:g}{unit} in {metric}"
     return Grid(title, tuple(columns), tuple(rows))
 
 
-def _seeds(value: int | None) -> Entry:
-    return Entry(NOTHING if value is None else f"{value:,}", value=value)
+def _seeds(value: int | None, pairs: int) -> Entry:
+    beyond = f"> {MOST_SEEDS:,}" if pairs > 1 else NOTHING
+    return Entry(beyond if value is None else f"{value:,}", value=value)
 
 
 def power_words(plan: PowerPlan) -> list[str]:
@@ -129,8 +147,9 @@ def power_words(plan: PowerPlan) -> list[str]:
     unknown = [need.arm for need in plan.needs if need.pairs < 2]
     epochs = [of[-1] for of in study.epochs.values()]
     seeds = plan.seeds
+    test = "paired t-test" if study.table.test == "t" else "Wilcoxon signed-rank test (by its efficiency, 3 / pi)"
     lines = [
-        f"Two-sided paired t-test, power {plan.power:g}, alpha {alpha:g}; Holm's first step takes alpha / {arms} for"
+        f"Two-sided {test}, power {plan.power:g}, alpha {alpha:g}; Holm's first step takes alpha / {arms} for"
         f" {arms} arm{'' if arms == 1 else 's'}. The standard deviation is itself an estimate: the last column takes"
         " the upper end of its interval."
     ]
@@ -141,6 +160,8 @@ def power_words(plan: PowerPlan) -> list[str]:
             f"{seeds:,} seeds let every arm's difference of that size be found: {seeds * cells:,} trials,"
             f" {cost:,.0f} epochs. Run them with --seeds {seeds}; trials that have a result are not run again."
         )
+    else:
+        lines.append(f"More than {MOST_SEEDS:,} seeds would be needed, which no study takes.")
     if unknown:
         lines.append(f"Nothing is known of {', '.join(dict.fromkeys(unknown))}: fewer than two pairs.")
     return lines

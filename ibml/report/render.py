@@ -61,7 +61,7 @@ def _latex(table: Table) -> str:
     study = table.study
     caption = study.table.caption or study.description or study.name
     label = study.table.label or f"tab:{study.name}"
-    shown = means(table)
+    shown = _pages(means(table))
     blocks = []
     for position, grid in enumerate(shown, start=1):
         suffix = f"-{position}" if len(shown) > 1 else ""
@@ -74,12 +74,13 @@ def _latex(table: Table) -> str:
 
 
 def _pages(found: list[Grid]) -> list[Grid]:
-    """Grids cut at their headings where they would not fit on a page: LaTeX does not break a float."""
+    """Grids cut where they would not fit on a page, at a heading if there is one: LaTeX does not break a float."""
     pages = []
     for grid in found:
         parts: list[list[Row | str]] = [[]]
         for row in grid.rows:
-            if isinstance(row, str) and len(parts[-1]) > _LINES_OF_A_PAGE // 2:
+            full = _LINES_OF_A_PAGE if not isinstance(row, str) else _LINES_OF_A_PAGE // 2
+            if len(parts[-1]) >= full:
                 parts.append([])
             parts[-1].append(row)
         pages += [Grid(grid.title, grid.columns, tuple(rows)) for rows in parts]

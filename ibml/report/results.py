@@ -35,7 +35,9 @@ class Results:
         for trial in study.trials:
             by_seed = arms.setdefault(trial.dataset, {}).setdefault(trial.arm, {})
             record = self.records.get(trial.key)
-            if record and record.ended:
+            if (trial.dataset, trial.arm) in self.without_best or (record and record.status == "failed"):
+                by_seed[trial.seed] = None  # it holds nothing up, and is run again by the same command
+            elif record and record.ended:
                 value = record.metrics.get(study.steering, math.nan) if record.status == "finished" else math.nan
                 by_seed[trial.seed] = value if math.isfinite(value) else None
         return {
@@ -44,6 +46,11 @@ class Results:
             )
             for dataset, of_dataset in arms.items()
         }
+
+    @cached_property
+    def without_best(self) -> set[tuple[str, str]]:
+        """(data set, arm) of searches that are done and have chosen nothing, so that nothing was evaluated."""
+        return {(t.dataset, t.arm) for t in self.study.tuning if t.exhausted}
 
     def stopped(self, dataset: str, arm: str) -> int:
         """After how many seeds an arm was decided, or how many it had at the last look, before the first the least."""

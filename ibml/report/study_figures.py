@@ -68,7 +68,14 @@ def _forests(table: Table) -> Iterator[Drawing]:
             "Differences to the reference",
             caption,
             f"{caption} {columns_said(table, columns, compare.digits(metric.name))}",
-            forest(columns, shown.get(table.study.reference, reference), unit, metric.higher_is_better, compare.alpha),
+            forest(
+                columns,
+                shown.get(table.study.reference, reference),
+                unit,
+                metric.higher_is_better,
+                compare.alpha,
+                compare.digits(metric.name),
+            ),
         )
 
 
@@ -101,7 +108,14 @@ def _steps(table: Table) -> Iterator[Drawing]:
                 "What the design says",
                 caption,
                 f"{caption} {columns_said(table, columns, compare.digits(metric.name))}",
-                forest(columns, against, label(table, metric), metric.higher_is_better, compare.alpha),
+                forest(
+                    columns,
+                    against,
+                    label(table, metric),
+                    metric.higher_is_better,
+                    compare.alpha,
+                    compare.digits(metric.name),
+                ),
             )
 
 
@@ -177,7 +191,7 @@ def _attributions(table: Table) -> Iterator[Drawing]:
                 "What the design says",
                 caption,
                 f"{caption} {said([difference_said(name, d, digits) for name, d in lines])}",
-                attribution(lines, total, label(table, metric), shared),
+                attribution(lines, total, label(table, metric), shared, table.study.table.digits(metric.name)),
                 further=metric != table.metrics[0],
             )
 

@@ -147,13 +147,14 @@ def data_set_means(cells: Iterable[TableCell], metric: Metric) -> dict[str, dict
 
 
 def _column(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, str, str], TableCell]:
-    """All arms of one metric on one data set; corrections are over the arms of such a column."""
+    """All arms of one metric on one data set. Corrections are over all arms of such a column, shown or not; best and
+    second are among those that are shown."""
     study = results.study
     arms = results.by_arm(dataset, metric)
     differences, levels = _differences(results, dataset, metric, arms)
     summaries = {arm: summarise(list(by_seed.values())) for arm, by_seed in arms.items()}
     ranked = sorted(
-        (arm for arm in arms if summaries[arm].mean is not None),
+        (arm for arm in shown_arms(study) if arm in arms and summaries[arm].mean is not None),
         key=lambda arm: _goodness(summaries[arm], metric),
         reverse=True,
     )
@@ -203,7 +204,7 @@ def _differences(
             none: Verdict = "no effect detected" if finished else "undecided so far"
             verdict = ("helps" if better else "hurts") if rejected else none
         judged[arm] = replace(d, verdict=verdict)
-    return judged, {arm: level for arm, (_, level) in tests.items()}
+    return judged, {arm: level for arm, (_, level) in tests.items() if plain[arm].p is not None}
 
 
 def _rejected_at_looks(
@@ -252,5 +253,5 @@ def _tied_with_best(
         metric.higher_is_better,
         compare.alpha,
     )
-    tied = {arm for arm, difference in against.items() if difference.verdict not in ("helps", "hurts")}
+    tied = {arm for arm, difference in against.items() if difference.verdict == "no effect detected"}
     return tied | {best[0]} if tied else set()

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import factorial
 
+from ibml.config.designs import MOST_PARTS
 from ibml.statistics.paired import Difference, paired_difference, with_verdicts
-
-MOST_PARTS = 5
 
 Worth = Mapping[frozenset[str], Mapping[int, float]]
 """Parts that are on -> seed -> value."""

@@ -135,7 +135,7 @@ def _evaluation(
 
     def tasks(search: Search) -> Iterable[Task]:
         if search.best is None:
-            return []
+            return [Task(trial, run_id, tags) for trial in schedule.drop(cell)]
         return [Task(trial, run_id, tags) for trial in schedule.open([_tuned(cell, search)])]
 
     return tasks
@@ -173,6 +173,7 @@ def _tuning(arm: Arm, record: SearchRecord | None) -> Tuning:
         params=record.best_params,
         metric=record.objectives[0][0],
         value=best.values[0] if best and best.values else None,
+        exhausted=arm.opened is not None and arm.opened.search.done and best is None,
         fixed=arm.plan.fixed,
     )
 

@@ -48,6 +48,8 @@ class CellBuilder:
 
     def cells(self) -> tuple[list[Cell], list[str]]:
         names = [arm.name for arm in self.arms]
+        for arm in [arm for position, arm in enumerate(self.arms) if arm.name in names[:position]]:
+            self.problems.append(Problem(arm.source, f"two arms would both be called {arm.name!r}"))
         if self.reference not in names:
             message = f"reference {self.reference!r} is no arm{did_you_mean(self.reference, names)}"
             self.problems.append(Problem(self.document.source(("design", "reference")), message))
@@ -119,7 +121,8 @@ class CellBuilder:
             form = flatten(canonical(config.model_copy(update={"seed": 0})))
             twin = next((name for name, other in forms.items() if other == form), None)
             if twin == self.reference and arm.may_equal_reference:
-                notes.append(f"{arm.name} is the base itself and is not run twice")
+                where = f" on {dataset}" if len(self.study.datasets) > 1 else ""
+                notes.append(f"{arm.name} is the base itself{where} and is not run twice")
             elif twin is not None:
                 self.problems.append(Problem(arm.source, f"is the same configuration as arm {twin!r}"))
             else:

@@ -23,10 +23,12 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
     shown = list(table.metrics) if table.metrics else metrics.default_table(shared_modalities(cells))
     steers = study.adaptive.metric if study.adaptive else None
     steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
+    everywhere = [n for n in logged if all(n in metrics.table_names(c.config.data.modalities) for c in cells)]
     asked: list[tuple[str, Iterable[str], list[Named]]] = [
         ("no trial logs", list(logged), [*_listed(("table", "metrics"), table.metrics or ()), *steering]),
         ("no arm is called", arms, _listed(("table", "rows"), table.rows or ())),
-        ("the table has no metric", shown, steering if all(name in logged for _, name in steering) else []),
+        ("the table has no metric", shown, steering if steers in everywhere else []),
+        ("not every data set has", everywhere, steering if steers in logged else []),
     ]
     for group, members in table.groups.items():
         asked.append(("no arm is called", arms, _listed(("table", "groups", group), members)))
@@ -47,21 +49,41 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
         for place, name in given
         if name not in known
     ]
-    return [*found, *_twice(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
+    found += _undecidable(study, len(arms) - 1, document)
+    return [*found, *_grouped(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
 
 
 def _listed(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:
     return [((*at, index), name) for index, name in enumerate(names)]
 
 
-def _twice(study: StudyConfig, document: load.Document) -> Iterator[Problem]:
-    """An arm is a row once."""
+def _undecidable(study: StudyConfig, arms: int, document: load.Document) -> list[Problem]:
+    """Looks at which a signed-rank test can never pass its level."""
+    seeds = study.adaptive
+    if seeds is None or study.table.test != "wilcoxon" or arms < 1:
+        return []
+    from ibml.statistics.sequential import nominal_levels
+
+    last = nominal_levels(seeds.min, seeds.max, study.table.alpha / arms)[seeds.max]
+    if 2.0 ** (1 - seeds.max) <= last:
+        return []
+    message = (
+        f"with {seeds.max} seeds no signed-rank p is below {2.0 ** (1 - seeds.max):.2g}, and the last look takes"
+        f" {last:.2g}, so that nothing could be decided; give more seeds or take test: t"
+    )
+    return [Problem(document.source(("seeds", "max")), message)]
+
+
+def _grouped(study: StudyConfig, document: load.Document) -> Iterator[Problem]:
+    """An arm is a row once, and none that is not shown."""
     seen: dict[str, str] = {}
     for group, members in study.table.groups.items():
         for index, arm in enumerate(members):
+            source = document.source(("table", "groups", group, index))
             if arm in seen:
-                source = document.source(("table", "groups", group, index))
                 yield Problem(source, f"{arm!r} is in the group {seen[arm]!r} already")
+            elif study.table.rows and arm not in study.table.rows:
+                yield Problem(source, f"{arm!r} is not among the table's rows")
             seen[arm] = group
 
 

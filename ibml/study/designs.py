@@ -18,6 +18,7 @@ from ibml.config.designs import (
     OneFactorDesign,
 )
 from ibml.config.layers import Setting, settings
+from ibml.config.trial import flatten
 from ibml.study.fractions import aliases, fraction
 
 BASE, FULL, NONE = "base", "full", "none"
@@ -120,9 +121,11 @@ def _factorial(design: FactorialDesign, document: load.Document, problems: list[
     short = _short_names([name for name, levels in design.factors.items() if not isinstance(levels, dict)])
     factors = [_factor(name, short.get(name, name), design, document) for name in design.factors]
     factors += _components(design.components, document)
-    for factor, level in [(f, level) for f in factors for level in f.levels if len(f.levels) < 2]:
-        source = document.source(("design", "factors"))
-        problems.append(Problem(source, f"the levels of {factor.name!r} all look like {level!r}"))
+    for name, given in design.factors.items():
+        shown = [_shown(level) for level in given]
+        for level in dict.fromkeys(level for level in shown if shown.count(level) > 1):
+            source = document.source(("design", "factors", name))
+            problems.append(Problem(source, f"two levels of {name!r} both look like {level!r}"))
     cells: Iterable[tuple[str, ...]] = product(*(factor.levels for factor in factors))
     notes: tuple[str, ...] = ()
     if design.resolution is not None:
@@ -199,7 +202,7 @@ def _short_names(paths: list[str]) -> dict[str, str]:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return ",".join(f"{key}={_shown(part)}" for key, part in value.items())
+        return ",".join(f"{path}={_shown(part)}" for path, part in flatten(value).items())
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(_shown, value))}]"
     return "none" if value is None else str(value)

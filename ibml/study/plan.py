@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ibml.config import load, metrics
-from ibml.config.base import ConfigError, Source
+from ibml.config.base import ConfigError, Problem, Source
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.overrides import command_line, overridden
 from ibml.config.study import StudyConfig
@@ -89,6 +89,9 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
 
     extra = [setting for override in overrides for setting in command_line(override)]
     if seeds is not None:
+        twice = [Problem(s.source, "--seeds is given too") for s in extra if s.path[0] == "seeds"]
+        if twice:
+            raise ConfigError(twice)
         extra.append(Setting(("seeds",), seeds, Source("--seeds")))
     in_study = [s for s in extra if s.path[0] in StudyConfig.model_fields]
     in_trials = [s for s in extra if s.path[0] not in StudyConfig.model_fields]

@@ -186,7 +186,7 @@ class TrialQueue:
     def end(self, task: Task, ending: Ending, final: Row, reason: str = "") -> None:
         """Take in how a task ended; tasks that waited for its key are looked at again."""
         pruned = task.attempt is not None and bool(task.attempt.pruned)
-        if self.searches and not pruned and ending != "failed":
+        if not pruned and ending != "failed":
             self._ended[task.trial.key] = Past(task.rows, ending, final, reason)
         if task.source and task.attempt:
             task.source.search.end(task.attempt, ending, final, reason)

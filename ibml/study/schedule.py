@@ -31,18 +31,33 @@ class SeedSchedule:
         seeds = self.plan.study.all_seeds[: self.plan.study.least_seeds]
         return [self._give(cell, seed) for seed in seeds for cell in new]
 
+    def drop(self, cell: Cell) -> list[PlannedTrial]:
+        """What follows where an arm cannot be run at all: the others do not wait for it."""
+        self._values[cell.dataset][cell.arm] = dict.fromkeys(self.plan.study.all_seeds)
+        return self._next(cell.dataset)
+
     def ended(self, trial: PlannedTrial, metrics: Mapping[str, float] | None) -> list[PlannedTrial]:
         """What follows from a trial's result; without metrics it failed or diverged."""
         if self.adaptive is None:
             return []
         value = (metrics or {}).get(self.metric, math.nan)
-        arms = self._values[trial.cell.dataset]
-        arms[trial.cell.arm][trial.config.seed] = value if math.isfinite(value) else None
+        self._values[trial.cell.dataset][trial.cell.arm][trial.config.seed] = value if math.isfinite(value) else None
+        return self._next(trial.cell.dataset)
+
+    def _next(self, dataset: str) -> list[PlannedTrial]:
+        """The trials that the next look at a data set waits for and that were not given yet."""
+        if self.adaptive is None:
+            return []
         study = self.plan.study
         progress = follow(
-            arms, self.plan.reference, study.all_seeds, self.adaptive.min, study.table.alpha, study.table.test
+            self._values[dataset],
+            self.plan.reference,
+            study.all_seeds,
+            self.adaptive.min,
+            study.table.alpha,
+            study.table.test,
         )
-        wanted = [(trial.cell.dataset, arm, seed) for seed, names in progress.wanted.items() for arm in names]
+        wanted = [(dataset, arm, seed) for seed, names in progress.wanted.items() for arm in names]
         return [
             self._give(self._cells[dataset, arm], seed)
             for dataset, arm, seed in wanted

@@ -47,6 +47,13 @@ class StoreReader(TrialReader):
         """The last version of a study; raises `TrackingError` where there is none."""
         return self._read("study", name, StudyRecord)
 
+    def study_if_any(self, name: str) -> StudyRecord | None:
+        """The same, or nothing where there is none that can be read."""
+        try:
+            return self.study(name)
+        except TrackingError:
+            return None
+
     def search(self, name: str) -> SearchRecord:
         """The last record of a search; raises `TrackingError` where there is none."""
         return self._read("search", name, SearchRecord)

@@ -130,6 +130,21 @@ def test_all_data_sets_together_need_six_for_a_test() -> None:
     assert many.lines[2].difference.p == pytest.approx(2 / 2**6), "six differences of one sign"
 
 
+def test_all_data_sets_together_are_compared_seed_by_seed() -> None:
+    arms = {"ref": [0.90, 0.95, 0.99], "new": [0.92, 0.96, None]}
+    record = study(arms, ("d", "e"))
+    (line,) = next(a for a in build_table(record, results(record, arms)).analyses if a.kind == "over data sets").lines
+    assert line.difference.mean == pytest.approx(1.5), "of the two seeds that both have"
+
+
+def test_rows_that_leave_arms_out_are_best_among_themselves() -> None:
+    table = made("cumulative", rows=["none", "+ A"])
+    cells = {arm: table.cell("d", arm, "test.accuracy") for arm in ("none", "+ A")}
+    assert (cells["+ A"].best, cells["none"].second) == (True, True)
+    foot = "\n".join(table.foot)
+    assert "Not shown, but counted in the corrections: + B, + A + B. Best and second are of those shown." in foot
+
+
 def test_arms_that_end_together_make_no_effect_out_of_nothing() -> None:
     same = {arm: [0.9] for arm in FOUR}
     record = study(same, **crossed(LEVELS, ONOFF, "factorial"))
@@ -205,7 +220,7 @@ def test_latex_compiles_as_it_is_and_inside_a_paper(tmp_path: Path, included: bo
         (tmp_path / f"t{position}.tex").write_text(text)
         name = f"t{position}"
         if included:
-            packages = r"\usepackage{amssymb,booktabs,siunitx}"
+            packages = r"\usepackage{amssymb,booktabs,graphicx,siunitx}"
             paper = rf"\documentclass{{article}}{packages}\begin{{document}}A\input{{{name}}}B\end{{document}}"
             (tmp_path / "paper.tex").write_text(paper)
             name = "paper"

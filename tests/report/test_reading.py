@@ -41,10 +41,22 @@ def test_the_seeds_that_are_needed_follow_from_the_variance_seen() -> None:
     assert same.cautious > same.corrected
     assert plan.seeds == same.corrected
     grid = power_grid(plan)
-    assert grid.title == "x: seeds to detect 1 % in test.accuracy"
+    assert grid.title == "x: seeds to detect a difference of 1 points in test.accuracy"
     assert f"{plan.seeds} seeds let every arm's difference of that size be found: {3 * plan.seeds} trials" in " ".join(
         power_words(plan)
     )
+
+
+def test_what_no_study_can_detect_is_said() -> None:
+    plan = plan_seeds(side("x", ARMS).results, 1e-4, None, 0.8)
+    assert plan.seeds is None
+    assert "More than 10,000 seeds would be needed" in " ".join(power_words(plan))
+    assert power_grid(plan).entries[0][-1].text == "> 10,000"
+
+
+def test_a_signed_rank_test_needs_enough_seeds_to_reach_alpha() -> None:
+    plan = plan_seeds(side("x", ARMS, table={"test": "wilcoxon"}).results, 50.0, None, 0.8)
+    assert [need.corrected for need in plan.needs] == [7, 7], "2^(1 - 7) = 0.016 is the first below 0.025"
 
 
 @pytest.mark.parametrize("detect", [0.0, -1.0, math.nan, math.inf])

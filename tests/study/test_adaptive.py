@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ibml.config.records import TrialRecord, Tuning
 from ibml.config.seeds import AdaptiveSeeds
 from ibml.report.render import render
 from ibml.report.results import Results
@@ -117,9 +118,34 @@ def test_the_table_takes_the_seeds_that_the_decisions_took() -> None:
     assert table.cell("d", "far", "test.gap").difference.verdict == "helps", "tested at the same look"
     assert table.unfinished == 0
     foot = "\n".join(table.foot)
-    assert f"Early stop, whose estimates tend to be too large: far {stopped} seeds." in foot
+    assert f"Early stop, whose estimates tend to be too large: seeds {stopped} (far)." in foot
     assert "Seeds were added until an arm was decided by test.accuracy, 3 at least and 6 at most" in foot
     assert "level" in render(table, "text")
+
+
+def test_failed_trials_and_arms_without_a_best_hold_no_look_up() -> None:
+    record = adaptive_record()
+    found = results(record, ARMS)
+    for seed in range(6):
+        found[f"d/near/{seed}"] = TrialRecord(f"d/near/{seed}", f"r{seed}", "failed", {}, "RuntimeError('x')")
+    table = build_table(record, found)
+    assert table.cell("d", "far", "test.accuracy").difference.verdict == "helps"
+    assert "Failed: 6 of" in "\n".join(table.foot)
+    tuning = (Tuning(arm="near", dataset="d", search="s", exhausted=True),)
+    lost = record.model_copy(update={"tuning": tuning})
+    kept = {key: value for key, value in found.items() if "near" not in key}
+    table = build_table(lost, kept)
+    assert table.cell("d", "far", "test.accuracy").difference.verdict == "helps"
+    assert "no proposal of the search of near was complete" in "\n".join(table.foot)
+
+
+def test_an_arm_that_cannot_be_run_is_not_waited_for() -> None:
+    plan = load_plan(STUDY)
+    schedule = SeedSchedule(plan)
+    first = schedule.open([cell for cell in plan.cells if cell.arm != "near"])
+    assert [len(schedule.ended(t, {"test.accuracy": value_of(t.cell.arm, t.config.seed)})) for t in first] == [0] * 6
+    more = schedule.drop(next(cell for cell in plan.cells if cell.arm == "near"))
+    assert {(t.cell.arm, t.config.seed) for t in more} == {("ref", 3), ("far", 3)}
 
 
 def test_an_adaptive_study_that_is_under_way_waits_for_its_next_look() -> None:

@@ -177,7 +177,10 @@ def test_a_fraction_names_the_effects_that_it_mixes_up() -> None:
             "6,561 combinations; at most 1,024 can be run",
         ),
         ({"type": "factorial", "factors": {"BIO": ["a", "b"]}, "components": OFF}, "'BIO' is the name of a factor too"),
-        ({"type": "factorial", "factors": {"fusion.type": ["sum", "sum"]}, "components": OFF}, "all look like 'sum'"),
+        (
+            {"type": "factorial", "factors": {"fusion.type": ["sum", "sum"]}, "components": OFF},
+            "two levels of 'fusion.type' both look like 'sum'",
+        ),
         (
             {"type": "factorial", "factors": {"method.bio.weight": [1, 2]}, "components": OFF},
             "'method.bio.weight' is given twice",
@@ -198,15 +201,47 @@ def test_what_is_no_design_is_said_in_words(design: dict[str, Any], message: str
         ({"names": {"test.acuracy": "acc"}}, "did you mean 'test.accuracy'?"),
         ({"names": {"full": "w/o BIO"}}, "'w/o BIO' and 'full' would both be shown as 'w/o BIO'"),
         ({"precision": {"test.loss": 3}}, "the table has no metric 'test.loss'"),
-        ({"precision": 20}, "table.precision"),
+        ({"precision": 20}, "table.precision: should be less than or equal to 8"),
+        ({"precision": {"test.gap": 20}}, "table.precision.test.gap: should be less than or equal to 8"),
+        ({"rows": ["full"], "groups": {"A": ["w/o BIO"]}}, "'w/o BIO' is not among the table's rows"),
         ({"components": {"B": "method.bio.wait"}}, "no trial has 'method.bio.wait'; did you mean 'method.bio.weight'?"),
         ({"columns": "arms"}, "table.columns: 'arms' is not known"),
-        ({"label": "tab:{x}"}, "table.label"),
+        ({"label": "tab:{x}"}, "use letters, digits, ':', '.'"),
     ],
 )
 def test_names_in_the_table_are_checked(table: dict[str, Any], message: str) -> None:
     found = problems({"type": "leave_one_out", "components": OFF}, table=table)
     assert any(message in problem for problem in found), found
+
+
+def test_two_arms_of_one_name_are_refused() -> None:
+    components = {"A, B": {"method.bio.weight": 0}, "A": {"method.tcm.rate": 0}, "B": {"optimizer.momentum": 0}}
+    found = problems({"type": "leave_one_out", "components": components, "pairs": True})
+    assert found == ["ablation: design.components.A.method.tcm.rate: two arms would both be called 'w/o A, B'"] or (
+        len(found) == 1 and "two arms would both be called 'w/o A, B'" in found[0]
+    )
+
+
+def test_looks_that_no_signed_rank_test_can_pass_are_refused() -> None:
+    arms = {"type": "leave_one_out", "components": OFF}
+    (found,) = problems(arms, seeds={"min": 2, "max": 5}, table={"test": "wilcoxon"})
+    assert "with 5 seeds no signed-rank p is below 0.062, and the last look takes" in found
+    plan_of(arms, seeds={"min": 3, "max": 12}, table={"test": "wilcoxon"})
+
+
+def test_the_metric_that_decides_is_one_of_every_data_set() -> None:
+    datasets = {"a": {"data.views": ["pix", "zer"]}, "b": {"data.views": ["fou", "kar"]}}
+    arms = {"type": "leave_one_out", "components": OFF}
+    more = {"datasets": datasets, "table": {"metrics": ["test.accuracy", "test.accuracy.zer"]}}
+    (found,) = problems(arms, seeds={"min": 3, "max": 9, "metric": "test.accuracy.zer"}, **more)
+    assert "not every data set has 'test.accuracy.zer'" in found
+
+
+def test_seeds_are_given_once_on_the_command_line() -> None:
+    with pytest.raises(ConfigError, match="--seeds is given too"):
+        load_plan(
+            {"name": "x", "base": "mfeat", "design": {"type": "leave_one_out", "components": OFF}}, ["seeds=3"], 2
+        )
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def attribution(
     total: float | None,
     label: str,
     interactions: Mapping[tuple[str, str], Difference] | None = None,
+    digits: int = 2,
 ) -> Figure:
     """Shapley values of parts with their intervals as bars, `total` (all parts together: their sum) as the last; and
     the interactions of pairs as a map, where a frame marks one whose interval is on one side of zero."""
@@ -49,10 +50,10 @@ def attribution(
     figure = Figure(figsize=(width, height), layout="constrained")
     if pairs:
         axes, second = figure.subplots(1, 2, width_ratios=(2.6, 0.6 + 0.4 * len(parts)))
-        _map(second, parts, names, pairs)
+        _map(second, parts, names, pairs, digits)
     else:
         axes = figure.subplots()
-    _bars(axes, known, names, finite(total))
+    _bars(axes, known, names, finite(total), digits)
     axes.set_xlabel(short(f"contribution to {label}", 44))
     handles, texts = verdict_handles(d.verdict for _, d in known)
     if finite(total) is not None:
@@ -62,7 +63,9 @@ def attribution(
     return figure
 
 
-def _bars(axes: Axes, known: Sequence[tuple[str, Difference]], names: Sequence[str], total: float | None) -> None:
+def _bars(
+    axes: Axes, known: Sequence[tuple[str, Difference]], names: Sequence[str], total: float | None, digits: int
+) -> None:
     means = [whole(d)[0] for _, d in known]  # type: ignore[index]
     axes.barh(range(len(known)), means, height=0.62, color=PALE, edgecolor=DARK, linewidth=0.5)
     for row, (_, difference) in enumerate(known):
@@ -71,14 +74,20 @@ def _bars(axes: Axes, known: Sequence[tuple[str, Difference]], names: Sequence[s
     if total is not None:
         axes.barh([len(known)], [total], height=0.62, color="white", edgecolor=DARK, hatch="////", linewidth=0.7)
         axes.axhline(len(known) - 0.5, color=DARK, linewidth=0.5)
-        labels.append(f"all: {signed(total)}")
+        labels.append(f"all: {signed(total, digits)}")
     axes.axvline(0, color=DARK, linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
 
-def _map(axes: Axes, parts: Sequence[str], names: Sequence[str], pairs: Mapping[tuple[str, str], Difference]) -> None:
+def _map(
+    axes: Axes,
+    parts: Sequence[str],
+    names: Sequence[str],
+    pairs: Mapping[tuple[str, str], Difference],
+    digits: int,
+) -> None:
     """Lower triangle of the pairs; colours reach equally far on both sides of zero."""
     grid = np.full((len(parts), len(parts)), np.nan)
     for (first, second), difference in pairs.items():
@@ -86,9 +95,8 @@ def _map(axes: Axes, parts: Sequence[str], names: Sequence[str], pairs: Mapping[
         mean, low, high = whole(difference)  # type: ignore[misc]
         grid[row, column] = mean
         sure = high > low and (low > 0 or high < 0)
-        axes.text(
-            column, row, signed(mean), ha="center", va="center", fontsize=6.5, weight="bold" if sure else "normal"
-        )
+        weight = "bold" if sure else "normal"
+        axes.text(column, row, signed(mean, digits), ha="center", va="center", fontsize=6.5, weight=weight)
     reach = float(np.nanmax(np.abs(grid))) or 1.0
     axes.imshow(np.ma.masked_invalid(grid), cmap="PuOr_r", vmin=-1.8 * reach, vmax=1.8 * reach, aspect="auto")
     name_ticks(axes, range(len(parts) - 1), short_names(parts[:-1], 20, 1), slanted=True)

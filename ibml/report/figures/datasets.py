@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ibml.report.figures.style import DARK, GREY, WIDTH, finite, inches, panels, sentence, short, short_names, styled
-
-FEWEST = 6
-"""Data sets below which no two-sided signed-rank test reaches 0.05: with five, p is 2 / 2^5 = 1/16 at least."""
+from ibml.statistics.datasets import LEAST_DATASETS
 
 
 @styled
@@ -26,7 +24,7 @@ def critical_difference(
     known = {arm: rank for arm, given in ranks.items() if (rank := finite(given)) is not None}
     if len(known) < 2:
         return sentence(f"Fewer than two arms have a rank to compare: {label}.")
-    enough = datasets >= FEWEST
+    enough = datasets >= LEAST_DATASETS
     names = dict(zip(known, short_names(known, 30, 1), strict=True))
     rows = (len(known) + 1) // 2 + (min(len(groups), 4) if enough else 0)
     width = max(WIDTH, 2.6 + 2 * inches(list(names.values())))
@@ -35,7 +33,7 @@ def critical_difference(
     note = (
         "bars join arms that are not told apart"
         if enough
-        else f"{datasets} data sets are too few for a test of ranks (at least {FEWEST}): no bars"
+        else f"{datasets} data sets are too few for a test of ranks (at least {LEAST_DATASETS}): no bars"
     )
     counted = f"{datasets} data set{'' if datasets == 1 else 's'}"
     figure.suptitle(short(f"{label}: average rank over {counted}, 1 is best", 90), fontsize=8.5)

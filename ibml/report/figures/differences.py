@@ -45,6 +45,7 @@ def forest(
     label: str,
     higher_is_better: bool,
     alpha: float = 0.05,
+    digits: int = 2,
 ) -> Figure:
     """Data set -> arm -> difference to the reference: mean, 1 - alpha interval, verdict, and as a grey band what the
     seeds could not have detected. A panel for each data set; one alone has the numbers at its right."""
@@ -65,7 +66,7 @@ def forest(
     places[0].set_yticks(range(len(arms)), names)
     places[0].set_ylim(len(arms) - 0.4, -0.6)
     if alone:
-        _numbers(places[0], [next(iter(differences.values()))[arm] for arm in arms])
+        _numbers(places[0], [next(iter(differences.values()))[arm] for arm in arms], digits)
     better = "right" if higher_is_better else "left"
     arrow = "→" if higher_is_better else "←"
     text = short(f"{label}: difference to {reference}", 80)
@@ -109,7 +110,7 @@ def mark(axes: Axes, row: float, difference: Difference) -> None:
     axes.plot([mean], [row], **look.line2d(linestyle="none", zorder=4))
 
 
-def _numbers(axes: Axes, differences: Sequence[Difference]) -> None:
+def _numbers(axes: Axes, differences: Sequence[Difference], digits: int) -> None:
     """Means and intervals as text at the right of the rows."""
     texts = []
     for difference in differences:
@@ -117,9 +118,10 @@ def _numbers(axes: Axes, differences: Sequence[Difference]) -> None:
         if ends is None:
             texts.append("–")
         elif ends[1] == ends[2]:
-            texts.append(signed(ends[0]))
+            texts.append(signed(ends[0], digits))
         else:
-            texts.append(f"{signed(ends[0])} [{signed(ends[1])}, {signed(ends[2])}]")
+            mean, low, high = (signed(end, digits) for end in ends)
+            texts.append(f"{mean} [{low}, {high}]")
     right = axes.secondary_yaxis("right")
     right.set_yticks(range(len(texts)), texts)
     right.tick_params(length=0)

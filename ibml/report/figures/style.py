@@ -201,8 +201,8 @@ def whole(difference: Difference) -> tuple[float, float, float] | None:
     return (mean, mean, mean) if low is None or high is None else (mean, low, high)
 
 
-def signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+def signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def numeral(value: float) -> str:
