@@ -59,6 +59,36 @@ def test_searches_take_turns_and_trials_follow_those_that_are_done(lab: Lab) -> 
     assert order == ["first", "second", "first", "second", "planned", "planned"]
 
 
+def test_a_key_that_is_planned_twice_is_trained_once() -> None:
+    reused: list[Task] = []
+    first, twin, other = task(None, None), task(None, None), task(None, None, seed=1)
+    queue = TrialQueue([first, twin, other], reused=reused.append)
+    assert [queue.next(), queue.next()] == [first, other], "the twin waits for its key"
+    finish(queue, first)
+    finish(queue, other)
+    assert queue.next() is None
+    assert queue.done
+    assert reused == [twin]
+
+
+def test_planned_trials_may_follow_from_results() -> None:
+    seen: list[tuple[Task, str, float]] = []
+    later = task(None, None, seed=9)
+
+    def follow(ended: Task, ending: str, final: dict[str, float]) -> list[Task]:
+        seen.append((ended, ending, final["time.total"]))
+        return [later] if len(seen) == 1 else []
+
+    queue = TrialQueue([task(None, None)], follow=follow)
+    begun = queue.next()
+    finish(queue, begun)
+    assert not queue.done
+    assert queue.next() is later
+    finish(queue, later)
+    assert queue.done
+    assert seen == [(begun, "finished", 1.0), (later, "finished", 1.0)]
+
+
 def test_workers_are_shared_out_among_searches(lab: Lab) -> None:
     queue = TrialQueue([], sources(lab, 9, 9, 9))
     queue.share_out(6)
