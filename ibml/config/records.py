@@ -12,6 +12,10 @@ from ibml.config.table import TableConfig
 Status = Literal["finished", "diverged", "failed", "pruned", "running"]
 
 
+UNTUNED = "untuned"
+"""The key of a trial whose arm has not been tuned yet."""
+
+
 class TrialEntry(Config):
     """One trial of a study: which arm, data set and seed, and the key of its result."""
 

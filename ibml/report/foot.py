@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ibml.config.records import StudyRecord
+from ibml.config.records import UNTUNED, StudyRecord
 from ibml.report.grid import confidence
 from ibml.report.results import Results, mixtures
 from ibml.statistics.paired import POWER
@@ -198,7 +198,7 @@ def provenance(results: Results) -> Provenance:
     ended = max((record.ended_at for record in records), default=0)
     return Provenance(
         len(records),
-        len({trial.key for trial in results.trials}),
+        len({trial.key for trial in results.trials} - {UNTUNED}),
         tuple(sorted({record.revision for record in records})) or ("none",),
         tuple(sorted({record.platform for record in records})) or ("nothing",),
         tuple(sorted({record.fingerprint[:12] for record in records})) or ("none",),

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ibml.config.records import DesignRecord, StudyRecord, TrialEntry, Tuning
+from ibml.config.records import UNTUNED, DesignRecord, StudyRecord, TrialEntry, Tuning
 from ibml.config.trial import flatten
 from ibml.study.cells import Cell
 from ibml.study.designs import OFF, ON
 from ibml.study.plan import Plan
 from ibml.study.trials import PlannedTrial
-
-UNTUNED = "untuned"
-"""The key of a trial whose arm has not been tuned yet."""
 
 
 def _epochs(plan: Plan, trials: Sequence[PlannedTrial], dataset: str) -> tuple[int, ...]:
