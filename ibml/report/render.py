@@ -49,11 +49,12 @@ def _text(table: Table) -> str:
 
 
 def _markdown(table: Table) -> str:
-    first, *rest = grids(table)
     caption = table.study.table.caption or table.study.description
-    title = f"**{escaped(first.title)}**" + (f": {escaped(caption)}" if caption else "")
-    parts = [f"{title}\n\n{markdown_grid(first)}"]
-    parts += [f"{escaped(capital(grid.title))}:\n\n{markdown_grid(grid)}" for grid in rest]
+    parts = [f"**{escaped(table.name)}**" + (f": {escaped(caption)}\n" if caption else "\n")]
+    for grid in grids(table):
+        title = grid.title.removeprefix(f"{table.name}: ")
+        heading = "" if title == table.name else f"{escaped(capital(title))}:\n\n"
+        parts.append(heading + markdown_grid(grid))
     return "\n".join(parts) + "\n" + "\n".join(f"{escaped(line)}  " for line in table.foot) + "\n"
 
 
