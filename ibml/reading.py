@@ -71,9 +71,20 @@ def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
 
 
 def is_search(name: str, tracking_uri: str | None = None) -> bool:
-    """Whether a name is that of a search, and of no study."""
+    """Whether a name is that of a search, and of no study. Raises `TrackingError` where it is of neither."""
+    from ibml.tracking.uri import TrackingError, shown_uri
+
     store = open_store(tracking_uri, to_read=True)
-    return not name.endswith((".yaml", ".yml")) and name not in store.names("study") and name in store.names("search")
+    if name.endswith((".yaml", ".yml")):
+        return False
+    studies, searches = store.names("study"), store.names("search")
+    if name in studies or name in searches:
+        return name not in studies
+    known = [
+        f"the {kind} {', '.join(names)}" for kind, names in (("studies", studies), ("searches", searches)) if names
+    ]
+    hint = f"; it has {' and '.join(known)}" if known else ""
+    raise TrackingError(f"no search is called {name!r} in {shown_uri(store.uri)}, and no study{hint}")
 
 
 def study_report(

@@ -89,7 +89,8 @@ def test_mlflow_has_one_parent_and_a_child_per_trial(finished: tuple[CommandLine
     assert {run.data.tags["ibml.key"] for run in children} == keys
     assert all(run.data.tags["ibml.data"] and run.data.tags["ibml.revision"] for run in children)
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
-    assert {"study.yaml", "study.json", "table.txt", "table.md", "table.tex", "table.csv", "table.json"} == artifacts
+    tables = {f"table.{extension}" for extension in ("txt", "md", "tex", "csv", "json", "html")}
+    assert artifacts == {"study.yaml", "study.json", "report.html", *tables}
     assert [a.path for a in client.list_artifacts(ibml_run.info.run_id)] == ["config.yaml", "epochs.csv"]
 
 
