@@ -124,7 +124,6 @@ def test_results_of_another_revision_are_refused_until_allowed(cli: CommandLine)
 
 def test_what_is_not_there_is_said(cli: CommandLine) -> None:
     for command in (
-        ("report", "smal"),
         ("table", "smal"),
         ("plan", "smal", "--detect", "1"),
         ("compare", "smal", "small"),
