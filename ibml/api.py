@@ -75,7 +75,8 @@ def run_plan(
 
     from ibml.reading import open_store, report_files, results_of
     from ibml.report.page import FIGURES, FORMS, table_files
-    from ibml.report.results import mixtures, refuse_mixtures
+    from ibml.report.render import render
+    from ibml.report.results import Results, mixtures, refuse_mixtures
     from ibml.report.search_page import search_files
     from ibml.report.table import build_table
     from ibml.search.database import Database, choose_url
@@ -88,22 +89,24 @@ def run_plan(
     store, database = open_store(tracking_uri), Database(choose_url(storage))
     begun = study_record(plan, [] if plan.tuning else planned_trials(plan))
     quiet = console or Console(quiet=True)
+    known = store.results()
     if not allow_mixed:
         before = store.study_if_any(plan.study.name) if plan.tuning else begun  # tuned, the last run knows the trials
-        found = mixtures(results_of(store, before), code_revision()) if before else []
+        found = mixtures(Results(before, known), code_revision()) if before else []
         refuse_mixtures(plan.study.name, found)
     with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
-        outcome, record = run_study(plan, store, opened.run_id, address, quiet, database, search_files, new_version)
+        run_id = opened.run_id
+        outcome, record = run_study(plan, store, known, run_id, address, quiet, database, search_files, new_version)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         results = results_of(store, record)
         made = build_table(record, results.records, allow_mixed)
-        tables = table_files(made)
-        changed = store.artifact_if_any(opened.run_id, "table.json") != tables["table.json"]
-        had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(opened.run_id))
+        changed = store.artifact_if_any(run_id, "table.json") != render(made, "json")
+        had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(run_id))
         forms = FORMS if had_figures else ()  # none shall be older than the page
-        opened.files |= report_files(store, made, results, forms) if changed and not outcome.interrupted else tables
+        whole = changed and not outcome.interrupted
+        opened.files |= report_files(store, made, results, forms) if whole else table_files(made)
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
-    return Ablation(made, outcome, opened.run_id)
+    return Ablation(made, outcome, run_id)
 
 
 def tune(

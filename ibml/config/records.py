@@ -125,6 +125,10 @@ class DesignRecord(Config):
     values: dict[str, Any] = {}
     paths: dict[str, str] = {}
 
+    def on(self, arm: str) -> list[str]:
+        """The factors that an arm has at another level than the first; of components, those that are on."""
+        return [name for name, level in self.levels.get(arm, {}).items() if level != self.factors[name][0]]
+
 
 class StudyRecord(Config):
     """All that a table needs to know of a study besides the trials' results."""
@@ -160,8 +164,15 @@ class StudyRecord(Config):
 
     @property
     def steering(self) -> str:
-        """The metric by which arms are decided, where seeds are adaptive."""
-        return (self.adaptive.metric if self.adaptive else None) or self.metrics[0]
+        """The metric by which arms are decided where seeds are adaptive, else the first."""
+        return self.adaptive.steering(self.metrics) if self.adaptive else self.metrics[0]
+
+    @property
+    def shown_arms(self) -> tuple[str, ...]:
+        """The arms in the order of the table's groups, else of its rows, else of the design."""
+        rows = [arm for arm in self.table.rows or self.arms if arm in self.arms]
+        grouped = [arm for members in self.table.groups.values() for arm in members if arm in rows]
+        return (*(arm for arm in rows if arm not in grouped), *grouped)
 
 
 @dataclass(frozen=True)

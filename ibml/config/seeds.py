@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -23,6 +24,10 @@ class AdaptiveSeeds(Config):
     max: Annotated[int, Field(le=100)]
     stop: Literal["decided"] = "decided"
     metric: str | None = None
+
+    def steering(self, metrics: Sequence[str]) -> str:
+        """The metric by which arms are decided, of a table with these."""
+        return self.metric or metrics[0]
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:

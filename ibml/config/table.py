@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 
 from ibml.config.base import Config, Items
 from ibml.config.designs import Label
+from ibml.config.metrics import Metric
 
 Digits = Annotated[int, Field(ge=0, le=8)]
 
@@ -58,6 +59,10 @@ class TableConfig(Config):
     def shown(self, name: str) -> str:
         """The name under which something is shown."""
         return self.names.get(name, name)
+
+    def measured(self, metric: Metric) -> str:
+        """The name under which a metric is shown, with its unit."""
+        return f"{self.shown(metric.name)} {metric.unit}".strip()
 
     def digits(self, metric: str) -> int:
         """The decimals of a metric's values."""

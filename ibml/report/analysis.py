@@ -143,7 +143,7 @@ def _product(names: Sequence[str], study: StudyRecord) -> str:
 def _gains(study: StudyRecord, values: Mapping[str, Values], metric: Metric) -> list[Line]:
     """Each component against the arm before it, in the order of the file."""
     steps: list[tuple[str, str, str]] = []
-    by_parts = {frozenset(_on(study, arm)): arm for arm in values}
+    by_parts = {frozenset(study.design.on(arm)): arm for arm in values}
     before: frozenset[str] = frozenset()
     for part in study.design.components:
         after = before | {part}
@@ -159,18 +159,13 @@ def _gains(study: StudyRecord, values: Mapping[str, Values], metric: Metric) -> 
     return [Line(f"+ {study.table.shown(part)}", d) for part, d in judged.items()]
 
 
-def _on(study: StudyRecord, arm: str) -> list[str]:
-    levels = study.design.levels.get(arm, {})
-    return [name for name, level in levels.items() if level != study.design.factors[name][0]]
-
-
 def _subsets(study: StudyRecord, values: Mapping[str, Values]) -> dict[frozenset[str], Values]:
     """The worth of every subset of the parts, if the design has them all: two levels each, and not too many."""
     factors = study.design.factors
     two_levels = factors and all(len(levels) == 2 for levels in factors.values())
     if study.design.type not in ("factorial", "cumulative") or not two_levels or len(factors) > MOST_PARTS:
         return {}
-    worth = {frozenset(_on(study, arm)): of_arm for arm, of_arm in values.items()}
+    worth = {frozenset(study.design.on(arm)): of_arm for arm, of_arm in values.items()}
     return worth if len(worth) == 2 ** len(factors) else {}
 
 
@@ -194,5 +189,5 @@ def _over_datasets(results: Results, metric: Metric) -> list[Line]:
     return [
         Line(study.table.shown(arm), difference, improvement=improvements[arm])
         for arm, difference in with_verdicts(tests, better, alpha).items()
-        if difference.n and arm in (study.table.rows or study.arms)
+        if difference.n and arm in study.shown_arms
     ]

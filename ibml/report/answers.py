@@ -65,8 +65,7 @@ def _removed(table: Table, arm: str) -> list[str]:
     design = table.study.design
     if design.type != "leave_one_out":
         return []
-    levels = design.levels.get(arm, {})
-    return [name for name, level in levels.items() if level == design.factors[name][0]]
+    return [name for name in design.levels.get(arm, {}) if name not in design.on(arm)]
 
 
 def _removal(table: Table, arm: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ibml.config.base import IbmlError
 from ibml.config.metrics import Metric
+from ibml.report.foot import provenance
 from ibml.report.grid import (
     NOTHING,
     Column,
@@ -78,7 +79,7 @@ def _settings(first: Side, second: Side) -> Grid:
 
 
 def _facts(side: Side) -> Iterator[tuple[str, str]]:
-    study, results = side.results.study, side.results
+    study, results, found = side.results.study, side.results, provenance(side.results)
     yield "study", study.name
     yield "question", study.description
     yield "file hash", study.file_hash[:12]
@@ -92,10 +93,10 @@ def _facts(side: Side) -> Iterator[tuple[str, str]]:
     yield "epochs", ", ".join(f"{name} {'/'.join(map(str, of))}" for name, of in study.epochs.items())
     yield "test", f"{study.table.test}, alpha {study.table.alpha:g}"
     yield "tuning", study.tuning_note
-    yield "results", f"{len(results.ended)} of {len({trial.key for trial in results.trials})}"
-    yield "code", ", ".join(sorted({record.revision for record in results.ended}))
-    yield "machine", ", ".join(sorted({record.platform for record in results.ended}))
-    yield "data", ", ".join(sorted({record.fingerprint[:12] for record in results.ended}))
+    yield "results", f"{found.results} of {found.keys}"
+    yield "code", ", ".join(found.revisions)
+    yield "machine", ", ".join(found.platforms)
+    yield "data", ", ".join(found.fingerprints)
     yield "mixed", "; ".join(mixtures(results))
 
 
@@ -151,7 +152,7 @@ def _lines(
         digits = table.digits(metric.name)
         words = ("better" if better else "worse") if d.verdict == "effect detected" else d.verdict
         yield (
-            Entry(f"{table.shown(metric.name)} {metric.unit}".strip()),
+            Entry(table.measured(metric)),
             mean_entry(summarise(list(x.values())), digits),
             mean_entry(summarise(list(y.values())), digits),
             number_entry(d.n, 0),

@@ -40,7 +40,7 @@ def file_name(table: Table, kind: str, metric: Metric | None, dataset: str = "",
 
 def label(table: Table, metric: Metric) -> str:
     """A metric's shown name with its unit, as an axis has it."""
-    return f"{table.study.table.shown(metric.name)} {metric.unit}".strip()
+    return table.study.table.measured(metric)
 
 
 def where(table: Table, dataset: str) -> str:

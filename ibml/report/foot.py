@@ -69,7 +69,7 @@ def _whole_seeds(results: Results) -> list[str]:
 
 
 def _hidden(study: StudyRecord) -> list[str]:
-    hidden = [study.table.shown(arm) for arm in study.arms if study.table.rows and arm not in study.table.rows]
+    hidden = [study.table.shown(arm) for arm in study.arms if arm not in study.shown_arms]
     if not hidden:
         return []
     return [f"Not shown, but counted in the corrections: {', '.join(hidden)}. Best and second are of those shown."]
@@ -121,6 +121,10 @@ def budget(study: StudyRecord) -> str:
     return f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
 
 
+def _counted(arms: Counter[str]) -> str:
+    return ", ".join(f"{arm} {count}" for arm, count in arms.items())
+
+
 def _missing_pairs(results: Results) -> list[str]:
     """Pairs of trials of which one side has no value, by arm, whichever metric is compared."""
     study = results.study
@@ -136,8 +140,7 @@ def _missing_pairs(results: Results) -> list[str]:
             counts[arm] += 1
     if not counts:
         return []
-    by_arm = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-    return [f"Pairs with a missing side, left out of the tests: {by_arm}."]
+    return [f"Pairs with a missing side, left out of the tests: {_counted(counts)}."]
 
 
 def _lacking(results: Results) -> list[str]:
@@ -150,8 +153,7 @@ def _lacking(results: Results) -> list[str]:
             if record and record.status == "finished" and not math.isfinite(record.metrics.get(metric, math.nan)):
                 without[trial.arm] += 1
         if without:
-            by_arm = ", ".join(f"{arm} {count}" for arm, count in without.items())
-            notes.append(f"Finished without a finite {metric}: {without.total()} trials ({by_arm}).")
+            notes.append(f"Finished without a finite {metric}: {without.total()} trials ({_counted(without)}).")
     return notes
 
 
@@ -166,8 +168,8 @@ def _failures(results: Results) -> list[str]:
         of_status = [t for t in results.trials if results.status(t) == status]
         if not of_status:
             continue
-        by_arm = ", ".join(f"{arm} {count}" for arm, count in Counter(t.arm for t in of_status).items())
-        text = f"{words}: {len(of_status)} of {len(results.trials)} trials ({by_arm})"
+        counts = Counter(t.arm for t in of_status)
+        text = f"{words}: {len(of_status)} of {len(results.trials)} trials ({_counted(counts)})"
         lost = {t.arm for t in of_status if (t.dataset, t.arm) in results.without_best}
         if lost:
             text += f"; no proposal of the search of {', '.join(sorted(lost))} was complete and within the constraints"

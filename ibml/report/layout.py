@@ -51,9 +51,8 @@ def means(table: Table) -> list[Grid]:
 
 def heading(table: Table, metric: Metric) -> str:
     """A metric's name with its unit and direction."""
-    unit = f" {metric.unit}" if metric.unit else ""
     arrow = f" {metric.arrow}" if table.study.table.arrows else ""
-    return f"{table.study.table.shown(metric.name)}{unit}{arrow}"
+    return f"{table.study.table.measured(metric)}{arrow}"
 
 
 def _by_metric(table: Table) -> Grid:

@@ -191,7 +191,7 @@ def _attributions(table: Table) -> Iterator[Drawing]:
                 "What the design says",
                 caption,
                 f"{caption} {said([difference_said(name, d, digits) for name, d in lines])}",
-                attribution(lines, total, label(table, metric), shared, table.study.table.digits(metric.name)),
+                attribution(lines, total, label(table, metric), shared, digits),
                 further=metric != table.metrics[0],
             )
 

@@ -62,7 +62,7 @@ class Table:
     @property
     def arms(self) -> tuple[str, ...]:
         """The arms in the order in which they are shown."""
-        return shown_arms(self.study)
+        return self.study.shown_arms
 
     def cell(self, dataset: str, arm: str, metric: str) -> TableCell:
         return self.cells[dataset, arm, metric]
@@ -96,13 +96,6 @@ class Table:
         }
 
 
-def shown_arms(study: StudyRecord) -> tuple[str, ...]:
-    """The arms in the order of the table's groups, else of its rows, else of the design."""
-    rows = [arm for arm in study.table.rows or study.arms if arm in study.arms]
-    grouped = [arm for members in study.table.groups.values() for arm in members if arm in rows]
-    return (*(arm for arm in rows if arm not in grouped), *grouped)
-
-
 def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mixed: bool = False) -> Table:
     """The table of a study from the results of its keys; missing ones are counted, never guessed.
 
@@ -118,7 +111,7 @@ def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mi
     cells = {
         (dataset, arm, metric.name): made[dataset, arm, metric.name]
         for dataset in study.datasets
-        for arm in shown_arms(study)
+        for arm in study.shown_arms
         for metric in results.metrics
         if (dataset, arm, metric.name) in made
     }
@@ -154,7 +147,7 @@ def _column(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, s
     differences, levels = _differences(results, dataset, metric, arms)
     summaries = {arm: summarise(list(by_seed.values())) for arm, by_seed in arms.items()}
     ranked = sorted(
-        (arm for arm in shown_arms(study) if arm in arms and summaries[arm].mean is not None),
+        (arm for arm in study.shown_arms if arm in arms and summaries[arm].mean is not None),
         key=lambda arm: _goodness(summaries[arm], metric),
         reverse=True,
     )

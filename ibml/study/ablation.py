@@ -48,6 +48,7 @@ class Arm:
 def run_study(
     plan: Plan,
     store: MlflowStore,
+    known: dict[str, TrialRecord],
     run_id: str,
     address: str | None,
     console: Console,
@@ -55,12 +56,12 @@ def run_study(
     report: SearchReport,
     new_version: bool = False,
 ) -> tuple[Outcome, StudyRecord]:
-    """Run what has no result in the store yet, below the study's run: where arms are tuned, all their searches side
-    by side, and each arm's trials with fresh seeds once its best is known. Gives how it went and the study's record.
+    """Run what has no result in `known` (the store's, by key), below the study's run: where arms are tuned, all their
+    searches side by side, and each arm's trials with fresh seeds once its best is known. Gives how it went and the
+    study's record.
 
     Raises `ClusterError`, `TrackingError` and `SearchDatabaseError`.
     """
-    known = store.results()
     tags = {"ibml.study": plan.study.name, "ibml.revision": code_revision()}
     arms = [Arm(arm, _open(plan, arm, database, new_version)) for arm in plan.tuning]
     searched = [arm.opened for arm in arms if arm.opened]

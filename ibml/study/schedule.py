@@ -17,7 +17,6 @@ class SeedSchedule:
 
     def __init__(self, plan: Plan):
         self.plan, self.adaptive = plan, plan.study.adaptive
-        self.metric = (self.adaptive.metric if self.adaptive else None) or plan.metrics[0]
         self._cells: dict[tuple[str, str], Cell] = {}
         self._given: set[tuple[str, str, int]] = set()
         self._values: dict[str, dict[str, dict[int, float | None]]] = {}
@@ -40,7 +39,7 @@ class SeedSchedule:
         """What follows from a trial's result; without metrics it failed or diverged."""
         if self.adaptive is None:
             return []
-        value = (metrics or {}).get(self.metric, math.nan)
+        value = (metrics or {}).get(self.adaptive.steering(self.plan.metrics), math.nan)
         self._values[trial.cell.dataset][trial.cell.arm][trial.config.seed] = value if math.isfinite(value) else None
         return self._next(trial.cell.dataset)
 
