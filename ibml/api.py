@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ibml.config.trial import TrialConfig
@@ -11,11 +13,15 @@ from ibml.config.trial import TrialConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ibml.models.multimodal import MultimodalModel
     from ibml.report.table import Table
+    from ibml.search.database import Database
     from ibml.search.plan import SearchPlan, SpaceSource
     from ibml.study.outcome import Outcome
     from ibml.study.plan import Plan, StudySource
     from ibml.study.tuning import Tuned
+    from ibml.tracking.mlflow_store import MlflowStore
+    from ibml.tracking.session import Session
     from ibml.training.trainer import TrialResult
 
 
@@ -35,6 +41,14 @@ def train(config: TrialConfig) -> TrialResult:
     return train_trial(config)
 
 
+def load_model(path: str | Path) -> MultimodalModel:
+    """The model of a trial's selected epoch, from the `selected.ckpt` that the trial left; see
+    `ibml.training.checkpoint`."""
+    from ibml.training.checkpoint import load_model as load
+
+    return load(path)
+
+
 def ablate(
     source: StudySource,
     overrides: Iterable[str] = (),
@@ -44,21 +58,35 @@ def ablate(
     storage: str | None = None,
     address: str | None = None,
     console: Console | None = None,
+    checkpoints: str | Path | None = None,
     new_version: bool = False,
     allow_mixed: bool = False,
+    rerun: bool = False,
 ) -> Ablation:
     """Run a study file, or a mapping of the same form, and make its table.
 
     Trials whose result the store has already are not run. `overrides` are `path=value` texts, `seeds` takes
     the place of the study's, `storage` is the database of searches where arms are tuned; progress goes to `console`,
-    and nowhere without one. Results of different code revisions or kinds of machine make a table only if
-    `allow_mixed`. Raises `ConfigError` before anything runs, `ClusterError` where Ray cannot be had, `TrackingError`
-    and `SearchDatabaseError` where the store or the database cannot, `MixedResultsError` for mixed results.
+    and nowhere without one. `checkpoints` is the folder for checkpoints and for what the store has not taken yet.
+    `rerun` deletes the results that there are of the study's trials first. Results of different code revisions or kinds
+    of machine make a table only if `allow_mixed`. Raises `ConfigError` before anything runs, `ClusterError` where Ray
+    cannot be had, `TrackingError` and `SearchDatabaseError` where the store or the database cannot,
+    `MixedResultsError` for mixed results.
     """
     from ibml.study.plan import load_plan
 
     plan = load_plan(source, overrides, seeds)
-    return run_plan(plan, tracking_uri, storage, address, console, new_version, allow_mixed)
+    return run_plan(
+        plan,
+        tracking_uri,
+        storage,
+        address,
+        console,
+        checkpoints=checkpoints,
+        new_version=new_version,
+        allow_mixed=allow_mixed,
+        rerun=rerun,
+    )
 
 
 def run_plan(
@@ -67,36 +95,61 @@ def run_plan(
     storage: str | None,
     address: str | None,
     console: Console | None,
+    *,
+    checkpoints: str | Path | None = None,
     new_version: bool = False,
     allow_mixed: bool = False,
+    rerun: bool = False,
 ) -> Ablation:
     """Run a plan that is loaded already; see `ablate`."""
     from rich.console import Console
 
-    from ibml.reading import open_store, report_files, results_of
+    from ibml.reading import open_store
+    from ibml.search.database import Database, choose_url
+
+    database, quiet = Database(choose_url(storage)), console or Console(quiet=True)
+    with working_on(open_store(tracking_uri), checkpoints, quiet) as session:
+        # What is proposed follows from the order of results, so a search has one driver.
+        alone = session.presence.alone(f"the study {plan.study.name}", session.say) if plan.tuning else nullcontext()
+        with alone:
+            return _run_plan(plan, session, database, address, quiet, new_version, allow_mixed, rerun)
+
+
+def _run_plan(
+    plan: Plan,
+    session: Session,
+    database: Database,
+    address: str | None,
+    console: Console,
+    new_version: bool,
+    allow_mixed: bool,
+    rerun: bool,
+) -> Ablation:
+    from ibml.reading import report_files, results_of
     from ibml.report.page import FIGURES, FORMS, table_files
     from ibml.report.render import render
     from ibml.report.results import Results, mixtures, refuse_mixtures
     from ibml.report.search_page import search_files
     from ibml.report.table import build_table
-    from ibml.search.database import Database, choose_url
     from ibml.study.ablation import run_study
     from ibml.study.record import study_record
+    from ibml.study.rerun import forget_results
     from ibml.study.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
     from ibml.version import code_revision
 
-    store, database = open_store(tracking_uri), Database(choose_url(storage))
+    store = session.store
     begun = study_record(plan, [] if plan.tuning else planned_trials(plan))
-    quiet = console or Console(quiet=True)
+    before = store.study_if_any(plan.study.name) if plan.tuning else begun  # tuned, the last run knows the trials
     known = store.results()
+    if rerun and before:
+        known = forget_results(session, before, known)
     if not allow_mixed:
-        before = store.study_if_any(plan.study.name) if plan.tuning else begun  # tuned, the last run knows the trials
         found = mixtures(Results(before, known), code_revision()) if before else []
         refuse_mixtures(plan.study.name, found)
     with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
         run_id = opened.run_id
-        outcome, record = run_study(plan, store, known, run_id, address, quiet, database, search_files, new_version)
+        outcome, record = run_study(plan, session, known, run_id, address, console, database, search_files, new_version)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         results = results_of(store, record)
         made = build_table(record, results.records, allow_mixed)
@@ -109,6 +162,13 @@ def run_plan(
     return Ablation(made, outcome, run_id)
 
 
+def working_on(store: MlflowStore, checkpoints: str | Path | None, console: Console) -> Session:
+    """A driver's session on a store; what a person should know goes to the console."""
+    from ibml.tracking.session import Session
+
+    return Session(store, checkpoints, lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False))
+
+
 def tune(
     space: SpaceSource,
     base: str | None = None,
@@ -118,6 +178,7 @@ def tune(
     storage: str | None = None,
     address: str | None = None,
     console: Console | None = None,
+    checkpoints: str | Path | None = None,
     new_version: bool = False,
     compare: Literal["random"] | None = None,
     repeats: int = 1,
@@ -131,7 +192,17 @@ def tune(
     from ibml.search.plan import load_search
 
     plan = load_search(space, base, overrides)
-    return run_search_plan(plan, tracking_uri, storage, address, console, new_version, compare, repeats)
+    return run_search_plan(
+        plan,
+        tracking_uri,
+        storage,
+        address,
+        console,
+        checkpoints=checkpoints,
+        new_version=new_version,
+        compare=compare,
+        repeats=repeats,
+    )
 
 
 def run_search_plan(
@@ -140,6 +211,8 @@ def run_search_plan(
     storage: str | None,
     address: str | None,
     console: Console | None,
+    *,
+    checkpoints: str | Path | None = None,
     new_version: bool = False,
     compare: Literal["random"] | None = None,
     repeats: int = 1,
@@ -152,14 +225,16 @@ def run_search_plan(
     from ibml.search.database import Database, choose_url
     from ibml.study.tuning import run_search
 
-    return run_search(
-        plan,
-        open_store(tracking_uri),
-        Database(choose_url(storage)),
-        address,
-        console or Console(quiet=True),
-        search_files,
-        new_version=new_version,
-        against=compare,
-        repeats=repeats,
-    )
+    quiet = console or Console(quiet=True)
+    with working_on(open_store(tracking_uri), checkpoints, quiet) as session:
+        return run_search(
+            plan,
+            session,
+            Database(choose_url(storage)),
+            address,
+            quiet,
+            search_files,
+            new_version=new_version,
+            against=compare,
+            repeats=repeats,
+        )

@@ -11,13 +11,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from ibml import results_cli
+from ibml import results_cli, upkeep_cli
 from ibml.terminal import (
     Address,
     AllowMixed,
+    Checkpoints,
     NewVersion,
     Overrides,
     ReportFolder,
+    Rerun,
     Storage,
     TrackingUri,
     end,
@@ -46,16 +48,20 @@ def train(
     config: Annotated[str, typer.Argument(help="A preset (mfeat) or a .yaml file.")],
     override: Overrides = None,
     tracking_uri: TrackingUri = None,
+    checkpoints: Checkpoints = None,
 ) -> None:
     """Train one trial in this process and record it in MLflow."""
     with errors():
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
+        from ibml.api import working_on
         from ibml.reading import open_store
         from ibml.study.single import run_single
 
-        result, run_id = run_single(Path(config).stem, trial, open_store(tracking_uri), out)
+        with working_on(open_store(tracking_uri), checkpoints, out) as session:
+            result, run_id = run_single(Path(config).stem, trial, session)
+            session.require_all()
     for name, value in result.metrics.items():
         out.print(f"{name:28} {value:.6g}")
     out.print(f"MLflow run {run_id}; look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
@@ -71,8 +77,10 @@ def ablate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show arms, trials and epochs; run nothing.")] = False,
     new_version: NewVersion = False,
     allow_mixed: AllowMixed = False,
+    rerun: Rerun = False,
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
+    checkpoints: Checkpoints = None,
     address: Address = None,
 ) -> None:
     """Run an ablation study and print its table. The same command again goes on where it stopped."""
@@ -89,7 +97,17 @@ def ablate(
             return
         from ibml.api import run_plan
 
-        ablation = run_plan(plan, tracking_uri, storage, address, out, new_version, allow_mixed)
+        ablation = run_plan(
+            plan,
+            tracking_uri,
+            storage,
+            address,
+            out,
+            checkpoints=checkpoints,
+            new_version=new_version,
+            allow_mixed=allow_mixed,
+            rerun=rerun,
+        )
     show_ablation(ablation, tracking_uri)
 
 
@@ -108,6 +126,7 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be searched; run nothing.")] = False,
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
+    checkpoints: Checkpoints = None,
     address: Address = None,
     to: ReportFolder = None,
 ) -> None:
@@ -126,7 +145,17 @@ def tune(
             err.print(f"Note: {warning}.", soft_wrap=True, markup=False)
         from ibml.api import run_search_plan
 
-        tuned = run_search_plan(plan, tracking_uri, storage, address, out, new_version, compare, repeats)
+        tuned = run_search_plan(
+            plan,
+            tracking_uri,
+            storage,
+            address,
+            out,
+            checkpoints=checkpoints,
+            new_version=new_version,
+            compare=compare,
+            repeats=repeats,
+        )
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))
@@ -177,6 +206,8 @@ def schema(
     sys.stdout.write(json.dumps(make_schema(kind), indent=1) + "\n")
 
 
+app.command()(upkeep_cli.sync)
+app.command()(upkeep_cli.gc)
 app.command("list")(results_cli.list_runs)
 app.command()(results_cli.table)
 app.command()(results_cli.report)

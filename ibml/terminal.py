@@ -37,6 +37,16 @@ Storage = Annotated[
     str | None,
     typer.Option(help="Optuna's database; default: OPTUNA_STORAGE, else sqlite:///optuna.db in this folder."),
 ]
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for checkpoints and what MLflow has not taken yet; default: IBML_CHECKPOINTS, else `checkpoints`"
+        " beside the store's database file, else in this folder."
+    ),
+]
+Rerun = Annotated[
+    bool, typer.Option("--rerun", help="Train again what has a result; MLflow keeps the old runs as deleted.")
+]
 NewVersion = Annotated[
     bool, typer.Option("--new-version", help="Begin another search where its name is taken by one with other settings.")
 ]
@@ -99,17 +109,11 @@ def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
 
 def end(outcome: Outcome) -> None:
     """What went wrong, and the exit code that says so."""
-    for error in outcome.tracking_failures[:1]:
-        err.print(
-            f"{len(outcome.tracking_failures)} records could not be stored: {error}", soft_wrap=True, markup=False
-        )
     if outcome.interrupted:
         fail(INTERRUPTED, 130)
     if outcome.failed:
         name, reason = outcome.failed[0]
         fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
-    if outcome.tracking_failures:
-        fail("The same command runs again what could not be stored.", 1)
 
 
 def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:

@@ -85,6 +85,9 @@ ScheduleConfig = Annotated[
 ]
 
 
+Keep = Literal["best", "none", "all"]
+
+
 class TrainerConfig(Config):
     """The training loop of one trial."""
 
@@ -99,3 +102,16 @@ class TrainerConfig(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """CPU threads of a trial; results on CPU depend on it."""
+    keep: Keep = "best"
+    """What stays on disk of a trial that has ended: the selected epoch's weights, nothing, or also the last states."""
+    checkpoint_seconds: NonNegative = 5.0
+    """A running trial leaves a checkpoint after the first epoch that ends so long after the last; 0: every epoch."""
+    max_retries: Annotated[int, Field(ge=0, le=100)] = 2
+    """How often a trial goes on from its last checkpoint after a failure before it is given up."""
+    stall_minutes: Positive = 60.0
+    """A trial that ends no epoch for so long hangs, and its worker is ended."""
+
+    @property
+    def without_effect(self) -> set[str]:
+        """The fields that cannot influence the result."""
+        return {"device", "keep", "checkpoint_seconds", "max_retries", "stall_minutes"}

@@ -197,6 +197,10 @@ class TrialRecord:
     dataset: str = ""
     seed: int | None = None
     shape: str = ""
+    driver: str = ""
+    """Who trains it, while somebody does."""
+    retries: int = 0
+    """How often it went on after a failure."""
 
     @property
     def ended(self) -> bool:

@@ -124,7 +124,8 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     """
     plain = config.model_dump(mode="json")
     plain["encoders"] = {name: config.encoder(name).model_dump(mode="json") for name in config.modalities}
-    del plain["trainer"]["device"]
+    for name in config.trainer.without_effect:
+        del plain["trainer"][name]
     fusion, method = plain["fusion"], plain["method"]
     if "condition" in fusion:
         ends = {"first": config.data.modalities[0], "last": config.data.modalities[-1]}

@@ -82,7 +82,7 @@ class Population(Search):
     def report(self, attempt: Attempt, rows: Sequence[Row]) -> bool:
         """Take in epochs of a member, each with its own value: what is copied is the training as it is now."""
         for row in rows:
-            if math.isfinite(row["val.loss"]):
+            if math.isfinite(row.get("val.loss", math.nan)):
                 self._intermediate(attempt.number, int(row["epoch"]) + 1, row[self._metric])
         return True
 

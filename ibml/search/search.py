@@ -115,7 +115,7 @@ class Search:
             if attempt.pruned:
                 break
             attempt.trained += 1
-            if not math.isfinite(row["val.loss"]):
+            if not math.isfinite(row.get("val.loss", math.nan)):
                 continue  # it diverged, which its end will say
             attempt.tracker.add(row)
             if attempt.position == 0 and len(self.config.objectives) == 1:

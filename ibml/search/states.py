@@ -1,15 +1,13 @@
-"""States of trainings between the parts in which they are trained, as files in the working folder."""
+"""States of trainings between the parts in which they are trained, as files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ibml.config.base import IbmlError
-
-FOLDER = "populations"
+from ibml.files import replacing
 
 
 class StateError(IbmlError):
@@ -22,8 +20,8 @@ class States:
     `identity` tells searches apart that have the same name in different databases.
     """
 
-    def __init__(self, name: str, identity: str):
-        self.folder, self.identity = Path(FOLDER) / name, identity[:12]
+    def __init__(self, folder: Path, identity: str):
+        self.folder, self.identity = folder, identity[:12]
 
     def _path(self, member: int, epoch: int) -> Path:
         return self.folder / f"{self.identity}.{member}.{epoch}"
@@ -32,16 +30,8 @@ class States:
         return self._path(member, epoch).is_file()
 
     def put(self, member: int, epoch: int, content: bytes) -> None:
-        path = self._path(member, epoch)
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        with self._as_state_error():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-            _sync_folder(self.folder)
+        with self._as_state_error(), replacing(self._path(member, epoch)) as file:
+            file.write(content)
 
     def get(self, member: int, epoch: int) -> bytes:
         with self._as_state_error():
@@ -69,14 +59,3 @@ class States:
         except OSError as error:
             message = f"states of the search in {self.folder.absolute()}: {error.strerror}"
             raise StateError(f"{message}; the same command goes on from those that are there") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Only then a renamed file survives a power failure under its new name."""
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -25,7 +26,8 @@ from ibml.study.record import study_record
 from ibml.study.schedule import SeedSchedule
 from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
 from ibml.study.trials import PlannedTrial, planned_trials
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.entries import Share
+from ibml.tracking.session import Session
 from ibml.version import code_revision
 
 
@@ -47,7 +49,7 @@ class Arm:
 
 def run_study(
     plan: Plan,
-    store: MlflowStore,
+    session: Session,
     known: dict[str, TrialRecord],
     run_id: str,
     address: str | None,
@@ -63,11 +65,12 @@ def run_study(
     Raises `ClusterError`, `TrackingError` and `SearchDatabaseError`.
     """
     tags = {"ibml.study": plan.study.name, "ibml.revision": code_revision()}
-    arms = [Arm(arm, _open(plan, arm, database, new_version)) for arm in plan.tuning]
+    populations = session.workspace.populations
+    arms = [Arm(arm, _open(plan, arm, database, populations, new_version)) for arm in plan.tuning]
     searched = [arm.opened for arm in arms if arm.opened]
     fixed = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
     schedule = SeedSchedule(plan)
-    todo, reused = _todo(plan, schedule, fixed, known, store, console)
+    todo, reused = _todo(plan, schedule, fixed, known, session, console)
 
     def follow(task: Task, ending: Ending, final: Mapping[str, float]) -> list[Task]:
         more = schedule.ended(task.trial, final if ending == "finished" else None)
@@ -75,7 +78,9 @@ def run_study(
 
     with ExitStack() as stack:
         for opened in searched:
-            opened.run = stack.enter_context(store.open_run("search", opened.record(), opened.plan.text, run_id))
+            opened.run = stack.enter_context(
+                session.store.open_run("search", opened.record(), opened.plan.text, run_id)
+            )
             opened.tags = {"ibml.revision": tags["ibml.revision"]}
         sources = [
             SearchSource(arm.opened.search, arm.opened.task, _evaluation(schedule, arm.plan.cell, run_id, tags))
@@ -83,21 +88,22 @@ def run_study(
             if arm.opened
         ]
         tasks = [Task(trial, run_id, tags) for trial in todo]
-        driver = Driver(tasks, sources, known, store, _progress(plan, todo, searched, console), database.url, follow)
+        driver = Driver(tasks, sources, known, session, _progress(plan, todo, searched, console), database.url, follow)
         outcome = run_driver(driver, plan.study.name, plan.study.resources, address)
         outcome.reused += reused
+        session.require_all()
         records = [arm.opened.close(outcome, report) if arm.opened else None for arm in arms]
     cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
     tuning = [_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
     return outcome, study_record(plan, planned_trials(plan, cells), tuning, _budget(plan, arms, tuning))
 
 
-def _open(plan: Plan, arm: ArmSearch, database: Database, new_version: bool) -> OpenSearch | None:
+def _open(plan: Plan, arm: ArmSearch, database: Database, populations: Path, new_version: bool) -> OpenSearch | None:
     if arm.plan is None:
         return None
     cell, several = arm.cell, len(plan.datasets) > 1
     name = f"{plan.study.name}/{cell.dataset}/{cell.arm}" if several else f"{plan.study.name}/{cell.arm}"
-    opened = open_search(arm.plan, database, name, new_version)
+    opened = open_search(arm.plan, database, populations, name, new_version)
     opened.arm, opened.dataset = cell.arm, cell.dataset
     return opened
 
@@ -107,7 +113,7 @@ def _todo(
     schedule: SeedSchedule,
     cells: Sequence[Cell],
     known: dict[str, TrialRecord],
-    store: MlflowStore,
+    session: Session,
     console: Console,
 ) -> tuple[list[PlannedTrial], int]:
     """The trials without a result, and how many have one; those become part of this study too."""
@@ -121,7 +127,7 @@ def _todo(
             continue
         reused += 1
         if plan.study.name not in result.studies:
-            store.share_trial(result.run_id, plan.study.name, trial.cell.arm)
+            session.add(trial.key, Share(result.run_id, plan.study.name, trial.cell.arm))
         waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
     if reused:
         total = reused + len(todo)

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ibml.config.records import TrialRecord
 from ibml.search.database import as_database_error
 from ibml.search.search import Ending
-from ibml.search.values import needed_metrics
+from ibml.study.faults import Fault, death
 from ibml.study.outcome import Outcome
+from ibml.study.past import past_of
 from ibml.study.progress import StudyProgress
 from ibml.study.queue import Follow, Past, SearchSource, Task, TrialQueue
-from ibml.study.trial_run import TrialRun
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.recorder import Recorder
+from ibml.study.trial_run import described
+from ibml.tracking.entries import Begin, End, Prune, Rows, Share, Stop, Tagged
+from ibml.tracking.session import Session
 from ibml.tracking.uri import TrackingError
+from ibml.training.kept import clear
 
 R = TypeVar("R")
 
+_STALL_SECONDS = 30.0
+_LOOK_SECONDS = 2.0
+"""How often trials that other drivers train are looked for in the store."""
+
 
 class Driver:
-    """Runs a queue. Everything for the store goes through a recorder's thread; leaving the context waits for it.
+    """Runs a queue. All that the store gets goes through a session, so that nothing waits for it.
 
-    `known` has the runs of keys that were begun before; they go on. A search is told how a trial ended only when the
-    store has it, so that whatever is killed in between is found in the store and not trained again.
+    `known` has the runs of keys that were begun before; they go on. A search is told how a trial ended only when that
+    is in the session's spool, so that whatever is killed in between is found there and not trained again.
     """
 
     def __init__(
@@ -33,34 +41,34 @@ class Driver:
         tasks: Sequence[Task],
         searches: Sequence[SearchSource],
         known: Mapping[str, TrialRecord],
-        store: MlflowStore,
+        session: Session,
         progress: StudyProgress,
         database: str = "",
         follow: Follow = lambda task, ending, final: (),
     ):
         self._more = follow
-        self.queue = TrialQueue(tasks, searches, self._past, self._reuse, self._follow)
-        self.known, self.store, self.progress, self.database = known, store, progress, database
-        self.recorder = Recorder()
+        self.queue = TrialQueue(tasks, searches, self._past, self._reuse, self._follow, self._claim)
+        self.known, self.session, self.progress, self.database = dict(known), session, progress, database
         self.outcome = Outcome()
         self.error: Exception | None = None
-        self._runs: dict[Task, TrialRun] = {}
-        self._arrived: dict[str, TrialRun] = {}  # by key: runs of trials that go on as another task
+        self._claimed: set[Task] = set()
+        self._begun: set[Task] = set()
+        self._heard: dict[Task, float] = {}
+        self._arrived: set[str] = set()  # keys whose trials go on as another task
         self._first: Task | None = None
+        self._looked, self._told = 0.0, False
 
     def __enter__(self) -> Self:
         self.progress.__enter__()
-        self.recorder.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for run in (*self._runs.values(), *self._arrived.values()):
-            self.recorder.submit(run.stop)
+        for key in (*(task.trial.key for task in self._claimed), *self._arrived):
+            self.session.add(key, Stop())
         self.outcome.interrupted = not self.done
-        self.recorder.__exit__(kind, error, trace)
-        self.outcome.tracking_failures = self.recorder.failures
+        self.session.settle()
         self.progress.__exit__(kind, error, trace)
 
     @property
@@ -69,19 +77,27 @@ class Driver:
         return self.error is not None or self.queue.done
 
     def has_work(self) -> bool:
-        """Whether anything has to be trained at all. What is known already is taken in."""
-        self._first = self._first or self.next(1)
+        """Whether anything has to be trained here at all. What is known already is taken in, and what others train is
+        waited for."""
+        while self._first is None and not self.done:
+            self._first = self.next(1)
+            if self._first is None and not self.done:
+                time.sleep(_LOOK_SECONDS / 4)
         return self._first is not None
 
-    def next(self, slots: int) -> Task | None:
-        """The next task for one of so many places to train at, or nothing for now."""
+    def next(self, slots: int, ahead: int = 0) -> Task | None:
+        """The next task for one of so many places to train at, or nothing for now. So many more are handed out
+        `ahead`, except where other drivers could train them now."""
         if self._first and not self.error:
             first, self._first = self._first, None
             return first
-        return self._of_queue(lambda: self._next(slots), None)
+        return self._of_queue(lambda: self._next(slots, ahead), None)
 
-    def _next(self, slots: int) -> Task | None:
+    def _next(self, slots: int, ahead: int) -> Task | None:
         self.queue.share_out(slots)
+        self._look_elsewhere()
+        if self.queue.flying >= slots + (1 if self.queue.elsewhere else ahead):
+            return None
         searching = any(not source.closed for source in self.queue.searches)
         return self.queue.next(room=not searching or self.queue.flying < slots)
 
@@ -97,30 +113,68 @@ class Driver:
             self.error = error
             return otherwise
 
+    def _claim(self, task: Task) -> bool:
+        """Whether the trial is ours to train. A result that another driver has left meanwhile becomes known."""
+        key = task.trial.key
+        if task in self._claimed:
+            return True  # it goes on after a fault
+        if key in self._arrived:
+            self._arrived.remove(key)
+            self._claimed.add(task)
+            self.session.add(key, Tagged(task.tags))
+            return True
+        trial = described(task.trial, task.parent, task.tags)
+        claim = self.session.claim(trial, self.known.get(key))
+        if claim and claim.result:
+            self.known[key] = claim.result
+        if claim and not claim.run_id:
+            return False
+        self._claimed.add(task)
+        self.session.add(key, Begin(trial, claim.run_id if claim else ""))
+        return True
+
+    def _look_elsewhere(self) -> None:
+        """See whether trials that other drivers had are done, or are left by them."""
+        waiting = self.queue.elsewhere
+        if not waiting or time.monotonic() - self._looked < _LOOK_SECONDS or self.session.recorder.down:
+            return
+        if not self._told:
+            self._told = True
+            self.session.say(f"{len(waiting)} trials are being run by another driver; waiting for them.")
+        try:
+            found = self.session.store.results({task.trial.key for task in waiting})
+            others = self.session.presence.others()
+        except TrackingError as error:
+            self.session.recorder.failed(error)
+            return
+        finally:
+            self._looked = time.monotonic()
+        self.known |= {key: record for key, record in found.items() if record.ended}
+        held = {key for key, record in found.items() if not record.ended and record.driver in others}
+        self.queue.reconsider([task for task in waiting if task.trial.key not in held])
+
     def begin(self, task: Task) -> None:
         """A task is being trained."""
-        if task in self._runs:
-            return  # it was lost with its worker, and goes on with its run
-        arrived = self._arrived.pop(task.trial.key, None)
-        if arrived is not None:
-            self._runs[task] = arrived
-            self.recorder.submit(lambda: arrived.tag(task.tags))
-            return
-        self.progress.trial_started()
-        self.progress.skipped(0, task.first)
-        run = self._runs[task] = TrialRun(self.store)
-        self.recorder.submit(lambda: run.start(task.trial, task.parent, task.tags, self.known.get(task.trial.key)))
+        self._heard[task] = time.monotonic()
+        if task not in self._begun:
+            self._begun.add(task)
+            self.progress.trial_started()
+            self.progress.skipped(0, task.first)
 
     def result(self, task: Task, result: Mapping[str, Any]) -> bool:
         """Take in what a worker reported; whether the task goes on."""
-        if task not in self._runs:
+        if not self.queue.trains(task):
             return False
-        run, rows = self._runs[task], [{**row, **task.numbers} for row in result.get("rows", [])]
+        self._heard[task] = time.monotonic()
+        rows = [{**row, **task.numbers} for row in result.get("rows", [])]
+        for note in result.get("notes", []):
+            self.session.say(f"{task.trial.name}: {note}")
         self.progress.epochs_trained(len(rows))
-        self.recorder.submit(lambda: run.log(rows))
+        if rows:
+            self.session.add(task.trial.key, Rows(rows))
         goes_on = self._of_queue(lambda: self.queue.report(task, rows), False)
         if "error" in result:
-            self._fail(task, result["error"], result["traceback"])
+            self.fault(task, Fault(result["error"], result["traceback"], result["epoch"]))
         elif not goes_on:
             self._end(task, "finished", {}, {})
         elif "state" in result:
@@ -130,42 +184,56 @@ class Driver:
             self._end(task, result["status"], result["final"], tags)
         return goes_on and not result["done"]
 
+    def is_silent(self, task: Task) -> bool:
+        """Whether a task's worker should have ended itself because it hangs, and did not."""
+        patience = 60 * task.config.trainer.stall_minutes + _STALL_SECONDS
+        return self.queue.trains(task) and time.monotonic() - self._heard[task] > patience
+
     def died(self, task: Task, reason: str, log: str) -> None:
         """A task's worker ended without a word."""
-        if task not in self._runs:
-            if self.error or not self.queue.trains(task):
-                return  # it had ended before its worker did
-            self.begin(task)  # the worker died between two trials
-        if self.error is None and self.queue.lose(task):
+        if not self.queue.trains(task):
+            return  # it had ended before its worker did
+        self.begin(task)  # the worker may have died between two trials
+        self.fault(task, death(self.folder(task), reason, log, task.config.trainer.stall_minutes))
+
+    def fault(self, task: Task, fault: Fault) -> None:
+        """Something went wrong with a trial: it goes on from its last checkpoint where that can help, or has failed."""
+        self.progress.epochs_trained(-task.epochs)
+        if self.error is None and self.queue.retry(task, fault):
+            tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
+            self.session.add(task.trial.key, Tagged(tags))
+            self.outcome.retried += 1
             return
-        self._fail(task, reason, log)
+        self.outcome.failed.append((task.trial.name, fault.reason))
+        self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
+
+    def folder(self, task: Task) -> Path:
+        """Where a task's trial has its checkpoints."""
+        return self.session.workspace.trial(task.trial.key)
 
     def _arrive(self, task: Task, state: bytes) -> None:
-        """A part of a trial is trained. Its state counts only when the store has its epochs, so that a search that is
-        killed in between trains and logs them again."""
-        self._arrived[task.trial.key] = self._runs.pop(task)
-        self.recorder.flush()
+        """A part of a trial is trained. Its state counts only when its epochs are in the spool, so that a search that
+        is killed in between trains them again and logs them once."""
+        self._claimed.remove(task)
+        self._heard.pop(task, None)
+        self._arrived.add(task.trial.key)
         self._of_queue(lambda: self.queue.arrive(task, state), None)
-
-    def _fail(self, task: Task, reason: str, log: str) -> None:
-        self.outcome.failed.append((task.trial.name, reason))
-        self._end(task, "failed", {}, {"ibml.reason": reason}, log)
 
     def _end(
         self, task: Task, ending: Ending, final: Mapping[str, float], tags: Mapping[str, str], log: str | None = None
     ) -> None:
-        run = self._runs.pop(task)
         if self.error:
-            self.recorder.submit(run.stop)
-            return
+            return  # it is stopped with the others
+        self._claimed.remove(task)
+        self._heard.pop(task, None)
         pruned = task.attempt.pruned if task.attempt else ""
         ended = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
-        self.recorder.submit(lambda: run.end("pruned" if pruned else ending, dict(final), ended, log))
+        self.session.add(task.trial.key, End("pruned" if pruned else ending, dict(final), ended, log))
+        if ending != "failed":
+            clear(self.folder(task), task.keep if ending == "finished" else "none")
         self.outcome.pruned += bool(pruned)
         self.outcome.finished += not pruned and ending != "failed"
         unused = task.trial.config.trainer.epochs - task.first - task.epochs
-        if task.source:
-            self.recorder.flush()
         self._of_queue(lambda: self.queue.end(task, ending, final, tags.get("ibml.reason", "")), None)
         self.progress.trial_ended(ending == "failed", unused)
         if task.attempt and task.source and (pruned or ending != "finished"):
@@ -180,31 +248,19 @@ class Driver:
         return more
 
     def _past(self, task: Task) -> Past | None:
-        """What the store has of a task's key: the result, and for a search the epochs."""
+        """What the store has of a task's key."""
         record = self.known.get(task.trial.key)
-        if record is None:
-            return None
-        ending: Ending | None = "diverged" if record.status == "diverged" else "finished" if record.ended else None
-        if task.source is None:
-            return Past([], ending, record.metrics)
-        selection = task.trial.config.trainer.selection
-        try:
-            rows = self.store.history(record.run_id, needed_metrics(task.source.search.config, selection))
-        except TrackingError:
-            rows = []
-        if ending == "finished" and len(rows) < task.trial.config.trainer.epochs:
-            return None  # not all is there that a search looks at; it is trained again, to the same numbers
-        return Past(rows, ending, record.metrics, record.reason)
+        return past_of(task, record, self.session.store) if record else None
 
     def _reuse(self, task: Task) -> None:
         """A task needs no training, since the result of its key is known."""
         self.outcome.reused += 1
         self.progress.skipped(1, task.trial.config.trainer.epochs)
-        record, study = self.known.get(task.trial.key), task.tags.get("ibml.study")
+        key = task.trial.key
+        record, study = self.known.get(key), task.tags.get("ibml.study")
         if record is None:
             return
         if task.attempt and task.attempt.pruned and not record.ended:
-            reason = {"ibml.reason": task.attempt.pruned}
-            self.recorder.submit(lambda: self.store.end_trial(record.run_id, "pruned", {}, 0, reason))
+            self.session.add(key, Prune(record.run_id, task.attempt.pruned))
         if study and record.ended and study not in record.studies:
-            self.recorder.submit(lambda: self.store.share_trial(record.run_id, study, task.trial.cell.arm))
+            self.session.add(key, Share(record.run_id, study, task.trial.cell.arm))

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outcome:
-    """`failed` has (trial's name, reason); `tracking_failures` what could not be written to the store."""
+    """`failed` has (trial's name, reason); `retried` counts how often a trial
+    went on after a fault."""
 
     finished: int = 0
     pruned: int = 0
     reused: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
-    tracking_failures: list[Exception] = field(default_factory=list)
+    retried: int = 0

@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ibml.config.optimization import Keep
 from ibml.config.trial import TrialConfig
 from ibml.search.attempts import Attempt, Leg
 from ibml.search.population import Population
 from ibml.search.search import Ending, Search
+from ibml.study.faults import Fault, may_help
 from ibml.study.trials import PlannedTrial
 
 Row = Mapping[str, float]
 
 _LOOKED_AT = ("epoch", "val.", "time.")
-MAX_LOST = 2
-"""How often a search's trial is begun again after its worker died."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Task:
     tags: dict[str, str] = field(default_factory=dict)
     source: SearchSource | None = None
     attempt: Attempt | None = None
-    lost: int = 0
+    faults: list[Fault] = field(default_factory=list)
     epochs: int = 0
     rows: list[Row] = field(default_factory=list)
     """What searches look at of the epochs; kept only where there are searches."""
@@ -52,6 +52,12 @@ class Task:
     def leg(self) -> Leg | None:
         """Which part of a training it is, where it is not the whole."""
         return self.attempt.leg if self.attempt else None
+
+    @property
+    def keep(self) -> Keep:
+        """What stays on disk of the trial: of those of a search nothing, since there are many, and the best is trained
+        again to the same numbers."""
+        return "none" if self.attempt else self.config.trainer.keep
 
     @property
     def first(self) -> int:
@@ -87,7 +93,8 @@ class TrialQueue:
     searches go forward side by side, and planned trials fill what they leave free.
 
     A key is trained by one task at a time. One whose result is known is not trained: `past` says what is known of
-    a key, and `reused` is called with the task. `follow` gives the planned trials that follow from how one ended.
+    a key, and `reused` is called with the task. One that `claim` does not get waits `elsewhere`, since another driver
+    trains it, until `reconsider`. `follow` gives the planned trials that follow from how one ended.
     """
 
     def __init__(
@@ -97,9 +104,11 @@ class TrialQueue:
         past: Callable[[Task], Past | None] = lambda task: None,
         reused: Callable[[Task], None] = lambda task: None,
         follow: Follow = lambda task, ending, final: (),
+        claim: Callable[[Task], bool] = lambda task: True,
     ):
         self.planned, self.searches = deque(trials), list(searches)
-        self._past, self._reused, self._follow = past, reused, follow
+        self.elsewhere: list[Task] = []
+        self._past, self._reused, self._follow, self._claim = past, reused, follow, claim
         self._flying: dict[str, Task] = {}
         self._waiting: dict[str, deque[Task]] = {}
         self._again: deque[Task] = deque()
@@ -107,7 +116,7 @@ class TrialQueue:
 
     @property
     def done(self) -> bool:
-        nothing_left = not (self.planned or self._flying or self._waiting or self._again)
+        nothing_left = not (self.planned or self._flying or self._waiting or self._again or self.elsewhere)
         return nothing_left and all(source.closed for source in self.searches)
 
     @property
@@ -131,10 +140,20 @@ class TrialQueue:
             key = task.trial.key
             if key in self._flying:
                 self._waiting.setdefault(key, deque()).append(task)
-            elif not self._known(task):
+            elif self._known(task):
+                continue
+            elif self._claim(task):
                 self._flying[key] = task
                 return task
+            elif not self._known(task):  # the claim may have met a result
+                self.elsewhere.append(task)
         return None
+
+    def reconsider(self, tasks: Iterable[Task]) -> None:
+        """Tasks that waited elsewhere are looked at again."""
+        for task in tasks:
+            self.elsewhere.remove(task)
+            self._again.append(task)
 
     def _take(self, room: bool) -> Task | None:
         if self._again:
@@ -202,14 +221,15 @@ class TrialQueue:
         task.source.search.arrive(task.attempt, state)
         self._land(task)
 
-    def lose(self, task: Task) -> bool:
-        """Take in that a task's worker died; whether it is going to be begun again."""
-        if task.source is None or task.attempt is None or task.lost >= MAX_LOST:
+    def retry(self, task: Task, fault: Fault) -> bool:
+        """Take in a fault of a task; whether it goes on, from where a new worker finds its last checkpoint."""
+        task.faults.append(fault)
+        if not may_help(task.faults, task.config.trainer.max_retries):
             return False
-        task.lost += 1
         task.epochs = 0
         task.rows.clear()
-        task.source.search.restart(task.attempt)
+        if task.source and task.attempt:
+            task.source.search.restart(task.attempt)
         self._land(task)
         self._again.appendleft(task)
         return True

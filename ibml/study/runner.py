@@ -10,7 +10,6 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from ibml.config.resources import ResourcesConfig
-from ibml.config.trial import TrialConfig
 from ibml.study.cluster import connected
 from ibml.study.driver import Driver
 from ibml.study.queue import Task
@@ -31,7 +30,9 @@ def run_tasks(name: str, resources: ResourcesConfig, driver: Driver, address: st
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpu}),
             tune_config=tune.TuneConfig(
-                search_alg=_Tasks(driver, resources, events.tasks), num_samples=-1, reuse_actors=True
+                search_alg=_Tasks(driver, resources, events.tasks, _AHEAD if address else 1),
+                num_samples=-1,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name=name,
@@ -45,6 +46,12 @@ def run_tasks(name: str, resources: ResourcesConfig, driver: Driver, address: st
         tuner.fit()
 
 
+_AHEAD = 16
+"""Trials that wait for a place on a running cluster, which may grow for them."""
+_LOOK_SECONDS = 5.0
+"""How often it is looked for workers that hang."""
+
+
 class _NotKept:
     """Tune keeps copies of its parts for its own restore, which ibml does not use: keys resume a study."""
 
@@ -55,21 +62,21 @@ class _NotKept:
 class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
     """The driver's tasks as Tune's suggestions."""
 
-    def __init__(self, driver: Driver, resources: ResourcesConfig, tasks: dict[int, Task]):
+    def __init__(self, driver: Driver, resources: ResourcesConfig, tasks: dict[int, Task], ahead: int):
         super().__init__()
-        self.driver, self.resources, self.tasks = driver, resources, tasks
+        self.driver, self.resources, self.tasks, self.ahead = driver, resources, tasks, ahead
         self._slots, self._counted = 1, -_SLOTS_SECONDS
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        task = self.driver.next(self._places())
+        task = self.driver.next(self._places(), self.ahead)
         if task is None:
             return Searcher.FINISHED if self.driver.done else None
         number = len(self.tasks)
         self.tasks[number] = task
-        sent = _sent(task.config, self.resources.gpu)
         leg = task.leg
         part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
-        return {"task": number, "trial": sent, "pauses": list(task.pauses), **part}
+        sent = {"trial": _sent(task, self.resources.gpu), "folder": str(self.driver.folder(task))}
+        return {"task": number, "pauses": list(task.pauses), **sent, **part}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass
@@ -104,10 +111,21 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
     def __init__(self, driver: Driver):
         self.driver = driver
         self.tasks: dict[int, Task] = {}
+        self._looked = time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial.config.pop("start", None)  # the worker has it, and Tune keeps every trial's configuration
         self.driver.begin(self.tasks[trial.config["task"]])
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """A worker that hangs ends itself, unless its whole process does nothing or its host is out of reach."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for trial in trials:
+            actor = trial.temporary_state.ray_actor
+            if actor and trial.status == "RUNNING" and self.driver.is_silent(self.tasks[trial.config["task"]]):
+                ray.kill(actor)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()
@@ -117,9 +135,10 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         self.driver.died(self.tasks[trial.config["task"]], reason, str(error) if error else reason)
 
 
-def _sent(config: TrialConfig, gpu: float) -> dict[str, Any]:
+def _sent(task: Task, gpu: float) -> dict[str, Any]:
     """A configuration for a worker. Without a reserved GPU a trial stays away from those that are there."""
-    plain = config.model_dump(mode="json")
+    plain = task.config.model_dump(mode="json")
+    plain["trainer"]["keep"] = task.keep
     if plain["trainer"]["device"] == "auto" and gpu == 0:
         plain["trainer"]["device"] = "cpu"
     return plain

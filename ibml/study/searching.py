@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -140,8 +141,11 @@ def _shortened(text: str) -> str:
     return text if len(text) <= TAG_LENGTH else text[: TAG_LENGTH - len(CUT)] + CUT
 
 
-def open_search(plan: SearchPlan, database: Database, name: str, new_version: bool = False) -> OpenSearch:
-    """The search in the database, as it stands or new; raises `SearchDatabaseError`."""
+def open_search(
+    plan: SearchPlan, database: Database, populations: Path, name: str, new_version: bool = False
+) -> OpenSearch:
+    """The search in the database, as it stands or new; raises `SearchDatabaseError`. The states of a population are in
+    a folder of its own among others."""
     spec = json.loads(json.dumps(plan.spec(data.fingerprint(plan.space.base.data), TRAINER_REVISION)))
     best_of = {s.search: _best(database, s.search) for s in plan.config.start_from if isinstance(s, BestOf)}
     start = plan.starting_values(best_of)
@@ -152,7 +156,7 @@ def open_search(plan: SearchPlan, database: Database, name: str, new_version: bo
         if plan.config.scheduler.type != "pbt":
             return OpenSearch(plan, Search(study, database.storage, plan.config, plan.space, plan.seeds))
         key = population_key(study.study_name, spec)
-        states = States(study.study_name, key)
+        states = States(populations / study.study_name, key)
         search = Population(study, database.storage, plan.config, plan.space, plan.seeds, states)
         return OpenSearch(plan, search, population=key)
 

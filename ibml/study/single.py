@@ -4,47 +4,83 @@ from __future__ import annotations
 
 import traceback
 
-from rich.console import Console
-
 from ibml import data
 from ibml.config.base import IbmlError
+from ibml.config.records import TrialRecord
 from ibml.config.trial import TrialConfig
 from ibml.study.cells import Cell
 from ibml.study.keys import trial_key
-from ibml.study.trial_run import TrialRun
+from ibml.study.trial_run import described
 from ibml.study.trials import PlannedTrial
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.training.trainer import Row, TrialResult, train
+from ibml.tracking.entries import Begin, End, Rows, Stop
+from ibml.tracking.session import Session
+from ibml.training.checkpoint import TrialCheckpoints
+from ibml.training.device import platform
+from ibml.training.kept import clear
+from ibml.training.trainer import Row, Trainer, TrialResult, divergence, train
 from ibml.version import code_revision
 
 
-def run_single(name: str, config: TrialConfig, store: MlflowStore, console: Console) -> tuple[TrialResult, str]:
-    """Train, showing and recording each epoch, and give the result and its MLflow run. A trial that has a result is
-    computed again, since that was asked for, but not recorded a second time."""
+def run_single(name: str, config: TrialConfig, session: Session) -> tuple[TrialResult, str]:
+    """Train, showing and recording each epoch, from the last checkpoint on if there is one; gives the result and its
+    MLflow run. A trial that has a result is computed again, since that was asked for, but not recorded a second time.
+
+    Raises `IbmlError` where the trial fails, or another driver is training it.
+    """
     fingerprint = data.fingerprint(config.data)
     cell = Cell(dataset=config.data.type, arm=name, config=config, changes={})
     planned = PlannedTrial(cell, config, trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
-    known = store.results().get(planned.key)
-    run = TrialRun(store)
-    run.start(planned, None, {"ibml.revision": code_revision()}, known)
+    known = session.store.results({planned.key}).get(planned.key)
+    if known is not None and known.ended:
+        return train(config, lambda row: session.say(epoch_line(row))), known.run_id
+    return _recorded(planned, session, known)
 
-    def on_epoch(row: Row) -> None:
-        console.print(epoch_line(row), highlight=False)
-        run.log([row])
 
+def _recorded(planned: PlannedTrial, session: Session, known: TrialRecord | None) -> tuple[TrialResult, str]:
+    key, config = planned.key, planned.config
+    folder = session.workspace.trial(key)
+    trial = described(planned, None, {"ibml.revision": code_revision()})
+    claim = session.claims.claim(trial, fresh=known is None)
+    if not claim.run_id:
+        raise IbmlError(f"{planned.name} is being trained by another driver")
+    session.add(key, Begin(trial, claim.run_id))
     try:
-        result = train(config, on_epoch)
+        result = _trained(config, TrialCheckpoints(folder, config.trainer), session, key)
     except KeyboardInterrupt:
-        run.stop()
-        raise
-    except IbmlError as error:
-        run.end("failed", {}, {"ibml.reason": str(error)})
+        session.add(key, Stop())
         raise
     except Exception as error:
-        run.end("failed", {}, {"ibml.reason": repr(error)}, traceback.format_exc())
-        raise IbmlError(f"the trial failed: {error!r}; traceback.txt of MLflow run {run.id}") from error
-    run.end(result.status, result.metrics, {"ibml.reason": result.reason, "ibml.platform": result.platform})
-    return result, run.id
+        reason = str(error) if isinstance(error, IbmlError) else repr(error)
+        log = None if isinstance(error, IbmlError) else traceback.format_exc()
+        session.add(key, End("failed", {}, {"ibml.reason": reason}, log))
+        if isinstance(error, IbmlError):
+            raise
+        raise IbmlError(f"the trial failed: {error!r}; traceback.txt of MLflow run {claim.run_id}") from error
+    tags = {"ibml.reason": result.reason, "ibml.platform": result.platform}
+    session.add(key, End(result.status, result.metrics, tags))
+    clear(folder, config.trainer.keep if result.status == "finished" else "none")
+    return result, claim.run_id
+
+
+def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str) -> TrialResult:
+    """Train to the end, recording each epoch."""
+    trainer, rows = checkpoints.restore(lambda: Trainer(config))
+    if rows:
+        session.say(f"goes on after epoch {rows[-1]['epoch']:.0f}")
+        session.add(key, Rows(list(rows)))
+    while not trainer.done:
+        rows.append(trainer.run_epoch())
+        session.say(epoch_line(rows[-1]))
+        session.add(key, Rows([rows[-1]]))
+        checkpoints.save_if_due(trainer, rows)
+        for note in checkpoints.take_notes():
+            session.say(note)
+    computed_on = platform(trainer.device)
+    if trainer.diverged:
+        return TrialResult("diverged", {}, rows, divergence(rows[-1]), computed_on)
+    final = trainer.finish()
+    checkpoints.save_selected(trainer, final)
+    return TrialResult("finished", final, rows, platform=computed_on)
 
 
 def epoch_line(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from ibml.study.outcome import Outcome
 from ibml.study.progress import StudyProgress
 from ibml.study.queue import SearchSource
 from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.session import Session
 from ibml.version import code_revision
 
 Against = Literal["random"]
@@ -40,7 +41,7 @@ class Tuned:
 
 def run_search(
     plan: SearchPlan,
-    store: MlflowStore,
+    session: Session,
     database: Database,
     address: str | None,
     console: Console,
@@ -56,20 +57,22 @@ def run_search(
     Raises `ClusterError`, `TrackingError` and `SearchDatabaseError`.
     """
     groups = _groups(plan, against, repeats)
-    opened = [
-        (label, open_search(variant, database, name, new_version))
-        for label, variants in groups.items()
-        for name, variant in variants
-    ]
-    searches = [search for _, search in opened]
-    compared = {label: [s.search.name for other, s in opened if other == label] for label in groups}
-    compared = compared if len(searches) > 1 else {}
     with ExitStack() as stack:
+        for name, _ in itertools.chain(*groups.values()):
+            stack.enter_context(session.presence.alone(f"the search {name}", session.say))
+        opened = [
+            (label, open_search(variant, database, session.workspace.populations, name, new_version))
+            for label, variants in groups.items()
+            for name, variant in variants
+        ]
+        searches = [search for _, search in opened]
+        compared = {label: [s.search.name for other, s in opened if other == label] for label in groups}
         for search in searches:
-            search.compared = compared
-            search.run = stack.enter_context(store.open_run("search", search.record(), plan.text))
+            search.compared = compared if len(searches) > 1 else {}
+            search.run = stack.enter_context(session.store.open_run("search", search.record(), plan.text))
             search.tags = {"ibml.revision": code_revision()}
-        outcome = _run(plan, searches, store, database, address, console)
+        outcome = _run(plan, searches, session, database, address, console)
+        session.require_all()
         main, *others = searches
         records = [other.close(outcome, report) for other in others]
         record = main.close(outcome, report, records)
@@ -109,14 +112,14 @@ def _with_seed(plan: SearchPlan, repeat: int) -> SearchPlan:
 def _run(
     plan: SearchPlan,
     searches: Sequence[OpenSearch],
-    store: MlflowStore,
+    session: Session,
     database: Database,
     address: str | None,
     console: Console,
 ) -> Outcome:
-    known = store.results()
+    known = session.store.results()
     expected = sum(proposals_left(search) * len(search.plan.seeds) for search in searches)
     progress = StudyProgress(console, expected, expected * plan.epochs)
     sources = [SearchSource(search.search, search.task) for search in searches]
-    driver = Driver([], sources, known, store, progress, database.url)
+    driver = Driver([], sources, known, session, progress, database.url)
     return run_driver(driver, plan.name, plan.config.resources, address)

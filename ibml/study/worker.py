@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import faulthandler
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from ibml.study.faults import STALLED
+
 if TYPE_CHECKING:
+    from ibml.training.checkpoint import TrialCheckpoints
     from ibml.training.trainer import Row, Trainer
 
 REPORT_SECONDS = 0.5
@@ -18,9 +25,11 @@ REPORT_SECONDS = 0.5
 class TrialActor(tune.Trainable):  # type: ignore[misc]
     """Trains the trial `config["trial"]`, some epochs a step; after each number of epochs in `config["pauses"]` it
     reports, to hear whether it goes on. With `config["stop"]` it ends there early, with its state in the report; with
-    `config["start"]` it goes on from such a state, which may be `copied` from another trial.
+    `config["start"]` it goes on from such a state, which may be `copied` from another trial. A whole training goes on
+    from the last checkpoint in `config["folder"]`, reports the epochs before it, and leaves checkpoints there.
 
-    An exception ends the trial, not the actor, except where a GPU may be left in a bad state.
+    An exception ends the trial, not the actor, except where a GPU may be left in a bad state. A trial that ends no
+    epoch for `stall_minutes` ends the process, since what hangs may be below Python.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -29,56 +38,103 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.task = new_config["task"]
         self.plain = new_config["trial"]
+        self.folder = Path(new_config["folder"])
         self.pauses = frozenset(new_config["pauses"])
         self.start: bytes | None = new_config.get("start")
         self.copied: bool = new_config.get("copied", False)
         self.until: int | None = new_config.get("stop")
         self.trainer: Trainer | None = None
+        self.checkpoints: TrialCheckpoints | None = None
+        self.rows: list[Row] = []
         return True
 
     def step(self) -> dict[str, Any]:
         try:
-            return {"task": self.task, **self._train()}
+            with self._watched():
+                return {"task": self.task, **self._train()}
         except Exception as error:
             import torch
 
-            self.trainer = None
             if torch.cuda.is_initialized():
                 raise
-            return {"task": self.task, "done": True, "error": repr(error), "traceback": traceback.format_exc()}
+            epoch = self.trainer.epoch if self.trainer else -1
+            self.trainer = None
+            passing = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            fault = {"error": repr(error), "traceback": traceback.format_exc(), "epoch": None if passing else epoch}
+            return {"task": self.task, "done": True, **fault}
 
     def _train(self) -> dict[str, Any]:
+        rows: list[Row] = []
+        if self.trainer is None:
+            self.trainer, self.rows = self._begin()
+            if self.rows:
+                return self._report(list(self.rows))  # the driver says whether it goes on from there
+        trainer, deadline = self.trainer, time.monotonic() + REPORT_SECONDS
+        while not (trainer.done or trainer.epoch == self.until):
+            rows.append(trainer.run_epoch())
+            self.rows.append(rows[-1])
+            if self.checkpoints:
+                self.checkpoints.save_if_due(trainer, self.rows)
+            if trainer.epoch in self.pauses or time.monotonic() > deadline:
+                break
+        if trainer.done:
+            return self._report(rows) | self._ended(trainer)
+        if trainer.epoch == self.until:
+            from ibml.training.state import packed
+
+            return self._report(rows) | {"done": True, "state": packed(trainer)}
+        return self._report(rows)
+
+    def _report(self, rows: list[Row]) -> dict[str, Any]:
+        notes = self.checkpoints.take_notes() if self.checkpoints else []
+        return {"rows": rows, "done": False, "notes": notes}
+
+    def _ended(self, trainer: Trainer) -> dict[str, Any]:
         from ibml.training.device import platform
         from ibml.training.trainer import divergence
 
-        if self.trainer is None:
-            self.trainer = self._begin()
-        trainer, deadline = self.trainer, time.monotonic() + REPORT_SECONDS
-        rows: list[Row] = []
-        while not (trainer.done or trainer.epoch == self.until):
-            rows.append(trainer.run_epoch())
-            if trainer.epoch in self.pauses or time.monotonic() > deadline:
-                break
-        report: dict[str, Any] = {"rows": rows, "done": trainer.done}
-        if trainer.done:
-            report["status"] = "diverged" if trainer.diverged else "finished"
-            report["platform"] = platform(trainer.device)
-            report["reason"] = divergence(rows[-1]) if trainer.diverged else ""
-            report["final"] = {} if trainer.diverged else trainer.finish()
-        elif trainer.epoch == self.until:
-            from ibml.training.state import packed
+        computed_on = platform(trainer.device)
+        if trainer.diverged:
+            reason = divergence(self.rows[-1])
+            return {"done": True, "status": "diverged", "platform": computed_on, "reason": reason, "final": {}}
+        final = trainer.finish()
+        if self.checkpoints:
+            self.checkpoints.save_selected(trainer, final)
+        return {"done": True, "status": "finished", "platform": computed_on, "reason": "", "final": final}
 
-            report |= {"done": True, "state": packed(trainer)}
-        return report
-
-    def _begin(self) -> Trainer:
+    def _begin(self) -> tuple[Trainer, list[Row]]:
+        """A trainer as far as the trial has come, and its epochs."""
         from ibml.config.trial import TrialConfig
+        from ibml.training.checkpoint import TrialCheckpoints
         from ibml.training.trainer import Trainer
 
-        trainer = Trainer(TrialConfig.model_validate(self.plain))
+        config = TrialConfig.model_validate(self.plain)
+        if self.until is None:
+            self.checkpoints = TrialCheckpoints(self.folder, config.trainer)
+            return self.checkpoints.restore(lambda: Trainer(config))
+        trainer = Trainer(config)
         if self.start is not None:
             from ibml.training.state import unpack
 
             unpack(self.start, trainer, self.copied)
             self.start = None
-        return trainer
+        return trainer, []
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """End the process where a step takes too long: one has less than a second and an epoch."""
+        minutes = self.plain["trainer"]["stall_minutes"]
+        path = self.folder / STALLED
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError:
+            yield  # the driver ends a worker too that is not heard of for so long
+            return
+        with file:
+            faulthandler.dump_traceback_later(60 * minutes, exit=True, file=file)
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+                path.unlink(missing_ok=True)

@@ -9,28 +9,34 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ibml.config.load import dump
-from ibml.config.records import SearchRecord, Status, StudyRecord
+from ibml.config.records import SearchRecord, StudyRecord
+from ibml.tracking.entries import End, Row, TrialDescription
 from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
 from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
-from ibml.tracking.uri import as_tracking_error
+from ibml.tracking.trial_reader import DRIVER_TAG
+from ibml.tracking.uri import TrackingError, as_tracking_error
 
 __all__ = ["LAST_OF_ROW", "RECORDS", "Kind", "MlflowStore", "OpenRun", "TrialDescription"]
 
 LAST_OF_ROW = "time.epoch"
 """The metric that stands for a whole epoch having been logged."""
-_BATCH = 1000
-"""MLflow's limit of metrics in one call."""
-
-Row = Mapping[str, float]
+_BATCH = 900
+"""Metrics in one call: of the 1000 things that MLflow allows, what leaves room for tags."""
+Point = tuple[str, float, int, int]
+"""A metric's name, value, step, and time."""
+_PARAMS = 100
+"""MLflow's limit of parameters in one call."""
+_TAG = 500
+"""The length to which a tag is cut."""
 
 
 @dataclass
@@ -40,16 +46,6 @@ class OpenRun:
     run_id: str
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     files: dict[str, str | bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrialDescription:
-    """What a trial's run shows before it has results: name, parameters, tags, and the configuration as a file."""
-
-    name: str
-    params: Mapping[str, Any]
-    tags: Mapping[str, str]
-    config: Mapping[str, Any]
 
 
 class MlflowStore(StoreReader):
@@ -70,14 +66,18 @@ class MlflowStore(StoreReader):
         opened = OpenRun(self._begin_run(kind, record, text, parent, provisional))
         try:
             yield opened
-        except KeyboardInterrupt:
-            opened.status = "KILLED"
+        except BaseException as error:
+            opened.status = "KILLED" if isinstance(error, KeyboardInterrupt) else opened.status
+            with suppress(TrackingError):  # what went wrong first is what counts
+                self._end_run(opened)
             raise
-        finally:
-            with as_tracking_error(self.uri):
-                for name, content in opened.files.items():
-                    self._log_file(opened.run_id, name, content)
-                self.client.set_terminated(opened.run_id, opened.status)
+        self._end_run(opened)
+
+    def _end_run(self, opened: OpenRun) -> None:
+        with as_tracking_error(self.uri):
+            for name, content in opened.files.items():
+                self._log_file(opened.run_id, name, content)
+            self.client.set_terminated(opened.run_id, opened.status)
 
     def _begin_run(
         self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None, provisional: bool
@@ -122,89 +122,111 @@ class MlflowStore(StoreReader):
         self.cache.share(run_id, study, arm)
 
     def tag_trial(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Say more about a trial that goes on."""
+        """Say more about a trial."""
         with as_tracking_error(self.uri):
-            for key, value in tags.items():
-                self.client.set_tag(run_id, key, value)
+            self._log(run_id, tags=tags)
 
-    def start_trial(self, trial: TrialDescription, parent: str | None) -> str:
-        """The id of a new run for a trial, below its study's run if it has one."""
-        tags = {"ibml.kind": "trial", **_below(parent), **trial.tags, **_origin()}
+    def remove_tag(self, run_id: str, name: str) -> None:
         with as_tracking_error(self.uri):
-            run = self.client.create_run(self.experiment_id, tags=tags, run_name=trial.name)
-            run_id = str(run.info.run_id)
-            self._describe(run_id, trial)
-        return run_id
+            self.client.delete_tag(run_id, name)
 
-    def resume_trial(self, run_id: str, trial: TrialDescription, parent: str | None) -> int:
-        """Go on with a run that was cut off or failed; the number of epochs that it has already."""
+    def tags_of(self, run_id: str) -> dict[str, str]:
+        """The tags of a run as they are now."""
         with as_tracking_error(self.uri):
-            self.client.update_run(run_id, status="RUNNING")
-            fresh = {**trial.tags, **_below(parent), "ibml.status": "running", "ibml.reason": ""}
-            for key, value in fresh.items():
-                self.client.set_tag(run_id, key, value)
-            self._describe(run_id, trial)
+            return dict(self.client.get_run(run_id).data.tags)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run as MLflow does: it can be restored until `mlflow gc`."""
+        with as_tracking_error(self.uri):
+            self.client.delete_run(run_id)
+
+    def answers(self) -> bool:
+        """Whether the store can be used now."""
+        try:
+            with as_tracking_error(self.uri):
+                self.client.get_experiment(self.experiment_id)
+        except TrackingError:
+            return False
+        return True
+
+    def create_trial(self, trial: TrialDescription, driver: str) -> str:
+        """The id of a new run for a trial, which the driver trains, below its study's run if it has one."""
+        tags = {"ibml.kind": "trial", **_below(trial.parent), **trial.tags, **_origin(), DRIVER_TAG: driver}
+        with as_tracking_error(self.uri):
+            return str(self.client.create_run(self.experiment_id, tags=tags, run_name=trial.name).info.run_id)
+
+    def describe_trial(self, run_id: str, trial: TrialDescription) -> int:
+        """Let a run show what is trained, and that it is; the number of epochs that it has already."""
+        tags = {**trial.tags, **_below(trial.parent), "ibml.status": "running", "ibml.reason": ""}
+        with as_tracking_error(self.uri):
+            run = self.client.get_run(run_id)
+            if run.info.status != "RUNNING":
+                self.client.update_run(run_id, status="RUNNING")
+            there = run.data.params  # another study may have begun it, under its own name of the arm
+            self._log(run_id, params={key: v for key, v in trial.params.items() if key not in there}, tags=tags)
+            self.client.log_text(run_id, dump(trial.config), CONFIG_FILE)
+            if LAST_OF_ROW not in run.data.metrics:
+                return 0
             history = self.client.get_metric_history(run_id, LAST_OF_ROW)
-        return 1 + max((metric.step for metric in history), default=-1)
+        return 1 + max(int(metric.step) for metric in history)
 
-    def _describe(self, run_id: str, trial: TrialDescription) -> None:
-        self._log_params(run_id, trial.params)
-        self.client.log_text(run_id, dump(trial.config), CONFIG_FILE)
-
-    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        items = [Param(key, _text(value)) for key, value in params.items()]
-        for start in range(0, len(items), 100):
-            self.client.log_batch(run_id, params=items[start : start + 100])
-
-    def log_rows(self, run_id: str, rows: Sequence[Row]) -> None:
-        """Epochs' metrics, each row with its `epoch` as step, in as few calls as MLflow allows; a row is never cut."""
-        calls: list[list[tuple[str, float, int]]] = [[]]
-        for row in rows:
-            entries = [(key, value, int(row["epoch"])) for key, value in row.items() if key != "epoch"]
-            if len(calls[-1]) + len(entries) > _BATCH:
+    def log_rows(self, run_id: str, rows: Sequence[tuple[int, Row]]) -> None:
+        """Epochs' metrics with their times, each row with its `epoch` as step, in as few calls as MLflow allows; a row
+        is never cut."""
+        calls: list[list[Point]] = [[]]
+        for at, row in rows:
+            points = [(key, value, int(row["epoch"]), at) for key, value in row.items() if key != "epoch"]
+            if len(calls[-1]) + len(points) > _BATCH:
                 calls.append([])
-            calls[-1] += entries
-        for entries in calls:
-            self._log_metrics(run_id, entries)
-
-    def _log_metrics(self, run_id: str, entries: Sequence[tuple[str, float, int]]) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
+            calls[-1] += points
         with as_tracking_error(self.uri):
-            if entries:
-                metrics = [Metric(key, value, now, step) for key, value, step in entries]
-                self.client.log_batch(run_id, metrics=metrics)
+            for points in filter(None, calls):
+                self._log(run_id, metrics=points)
 
-    def end_trial(
-        self,
-        run_id: str,
-        status: Status,
-        metrics: Row,
-        step: int,
-        tags: Mapping[str, str],
-        log: str | None = None,
-        epochs: Sequence[Row] = (),
-    ) -> None:
-        """Store how a trial ended, and all its epochs as a file if they are given. The status comes last: a run without
-        it is not a result."""
-        self._log_metrics(run_id, [(key, value, step) for key, value in metrics.items()])
+    def end_trial(self, run_id: str, end: End, step: int, epochs: Sequence[Row] = ()) -> None:
+        """Store how a trial ended, its final metrics as of the epoch `step`, and all its epochs as a file if they are
+        given. The status comes last: a run without it is not a result."""
+        tags = {key: value[:_TAG] for key, value in end.tags.items()}
         with as_tracking_error(self.uri):
-            if log is not None:
-                self.client.log_text(run_id, log, TRACEBACK_FILE)
+            if end.log is not None:
+                self.client.log_text(run_id, end.log, TRACEBACK_FILE)
             if epochs:
                 self.client.log_text(run_id, epochs_text(epochs), EPOCHS_FILE)
-            for key, value in tags.items():
-                self.client.set_tag(run_id, key, value[:500])
-            self.client.set_tag(run_id, "ibml.status", status)
-            self.client.set_terminated(run_id, {"failed": "FAILED", "pruned": "KILLED"}.get(status, "FINISHED"))
+            self._log(
+                run_id,
+                metrics=[(key, value, step, end.at) for key, value in end.metrics.items()],
+                tags=tags,
+            )
+            self.client.set_terminated(run_id, {"failed": "FAILED", "pruned": "KILLED"}.get(end.status, "FINISHED"))
+            self._log(run_id, tags={DRIVER_TAG: "", "ibml.status": end.status})
 
     def stop_trial(self, run_id: str) -> None:
         """Mark a trial that was interrupted; the same study goes on with it."""
         with as_tracking_error(self.uri):
+            self.client.set_tag(run_id, DRIVER_TAG, "")
             self.client.set_terminated(run_id, "KILLED")
+
+    def _log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] = MappingProxyType({}),
+        metrics: Sequence[Point] = (),
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """In the fewest calls; MLflow stores the tags last. The same metrics with the same time are stored once."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        items = [Param(key, _text(value)) for key, value in params.items()]
+        while len(items) > _PARAMS:
+            self.client.log_batch(run_id, params=items[:_PARAMS])
+            items = items[_PARAMS:]
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, at, step) for key, value, step, at in metrics],
+            params=items,
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
 
 
 def _text(value: Any) -> str:

@@ -1,36 +1,92 @@
-"""Writes to a store from a thread of its own, in order, so that nothing waits for the store."""
+"""Delivers journals to a store from a thread of its own, so that nothing waits for the store."""
 
 from __future__ import annotations
 
-import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ibml.tracking.delivery import Delivery
+from ibml.tracking.entries import End, Entry, Prune, Share, Stop
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.spool import Spool
+from ibml.tracking.uri import TrackingError
+
+_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between attempts at a store that does not answer; the last goes on."""
+_ATTEMPTS = 10
+"""How often an entry is tried where the store takes others meanwhile."""
+_LAST = (End, Stop, Share, Prune)
+"""Entries after which nothing of a trial is waiting."""
+
+
+@dataclass
+class _Pending:
+    delivery: Delivery
+    entries: deque[Entry] = field(default_factory=deque)
+    attempts: int = 0
+
 
 class Recorder:
-    """Runs the jobs it is given one after another. Leaving the context waits for all of them.
+    """Takes entries, writes them down in the spool, and delivers them, those of a trial in order.
 
-    A job that raises is not repeated; `failures` keeps the errors for whoever closes the study. A store that
-    fails again and again is given up, since each call to one that is gone takes minutes to fail.
+    While the store does not answer everything waits; `say` is told once, and when it answers again. What the store does
+    not take although it answers stays in the spool, and `refused` says why.
     """
 
-    GIVE_UP_AFTER = 3
-
-    def __init__(self) -> None:
-        self.failures: list[Exception] = []
-        self._jobs: queue.SimpleQueue[Callable[[], None] | threading.Event | None] = queue.SimpleQueue()
+    def __init__(
+        self, store: MlflowStore, spool: Spool, new_delivery: Callable[[], Delivery], say: Callable[[str], None]
+    ):
+        self.store, self.spool, self.say = store, spool, say
+        self.down: TrackingError | None = None
+        self.refused: dict[str, TrackingError] = {}
+        self._new_delivery = new_delivery
+        self._pending: dict[str, _Pending] = {}
+        self._changed = threading.Condition()
+        self._closing = False
         self._thread = threading.Thread(target=self._work, name="ibml-recorder", daemon=True)
 
-    def submit(self, job: Callable[[], None]) -> None:
-        self._jobs.put(job)
+    def add(self, key: str, entry: Entry) -> None:
+        """Take an entry of a trial. When this returns it is in the spool."""
+        with self._changed:
+            self.spool.append(key, entry)
+            if key in self.refused:
+                return
+            if key not in self._pending:
+                self._pending[key] = _Pending(self._new_delivery())
+            self._pending[key].entries.append(entry)
+            self._changed.notify_all()
 
-    def flush(self) -> None:
-        """Wait until everything that was submitted has been run."""
-        done = threading.Event()
-        self._jobs.put(done)
-        done.wait()
+    @property
+    def waiting(self) -> int:
+        """How many trials have something that the store has not taken."""
+        with self._changed:
+            return sum(bool(pending.entries) for pending in self._pending.values())
+
+    def settle(self, patience: float) -> bool:
+        """Wait until the store has everything; whether it has. A store that does not answer is waited for so many
+        seconds."""
+        gone_since = None
+        with self._changed:
+            while any(pending.entries for pending in self._pending.values()):
+                self._changed.wait(0.2)
+                now = time.monotonic()
+                gone_since = (gone_since or now) if self.down else None
+                if gone_since and now - gone_since > patience:
+                    return False
+        return not self.refused
+
+    def failed(self, error: TrackingError) -> None:
+        """Take note that the store does not answer."""
+        with self._changed:
+            first = self.down is None
+            self.down = error
+        if first:
+            self.say(f"{error}. Training goes on; what it gives is kept in {self.spool.folder} until MLflow answers.")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -39,22 +95,69 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._jobs.put(None)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         self._thread.join()
 
     def _work(self) -> None:
-        in_a_row = 0
-        while (job := self._jobs.get()) is not None:
-            if isinstance(job, threading.Event):
-                job.set()
-                continue
-            if in_a_row >= self.GIVE_UP_AFTER:
-                self.failures.append(self.failures[-1])
-                continue
+        failures = 0
+        while (key := self._next()) is not None:
+            pending = self._pending[key]
             try:
-                job()
-            except Exception as error:  # noqa: BLE001 - the thread must outlive any failure of the store
-                self.failures.append(error)
-                in_a_row += 1
-            else:
-                in_a_row = 0
+                self._deliver(key, pending)
+            except TrackingError as error:
+                failures += 1
+                pending.attempts += 1
+                if error.refused or (pending.attempts >= _ATTEMPTS and failures < pending.attempts):
+                    self._set_aside(key, error)
+                else:
+                    self.failed(error)
+                if self._wait(_PAUSES[min(failures, len(_PAUSES)) - 1]):
+                    return
+                continue
+            pending.attempts = failures = 0
+            self._recovered()
+
+    def _recovered(self) -> None:
+        with self._changed:
+            if self.down is None or any(pending.attempts for pending in self._pending.values()):
+                return
+            self.down = None
+        self.say("MLflow answers again.")
+
+    def _next(self) -> str | None:
+        """A trial that has something to deliver, once there is one; nothing when that is over."""
+        with self._changed:
+            while True:
+                waiting = [key for key, pending in self._pending.items() if pending.entries]
+                if waiting:
+                    return min(waiting, key=lambda key: self._pending[key].attempts)
+                if self._closing:
+                    return None
+                self._changed.wait()
+
+    def _deliver(self, key: str, pending: _Pending) -> None:
+        with self._changed:
+            entries = list(pending.entries)
+        number = pending.delivery.deliver(entries)
+        with self._changed:
+            last = entries[number - 1]
+            for _ in range(number):
+                pending.entries.popleft()
+            if isinstance(last, _LAST) and not pending.entries:
+                del self._pending[key]
+                self.spool.remove(key)
+            self._changed.notify_all()
+
+    def _set_aside(self, key: str, error: TrackingError) -> None:
+        """The store takes others' entries and not this one: nothing says that it ever will."""
+        with self._changed:
+            self.refused[key] = error
+            del self._pending[key]
+            self._changed.notify_all()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait before the next attempt; whether it is over instead."""
+        with self._changed:
+            return self._closing or (self._changed.wait_for(lambda: self._closing, seconds) and self._closing)

@@ -12,13 +12,15 @@ from ibml.config.records import TrialRecord
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.listing import TERMINATED, listed_runs
 from ibml.tracking.result_cache import Cached, ResultCache, cache_file
-from ibml.tracking.uri import TrackingError, as_tracking_error, resolved_uri, shown_uri
+from ibml.tracking.uri import TrackingError, resolved_uri, shown_uri
 
 _TRIALS = "tags.`ibml.kind` = 'trial'"
 CLOCKS_DIFFER_MS = 5 * 60 * 1000
 """How far the clocks of machines that write to one server may be apart without costing a search for results."""
 _SEARCHED_KEYS = 200
 """The number of keys that are looked for one by one; reading everything takes no longer than more of them."""
+DRIVER_TAG = "ibml.driver"
+"""On the run of a trial: who trains it."""
 SHORTEST_TEXT = 4
 """Of the beginning of a run id or key that names a trial."""
 _SHOWN = 5
@@ -107,10 +109,9 @@ class TrialReader(Experiment):
             raise TrackingError(f"{text!r} begins the run ids or keys of {len(found)} trials: {some}{more}")
         return next(iter(found.values()))
 
-    def trial(self, run_id: str) -> TrialRecord:
-        """A trial's run as it is now."""
-        with as_tracking_error(self.uri):
-            return trial_record(self.client.get_run(run_id))
+    def runs_of(self, key: str) -> dict[str, TrialRecord]:
+        """The runs of a key that are not deleted as they are now, by id, the oldest first."""
+        return _records(self.runs(f"{_TRIALS} and tags.`ibml.key` = '{key}'"))
 
 
 def _results(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
@@ -147,6 +148,8 @@ def trial_record(run: Any) -> TrialRecord:
         dataset=tags.get("ibml.dataset", ""),
         seed=int(seed) if seed.isdecimal() else None,
         shape=tags.get("ibml.shape", ""),
+        driver=tags.get(DRIVER_TAG, ""),
+        retries=int(retries) if (retries := tags.get("ibml.retries", "")).isdecimal() else 0,
     )
 
 

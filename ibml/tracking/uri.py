@@ -12,16 +12,23 @@ from urllib.request import urlopen
 
 from ibml.config.base import IbmlError
 
-# Read by mlflow when it is imported: no messages to its makers, no bars among ours.
+# Read by mlflow when it is imported: no messages to its makers, no bars among ours; and since whoever writes tries
+# again, a call that fails shall say so in seconds.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+_REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 
 class TrackingError(IbmlError):
-    """The store cannot be used: not reachable, not readable, or without what was asked for."""
+    """The store cannot be used: not reachable, not readable, or without what was asked for. `refused` says that it
+    answered, and will not answer otherwise."""
+
+    refused = False
 
 
 def choose_uri(given: str | None) -> str:
@@ -93,4 +100,6 @@ def as_tracking_error(uri: str) -> Iterator[None]:
         first = str(error).strip().splitlines() or [type(error).__name__]
         secret = _password(uri)
         words = first[0].replace(secret, "***") if secret else first[0]
-        raise TrackingError(f"MLflow at {shown_uri(uri)}: {words[:300]}") from error
+        wrapped = TrackingError(f"MLflow at {shown_uri(uri)}: {words[:300]}")
+        wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
+        raise wrapped from error

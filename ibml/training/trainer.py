@@ -22,6 +22,9 @@ from ibml.training.device import choose_device, platform, reproducible
 from ibml.training.metrics import evaluation
 from ibml.training.optimization import build_optimizer
 
+LOOK_EVERY = 32
+"""After how many steps the losses are looked at."""
+
 Row = dict[str, float]
 """One epoch's metrics by name, among them `epoch`."""
 
@@ -81,8 +84,9 @@ class Trainer:
             Tensors.of(s, self.device, self.precision.dtype) for s in (dataset.train, dataset.val, dataset.test)
         ]
         self.train_split, self.val_split, self.test_split = to_device
-        shapes = {name: values.shape[1:] for name, values in dataset.train.inputs.items()}
-        self.model = MultimodalModel(config, shapes, len(dataset.classes)).to(self.device, self.precision.dtype)
+        self.shapes = {name: values.shape[1:] for name, values in dataset.train.inputs.items()}
+        self.classes = len(dataset.classes)
+        self.model = MultimodalModel(config, self.shapes, self.classes).to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
         self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
         self.epoch = 0
@@ -127,8 +131,9 @@ class Trainer:
         """Train one epoch, validate, and keep the weights if it is the best so far."""
         started = time.perf_counter()
         with reproducible(self.device, self.config.trainer.threads):
-            row = self._train_row([*self.steps()])
-            row |= {f"val.{name}": value for name, value in self.evaluate(self.val_split).items()}
+            row = self._train_row(self._logs())
+            if not _infinite_losses(row):
+                row |= {f"val.{name}": value for name, value in self.evaluate(self.val_split).items()}
             self.diverged = bool(_infinite_losses(row))
             if not self.diverged:
                 self._select(row)
@@ -136,6 +141,18 @@ class Trainer:
         self.seconds += row["time.epoch"]
         self.epoch += 1
         return row
+
+    def _logs(self) -> list[StepLog]:
+        """The epoch's steps, or those up to a loss that is infinite or no number, after which nothing would be learnt.
+        The device is read once in `LOOK_EVERY` steps."""
+        logs: list[StepLog] = []
+        for log in self.steps():
+            logs.append(log)
+            if len(logs) % LOOK_EVERY == 0 and not bool(
+                torch.stack([log.loss for log in logs[-LOOK_EVERY:]]).isfinite().all()
+            ):
+                break
+        return logs
 
     def steps(self) -> Iterator[StepLog]:
         """The training steps of the current epoch, each done when it is yielded."""
@@ -159,9 +176,11 @@ class Trainer:
         return torch.randperm(samples, generator=generator).to(self.device)
 
     def _train_row(self, logs: list[StepLog]) -> Row:
-        """Means over the epoch; the device is read here, once."""
+        """Means over the epoch; of one whose loss is infinite or no number, that alone."""
         samples, names = len(self.train_split.labels), self.model.modalities
         loss = torch.stack([log.loss for log in logs]).double().mean()[None]
+        if not math.isfinite(mean := float(loss)):
+            return {"epoch": self.epoch, "train.loss": mean, "lr": self.optimizer.param_groups[0]["lr"]}
         correct = torch.stack([log.correct for log in logs]).sum(0).double() / samples
         rho = torch.stack([log.rates for log in logs]).double().mean(0)
         noised = torch.stack([log.noised for log in logs]).sum(0).double() / samples
@@ -227,4 +246,4 @@ def divergence(row: Row) -> str:
 
 
 def _infinite_losses(row: Row) -> list[str]:
-    return [name for name in ("train.loss", "val.loss") if not math.isfinite(row[name])]
+    return [name for name in ("train.loss", "val.loss") if not math.isfinite(row.get(name, 0.0))]

@@ -21,9 +21,10 @@ from ibml.search.states import StateError
 from ibml.study.driver import Driver
 from ibml.study.plan import load_plan
 from ibml.study.progress import StudyProgress
-from ibml.study.queue import MAX_LOST, SearchSource
+from ibml.study.queue import SearchSource
 from ibml.study.searching import CUT, TAG_LENGTH, _shortened, open_search
 from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.session import Session
 
 SPACE = {
     "name": "population",
@@ -49,7 +50,7 @@ def run(folder: Path, steps: int | None = None, diverges: int | None = None, ord
     """Train a population without Ray. A state is the history of (epoch, lr), and an epoch is worth the mean of its
     rates; after so many steps the process is killed. Members that are ready are trained in any `order`."""
     plan = load_search(SPACE)
-    search = open_search(plan, Database(f"sqlite:///{folder}/optuna.db"), plan.name).search
+    search = open_search(plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name).search
     assert isinstance(search, Population)
     search.concurrency, shuffled = 3, random.Random(order)
     flying, done = [], 0
@@ -205,16 +206,20 @@ def test_what_cannot_be_a_population_is_refused_at_its_line(tmp_path, change, li
 def test_a_task_whose_worker_died_before_it_began_is_not_waited_for(place):
     folder = place("driver")
     plan = load_search(SPACE)
-    opened = open_search(plan, Database(f"sqlite:///{folder}/optuna.db"), plan.name)
+    opened = open_search(plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name)
     store = MlflowStore(f"sqlite:///{folder}/mlflow.db")
     source = SearchSource(opened.search, opened.task)
-    with Driver([], [source], {}, store, StudyProgress(Console(quiet=True), 6, 42)) as driver:
+    with (
+        Session(store, folder / "checkpoints", lambda text: None) as session,
+        Driver([], [source], {}, session, StudyProgress(Console(quiet=True), 6, 42)) as driver,
+    ):
         task = driver.next(1)
-        for _ in range(MAX_LOST):
+        for _ in range(task.config.trainer.max_retries):
             driver.died(task, "killed", "")
             assert driver.next(1) is task
         driver.died(task, "killed", "")
         assert driver.next(1).attempt.number == 1
+        driver.died(task, "killed", "")  # it has ended
     assert [reason for _, reason in driver.outcome.failed] == ["killed"]
 
 
@@ -248,7 +253,7 @@ def test_members_are_single_runs_that_say_what_was_changed(cli):
     cli.write("space.yaml", json.dumps(space))
     answer = cli("tune", "space.yaml")
     assert answer.code == 0, answer.err
-    assert not (cli.folder / "populations").exists()
+    assert not list((cli.folder / "checkpoints").glob("*/populations/*"))
     database = sqlite3.connect(cli.folder / "mlflow.db")
     tags: dict[str, dict[str, str]] = {}
     for uuid, key, value in database.execute("select run_uuid, key, value from tags"):

@@ -9,11 +9,13 @@ import pytest
 from ibml import data
 from ibml.search.attempts import Attempt
 from ibml.study.cells import Cell
+from ibml.study.faults import Fault
 from ibml.study.keys import trial_key
-from ibml.study.queue import MAX_LOST, Past, SearchSource, Task, TrialQueue
+from ibml.study.queue import Past, SearchSource, Task, TrialQueue
 from ibml.study.trials import PlannedTrial
 from tests.search.conftest import LR, Lab, plan_of, rows_of
 
+KILLED = Fault("killed", "")
 FINAL = {"time.total": 1.0}
 
 
@@ -164,15 +166,52 @@ def test_half_of_a_run_is_trained_again_unless_it_was_to_be_stopped(lab: Lab) ->
 def test_a_lost_trial_of_a_search_is_begun_again_but_not_for_ever(lab: Lab) -> None:
     (source,) = sources(lab, 1)
     queue = TrialQueue([], [source])
-    for _ in range(MAX_LOST):
+    retries = source.search.space.base.trainer.max_retries
+    for _ in range(retries):
         current = queue.next()
         assert current
         queue.report(current, rows_of(current.attempt)[:3])  # type: ignore[arg-type]
-        assert queue.lose(current)
+        assert queue.retry(current, KILLED)
     last = queue.next()
     assert last
-    assert not queue.lose(last)
+    assert not queue.retry(last, KILLED)
     queue.end(last, "failed", {}, "its worker died")
     assert queue.next() is None
     assert queue.done
-    assert not TrialQueue([planned := task(None, None)]).lose(planned)
+
+
+def test_an_exception_that_comes_again_in_the_same_epoch_is_not_tried_for_ever() -> None:
+    queue = TrialQueue([task(None, None)])
+    for epoch, goes_on in ((3, True), (5, True), (5, False)):
+        current = queue.next()
+        assert current
+        assert queue.retry(current, Fault("ValueError()", "trace", epoch)) == goes_on
+        if not goes_on:
+            queue.end(current, "failed", {}, "ValueError()")
+    assert queue.done
+
+
+def test_a_trial_of_another_driver_is_waited_for_and_its_result_taken() -> None:
+    results: dict[str, Past] = {}
+    reused: list[Task] = []
+    queue = TrialQueue(
+        [task(None, None, seed=1), task(None, None, seed=2)],
+        past=lambda task: results.get(task.trial.key),
+        reused=reused.append,
+        claim=lambda task: task.config.seed == 2,
+    )
+    mine = queue.next()
+    assert mine
+    assert mine.config.seed == 2
+    finish(queue, mine)
+    assert queue.next() is None
+    assert not queue.done
+    (theirs,) = queue.elsewhere
+    queue.reconsider([theirs])
+    assert queue.next() is None
+    assert queue.elsewhere == [theirs], "it is still the other's"
+    results[theirs.trial.key] = Past([], "finished")
+    queue.reconsider([theirs])
+    assert queue.next() is None
+    assert reused == [theirs]
+    assert queue.done

@@ -12,11 +12,12 @@ import pytest
 
 from ibml.config.records import SearchRecord
 from ibml.tracking import experiment, reader
+from ibml.tracking.entries import End, TrialDescription
 from ibml.tracking.epochs import epochs_text, parsed_epochs
-from ibml.tracking.mlflow_store import MlflowStore, TrialDescription
+from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.uri import TrackingError
 from tests.report.test_table import ACCURACY, study
-from tests.tracking.test_store import trial_run
+from tests.tracking.writing import Writing
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +57,11 @@ def test_epochs_are_a_table_with_all_digits() -> None:
 
 
 def test_a_trial_leaves_its_epochs_as_a_file(store: MlflowStore, folder: Path) -> None:
-    run = trial_run(store, None)
+    run = Writing(store)
     run.log([row(0), row(1)])
     assert store.epochs(run.id)["train.loss"] == [1 / 3, 1 / 4], "as it runs, from MLflow's history"
     run.log([row(2)])
-    run.end("finished", {"test.accuracy": 0.9}, {})
+    run.end("finished", {"test.accuracy": 0.9})
     (path,) = folder.rglob(f"{run.id}/artifacts/epochs.csv")
     table = pd.read_csv(path, float_precision="round_trip")
     assert list(table) == ["epoch", "time.epoch", "train.loss"]
@@ -69,13 +70,13 @@ def test_a_trial_leaves_its_epochs_as_a_file(store: MlflowStore, folder: Path) -
 
 
 def test_an_attempt_that_was_interrupted_is_in_the_file_too(store: MlflowStore) -> None:
-    first = trial_run(store, None)
+    first = Writing(store)
     first.log([row(0), row(1)])
     first.stop()
-    second = trial_run(store, store.results()["k"])
+    second = Writing(store, goes_on=True)
     second.log([row(0), row(1)])  # they are reported again, and not logged
     second.log([row(1), row(2)])  # its worker was lost, and another trains from the beginning
-    second.end("failed", {}, {}, "the trace")
+    second.end("failed", {}, "the trace")
     assert second.id == first.id
     assert store.epochs(first.id, ["time.epoch"]) == {"time.epoch": [0.1, 1.1, 2.1]}
     assert store.trial_log(first.id) == "the trace"
@@ -83,12 +84,12 @@ def test_an_attempt_that_was_interrupted_is_in_the_file_too(store: MlflowStore) 
 
 
 def test_a_member_that_goes_on_elsewhere_is_read_from_mlflow(store: MlflowStore) -> None:
-    first = trial_run(store, None)
+    first = Writing(store)
     first.log([row(0), row(1)])
     first.stop()
-    second = trial_run(store, store.results()["k"])
+    second = Writing(store, goes_on=True)
     second.log([row(2)])
-    second.end("finished", {"test.accuracy": 0.9}, {})
+    second.end("finished", {"test.accuracy": 0.9})
     assert store.artifact_paths(first.id) == ["config.yaml"]
     assert store.trial_log(first.id) is None
     assert store.epochs(first.id) == {"time.epoch": [0.1, 1.1, 2.1], "train.loss": [1 / 3, 1 / 4, 1 / 5]}
@@ -101,11 +102,11 @@ def test_curves_cost_no_call_for_each_metric(
     store: MlflowStore = request.getfixturevalue(kind)
     runs = []
     for number in range(3):
-        run = trial_run(store, None)
+        run = Writing(store)
         run.log([row(0, value=number), row(1, value=number)])
-        run.end("finished", {}, {})
+        run.end("finished", {})
         runs.append(run.id)
-    unended = trial_run(store, None)
+    unended = Writing(store)
     unended.log([row(0)])
     asked, original = [], store.client.get_metric_history
     monkeypatch.setattr(store.client, "get_metric_history", lambda r, m: asked.append((r, m)) or original(r, m))
@@ -146,9 +147,9 @@ def test_an_overview_has_every_study_and_search_as_it_stands(store: MlflowStore)
 
 def test_a_trial_is_found_by_what_its_run_or_key_begins_with(store: MlflowStore) -> None:
     keys = ["abcdef", "abcxyz", "abcxyz", "ab"]
-    ids = [store.start_trial(TrialDescription("t", {}, {"ibml.key": k, "ibml.arm": "A"}, {}), None) for k in keys]
-    store.end_trial(ids[2], "finished", {}, 0, {})
-    store.start_trial(TrialDescription("t", {}, {"ibml.key": "abcxq"}, {}), None)
+    ids = [store.create_trial(TrialDescription(k, "t", {}, {"ibml.key": k, "ibml.arm": "A"}, {}), "") for k in keys]
+    store.end_trial(ids[2], End("finished", {}, {}), 0)
+    store.create_trial(TrialDescription("abcxq", "t", {}, {"ibml.key": "abcxq"}, {}), "")
     for run in ids:
         assert store.find_trial(run).run_id == store.find_trial(run[:9]).run_id == run
     assert store.find_trial("abcd").run_id == ids[0]

@@ -13,8 +13,9 @@ import pytest
 
 from ibml.config.records import TrialRecord
 from ibml.tracking import trial_reader
+from ibml.tracking.entries import End, TrialDescription
 from ibml.tracking.listing import listed_runs
-from ibml.tracking.mlflow_store import MlflowStore, TrialDescription
+from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.result_cache import ResultCache, cache_file
 from ibml.tracking.trial_reader import trial_record
 from tests.benchmarks.store import MINUTE, START, make_store, study_trials
@@ -91,7 +92,7 @@ def read_by(store: MlflowStore, call: Callable[[], object]) -> int:
 
 
 def begin(store: MlflowStore, key: str) -> str:
-    return store.start_trial(TrialDescription("new", {}, {"ibml.key": key, "ibml.seed": "4"}, {}), None)
+    return store.create_trial(TrialDescription(key, "new", {}, {"ibml.key": key, "ibml.seed": "4"}, {}), "")
 
 
 def test_a_store_is_read_once(store: MlflowStore) -> None:
@@ -112,19 +113,19 @@ def test_a_run_is_followed_from_its_begin_through_failures_to_its_end(store: Mlf
     checked(store)
     run = begin(store, "new")
     assert checked(store)["new"].status == "running"
-    store.log_rows(run, [{"epoch": 0, "train.loss": 1.5}])
+    store.log_rows(run, [(1, row) for row in [{"epoch": 0, "train.loss": 1.5}]])
     assert checked(store)["new"].metrics == {"train.loss": 1.5}
-    store.end_trial(run, "failed", {}, 0, {"ibml.reason": "because"})
+    store.end_trial(run, End("failed", {}, {"ibml.reason": "because"}), 0)
     assert (checked(store)["new"].status, store.results()["new"].reason) == ("failed", "because")
-    store.resume_trial(run, TrialDescription("new", {}, {"ibml.key": "new"}, {}), None)
+    store.describe_trial(run, TrialDescription("new", "new", {}, {"ibml.key": "new"}, {}))
     assert (checked(store)["new"].status, store.results()["new"].ended_at) == ("running", 0)
     store.stop_trial(run)
     assert checked(store)["new"].status == "running"
-    store.end_trial(run, "finished", {"test.accuracy": 0.5, "test.loss": float("nan")}, 0, {})
+    store.end_trial(run, End("finished", {"test.accuracy": 0.5, "test.loss": float("nan")}, {}), 0)
     record = store.results()["new"]
     assert (record.ended, record.seed, record.metrics["test.accuracy"]) == (True, 4, 0.5)
     other = begin(store, "new")
-    store.end_trial(other, "finished", {}, 0, {})
+    store.end_trial(other, End("finished", {}, {}), 0)
     assert store.results()["new"].run_id == run
 
 
@@ -181,7 +182,7 @@ def test_an_end_in_the_future_hides_no_end_after_it(server: MlflowStore) -> None
     run = begin(server, "future")
     server.client.set_terminated(run, end_time=4_000_000_000_000)
     checked(server)
-    server.end_trial(begin(server, "now"), "finished", {}, 0, {})
+    server.end_trial(begin(server, "now"), End("finished", {}, {}), 0)
     assert checked(server)["now"].ended
 
 
@@ -204,7 +205,7 @@ def test_a_shared_result_is_known_as_such(store: MlflowStore) -> None:
 def test_experiments_of_one_store_do_not_mix(store: MlflowStore) -> None:
     other = MlflowStore(store.uri, "other")
     assert other.results() == {}
-    other.end_trial(begin(other, "there"), "finished", {}, 0, {})
+    other.end_trial(begin(other, "there"), End("finished", {}, {}), 0)
     assert list(checked(other)) == ["there"]
     assert "there" not in checked(store)
     assert len(listed_runs(other.uri, other.experiment_id)) == 1
@@ -220,7 +221,7 @@ def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(store: Mlfl
 
 def test_a_database_that_an_older_one_replaced_is_as_that_one(database: MlflowStore, template: Path) -> None:
     failed = begin(database, "k")
-    database.end_trial(failed, "failed", {}, 0, {})
+    database.end_trial(failed, End("failed", {}, {}), 0)
     database.client.delete_run(RUN)
     assert checked(database)["k"].status == "failed"
     with sqlite3.connect(template / "mlflow.db") as older, sqlite3.connect(database.uri[10:]) as newer:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,12 +224,15 @@ def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
     assert divergence(row) == "val.loss was nan in epoch 0"
 
 
-def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build) -> None:
+def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build, tmp_path: Path) -> None:
     configs = [trial(seed=1), trial(encoders={"default": {"type": "mlp", "hidden": [10**9]}}), trial(seed=2)]
     actor = TrialActor.__new__(TrialActor)
     finals = []
     for index, config in enumerate(configs):
-        assert actor.reset_config({"task": index, "trial": config.model_dump(mode="json"), "pauses": []})
+        folder = str(tmp_path / str(index))
+        assert actor.reset_config(
+            {"task": index, "trial": config.model_dump(mode="json"), "folder": folder, "pauses": []}
+        )
         report = actor.step()
         while not report["done"]:
             report = actor.step()
@@ -241,10 +245,10 @@ def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build) -> None:
         }
 
 
-def test_an_actor_reports_where_it_is_asked_to_pause(trial: Build) -> None:
+def test_an_actor_reports_where_it_is_asked_to_pause(trial: Build, tmp_path: Path) -> None:
     actor = TrialActor.__new__(TrialActor)
     plain = trial(trainer={"epochs": 4}).model_dump(mode="json")
-    actor.reset_config({"task": 7, "trial": plain, "pauses": [1, 3]})
+    actor.reset_config({"task": 7, "trial": plain, "folder": str(tmp_path), "pauses": [1, 3]})
     reports = [actor.step() for _ in range(3)]
     assert [len(report["rows"]) for report in reports] == [1, 2, 1]
     assert [report["done"] for report in reports] == [False, False, True]

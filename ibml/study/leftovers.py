@@ -1,0 +1,85 @@
+"""What no run refers to: files of a workspace that nothing will ever go on from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibml.config.load import parse
+from ibml.config.records import TrialRecord
+from ibml.files import UNFINISHED
+from ibml.tracking.session import Session
+from ibml.tracking.uri import TrackingError
+from ibml.training.kept import SELECTED, states, staying
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_YOUNG_SECONDS = 3600.0
+"""What was written to so lately may be of a trial whose run is not in the store yet."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that can go, and why."""
+
+    path: Path
+    reason: str
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        return sum(path.stat().st_size for path in files if path.is_file())
+
+    def remove(self) -> None:
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def leftovers(session: Session) -> list[Leftover]:
+    """The leftovers of a store's workspace. Raises `TrackingError`."""
+    workspace, records = session.workspace, session.store.results()
+    others, searches = session.presence.others(), session.store.names("search")
+    found: list[Leftover] = []
+    for folder in sorted(workspace.trials.glob("*/")):
+        if _KEY.fullmatch(folder.name):
+            record = records.get(folder.name)
+            if record is None:
+                found += [] if _is_young(folder) else [Leftover(folder, "no run of the store is of this trial")]
+            elif record.driver not in others:
+                found += _of_trial(folder, record, session)
+    for folder in sorted(workspace.populations.glob("*/")):
+        if folder.name not in searches and not _is_young(folder):
+            found.append(Leftover(folder, "no run of the store is of this search"))
+    return found
+
+
+def _of_trial(folder: Path, record: TrialRecord, session: Session) -> Iterator[Leftover]:
+    if record.ended or record.status == "pruned":
+        stay = {SELECTED} if record.status == "finished" else set()
+        if record.status == "finished" and states(folder):
+            stay = staying(folder, _keep(record.run_id, session))
+        for path in sorted(folder.iterdir()):
+            if path.name not in stay:
+                yield Leftover(path, "its trial has ended")
+    else:
+        for path in sorted(folder.glob(f"*{UNFINISHED}")):
+            yield Leftover(path, "it was cut off while it was written")
+
+
+def _keep(run_id: str, session: Session) -> str:
+    """What the trial's configuration says; all, where that cannot be read."""
+    try:
+        return str(parse(session.store.trial_config(run_id), run_id).data["trainer"]["keep"])
+    except (TrackingError, ValueError, KeyError, TypeError):
+        return "all"
+
+
+def _is_young(folder: Path) -> bool:
+    newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    return time.time() - newest < _YOUNG_SECONDS

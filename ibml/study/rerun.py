@@ -1,0 +1,26 @@
+"""`--rerun`: results that are to be made anew."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+from ibml.config.records import StudyRecord, TrialRecord
+from ibml.tracking.session import Session
+
+
+def forget_results(session: Session, study: StudyRecord, known: Mapping[str, TrialRecord]) -> dict[str, TrialRecord]:
+    """Delete the runs of a study's trials, which MLflow can restore, and what was kept of them on disk; gives what is
+    known then. Whatever is interrupted from then on goes on without `--rerun`. Raises `TrackingError`."""
+    keys = {trial.key for trial in study.trials} & known.keys()
+    others = session.presence.others()
+    again = [key for key in keys if known[key].driver not in others]
+    for key in again:
+        for run_id in session.store.runs_of(key):
+            session.store.delete_run(run_id)
+        shutil.rmtree(session.workspace.trial(key), ignore_errors=True)
+    if again:
+        session.say(
+            f"{len(again)} results are made anew; their old runs are deleted in MLflow and can be restored there."
+        )
+    return {key: record for key, record in known.items() if key not in again}

@@ -1,0 +1,81 @@
+"""Who trains a trial: no key is trained by two drivers at once.
+
+MLflow has no operation that only one of two can do, but what one has written the other reads. So a driver writes its
+claim and then looks: where it sees another's, it takes its own back. Of two that claim at the same time each may have
+seen the other, and then neither has it; they look again after a moment by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ibml.config.records import TrialRecord
+from ibml.tracking.entries import TrialDescription
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.presence import Presence
+from ibml.tracking.trial_reader import DRIVER_TAG
+
+_CLAIM = "ibml.claim."
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The trial's run, if it is ours now; else the driver that has it, or the result that is there already."""
+
+    run_id: str = ""
+    holder: str = ""
+    result: TrialRecord | None = None
+
+
+class Claims:
+    """Claims of a driver on trials. Every method raises `TrackingError`."""
+
+    def __init__(self, store: MlflowStore, presence: Presence):
+        self.store, self.presence = store, presence
+
+    def claim(self, trial: TrialDescription, fresh: bool) -> Claim:
+        """Claim a trial for this driver, in the run that was begun for it or in a new one. `fresh` says that its key
+        had no run when the store was read, so that it is not looked for where no other driver is at work."""
+        if fresh and not self.presence.others():
+            return self._in_new(trial)
+        runs = self.store.runs_of(trial.key)
+        return self._in_old(runs) if runs else self._in_new(trial)
+
+    def _in_new(self, trial: TrialDescription) -> Claim:
+        mine = self.store.create_trial(trial, self.presence.id)
+        others = {run_id: run for run_id, run in self.store.runs_of(trial.key).items() if run_id != mine}
+        if not others:
+            return Claim(mine)
+        self.store.delete_run(mine)
+        return self._in_old(others)
+
+    def _in_old(self, runs: Mapping[str, TrialRecord]) -> Claim:
+        """In the oldest of a key's runs, unless one has a result or is another driver's."""
+        taken = self._of_others(runs)
+        if taken:
+            return taken
+        run_id, tag = next(iter(runs)), _CLAIM + self.presence.id
+        self.store.tag_trial(run_id, {tag: "claimed"})
+        tags = self.store.tags_of(run_id)
+        claimed = [name.removeprefix(_CLAIM) for name in tags if name.startswith(_CLAIM)]
+        for driver in (*claimed, tags.get(DRIVER_TAG, "")):
+            if driver not in ("", self.presence.id):
+                if self.presence.alive(driver):
+                    self.store.remove_tag(run_id, tag)
+                    return Claim(holder=driver)
+                if driver in claimed:
+                    self.store.remove_tag(run_id, _CLAIM + driver)
+        self.store.tag_trial(run_id, {DRIVER_TAG: self.presence.id})
+        self.store.remove_tag(run_id, tag)
+        return Claim(run_id)
+
+    def _of_others(self, runs: Mapping[str, TrialRecord]) -> Claim | None:
+        """The result that one of the runs has, or the driver that trains in one of them."""
+        for run in runs.values():
+            if run.ended:
+                return Claim(result=run)
+        for run in runs.values():
+            if run.driver and run.driver != self.presence.id and self.presence.alive(run.driver):
+                return Claim(holder=run.driver)
+        return None

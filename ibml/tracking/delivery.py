@@ -1,0 +1,110 @@
+"""One trial's journal on its way into its run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ibml.tracking.claims import Claims
+from ibml.tracking.entries import Begin, End, Entry, Prune, Row, Rows, Share, Stop, Tagged, TrialDescription
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.trial_reader import DRIVER_TAG
+
+
+class Delivery:
+    """Delivers entries in their order. Any of them may be delivered again, after a failure or by another process:
+    epochs that the run has are left out, and the same metrics with the same time are stored once.
+
+    What belongs to a run that another driver has ended or taken over meanwhile is dropped, since the same key gives
+    the same numbers. `own` says that this driver wrote the journal.
+    """
+
+    def __init__(self, store: MlflowStore, claims: Claims, own: bool):
+        self.store, self.claims, self.own = store, claims, own
+        self.run_id = ""
+        self.dropped = self.over = False
+        self._epochs = 0
+        self._rows: dict[int, Row] = {}
+        self._lapses = 0
+
+    def deliver(self, entries: Sequence[Entry]) -> int:
+        """Deliver the first entry, or the first ones where one call takes them; how many that were. Raises
+        `TrackingError`, and the same entries are to be delivered again then."""
+        first = entries[0]
+        if isinstance(first, Rows):
+            of_rows = [entry for entry in entries if isinstance(entry, Rows)]
+            together = of_rows if len(of_rows) == len(entries) else of_rows[: _leading(entries)]
+            self._log(together)
+            return len(together)
+        self._deliver(first)
+        return 1
+
+    def _deliver(self, entry: Entry) -> None:
+        match entry:
+            case Begin():
+                self._begin(entry)
+            case Share():
+                self.store.share_trial(entry.run_id, entry.study, entry.arm)
+            case Prune():
+                self.store.end_trial(entry.run_id, End("pruned", {}, {"ibml.reason": entry.reason}), 0)
+            case _ if self.dropped or self._is_lost():
+                return
+            case Tagged():
+                self.store.tag_trial(self.run_id, entry.tags)
+            case End():
+                self.store.end_trial(self.run_id, entry, max(self._epochs - 1, 0), self._whole())
+                self.over = True
+            case Stop():
+                self.close()
+                self.over = True
+
+    def close(self) -> None:
+        """Nothing more comes: a trial that has not ended is marked as interrupted."""
+        if self.run_id and not self.dropped and not self.over:
+            self.store.stop_trial(self.run_id)
+
+    def _begin(self, begin: Begin) -> None:
+        trial, self.run_id = begin.trial, begin.run_id
+        self._lapses = self.claims.presence.confirm()
+        if not (self.own and self.run_id):
+            claim = self.claims.claim(trial, fresh=False)
+            self.run_id, self.dropped = claim.run_id, not claim.run_id
+            if claim.result:
+                self._share(claim.result.run_id, trial)
+        if not self.dropped:
+            self._epochs = self.store.describe_trial(self.run_id, trial)
+
+    def _is_ours(self) -> bool:
+        return self.store.tags_of(self.run_id).get(DRIVER_TAG) == self.claims.presence.id
+
+    def _is_lost(self) -> bool:
+        """Whether the run has been taken over, which can only be where this driver gave no sign for long."""
+        lapses = self.claims.presence.confirm()
+        if lapses != self._lapses:
+            self.dropped = not self._is_ours()
+            self._lapses = lapses
+        return self.dropped
+
+    def _share(self, run_id: str, trial: TrialDescription) -> None:
+        for tag, arm in trial.tags.items():
+            if tag.startswith("ibml.study."):
+                self.store.share_trial(run_id, tag.removeprefix("ibml.study."), arm)
+
+    def _log(self, entries: Sequence[Rows]) -> None:
+        """All epochs are kept for the file that the trial ends with."""
+        for entry in entries:
+            self._rows |= {int(row["epoch"]): row for row in entry.rows}
+        new = [(entry.at, row) for entry in entries for row in entry.rows if row["epoch"] >= self._epochs]
+        if new and not self.dropped and not self._is_lost():
+            self.store.log_rows(self.run_id, new)
+            self._epochs = int(new[-1][1]["epoch"]) + 1
+
+    def _whole(self) -> list[Row]:
+        """The trial's epochs; none where the first are known to the store alone, as of a member of a population that
+        was interrupted."""
+        epochs = range(len(self._rows))
+        return [self._rows[epoch] for epoch in epochs] if set(self._rows) == set(epochs) else []
+
+
+def _leading(entries: Sequence[Entry]) -> int:
+    """How many of the first entries are rows."""
+    return next((at for at, entry in enumerate(entries) if not isinstance(entry, Rows)), len(entries))

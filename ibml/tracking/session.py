@@ -1,0 +1,110 @@
+"""A driver at work on a store: its sign of life, its claims, its spool, and who delivers that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ibml.config.records import TrialRecord
+from ibml.tracking.claims import Claim, Claims
+from ibml.tracking.delivery import Delivery
+from ibml.tracking.entries import End, Entry, TrialDescription
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.presence import Presence
+from ibml.tracking.recorder import Recorder
+from ibml.tracking.spool import Spool, entries_of, left_behind
+from ibml.tracking.uri import TrackingError
+from ibml.tracking.workspace import workspace
+
+PATIENCE_SECONDS = 20.0
+"""How long the end of a command waits for a store that does not answer."""
+
+
+class Session:
+    """What a driver does with a store while it trains. The store has to answer at the beginning, when also the
+    journals are delivered that drivers have left behind; afterwards it may be out of reach for as long as it likes.
+
+    `say` gets what a person should know, a line at a time.
+    """
+
+    def __init__(self, store: MlflowStore, checkpoints: str | Path | None, say: Callable[[str], None]):
+        self.store, self.say = store, say
+        self.workspace = workspace(store, checkpoints)
+        self.presence = Presence(store)
+        self.claims = Claims(store, self.presence)
+        self.spool = Spool(self.workspace.spool, self.presence.id)
+        self.recorder = Recorder(store, self.spool, lambda: Delivery(store, self.claims, own=True), say)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack as stack:
+            stack.enter_context(self.presence)
+            delivered = self.deliver_left_behind()
+            if delivered:
+                self.say(f"{delivered} results were not in MLflow yet; they are now.")
+            stack.enter_context(self.spool)
+            stack.enter_context(self.recorder)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.settle()
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, key: str, entry: Entry) -> None:
+        """Record something of a trial."""
+        self.recorder.add(key, entry)
+
+    def claim(self, trial: TrialDescription, known: TrialRecord | None) -> Claim | None:
+        """Claim a trial for this driver; nothing where the store does not answer. Then the trial may be trained all the
+        same: when it is recorded, a result that is there meanwhile stays."""
+        if self.recorder.down:
+            return None
+        try:
+            return self.claims.claim(trial, fresh=known is None)
+        except TrackingError as error:
+            self.recorder.failed(error)
+            return None
+
+    def settle(self) -> bool:
+        """Wait until the store has everything, unless it does not answer; whether it has."""
+        return self.recorder.settle(PATIENCE_SECONDS)
+
+    def require_all(self) -> None:
+        """Raise `TrackingError` where the store does not have everything, with what to do."""
+        if self.settle():
+            return
+        error = self.recorder.down or next(iter(self.recorder.refused.values()))
+        number = self.recorder.waiting + len(self.recorder.refused)
+        raise TrackingError(
+            f"{error}\nWhat {number} trials have to record is in {self.spool.folder}; `ibml sync` or the same command"
+            " puts it into MLflow."
+        )
+
+    def deliver_left_behind(self) -> int:
+        """Deliver what drivers that have ended left in their spools; how many results were among it. Raises
+        `TrackingError`."""
+        number = 0
+        for _, journals in left_behind(self.workspace.spool):
+            for journal in journals:
+                number += self._deliver(journal)
+        return number
+
+    def _deliver(self, journal: Path) -> bool:
+        try:
+            entries = entries_of(journal)
+        except (OSError, ValueError) as error:
+            self.say(f"{journal} cannot be read and is left where it is: {error}")
+            return False
+        every = list(entries)
+        delivery = Delivery(self.store, self.claims, own=False)
+        while entries:
+            del entries[: delivery.deliver(entries)]
+        delivery.close()
+        journal.unlink()
+        return any(isinstance(entry, End) for entry in every)

@@ -1,0 +1,107 @@
+"""What is to be written to the store, first in files that are only ever appended to: a journal for each trial.
+
+A journal goes once the store has all of it. What is there after a driver has ended was not delivered, or not
+altogether; whoever reads it delivers it again from its beginning, which writes nothing twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from ibml.tracking.entries import End, Entry, as_entry, as_line
+
+_LOCK = "lock"
+_JOURNALS = "*.jsonl"
+
+
+class Spool:
+    """The journals of one driver, whose folder is locked as long as the driver lives.
+
+    `warning` says why entries could not be written down; they are then in memory alone.
+    """
+
+    def __init__(self, folder: Path, driver: str):
+        self.folder = folder / driver
+        self.warning = ""
+        self._lock: IO[str] | None = None
+        self._broken: set[str] = set()
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / _LOCK).open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError as error:
+            self._warn(error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock:
+            _remove_if_empty(self.folder)
+            self._lock.close()
+
+    def append(self, key: str, entry: Entry) -> None:
+        """Write an entry to the journal of a trial. It survives the death of this process; how a trial ended also
+        survives that of the machine. After an entry that could not be written none of the trial is, so that a journal
+        never says of a trial that it ended without what came before."""
+        if key in self._broken:
+            return
+        try:
+            with self.path(key).open("a") as journal:
+                journal.write(f"{as_line(entry)}\n")
+                if isinstance(entry, End):
+                    journal.flush()
+                    os.fsync(journal.fileno())
+        except OSError as error:
+            self._broken.add(key)
+            self._warn(error)
+
+    def remove(self, key: str) -> None:
+        """The store has all of a trial's journal."""
+        self._broken.discard(key)
+        self.path(key).unlink(missing_ok=True)
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}.jsonl"
+
+    def _warn(self, error: OSError) -> None:
+        self.warning = self.warning or f"nothing can be written to {self.folder}: {error.strerror}"
+
+
+def left_behind(folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Of each driver that has ended: its id and its journals, the oldest first. The driver's folder is locked until the
+    next one is asked for, and then removed if its journals are gone."""
+    for of_driver in sorted(folder.glob("*/")):
+        try:
+            lock = (of_driver / _LOCK).open("a")
+        except OSError:
+            continue  # gone meanwhile, or another user's
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # its driver lives, or another process is delivering
+            yield of_driver.name, sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime)
+            _remove_if_empty(of_driver)
+
+
+def entries_of(journal: Path) -> list[Entry]:
+    """What a journal has. A last line that a kill has cut off is left out; any other that cannot be read raises
+    `ValueError`."""
+    *lines, last = journal.read_text(errors="replace").split("\n")
+    del last  # empty, or cut off
+    return [as_entry(line) for line in lines]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.glob(_JOURNALS)):
+        (folder / _LOCK).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()

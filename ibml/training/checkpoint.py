@@ -1,0 +1,125 @@
+"""Checkpoints of one trial, in a folder of its own: what training goes on from, and what stays of it."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ibml.config.optimization import TrainerConfig
+from ibml.config.trial import TrialConfig
+from ibml.files import DamagedFileError, read_sealed, write_sealed
+from ibml.models.multimodal import MultimodalModel
+from ibml.training.kept import SELECTED, states
+from ibml.training.trainer import Row, Trainer
+
+KEPT = 2
+"""How many states of a running trial there are at most."""
+_COST_SHARE = 20
+"""Writing takes at most one part in so many of the time."""
+
+
+class TrialCheckpoints:
+    """States after whole epochs, `state-000012.ckpt` being that after twelve. The last two are kept, so that there is
+    one to go on from where the last is damaged.
+
+    A state is due `checkpoint_seconds` after the last, but later where writing takes long. What cannot be written does
+    not stop the training.
+    """
+
+    def __init__(self, folder: Path, config: TrainerConfig):
+        self.folder, self.config = folder, config
+        self._notes: list[str] = []
+        self._said: set[str] = set()
+        self._written, self._cost = time.monotonic(), 0.0
+
+    def take_notes(self) -> list[str]:
+        """What a person should know of the checkpoints and was not told yet."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def save_if_due(self, trainer: Trainer, rows: list[Row]) -> None:
+        """Keep the state of a trainer and the rows of all its epochs, if it is time to. The last state is kept only
+        where it is to stay."""
+        if self._due if not trainer.done else self.config.keep == "all" and not trainer.diverged:
+            self._save(trainer, rows)
+
+    @property
+    def _due(self) -> bool:
+        return time.monotonic() - self._written >= max(self.config.checkpoint_seconds, _COST_SHARE * self._cost)
+
+    def _save(self, trainer: Trainer, rows: list[Row]) -> None:
+        began = time.monotonic()
+        content = {"rows": rows, "state": trainer.state_dict()}
+        if self._write(self.folder / f"state-{trainer.epoch:06}.ckpt", content):
+            for path in states(self.folder)[KEPT:]:
+                path.unlink(missing_ok=True)
+        self._written = time.monotonic()
+        self._cost = self._written - began
+
+    def save_selected(self, trainer: Trainer, final: Mapping[str, float]) -> None:
+        """Of a training that has finished, keep the weights of the selected epoch with what `load_model` needs."""
+        if self.config.keep == "none" or trainer.selected is None:
+            return
+        content = {
+            "config": trainer.config.model_dump_json(),
+            "shapes": {name: list(shape) for name, shape in trainer.shapes.items()},
+            "classes": trainer.classes,
+            "weights": trainer.selected.weights,
+            "metrics": {**trainer.selected.row, **final},
+        }
+        self._write(self.folder / SELECTED, content)
+
+    def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[Row]]:
+        """A trainer in the last state that is whole, and the epochs before it; a new one where there is none. A state
+        that is damaged, or is none of this version, is named and removed."""
+        for path in states(self.folder):
+            trainer = build()
+            try:
+                content = _loaded(path)
+                trainer.load_state_dict(content["state"])
+            except (DamagedFileError, OSError, RuntimeError, KeyError, ValueError) as error:
+                self._note(f"a checkpoint was passed over: {error}")
+                path.unlink(missing_ok=True)
+                continue
+            rows: list[Row] = content["rows"]
+            return trainer, rows
+        return build(), []
+
+    def _write(self, path: Path, content: Mapping[str, Any]) -> bool:
+        try:
+            write_sealed(path, partial(torch.save, content))
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as either
+            self._note(f"no checkpoint could be written to {self.folder}: {error}")
+            return False
+        return True
+
+    def _note(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._notes.append(text)
+
+
+def load_model(path: str | Path) -> MultimodalModel:
+    """The model of a trial's selected epoch from its `selected.ckpt`, on the CPU and ready to evaluate: inputs per
+    modality (n, ...) -> joint logits (n, C) and unimodal logits (M, n, C). `model.config` is the trial's.
+
+    Raises `DamagedFileError` where the file is not what was written, `OSError` where it cannot be read.
+    """
+    content = _loaded(Path(path))
+    config = TrialConfig.model_validate_json(content["config"], strict=False)
+    model = MultimodalModel(
+        config, {name: tuple(shape) for name, shape in content["shapes"].items()}, content["classes"]
+    )
+    model.load_state_dict(content["weights"])
+    return model.eval()
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True)
+    return content

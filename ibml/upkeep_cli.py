@@ -1,0 +1,45 @@
+"""Commands that keep a store and its files in order."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ibml.terminal import Checkpoints, TrackingUri, errors, out, shown_store
+
+
+def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> None:
+    """Put into MLflow what commands that have ended could not, since it did not answer."""
+    with errors():
+        from ibml.api import working_on
+        from ibml.reading import open_store
+
+        with working_on(open_store(tracking_uri), checkpoints, out) as session:
+            # Its beginning delivers everything.
+            out.print(f"{shown_store(tracking_uri)} has all of {session.workspace.spool}", soft_wrap=True, markup=False)
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
+    tracking_uri: TrackingUri = None,
+    checkpoints: Checkpoints = None,
+) -> None:
+    """Remove checkpoints that no run of the store refers to."""
+    with errors():
+        from ibml.api import working_on
+        from ibml.reading import open_store
+        from ibml.study.leftovers import leftovers
+
+        with working_on(open_store(tracking_uri, to_read=True), checkpoints, out) as session:
+            found = leftovers(session)
+            for leftover in found:
+                out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True, markup=False)
+            size = sum(leftover.size for leftover in found) / 1e6
+            if not dry_run:
+                for leftover in found:
+                    leftover.remove()
+            verb = "would be removed" if dry_run else "removed"
+            out.print(
+                f"{len(found)} files and folders with {size:.1f} MB {verb} in {session.workspace.root}", soft_wrap=True
+            )

@@ -1,0 +1,382 @@
+"""A driver at work on a store: spool, delivery, claims and signs of life, on a real MLflow with SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ibml.tracking import presence as presences
+from ibml.tracking.claims import Claims
+from ibml.tracking.delivery import Delivery
+from ibml.tracking.entries import Begin, End, Entry, Prune, Rows, Share, Stop, Tagged, as_entry, as_line
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.presence import Presence
+from ibml.tracking.session import Session
+from ibml.tracking.spool import Spool, entries_of, left_behind
+from ibml.tracking.uri import TrackingError
+from tests.tracking.writing import description
+
+TRIAL = description()
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, since to make one takes a second."""
+    folder = tmp_path_factory.mktemp("template")
+    assert MlflowStore(f"sqlite:///{folder}/mlflow.db").results() == {}
+    return folder
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> MlflowStore:
+    shutil.copy(template / "mlflow.db", tmp_path / "mlflow.db")
+    return MlflowStore(f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def session(store: MlflowStore, said: list[str] | None = None) -> Session:
+    return Session(store, None, (said if said is not None else []).append)
+
+
+@pytest.fixture
+def other_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Drivers of this process seem to run elsewhere, each on a machine of its own, and leases are short."""
+    machines = iter(map(str, range(1_000_000)))
+    monkeypatch.setattr(presences, "_machine", lambda: next(machines))
+    monkeypatch.setattr(presences, "LEASE_SECONDS", 1.5)
+    return
+
+
+def row(epoch: int, loss: float = 1.0) -> dict[str, float]:
+    return {"epoch": epoch, "train.loss": loss / (epoch + 1), "time.epoch": 0.5}
+
+
+def history(store: MlflowStore, run_id: str) -> list[tuple[int, float]]:
+    return [(m.step, m.value) for m in store.client.get_metric_history(run_id, "train.loss")]
+
+
+def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore) -> None:
+    with session(store) as mine:
+        claim = mine.claim(TRIAL, None)
+        assert claim
+        mine.add("k", Begin(TRIAL, claim.run_id))
+        for epoch in range(5):
+            mine.add("k", Rows([row(epoch)]))
+        mine.add("k", Tagged({"ibml.retries": "1"}))
+        mine.add("k", End("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}))
+        assert mine.settle()
+        record = store.results()["k"]
+        assert (record.status, record.driver, record.retries) == ("finished", "", 1)
+        assert history(store, record.run_id) == [(e, 1 / (e + 1)) for e in range(5)]
+        assert not list(mine.spool.folder.glob("*.jsonl"))
+    assert not list(mine.workspace.spool.iterdir())
+    assert not store.client.get_experiment(store.experiment_id).tags, "its sign of life goes with it"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Begin(TRIAL, "run"),
+        Rows([{"epoch": 0, "val.loss": float("inf")}], 5),
+        Tagged({"a": "b"}),
+        End("failed", {}, {"ibml.reason": "kaputt \ud800"}, "trace\nback", 7),
+        Stop(),
+        Share("run", "study", "arm"),
+        Prune("run", "enough"),
+    ],
+    ids=lambda entry: type(entry).__name__,
+)
+def test_entries_survive_their_journal(entry: Entry, tmp_path: Path) -> None:
+    with Spool(tmp_path, "d") as spool:
+        spool.append("k", entry)
+        assert [as_line(found) for found in entries_of(spool.path("k"))] == [as_line(entry)]
+        spool.remove("k")
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", '{"entry": "Rows"}', '{"entry": "Nonsense"}', "{", '{"entry": "Begin"}'])
+def test_a_line_that_is_no_entry_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match=r"entry|Expecting"):
+        as_entry(line)
+
+
+def test_a_journal_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path: Path) -> None:
+    with Spool(tmp_path, "d") as spool:
+        spool.append("k", Rows([row(0)], 1))
+        whole = spool.path("k").read_text()
+        spool.append("k", Rows([row(1)], 2))
+        every = spool.path("k").read_text()
+        for size in range(len(whole), len(every)):
+            spool.path("k").write_text(every[:size])
+            assert entries_of(spool.path("k")) == [Rows([row(0)], 1)]
+        spool.remove("k")
+
+
+def test_a_journal_says_nothing_after_what_could_not_be_written(tmp_path: Path) -> None:
+    with Spool(tmp_path, "d") as spool:
+        spool.append("k", Rows([row(0)], 1))
+        spool.folder.chmod(0o500)
+        spool.path("k").rename(tmp_path / "kept") if os.getuid() else None
+        spool.path("k").unlink(missing_ok=True)
+        spool.path("k").mkdir()  # nothing can be written there, not even by root
+        spool.append("k", Rows([row(1)], 2))
+        assert "nothing can be written" in spool.warning
+        spool.path("k").rmdir()
+        spool.append("k", End("finished", {}, {}))
+        assert not spool.path("k").exists()
+        spool.folder.chmod(0o700)
+
+
+def test_journals_of_the_living_are_left_alone(tmp_path: Path) -> None:
+    with Spool(tmp_path, "alive") as spool:
+        spool.append("k", Stop())
+        assert list(left_behind(tmp_path)) == []
+    assert [(driver, [path.name for path in paths]) for driver, paths in left_behind(tmp_path)] == [
+        ("alive", ["k.jsonl"])
+    ]
+
+
+ENTRIES = [
+    Begin(TRIAL, ""),
+    *(Rows([row(epoch)], 1000 + epoch) for epoch in range(4)),
+    End("finished", {"test.accuracy": 0.5}, {"ibml.reason": ""}, at=2000),
+]
+
+
+@pytest.mark.parametrize("delivered", range(len(ENTRIES) + 1))
+def test_what_a_killed_driver_left_is_delivered_once_however_far_it_came(store: MlflowStore, delivered: int) -> None:
+    """The first entries reached the store before the kill, and the journal has all of them."""
+    with Presence(store) as dead:
+        first = Delivery(store, Claims(store, dead), own=True)
+        for entry in ENTRIES[:delivered]:
+            first.deliver([entry])
+    said: list[str] = []
+    with Spool(session(store).workspace.spool, dead.id) as spool:
+        for entry in ENTRIES:
+            spool.append("k", entry)
+    with session(store, said):
+        (run,) = store.runs_of("k").values()
+        assert run.status == "finished"
+        assert run.metrics["test.accuracy"] == 0.5
+        assert history(store, run.run_id) == [(e, 1 / (e + 1)) for e in range(4)]
+        assert store.client.get_run(run.run_id).info.status == "FINISHED"
+        points = store.client.get_metric_history(run.run_id, "test.accuracy")
+        assert [(m.step, m.value) for m in points] == [(3, 0.5)]
+    assert said == ["1 results were not in MLflow yet; they are now."]
+    assert not list(session(store).workspace.spool.glob("*/*"))
+
+
+def test_a_trial_in_flight_goes_on_in_its_run(store: MlflowStore) -> None:
+    dead = Presence(store)
+    with Spool(session(store).workspace.spool, dead.id) as spool:
+        for entry in ENTRIES[:3]:
+            spool.append("k", entry)
+    with session(store) as mine:
+        (left,) = store.runs_of("k").values()
+        assert store.client.get_run(left.run_id).info.status == "KILLED"
+        claim = mine.claim(TRIAL, left)
+        assert claim
+        assert claim.run_id == left.run_id
+        mine.add("k", Begin(TRIAL, claim.run_id))
+        mine.add("k", Rows([row(epoch) for epoch in range(4)]))
+        mine.add("k", ENTRIES[-1])
+        mine.settle()
+        assert history(store, left.run_id) == [(e, 1 / (e + 1)) for e in range(4)]
+        assert [run.status for run in store.runs_of("k").values()] == ["finished"]
+
+
+def test_while_the_store_is_locked_training_goes_on_and_nothing_is_lost(store: MlflowStore, tmp_path: Path) -> None:
+    said: list[str] = []
+    store = MlflowStore(f"{store.uri}?timeout=1")
+    with session(store, said) as mine:
+        claim = mine.claim(TRIAL, None)
+        assert claim
+        mine.add("k", Begin(TRIAL, claim.run_id))
+        mine.settle()
+        lock = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        for epoch in range(100):
+            mine.add("k", Rows([row(epoch)]))
+        assert time.monotonic() - began < 1
+        deadline = time.monotonic() + 60
+        while mine.recorder.down is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert mine.recorder.down
+        assert mine.claim(replace(TRIAL, key="other"), None) is None, "it is not asked again"
+        lock.execute("ROLLBACK")
+        mine.add("k", End("finished", {}, {}))
+        while mine.recorder.waiting and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert history(store, claim.run_id) == [(e, 1 / (e + 1)) for e in range(100)]
+    assert len(said) == 2
+    assert "database is locked" in said[0]
+    assert "Training goes on" in said[0]
+    assert said[1] == "MLflow answers again."
+
+
+def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -> None:
+    other = description("other", seed=1)
+    with session(store) as mine:
+        claims = [mine.claim(TRIAL, None), mine.claim(other, None)]
+        for trial, claim in zip((TRIAL, other), claims, strict=True):
+            assert claim
+            mine.add(trial.key, Begin(trial, claim.run_id))
+        mine.settle()
+        store.delete_run(claims[0].run_id)  # type: ignore[union-attr]
+        for key in ("k", "other"):
+            mine.add(key, Rows([row(0)]))
+            mine.add(key, End("finished", {}, {}))
+        mine.settle()
+        assert store.results()["other"].ended
+        with pytest.raises(TrackingError, match=r"ibml sync"):
+            mine.require_all()
+    with session(store):  # the next command makes a new run of what is in the spool
+        assert store.results()["k"].ended
+
+
+def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -> None:
+    """Each tries again until somebody has it, as drivers do."""
+    presences_ = [Presence(store) for _ in range(4)]
+    for one in presences_:
+        one.beat()
+    for number in range(5):
+        trial = description(f"key {number}", seed=number)
+        won: list[str] = []
+
+        def claim(presence: Presence, trial=trial, won=won, number=number) -> None:
+            claims = Claims(store, presence)
+            for _ in range(50):
+                found = claims.claim(trial, fresh=number % 2 == 0)
+                if found.run_id:
+                    won.append(presence.id)
+                    return
+                if won:
+                    return
+                time.sleep(0.05)
+
+        threads = [threading.Thread(target=claim, args=(one,)) for one in presences_]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1
+        (run,) = store.runs_of(trial.key).values()
+        assert run.driver == won[0]
+
+
+def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowStore) -> None:
+    with session(store) as first, session(store) as second:
+        mine = first.claim(TRIAL, None)
+        assert mine
+        theirs = second.claim(TRIAL, None)
+        assert theirs
+        assert (theirs.run_id, theirs.holder) == ("", first.presence.id)
+        first.add("k", Begin(TRIAL, mine.run_id))
+        first.add("k", End("finished", {}, {}))
+        first.settle()
+        late = second.claim(TRIAL, None)
+        assert late
+        assert late.result
+        assert late.result.ended
+        assert len(store.runs_of("k")) == 1
+
+
+def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: MlflowStore) -> None:
+    code = (
+        "import sys, time\n"
+        "from ibml.tracking.mlflow_store import MlflowStore\n"
+        "from ibml.tracking.session import Session\n"
+        "from tests.tracking.writing import description\n"
+        "with Session(MlflowStore(sys.argv[1]), None, print) as mine:\n"
+        "    print(mine.claim(description(), None).run_id, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, store.uri], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    run_id = process.stdout.readline().strip()
+    with session(store) as mine:
+        assert len(mine.presence.others()) == 1
+        assert not mine.claim(TRIAL, None).run_id  # type: ignore[union-attr]
+        process.kill()
+        process.wait()
+        assert mine.presence.others() == {}
+        assert mine.claim(TRIAL, None).run_id == run_id  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("other_machine")
+def test_a_driver_elsewhere_lives_as_long_as_its_sign_changes(store: MlflowStore) -> None:
+    watching, silent, living = Presence(store), Presence(store), Presence(store)
+    silent.beat()
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        living.beat()
+        seen = watching.others()
+        time.sleep(0.2)
+    assert set(seen) == {living.id}
+    silent.beat()  # it had only slept
+    assert set(watching.others()) == {living.id, silent.id}
+    assert silent.lapses == 1
+
+
+@pytest.mark.usefixtures("other_machine")
+def test_a_driver_that_slept_writes_nothing_into_what_was_taken_over(store: MlflowStore) -> None:
+    slept, awake = Presence(store), Presence(store)
+    slept.beat()
+    awake.beat()
+    claims = Claims(store, slept)
+    run_id = claims.claim(TRIAL, fresh=True).run_id
+    mine = Delivery(store, claims, own=True)
+    mine.deliver([Begin(TRIAL, run_id)])
+    mine.deliver([Rows([row(0)])])
+    for _ in range(9):
+        awake.others()
+        time.sleep(0.2)
+    assert Claims(store, awake).claim(TRIAL, fresh=False).run_id == run_id
+    mine.deliver([Rows([row(1)])])
+    mine.deliver([End("finished", {}, {})])
+    assert history(store, run_id) == [(0, 1.0)]
+    (run,) = store.runs_of("k").values()
+    assert (run.status, run.driver) == ("running", awake.id)
+
+
+def test_one_driver_at_a_time_works_on_what_only_one_may(store: MlflowStore) -> None:
+    said: list[str] = []
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        with session(store, said) as mine, mine.presence.alone("the search s", mine.say):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.3)
+            inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+    assert any("the search s is being run by process" in text for text in said)
+    assert not store.client.get_experiment(store.experiment_id).tags
+
+
+def test_the_folder_is_of_the_experiment_however_it_is_reached(store: MlflowStore, tmp_path: Path) -> None:
+    folder = session(store).workspace.root
+    assert folder.parent == tmp_path / "checkpoints"
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.copy(tmp_path / "mlflow.db", moved / "mlflow.db")
+    assert session(MlflowStore(f"sqlite:///{moved}/mlflow.db")).workspace.root.name == folder.name
+    assert session(MlflowStore(store.uri, "a/../b c")).workspace.root.name.startswith("a-b-c-")
+    assert json.dumps(str(folder))

@@ -1,0 +1,46 @@
+"""A trial's run written entry by entry, as a recorder does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ibml.config.trial import TrialConfig
+from ibml.study.cells import Cell
+from ibml.study.trial_run import described
+from ibml.study.trials import PlannedTrial
+from ibml.tracking.claims import Claims
+from ibml.tracking.delivery import Delivery
+from ibml.tracking.entries import Begin, End, Rows, Stop, TrialDescription
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.presence import Presence
+
+
+def description(key: str = "k", study: str = "demo", seed: int = 0) -> TrialDescription:
+    config = TrialConfig.model_validate({"data": {"type": "mfeat"}, "seed": seed})
+    planned = PlannedTrial(Cell("mfeat", "arm", config, {}), config, key, "data", f"arm · seed {seed}")
+    return described(planned, None, {"ibml.study": study})
+
+
+class Writing:
+    """Begins a run of its own, unless a key is to go on."""
+
+    def __init__(self, store: MlflowStore, study: str = "demo", goes_on: bool = False):
+        self.store, self.presence = store, Presence(store)
+        self.presence.beat()
+        trial = description(study=study)
+        self.delivery = Delivery(store, Claims(store, self.presence), own=True)
+        run_id = "" if goes_on else store.create_trial(trial, self.presence.id)
+        self.delivery.deliver([Begin(trial, run_id)])
+
+    @property
+    def id(self) -> str:
+        return self.delivery.run_id
+
+    def log(self, rows: Sequence[Mapping[str, float]]) -> None:
+        self.delivery.deliver([Rows(rows)])
+
+    def end(self, status: str, metrics: Mapping[str, float], log: str | None = None) -> None:
+        self.delivery.deliver([End(status, metrics, {}, log)])  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        self.delivery.deliver([Stop()])
