@@ -112,6 +112,11 @@ class TrialReader(Experiment):
         with as_tracking_error(self.uri):
             return trial_record(self.client.get_run(run_id))
 
+    def trial_tags(self, run_id: str) -> dict[str, str]:
+        """All that a trial's run is tagged with."""
+        with as_tracking_error(self.uri):
+            return dict(self.client.get_run(run_id).data.tags)
+
 
 def _results(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     records: dict[str, TrialRecord] = {}
