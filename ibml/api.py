@@ -1,4 +1,4 @@
-"""ibml from Python: `train`, `tune`, `ablate` and `table`. The command line is a thin layer over these."""
+"""ibml from Python: `train`, `tune`, `ablate`, `reproduce` and `table`. The command line is a thin layer over these."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ibml.search.plan import SearchPlan, SpaceSource
     from ibml.study.outcome import Outcome
     from ibml.study.plan import Plan, StudySource
+    from ibml.study.reproduce import Reproduction
     from ibml.study.tuning import Tuned
     from ibml.tracking.mlflow_store import MlflowStore
     from ibml.tracking.session import Session
@@ -47,6 +48,20 @@ def load_model(path: str | Path) -> MultimodalModel:
     from ibml.training.checkpoint import load_model as load
 
     return load(path)
+
+
+def reproduce(trial: str, *, tracking_uri: str | None = None, console: Console | None = None) -> Reproduction:
+    """Run a recorded trial again in this process, and compare every metric of every epoch.
+
+    `trial` is its MLflow run id or key, or the beginning of either. Nothing is recorded. Raises `TrackingError` where
+    there is no such trial, `NotReproducible` where data or trainer are no longer what they were.
+    """
+    from rich.console import Console
+
+    from ibml.reading import open_store
+    from ibml.study.reproduce import reproduce_trial
+
+    return reproduce_trial(trial, open_store(tracking_uri, to_read=True), console or Console(quiet=True))
 
 
 def ablate(

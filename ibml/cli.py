@@ -213,6 +213,7 @@ app.command()(results_cli.table)
 app.command()(results_cli.report)
 app.command()(results_cli.compare)
 app.command()(results_cli.show)
+app.command()(results_cli.reproduce)
 app.command()(results_cli.plan)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ibml.report.render import Format
 
 Study = Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")]
+Trial = Annotated[str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")]
 
 
 def list_runs(tracking_uri: TrackingUri = None) -> None:
@@ -107,7 +108,7 @@ def compare(
 
 
 def show(
-    trial: Annotated[str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")],
+    trial: Trial,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Show one trial: configuration, curves, log, artifacts."""
@@ -116,6 +117,21 @@ def show(
         from ibml.report.trial import trial_group
 
         out.print(trial_group(trial_view(trial, tracking_uri)))
+
+
+def reproduce(
+    trial: Trial,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Run a recorded trial again and compare its numbers. Every metric of every epoch must be identical."""
+    with errors():
+        from ibml.api import reproduce as run_again
+
+        found = run_again(trial, tracking_uri=tracking_uri, console=out)
+    for line in found.lines:
+        out.print(line, soft_wrap=True, markup=False)
+    if not found.identical:
+        raise typer.Exit(1)
 
 
 def plan(

@@ -8,14 +8,19 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+import psutil
+
 from ibml.config.base import IbmlError
 from ibml.config.resources import ResourcesConfig
+from ibml.study import guardian
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,32 +49,66 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
 
     _sweep()
     folder = _own_folder()
-    ours = not ray.is_initialized()
-    try:
-        if ours:
-            _start(address or os.environ.get("RAY_ADDRESS"), folder / "ray", resources)
+    address = address or os.environ.get("RAY_ADDRESS")
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if not ray.is_initialized():
+            mark = {} if address else stack.enter_context(_guarded(folder))
+            stack.callback(ray.shutdown)
+            _start(address, folder / "ray", resources, mark)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        with _sigterm_as_interrupt():
-            yield folder / "tune"
-    finally:
-        if ours:
-            ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        stack.enter_context(_sigterm_as_interrupt())
+        yield folder / "tune"
 
 
-def _start(address: str | None, folder: Path, resources: ResourcesConfig) -> None:
+def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: Mapping[str, str]) -> None:
     import ray
 
     _check_address(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
+        with _inherited(mark):
+            ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
         _check_size(resources)
         return
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, TimeoutError) as error:
         raise ClusterError(f"no Ray cluster at {address}: {error}") from error
+
+
+@contextmanager
+def _guarded(folder: Path) -> Iterator[dict[str, str]]:
+    """A guardian for the cluster that starts now, and the environment by which it knows the cluster's processes.
+
+    It has a session of its own, so that what ends this process's group or terminal leaves it. This process has the
+    only other end of the pipe, since Python's files are closed in what a process starts.
+    """
+    mark = secrets.token_hex(8)
+    command = [sys.executable, "-I", "-S", guardian.__file__, mark, str(folder), str(Path(psutil.__file__).parents[1])]
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    try:
+        # Ray's agents write their titles over their environment unless setproctitle is told not to.
+        yield {guardian.MARKER: mark, "SPT_NOENV": "1"}
+    finally:
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(b"\n", timeout=guardian.GIVE_UP_SECONDS)
+
+
+@contextmanager
+def _inherited(values: Mapping[str, str]) -> Iterator[None]:
+    """The environment of Ray's processes, and not of others that this one starts later."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _own_folder() -> Path:

@@ -10,12 +10,24 @@ from typing import Any
 from ibml.config.trial import TrialConfig, canonical
 from ibml.training.revision import TRAINER_REVISION
 
+_REVISIONS = range(1, 1000)
+"""Those in which a trainer may have recorded a result, later ones of another installation included."""
+
 
 def trial_key(config: TrialConfig, fingerprint: str) -> str:
     """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint
     and the trainer's revision. The same key means the same numbers on the same kind of machine."""
-    content = {"config": canonical(config), "data": fingerprint, "trainer": TRAINER_REVISION}
-    return _digest(content)
+    return _trial_key(canonical(config), fingerprint, TRAINER_REVISION)
+
+
+def revision_of(key: str, config: TrialConfig, fingerprint: str) -> int | None:
+    """The trainer's revision with which the configuration has this key, if there is one."""
+    form = canonical(config)
+    return next((number for number in _REVISIONS if _trial_key(form, fingerprint, number) == key), None)
+
+
+def _trial_key(form: Mapping[str, Any], fingerprint: str, revision: int) -> str:
+    return _digest({"config": form, "data": fingerprint, "trainer": revision})
 
 
 def trial_shape(config: TrialConfig) -> str:

@@ -130,24 +130,10 @@ class MlflowStore(StoreReader):
         with as_tracking_error(self.uri):
             self.client.delete_tag(run_id, name)
 
-    def tags_of(self, run_id: str) -> dict[str, str]:
-        """The tags of a run as they are now."""
-        with as_tracking_error(self.uri):
-            return dict(self.client.get_run(run_id).data.tags)
-
     def delete_run(self, run_id: str) -> None:
         """Delete a run as MLflow does: it can be restored until `mlflow gc`."""
         with as_tracking_error(self.uri):
             self.client.delete_run(run_id)
-
-    def answers(self) -> bool:
-        """Whether the store can be used now."""
-        try:
-            with as_tracking_error(self.uri):
-                self.client.get_experiment(self.experiment_id)
-        except TrackingError:
-            return False
-        return True
 
     def create_trial(self, trial: TrialDescription, driver: str) -> str:
         """The id of a new run for a trial, which the driver trains, below its study's run if it has one."""

@@ -126,7 +126,7 @@ class StoreReader(TrialReader):
         """The epochs of a trial, of all metrics or of these, as far as it has them: from the file that its last end
         left, else from MLflow's own history. A trial that goes on after a failure has a new file when it ends again."""
         text = self.artifact_if_any(run_id, EPOCHS_FILE)
-        return self._logged_epochs(run_id, metrics) if text is None else parsed_epochs(text, metrics)
+        return self.logged_epochs(run_id, metrics) if text is None else parsed_epochs(text, metrics)
 
     def curves(self, run_ids: Sequence[str], metrics: Collection[str]) -> dict[str, Epochs]:
         """Run id -> the epochs of these metrics."""
@@ -135,7 +135,7 @@ class StoreReader(TrialReader):
         with ThreadPoolExecutor(_CALLS_AT_ONCE) as pool:
             return dict(zip(run_ids, pool.map(lambda run_id: self.epochs(run_id, metrics), run_ids), strict=True))
 
-    def _logged_epochs(self, run_id: str, metrics: Collection[str] | None) -> Epochs:
+    def logged_epochs(self, run_id: str, metrics: Collection[str] | None = None) -> Epochs:
         """From MLflow's history: the metrics that there are from the first epoch on, not those of the end alone."""
         found: Epochs = {}
         with as_tracking_error(self.uri):

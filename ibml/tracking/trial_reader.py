@@ -113,6 +113,16 @@ class TrialReader(Experiment):
         """The runs of a key that are not deleted as they are now, by id, the oldest first."""
         return _records(self.runs(f"{_TRIALS} and tags.`ibml.key` = '{key}'"))
 
+    def trial(self, run_id: str) -> TrialRecord:
+        """A trial's run as it is now."""
+        with as_tracking_error(self.uri):
+            return trial_record(self.client.get_run(run_id))
+
+    def tags_of(self, run_id: str) -> dict[str, str]:
+        """The tags of a run as they are now."""
+        with as_tracking_error(self.uri):
+            return dict(self.client.get_run(run_id).data.tags)
+
 
 def _results(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     records: dict[str, TrialRecord] = {}

@@ -1,0 +1,197 @@
+"""A recorded trial run again from its record alone, and whether it comes to the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from ibml import data
+from ibml.config import load
+from ibml.config.base import ConfigError, IbmlError
+from ibml.config.records import TrialRecord
+from ibml.config.trial import TrialConfig
+from ibml.config.validate import parsed
+from ibml.search.population import CHANGES
+from ibml.study.differences import Difference, epoch_differences, final_differences, is_compared
+from ibml.study.keys import revision_of, trial_key
+from ibml.study.single import epoch_line
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.uri import TrackingError
+from ibml.training.device import DeviceError, choose_device, platform
+from ibml.training.revision import TRAINER_REVISION
+from ibml.training.trainer import Row, Trainer, divergence
+from ibml.version import code_revision
+
+
+class NotReproducible(IbmlError):
+    """A trial that cannot be run again as it was, and why."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a trial that ran again compares with its record, over so many epochs, metrics of an epoch and of the end."""
+
+    run_id: str
+    epochs: int
+    epoch_metrics: int
+    final_metrics: int
+    differences: tuple[Difference, ...]
+    ending: str
+    """How it ended otherwise, if it did."""
+    notes: tuple[str, ...]
+    """What is not as it was, though it need not change a number: code and platform."""
+
+    @property
+    def identical(self) -> bool:
+        return not self.differences and not self.ending
+
+    @property
+    def lines(self) -> list[str]:
+        """The verdict, what differs, and what else is not as it was."""
+        compared = f"{self.epoch_metrics} metrics of {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        compared += f" and {self.final_metrics} of the end" if self.final_metrics else ""
+        if self.identical:
+            return [f"Identical, bit for bit: {compared}.", *self.notes]
+        differ = f"Not identical in {len(self.differences)} of {compared}."
+        endings = [f"{self.ending}."] if self.ending else []
+        return [differ, *endings, *map(str, self.differences), *self.notes]
+
+
+def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduction:
+    """Train a trial, by its run id or key or the beginning of either, again in this process. One that did not end is
+    trained for the epochs that it has. Nothing is recorded.
+
+    Raises `TrackingError` where there is no such trial, `NotReproducible` where its record does not determine its
+    numbers with this data and this trainer.
+    """
+    record = store.trial(store.find_trial(name).run_id)
+    _refuse_members(store.tags_of(record.run_id), store)
+    config = _on_recorded_device(_checked(_read(store.trial_config(record.run_id), record), record), record)
+    history, file = store.logged_epochs(record.run_id), store.epochs(record.run_id)
+    recorded = max(map(len, [*history.values(), *file.values()]), default=0)
+    if not recorded:
+        raise NotReproducible(f"{_shown(record)} has no epoch that could be compared")
+    console.print(f"{_shown(record)}, {record.status}", highlight=False, soft_wrap=True)
+    limit = config.trainer.epochs if record.status == "finished" else recorded
+    trainer, rows, final = _trained(config, limit, lambda row: console.print(epoch_line(row), highlight=False))
+    final = final if record.status == "finished" else {}
+    of_file = (
+        rows if record.ended else rows[: max(map(len, file.values()), default=0)]
+    )  # it may have gone on since it was written
+    last = {**rows[-1], **final}
+    found: dict[str, Difference] = {}
+    for difference in (
+        *epoch_differences("MLflow", history, rows, final),
+        *epoch_differences("epochs.csv", file, of_file, final),
+        *final_differences("MLflow", record.metrics, last),
+    ):
+        found.setdefault(difference.metric, difference)
+    return Reproduction(
+        run_id=record.run_id,
+        epochs=len(rows),
+        epoch_metrics=sum(map(is_compared, rows[0])),
+        final_metrics=sum(map(is_compared, final)),
+        differences=tuple(found.values()),
+        ending=_other_ending(record, trainer, rows[-1]),
+        notes=_notes(record, trainer),
+    )
+
+
+def _refuse_members(tags: Mapping[str, str], store: MlflowStore) -> None:
+    """A member of a population changes by what the others come to."""
+    search = tags.get("ibml.search", "")
+    member = CHANGES in tags
+    if search and not member:
+        try:
+            member = store.search(search).scheduler["type"] == "pbt"
+        except TrackingError:
+            return  # the search's run is gone; the key tells whether the configuration determines the result
+    if member:
+        raise NotReproducible(
+            f"trial {tags.get('ibml.trial')} of {search} is a member of a population: it took over what others came to,"
+            " so its configuration alone does not determine its numbers; the search as a whole does"
+        )
+
+
+def _read(text: str, record: TrialRecord) -> TrialConfig:
+    try:
+        config, problems = parsed(load.parse(text, "config.yaml"), TrialConfig)
+    except ConfigError as error:
+        config, problems = None, error.problems
+    if config is None or problems:
+        found = "\n".join(map(str, problems))
+        raise NotReproducible(f"{_shown(record)} has a configuration that this version of ibml does not take:\n{found}")
+    return config
+
+
+def _checked(config: TrialConfig, record: TrialRecord) -> TrialConfig:
+    """The configuration, if it has the key still under which the result was recorded."""
+    fingerprint = data.fingerprint(config.data)
+    if trial_key(config, fingerprint) == record.key:
+        return config
+    changed = []
+    if fingerprint != record.fingerprint:
+        changed.append(
+            f"the data set {config.data.type} has other content (fingerprint {record.fingerprint[:12] or 'unknown'}"
+            f" then, {fingerprint[:12]} now)"
+        )
+    revision = revision_of(record.key, config, record.fingerprint)
+    if revision is None:
+        changed.append("its configuration stands for another key in this version of ibml")
+    elif revision != TRAINER_REVISION:
+        changed.append(f"the trainer computes otherwise (revision {revision} then, {TRAINER_REVISION} now)")
+    raise NotReproducible(f"{_shown(record)} cannot give the recorded numbers: {', and '.join(changed)}")
+
+
+def _on_recorded_device(config: TrialConfig, record: TrialRecord) -> TrialConfig:
+    """A study's trial that reserved no GPU ran on the CPU, whatever `auto` would choose here."""
+    device = record.platform.partition(",")[0]
+    if config.trainer.device != "auto" or not device:
+        return config
+    there = config.trainer.model_validate({**config.trainer.model_dump(), "device": device})
+    try:
+        choose_device(there.device)
+    except DeviceError:
+        return config
+    return config.model_copy(update={"trainer": there})
+
+
+def _trained(
+    config: TrialConfig, epochs: int, on_epoch: Callable[[Row], None]
+) -> tuple[Trainer, list[Row], dict[str, float]]:
+    """The trainer, at most so many epochs, and the final metrics of a training that came to its end."""
+    rows: list[Row] = []
+    try:
+        trainer = Trainer(config)
+        while not trainer.done and len(rows) < epochs:
+            rows.append(trainer.run_epoch())
+            on_epoch(rows[-1])
+        whole = trainer.done and not trainer.diverged
+        return trainer, rows, trainer.finish() if whole else {}
+    except IbmlError:
+        raise
+    except Exception as error:
+        raise IbmlError(f"the trial failed in epoch {len(rows)}: {error!r}") from error
+
+
+def _other_ending(record: TrialRecord, trainer: Trainer, last: Row) -> str:
+    if record.status == "finished" and trainer.diverged:
+        return f"It finished then, and diverges now: {divergence(last)}"
+    if record.status == "diverged" and not trainer.diverged:
+        return f"It diverged then ({record.reason}), and does not now"
+    return ""
+
+
+def _notes(record: TrialRecord, trainer: Trainer) -> tuple[str, ...]:
+    here = {"code": (record.revision, code_revision()), "platform": (record.platform, platform(trainer.device))}
+    return tuple(
+        f"The {what} is not the same: {then} then, {now} now."
+        for what, (then, now) in here.items()
+        if then and then != now
+    )
+
+
+def _shown(record: TrialRecord) -> str:
+    return f"{record.arm}, seed {record.seed} (MLflow run {record.run_id})"
