@@ -15,4 +15,4 @@ def build_method(config: TrialConfig, model: MultimodalModel, samples: int, prec
     """The method of a trial; `joint` and `unimodal` differ in the model alone."""
     if config.method.type == "ibml":
         return IBML(config, config.method, model, samples, precision)
-    return Method(model, samples, config.seed, precision)
+    return Method(config, config.method, model, samples, precision)
