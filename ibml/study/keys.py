@@ -7,14 +7,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.plugins import sources
+from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.training.revision import TRAINER_REVISION
 
 
 def trial_key(config: TrialConfig, fingerprint: str) -> str:
-    """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint
-    and the trainer's revision. The same key means the same numbers on the same kind of machine."""
-    content = {"config": canonical(config), "data": fingerprint, "trainer": TRAINER_REVISION}
+    """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint, the trainer's
+    revision and the source of plug-ins. The same key means the same numbers on the same kind of machine."""
+    form = canonical(config)
+    content = {"config": form, "data": fingerprint, "trainer": TRAINER_REVISION}
+    if plugins := sources(flatten(form)):
+        content["plugins"] = plugins
     return _digest(content)
 
 
@@ -24,7 +28,7 @@ def trial_shape(config: TrialConfig) -> str:
     trainer = {name: form["trainer"][name] for name in ("batch_size", "eval_batch_size", "precision", "threads")}
     content = {
         **{name: form.get(name) for name in ("data", "encoders", "fusion")},
-        "method": form["method"]["type"],
+        "method": form["method"].get("target", form["method"]["type"]),
         "optimizer": form["optimizer"]["type"],
         "trainer": {**trainer, "device": config.trainer.device},
     }

@@ -9,8 +9,9 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from ibml.config.plugins import sent as sent_plugins
 from ibml.config.resources import ResourcesConfig
-from ibml.config.trial import TrialConfig
+from ibml.config.trial import TrialConfig, flatten
 from ibml.study.cluster import connected
 from ibml.study.driver import Driver
 from ibml.study.queue import Task
@@ -69,7 +70,8 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
         sent = _sent(task.config, self.resources.gpu)
         leg = task.leg
         part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
-        return {"task": number, "trial": sent, "pauses": list(task.pauses), **part}
+        plugins = sent_plugins(flatten(sent))
+        return {"task": number, "trial": sent, "plugins": plugins, "pauses": list(task.pauses), **part}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass

@@ -29,6 +29,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.task = new_config["task"]
         self.plain = new_config["trial"]
+        self.plugins = new_config.get("plugins", {})
         self.pauses = frozenset(new_config["pauses"])
         self.start: bytes | None = new_config.get("start")
         self.copied: bool = new_config.get("copied", False)
@@ -72,9 +73,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return report
 
     def _begin(self) -> Trainer:
+        from ibml.config.plugins import receive
         from ibml.config.trial import TrialConfig
         from ibml.training.trainer import Trainer
 
+        receive(self.plugins)
         trainer = Trainer(TrialConfig.model_validate(self.plain))
         if self.start is not None:
             from ibml.training.state import unpack
