@@ -15,6 +15,7 @@ from ibml import results_cli
 from ibml.terminal import (
     Address,
     AllowMixed,
+    AllowPlugin,
     NewVersion,
     Overrides,
     ReportFolder,
@@ -46,6 +47,7 @@ def train(
     config: Annotated[str, typer.Argument(help="A preset (mfeat) or a .yaml file.")],
     override: Overrides = None,
     tracking_uri: TrackingUri = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Train one trial in this process and record it in MLflow."""
     with errors():
@@ -74,6 +76,7 @@ def ablate(
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     address: Address = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Run an ablation study and print its table. The same command again goes on where it stopped."""
     with errors():
@@ -110,6 +113,7 @@ def tune(
     tracking_uri: TrackingUri = None,
     address: Address = None,
     to: ReportFolder = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Search for the best configuration. The same command again goes on to the same total number of trials."""
     with errors():
