@@ -15,6 +15,7 @@ from ibml import results_cli, upkeep_cli
 from ibml.terminal import (
     Address,
     AllowMixed,
+    AllowPlugin,
     Checkpoints,
     NewVersion,
     Overrides,
@@ -49,6 +50,7 @@ def train(
     override: Overrides = None,
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Train one trial in this process and record it in MLflow."""
     with errors():
@@ -82,6 +84,7 @@ def ablate(
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
     address: Address = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Run an ablation study and print its table. The same command again goes on where it stopped."""
     with errors():
@@ -129,6 +132,7 @@ def tune(
     checkpoints: Checkpoints = None,
     address: Address = None,
     to: ReportFolder = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Search for the best configuration. The same command again goes on to the same total number of trials."""
     with errors():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ibml.config.base import IbmlError
-from ibml.terminal import AllowMixed, TrackingUri, errors, out, write_search_report, write_study_report
+from ibml.terminal import AllowMixed, AllowPlugin, TrackingUri, errors, out, write_search_report, write_study_report
 
 if TYPE_CHECKING:
     from ibml.report.render import Format
@@ -36,6 +36,7 @@ def table(
     tuning: Annotated[bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")] = False,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Print a study's table from what MLflow has."""
     with errors():
@@ -74,6 +75,7 @@ def report(
     ] = None,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Write the report of a study or a search. It has the answers, tables and figures, and goes into MLflow too."""
     with errors():
@@ -94,6 +96,7 @@ def compare(
     first: Annotated[str, typer.Argument(help="A study, or an arm of one: STUDY/ARM.")],
     second: Annotated[str, typer.Argument(help="What to compare with it.")],
     tracking_uri: TrackingUri = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Show what differs between two studies or arms. That is what was configured, and what came of it."""
     with errors():
@@ -142,6 +145,7 @@ def plan(
     metric: Annotated[str | None, typer.Option(help="A metric of the table; default: its first.")] = None,
     power: Annotated[float, typer.Option(help="The chance to find it.", min=0.01, max=0.999)] = 0.8,
     tracking_uri: TrackingUri = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Say how many seeds a study needs. It goes by the variance that its trials have shown so far."""
     with errors():

@@ -56,6 +56,24 @@ AllowMixed = Annotated[
 ]
 ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")]
 
+
+def _allow(packages: list[str] | None) -> list[str] | None:
+    from ibml.config.allowed import allow
+
+    try:
+        allow(packages or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return packages
+
+
+AllowPlugin = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-plugin", metavar="PACKAGE", callback=_allow, help="Let configurations run this package; repeatable."
+    ),
+]
+
 # A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
 WIDTH_ELSEWHERE = 120
 INTERRUPTED = "Interrupted. Finished trials are kept; the same command goes on with the others."

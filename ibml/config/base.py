@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class Config(BaseModel):
@@ -72,6 +72,14 @@ class InconsistentConfig(ValueError):
     def __init__(self, findings: list[tuple[tuple[str, ...], str]]):
         self.findings = findings
         super().__init__("; ".join(f"{'.'.join(path)}: {message}" for path, message in findings))
+
+
+class WrongOptions(ValueError):
+    """Options that their own model, which the configuration around them does not know, refuses."""
+
+    def __init__(self, error: ValidationError, model: type[BaseModel], options: dict[str, Any]):
+        self.error, self.model, self.options = error, model, options
+        super().__init__(str(error))
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

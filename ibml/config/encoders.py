@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ibml.config.base import Config, Count, Items
+from ibml.config.plugins import Kind, PluginConfig
 
 
 class MLPConfig(Config):
@@ -19,6 +20,22 @@ class MLPConfig(Config):
     bias: bool = True
 
 
-EncoderConfig = MLPConfig
+class EncoderPluginConfig(PluginConfig):
+    """An encoder of another package."""
+
+    kind: ClassVar[Kind] = "encoder"
+    features: Count = 64
+
+
+USUAL_TYPE = "mlp"
+
+
+def _with_type(encoder: Any) -> Any:
+    return {"type": USUAL_TYPE, **encoder} if isinstance(encoder, dict) else encoder
+
+
+EncoderConfig = Annotated[
+    Annotated[MLPConfig | EncoderPluginConfig, Field(discriminator="type")], BeforeValidator(_with_type)
+]
 Encoders = Annotated[dict[str, EncoderConfig], Field(default_factory=lambda: {"default": MLPConfig()})]
 """An encoder per modality; `default` serves the modalities that have none of their own."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ibml.config.base import InconsistentConfig, did_you_mean
+from ibml.config.base import InconsistentConfig, WrongOptions, did_you_mean
 from ibml.config.load import Path_, dotted
 
 Finding = tuple[Path_, str]
@@ -28,8 +28,8 @@ _EXPECTED = {
 }
 
 
-def findings(error: ValidationError, model: type[BaseModel], data: Any) -> list[Finding]:
-    """Every error as (path in the data, message)."""
+def findings(error: ValidationError, model: type[BaseModel], data: Any, at: Path_ = ()) -> list[Finding]:
+    """Every error as (path in the data, message); `at` is where the data stands in a larger whole."""
     found: list[Finding] = []
     errors = error.errors()
     inside = {details["loc"][:-1] for details in errors}
@@ -38,11 +38,14 @@ def findings(error: ValidationError, model: type[BaseModel], data: Any) -> list[
             continue  # its items are what is wrong with it
         cause = details.get("ctx", {}).get("error")
         if isinstance(cause, InconsistentConfig):
-            place = path_in_data((*details["loc"], ""), data)[:-1]
+            place = (*at, *path_in_data((*details["loc"], ""), data)[:-1])
             inside_it = [((*place, *path), message) for path, message in cause.findings]
             found += [(path, f"{dotted(path)}: {message}") for path, message in inside_it]
+        elif isinstance(cause, WrongOptions):
+            place = (*at, *path_in_data(details["loc"], data))
+            found += findings(cause.error, cause.model, cause.options, place)
         else:
-            path = path_in_data(details["loc"], data)
+            path = (*at, *path_in_data(details["loc"], data))
             found.append((path, _message(details, path, model)))
     return found
 

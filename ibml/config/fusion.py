@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ibml.config.base import Config, Count
+from ibml.config.plugins import Kind, PluginConfig
 
 
 class ConcatConfig(Config):
@@ -59,7 +60,13 @@ class LateConfig(Config):
     type: Literal["late"] = "late"
 
 
+class FusionPluginConfig(PluginConfig):
+    """A fusion of another package."""
+
+    kind: ClassVar[Kind] = "fusion"
+
+
 FusionConfig = Annotated[
-    ConcatConfig | SumConfig | FiLMConfig | GatedConfig | AttentionConfig | LMFConfig | LateConfig,
+    ConcatConfig | SumConfig | FiLMConfig | GatedConfig | AttentionConfig | LMFConfig | LateConfig | FusionPluginConfig,
     Field(discriminator="type"),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ibml.config import load
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.encoders import USUAL_TYPE
 from ibml.config.trial import TrialConfig
 
 MAX_DEPTH = 20
@@ -29,7 +30,8 @@ class Setting:
 
 class Layers:
     """Merged layers. Mappings merge and everything else replaces; a component whose `type` changes
-    starts from its defaults, since the keys of its old type mean nothing to the new one."""
+    starts from its defaults, since the keys of its old type mean nothing to the new one, and so do the `options` of a
+    plug-in whose `target` changes."""
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
@@ -44,7 +46,7 @@ class Layers:
         """Put a layer on top; returns what could not be put (a path through something that is a value)."""
         problems = []
         given: dict[Steps, Source] = {}
-        for setting in sorted(settings, key=lambda s: s.path[-1] != "type"):
+        for setting in sorted(settings, key=_before_what_it_decides):
             if len(setting.path) > MAX_DEPTH:
                 problems.append(Problem(setting.source, f"a path of {len(setting.path)} parts names nothing"))
                 continue
@@ -65,15 +67,20 @@ class Layers:
                 return [Problem(setting.source, f"{name!r} is a value and has no {'.'.join(setting.path)!r}")]
         if last == "type" and node.get("type", _usual_type(parents)) not in (setting.value, None):
             node.clear()
-            for path in [p for p in self.sources if p[: len(parents)] == tuple(parents)]:
-                del self.sources[path]
+            self._forget(tuple(parents))
+        if last == "target" and node.get("type") == "plugin" and node.get("target", setting.value) != setting.value:
+            node.pop("options", None)
+            self._forget((*parents, "options"))
         if setting.value == {} and isinstance(node.get(last), dict):
             return []  # an empty mapping merges like any other
-        for path in [p for p in self.sources if p[: len(setting.path)] == setting.path]:
-            del self.sources[path]
+        self._forget(setting.path)
         node[last] = deepcopy(setting.value)
         self.sources[setting.path] = setting.source
         return []
+
+    def _forget(self, below: Steps) -> None:
+        for path in [p for p in self.sources if p[: len(below)] == below]:
+            del self.sources[path]
 
     def source(self, path: Steps, fallback: Source) -> Source:
         """Where the value at a path came from: its own source, or that of its nearest relative written last."""
@@ -87,8 +94,14 @@ class Layers:
         return fallback
 
 
+def _before_what_it_decides(setting: Setting) -> int:
+    return {"type": 0, "target": 1}.get(setting.path[-1], 2)
+
+
 def _usual_type(parents: list[str]) -> str | None:
     """The type that a component of a trial has where none is given."""
+    if len(parents) == 2 and parents[0] == "encoders":
+        return USUAL_TYPE
     field = TrialConfig.model_fields.get(parents[0]) if len(parents) == 1 else None
     return getattr(field.default, "type", None) if field else None
 

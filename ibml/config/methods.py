@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ibml.config.base import Config, NonNegative
+from ibml.config.plugins import Kind, PluginConfig
 
 Ramp = Literal["constant", "linear_up", "linear_down", "cosine"]
 
@@ -66,4 +67,10 @@ class IBMLConfig(Config):
     window: Window = Window()
 
 
-MethodConfig = Annotated[JointConfig | UnimodalConfig | IBMLConfig, Field(discriminator="type")]
+class MethodPluginConfig(PluginConfig):
+    """A method of another package."""
+
+    kind: ClassVar[Kind] = "method"
+
+
+MethodConfig = Annotated[JointConfig | UnimodalConfig | IBMLConfig | MethodPluginConfig, Field(discriminator="type")]

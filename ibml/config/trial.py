@@ -18,6 +18,7 @@ from ibml.config.optimization import (
     SGDConfig,
     TrainerConfig,
 )
+from ibml.config.plugins import PluginConfig, resolved
 
 Findings = list[tuple[tuple[str, ...], str]]
 
@@ -63,6 +64,7 @@ class TrialConfig(Config):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         findings = self.data.problems() + _encoder_problems(self) + _fusion_problems(self) + _method_problems(self)
+        findings += _plugin_problems(self)
         if findings:
             raise InconsistentConfig(findings)
         return self
@@ -116,17 +118,37 @@ def _method_problems(config: TrialConfig) -> Findings:
     return []
 
 
+def _plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
+    """The plug-ins that a trial uses, by the paths of their components."""
+    parts: dict[tuple[str, ...], Any] = {("encoders", name): part for name, part in config.encoders.items()}
+    parts[("method",)] = config.method
+    if config.method.type != "unimodal":
+        parts[("fusion",)] = config.fusion
+    return {path: part for path, part in parts.items() if isinstance(part, PluginConfig)}
+
+
+def _plugin_problems(config: TrialConfig) -> Findings:
+    return [
+        ((*path, "target"), problem) for path, part in _plugins(config).items() for problem in part.problems(config)
+    ]
+
+
 def canonical(config: TrialConfig) -> dict[str, Any]:
     """The configuration as plain data, without the parts that cannot influence the result.
 
     Two configurations with the same canonical form train the same model, bit for bit, on the same kind
-    of machine: an `ibml` whose parts are off is `joint`, and one modality alone has no fusion.
+    of machine: an `ibml` whose parts are off is `joint`, one modality alone has no fusion, and the name of an entry
+    point is the class that it stands for.
     """
     plain = config.model_dump(mode="json")
     plain["encoders"] = {name: config.encoder(name).model_dump(mode="json") for name in config.modalities}
     for name in config.trainer.without_effect:
         del plain["trainer"][name]
     fusion, method = plain["fusion"], plain["method"]
+    encoders = [(plain["encoders"][name], config.encoder(name)) for name in config.modalities]
+    for form, part in [(method, config.method), (fusion, config.fusion), *encoders]:
+        if isinstance(part, PluginConfig):
+            form["target"] = resolved(part.kind, part.target)
     if "condition" in fusion:
         ends = {"first": config.data.modalities[0], "last": config.data.modalities[-1]}
         fusion["condition"] = ends.get(config.fusion.condition, config.fusion.condition)  # type: ignore[union-attr]

@@ -15,4 +15,7 @@ def build_method(config: TrialConfig, model: MultimodalModel, samples: int, prec
     """The method of a trial; `joint` and `unimodal` differ in the model alone."""
     if config.method.type == "ibml":
         return IBML(config, config.method, model, samples, precision)
-    return Method(model, samples, config.seed, precision)
+    if config.method.type == "plugin":
+        made: Method = config.method.implementation(config, config.method.typed_options, model, samples, precision)
+        return made
+    return Method(config, config.method, model, samples, precision)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ibml.config.base import Config
+from ibml.config.trial import TrialConfig
 from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
 
@@ -85,15 +88,23 @@ class Method:
     """Plain joint training; a method overrides what it does differently.
 
     `step` is forward, loss and backward for one batch. The trainer zeroes gradients before and updates
-    the weights after it.
+    the weights after it. `options` are the method's own part of the trial's configuration.
     """
 
-    def __init__(self, model: MultimodalModel, samples: int, seed: int, precision: Precision):
+    def __init__(self, trial: TrialConfig, options: Config, model: MultimodalModel, samples: int, precision: Precision):
         parameter = next(model.parameters())
         self.model = model
-        self.seed = seed
+        self.options: Any = options
+        self.seed, self.epochs = trial.seed, trial.trainer.epochs
         self.precision = precision
         self.memory = Memory(len(model.modalities), samples, parameter.device, parameter.dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that outlives an epoch."""
+        return self.memory.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.memory.load_state_dict(state)
 
     def start_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch."""

@@ -38,23 +38,24 @@ def tcm_probability(rho: Tensor, rate: float) -> Tensor:
 class IBML(Method):
     """Balance information by an extra loss for lagging modalities and noise for leading ones."""
 
+    options: IBMLConfig
+
     def __init__(
-        self, config: TrialConfig, method: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision
+        self, trial: TrialConfig, options: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision
     ):
-        super().__init__(model, samples, config.seed, precision)
-        self.config = method
-        self.window = (method.window.first_epoch, method.window.stop_epoch or config.trainer.epochs)
+        super().__init__(trial, options, model, samples, precision)
+        self.window = (options.window.first_epoch, options.window.stop_epoch or self.epochs)
         self.generator = torch.Generator(device=self.memory.probability.device)
 
     def bio_weight(self, epoch: int) -> float:
         """The BIO weight at an epoch, a pure function of it; 0 outside the window."""
-        return self.config.bio.weight * ramp(self.config.bio.ramp, self.window, epoch)
+        return self.options.bio.weight * ramp(self.options.bio.ramp, self.window, epoch)
 
     def tcm_rate(self, epoch: int) -> float:
         """The TCM rate at an epoch, a pure function of it; 0 outside the window."""
-        if not self.config.tcm.on:
+        if not self.options.tcm.on:
             return 0.0
-        return self.config.tcm.rate * ramp(self.config.tcm.ramp, self.window, epoch)
+        return self.options.tcm.rate * ramp(self.options.tcm.ramp, self.window, epoch)
 
     def start_epoch(self, epoch: int) -> None:
         self.generator.manual_seed(stream_seed(self.seed, "noise", epoch))
@@ -74,7 +75,7 @@ class IBML(Method):
     def _noised(self, values: Tensor, mask: Tensor) -> Tensor:
         """Values (n, ...) with one shared noise tensor added to the samples in the mask (n,)."""
         noise = torch.randn(values.shape[1:], generator=self.generator, device=values.device, dtype=values.dtype)
-        noise = noise * (self.config.tcm.noise_scale * values.std())
+        noise = noise * (self.options.tcm.noise_scale * values.std())
         return torch.where(mask.view(-1, *[1] * (values.dim() - 1)), values + noise, values)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:

@@ -208,6 +208,9 @@ def build_fusion(config: FusionConfig, modalities: Sequence[str], widths: Sequen
             return LowRank(widths, classes, config.rank)
         case "late":
             return Late(widths, classes)
+        case "plugin":
+            made: Fusion = config.implementation(config.typed_options, modalities, widths, classes)
+            return made
 
 
 def _position(condition: str, modalities: Sequence[str]) -> int:

@@ -30,6 +30,8 @@ class MultimodalModel(nn.Module):
             with _seeded(config.seed, "encoder", name):
                 encoders[name] = build_encoder(config.encoder(name), shapes[name])
                 initialise(encoders[name])
+                if (own := getattr(encoders[name], "after_initialisation", None)) is not None:
+                    own()
         self.encoders = nn.ModuleDict(encoders)
         widths = [config.encoder(name).features for name in self.modalities]
         # One modality alone has a linear head, which is what `concat` is then.

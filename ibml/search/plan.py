@@ -12,6 +12,7 @@ from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.overrides import command_line, overridden
+from ibml.config.plugins import sources
 from ibml.config.space import (
     BestOf,
     ChoiceParameter,
@@ -22,7 +23,7 @@ from ibml.config.space import (
     SearchSpaceConfig,
     Start,
 )
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.config.validate import parsed, validated
 from ibml.search.changeable import fixed_problems
 from ibml.search.check import checked_space, drawn, ordered
@@ -78,7 +79,12 @@ class SearchPlan:
             del plain[key]
         kept = {dimension.path: plain["parameters"][dimension.path] for dimension in self.space.dimensions}
         base = canonical(self.space.base.model_copy(update={"seed": 0}))
-        return {**plain, "parameters": kept, "base": base, "data": fingerprint, "trainer": revision}
+        spec = {**plain, "parameters": kept, "base": base, "data": fingerprint, "trainer": revision}
+        plugins = sources(flatten(base))
+        for dimension in self.space.dimensions:
+            for value in dimension.examples():
+                plugins |= sources(flatten({dimension.path: value}))
+        return spec | ({"plugins": plugins} if plugins else {})
 
     def starting_values(self, best_of: Mapping[str, Values]) -> list[Values]:
         """The proposals to try first, by label. `best_of` has the best of the earlier searches that are named, by

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.plugins import sources
+from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.training.revision import TRAINER_REVISION
 
 _REVISIONS = range(1, 1000)
@@ -15,8 +16,8 @@ _REVISIONS = range(1, 1000)
 
 
 def trial_key(config: TrialConfig, fingerprint: str) -> str:
-    """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint
-    and the trainer's revision. The same key means the same numbers on the same kind of machine."""
+    """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint, the trainer's
+    revision and the source of plug-ins. The same key means the same numbers on the same kind of machine."""
     return _trial_key(canonical(config), fingerprint, TRAINER_REVISION)
 
 
@@ -26,8 +27,11 @@ def revision_of(key: str, config: TrialConfig, fingerprint: str) -> int | None:
     return next((number for number in _REVISIONS if _trial_key(form, fingerprint, number) == key), None)
 
 
-def _trial_key(form: Mapping[str, Any], fingerprint: str, revision: int) -> str:
-    return _digest({"config": form, "data": fingerprint, "trainer": revision})
+def _trial_key(form: dict[str, Any], fingerprint: str, revision: int) -> str:
+    content = {"config": form, "data": fingerprint, "trainer": revision}
+    if plugins := sources(flatten(form)):
+        content["plugins"] = plugins
+    return _digest(content)
 
 
 def trial_shape(config: TrialConfig) -> str:
@@ -36,7 +40,7 @@ def trial_shape(config: TrialConfig) -> str:
     trainer = {name: form["trainer"][name] for name in ("batch_size", "eval_batch_size", "precision", "threads")}
     content = {
         **{name: form.get(name) for name in ("data", "encoders", "fusion")},
-        "method": form["method"]["type"],
+        "method": form["method"].get("target", form["method"]["type"]),
         "optimizer": form["optimizer"]["type"],
         "trainer": {**trainer, "device": config.trainer.device},
     }

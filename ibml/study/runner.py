@@ -9,7 +9,9 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from ibml.config.plugins import sent as sent_plugins
 from ibml.config.resources import ResourcesConfig
+from ibml.config.trial import flatten
 from ibml.study.cluster import connected
 from ibml.study.driver import Driver
 from ibml.study.queue import Task
@@ -75,7 +77,8 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
         self.tasks[number] = task
         leg = task.leg
         part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
-        sent = {"trial": _sent(task, self.resources.gpu), "folder": str(self.driver.folder(task))}
+        trial = _sent(task, self.resources.gpu)
+        sent = {"trial": trial, "plugins": sent_plugins(flatten(trial)), "folder": str(self.driver.folder(task))}
         return {"task": number, "pauses": list(task.pauses), **sent, **part}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -39,6 +39,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self.task = new_config["task"]
         self.plain = new_config["trial"]
         self.folder = Path(new_config["folder"])
+        self.plugins = new_config.get("plugins", {})
         self.pauses = frozenset(new_config["pauses"])
         self.start: bytes | None = new_config.get("start")
         self.copied: bool = new_config.get("copied", False)
@@ -104,10 +105,12 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self) -> tuple[Trainer, list[Row]]:
         """A trainer as far as the trial has come, and its epochs."""
+        from ibml.config.plugins import receive
         from ibml.config.trial import TrialConfig
         from ibml.training.checkpoint import TrialCheckpoints
         from ibml.training.trainer import Trainer
 
+        receive(self.plugins)
         config = TrialConfig.model_validate(self.plain)
         if self.until is None:
             self.checkpoints = TrialCheckpoints(self.folder, config.trainer)

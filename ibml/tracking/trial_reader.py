@@ -12,7 +12,7 @@ from ibml.config.records import TrialRecord
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.listing import TERMINATED, listed_runs
 from ibml.tracking.result_cache import Cached, ResultCache, cache_file
-from ibml.tracking.uri import TrackingError, resolved_uri, shown_uri
+from ibml.tracking.uri import TrackingError, as_tracking_error, resolved_uri, shown_uri
 
 _TRIALS = "tags.`ibml.kind` = 'trial'"
 CLOCKS_DIFFER_MS = 5 * 60 * 1000

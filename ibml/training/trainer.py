@@ -104,7 +104,7 @@ class Trainer:
             "diverged": self.diverged,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
-            "memory": self.method.memory.state_dict(),
+            "method": self.method.state_dict(),
             "scaler": self.precision.scaler.state_dict(),
             "selected": selected,
         }
@@ -116,7 +116,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         own_groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": own_groups})
-        self.method.memory.load_state_dict(state["memory"])
+        self.method.load_state_dict(state["method"])
         self.precision.scaler.load_state_dict(state["scaler"])
         selected = state["selected"]
         self.selected = selected and Selection(

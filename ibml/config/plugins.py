@@ -1,0 +1,232 @@
+"""Plug-ins: methods, fusions and encoders of other packages, named in YAML.
+
+    method: {type: plugin, target: "mypackage.methods:Mine", options: {alpha: 0.3}}
+
+A `target` without a colon is the name of an entry point in the group `ibml.methods`, `ibml.fusions` or
+`ibml.encoders`. The package must be allowed first, see `ibml.config.allowed`; until then nothing of it is imported.
+
+    class Mine(Method):
+        class Options(Config):
+            alpha: NonNegative = 0.5
+
+            def problems(self, trial: TrialConfig) -> list[str]:
+                return [] if len(trial.modalities) == 2 else ["takes two modalities"]
+
+        def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
+            return self.options.alpha * super().loss(outputs, labels, rho, epoch)
+
+`Options`, a subclass of `ibml.config.base.Config`, says which options there are; a class without one has none. They are
+checked with the file, at their lines, and are plain values, since they go through YAML and JSON. `problems`, which may
+be left out, says why a plug-in does not fit a trial. The classes, and what each is called with:
+
+- a method, `ibml.methods.Method`: (trial, options, model, samples, precision), which its own constructor takes. It has
+  `options`, `seed`, `epochs`, `model`, `memory`; what else outlives an epoch goes into `state_dict`.
+- a fusion, `ibml.models.fusion.Fusion`: (options, modalities, widths, classes), `widths` of the features by modality.
+- an encoder, `torch.nn.Module`: (options, shape, features), one sample's shape and the width of what it must give,
+  `features` beside `target` in YAML.
+
+Layers of fusions and encoders are initialised as all others; `after_initialisation`, if there is one, comes after that.
+Random numbers of a method come from a generator seeded by `ibml.config.streams.stream_seed`.
+
+A trial's key has a hash of the plug-in's source: of its file, or of all .py files of its top-level package. Files are
+hashed whatever version is installed, since a version says nothing of an edit, and reading a package takes less than
+importing it. What a plug-in imports besides is not in the hash: make a package of code that has several files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from ibml.config.allowed import allow_in, folder_of, located
+from ibml.config.base import Config, IbmlError, WrongOptions, did_you_mean
+
+if TYPE_CHECKING:
+    from ibml.config.trial import TrialConfig
+
+Kind = Literal["method", "fusion", "encoder"]
+
+_BASES: dict[Kind, str] = {
+    "method": "ibml.methods.base.Method",
+    "fusion": "ibml.models.fusion.Fusion",
+    "encoder": "torch.nn.modules.module.Module",
+}
+"""By name, since the classes are in layers above and import torch."""
+_KINDS: dict[str, Kind] = {"method": "method", "fusion": "fusion", "encoders": "encoder"}
+_TARGET = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+
+
+class PluginConfig(Config):
+    """A class of another package; `ibml.config.plugins` says what it must be."""
+
+    kind: ClassVar[Kind]
+    type: Literal["plugin"] = "plugin"
+    target: str
+    """`module:Class`, or the name of an entry point."""
+    options: Annotated[dict[str, Any], Field(validate_default=True)] = {}
+
+    @field_validator("target")
+    @classmethod
+    def _can_be_used(cls, target: str) -> str:
+        _options_of(load_class(cls.kind, target), target)
+        return target
+
+    @field_validator("options")
+    @classmethod
+    def _are_its_own(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Every option with its value, so that one left out is the same as its default."""
+        if "target" not in info.data:
+            return options
+        return _typed(cls.kind, info.data["target"], options).model_dump(mode="json")
+
+    @property
+    def implementation(self) -> Callable[..., Any]:
+        """The plug-in's class."""
+        return load_class(self.kind, self.target)
+
+    @property
+    def typed_options(self) -> Config:
+        """The options as the class that the plug-in has for them."""
+        return _typed(self.kind, self.target, self.options)
+
+    def problems(self, trial: TrialConfig) -> list[str]:
+        """Why the plug-in does not fit a trial, in its own words."""
+        options = self.typed_options
+        check = getattr(type(options), "problems", None)
+        if check is None:
+            return []
+        try:
+            return list(check(options, trial))
+        except Exception as error:  # noqa: BLE001
+            return [f"{self.target}.Options.problems failed: {_shown(error)}"]
+
+
+def load_class(kind: Kind, target: str) -> type[Any]:
+    """The class that a target names; raises `ValueError` that says why it cannot be used."""
+    module_name, name = resolved(kind, target).split(":")
+    located(_package(module_name))
+    source_hash(_package(module_name))  # before the import, so that it is of what is imported
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+        message = f"there is no module {module_name!r}" if missing else f"{module_name} fails: {_shown(error)}"
+        raise ValueError(message) from None
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        usable = [n for n, value in vars(module).items() if _is_a(kind, value) and value.__module__ == module_name]
+        what = "is no class" if hasattr(module, name) else "does not exist"
+        raise ValueError(f"{name!r} of {module_name} {what}{did_you_mean(name, usable)}")
+    if not _is_a(kind, found):
+        raise ValueError(f"{name!r} of {module_name} is no {kind}: it must be a subclass of {_BASES[kind]}")
+    return found
+
+
+def _is_a(kind: Kind, value: Any) -> bool:
+    return isinstance(value, type) and _BASES[kind] in {f"{c.__module__}.{c.__qualname__}" for c in value.__mro__}
+
+
+@cache
+def resolved(kind: Kind, target: str) -> str:
+    """`module:Class` of a target; raises `ValueError` for one that is neither that nor an entry point's name."""
+    if ":" in target:
+        if not _TARGET.fullmatch(target):
+            raise ValueError(f"{target!r} is not of the form module:Class")
+        return target
+    group = entry_points(group=f"ibml.{kind}s")
+    values = {point.value.partition("[")[0].strip() for point in group if point.name == target}
+    if not values:
+        hint = did_you_mean(target, {point.name for point in group})
+        raise ValueError(f"no installed package has a {kind} called {target!r}{hint} (or name module:Class)")
+    if len(values) > 1:
+        raise ValueError(f"{target!r} is {' and '.join(sorted(values))}; name the one that is meant")
+    value = values.pop()
+    if not _TARGET.fullmatch(value):
+        raise ValueError(f"the entry point {target!r} is {value!r}, which is not of the form module:Class")
+    return value
+
+
+class _NoOptions(Config):
+    """For plug-ins that have none."""
+
+
+def _options_of(implementation: type[Any], target: str) -> type[Config]:
+    found = getattr(implementation, "Options", _NoOptions)
+    if not (isinstance(found, type) and issubclass(found, Config)):
+        raise ValueError(f"{target}.Options must be a subclass of ibml.config.base.Config")
+    return found
+
+
+def _typed(kind: Kind, target: str, options: dict[str, Any]) -> Config:
+    model = _options_of(load_class(kind, target), target)
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        raise WrongOptions(error, model, options) from None
+    except Exception as error:  # noqa: BLE001
+        raise ValueError(f"{target}.Options fails: {_shown(error)}") from None
+
+
+def _shown(error: BaseException) -> str:
+    """An error in a line, with the place in the code where it came from."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not frames:
+        return text  # which says the place itself
+    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
+
+
+def _package(target: str) -> str:
+    return target.partition(":")[0].partition(".")[0]
+
+
+@cache
+def source_hash(package: str) -> str:
+    """Of an allowed package's code: its file, or all its .py files by their places in it."""
+    spec = located(package)
+    if spec.submodule_search_locations is None:
+        files = {"": Path(spec.origin or "")}
+    else:
+        roots = map(Path, spec.submodule_search_locations)
+        files = {path.relative_to(root).as_posix(): path for root in roots for path in root.rglob("*.py")}
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        content = files[name].read_bytes() if files[name].is_file() else b""
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def sources(flat: Mapping[str, Any]) -> dict[str, str]:
+    """Package -> hash of its source, for the plug-ins that a configuration (dotted path -> value) names."""
+    found = set()
+    for path, target in flat.items():
+        steps = path.split(".")
+        if steps[0] in _KINDS and steps[-1] == "target" and "options" not in steps:
+            found.add(_package(resolved(_KINDS[steps[0]], target)))
+    return {package: source_hash(package) for package in sorted(found)}
+
+
+def sent(flat: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What a worker needs for the plug-ins of a configuration: package -> (folder, hash)."""
+    return {package: (str(folder_of(package)), digest) for package, digest in sources(flat).items()}
+
+
+def receive(packages: Mapping[str, tuple[str, str]]) -> None:
+    """In a worker: allow what the driver has allowed, if it is the same code. Raises `IbmlError`."""
+    for package, (folder, digest) in packages.items():
+        allow_in(Path(folder), package)
+        try:
+            own = source_hash(package)
+        except ValueError as error:
+            raise IbmlError(f"plug-in {package}: {error}, on a worker") from None
+        if own != digest:
+            raise IbmlError(f"the plug-in {package} of a worker is not the code that the study was started with")
