@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ibml.config.base import IbmlError
+from ibml.config.places import below
 
 FOLDER = "populations"
 
@@ -23,7 +24,7 @@ class States:
     """
 
     def __init__(self, name: str, identity: str):
-        self.folder, self.identity = Path(FOLDER) / name, identity[:12]
+        self.folder, self.identity = below(Path(FOLDER), name), identity[:12]
 
     def _path(self, member: int, epoch: int) -> Path:
         return self.folder / f"{self.identity}.{member}.{epoch}"
