@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ibml.config.base import IbmlError
-from ibml.terminal import AllowMixed, TrackingUri, errors, out, write_search_report, write_study_report
+from ibml.terminal import AllowMixed, TrackingUri, errors, out, write, write_search_report, write_study_report
 
 if TYPE_CHECKING:
     from ibml.report.render import Format
@@ -48,7 +47,7 @@ def table(
         if form == "text" and out.is_terminal:
             out.print(rich_table(made))
         else:
-            sys.stdout.write(render(made, form))
+            write(render(made, form))
 
 
 def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
@@ -62,7 +61,7 @@ def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
     if form == "text" and out.is_terminal:
         out.print(rich_grid(tuning_grid(record)))
     else:
-        sys.stdout.write(tuning_text(record, form))
+        write(tuning_text(record, form))
 
 
 def report(

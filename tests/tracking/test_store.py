@@ -11,12 +11,13 @@ import pytest
 from ibml.config import load
 from ibml.config.records import TrialRecord
 from ibml.config.trial import TrialConfig
+from ibml.config.urls import shown_url
 from ibml.study.cells import Cell
 from ibml.study.trial_run import TrialRun
 from ibml.study.trials import PlannedTrial
 from ibml.tracking.mlflow_store import MlflowStore, TrialDescription
 from ibml.tracking.recorder import Recorder
-from ibml.tracking.uri import TrackingError, check_reachable, choose_uri, shown_uri
+from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
 from tests.report.test_table import ACCURACY, study
 
 
@@ -220,7 +221,7 @@ def test_the_uri_is_given_or_in_the_environment_or_the_working_folder(monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert choose_uri(None) == "http://127.0.0.1:5000"
     assert choose_uri("sqlite:///other.db") == "sqlite:///other.db"
-    assert shown_uri("sqlite:///other.db") == "sqlite:///other.db"
+    assert shown_url("sqlite:///other.db") == "sqlite:///other.db"
 
 
 def test_the_recorder_keeps_order_and_survives_failures() -> None:
