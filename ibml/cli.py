@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from ibml import results_cli, upkeep_cli
+from ibml.config.urls import shown_url
 from ibml.terminal import (
     Address,
     AllowMixed,
@@ -34,6 +35,8 @@ from ibml.terminal import (
     write_search_report,
 )
 from ibml.version import __version__
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(
     help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
@@ -146,7 +149,7 @@ def tune(
             out.print(preview_search(plan))
             return
         for warning in plan.warnings:
-            err.print(f"Note: {warning}.", soft_wrap=True, markup=False)
+            err.print(f"Note: {warning}.", soft_wrap=True)
         from ibml.api import run_search_plan
 
         tuned = run_search_plan(
@@ -186,18 +189,23 @@ def ui(
 ) -> None:
     """Open MLflow's pages on the store."""
     with errors():
+        import os
         import subprocess
 
-        from ibml.tracking.uri import choose_uri, shown_uri
+        from ibml.reading import open_store
+        from ibml.tracking.uri import choose_uri
 
         uri = choose_uri(tracking_uri)
         if uri.startswith(("http://", "https://")):
-            out.print(f"The store is a server already: open {shown_uri(uri)}", soft_wrap=True)
+            out.print(f"The store is a server already: open {shown_url(uri)}", soft_wrap=True)
             return
-        out.print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", soft_wrap=True)
-        command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
-        command += ["--host", host, "--port", str(port)]
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
+        _ = open_store(uri).client  # MLflow's own errors would be tracebacks with the URL in them
+        where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
+        out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True)
+        command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", host, "--port", str(port)]
+        # everybody on the machine sees a command line, and not an environment
+        environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+        raise typer.Exit(subprocess.run(command, check=False, env=environment).returncode)
 
 
 @app.command()

@@ -72,7 +72,8 @@ def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
 
 def is_search(name: str, tracking_uri: str | None = None) -> bool:
     """Whether a name is that of a search, and of no study. Raises `TrackingError` where it is of neither."""
-    from ibml.tracking.uri import TrackingError, shown_uri
+    from ibml.config.urls import shown_url
+    from ibml.tracking.uri import TrackingError
 
     store = open_store(tracking_uri, to_read=True)
     if name.endswith((".yaml", ".yml")):
@@ -84,7 +85,7 @@ def is_search(name: str, tracking_uri: str | None = None) -> bool:
         f"the {kind} {', '.join(names)}" for kind, names in (("studies", studies), ("searches", searches)) if names
     ]
     hint = f"; it has {' and '.join(known)}" if known else ""
-    raise TrackingError(f"no search is called {name!r} in {shown_uri(store.uri)}, and no study{hint}")
+    raise TrackingError(f"no search is called {name!r} in {shown_url(store.uri)}, and no study{hint}")
 
 
 def study_report(

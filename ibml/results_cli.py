@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ibml.config.base import IbmlError
-from ibml.terminal import AllowMixed, AllowPlugin, TrackingUri, errors, out, write_search_report, write_study_report
+from ibml.terminal import (
+    AllowMixed,
+    AllowPlugin,
+    TrackingUri,
+    errors,
+    out,
+    write,
+    write_search_report,
+    write_study_report,
+)
 
 if TYPE_CHECKING:
     from ibml.report.render import Format
@@ -50,7 +58,7 @@ def table(
         if form == "text" and out.is_terminal:
             out.print(rich_table(made))
         else:
-            sys.stdout.write(render(made, form))
+            write(render(made, form))
 
 
 def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
@@ -64,7 +72,7 @@ def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
     if form == "text" and out.is_terminal:
         out.print(rich_grid(tuning_grid(record)))
     else:
-        sys.stdout.write(tuning_text(record, form))
+        write(tuning_text(record, form))
 
 
 def report(
@@ -125,6 +133,7 @@ def show(
 def reproduce(
     trial: Trial,
     tracking_uri: TrackingUri = None,
+    allow_plugin: AllowPlugin = None,
 ) -> None:
     """Run a recorded trial again and compare its numbers. Every metric of every epoch must be identical."""
     with errors():
@@ -132,7 +141,7 @@ def reproduce(
 
         found = run_again(trial, tracking_uri=tracking_uri, console=out)
     for line in found.lines:
-        out.print(line, soft_wrap=True, markup=False)
+        out.print(line, soft_wrap=True)
     if not found.identical:
         raise typer.Exit(1)
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
+from rich.segment import Segment
 
 from ibml.config.base import ConfigError, IbmlError
+from ibml.config.places import below
+from ibml.config.printable import printable
+from ibml.config.urls import shown_url
 
 if TYPE_CHECKING:
     from ibml.api import Ablation
@@ -25,9 +31,22 @@ Overrides = Annotated[
         "-o", "--override", metavar="PATH=VALUE", help="Change a value, e.g. -o trainer.epochs=5; repeatable."
     ),
 ]
+
+
+def _shown_to_others(url: str | None) -> str | None:
+    """A command line is seen by everybody on the machine, and Ray keeps it with its jobs."""
+    if url and shown_url(url) != url:
+        variables = "MLFLOW_TRACKING_URI and OPTUNA_STORAGE"
+        err.print(f"Note: a secret in an argument is seen by others; in {variables} it is not.", soft_wrap=True)
+    return url
+
+
 TrackingUri = Annotated[
     str | None,
-    typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder."),
+    typer.Option(
+        callback=_shown_to_others,
+        help="MLflow store; default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder.",
+    ),
 ]
 
 Address = Annotated[
@@ -35,7 +54,10 @@ Address = Annotated[
 ]
 Storage = Annotated[
     str | None,
-    typer.Option(help="Optuna's database; default: OPTUNA_STORAGE, else sqlite:///optuna.db in this folder."),
+    typer.Option(
+        callback=_shown_to_others,
+        help="Optuna's database; default: OPTUNA_STORAGE, else sqlite:///optuna.db in this folder.",
+    ),
 ]
 Checkpoints = Annotated[
     Path | None,
@@ -74,12 +96,39 @@ AllowPlugin = Annotated[
     ),
 ]
 
+REPORTS = Path("reports")
 # A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
 WIDTH_ELSEWHERE = 120
 INTERRUPTED = "Interrupted. Finished trials are kept; the same command goes on with the others."
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
-err = Console(stderr=True, highlight=False)
+
+@dataclass(frozen=True)
+class _Printable:
+    """Something to print, without the characters that would command the terminal."""
+
+    content: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.content, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+class _PrintableOnly(RenderHook):
+    """Names come from files and stores, and a console prints them wherever they stand."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Printable(content) for content in renderables]
+
+
+def plain_console(**options: Any) -> Console:
+    """A console that takes nothing in a text for markup and lets no control character through."""
+    made = Console(highlight=False, markup=False, emoji=False, **options)
+    made.push_render_hook(_PrintableOnly())
+    return made
+
+
+out = plain_console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
+err = plain_console(stderr=True)
 
 
 @contextmanager
@@ -95,24 +144,29 @@ def errors() -> Iterator[None]:
         fail(str(error), 1)
 
 
+def write(text: str) -> None:
+    """Print a text as it is, its lines not folded."""
+    sys.stdout.write(printable(text))
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong and end with an exit code."""
-    err.print(message, soft_wrap=True, markup=False)
+    err.print(message, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def shown_store(tracking_uri: str | None) -> str:
     """The store's URI without a password."""
-    from ibml.tracking.uri import choose_uri, shown_uri
+    from ibml.tracking.uri import choose_uri
 
-    return shown_uri(choose_uri(tracking_uri))
+    return shown_url(choose_uri(tracking_uri))
 
 
 def ui_command(tracking_uri: str | None) -> str:
     """The command that opens the store."""
     # Without an activated environment, `ibml` is only found the way it was called.
     name = "ibml" if which("ibml") or not Path(sys.argv[0]).name.startswith("ibml") else sys.argv[0]
-    return f"{name} ui --tracking-uri {shown_store(tracking_uri)}" if tracking_uri else f"{name} ui"
+    return shlex.join([name, "ui", "--tracking-uri", shown_store(tracking_uri)] if tracking_uri else [name, "ui"])
 
 
 def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
@@ -139,7 +193,7 @@ def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to:
     from ibml.report.page import FIGURES, PAGE
 
     page = to if to is not None and to.suffix == ".html" else None
-    folder = to or Path("reports") / study.name
+    folder = to or below(REPORTS, study.name)
     with _written_to(page or folder):
         for old in [] if page else (folder / FIGURES).glob("*"):
             if old.suffix in (".png", ".pdf") and f"{FIGURES}/{old.name}" not in files:
@@ -155,7 +209,7 @@ def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], 
 
     if to is not None and to.suffix == ".html":
         raise IbmlError(f"a search's report is a folder of files; {to} would be one named like a page")
-    folder = to or Path("reports") / record.name
+    folder = to or below(REPORTS, record.name)
     with _written_to(folder):
         for name in FILES:
             content = files.get(name)
@@ -164,7 +218,7 @@ def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], 
             else:
                 _write(folder / name, content)
     best = (
-        f"; train the best with: ibml train '{folder / BEST}'"
+        f"; train the best with: ibml train {shlex.quote(str(folder / BEST))}"
         if BEST in files and record.scheduler["type"] != "pbt"
         else ""
     )

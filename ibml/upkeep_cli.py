@@ -17,7 +17,7 @@ def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> N
 
         with working_on(open_store(tracking_uri), checkpoints, out) as session:
             # Its beginning delivers everything.
-            out.print(f"{shown_store(tracking_uri)} has all of {session.workspace.spool}", soft_wrap=True, markup=False)
+            out.print(f"{shown_store(tracking_uri)} has all of {session.workspace.spool}", soft_wrap=True)
 
 
 def gc(
@@ -34,7 +34,7 @@ def gc(
         with working_on(open_store(tracking_uri, to_read=True), checkpoints, out) as session:
             found = leftovers(session)
             for leftover in found:
-                out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True, markup=False)
+                out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True)
             size = sum(leftover.size for leftover in found) / 1e6
             if not dry_run:
                 for leftover in found:

@@ -62,10 +62,11 @@ class CommandLine:
         )
 
     def inside(self, *arguments: str) -> Answer:
-        """The command in this process, for those that only read: it saves the seconds of importing mlflow."""
+        """The command in this process, for those that only read: it saves the seconds of importing mlflow. What would
+        be a traceback is raised."""
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
-            done = CliRunner().invoke(app, arguments)
+            done = CliRunner().invoke(app, arguments, catch_exceptions=False)
         return Answer(done.exit_code, done.stdout, done.stderr)
 
     def __call__(self, *arguments: str) -> Answer:

@@ -15,9 +15,11 @@ from typing import Any
 import yaml
 
 from ibml.config.base import ConfigError, Problem, Source
+from ibml.config.printable import is_printable
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000
+LARGEST = 2**63
 
 Path_ = tuple[str | int, ...]
 
@@ -25,8 +27,22 @@ _STANDARD = "tag:yaml.org,2002:"
 _KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
+class _TooManyValues(Exception):
+    """Found in the line `args[0]`."""
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalar rules of YAML 1.2's core schema."""
+    """SafeLoader with the scalar rules of YAML 1.2's core schema, and an end."""
+
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        self.composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.composed += 1
+        if self.composed > MAX_VALUES:
+            raise _TooManyValues(self.line + 1)
+        return super().compose_node(parent, index)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -84,12 +100,13 @@ def dotted(path: Path_) -> str:
 def read(path: Path) -> Document:
     """The document in a file; raises `ConfigError` for one that is no mapping or no YAML."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise _refused(str(path), None, f"cannot be read: {reason}") from None
     if len(raw) > MAX_BYTES:
-        raise _refused(str(path), None, f"has {len(raw):,} bytes; a configuration has at most {MAX_BYTES:,}")
+        raise _refused(str(path), None, f"is too large; a configuration has at most {MAX_BYTES:,} bytes")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -108,6 +125,8 @@ def parse(text: str, file: str) -> Document:
         raise _refused(file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise _refused(file, None, f"is not YAML: {' '.join(str(error).split())}") from None
+    except _TooManyValues as found:
+        raise _refused(file, found.args[0], f"has more than {MAX_VALUES:,} values") from None
     except RecursionError:
         raise _refused(file, None, "is nested too deeply") from None
     if not isinstance(data, dict):
@@ -142,6 +161,14 @@ def _refused(file: str, line: int | None, message: str) -> ConfigError:
     return ConfigError([Problem(Source(file, line), message)])
 
 
+def _whole(text: str) -> int:
+    """Python does not show numbers of thousands of digits, not even in an error."""
+    number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    if abs(number) >= LARGEST:
+        raise ValueError("a number that no database keeps")
+    return number
+
+
 class _Reader:
     def __init__(self, file: str):
         self.file = file
@@ -152,7 +179,7 @@ class _Reader:
     def value(self, node: yaml.Node, path: Path_) -> Any:
         self.seen += 1
         if self.seen > MAX_VALUES:
-            raise _refused(self.file, node.start_mark.line + 1, f"has more than {MAX_VALUES:,} values")
+            raise _TooManyValues(node.start_mark.line + 1)
         if node.tag.removeprefix(_STANDARD) not in _KINDS:
             self._complain(node.start_mark.line + 1, path, f"tag {node.tag!r} is not allowed")
             return None
@@ -192,8 +219,7 @@ class _Reader:
             if kind == "bool":
                 return text.lower() == "true"
             if kind == "int":
-                base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-                return int(text, base)
+                return _whole(text)
             if kind == "float":
                 return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
         except ValueError:
@@ -202,10 +228,10 @@ class _Reader:
         return text if self._is_text(text, node.start_mark.line + 1, path) else None
 
     def _is_text(self, text: str, line: int, path: Path_) -> bool:
-        """Whether it can be written again: half of a surrogate pair, which an escape can make, cannot."""
-        if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+        """Whether it can be shown and written again, which escapes can prevent."""
+        if is_printable(text):
             return True
-        self._complain(line, path, f"{text[:40]!r} is not Unicode text")
+        self._complain(line, path, f"{text[:40]!r} has characters that cannot be shown")
         return False
 
     def _complain(self, line: int, path: Path_, message: str) -> None:

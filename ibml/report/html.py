@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from ibml.config.printable import printable
 from ibml.report.grid import Grid
 from ibml.report.layout import grids
 from ibml.report.table import Table
@@ -14,11 +15,12 @@ from ibml.report.table import Table
 
 @cache
 def environment() -> Environment:
-    """Templates of this package; every text is escaped."""
+    """Templates of this package; every text is escaped, and shows nothing but itself."""
     folder = files("ibml.report") / "templates"
     return Environment(
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

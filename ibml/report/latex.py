@@ -5,6 +5,7 @@ A file that is made here can be compiled as it is and, unchanged, be \input into
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -99,11 +100,16 @@ def latex_table(grid: Grid, caption: str, label: str, foot: Sequence[str] = ()) 
     made = latex_grid(grid).rstrip()
     if _width(grid) > _WIDEST:
         made = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{made}}}"
-    lines += [rf"\caption{{{escaped(caption)}}}", rf"\label{{{label}}}", made]
+    lines += [rf"\caption{{{escaped(caption)}}}", rf"\label{{{_plain(label)}}}", made]
     if foot:
         text = "\\\\\n".join(map(escaped, foot))
         lines += ["", "\\medskip", f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}"]
     return "\n".join([*lines, "\\end{table}", ""])
+
+
+def _plain(label: str) -> str:
+    """A label is no text: in one, LaTeX carries out what it reads."""
+    return re.sub(r"[^A-Za-z0-9:._-]", "-", label)
 
 
 def _width(grid: Grid) -> int:

@@ -24,6 +24,11 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", text).replace("\n", " ")
 
 
+def code(text: str) -> str:
+    """A text as code, also in a cell."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
+
+
 def _cell(entry: Entry) -> str:
     text = escaped(entry.text)
     if entry.emphasis:

@@ -3,10 +3,12 @@ schedule of values, not one configuration."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ibml.config.records import SearchRecord
+from ibml.report.markdown import code, escaped
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ def schedule_lines(record: SearchRecord) -> list[str]:
         "",
         "## Schedule",
         "",
-        f"| from epoch | member | {' | '.join(f'`{name}`' for name in names)} |",
+        f"| from epoch | member | {' | '.join(map(code, names))} |",
         "|---" * (len(names) + 2) + "|",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        *(f"| {' | '.join(map(escaped, row))} |" for row in rows),
     ]
 
 
@@ -58,7 +60,12 @@ def schedule_note(record: SearchRecord) -> str:
         "belongs to the whole schedule, from epoch ...",
         *(f"  {step}" for step in steps),
     ]
-    return "".join(f"# {line}\n" for line in lines)
+    return comment(lines)
+
+
+def comment(lines: Iterable[str]) -> str:
+    """Lines of a YAML comment, which none of them can end."""
+    return "".join(f"# {' '.join(line.splitlines())}\n" for line in lines)
 
 
 def _shown(value: Any) -> str:

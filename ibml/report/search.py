@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ibml.config.load import dump
 from ibml.config.records import ProposalRecord, SearchRecord
 from ibml.config.space import Direction, label
-from ibml.report.schedule import schedule_note
+from ibml.report.schedule import comment, schedule_note
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -110,9 +110,9 @@ def best_preset(record: SearchRecord) -> str:
     """The best configuration as a preset file."""
     metric, value = record.objectives[0][0], next(p.values for p in record.proposals if p.number == record.best)
     assert value is not None, "the best proposal is complete"
-    chosen = "".join(f"#   {path}: {_shown(v)}\n" for path, v in record.best_params.items())
-    head = f"# The best of search {record.name}: trial {record.best}, {metric} {value[0]:.6g} on validation.\n{chosen}"
-    return head + schedule_note(record) + dump(record.best_config)
+    head = f"The best of search {record.name}: trial {record.best}, {metric} {value[0]:.6g} on validation."
+    chosen = (f"  {path}: {_shown(v)}" for path, v in record.best_params.items())
+    return comment([head, *chosen]) + schedule_note(record) + dump(record.best_config)
 
 
 def _shown(value: Any) -> str:

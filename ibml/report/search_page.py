@@ -14,6 +14,7 @@ from rich.text import Text
 from ibml.config.metrics import describe
 from ibml.config.records import ProposalRecord, SearchRecord
 from ibml.report.importance import BOOTSTRAPS, LEAST_TRIALS, Importance, Importances, importances
+from ibml.report.markdown import code, escaped
 from ibml.report.schedule import schedule_lines
 from ibml.report.search import best_preset, best_so_far, compared_groups, pareto_front, trials_frame
 
@@ -150,22 +151,24 @@ def _comparison(record: SearchRecord, others: Sequence[SearchRecord]) -> list[st
 
 
 def _page(record: SearchRecord, found: Importances, others: Sequence[SearchRecord], images: list[str]) -> str:
-    lines = [f"# Search {record.name}", "", record.description, "", *(f"{fact}  " for fact in _facts(record)), ""]
+    lines = [f"# Search {escaped(record.name)}", "", escaped(record.description), ""]
+    lines += [*(f"{escaped(fact)}  " for fact in _facts(record)), ""]
     if record.best is not None:
         lines += ["## Best configuration", "", "| parameter | value |", "|---|---|"]
-        lines += [f"| `{path}` | {_value(value)} |" for path, value in record.best_params.items()]
+        lines += [f"| {code(path)} | {escaped(_value(value))} |" for path, value in record.best_params.items()]
         if record.scheduler["type"] == "pbt":
             lines += ["", *schedule_lines(record), ""]
         else:
             lines += ["", f"As a preset: `{BEST}`; train it with `ibml train {BEST}`.", ""]
     if len(record.objectives) > 1:
         heads = ["trial", *(metric for metric, _ in record.objectives), "parameters"]
-        lines += ["## Pareto front", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-        lines += [f"| {' | '.join(_front_row(record, p))} |" for p in pareto_front(record)] + [""]
+        lines += ["## Pareto front", "", f"| {' | '.join(map(escaped, heads))} |", "|---" * len(heads) + "|"]
+        lines += [f"| {' | '.join(map(escaped, _front_row(record, p)))} |" for p in pareto_front(record)] + [""]
     lines += ["## Importance", ""]
     if found.parameters:
         lines += ["| parameter | share of variance | 95 % interval | trials |", "|---|---|---|---|"]
-        lines += [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in map(_importance_row, found.parameters)]
+        rows = map(_importance_row, found.parameters)
+        lines += [f"| {code(name)} | {' | '.join(map(escaped, rest))} |" for name, *rest in rows]
         which = f"trials{_when(found)}" if found.epochs else "complete trials"
         lines += ["", f"fANOVA (Hutter et al. 2014) on {which}, resampled {BOOTSTRAPS} times.", ""]
     else:
@@ -174,5 +177,5 @@ def _page(record: SearchRecord, found: Importances, others: Sequence[SearchRecor
         lines += [f"{'Values changed while members trained' if changed else few}: no importance.", ""]
     comparison = _comparison(record, others)
     if comparison:
-        lines += ["## Compared", "", *(f"{line}  " for line in comparison), ""]
+        lines += ["## Compared", "", *(f"{escaped(line)}  " for line in comparison), ""]
     return "\n".join([*lines, *(f"![{name.removesuffix('.png')}]({name})\n" for name in sorted(images))]) + "\n"

@@ -51,5 +51,5 @@ def _styled(entry: Entry, marks: int) -> Text:
 def plain_text(content: RenderableType) -> str:
     """What a terminal of 120 columns without colours shows."""
     stream = io.StringIO()
-    Console(file=stream, width=120, no_color=True, force_terminal=False).print(content)
+    Console(file=stream, width=120, no_color=True, force_terminal=False, markup=False, emoji=False).print(content)
     return re.sub(r"[ ]+\n", "\n", stream.getvalue())

@@ -14,12 +14,12 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ibml.config.base import IbmlError
 from ibml.config.space import Direction
 from ibml.config.trial import flatten
+from ibml.config.urls import shown_url, without_secrets
 from ibml.search.samplers import RepeatableSampler
 
 DEFAULT_URL = "sqlite:///optuna.db"
@@ -29,6 +29,9 @@ SPEC = "ibml.spec"
 """The study attribute that says what is searched. It is written last, so a study without it was begun and cut off."""
 
 
+_FAILURES = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+
+
 class SearchDatabaseError(IbmlError):
     """The database cannot be used, or holds something else under the name of the search."""
 
@@ -36,14 +39,6 @@ class SearchDatabaseError(IbmlError):
 def choose_url(given: str | None) -> str:
     """The database's URL: as given, else `OPTUNA_STORAGE`, else a SQLite file in the working folder."""
     return given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_URL
-
-
-def shown_url(url: str) -> str:
-    """The URL without its password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return url
 
 
 class Database:
@@ -154,17 +149,26 @@ def _shown(flat: Mapping[str, Any], path: str) -> str:
 
 @contextmanager
 def as_database_error(url: str, opening: bool = False) -> Iterator[None]:
-    """The database's errors as one line that says what to do; while it is opened, also those of its driver and of its
-    schema's version, which Optuna raises as plain runtime errors."""
+    """The database's errors as one line that says what to do; while it is opened, also those of its driver, of what
+    reads its URL, and of its schema's version, which Optuna raises as plain runtime errors."""
     try:
         yield
     except IbmlError:
         raise
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, RuntimeError, ImportError) as error:
+    except (
+        SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        OSError,
+        RuntimeError,
+        ImportError,
+        ValueError,
+    ) as error:
         if not opening and not isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError):
             raise
-        words = " ".join(str(error.__cause__ or error).partition("[SQL")[0].split())[:300]
-        raise SearchDatabaseError(f"the search database {shown_url(url)}: {words}{_advice(words)}") from error
+        said = " ".join(str(error.__cause__ or error).partition("[SQL")[0].split())
+        shown, words = shown_url(url), without_secrets(said, url)[:300]
+        cause = error if shown == url else None  # a traceback would show what is left out here
+        raise SearchDatabaseError(f"the search database {shown}: {words}{_advice(words)}") from cause
 
 
 def _advice(words: str) -> str:

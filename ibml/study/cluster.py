@@ -29,6 +29,8 @@ _QUIET = {
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# Ray's switch for its clusters of Windows and macOS machines; off, a node of any system keeps to 127.0.0.1.
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _LOCAL_TOKEN = secrets.token_hex(32)
 _LONGEST_SOCKET_FOLDER = 40
 """Ray puts sockets about 60 characters below its folder, and their paths end at 107."""
@@ -140,8 +142,10 @@ def _alive(process: int) -> bool:
 @contextmanager
 def ray_environment(address: str | None) -> Iterator[None]:
     """Ray's settings that the user has not set, for as long as Ray runs. Ray reads some when it is imported,
-    so this comes before."""
-    values = {**_QUIET, **_authentication(address or os.environ.get("RAY_ADDRESS"))}
+    so this comes before: a local cluster of a process that had imported Ray already listens on all addresses, where
+    its token guards it."""
+    chosen = address or os.environ.get("RAY_ADDRESS")
+    values = {**_QUIET, **({} if chosen else _LOOPBACK_ONLY), **_authentication(chosen)}
     before = set(os.environ)
     os.environ.update({key: value for key, value in values.items() if key not in before})
     try:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ibml import data
 from ibml.config.base import did_you_mean
+from ibml.config.places import below
 from ibml.config.records import Change, ProposalRecord, ProposalState, SearchRecord
 from ibml.config.resources import ResourcesConfig
 from ibml.config.space import BestOf
@@ -156,7 +157,7 @@ def open_search(
         if plan.config.scheduler.type != "pbt":
             return OpenSearch(plan, Search(study, database.storage, plan.config, plan.space, plan.seeds))
         key = population_key(study.study_name, spec)
-        states = States(populations / study.study_name, key)
+        states = States(below(populations, study.study_name), key)
         search = Population(study, database.storage, plan.config, plan.space, plan.seeds, states)
         return OpenSearch(plan, search, population=key)
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ibml.config.places import below
 from ibml.tracking.uri import (
     TrackingError,
     as_tracking_error,
     check_reachable,
     database_file,
     resolved_uri,
-    without_user,
+    server_address,
 )
 
 EXPERIMENT = "ibml"
@@ -39,7 +40,7 @@ class Experiment:
     @cached_property
     def client(self) -> Any:
         check_reachable(self.uri)
-        with as_tracking_error(self.uri):
+        with as_tracking_error(self.uri, opening=True):
             from mlflow import MlflowClient
 
             for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
@@ -71,13 +72,13 @@ class Experiment:
     def run_link(self, run_id: str) -> str:
         """The page of a run: on the server, or for a database where `ibml ui` shows it."""
         server = self.uri.startswith(("http://", "https://"))
-        base = without_user(self.uri).rstrip("/") if server else UI_ADDRESS
+        base = server_address(self.uri) if server else UI_ADDRESS
         return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def _artifact_location(self) -> str | None:
         """Beside a database file, wherever the command runs; a server decides for itself."""
         database = database_file(self.uri)
-        return (database.parent / "mlruns" / self.experiment).as_uri() if database else None
+        return below(database.parent / "mlruns", self.experiment).as_uri() if database else None
 
     def runs(self, filter_string: str, deleted: bool = False) -> Iterator[Any]:
         """The experiment's runs that pass a filter, oldest first; of those that are deleted, where it is said."""
@@ -140,5 +141,5 @@ class Experiment:
     def _artifacts(self, run_id: str) -> Path | None:
         """A run's artifacts beside a database file: its folder may have been moved since MLflow noted where it was."""
         database = database_file(self.uri)
-        folder = database.parent / "mlruns" / self.experiment / run_id / "artifacts" if database else None
+        folder = below(database.parent / "mlruns", f"{self.experiment}/{run_id}/artifacts") if database else None
         return folder if folder and folder.is_dir() else None

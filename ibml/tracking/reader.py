@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from ibml.config.records import SearchRecord, StudyRecord
+from ibml.config.urls import shown_url
 from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
 from ibml.tracking.trial_reader import TrialReader
-from ibml.tracking.uri import TrackingError, as_tracking_error, database_file, shown_uri
+from ibml.tracking.uri import TrackingError, as_tracking_error, database_file
 
 Kind = Literal["study", "search"]
 RECORDS: dict[Kind, str] = {"study": "study.json", "search": "search.json"}
@@ -71,7 +72,7 @@ class StoreReader(TrialReader):
         if run is None:
             known = self.names(kind)
             hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
-            raise TrackingError(f"no {kind} is called {name!r} in {shown_uri(self.uri)}{hint}")
+            raise TrackingError(f"no {kind} is called {name!r} in {shown_url(self.uri)}{hint}")
         try:
             return model.model_validate_json(self.artifact(run.info.run_id, RECORDS[kind]))
         except ValidationError:

@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from ibml.config.records import TrialRecord
+from ibml.config.urls import shown_url
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.listing import TERMINATED, listed_runs
 from ibml.tracking.result_cache import Cached, ResultCache, cache_file
-from ibml.tracking.uri import TrackingError, as_tracking_error, resolved_uri, shown_uri
+from ibml.tracking.uri import TrackingError, as_tracking_error, resolved_uri
 
 _TRIALS = "tags.`ibml.kind` = 'trial'"
 CLOCKS_DIFFER_MS = 5 * 60 * 1000
@@ -39,7 +40,7 @@ class TrialReader(Experiment):
 
     @cached_property
     def cache(self) -> ResultCache:
-        return ResultCache(cache_file(shown_uri(resolved_uri(self.uri)), self.experiment_id, self.created_at))
+        return ResultCache(cache_file(shown_url(resolved_uri(self.uri)), self.experiment_id, self.created_at))
 
     def results(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
         """The result of every key: its first ended run, else its last run that failed or never ended. With `keys`,
@@ -102,7 +103,7 @@ class TrialReader(Experiment):
             )
         found = found or {record.run_id: record for name, record in named if name.startswith(text)}
         if not found:
-            raise TrackingError(f"no trial in {shown_uri(self.uri)} has a run id or key that begins with {text!r}")
+            raise TrackingError(f"no trial in {shown_url(self.uri)} has a run id or key that begins with {text!r}")
         if len(found) > 1:
             some = ", ".join(f"{r.run_id} ({r.arm}, seed {r.seed})" for r in itertools.islice(found.values(), _SHOWN))
             more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 from ibml.config.base import IbmlError
+from ibml.config.urls import shown_url, without_secrets
 
 # Read by mlflow when it is imported: no messages to its makers, no bars among ours; and since whoever writes tries
 # again, a call that fails shall say so in seconds.
@@ -36,19 +38,6 @@ def choose_uri(given: str | None) -> str:
     return given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
-def shown_uri(uri: str) -> str:
-    """A URI without the password in it."""
-    password = _password(uri)
-    return uri.replace(f":{password}@", ":***@") if password else uri
-
-
-def _password(uri: str) -> str | None:
-    try:
-        return urlsplit(uri).password
-    except ValueError:
-        return uri.rpartition("@")[0].rpartition(":")[2] or None
-
-
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite store; nothing for any other."""
     path = uri.removeprefix("sqlite:///")
@@ -65,10 +54,10 @@ def resolved_uri(uri: str) -> str:
     return "".join([f"sqlite:///{path}", *uri.partition("?")[1:]])
 
 
-def without_user(uri: str) -> str:
-    """A server's URI without the user and the password in it."""
+def server_address(uri: str) -> str:
+    """Where a server is, without what is for its eyes alone."""
     parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
 
 
 def check_reachable(uri: str) -> None:
@@ -78,28 +67,31 @@ def check_reachable(uri: str) -> None:
         try:
             database.open("ab").close()
         except OSError as error:
-            raise TrackingError(f"MLflow at {uri}: {database} cannot be written: {error.strerror}") from None
+            raise TrackingError(f"MLflow at {shown_url(uri)}: {database} cannot be written: {error.strerror}") from None
     if uri.startswith(("http://", "https://")):
         try:
-            urlopen(f"{without_user(uri).rstrip('/')}/health", timeout=10).close()
+            urlopen(f"{server_address(uri)}/health", timeout=10).close()
         except HTTPError:
             return  # it answered
-        except (OSError, ValueError) as error:
-            raise TrackingError(f"MLflow at {shown_uri(uri)} does not answer: {error}") from None
+        except (OSError, ValueError, HTTPException) as error:
+            words = without_secrets(str(error), uri)
+            raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}") from None
 
 
 @contextmanager
-def as_tracking_error(uri: str) -> Iterator[None]:
-    """MLflow's and the database's errors as one line that names the store."""
+def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
+    """MLflow's and the database's errors as one line that names the store; while it is opened, also those of what
+    reads its URI."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+        if isinstance(error, ValueError) and not opening:
+            raise
         first = str(error).strip().splitlines() or [type(error).__name__]
-        secret = _password(uri)
-        words = first[0].replace(secret, "***") if secret else first[0]
-        wrapped = TrackingError(f"MLflow at {shown_uri(uri)}: {words[:300]}")
+        shown, words = shown_url(uri), without_secrets(first[0], uri)[:300]
+        wrapped = TrackingError(f"MLflow at {shown}: {words}")
         wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
-        raise wrapped from error
+        raise wrapped from error if shown == uri else None  # a traceback would show what is left out here

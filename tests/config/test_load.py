@@ -76,6 +76,14 @@ def test_every_value_knows_its_line() -> None:
         ("a: " + "[" * 20000, r"nested too deeply"),
         ("a: *nobody", r"is not YAML"),
         ("a: \x00", r"is not YAML"),
+        ("a: 0x" + "f" * 5000, r"f.yaml:1: a: '0xf+' is not a number that can be used"),
+        ("a: 9223372036854775808", r"not a number that can be used"),
+        ("a: &x [*x]", r"nested too deeply"),
+        ("a: &x {b: *x}", r"nested too deeply"),
+        ('a: "\\e[31m"', r"f.yaml:1: a: '\\x1b\[31m' has characters that cannot be shown"),
+        ('"\\x9b": 1', r"cannot be shown"),
+        ("a: x\u202ey", r"cannot be shown"),
+        ('a: "\\ud800"', r"cannot be shown"),
     ],
 )
 def test_what_is_refused_says_where(text: str, message: str) -> None:
@@ -88,6 +96,15 @@ def test_anchors_cannot_blow_up_memory() -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
     with pytest.raises(ConfigError, match="more than 100,000 values"):
         load.parse("\n".join(lines), "f.yaml")
+
+
+def test_long_lists_are_refused_before_they_are_in_memory() -> None:
+    with pytest.raises(ConfigError, match=r"f.yaml:1: has more than 100,000 values"):
+        load.parse(f"a: [{'x,' * 110_000} and this is never read}}", "f.yaml")
+
+
+def test_a_merge_key_is_a_key_like_any_other() -> None:
+    assert load.parse("a: &a {x: 1}\nb: {<<: *a}", "f").data["b"] == {"<<": {"x": 1}}
 
 
 def test_files_that_are_too_large_or_no_text_are_refused(tmp_path: Path) -> None:
@@ -103,12 +120,13 @@ def test_files_that_are_too_large_or_no_text_are_refused(tmp_path: Path) -> None
         load.read(tmp_path / "none.yaml")
 
 
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 plain = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**12), 10**12)
     | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12),
+    | st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters=BIDI), max_size=12),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcXYZ_. +", min_size=1), inner, max_size=4),
     max_leaves=12,
 )

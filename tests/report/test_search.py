@@ -173,3 +173,15 @@ def test_odd_searches_have_a_report(name: str) -> None:
 def test_the_same_search_gives_the_same_report() -> None:
     first, second = search_files(two_parameters(20)), search_files(two_parameters(20))
     assert first == second
+
+
+def test_values_stay_text_on_the_page_and_in_the_preset() -> None:
+    value = "a|b<script>`c`\nseed: 7"
+    found = record(
+        [proposal(0, (0.5,), params={"x": value})], {"x": {**KIND, "choices": [value, "d"]}}, description="<b>"
+    )
+    made = search_files(found)
+    assert yaml.safe_load(made["best.yaml"]) == {"data": {"type": "mfeat"}}
+    assert "<script>" not in str(made["report.md"])
+    assert "<b>" not in str(made["report.md"])
+    assert r"| `x` | a\|b\<script\>\`c\` seed: 7 |" in str(made["report.md"])

@@ -249,8 +249,8 @@ def test_what_the_command_line_breaks_is_blamed_on_it(write, option: str) -> Non
 
 
 def test_what_is_no_plain_text_is_refused(tmp_path: Path, write) -> None:
-    assert "cannot be read" in errors(write(STUDY.replace("base: mfeat", 'base: "a\\0b.yaml"')))[0]
-    assert "is not Unicode text" in errors(write(STUDY.replace("A question.", '"\\ud800"')))[0]
+    assert "cannot be shown" in errors(write(STUDY.replace("base: mfeat", 'base: "a\\0b.yaml"')))[0]
+    assert "has characters that cannot be shown" in errors(write(STUDY.replace("A question.", '"\\ud800"')))[0]
     loop: dict = {"name": "x"}
     loop["base"] = loop
     with pytest.raises(ConfigError, match="nested too deeply"):

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ibml.config import load
+from ibml.config.urls import shown_url
 from ibml.tracking.entries import End, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError, check_reachable, choose_uri, shown_uri
+from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
 from tests.report.test_table import ACCURACY, study
 
 
@@ -180,4 +181,4 @@ def test_the_uri_is_given_or_in_the_environment_or_the_working_folder(monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert choose_uri(None) == "http://127.0.0.1:5000"
     assert choose_uri("sqlite:///other.db") == "sqlite:///other.db"
-    assert shown_uri("sqlite:///other.db") == "sqlite:///other.db"
+    assert shown_url("sqlite:///other.db") == "sqlite:///other.db"

@@ -1,0 +1,20 @@
+"""Folders that are named by what a user or a store calls things."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f%:\\]")
+
+
+def below(root: Path, name: str) -> Path:
+    """The folder of a name below a root; `/` makes folders within folders. Whatever would lead elsewhere is written as
+    `%` and its number, so that different names have different folders."""
+    return root.joinpath(*map(_safe, name.split("/")))
+
+
+def _safe(part: str) -> str:
+    if part.strip(".") == "":  # nothing, the folder itself, or the one above
+        return part.replace(".", "%2E") or "%"
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
