@@ -142,6 +142,7 @@ class Driver:
             self._told = True
             self.session.say(f"{len(waiting)} trials are being run by another driver; waiting for them.")
         try:
+            self.session.deliver_left_behind()  # of a driver that has ended meanwhile
             found = self.session.store.results({task.trial.key for task in waiting})
             others = self.session.presence.others()
         except TrackingError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +32,22 @@ def chosen_experiment() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
+@contextmanager
+def _one_at_a_time(database: Path | None) -> Iterator[None]:
+    """Two processes that make a database file's tables at once would leave it half made. Locked is the folder, so that
+    no file is left."""
+    if database is None:
+        yield
+        return
+    folder = os.open(database.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 class Experiment:
     """An experiment of a tracking server or database, by `MLFLOW_EXPERIMENT_NAME` or the name `ibml`."""
 
@@ -45,7 +63,10 @@ class Experiment:
 
             for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-            return MlflowClient(resolved_uri(self.uri))
+            with _one_at_a_time(database_file(self.uri)):
+                client = MlflowClient(resolved_uri(self.uri))
+                client.get_experiment_by_name(self.experiment)  # makes the tables, or brings them up to date
+            return client
 
     @property
     def experiment_id(self) -> str:
@@ -62,12 +83,20 @@ class Experiment:
         with as_tracking_error(self.uri):
             found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
-                return self.client.get_experiment(
-                    self.client.create_experiment(self.experiment, self._artifact_location())
-                )
+                return self._made()
             if found.lifecycle_stage != "active":
                 raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
             return found
+
+    def _made(self) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_experiment(self.experiment, self._artifact_location())
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                raise
+        return self.client.get_experiment_by_name(self.experiment)
 
     def run_link(self, run_id: str) -> str:
         """The page of a run: on the server, or for a database where `ibml ui` shows it."""

@@ -29,6 +29,7 @@ class _Pending:
     delivery: Delivery
     entries: deque[Entry] = field(default_factory=deque)
     attempts: int = 0
+    failed_at: int | None = None
 
 
 class Recorder:
@@ -101,38 +102,36 @@ class Recorder:
         self._thread.join()
 
     def _work(self) -> None:
-        failures = 0
+        taken = failures = 0  # deliveries that the store took in all, and those that it has not taken since
         while (key := self._next()) is not None:
             pending = self._pending[key]
             try:
                 self._deliver(key, pending)
             except TrackingError as error:
                 failures += 1
-                pending.attempts += 1
-                if error.refused or (pending.attempts >= _ATTEMPTS and failures < pending.attempts):
+                alone = pending.failed_at is not None and taken > pending.failed_at  # it took others' meanwhile
+                pending.failed_at, pending.attempts = taken, pending.attempts + alone
+                if error.refused or pending.attempts >= _ATTEMPTS:
                     self._set_aside(key, error)
-                else:
+                elif not alone:
                     self.failed(error)
                 if self._wait(_PAUSES[min(failures, len(_PAUSES)) - 1]):
                     return
                 continue
-            pending.attempts = failures = 0
-            self._recovered()
-
-    def _recovered(self) -> None:
-        with self._changed:
-            if self.down is None or any(pending.attempts for pending in self._pending.values()):
-                return
-            self.down = None
-        self.say("MLflow answers again.")
+            taken, failures = taken + 1, 0
+            pending.failed_at, pending.attempts = None, 0
+            if self.down:
+                self.down = None
+                self.say("MLflow answers again.")
 
     def _next(self) -> str | None:
-        """A trial that has something to deliver, once there is one; nothing when that is over."""
+        """A trial that has something to deliver, once there is one, each in its turn; nothing when that is over."""
         with self._changed:
             while True:
-                waiting = [key for key, pending in self._pending.items() if pending.entries]
-                if waiting:
-                    return min(waiting, key=lambda key: self._pending[key].attempts)
+                key = next((key for key, pending in self._pending.items() if pending.entries), None)
+                if key is not None:
+                    self._pending[key] = self._pending.pop(key)
+                    return key
                 if self._closing:
                     return None
                 self._changed.wait()

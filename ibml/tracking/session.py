@@ -38,6 +38,7 @@ class Session:
         self.spool = Spool(self.workspace.spool, self.presence.id)
         self.recorder = Recorder(store, self.spool, lambda: Delivery(store, self.claims, own=True), say)
         self._stack = ExitStack()
+        self._patience = PATIENCE_SECONDS
 
     def __enter__(self) -> Self:
         with self._stack as stack:
@@ -73,7 +74,9 @@ class Session:
 
     def settle(self) -> bool:
         """Wait until the store has everything, unless it does not answer; whether it has."""
-        return self.recorder.settle(PATIENCE_SECONDS)
+        settled = self.recorder.settle(self._patience)
+        self._patience = PATIENCE_SECONDS if settled else 0.0  # once is enough
+        return settled
 
     def require_all(self) -> None:
         """Raise `TrackingError` where the store does not have everything, with what to do."""

@@ -90,7 +90,8 @@ def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
         if isinstance(error, ValueError) and not opening:
             raise
-        first = str(error).strip().splitlines() or [type(error).__name__]
+        lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+        first = lines or [type(error).__name__]
         shown, words = shown_url(uri), without_secrets(first[0], uri)[:300]
         wrapped = TrackingError(f"MLflow at {shown}: {words}")
         wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS

@@ -1,0 +1,221 @@
+"""A study that things happen to, what it comes to undisturbed, and a count of what was lost or done twice."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ibml.files import UNFINISHED
+from ibml.training.kept import SELECTED
+from tests.conftest import CommandLine
+from tests.study.test_ablation import wait_for_port
+
+STUDY = """\
+name: shaken
+base: mfeat
+overrides: {trainer.epochs: 150, trainer.checkpoint_seconds: 0.2}
+design:
+  type: arms
+  reference: Joint
+  arms:
+    Joint: {method.type: joint}
+    IBML: {}
+seeds: 4
+"""
+TRIALS, EPOCHS = 8, 150
+
+
+@dataclass
+class Figures:
+    """Of a kind of fault: how often it was tried, and what trials were lost or recorded twice."""
+
+    tried: int = 0
+    lost: int = 0
+    twice: int = 0
+
+
+COUNTED = pytest.StashKey[dict[str, Figures]]()
+
+
+@dataclass
+class Tally:
+    """Adds to the figures of one kind of fault."""
+
+    counted: dict[str, Figures]
+
+    def __call__(self, fault: str, tried: int, lost: int = 0, twice: int = 0) -> None:
+        figures = self.counted.setdefault(fault, Figures())
+        figures.tried, figures.lost, figures.twice = figures.tried + tried, figures.lost + lost, figures.twice + twice
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    return Tally(request.config.stash.setdefault(COUNTED, {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    counted = config.stash.get(COUNTED, {})
+    if counted:
+        terminalreporter.section("faults")
+        terminalreporter.write_line(f"{'fault':45} tried  lost  twice")
+        for fault, f in counted.items():
+            terminalreporter.write_line(f"{fault:45} {f.tried:5} {f.lost:5} {f.twice:6}")
+
+
+@dataclass
+class Shaken:
+    """The study in a folder of its own."""
+
+    cli: CommandLine
+    expected: dict[str, str] = field(default_factory=dict)
+    uri: tuple[str, ...] = ()
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        return self.cli.start("ablate", "shaken.yaml", *self.uri, *options)
+
+    def run(self, *options: str) -> str:
+        answer = self.cli("ablate", "shaken.yaml", *self.uri, *options)
+        assert answer.code == 0, answer.err + answer.out
+        return answer.out
+
+    def tables(self) -> dict[str, str]:
+        """The table in every format, as it is printed."""
+        found = {}
+        for form in ("text", "csv", "json", "latex", "html", "markdown"):
+            answer = self.cli.inside("table", "shaken", *self.uri, "--format", form)
+            assert answer.code == 0, answer.err
+            found[form] = answer.out
+        return found
+
+    def rows(self, sql: str) -> list[tuple]:
+        connection = sqlite3.connect(self.cli.folder / "mlflow.db", timeout=30)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def check(self, tally: Tally, fault: str, tried: int) -> None:
+        """The table is that of an undisturbed run, every key has one run with every epoch once and in order, and
+        nothing is left behind."""
+        keys = [key for (key,) in self.rows(_ACTIVE + "and t.key = 'ibml.key'")]
+        finished = self.rows(_ACTIVE + "and t.key = 'ibml.status' and t.value = 'finished' and r.status = 'FINISHED'")
+        tally(fault, tried, TRIALS - len(finished), len(keys) - len(set(keys)))
+        assert len(finished) == TRIALS
+        assert len(set(keys)) == len(keys) == TRIALS
+        assert self.tables() == self.expected
+        logged = self.rows(
+            "select m.key, count(*), count(distinct m.step), max(m.step) from metrics m join runs r using (run_uuid) "
+            "where r.lifecycle_stage = 'active' and (m.key like 'val.%' or m.key like 'train.%') "
+            "group by run_uuid, m.key"
+        )
+        assert logged
+        assert {row[1:] for row in logged} == {(EPOCHS, EPOCHS, EPOCHS - 1)}
+        backwards = self.rows(
+            "select 1 from metrics a join metrics b using (run_uuid, key) "
+            "where a.key = 'val.loss' and a.step < b.step and a.timestamp > b.timestamp"
+        )
+        assert not backwards, "a later epoch has an earlier time"
+        trained_twice = self.rows(
+            "select 1 from metrics m join runs r using (run_uuid) where r.lifecycle_stage = 'deleted'"
+        )
+        assert not trained_twice
+        self.check_files()
+        self.check_processes()
+
+    def check_files(self) -> None:
+        """Of every trial the selected epoch's weights, and nothing else."""
+        kept = [path for path in self.cli.folder.glob("checkpoints/**/*") if path.is_file()]
+        assert {path.name for path in kept} == {SELECTED}
+        assert len(kept) == TRIALS
+        assert not list(self.cli.folder.rglob(f"*{UNFINISHED}"))
+        assert not list((self.cli.folder / "tmp").glob("ibml-*"))
+
+    def check_processes(self) -> None:
+        assert not self.processes()
+
+    def processes(self) -> list[psutil.Process]:
+        """What runs with this folder as its home, but for what the test itself keeps running."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("HOME") == str(self.cli.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+_ACTIVE = "select t.value from tags t join runs r using (run_uuid) where r.lifecycle_stage = 'active' "
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tables of the study when nothing happens to it."""
+    cli = CommandLine(tmp_path_factory.mktemp("undisturbed"))
+    cli.write("shaken.yaml", STUDY)
+    shaken = Shaken(cli)
+    shaken.run()
+    return shaken.tables()
+
+
+@pytest.fixture
+def shaken(cli: CommandLine, undisturbed: dict[str, str]) -> Shaken:
+    cli.write("shaken.yaml", STUDY)
+    return Shaken(cli, undisturbed)
+
+
+def wait_until(true: Callable[[], object], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.1)
+
+
+def workers_of(home: Path) -> list[psutil.Process]:
+    """The processes that train, by the home that they inherited."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "TrialActor" in process.name() + " ".join(process.cmdline()) and home == _home(process):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _home(process: psutil.Process) -> Path | None:
+    """Ray's workers write their titles over their environment, so their parents are asked."""
+    for candidate in (process, *process.parents()):
+        try:
+            home = candidate.environ().get("HOME")
+        except psutil.Error:
+            continue
+        if home:
+            return Path(home)
+    return None
+
+
+@contextmanager
+def cluster(cli: CommandLine, place: str, port: int, cpus: int = 2) -> Iterator[str]:
+    """A Ray cluster that outlives drivers; its address."""
+    address = f"127.0.0.1:{port}"
+    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
+    head += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={place}", f"--num-cpus={cpus}"]
+    process = subprocess.Popen(
+        [*head, "--disable-usage-stats"], env=cli.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for_port(address)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(60)

@@ -1,0 +1,99 @@
+"""Drivers that are killed, or that are two at once."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+from tests.conftest import CommandLine
+from tests.faults.conftest import STUDY, TRIALS, Shaken, Tally, cluster, wait_until
+
+KILLS = 20
+
+
+def test_a_driver_killed_at_any_moment_comes_to_the_same_table(shaken: Shaken, tally: Tally) -> None:
+    """On a cluster that stays, since to start one takes most of the time otherwise. A study that is done is checked,
+    and then another begun from nothing, until there were enough kills."""
+    moments = random.Random(6)
+    place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
+    kills = 0
+    try:
+        with cluster(shaken.cli, place, free_port()) as address:
+            while kills < KILLS:
+                in_study = 0
+                while in_study < KILLS:
+                    driver = shaken.start("--address", address)
+                    try:
+                        driver.communicate(timeout=moments.uniform(0.5, 14))
+                        break  # it was done before its moment came
+                    except subprocess.TimeoutExpired:
+                        driver.send_signal(signal.SIGKILL)
+                        driver.communicate()
+                        kills += 1
+                        in_study += 1
+                shaken.run("--address", address)
+                shaken.check_processes = lambda: None  # type: ignore[method-assign]  # the cluster runs on
+                shaken.check(tally, "driver killed (SIGKILL)", in_study)
+                for left in ("mlflow.db", "mlruns", "checkpoints"):
+                    path = shaken.cli.folder / left
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    assert kills >= KILLS
+
+
+def test_two_drivers_at_once_share_a_study(shaken: Shaken, tally: Tally) -> None:
+    drivers = [shaken.start(), shaken.start()]
+    outs = [driver.communicate(timeout=200) for driver in drivers]
+    for driver, (out, err) in zip(drivers, outs, strict=True):
+        assert driver.returncode == 0, err
+        assert "Pairs with a missing side" not in out
+    trained = [int(re.findall(r"(\d+) / \d+ trials done", out)[-1]) for out, _ in outs]
+    assert sum(trained) == TRIALS, "each trial is trained by one of them"
+    assert min(trained) > 0, "both had work"
+    wait_until(lambda: not shaken.processes(), 30)
+    shaken.check(tally, "two drivers at once", 1)
+
+
+def test_one_of_two_drivers_killed_is_taken_over_by_the_other(shaken: Shaken, tally: Tally) -> None:
+    first, second = shaken.start(), shaken.start()
+    wait_until(lambda: has_epochs(shaken, 100))
+    first.kill()
+    first.communicate()
+    _, err = second.communicate(timeout=200)
+    assert second.returncode == 0, err
+    wait_until(lambda: not shaken.processes(), 30)
+    shaken.check(tally, "one of two drivers killed", 1)
+
+
+def test_a_trial_that_two_studies_share_is_trained_by_one_of_them(cli: CommandLine) -> None:
+    cli.write("a.yaml", STUDY.replace("shaken", "a").replace("IBML: {}", "IBML: {method.bio.weight: 2}"))
+    cli.write("b.yaml", STUDY.replace("shaken", "b"))
+    drivers = [cli.start("ablate", name) for name in ("a.yaml", "b.yaml")]
+    for driver in drivers:
+        _, err = driver.communicate(timeout=200)
+        assert driver.returncode == 0, err
+    shaken = Shaken(cli)
+    names = shaken.rows("select name, count(*) from runs where lifecycle_stage = 'active' group by name")
+    assert all(count == 1 for name, count in names if name.startswith("Joint")), names
+    assert not shaken.rows("select 1 from metrics join runs using (run_uuid) where lifecycle_stage = 'deleted'")
+
+
+def has_epochs(shaken: Shaken, number: int) -> bool:
+    if not (shaken.cli.folder / "mlflow.db").exists():
+        return False
+    try:
+        return shaken.rows("select count(*) from metrics where key = 'val.loss'")[0][0] >= number
+    except Exception:  # noqa: BLE001 - the tables are not there yet
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

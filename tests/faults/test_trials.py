@@ -1,0 +1,185 @@
+"""What happens to trials: exceptions, memory, kills, hangs, losses that are no number, damaged checkpoints, lost nodes."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from ibml.training.checkpoint import TrialCheckpoints
+from ibml.training.kept import states
+from ibml.training.trainer import Trainer
+from tests.conftest import CommandLine, vectors
+from tests.faults.conftest import Shaken, Tally, wait_until, workers_of
+from tests.faults.test_drivers import has_epochs
+
+ARMS = ("none", "raise", "memory", "kill", "stall")
+FAULTY = """\
+name: faulty
+base: mfeat
+overrides: {trainer.epochs: 60, trainer.checkpoint_seconds: 0, trainer.stall_minutes: 0.15}
+design:
+  type: arms
+  reference: none
+  arms:
+"""
+
+
+def faulty(folder: Path, arms: tuple[str, ...]) -> str:
+    method = '{{method: {{type: plugin, target: "faulty:Faulty", options: {{fault: {arm}, file: {file}}}}}}}'
+    lines = [f"    {arm}: {method.format(arm=arm, file=folder / 'happened')}" for arm in arms]
+    return FAULTY + "\n".join(lines) + "\nseeds: 2\n"
+
+
+def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(cli: CommandLine, tally: Tally) -> None:
+    shutil.copy(Path(__file__).parent / "faulty.py", cli.folder)
+    cli.write("faulty.yaml", faulty(cli.folder, (*ARMS, "nan", "always")))
+    shaken = Shaken(cli)
+    answer = cli("ablate", "faulty.yaml", "--allow-plugin", "faulty")
+    assert answer.code == 1
+    assert "Traceback" not in answer.out + answer.err
+    assert "2 trials failed, for instance always · seed 0: RuntimeError('something went wrong')" in answer.err
+    assert "Failed: 2 of 14 trials (always 2); for instance RuntimeError('something went wrong')" in flat(answer.out)
+    assert "Diverged: 2 of 14 trials (nan 2); for instance train.loss was nan in epoch 20" in flat(answer.out)
+    retried = dict(shaken.rows(_TAG.format("ibml.retried_after")))
+    assert set(retried) == {f"{arm} · seed {seed}" for arm in (*ARMS[1:], "always") for seed in (0, 1)}
+    assert retried["raise · seed 0"] == "RuntimeError('something went wrong')"
+    assert retried["memory · seed 0"] == "MemoryError()"
+    assert "its worker process died" in retried["kill · seed 0"]
+    assert retried["stall · seed 0"] == "no epoch ended in 0.15 minutes, so its worker was ended"
+    # what failed once would have failed for ever: it was tried twice, not three times
+    assert dict(shaken.rows(_TAG.format("ibml.retries")))["always · seed 0"] == "1"
+    assert not [path for path in (cli.folder / "checkpoints").rglob("*") if path.name == "stalled.txt"]
+
+    twin = CommandLine(cli.folder / "tmp")
+    shutil.copy(cli.folder / "faulty.py", twin.folder)
+    twin.write("faulty.yaml", faulty(cli.folder, ARMS))  # where everything has happened already
+    assert twin("ablate", "faulty.yaml", "--allow-plugin", "faulty").code == 0
+    disturbed, quiet = (_metrics(Shaken(one)) for one in (cli, twin))
+    assert len(quiet) == 2 * len(ARMS)
+    lost = sum(name not in disturbed for name in quiet)
+    runs = shaken.rows(
+        "select name, count(*) from runs where lifecycle_stage = 'active' and name like '%seed%' group by 1"
+    )
+    tally("exceptions, memory, killed workers, stalls", 8, lost, sum(count > 1 for _, count in runs))
+    assert {name: disturbed[name] for name in quiet} == quiet
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+_TAG = "select r.name, t.value from tags t join runs r using (run_uuid) where t.key = '{}'"
+
+
+def _metrics(shaken: Shaken) -> dict[str, list[tuple[str, int, float]]]:
+    """Every metric of every epoch of finished trials, times left out, by the trial's name."""
+    found: dict[str, list[tuple[str, int, float]]] = {}
+    rows = shaken.rows(
+        "select r.name, m.key, m.step, m.value from metrics m join runs r using (run_uuid) join tags t using (run_uuid) "
+        "where t.key = 'ibml.status' and t.value = 'finished' and m.key not like 'time.%' order by 1, 2, 3"
+    )
+    for name, *point in rows:
+        found.setdefault(name, []).append(tuple(point))
+    return found
+
+
+def test_workers_that_are_killed_are_replaced(shaken: Shaken, tally: Tally) -> None:
+    driver = shaken.start()
+    for kills in range(1, 4):
+        wait_until(lambda at=60 * kills: has_epochs(shaken, at))
+        workers = [worker for worker in workers_of(shaken.cli.folder) if worker.is_running()]
+        assert workers
+        workers[kills % len(workers)].send_signal(signal.SIGKILL)
+    out, err = driver.communicate(timeout=200)
+    assert driver.returncode == 0, err + out
+    wait_until(lambda: not shaken.processes(), 30)
+    shaken.check(tally, "worker killed (SIGKILL)", 3)
+
+
+def test_a_node_that_is_lost_is_done_without(shaken: Shaken, tally: Tally) -> None:
+    from ray.cluster_utils import Cluster
+
+    place = tempfile.mkdtemp(dir="/tmp")
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "_temp_dir": place},
+    )
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        driver = shaken.start("--address", cluster.address)
+        wait_until(lambda: has_epochs(shaken, 100))
+        cluster.remove_node(lost, allow_graceful=False)
+        out, err = driver.communicate(timeout=300)
+        assert driver.returncode == 0, err + out
+    finally:
+        cluster.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
+    shaken.check_processes = lambda: None  # type: ignore[method-assign]  # the cluster was this process's
+    shaken.check(tally, "raylet of a node killed", 1)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(shaken: Shaken, tally: Tally) -> None:
+    driver = shaken.start()
+    cut = random.Random(1)
+    wait_until(lambda: len(list(shaken.cli.folder.glob("checkpoints/*/trials/*/state-*.ckpt"))) == 4)
+    driver.kill()
+    driver.communicate()
+    damaged = []
+    for number, folder in enumerate(sorted(shaken.cli.folder.glob("checkpoints/*/trials/*"))):
+        for path in states(folder)[: number + 1]:  # of one the last, of the other both
+            path.write_bytes(path.read_bytes()[: cut.randrange(path.stat().st_size)])
+            damaged.append(path)
+    assert damaged
+    out = shaken.run()
+    for path in damaged:
+        assert f"a checkpoint was passed over: {path} is damaged" in out
+    wait_until(lambda: not shaken.processes(), 30)
+    shaken.check(tally, "checkpoint cut off", len(damaged))
+
+
+@pytest.mark.parametrize("method", ["joint", "ibml"])
+def test_a_checkpoint_is_whole_or_refused(trial, tmp_path: Path, method: str) -> None:
+    config = trial(
+        method={"type": method},
+        encoders={"default": {"type": "mlp", "hidden": [8], "features": 4}},
+        trainer={"epochs": 8, "batch_size": 7, "device": "cpu", "checkpoint_seconds": 0},
+    )
+    dataset = vectors()
+
+    def build() -> Trainer:
+        return Trainer(config, dataset)
+
+    alone, checkpoints = build(), TrialCheckpoints(tmp_path, config.trainer)
+    rows = []
+    while alone.epoch < 4:
+        rows.append(alone.run_epoch())
+        checkpoints.save_if_due(alone, rows)
+    assert [path.name for path in states(tmp_path)] == ["state-000004.ckpt", "state-000003.ckpt"]
+    last = states(tmp_path)[0]
+    content, moments = last.read_bytes(), random.Random(2)
+    for _ in range(50):
+        damaged = bytearray(content[: moments.randrange(len(content))])
+        if moments.random() < 0.5:  # a changed byte instead of a cut
+            damaged = bytearray(content)
+            damaged[moments.randrange(len(content))] ^= 1 << moments.randrange(8)
+        last.write_bytes(damaged)
+        reader = TrialCheckpoints(tmp_path, config.trainer)
+        restored, before = reader.restore(build)
+        assert (restored.epoch, len(before)) == (3, 3)
+        assert [note for note in reader.take_notes() if str(last) in note]
+        assert not last.exists()
+    last.write_bytes(content)
+    restored, before = TrialCheckpoints(tmp_path, config.trainer).restore(build)
+    assert before == rows
+    while not alone.done:
+        expected, found = alone.run_epoch(), restored.run_epoch()
+        assert {k: v for k, v in expected.items() if k != "time.epoch"} == {
+            k: v for k, v in found.items() if k != "time.epoch"
+        }
+    assert all(torch.equal(a, b) for a, b in zip(alone.model.parameters(), restored.model.parameters(), strict=True))
