@@ -51,7 +51,8 @@ class TrialCheckpoints:
 
     @property
     def _due(self) -> bool:
-        return time.monotonic() - self._written >= max(self.config.checkpoint_seconds, _COST_SHARE * self._cost)
+        seconds = self.config.checkpoint_seconds
+        return seconds == 0 or time.monotonic() - self._written >= max(seconds, _COST_SHARE * self._cost)
 
     def _save(self, trainer: Trainer, rows: list[Row]) -> None:
         began = time.monotonic()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 import pytest
@@ -180,28 +179,10 @@ def wait_until(true: Callable[[], object], seconds: float = 90) -> None:
         time.sleep(0.1)
 
 
-def workers_of(home: Path) -> list[psutil.Process]:
-    """The processes that train, by the home that they inherited."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "TrialActor" in process.name() + " ".join(process.cmdline()) and home == _home(process):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def _home(process: psutil.Process) -> Path | None:
-    """Ray's workers write their titles over their environment, so their parents are asked."""
-    for candidate in (process, *process.parents()):
-        try:
-            home = candidate.environ().get("HOME")
-        except psutil.Error:
-            continue
-        if home:
-            return Path(home)
-    return None
+def workers_of(driver: int) -> list[psutil.Process]:
+    """The processes of a driver's own cluster that train."""
+    started = psutil.Process(driver).children(recursive=True)
+    return [process for process in started if process.is_running() and "Trainable" in " ".join(process.cmdline())]
 
 
 @contextmanager
