@@ -162,7 +162,7 @@ def _run_plan(
     if not allow_mixed:
         found = mixtures(Results(before, known), code_revision()) if before else []
         refuse_mixtures(plan.study.name, found)
-    with store.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
+    with session.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
         run_id = opened.run_id
         outcome, record = run_study(plan, session, known, run_id, address, console, database, search_files, new_version)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}

@@ -162,9 +162,13 @@ def _side(name: str, store: MlflowStore) -> Side:
 def overview(tracking_uri: str | None = None) -> Grid:
     """Every study and search: kind, state, progress, age."""
     from ibml.report.listing import listing
+    from ibml.tracking.presence import Presence
 
     store = open_store(tracking_uri, to_read=True)
-    seen = [(o.kind, o.name, o.status, o.started_at, o.ended_at, store.record(o)) for o in store.overview()]
+    alive = Presence(store).others()
+    seen = [
+        (o.kind, o.name, o.status_among(alive), o.started_at, o.ended_at, store.record(o)) for o in store.overview()
+    ]
     return listing(seen, store.results())
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ibml.config.records import SearchRecord, StudyRecord
 from ibml.config.urls import shown_url
 from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
-from ibml.tracking.trial_reader import TrialReader
+from ibml.tracking.trial_reader import DRIVER_TAG, TrialReader
 from ibml.tracking.uri import TrackingError, as_tracking_error, database_file
 
 Kind = Literal["study", "search"]
@@ -39,6 +39,12 @@ class Overview:
     status: str
     started_at: int
     ended_at: int
+    driver: str = ""
+    """Who works on it, while it runs."""
+
+    def status_among(self, alive: Collection[str]) -> str:
+        """MLflow's status, unless the driver was killed before it could change it."""
+        return "KILLED" if self.status == "RUNNING" and self.driver not in alive else self.status
 
 
 class StoreReader(TrialReader):
@@ -93,6 +99,7 @@ class StoreReader(TrialReader):
                 status=run.info.status,
                 started_at=run.info.start_time or 0,
                 ended_at=0 if run.info.status == "RUNNING" else run.info.end_time or 0,
+                driver=run.data.tags.get(DRIVER_TAG, ""),
             )
             for kind in RECORDS
             for run in self.runs(f"tags.`ibml.kind` = '{kind}'")

@@ -1,0 +1,188 @@
+"""What a study leaves on disk, and the commands that keep it in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import ibml
+from ibml.config.trial import TrialConfig
+from ibml.files import UNFINISHED, DamagedFileError
+from ibml.study.keys import trial_key
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.presence import Presence
+from ibml.training.kept import SELECTED
+from tests.conftest import CommandLine
+
+STUDY = """\
+name: small
+base: mfeat
+overrides: {trainer.epochs: 2}
+design: {type: arms, reference: Joint, arms: {Joint: {method.type: joint}, IBML: {}}}
+seeds: 2
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(shared_cli: CommandLine) -> CommandLine:
+    shared_cli.write("small.yaml", STUDY)
+    answer = shared_cli("ablate", "small.yaml")
+    assert answer.code == 0, answer.err
+    return shared_cli
+
+
+def trials(cli: CommandLine) -> Path:
+    (found,) = cli.folder.glob("checkpoints/*/trials")
+    return found
+
+
+def runs(cli: CommandLine, stage: str = "active") -> set[str]:
+    connection = sqlite3.connect(cli.folder / "mlflow.db")
+    sql = "select run_uuid from runs where lifecycle_stage = ? and name like '%seed%'"
+    try:
+        return {run for (run,) in connection.execute(sql, (stage,))}
+    finally:
+        connection.close()
+
+
+def test_the_selected_epoch_stays_and_gives_its_accuracy_again(finished: CommandLine) -> None:
+    folders = list(trials(finished).iterdir())
+    assert len(folders) == 4
+    assert all([path.name for path in folder.iterdir()] == [SELECTED] for folder in folders)
+    results = MlflowStore(f"sqlite:///{finished.folder}/mlflow.db").results()
+    config = TrialConfig.model_validate({"data": {"type": "mfeat"}, "seed": 1})
+    for folder in folders:
+        model = ibml.load_model(folder / SELECTED)
+        record = results[folder.name]
+        test = ibml.data.load(config.data, model.modalities, record.seed).test
+        with torch.no_grad():
+            joint, each = model({name: torch.from_numpy(values) for name, values in test.inputs.items()})
+        right = joint.argmax(1).numpy() == test.labels
+        assert right.mean() == pytest.approx(record.metrics["test.accuracy"], abs=1e-12)
+        assert each.shape == (2, len(test), 10)
+    broken = finished.folder / "broken.ckpt"
+    broken.write_bytes((folders[0] / SELECTED).read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match=r"broken\.ckpt is damaged"):
+        ibml.load_model(broken)
+
+
+def test_gc_removes_what_no_run_refers_to(finished: CommandLine) -> None:
+    folder = trials(finished)
+    assert "0 files and folders" in finished.inside("gc").out
+    old, young, state = folder / ("a" * 64), folder / ("b" * 64), next(folder.iterdir()) / "state-000001.ckpt"
+    unfinished = next(folder.iterdir()) / f"{SELECTED}.1{UNFINISHED}"
+    for path in (old, young):
+        path.mkdir()
+        (path / "state-000001.ckpt").write_bytes(b"x" * 1000)
+    for path in (old / "state-000001.ckpt", old):
+        os.utime(path, (0, 0))
+    state.write_bytes(b"x" * 1000)
+    unfinished.write_bytes(b"x")
+    foreign = folder / "notes"
+    foreign.mkdir()
+    dry = finished.inside("gc", "--dry-run")
+    assert dry.code == 0
+    for path in (old, state, unfinished):
+        assert f"{path}: " in dry.out
+        assert path.exists()
+    assert "3 files and folders with 0.0 MB would be removed" in dry.out
+    assert "3 files and folders with 0.0 MB removed" in finished.inside("gc").out
+    assert not any(path.exists() for path in (old, state, unfinished))
+    assert young.exists(), "its run may not be in the store yet"
+    assert foreign.exists()
+    assert len(list(folder.glob(f"*/{SELECTED}"))) == 4
+
+
+def test_sync_says_where_nothing_is_left(finished: CommandLine) -> None:
+    answer = finished.inside("sync")
+    assert answer.code == 0
+    assert "sqlite:///mlflow.db has all of" in answer.out
+
+
+@pytest.mark.parametrize("command", ["gc", "sync"])
+def test_a_store_that_is_not_there_is_said(cli: CommandLine, command: str) -> None:
+    answer = cli.inside(command, "--tracking-uri", "http://127.0.0.1:1")
+    assert answer.code == 1
+    assert "MLflow at http://127.0.0.1:1 does not answer" in answer.err
+
+
+def test_a_study_whose_driver_was_killed_is_listed_as_interrupted(finished: CommandLine) -> None:
+    store = MlflowStore(f"sqlite:///{finished.folder}/mlflow.db")
+    (study,) = store.overview()
+    store.client.update_run(study.run_id, status="RUNNING")
+    try:
+        assert "interrupted" in finished.inside("list").out
+        with Presence(store) as driver:
+            store.tag_trial(study.run_id, {"ibml.driver": driver.id})
+            code = "import sys; from ibml.cli import app; app(['list'])"
+            here = subprocess.run(
+                [sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True
+            )
+            assert "running" in here.stdout
+    finally:
+        store.client.set_terminated(study.run_id, "FINISHED")
+
+
+def test_rerun_trains_everything_again_to_the_same_numbers(finished: CommandLine) -> None:
+    before, table = runs(finished), finished.inside("table", "small", "--format", "csv").out
+    answer = finished("ablate", "small.yaml", "--rerun")
+    assert answer.code == 0, answer.err
+    assert "4 results are made anew; their old runs are deleted in MLflow and can be restored there." in answer.out
+    assert "4 / 4 trials done" in answer.out
+    assert finished.inside("table", "small", "--format", "csv").out == table
+    assert len(runs(finished)) == 4
+    assert not runs(finished) & before
+    assert runs(finished, "deleted") == before
+
+
+def test_a_single_trial_that_was_killed_goes_on_from_its_checkpoint(cli: CommandLine) -> None:
+    options = ("-o", "trainer.epochs=400", "-o", "trainer.checkpoint_seconds=0.1", "-o", "trainer.keep=none")
+    process = cli.start("train", "mfeat", *options)
+    deadline = time.monotonic() + 60
+    while len(list(cli.folder.glob("checkpoints/*/trials/*/state-*.ckpt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    again = cli("train", "mfeat", *options)
+    assert again.code == 0, again.err
+    assert "goes on after epoch" in again.out
+    connection = sqlite3.connect(cli.folder / "mlflow.db")
+    logged = connection.execute(
+        "select count(*), count(distinct step), count(distinct run_uuid) from metrics where key = 'val.loss'"
+    )
+    assert logged.fetchall() == [(400, 400, 1)]
+    connection.close()
+    assert not [path for path in cli.folder.glob("checkpoints/**/*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("keep", "none"), ("checkpoint_seconds", 1.0), ("max_retries", 0), ("stall_minutes", 3.0)]
+)
+def test_what_cannot_change_a_result_is_not_in_its_key(field: str, value: object) -> None:
+    plain = {"data": {"type": "mfeat"}}
+    changed = TrialConfig.model_validate({**plain, "trainer": {field: value}})
+    assert trial_key(changed, "data") == trial_key(TrialConfig.model_validate(plain), "data")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("trainer.keep=some", "trainer.keep: 'some' is not known; known: best, none, all"),
+        ("trainer.max_retries=-1", "trainer.max_retries: should be greater than or equal to 0"),
+        ("trainer.stall_minutes=0", "trainer.stall_minutes: should be greater than 0"),
+        ("trainer.checkpoint_seconds=x", "trainer.checkpoint_seconds: expected a number"),
+    ],
+)
+def test_bad_values_are_named(cli: CommandLine, value: str, words: str) -> None:
+    cli.write("small.yaml", STUDY)
+    answer = cli.inside("ablate", "small.yaml", "--dry-run", "-o", value)
+    assert answer.code == 2
+    assert words in answer.err
