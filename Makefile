@@ -2,11 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help ablation test bench lint clean
+.PHONY: help ablation test faults bench lint clean
 
 help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
+	@echo "make faults     kill drivers, workers and servers, fill disks; count what was lost or done twice"
 	@echo "make bench      measure a large store and searches (minutes)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove .venv and caches (results stay)"
@@ -16,6 +17,9 @@ ablation: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest
+
+faults: $(INSTALLED)
+	$(BIN)/pytest tests/faults
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.store
