@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from ibml.config.base import IbmlError
 from ibml.terminal import Checkpoints, TrackingUri, errors, out, shown_store
 
 
@@ -31,15 +34,23 @@ def gc(
         from ibml.reading import open_store
         from ibml.study.leftovers import leftovers
 
-        with working_on(open_store(tracking_uri, to_read=True), checkpoints, out) as session:
+        with _files_in_reach(), working_on(open_store(tracking_uri, to_read=True), checkpoints, out) as session:
             found = leftovers(session)
             for leftover in found:
                 out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True)
             size = sum(leftover.size for leftover in found) / 1e6
-            if not dry_run:
-                for leftover in found:
-                    leftover.remove()
+            for leftover in [] if dry_run else found:
+                leftover.remove()
             verb = "would be removed" if dry_run else "removed"
             out.print(
                 f"{len(found)} files and folders with {size:.1f} MB {verb} in {session.workspace.root}", soft_wrap=True
             )
+
+
+@contextmanager
+def _files_in_reach() -> Iterator[None]:
+    """Files may be another user's, or go while they are looked at."""
+    try:
+        yield
+    except OSError as error:
+        raise IbmlError(f"{error.filename}: {error.strerror}; what was named before is done") from None

@@ -178,6 +178,7 @@ def test_what_cannot_change_a_result_is_not_in_its_key(field: str, value: object
         ("trainer.keep=some", "trainer.keep: 'some' is not known; known: best, none, all"),
         ("trainer.max_retries=-1", "trainer.max_retries: should be greater than or equal to 0"),
         ("trainer.stall_minutes=0", "trainer.stall_minutes: should be greater than 0"),
+        ("trainer.stall_minutes=1e9", "trainer.stall_minutes: should be less than or equal to 525600"),
         ("trainer.checkpoint_seconds=x", "trainer.checkpoint_seconds: expected a number"),
     ],
 )

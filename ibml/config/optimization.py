@@ -108,7 +108,7 @@ class TrainerConfig(Config):
     """A running trial leaves a checkpoint after the first epoch that ends so long after the last; 0: every epoch."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a trial goes on from its last checkpoint after a failure before it is given up."""
-    stall_minutes: Positive = 60.0
+    stall_minutes: Annotated[float, Field(gt=0, le=525_600)] = 60.0
     """A trial that ends no epoch for so long hangs, and its worker is ended."""
 
     @property

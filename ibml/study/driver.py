@@ -68,8 +68,10 @@ class Driver:
         for key in (*(task.trial.key for task in self._claimed), *self._arrived):
             self.session.add(key, Stop())
         self.outcome.interrupted = not self.done
-        self.session.settle()
-        self.progress.__exit__(kind, error, trace)
+        try:
+            self.session.settle()
+        finally:
+            self.progress.__exit__(kind, error, trace)
 
     @property
     def done(self) -> bool:
@@ -135,9 +137,11 @@ class Driver:
 
     def _look_elsewhere(self) -> None:
         """See whether trials that other drivers had are done, or are left by them."""
-        waiting = self.queue.elsewhere
-        if not waiting or time.monotonic() - self._looked < _LOOK_SECONDS or self.session.recorder.down:
+        waiting, recorder = self.queue.elsewhere, self.session.recorder
+        if not waiting or time.monotonic() - self._looked < _LOOK_SECONDS:
             return
+        if recorder.down and recorder.waiting:
+            return  # the recorder tries the store; where it has nothing to try with, this look does
         if not self._told:
             self._told = True
             self.session.say(f"{len(waiting)} trials are being run by another driver; waiting for them.")
@@ -146,10 +150,11 @@ class Driver:
             found = self.session.store.results({task.trial.key for task in waiting})
             others = self.session.presence.others()
         except TrackingError as error:
-            self.session.recorder.failed(error)
+            recorder.failed(error)
             return
         finally:
             self._looked = time.monotonic()
+        recorder.answered()
         self.known |= {key: record for key, record in found.items() if record.ended}
         held = {key for key, record in found.items() if not record.ended and record.driver in others}
         self.queue.reconsider([task for task in waiting if task.trial.key not in held])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibml.config.load import parse
+from ibml.config.places import below
 from ibml.config.records import TrialRecord
 from ibml.files import UNFINISHED
 from ibml.tracking.session import Session
@@ -42,9 +43,10 @@ class Leftover:
 
 
 def leftovers(session: Session) -> list[Leftover]:
-    """The leftovers of a store's workspace. Raises `TrackingError`."""
+    """The leftovers of a store's workspace. Raises `TrackingError`, and `OSError` where files cannot be read."""
     workspace, records = session.workspace, session.store.results()
-    others, searches = session.presence.others(), session.store.names("search")
+    others = session.presence.others()
+    searched = [below(workspace.populations, name) for name in session.store.names("search")]
     found: list[Leftover] = []
     for folder in sorted(workspace.trials.glob("*/")):
         if _KEY.fullmatch(folder.name):
@@ -54,7 +56,8 @@ def leftovers(session: Session) -> list[Leftover]:
             elif record.driver not in others:
                 found += _of_trial(folder, record, session)
     for folder in sorted(workspace.populations.glob("*/")):
-        if folder.name not in searches and not _is_young(folder):
+        known = any(place.is_relative_to(folder) for place in searched)
+        if not known and not _is_young(folder):
             found.append(Leftover(folder, "no run of the store is of this search"))
     return found
 

@@ -48,19 +48,21 @@ class Recorder:
         self._new_delivery = new_delivery
         self._pending: dict[str, _Pending] = {}
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._warned = False
         self._thread = threading.Thread(target=self._work, name="ibml-recorder", daemon=True)
 
     def add(self, key: str, entry: Entry) -> None:
         """Take an entry of a trial. When this returns it is in the spool."""
         with self._changed:
             self.spool.append(key, entry)
-            if key in self.refused:
-                return
-            if key not in self._pending:
-                self._pending[key] = _Pending(self._new_delivery())
-            self._pending[key].entries.append(entry)
-            self._changed.notify_all()
+            if key not in self.refused:
+                if key not in self._pending:
+                    self._pending[key] = _Pending(self._new_delivery())
+                self._pending[key].entries.append(entry)
+                self._changed.notify_all()
+            warn, self._warned = bool(self.spool.warning) and not self._warned, bool(self.spool.warning)
+        if warn:
+            self.say(f"{self.spool.warning}. What MLflow has not taken yet is lost if this process is killed.")
 
     @property
     def waiting(self) -> int:
@@ -88,6 +90,13 @@ class Recorder:
             self.down = error
         if first:
             self.say(f"{error}. Training goes on; what it gives is kept in {self.spool.folder} until MLflow answers.")
+
+    def answered(self) -> None:
+        """Take note that the store answers."""
+        with self._changed:
+            again, self.down = self.down is not None, None
+        if again:
+            self.say("MLflow answers again.")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -118,11 +127,12 @@ class Recorder:
                 if self._wait(_PAUSES[min(failures, len(_PAUSES)) - 1]):
                     return
                 continue
+            except Exception as error:  # noqa: BLE001 - without this thread, all that follows would wait for ever
+                self._set_aside(key, TrackingError(f"what a trial has to record fails: {error!r}"))
+                continue
             taken, failures = taken + 1, 0
             pending.failed_at, pending.attempts = None, 0
-            if self.down:
-                self.down = None
-                self.say("MLflow answers again.")
+            self.answered()
 
     def _next(self) -> str | None:
         """A trial that has something to deliver, once there is one, each in its turn; nothing when that is over."""
@@ -153,7 +163,7 @@ class Recorder:
         """The store takes others' entries and not this one: nothing says that it ever will."""
         with self._changed:
             self.refused[key] = error
-            del self._pending[key]
+            self._pending.pop(key, None)
             self._changed.notify_all()
 
     def _wait(self, seconds: float) -> bool:

@@ -40,6 +40,7 @@ class Session:
         self.recorder = Recorder(store, self.spool, lambda: Delivery(store, self.claims, own=True), say)
         self._stack = ExitStack()
         self._patience = PATIENCE_SECONDS
+        self._undeliverable: set[Path] = set()
 
     def __enter__(self) -> Self:
         with self._stack as stack:
@@ -55,8 +56,10 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.settle()
-        self._stack.__exit__(kind, error, trace)
+        try:
+            self.settle()
+        finally:  # a second Ctrl-C may end the wait
+            self._stack.__exit__(kind, error, trace)
 
     def add(self, key: str, entry: Entry) -> None:
         """Record something of a trial."""
@@ -114,15 +117,21 @@ class Session:
         return number
 
     def _deliver(self, journal: Path) -> bool:
-        try:
-            entries = entries_of(journal)
-        except (OSError, ValueError) as error:
-            self.say(f"{journal} cannot be read and is left where it is: {error}")
+        """Deliver a journal; whether there was a result in it. One that is not to be had, or that the store will never
+        take, stays and holds nothing up."""
+        if journal in self._undeliverable:
             return False
-        every = list(entries)
-        delivery = Delivery(self.store, self.claims, own=False)
-        while entries:
-            del entries[: delivery.deliver(entries)]
-        delivery.close()
-        journal.unlink()
+        try:
+            every = entries_of(journal)
+            entries, delivery = list(every), Delivery(self.store, self.claims, own=False)
+            while entries:
+                del entries[: delivery.deliver(entries)]
+            delivery.close()
+            journal.unlink()
+        except (OSError, ValueError, TrackingError) as error:
+            if isinstance(error, TrackingError) and not error.refused:
+                raise
+            self._undeliverable.add(journal)
+            self.say(f"{journal} cannot be delivered and is left where it is: {error}")
+            return False
         return any(isinstance(entry, End) for entry in every)

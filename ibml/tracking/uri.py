@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
+from json import JSONDecodeError
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
@@ -80,15 +81,15 @@ def check_reachable(uri: str) -> None:
 
 @contextmanager
 def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
-    """MLflow's and the database's errors as one line that names the store; while it is opened, also those of what
-    reads its URI."""
+    """MLflow's and the database's errors as one line that names the store, an answer that is no JSON among them, as of
+    a proxy; while it is opened, also those of what reads its URI."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
-        if isinstance(error, ValueError) and not opening:
+        if isinstance(error, ValueError) and not (opening or isinstance(error, JSONDecodeError)):
             raise
         lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
         first = lines or [type(error).__name__]

@@ -24,7 +24,7 @@ from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.presence import Presence
 from ibml.tracking.session import Session
 from ibml.tracking.spool import Spool, entries_of, left_behind
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.uri import TrackingError, as_tracking_error
 from tests.tracking.writing import description
 
 TRIAL = description()
@@ -243,6 +243,56 @@ def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -
         assert store.results()["k"].ended
 
 
+def test_a_journal_that_the_store_refuses_holds_no_command_up(store: MlflowStore) -> None:
+    said: list[str] = []
+    with Spool(session(store).workspace.spool, "dead") as spool:
+        spool.append("gone", Share("a run that was removed", "study", "arm"))
+        for entry in ENTRIES:
+            spool.append("k", entry)
+    with session(store, said) as mine:
+        assert store.results()["k"].ended
+        assert mine.deliver_left_behind() == 0
+    assert [text.partition(" ")[0] for text in said] == [str(spool.path("gone")), "1"], "it is named once"
+    assert "cannot be delivered and is left where it is" in said[0]
+    assert spool.path("gone").exists()
+
+
+def test_an_entry_that_cannot_be_recorded_holds_no_other_up(store: MlflowStore) -> None:
+    with session(store) as mine:
+        for key in ("k", "other"):
+            trial = description(key)
+            claim = mine.claim(trial, None)
+            assert claim
+            mine.add(key, Begin(trial, claim.run_id))
+            mine.add(key, Rows([{"val.loss": 1.0} if key == "k" else row(0)]))  # one has no epoch
+        mine.add("other", End("finished", {}, {}))
+        assert not mine.settle()
+        assert store.results()["other"].ended
+        with pytest.raises(TrackingError, match=r"KeyError\('epoch'\)"):
+            mine.require_all()
+
+
+def test_a_spool_that_cannot_be_written_is_said_once(store: MlflowStore) -> None:
+    said: list[str] = []
+    with session(store, said) as mine:
+        mine.spool.path("k").mkdir()
+        claim = mine.claim(TRIAL, None)
+        assert claim
+        for entry in (Begin(TRIAL, claim.run_id), *ENTRIES[1:-1]):
+            mine.add("k", entry)
+        assert len(said) == 1
+        assert f"nothing can be written to {mine.spool.folder}" in said[0]
+        assert mine.settle()
+        assert len(history(store, claim.run_id)) == 4
+        mine.spool.path("k").rmdir()
+        mine.add("k", ENTRIES[-1])
+
+
+def test_an_answer_that_is_no_json_is_an_error_of_the_store() -> None:
+    with pytest.raises(TrackingError, match="MLflow at http://h: Expecting value"), as_tracking_error("http://h"):
+        json.loads("<html>")
+
+
 def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -> None:
     """Each tries again until somebody has it, as drivers do."""
     presences_ = [Presence(store) for _ in range(4)]
@@ -352,12 +402,15 @@ def test_one_driver_at_a_time_works_on_what_only_one_may(store: MlflowStore) -> 
     said: list[str] = []
     inside: list[int] = []
     most: list[int] = []
+    deadline = time.monotonic() + 20
 
     def work(number: int) -> None:
         with session(store, said) as mine, mine.presence.alone("the search s", mine.say):
             inside.append(number)
             most.append(len(inside))
-            time.sleep(0.3)
+            while not said and time.monotonic() < deadline:  # the others come back within three seconds
+                time.sleep(0.05)
+            time.sleep(0.1)
             inside.remove(number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
