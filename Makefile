@@ -16,7 +16,7 @@ ablation: $(INSTALLED)
 	$(BIN)/ibml ablate ablations/components.yaml
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 faults: $(INSTALLED)
 	$(BIN)/pytest tests/faults

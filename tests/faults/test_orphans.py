@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.conftest import CommandLine
+from tests.faults.conftest import wait_until
 from tests.study.test_ablation import LONG, wait_for_epochs
 
 SECONDS = 30.0
@@ -38,7 +39,7 @@ def test_a_driver_that_is_killed_in_training_leaves_no_process_and_no_file(
     left_over = {path.name for path in (cli.folder / "tmp").iterdir() if not path.name.startswith("torchinductor_")}
     assert not left_over, "more than torch's cache, which is the user's"
     assert not list(Path("/tmp").glob(f"ibml-{driver.pid}-*")), "it is there where paths are too long for Ray"
-    assert set(Path("/dev/shm").glob("plasma*")) <= objects, "Ray's shared memory"
+    wait_until(lambda: set(Path("/dev/shm").glob("plasma*")) <= objects, SECONDS)  # Ray's shared memory
 
 
 def lives(process: psutil.Process) -> bool:
