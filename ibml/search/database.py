@@ -27,8 +27,6 @@ LOCK_SECONDS = 60
 """How long a SQLite file may be locked by another process before that is an error."""
 SPEC = "ibml.spec"
 """The study attribute that says what is searched. It is written last, so a study without it was begun and cut off."""
-
-
 _FAILURES = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
@@ -155,15 +153,8 @@ def as_database_error(url: str, opening: bool = False) -> Iterator[None]:
         yield
     except IbmlError:
         raise
-    except (
-        SQLAlchemyError,
-        optuna.exceptions.StorageInternalError,
-        OSError,
-        RuntimeError,
-        ImportError,
-        ValueError,
-    ) as error:
-        if not opening and not isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError):
+    except (*_FAILURES, OSError, RuntimeError, ImportError, ValueError) as error:
+        if not opening and not isinstance(error, _FAILURES):
             raise
         said = " ".join(str(error.__cause__ or error).partition("[SQL")[0].split())
         shown, words = shown_url(url), without_secrets(said, url)[:300]

@@ -125,18 +125,8 @@ def _sweep() -> None:
     for place in {tempfile.gettempdir(), "/tmp"}:
         for folder in Path(place).glob("ibml-*-*"):
             owner = folder.name.split("-")[1]
-            if owner.isdigit() and not _alive(int(owner)):
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @contextmanager

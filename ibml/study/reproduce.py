@@ -77,9 +77,8 @@ def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduc
     limit = config.trainer.epochs if record.status == "finished" else recorded
     trainer, rows, final = _trained(config, limit, lambda row: console.print(epoch_line(row), highlight=False))
     final = final if record.status == "finished" else {}
-    of_file = (
-        rows if record.ended else rows[: max(map(len, file.values()), default=0)]
-    )  # it may have gone on since it was written
+    # a trial without a result may have gone on since its file was written
+    of_file = rows if record.ended else rows[: max(map(len, file.values()), default=0)]
     last = {**rows[-1], **final}
     found: dict[str, Difference] = {}
     for difference in (

@@ -25,7 +25,7 @@ from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, Sto
 from ibml.tracking.trial_reader import DRIVER_TAG
 from ibml.tracking.uri import TrackingError, as_tracking_error
 
-__all__ = ["LAST_OF_ROW", "RECORDS", "Kind", "MlflowStore", "OpenRun", "TrialDescription"]
+__all__ = ["LAST_OF_ROW", "RECORDS", "Kind", "MlflowStore", "OpenRun"]
 
 LAST_OF_ROW = "time.epoch"
 """The metric that stands for a whole epoch having been logged."""

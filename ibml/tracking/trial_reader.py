@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Any
 
 from ibml.config.records import TrialRecord
 from ibml.config.urls import shown_url
+from ibml.tracking.entries import now
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.listing import TERMINATED, listed_runs
 from ibml.tracking.result_cache import Cached, ResultCache, cache_file
@@ -51,7 +51,7 @@ class TrialReader(Experiment):
     def trials(self, keys: Collection[str] = ()) -> list[TrialRecord]:
         """Every run of a trial that is not deleted, oldest first. Of a server, runs of `keys` without a result are
         looked for whenever they may have ended."""
-        began = _now()
+        began = now()
         cached = self.cache.read()
         listed = listed_runs(self.uri, self.experiment_id)
         if listed is None:
@@ -162,7 +162,3 @@ def trial_record(run: Any) -> TrialRecord:
         driver=tags.get(DRIVER_TAG, ""),
         retries=int(retries) if (retries := tags.get("ibml.retries", "")).isdecimal() else 0,
     )
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -14,7 +14,8 @@ from rich.table import Table
 from ibml.config.places import below
 from ibml.config.records import StudyRecord
 from ibml.terminal import REPORTS, plain_console
-from ibml.tracking.mlflow_store import MlflowStore, TrialDescription
+from ibml.tracking.entries import End, TrialDescription
+from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import CommandLine
 from tests.report.records import study
 
@@ -33,10 +34,12 @@ def hostile(shared_cli: CommandLine) -> CommandLine:
     with store.open_run("study", StudyRecord.model_validate(record.model_dump()), NAME) as opened:
         for trial in record.trials:
             tags = {"ibml.key": trial.key, "ibml.arm": trial.arm, "ibml.dataset": NAME, "ibml.seed": str(trial.seed)}
-            run = store.start_trial(TrialDescription(trial.arm, {}, tags, {"name": NAME}), opened.run_id)
+            described = TrialDescription(trial.key, trial.arm, {}, tags, {"name": NAME}, opened.run_id)
+            run = store.create_trial(described, "driver")
+            store.describe_trial(run, described)
             value = ARMS[trial.arm][trial.seed]
             ended = {"ibml.reason": NAME, "ibml.platform": NAME, "ibml.revision": NAME}
-            store.end_trial(run, "finished", {"test.accuracy": value, "test.gap": 1 - value}, 0, ended)
+            store.end_trial(run, End("finished", {"test.accuracy": value, "test.gap": 1 - value}, ended), 0)
     return shared_cli
 
 
