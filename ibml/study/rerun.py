@@ -13,12 +13,16 @@ def forget_results(session: Session, study: StudyRecord, known: Mapping[str, Tri
     """Delete the runs of a study's trials, which MLflow can restore, and what was kept of them on disk; gives what is
     known then. Whatever is interrupted from then on goes on without `--rerun`. Raises `TrackingError`."""
     keys = {trial.key for trial in study.trials} & known.keys()
-    others = session.presence.others()
-    again = [key for key in keys if known[key].driver not in others]
-    for key in again:
-        for run_id in session.store.runs_of(key):
+    old = {record.run_id for record in session.store.trials()}
+    others, again = session.presence.others(), []
+    for key in sorted(keys):
+        runs = session.store.runs_of(key)
+        if any(run_id not in old or run.driver in others for run_id, run in runs.items()):
+            continue  # another driver trains it, or has made it anew since
+        for run_id in runs:
             session.store.delete_run(run_id)
         shutil.rmtree(session.workspace.trial(key), ignore_errors=True)
+        again.append(key)
     if again:
         session.say(
             f"{len(again)} results are made anew; their old runs are deleted in MLflow and can be restored there."

@@ -68,6 +68,9 @@ class Claims:
                     self.store.remove_tag(run_id, _CLAIM + driver)
         self.store.tag_trial(run_id, {DRIVER_TAG: self.presence.id})
         self.store.remove_tag(run_id, tag)
+        for other, run in runs.items():
+            if other != run_id and run.status == "running" and not run.metrics:
+                self.store.delete_run(other)  # the answer to the call that made it was lost, so that it was made again
         return Claim(run_id)
 
     def _of_others(self, runs: Mapping[str, TrialRecord]) -> Claim | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ibml.tracking.claims import Claims
 from ibml.tracking.entries import Begin, End, Entry, Prune, Row, Rows, Share, Stop, Tagged, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.trial_reader import DRIVER_TAG
+from ibml.tracking.uri import TrackingError
 
 
 class Delivery:
@@ -43,9 +45,11 @@ class Delivery:
             case Begin():
                 self._begin(entry)
             case Share():
-                self.store.share_trial(entry.run_id, entry.study, entry.arm)
+                with _unless_gone():
+                    self.store.share_trial(entry.run_id, entry.study, entry.arm)
             case Prune():
-                self.store.end_trial(entry.run_id, End("pruned", {}, {"ibml.reason": entry.reason}), 0)
+                with _unless_gone():
+                    self.store.end_trial(entry.run_id, End("pruned", {}, {"ibml.reason": entry.reason}), 0)
             case _ if self.dropped or self._is_lost():
                 return
             case Tagged():
@@ -103,6 +107,16 @@ class Delivery:
         was interrupted."""
         epochs = range(len(self._rows))
         return [self._rows[epoch] for epoch in epochs] if set(self._rows) == set(epochs) else []
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Of a run that was deleted meanwhile nothing is left to say."""
+    try:
+        yield
+    except TrackingError as error:
+        if not error.refused:
+            raise
 
 
 def _leading(entries: Sequence[Entry]) -> int:

@@ -127,8 +127,15 @@ class MlflowStore(StoreReader):
             self._log(run_id, tags=tags)
 
     def remove_tag(self, run_id: str, name: str) -> None:
+        """Remove a tag; another driver, or a call whose answer was lost, may have removed it already."""
+        from mlflow.exceptions import MlflowException
+
         with as_tracking_error(self.uri):
-            self.client.delete_tag(run_id, name)
+            try:
+                self.client.delete_tag(run_id, name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run as MLflow does: it can be restored until `mlflow gc`."""

@@ -89,7 +89,8 @@ class Recorder:
             first = self.down is None
             self.down = error
         if first:
-            self.say(f"{error}. Training goes on; what it gives is kept in {self.spool.folder} until MLflow answers.")
+            kept = "memory" if self.spool.warning else self.spool.folder
+            self.say(f"{error}. Training goes on; what it gives is kept in {kept} until MLflow answers.")
 
     def answered(self) -> None:
         """Take note that the store answers."""

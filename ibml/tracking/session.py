@@ -102,10 +102,10 @@ class Session:
             return
         error = self.recorder.down or next(iter(self.recorder.refused.values()))
         number = self.recorder.waiting + len(self.recorder.refused)
-        raise TrackingError(
-            f"{error}\nWhat {number} trials have to record is in {self.spool.folder}; `ibml sync` or the same command"
-            " puts it into MLflow."
-        )
+        what = f"{error}\nWhat {number} trials have to record"
+        if self.spool.warning:
+            raise TrackingError(f"{what} may be lost: {self.spool.warning}. The same command trains again what is.")
+        raise TrackingError(f"{what} is in {self.spool.folder}; `ibml sync` or the same command puts it into MLflow.")
 
     def deliver_left_behind(self) -> int:
         """Deliver what drivers that have ended left in their spools; how many results were among it. Raises

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -33,9 +34,8 @@ class Spool:
 
     def __enter__(self) -> Self:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / _LOCK).open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            while self._lock is None:
+                self._lock = _locked(self.folder)
         except OSError as error:
             self._warn(error)
         return self
@@ -66,13 +66,30 @@ class Spool:
     def remove(self, key: str) -> None:
         """The store has all of a trial's journal."""
         self._broken.discard(key)
-        self.path(key).unlink(missing_ok=True)
+        try:
+            self.path(key).unlink(missing_ok=True)
+        except OSError as error:  # it is delivered again, which changes nothing
+            self._warn(error)
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key}.jsonl"
 
     def _warn(self, error: OSError) -> None:
         self.warning = self.warning or f"nothing can be written to {self.folder}: {error.strerror}"
+
+
+def _locked(folder: Path) -> IO[str] | None:
+    """A driver's folder, made and locked; nothing where another process has taken it for left behind meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = (folder / _LOCK).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
+            return lock
+    except FileNotFoundError:
+        return None
+    lock.close()
+    return None
 
 
 def left_behind(folder: Path) -> Iterator[tuple[str, list[Path]]]:
@@ -101,7 +118,8 @@ def entries_of(journal: Path) -> list[Entry]:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.glob(_JOURNALS)):
-        (folder / _LOCK).unlink(missing_ok=True)
-        if not any(folder.iterdir()):
+    """An empty folder that stays is no harm: whoever delivers next removes it."""
+    with suppress(OSError):
+        if not any(folder.glob(_JOURNALS)):
+            (folder / _LOCK).unlink(missing_ok=True)
             folder.rmdir()

@@ -246,7 +246,8 @@ def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -
 def test_a_journal_that_the_store_refuses_holds_no_command_up(store: MlflowStore) -> None:
     said: list[str] = []
     with Spool(session(store).workspace.spool, "dead") as spool:
-        spool.append("gone", Share("a run that was removed", "study", "arm"))
+        spool.append("gone", Begin(description("gone", seed=1), ""))
+        spool.append("gone", Tagged({"x" * 300: "longer than a name may be"}))
         for entry in ENTRIES:
             spool.append("k", entry)
     with session(store, said) as mine:
