@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ibml.config.base import IbmlError
-from ibml.terminal import Checkpoints, TrackingUri, errors, out, shown_store
+from ibml.terminal import Checkpoints, TrackingUri, errors, fail, out, shown_store
 
 
 def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> None:
@@ -19,7 +19,9 @@ def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> N
         from ibml.reading import open_store
 
         with working_on(open_store(tracking_uri), checkpoints, out) as session:
-            # Its beginning delivers everything.
+            # Its beginning delivers everything that can be.
+            if session.undeliverable:
+                fail(f"{len(session.undeliverable)} journals are left in {session.workspace.spool}", 1)
             out.print(f"{shown_store(tracking_uri)} has all of {session.workspace.spool}", soft_wrap=True)
 
 

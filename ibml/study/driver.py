@@ -116,7 +116,8 @@ class Driver:
             return otherwise
 
     def _claim(self, task: Task) -> bool:
-        """Whether the trial is ours to train. A result that another driver has left meanwhile becomes known."""
+        """Whether the trial is ours to train. A result that another driver has left meanwhile becomes known; one that
+        does not have what a search looks at is trained beside, and not recorded again."""
         key = task.trial.key
         if task in self._claimed:
             return True  # it goes on after a fault
@@ -129,7 +130,7 @@ class Driver:
         claim = self.session.claim(trial, self.known.get(key))
         if claim and claim.result:
             self.known[key] = claim.result
-        if claim and not claim.run_id:
+        if claim and not claim.run_id and not (claim.result and self._past(task) is None):
             return False
         self._claimed.add(task)
         self.session.add(key, Begin(trial, claim.run_id if claim else ""))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
+from ibml.config.base import IbmlError
 from ibml.config.load import parse
 from ibml.config.places import below
 from ibml.config.records import TrialRecord
@@ -32,14 +36,19 @@ class Leftover:
     @property
     def size(self) -> int:
         """In bytes."""
-        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
-        return sum(path.stat().st_size for path in files if path.is_file())
+        return sum(status.st_size for status in _statuses(self.path, *self.path.rglob("*")) if S_ISREG(status.st_mode))
 
     def remove(self) -> None:
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
-        else:
-            self.path.unlink(missing_ok=True)
+        """Raises `IbmlError`."""
+        try:
+            if self.path.is_dir():
+                shutil.rmtree(self.path)
+            else:
+                self.path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return  # a driver was faster
+        except OSError as error:
+            raise IbmlError(f"{self.path} cannot be removed: {error.strerror}") from None
 
 
 def leftovers(session: Session) -> list[Leftover]:
@@ -67,7 +76,7 @@ def _of_trial(folder: Path, record: TrialRecord, session: Session) -> Iterator[L
         stay = {SELECTED} if record.status == "finished" else set()
         if record.status == "finished" and states(folder):
             stay = staying(folder, _keep(record.run_id, session))
-        for path in sorted(folder.iterdir()):
+        for path in sorted(folder.glob("*")):
             if path.name not in stay:
                 yield Leftover(path, "its trial has ended")
     else:
@@ -84,5 +93,12 @@ def _keep(run_id: str, session: Session) -> str:
 
 
 def _is_young(folder: Path) -> bool:
-    newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    newest = max((status.st_mtime for status in _statuses(folder, *folder.glob("*"))), default=0.0)
     return time.time() - newest < _YOUNG_SECONDS
+
+
+def _statuses(*paths: Path) -> Iterator[os.stat_result]:
+    """Of those that are still there: drivers write and remove files meanwhile."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            yield path.stat()

@@ -40,7 +40,7 @@ class Session:
         self.recorder = Recorder(store, self.spool, lambda: Delivery(store, self.claims, own=True), say)
         self._stack = ExitStack()
         self._patience = PATIENCE_SECONDS
-        self._undeliverable: set[Path] = set()
+        self.undeliverable: set[Path] = set()
 
     def __enter__(self) -> Self:
         with self._stack as stack:
@@ -119,7 +119,7 @@ class Session:
     def _deliver(self, journal: Path) -> bool:
         """Deliver a journal; whether there was a result in it. One that is not to be had, or that the store will never
         take, stays and holds nothing up."""
-        if journal in self._undeliverable:
+        if journal in self.undeliverable:
             return False
         try:
             every = entries_of(journal)
@@ -131,7 +131,7 @@ class Session:
         except (OSError, ValueError, TrackingError) as error:
             if isinstance(error, TrackingError) and not error.refused:
                 raise
-            self._undeliverable.add(journal)
+            self.undeliverable.add(journal)
             self.say(f"{journal} cannot be delivered and is left where it is: {error}")
             return False
         return any(isinstance(entry, End) for entry in every)
