@@ -54,10 +54,14 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
     address = address or os.environ.get("RAY_ADDRESS")
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(_sigterm_as_interrupt())  # Ray's own handler must not outlive it
         if not ray.is_initialized():
             mark = {} if address else stack.enter_context(_guarded(folder))
             stack.callback(ray.shutdown)
-            _start(address, folder / "ray", resources, mark)
+            try:
+                _start(address, folder / "ray", resources, mark)
+            except SystemExit:  # Ray's answer to a SIGTERM while it starts
+                raise KeyboardInterrupt from None
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         stack.enter_context(_sigterm_as_interrupt())
         yield folder / "tune"
