@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -84,6 +85,8 @@ def test_gc_removes_what_no_run_refers_to(finished: CommandLine) -> None:
         (path / "state-000001.ckpt").write_bytes(b"x" * 1000)
     for path in (old / "state-000001.ckpt", old):
         os.utime(path, (0, 0))
+    (old / "gone").symlink_to(old / "nothing")  # as a file that a driver removes after it was listed
+    os.utime(old, (0, 0))
     state.write_bytes(b"x" * 1000)
     unfinished.write_bytes(b"x")
     foreign = folder / "notes"
@@ -105,6 +108,17 @@ def test_sync_says_where_nothing_is_left(finished: CommandLine) -> None:
     answer = finished.inside("sync")
     assert answer.code == 0
     assert "sqlite:///mlflow.db has all of" in answer.out
+
+
+def test_sync_does_not_claim_what_it_could_not_do(finished: CommandLine) -> None:
+    journal = trials(finished).parent / "spool" / "killed" / "k.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("no entry\n")
+    answer = finished.inside("sync")
+    assert answer.code == 1
+    assert f"{journal} cannot be delivered and is left where it is: " in answer.out
+    assert "1 journals are left in" in answer.err
+    shutil.rmtree(journal.parents[1])
 
 
 @pytest.mark.parametrize("command", ["gc", "sync"])

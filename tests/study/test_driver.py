@@ -11,11 +11,14 @@ from rich.console import Console
 from ibml.study import driver as drivers
 from ibml.study.driver import Driver
 from ibml.study.progress import StudyProgress
+from ibml.study.queue import SearchSource
 from ibml.study.trial_run import described
-from ibml.tracking.entries import Begin, End
+from ibml.tracking.entries import Begin, End, Rows
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session
+from tests.search.conftest import LR, Lab, plan_of, rows_of
 from tests.study.test_queue import task
+from tests.tracking.writing import description
 
 
 def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
@@ -46,3 +49,30 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
     assert [text.partition(" ")[0] for text in said] == ["1", "MLflow", "MLflow"]
     assert "no such table" in said[1]
     assert said[2] == "MLflow answers again."
+
+
+def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(tmp_path: Path) -> None:
+    store = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db")
+    source = SearchSource(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
+    with Session(store, None, print) as session:
+        attempt = source.search.next()
+        assert attempt
+        key = task(source, attempt).trial.key
+        session.add(key, Begin(description(key), ""))
+        session.add(key, Rows(rows_of(attempt)[:5]))
+        session.add(key, End("finished", {"time.total": 1.0}, {}))
+        session.settle()
+        before = store.runs_of(key)
+        again = SearchSource(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
+        progress = StudyProgress(Console(quiet=True), 1, 10)
+        with Driver([], [again], store.results(), session, progress) as driver:
+            trained = driver.next(1)
+            assert trained, "it waits for nobody"
+            assert trained.attempt
+            end = {"status": "finished", "final": {"time.total": 1.0}, "reason": "", "platform": "cpu"}
+            driver.result(trained, {"rows": rows_of(trained.attempt), "done": True, **end})
+            assert driver.next(1) is None
+            assert driver.done
+            assert driver.error is None
+        session.require_all()
+        assert store.runs_of(key) == before

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from ibml.config.records import TrialEntry
+from ibml.study.rerun import forget_results
 from ibml.tracking import presence as presences
+from ibml.tracking import spool as spools
 from ibml.tracking.claims import Claims
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import Begin, End, Entry, Prune, Rows, Share, Stop, Tagged, as_entry, as_line
@@ -25,6 +28,7 @@ from ibml.tracking.presence import Presence
 from ibml.tracking.session import Session
 from ibml.tracking.spool import Spool, entries_of, left_behind
 from ibml.tracking.uri import TrackingError, as_tracking_error
+from tests.report.records import study
 from tests.tracking.writing import description
 
 TRIAL = description()
@@ -433,3 +437,71 @@ def test_the_folder_is_of_the_experiment_however_it_is_reached(store: MlflowStor
     assert session(MlflowStore(f"sqlite:///{moved}/mlflow.db")).workspace.root.name == folder.name
     assert session(MlflowStore(store.uri, "a/../b c")).workspace.root.name.startswith("a-b-c-")
     assert json.dumps(str(folder))
+
+
+def leave(store: MlflowStore, key: str, *entries: Entry) -> Path:
+    """What a driver that was killed has left of a trial."""
+    with Spool(session(store).workspace.spool, "killed") as spool:
+        for entry in entries:
+            spool.append(key, entry)
+    return spool.path(key)
+
+
+@pytest.mark.parametrize("last", [Share("", "other", "arm"), Prune("", "enough")], ids=["share", "prune"])
+def test_what_was_left_of_a_run_that_was_deleted_since_keeps_nobody_from_working(
+    store: MlflowStore, last: Share | Prune
+) -> None:
+    run_id = Claims(store, Presence(store)).claim(TRIAL, fresh=True).run_id
+    journal = leave(store, "k", replace(last, run_id=run_id))
+    store.delete_run(run_id)
+    with session(store):
+        assert not journal.exists()
+
+
+def test_a_folder_that_another_took_for_left_behind_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, looked = spools.fcntl.flock, []
+
+    def late(file, operation) -> None:
+        if not looked:  # between the file and its lock
+            looked.append(True)
+            looked.extend(left_behind(tmp_path))
+        lock(file, operation)
+
+    monkeypatch.setattr(spools.fcntl, "flock", late)
+    with Spool(tmp_path, "d") as spool:
+        spool.append("k", Stop())
+        assert spool.path("k").exists()
+        assert not spool.warning
+        assert list(left_behind(tmp_path)) == []
+        spool.remove("k")
+
+
+def test_a_run_whose_making_was_not_answered_is_not_made_twice(store: MlflowStore) -> None:
+    with session(store) as mine:
+        first, *_ = [store.create_trial(TRIAL, mine.presence.id) for _ in range(3)]
+        for entry in ENTRIES:
+            mine.add("k", entry)
+        mine.settle()
+        assert {run_id: run.status for run_id, run in store.runs_of("k").items()} == {first: "finished"}
+
+
+def test_a_tag_that_is_gone_already_is_removed(store: MlflowStore) -> None:
+    run_id = store.create_trial(TRIAL, "d")
+    store.tag_trial(run_id, {"ibml.claim.d": "claimed"})
+    for _ in range(2):
+        store.remove_tag(run_id, "ibml.claim.d")
+    assert "ibml.claim.d" not in store.tags_of(run_id)
+
+
+def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store: MlflowStore) -> None:
+    again = study({"arm": [None]}, trials=(TrialEntry(arm="arm", dataset="mfeat", seed=0, key="k"),))
+    leave(store, "k", *ENTRIES)
+    with session(store) as first, session(store) as second:
+        known = store.results()
+        assert forget_results(first, again, known) == {}
+        claim = first.claim(TRIAL, None)
+        assert claim
+        assert forget_results(second, again, known) == known
+        assert list(store.runs_of("k")) == [claim.run_id]
