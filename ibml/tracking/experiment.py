@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ibml.config.places import below
+from ibml.files import UNFINISHED
 from ibml.tracking.uri import (
     TrackingError,
     as_tracking_error,
@@ -48,6 +51,23 @@ def _one_at_a_time(database: Path | None) -> Iterator[None]:
         os.close(folder)
 
 
+def _make_tables(database: Path) -> None:
+    """MLflow never opens a database in which it was killed while it made the tables. So they are made in a file beside
+    it, of which SQLite then copies all or nothing."""
+    from mlflow import MlflowClient
+
+    for left in database.parent.glob(f"{escape(database.name)}.*{UNFINISHED}"):
+        left.unlink(missing_ok=True)
+    beside = database.with_name(f"{database.name}.{os.getpid()}{UNFINISHED}")
+    quoted = str(beside).replace("%", "%25")
+    try:
+        MlflowClient(f"sqlite:///{quoted}").get_experiment_by_name(EXPERIMENT)
+        with closing(sqlite3.connect(beside)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
+            made.backup(whole)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 class Experiment:
     """An experiment of a tracking server or database, by `MLFLOW_EXPERIMENT_NAME` or the name `ibml`."""
 
@@ -63,7 +83,9 @@ class Experiment:
 
             for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-            with _one_at_a_time(database_file(self.uri)):
+            with _one_at_a_time(database := database_file(self.uri)):
+                if database and not database.stat().st_size:
+                    _make_tables(database)
                 client = MlflowClient(resolved_uri(self.uri))
                 client.get_experiment_by_name(self.experiment)  # makes the tables, or brings them up to date
             return client

@@ -505,3 +505,16 @@ def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store
         assert claim
         assert forget_results(second, again, known) == known
         assert list(store.runs_of("k")) == [claim.run_id]
+
+
+def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    code = f"from ibml.tracking.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while not any(path.stat().st_size > 200_000 for path in tmp_path.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert MlflowStore(uri).results() == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
