@@ -56,7 +56,7 @@ def _make_tables(database: Path) -> None:
     it, of which SQLite then copies all or nothing."""
     from mlflow import MlflowClient
 
-    for left in database.parent.glob(f"{escape(database.name)}.*{UNFINISHED}"):
+    for left in database.parent.glob(f"{escape(database.name)}.*{UNFINISHED}*"):  # with SQLite's journals
         left.unlink(missing_ok=True)
     beside = database.with_name(f"{database.name}.{os.getpid()}{UNFINISHED}")
     quoted = str(beside).replace("%", "%25")
