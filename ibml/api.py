@@ -35,6 +35,17 @@ class Ablation:
     run_id: str
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where a study or a search works: the MLflow store, Optuna's database, the Ray cluster, and the folder for
+    checkpoints. What is not given is found as the command line's help says."""
+
+    tracking_uri: str | None = None
+    storage: str | None = None
+    address: str | None = None
+    checkpoints: str | Path | None = None
+
+
 def train(config: TrialConfig) -> TrialResult:
     """Train one trial in this process, without Ray and without MLflow."""
     from ibml.training.trainer import train as train_trial
@@ -90,31 +101,12 @@ def ablate(
     """
     from ibml.study.plan import load_plan
 
-    plan = load_plan(source, overrides, seeds)
-    return run_plan(
-        plan,
-        tracking_uri,
-        storage,
-        address,
-        console,
-        checkpoints=checkpoints,
-        new_version=new_version,
-        allow_mixed=allow_mixed,
-        rerun=rerun,
-    )
+    plan, places = load_plan(source, overrides, seeds), Places(tracking_uri, storage, address, checkpoints)
+    return run_plan(plan, places, console, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
 
 
 def run_plan(
-    plan: Plan,
-    tracking_uri: str | None,
-    storage: str | None,
-    address: str | None,
-    console: Console | None,
-    *,
-    checkpoints: str | Path | None = None,
-    new_version: bool = False,
-    allow_mixed: bool = False,
-    rerun: bool = False,
+    plan: Plan, places: Places, console: Console | None, *, new_version: bool, allow_mixed: bool, rerun: bool
 ) -> Ablation:
     """Run a plan that is loaded already; see `ablate`."""
     from rich.console import Console
@@ -122,12 +114,12 @@ def run_plan(
     from ibml.reading import open_store
     from ibml.search.database import Database, choose_url
 
-    database, quiet = Database(choose_url(storage)), console or Console(quiet=True)
-    with working_on(open_store(tracking_uri), checkpoints, quiet) as session:
+    database, quiet = Database(choose_url(places.storage)), console or Console(quiet=True)
+    with working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
         # What is proposed follows from the order of results, so a search has one driver.
         alone = session.presence.alone(f"the study {plan.study.name}", session.say) if plan.tuning else nullcontext()
         with alone:
-            return _run_plan(plan, session, database, address, quiet, new_version, allow_mixed, rerun)
+            return _run_plan(plan, session, database, places.address, quiet, new_version, allow_mixed, rerun)
 
 
 def _run_plan(
@@ -162,7 +154,7 @@ def _run_plan(
     if not allow_mixed:
         found = mixtures(Results(before, known), code_revision()) if before else []
         refuse_mixtures(plan.study.name, found)
-    with session.open_run("study", begun, plan.text, provisional=bool(plan.tuning)) as opened:
+    with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.presence.id) as opened:
         run_id = opened.run_id
         outcome, record = run_study(plan, session, known, run_id, address, console, database, search_files, new_version)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
@@ -206,31 +198,18 @@ def tune(
     """
     from ibml.search.plan import load_search
 
-    plan = load_search(space, base, overrides)
-    return run_search_plan(
-        plan,
-        tracking_uri,
-        storage,
-        address,
-        console,
-        checkpoints=checkpoints,
-        new_version=new_version,
-        compare=compare,
-        repeats=repeats,
-    )
+    plan, places = load_search(space, base, overrides), Places(tracking_uri, storage, address, checkpoints)
+    return run_search_plan(plan, places, console, new_version=new_version, compare=compare, repeats=repeats)
 
 
 def run_search_plan(
     plan: SearchPlan,
-    tracking_uri: str | None,
-    storage: str | None,
-    address: str | None,
+    places: Places,
     console: Console | None,
     *,
-    checkpoints: str | Path | None = None,
-    new_version: bool = False,
-    compare: Literal["random"] | None = None,
-    repeats: int = 1,
+    new_version: bool,
+    compare: Literal["random"] | None,
+    repeats: int,
 ) -> Tuned:
     """Run a search that is loaded already; see `tune`."""
     from rich.console import Console
@@ -241,12 +220,12 @@ def run_search_plan(
     from ibml.study.tuning import run_search
 
     quiet = console or Console(quiet=True)
-    with working_on(open_store(tracking_uri), checkpoints, quiet) as session:
+    with working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
         return run_search(
             plan,
             session,
-            Database(choose_url(storage)),
-            address,
+            Database(choose_url(places.storage)),
+            places.address,
             quiet,
             search_files,
             new_version=new_version,

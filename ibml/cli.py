@@ -101,19 +101,10 @@ def ablate(
 
             out.print(preview(plan, past_costs(tracking_uri)))
             return
-        from ibml.api import run_plan
+        from ibml.api import Places, run_plan
 
-        ablation = run_plan(
-            plan,
-            tracking_uri,
-            storage,
-            address,
-            out,
-            checkpoints=checkpoints,
-            new_version=new_version,
-            allow_mixed=allow_mixed,
-            rerun=rerun,
-        )
+        places = Places(tracking_uri, storage, address, checkpoints)
+        ablation = run_plan(plan, places, out, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
     show_ablation(ablation, tracking_uri)
 
 
@@ -150,19 +141,10 @@ def tune(
             return
         for warning in plan.warnings:
             err.print(f"Note: {warning}.", soft_wrap=True)
-        from ibml.api import run_search_plan
+        from ibml.api import Places, run_search_plan
 
-        tuned = run_search_plan(
-            plan,
-            tracking_uri,
-            storage,
-            address,
-            out,
-            checkpoints=checkpoints,
-            new_version=new_version,
-            compare=compare,
-            repeats=repeats,
-        )
+        places = Places(tracking_uri, storage, address, checkpoints)
+        tuned = run_search_plan(plan, places, out, new_version=new_version, compare=compare, repeats=repeats)
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))

@@ -135,7 +135,7 @@ def test_a_study_whose_driver_was_killed_is_listed_as_interrupted(finished: Comm
     try:
         assert "interrupted" in finished.inside("list").out
         with Presence(store) as driver:
-            store.tag_trial(study.run_id, {"ibml.driver": driver.id})
+            store.tag_run(study.run_id, {"ibml.driver": driver.id})
             code = "import sys; from ibml.cli import app; app(['list'])"
             here = subprocess.run(
                 [sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True

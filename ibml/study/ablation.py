@@ -78,7 +78,9 @@ def run_study(
 
     with ExitStack() as stack:
         for opened in searched:
-            opened.run = stack.enter_context(session.open_run("search", opened.record(), opened.plan.text, run_id))
+            opened.run = stack.enter_context(
+                session.store.open_run("search", opened.record(), opened.plan.text, run_id, driver=session.presence.id)
+            )
             opened.tags = {"ibml.revision": tags["ibml.revision"]}
         sources = [
             SearchSource(arm.opened.search, arm.opened.task, _evaluation(schedule, arm.plan.cell, run_id, tags))

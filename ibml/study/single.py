@@ -15,9 +15,8 @@ from ibml.study.trials import PlannedTrial
 from ibml.tracking.entries import Begin, End, Rows, Stop
 from ibml.tracking.session import Session
 from ibml.training.checkpoint import TrialCheckpoints
-from ibml.training.device import platform
 from ibml.training.kept import clear
-from ibml.training.trainer import Row, Trainer, TrialResult, divergence, train
+from ibml.training.trainer import Row, Trainer, TrialResult, train
 from ibml.version import code_revision
 
 
@@ -75,12 +74,9 @@ def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Sessio
         checkpoints.save_if_due(trainer, rows)
         for note in checkpoints.take_notes():
             session.say(note)
-    computed_on = platform(trainer.device)
-    if trainer.diverged:
-        return TrialResult("diverged", {}, rows, divergence(rows[-1]), computed_on)
-    final = trainer.finish()
-    checkpoints.save_selected(trainer, final)
-    return TrialResult("finished", final, rows, platform=computed_on)
+    result = trainer.result(rows)
+    checkpoints.save_selected(trainer, result.metrics)
+    return result
 
 
 def epoch_line(row: Row) -> str:

@@ -69,7 +69,9 @@ def run_search(
         compared = {label: [s.search.name for other, s in opened if other == label] for label in groups}
         for search in searches:
             search.compared = compared if len(searches) > 1 else {}
-            search.run = stack.enter_context(session.open_run("search", search.record(), plan.text))
+            search.run = stack.enter_context(
+                session.store.open_run("search", search.record(), plan.text, driver=session.presence.id)
+            )
             search.tags = {"ibml.revision": code_revision()}
         outcome = _run(plan, searches, session, database, address, console)
         session.require_all()

@@ -91,17 +91,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return {"rows": rows, "done": False, "notes": notes}
 
     def _ended(self, trainer: Trainer) -> dict[str, Any]:
-        from ibml.training.device import platform
-        from ibml.training.trainer import divergence
-
-        computed_on = platform(trainer.device)
-        if trainer.diverged:
-            reason = divergence(self.rows[-1])
-            return {"done": True, "status": "diverged", "platform": computed_on, "reason": reason, "final": {}}
-        final = trainer.finish()
+        result = trainer.result(self.rows)
         if self.checkpoints:
-            self.checkpoints.save_selected(trainer, final)
-        return {"done": True, "status": "finished", "platform": computed_on, "reason": "", "final": final}
+            self.checkpoints.save_selected(trainer, result.metrics)
+        said = {"status": result.status, "platform": result.platform, "reason": result.reason, "final": result.metrics}
+        return {"done": True, **said}
 
     def _begin(self) -> tuple[Trainer, list[Row]]:
         """A trainer as far as the trial has come, and its epochs."""

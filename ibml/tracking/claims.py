@@ -56,7 +56,7 @@ class Claims:
         if taken:
             return taken
         run_id, tag = next(iter(runs)), _CLAIM + self.presence.id
-        self.store.tag_trial(run_id, {tag: "claimed"})
+        self.store.tag_run(run_id, {tag: "claimed"})
         tags = self.store.tags_of(run_id)
         claimed = [name.removeprefix(_CLAIM) for name in tags if name.startswith(_CLAIM)]
         for driver in (*claimed, tags.get(DRIVER_TAG, "")):
@@ -66,7 +66,7 @@ class Claims:
                     return Claim(holder=driver)
                 if driver in claimed:
                     self.store.remove_tag(run_id, _CLAIM + driver)
-        self.store.tag_trial(run_id, {DRIVER_TAG: self.presence.id})
+        self.store.tag_run(run_id, {DRIVER_TAG: self.presence.id})
         self.store.remove_tag(run_id, tag)
         for other, run in runs.items():
             if other != run_id and run.status == "running" and not run.metrics:

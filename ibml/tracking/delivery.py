@@ -31,13 +31,15 @@ class Delivery:
     def deliver(self, entries: Sequence[Entry]) -> int:
         """Deliver the first entry, or the first ones where one call takes them; how many that were. Raises
         `TrackingError`, and the same entries are to be delivered again then."""
-        first = entries[0]
-        if isinstance(first, Rows):
-            of_rows = [entry for entry in entries if isinstance(entry, Rows)]
-            together = of_rows if len(of_rows) == len(entries) else of_rows[: _leading(entries)]
-            self._log(together)
-            return len(together)
-        self._deliver(first)
+        rows: list[Rows] = []
+        for entry in entries:
+            if not isinstance(entry, Rows):
+                break
+            rows.append(entry)
+        if rows:
+            self._log(rows)
+            return len(rows)
+        self._deliver(entries[0])
         return 1
 
     def _deliver(self, entry: Entry) -> None:
@@ -53,7 +55,7 @@ class Delivery:
             case _ if self.dropped or self._is_lost():
                 return
             case Tagged():
-                self.store.tag_trial(self.run_id, entry.tags)
+                self.store.tag_run(self.run_id, entry.tags)
             case End():
                 self.store.end_trial(self.run_id, entry, max(self._epochs - 1, 0), self._whole())
                 self.over = True
@@ -117,8 +119,3 @@ def _unless_gone() -> Iterator[None]:
     except TrackingError as error:
         if not error.refused:
             raise
-
-
-def _leading(entries: Sequence[Entry]) -> int:
-    """How many of the first entries are rows."""
-    return next((at for at, entry in enumerate(entries) if not isinstance(entry, Rows)), len(entries))

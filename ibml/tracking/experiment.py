@@ -21,6 +21,7 @@ from ibml.tracking.uri import (
     as_tracking_error,
     check_reachable,
     database_file,
+    database_uri,
     resolved_uri,
     server_address,
 )
@@ -59,9 +60,8 @@ def _make_tables(database: Path) -> None:
     for left in database.parent.glob(f"{escape(database.name)}.*{UNFINISHED}*"):  # with SQLite's journals
         left.unlink(missing_ok=True)
     beside = database.with_name(f"{database.name}.{os.getpid()}{UNFINISHED}")
-    quoted = str(beside).replace("%", "%25")
     try:
-        MlflowClient(f"sqlite:///{quoted}").get_experiment_by_name(EXPERIMENT)
+        MlflowClient(database_uri(beside)).get_experiment_by_name(EXPERIMENT)
         with closing(sqlite3.connect(beside)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
             made.backup(whole)
     finally:

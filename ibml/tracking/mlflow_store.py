@@ -59,11 +59,14 @@ class MlflowStore(StoreReader):
         text: str,
         parent: str | None = None,
         provisional: bool = False,
+        driver: str = "",
     ) -> Iterator[OpenRun]:
         """The run of a study or a search, marked as running until the end of the context, and then as its `status`
         says. It is made where there is none yet, below the `parent` run if it has one. `text` is the file. A record
-        that is `provisional` does not take the place of one that is there."""
-        opened = OpenRun(self._begin_run(kind, record, text, parent, provisional))
+        that is `provisional` does not take the place of one that is there. `driver` is who works on it."""
+        run_id = self._begin_run(kind, record, text, parent, provisional)
+        self.tag_run(run_id, {"ibml.file_hash": record.file_hash, DRIVER_TAG: driver})
+        opened = OpenRun(run_id)
         try:
             yield opened
         except BaseException as error:
@@ -91,7 +94,6 @@ class MlflowStore(StoreReader):
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=record.name)
             run_id = str(run.info.run_id)
             self.client.update_run(run_id, status="RUNNING")
-            self.client.set_tag(run_id, "ibml.file_hash", record.file_hash)
             if not keep:
                 self.client.log_text(run_id, text, f"{kind}.yaml")
                 self.client.log_text(run_id, record.model_dump_json(indent=1), RECORDS[kind])
@@ -121,8 +123,8 @@ class MlflowStore(StoreReader):
             self.client.set_tag(run_id, f"ibml.study.{study}", arm)
         self.cache.share(run_id, study, arm)
 
-    def tag_trial(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Say more about a trial."""
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Say more about a run."""
         with as_tracking_error(self.uri):
             self._log(run_id, tags=tags)
 

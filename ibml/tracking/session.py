@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
+from ibml.config.records import TrialRecord
 from ibml.tracking.claims import Claim, Claims
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import End, Entry, TrialDescription
-from ibml.tracking.mlflow_store import Kind, MlflowStore, OpenRun
+from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.presence import Presence
 from ibml.tracking.recorder import Recorder
 from ibml.tracking.spool import Spool, entries_of, left_behind
-from ibml.tracking.trial_reader import DRIVER_TAG
 from ibml.tracking.uri import TrackingError
 from ibml.tracking.workspace import workspace
 
@@ -75,20 +74,6 @@ class Session:
         except TrackingError as error:
             self.recorder.failed(error)
             return None
-
-    @contextmanager
-    def open_run(
-        self,
-        kind: Kind,
-        record: StudyRecord | SearchRecord,
-        text: str,
-        parent: str | None = None,
-        provisional: bool = False,
-    ) -> Iterator[OpenRun]:
-        """The run of a study or a search as of `MlflowStore.open_run`, which says that this driver works on it."""
-        with self.store.open_run(kind, record, text, parent, provisional) as opened:
-            self.store.tag_trial(opened.run_id, {DRIVER_TAG: self.presence.id})
-            yield opened
 
     def settle(self) -> bool:
         """Wait until the store has everything, unless it does not answer; whether it has."""

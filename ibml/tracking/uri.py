@@ -51,8 +51,12 @@ def resolved_uri(uri: str) -> str:
     database = database_file(uri)
     if database is None:
         return uri
-    path = str(database).replace("%", "%25")
-    return "".join([f"sqlite:///{path}", *uri.partition("?")[1:]])
+    return "".join([database_uri(database), *uri.partition("?")[1:]])
+
+
+def database_uri(database: Path) -> str:
+    """The URI of a SQLite file."""
+    return f"sqlite:///{str(database).replace('%', '%25')}"
 
 
 def server_address(uri: str) -> str:

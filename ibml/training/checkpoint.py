@@ -64,8 +64,9 @@ class TrialCheckpoints:
         self._cost = self._written - began
 
     def save_selected(self, trainer: Trainer, final: Mapping[str, float]) -> None:
-        """Of a training that has finished, keep the weights of the selected epoch with what `load_model` needs."""
-        if self.config.keep == "none" or trainer.selected is None:
+        """Of a training that has ended, keep the weights of the selected epoch with what `load_model` needs, unless it
+        diverged."""
+        if self.config.keep == "none" or trainer.diverged or trainer.selected is None:
             return
         content = {
             "config": trainer.config.model_dump_json(),

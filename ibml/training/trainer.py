@@ -225,6 +225,13 @@ class Trainer:
         self.seconds += time.perf_counter() - started
         return metrics | {"time.total": self.seconds}
 
+    def result(self, history: list[Row]) -> TrialResult:
+        """How a training that is `done` ended, after these epochs. Call once."""
+        computed_on = platform(self.device)
+        if self.diverged:
+            return TrialResult("diverged", {}, history, divergence(history[-1]), computed_on)
+        return TrialResult("finished", self.finish(), history, platform=computed_on)
+
 
 def train(config: TrialConfig, on_epoch: Callable[[Row], None] = lambda row: None) -> TrialResult:
     """Train one trial to its end, in this process; `on_epoch` sees every epoch's metrics."""
@@ -233,10 +240,7 @@ def train(config: TrialConfig, on_epoch: Callable[[Row], None] = lambda row: Non
     while not trainer.done:
         history.append(trainer.run_epoch())
         on_epoch(history[-1])
-    computed_on = platform(trainer.device)
-    if trainer.diverged:
-        return TrialResult("diverged", {}, history, divergence(history[-1]), computed_on)
-    return TrialResult("finished", trainer.finish(), history, platform=computed_on)
+    return trainer.result(history)
 
 
 def divergence(row: Row) -> str:

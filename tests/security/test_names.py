@@ -96,7 +96,7 @@ def test_a_name_is_a_folder_below(name: str, expected: str) -> None:
 def test_different_names_have_different_folders() -> None:
     names = ["".join(parts) for length in range(1, 5) for parts in itertools.product("/.%a", repeat=length)]
     assert len({below(REPORTS, name) for name in names}) == len(names)
-    assert all(below(Path("/root"), name).resolve().is_relative_to("/root/") for name in names)
+    assert all(below(Path("/reports"), name).resolve().is_relative_to("/reports/") for name in names)
 
 
 def test_a_terminal_gets_its_own_commands_and_none_of_a_name() -> None:

@@ -489,7 +489,7 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(store: MlflowStor
 
 def test_a_tag_that_is_gone_already_is_removed(store: MlflowStore) -> None:
     run_id = store.create_trial(TRIAL, "d")
-    store.tag_trial(run_id, {"ibml.claim.d": "claimed"})
+    store.tag_run(run_id, {"ibml.claim.d": "claimed"})
     for _ in range(2):
         store.remove_tag(run_id, "ibml.claim.d")
     assert "ibml.claim.d" not in store.tags_of(run_id)
