@@ -69,7 +69,7 @@ class Delivery:
             self.store.stop_trial(self.run_id)
 
     def _begin(self, begin: Begin) -> None:
-        trial, self.run_id = begin.trial, begin.run_id
+        trial, self.run_id, self.over = begin.trial, begin.run_id, False
         self._lapses = self.claims.presence.confirm()
         if not (self.own and self.run_id):
             claim = self.claims.claim(trial, fresh=False)

@@ -403,6 +403,16 @@ def test_a_driver_that_slept_writes_nothing_into_what_was_taken_over(store: Mlfl
     assert (run.status, run.driver) == ("running", awake.id)
 
 
+def test_a_trial_that_is_begun_again_after_it_failed_is_not_left_running_when_it_is_stopped(store: MlflowStore) -> None:
+    with Presence(store) as mine:
+        claims = Claims(store, mine)
+        delivery = Delivery(store, claims, own=True)
+        run_id = claims.claim(TRIAL, fresh=True).run_id
+        for entry in (Begin(TRIAL, run_id), End("failed", {}, {}), Begin(TRIAL, run_id), Stop()):
+            delivery.deliver([entry])
+        assert store.client.get_run(run_id).info.status == "KILLED"
+
+
 def test_one_driver_at_a_time_works_on_what_only_one_may(store: MlflowStore) -> None:
     said: list[str] = []
     inside: list[int] = []
