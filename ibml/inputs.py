@@ -39,8 +39,8 @@ class InputSpec:
     """One modality's samples: the shape of one, and of text the words that token ids 1, 2, ... stand for.
 
     Spectrograms are (1, F, T), images (3, H, W), frames and views (3, count, H, W), points (count, 3), vectors (d,),
-    texts (length,) with `length` the most tokens that one has. `vectors`, where words have given ones, is (words + 1, d)
-    with the unknown word first. A text of another tokenizer has no vocabulary.
+    texts (length,) with `length` the most tokens that one has. `vectors`, where words have given ones, is
+    (words + 1, d) with the unknown word first. A text of another tokenizer has no vocabulary.
     """
 
     shape: tuple[int, ...]

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from ibml.config.base import Config, Items
+from ibml.config.datasets import (
+    AVEConfig,
+    AVSBenchConfig,
+    CremadConfig,
+    FilesConfig,
+    FolderConfig,
+    Food101Config,
+    KineticsSoundsConfig,
+    MNIST3DConfig,
+    ModelNet40Config,
+    MVSAConfig,
+    Share,
+    UCF101Config,
+    VGGSoundConfig,
+)
 
 View = Literal["fou", "fac", "kar", "pix", "zer", "mor"]
-
-
-Share = Annotated[float, Field(ge=0.01, le=0.99)]
-"""A share of the samples; with 200 samples a class, at least two of each."""
 
 
 class MfeatConfig(Config):
@@ -38,11 +49,36 @@ class MfeatConfig(Config):
     def modalities(self) -> tuple[str, ...]:
         return self.views
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each modality."""
+        return dict.fromkeys(self.views, "vector")
+
     def problems(self) -> list[tuple[tuple[str, ...], str]]:
         share = self.validation + self.test
         if share > 0.99:
             return [(("data", "test"), f"validation + test = {share:g} leaves too little to train on")]
         return []
 
+    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        """What of it determines the result of a trial that sees these modalities, beside its content."""
+        return {**self.model_dump(mode="json"), "views": list(modalities)}
 
-DataConfig = MfeatConfig
+
+DataConfig = Annotated[
+    MfeatConfig
+    | CremadConfig
+    | AVEConfig
+    | AVSBenchConfig
+    | VGGSoundConfig
+    | KineticsSoundsConfig
+    | UCF101Config
+    | Food101Config
+    | MVSAConfig
+    | MNIST3DConfig
+    | ModelNet40Config
+    | FolderConfig,
+    Field(discriminator="type"),
+]
+
+__all__ = ["DataConfig", "FilesConfig", "MfeatConfig"]

@@ -102,6 +102,8 @@ class TrainerConfig(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """CPU threads of a trial; results on CPU depend on it."""
+    loading_threads: Annotated[int, Field(ge=1, le=256)] = 2
+    """Threads that gather the next batches of a data set in files while one is trained on."""
     keep: Keep = "best"
     """What stays on disk of a trial that has ended: the selected epoch's weights, nothing, or also the last states."""
     checkpoint_seconds: NonNegative = 5.0
@@ -114,4 +116,4 @@ class TrainerConfig(Config):
     @property
     def without_effect(self) -> set[str]:
         """The fields that cannot influence the result."""
-        return {"device", "keep", "checkpoint_seconds", "max_retries", "stall_minutes"}
+        return {"device", "loading_threads", "keep", "checkpoint_seconds", "max_retries", "stall_minutes"}

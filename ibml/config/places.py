@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -18,3 +19,12 @@ def _safe(part: str) -> str:
     if part.strip(".") == "":  # nothing, the folder itself, or the one above
         return part.replace(".", "%2E") or "%"
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: IBML_CACHE, else one in the user's cache.
+
+    Raises `RuntimeError` where there is no home.
+    """
+    given, base = os.environ.get("IBML_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(given).absolute() if given else Path(base).expanduser() / "ibml"

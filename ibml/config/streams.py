@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-Stream = Literal["split", "init", "order", "noise", "search"]
+Stream = Literal["split", "init", "order", "noise", "augment", "dropout", "search"]
 
 
 def stream_seed(seed: int, stream: Stream, *where: str | int) -> int:

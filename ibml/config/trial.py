@@ -152,8 +152,8 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     if "condition" in fusion:
         ends = {"first": config.data.modalities[0], "last": config.data.modalities[-1]}
         fusion["condition"] = ends.get(config.fusion.condition, config.fusion.condition)  # type: ignore[union-attr]
+    plain["data"] = config.data.canonical(config.modalities)
     if config.method.type == "unimodal":
-        plain["data"]["views"] = list(config.modalities)
         del plain["fusion"]
     elif config.method.type == "ibml":
         method["window"]["stop_epoch"] = config.method.window.stop_epoch or config.trainer.epochs

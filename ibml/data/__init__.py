@@ -1,19 +1,52 @@
-"""Data sets: `load` gives the splits of a configuration, `fingerprint` names the data's content."""
+"""Data sets: `load` gives the splits of a configuration, `fingerprint` names the data's content, and `ready` checks and
+decodes what lies in files before anything is trained on it."""
 
 from __future__ import annotations
 
-from ibml.config.data import DataConfig
-from ibml.data.base import Dataset, Split
-from ibml.data.embedded import load_mfeat, mfeat_fingerprint
+from collections.abc import Callable, Iterable
 
-__all__ = ["Dataset", "Split", "fingerprint", "load"]
+from ibml.config.data import DataConfig
+from ibml.config.datasets import FilesConfig
+from ibml.data.base import AnySplit, Dataset, Split, StreamedSplit
+from ibml.data.digests import Progress
+from ibml.data.embedded import load_mfeat, mfeat_fingerprint
+from ibml.data.listing import DataError
+from ibml.data.opened import Opened, no_progress, open_files
+
+__all__ = ["AnySplit", "DataError", "Dataset", "Split", "StreamedSplit", "fingerprint", "load", "ready"]
+
+_opened: dict[str, Opened] = {}
+"""What this process has opened; `ready` looks again."""
+
+
+def ready(configs: Iterable[DataConfig], say: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
+    """Check data sets as a whole, and decode what was not decoded before, so that trials need not. What is to be said
+    goes to `say`. Raises `DataError` for a data set that is not there or has samples that cannot be used."""
+    for key, config in {_key(config): config for config in configs if isinstance(config, FilesConfig)}.items():
+        _opened.pop(key, None)
+        _opened[key] = open_files(config, say, progress)
 
 
 def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
     """The data set with the given modalities, split by the seed."""
+    if isinstance(config, FilesConfig):
+        from ibml.data.loading import split_for
+
+        return split_for(_open(config), config, modalities, seed)
     return load_mfeat(config, modalities, seed)
 
 
 def fingerprint(config: DataConfig) -> str:
     """A hash of the data's content, part of every trial's key."""
-    return mfeat_fingerprint()
+    return _open(config).fingerprint if isinstance(config, FilesConfig) else mfeat_fingerprint()
+
+
+def _open(config: FilesConfig) -> Opened:
+    key = _key(config)
+    if key not in _opened:
+        _opened[key] = open_files(config, lambda text: None, no_progress)
+    return _opened[key]
+
+
+def _key(config: FilesConfig) -> str:
+    return config.model_dump_json()

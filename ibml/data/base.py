@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ibml.data.columns import Column
+    from ibml.inputs import InputSpec
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -23,15 +28,42 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def specs(self) -> dict[str, InputSpec]:
+        """The form of each modality's samples."""
+        from ibml.inputs import InputSpec
+
+        return {name: InputSpec(values.shape[1:]) for name, values in self.inputs.items()}
+
+
+@dataclass(frozen=True)
+class StreamedSplit:
+    """Samples that stay on disk: a column per modality, `labels` of shape (n,), and their rows in the columns."""
+
+    columns: dict[str, Column]
+    labels: Labels
+    rows: Indices
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def specs(self) -> dict[str, InputSpec]:
+        """The form of each modality's samples."""
+        return {name: column.spec for name, column in self.columns.items()}
+
+
+AnySplit = Split | StreamedSplit
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set, split for one seed. Class ids are positions in `classes`, which is sorted."""
 
     classes: tuple[str, ...]
-    train: Split
-    val: Split
-    test: Split
+    train: AnySplit
+    val: AnySplit
+    test: AnySplit
 
 
 def stratified_split(labels: Labels, shares: Sequence[float], generator: np.random.Generator) -> list[Indices]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, Precision, StepLog, build_method
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.device import choose_device, platform, reproducible
+from ibml.training.feed import Feed, feed
 from ibml.training.metrics import evaluation
 from ibml.training.optimization import build_optimizer
 
@@ -27,22 +29,6 @@ LOOK_EVERY = 32
 
 Row = dict[str, float]
 """One epoch's metrics by name, among them `epoch`."""
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """A split on the device: inputs per modality (n, ...), labels (n,)."""
-
-    inputs: dict[str, Tensor]
-    labels: Tensor
-
-    @classmethod
-    def of(cls, split: data.Split, device: torch.device, dtype: torch.dtype) -> Tensors:
-        inputs = {name: torch.from_numpy(values).to(device, dtype) for name, values in split.inputs.items()}
-        return cls(inputs, torch.from_numpy(split.labels).to(device))
-
-    def rows(self, index: Tensor | slice) -> tuple[dict[str, Tensor], Tensor]:
-        return {name: values[index] for name, values in self.inputs.items()}, self.labels[index]
 
 
 @dataclass
@@ -80,11 +66,12 @@ class Trainer:
         self.device = choose_device(config.trainer.device)
         dataset = dataset or data.load(config.data, config.modalities, config.seed)
         self.precision = Precision(config.trainer.precision, self.device)
-        to_device = [
-            Tensors.of(s, self.device, self.precision.dtype) for s in (dataset.train, dataset.val, dataset.test)
-        ]
-        self.train_split, self.val_split, self.test_split = to_device
-        self.shapes = {name: values.shape[1:] for name, values in dataset.train.inputs.items()}
+        threads, dtype = config.trainer.loading_threads, self.precision.dtype
+        self.train_split, self.val_split, self.test_split = (
+            feed(split, self.device, dtype, config.seed, threads)
+            for split in (dataset.train, dataset.val, dataset.test)
+        )
+        self.shapes = {name: spec.shape for name, spec in self.train_split.specs.items()}
         self.classes = len(dataset.classes)
         self.model = MultimodalModel(config, self.shapes, self.classes).to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
@@ -130,7 +117,7 @@ class Trainer:
     def run_epoch(self) -> Row:
         """Train one epoch, validate, and keep the weights if it is the best so far."""
         started = time.perf_counter()
-        with reproducible(self.device, self.config.trainer.threads):
+        with reproducible(self.device, self.config.trainer.threads), self._seeded():
             row = self._train_row(self._logs())
             if not _infinite_losses(row):
                 row |= {f"val.{name}": value for name, value in self.evaluate(self.val_split).items()}
@@ -141,6 +128,14 @@ class Trainer:
         self.seconds += row["time.epoch"]
         self.epoch += 1
         return row
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Dropout draws from torch's global generators: give them this epoch's state meanwhile."""
+        devices = [torch.cuda.current_device()] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(stream_seed(self.config.seed, "dropout", self.epoch))
+            yield
 
     def _logs(self) -> list[StepLog]:
         """The epoch's steps, or those up to a loss that is infinite or no number, after which nothing would be learnt.
@@ -161,8 +156,8 @@ class Trainer:
         factor = lr_factor(self.config.schedule, self.config.trainer.epochs, self.epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.optimizer.lr * factor
-        for index in self._order().split(self.config.trainer.batch_size):
-            inputs, labels = self.train_split.rows(index)
+        batches = self._order().split(self.config.trainer.batch_size)
+        for index, inputs, labels in self.train_split.batches(batches, self.epoch):
             self.optimizer.zero_grad(set_to_none=True)
             log = self.method.step(Batch(index, inputs, labels), self.epoch)
             self.precision.update(self.optimizer)
@@ -171,9 +166,9 @@ class Trainer:
     def _order(self) -> Tensor:
         samples = len(self.train_split.labels)
         if not self.config.trainer.shuffle:
-            return torch.arange(samples, device=self.device)
+            return torch.arange(samples)
         generator = torch.Generator().manual_seed(stream_seed(self.config.seed, "order", self.epoch))
-        return torch.randperm(samples, generator=generator).to(self.device)
+        return torch.randperm(samples, generator=generator)
 
     def _train_row(self, logs: list[StepLog]) -> Row:
         """Means over the epoch; of one whose loss is infinite or no number, that alone."""
@@ -191,13 +186,12 @@ class Trainer:
         return {"epoch": self.epoch, **row, "lr": self.optimizer.param_groups[0]["lr"]}
 
     @torch.no_grad()
-    def evaluate(self, split: Tensors) -> dict[str, float]:
+    def evaluate(self, split: Feed) -> dict[str, float]:
         """The metrics of a split, with the model as it is."""
         self.model.eval()
         joint, unimodal = [], []
-        size = self.config.trainer.eval_batch_size
-        for start in range(0, len(split.labels), size):
-            inputs, _ = split.rows(slice(start, start + size))
+        batches = torch.arange(len(split.labels)).split(self.config.trainer.eval_batch_size)
+        for _, inputs, _ in split.batches(batches):
             with self.precision.autocast:
                 logits, parts = self.model(inputs)
             joint.append(logits)

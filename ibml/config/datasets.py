@@ -1,0 +1,206 @@
+"""Configurations of data sets that lie in files; `ibml.data.layouts` says how."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from ibml.config.base import Config, Items, did_you_mean
+from ibml.config.preprocessing import (
+    AudioConfig,
+    ColumnConfig,
+    FramesConfig,
+    ImageConfig,
+    PointsConfig,
+    Preprocessing,
+    RawImageConfig,
+    TextConfig,
+    ViewsConfig,
+)
+
+DATA_VARIABLE = "IBML_DATA"
+"""A folder with one folder per data set, by its type; for data sets without a `root`."""
+
+Share = Annotated[float, Field(ge=0.01, le=0.99)]
+
+
+class FilesConfig(Config):
+    """What all data sets in files have."""
+
+    has_validation: ClassVar[bool] = True
+    type: str
+    root: str | None = None
+    """The data set's folder; without one, the folder of its type in IBML_DATA."""
+    use: Annotated[Items[str], Field(min_length=1)] | None = None
+    """Those of its modalities that the model sees, in this order; without it, all."""
+    on_missing: Literal["stop", "skip"] = "stop"
+    """What to do about samples that cannot be used: train nothing, or go on without them and say how many."""
+
+    @property
+    def parts(self) -> dict[str, Preprocessing]:
+        """All modalities of the data set, with what they are made into."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: part for name, part in fields.items() if isinstance(part, Preprocessing)}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.use or tuple(self.parts)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each modality."""
+        parts = self.parts
+        return {name: parts[name].kind for name in self.modalities}  # type: ignore[attr-defined]
+
+    @model_validator(mode="after")
+    def _uses_what_it_has(self) -> Self:
+        for position, name in enumerate(self.use or ()):
+            if name not in self.parts:
+                raise ValueError(f"use: no modality is called {name!r}{did_you_mean(name, self.parts)}")
+            if name in (self.use or ())[:position]:
+                raise ValueError(f"use: {name!r} is listed twice")
+        return self
+
+    def folder(self) -> Path | None:
+        """Where the data set is on this machine, if anything says so."""
+        if self.root is not None:
+            return Path(self.root)
+        around = os.environ.get(DATA_VARIABLE)
+        return Path(around) / self.type if around else None
+
+    def problems(self) -> list[tuple[tuple[str, ...], str]]:
+        return []
+
+    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        """What of it determines the result of a trial that sees these modalities, beside its content."""
+        plain = self.model_dump(mode="json", exclude={"root", "on_missing", *self.parts})
+        plain["use"] = list(modalities)
+        return plain | {name: self.parts[name].model_dump(mode="json") for name in modalities}
+
+
+class CarvedConfig(FilesConfig):
+    """A data set without a validation split of its own: a stratified share of train, drawn by the trial's seed."""
+
+    has_validation: ClassVar[bool] = False
+    validation: Share = 0.1
+
+
+class CremadConfig(CarvedConfig):
+    """CREMA-D (Cao et al. 2014): 7,442 clips of actors who speak with one of 6 emotions."""
+
+    type: Literal["cremad"] = "cremad"
+    audio: AudioConfig = AudioConfig()
+    video: FramesConfig = FramesConfig()
+
+
+class AVEConfig(FilesConfig):
+    """AVE (Tian et al. 2018): 4,143 clips of 28 audio-visual events."""
+
+    type: Literal["ave"] = "ave"
+    audio: AudioConfig = AudioConfig(rate=16_000, seconds=10.0, hop=159, spectrum="power", standardise=True)
+    video: FramesConfig = FramesConfig()
+
+
+class AVSBenchConfig(FilesConfig):
+    """AVSBench, single sounding source (Zhou et al. 2022)."""
+
+    type: Literal["avsbench"] = "avsbench"
+    audio: AudioConfig = AudioConfig()
+    video: FramesConfig = FramesConfig()
+
+
+class VGGSoundConfig(CarvedConfig):
+    """50 classes of VGGSound (Chen et al. 2020)."""
+
+    type: Literal["vggsound"] = "vggsound"
+    audio: AudioConfig = AudioConfig()
+    video: FramesConfig = FramesConfig()
+
+
+class KineticsSoundsConfig(CarvedConfig):
+    """Kinetics-Sounds (Arandjelovic & Zisserman 2017): clips of actions that can be seen and heard."""
+
+    type: Literal["kinetics_sounds"] = "kinetics_sounds"
+    audio: AudioConfig = AudioConfig()
+    video: FramesConfig = FramesConfig()
+
+
+class UCF101Config(CarvedConfig):
+    """UCF-101 (Soomro et al. 2012), those of its clips that have sound."""
+
+    type: Literal["ucf101"] = "ucf101"
+    fold: Literal[1, 2, 3] = 1
+    """Which of the three official splits."""
+    audio: AudioConfig = AudioConfig()
+    video: FramesConfig = FramesConfig()
+
+
+class Food101Config(FilesConfig):
+    """UPMC Food-101 (Wang et al. 2015): pictures of 101 dishes with the titles of the pages they are from."""
+
+    type: Literal["food101"] = "food101"
+    image: ImageConfig = ImageConfig()
+    text: TextConfig = TextConfig()
+
+
+class MVSAConfig(FilesConfig):
+    """MVSA-Single (Niu et al. 2016): tweets with a picture, 3 sentiments."""
+
+    type: Literal["mvsa"] = "mvsa"
+    image: ImageConfig = ImageConfig()
+    text: TextConfig = TextConfig()
+
+
+class MNIST3DConfig(CarvedConfig):
+    """3D MNIST: handwritten digits and point clouds made of them."""
+
+    type: Literal["mnist3d"] = "mnist3d"
+    image: RawImageConfig = RawImageConfig()
+    points: PointsConfig = PointsConfig()
+
+
+class ModelNet40Config(CarvedConfig):
+    """ModelNet40 (Wu et al. 2015): 12,308 objects of 40 classes, as points and as rendered views."""
+
+    type: Literal["modelnet40"] = "modelnet40"
+    image: ViewsConfig = ViewsConfig()
+    points: PointsConfig = PointsConfig(augment=True)
+
+
+class FolderConfig(CarvedConfig):
+    """Data of one's own: tables (CSV or JSON lines) with a row per sample and a column per modality."""
+
+    type: Literal["folder"] = "folder"
+    root: str
+    tables: Annotated[dict[Literal["train", "val", "test"], str], Field(min_length=1)] | str
+    """A table with a column that says the split, or a table per split; below the root."""
+    split: str = "split"
+    """The column that says the split: train, val (also dev, valid, validation) or test."""
+    label: str = "label"
+    id: str | None = None
+    """The column that tells samples apart; without one, what a row's modalities are read from does."""
+    columns: Annotated[dict[str, ColumnConfig], Field(min_length=1)]
+    """Modality -> its kind, its column, and what it is made into."""
+
+    @property
+    def parts(self) -> dict[str, Preprocessing]:
+        return dict(self.columns)
+
+    @field_validator("columns")
+    @classmethod
+    def _names_are_plain(cls, columns: dict[str, ColumnConfig]) -> dict[str, ColumnConfig]:
+        for name in columns:
+            if not name.isidentifier():
+                raise ValueError(f"{name!r} cannot name a modality; use letters, digits and '_'")
+        return columns
+
+    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        plain = super().canonical(modalities)
+        for name in ("tables", "split", "label", "id", "columns"):  # what they find is in the fingerprint
+            del plain[name]
+        for name in modalities:
+            del plain[name]["column"]
+        return plain

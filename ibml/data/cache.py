@@ -1,0 +1,157 @@
+"""Media that were decoded before: stores in the user's cache, each named by what its arrays were made from and how."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibml.config.base import IbmlError
+from ibml.config.places import cache_folder
+from ibml.data.digests import Progress
+from ibml.data.listing import DataError, Part
+from ibml.data.media import Form, Media, MediaError
+from ibml.data.media.base import Array
+from ibml.data.store import Store, StoreWriter
+
+UNFINISHED = ".unfinished"
+_AHEAD = 32
+"""How many samples are decoded before the first of them is written."""
+_TRIED = 64
+"""After how many samples the size of the whole is known well enough to compare it with the disk."""
+_SPARE = 2**28
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The samples of one split and one modality, and the forms in which they are needed."""
+
+    name: str
+    root: Path
+    parts: Sequence[Part]
+    contents: Sequence[str]
+    """What each part is read from, as a digest."""
+    media: Media
+    forms: tuple[Form, ...]
+
+
+def stores_folder() -> Path:
+    """Where all stores are; raises `DataError` where there is no place for a cache."""
+    try:
+        return cache_folder() / "data"
+    except RuntimeError:
+        raise DataError("there is no folder for the cache of decoded media: set IBML_CACHE to one") from None
+
+
+def stores(wanted: Wanted, progress: Progress) -> dict[Form, Store]:
+    """The stores of these samples, made now where there are none; one process makes them, and others wait for it.
+
+    Raises `DataError`, for a disk without room among others.
+    """
+    targets = {form: stores_folder() / _name(wanted, form) for form in wanted.forms}
+    missing = {form: target for form, target in targets.items() if not (target / "about.json").is_file()}
+    if missing:
+        with _locked(next(iter(targets.values()))):
+            missing = {form: target for form, target in missing.items() if not (target / "about.json").is_file()}
+            if missing:
+                _make(wanted, missing, progress)
+    return {form: Store(target) for form, target in targets.items()}
+
+
+def _name(wanted: Wanted, form: Form) -> str:
+    media = wanted.media
+    content = [type(media).__name__, media.revision, media.stored(form), form, list(wanted.contents)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{wanted.name}-{form}-{digest[:20]}"
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = target.with_name(f"{target.name}.lock").open("w")
+    except OSError as error:
+        raise DataError(
+            f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
+        ) from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None:
+    unfinished = {form: target.with_name(target.name + UNFINISHED) for form, target in targets.items()}
+    for target, begun in zip(targets.values(), unfinished.values(), strict=True):
+        shutil.rmtree(begun, ignore_errors=True)  # of one that was killed
+        shutil.rmtree(target, ignore_errors=True)
+    writers = {form: StoreWriter(begun, wanted.media.dtype) for form, begun in unfinished.items()}
+    try:
+        _write(wanted, writers, progress)
+        notes = {"vocabulary": list(getattr(wanted.media, "vocabulary", ()))}
+        for form, target in targets.items():
+            writers[form].finish(target, **notes)
+    except OSError as error:
+        raise DataError(f"{wanted.name} could not be cached: {error}; IBML_CACHE names another folder") from None
+    except MediaError as error:
+        raise DataError(f"{wanted.name}: {error}") from None
+    finally:
+        for writer in writers.values():
+            writer.discard()
+
+
+def _write(wanted: Wanted, writers: dict[Form, StoreWriter], progress: Progress) -> None:
+    total = len(wanted.parts)
+    for done, made in enumerate(_decoded(wanted, tuple(writers)), 1):
+        for form, writer in writers.items():
+            if isinstance(made, str):
+                writer.bad(made)
+            else:
+                writer.append(made[form])
+        if done == min(_TRIED, total):
+            _check_room(wanted, writers, done)
+        if done % 16 == 0 or done == total:
+            progress(f"decoding {wanted.name}", done, total)
+
+
+def _decoded(wanted: Wanted, forms: tuple[Form, ...]) -> Iterator[dict[Form, list[Array]] | str]:
+    """What each sample became, in order, or why it cannot be used."""
+
+    def read(part: Part) -> dict[Form, list[Array]] | str:
+        if not part.files and part.text is None:
+            return "is not there"
+        try:
+            return wanted.media.read(part, wanted.root, forms)
+        except MediaError as error:
+            return str(error)
+        except IbmlError:
+            raise
+        except (OSError, ValueError) as error:
+            return f"cannot be read: {error.strerror if isinstance(error, OSError) and error.strerror else error}"
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ahead: deque[Future[dict[Form, list[Array]] | str]] = deque()
+        for part in wanted.parts:
+            ahead.append(pool.submit(read, part))
+            if len(ahead) >= _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _check_room(wanted: Wanted, writers: dict[Form, StoreWriter], done: int) -> None:
+    needed = sum(writer.bytes for writer in writers.values()) * len(wanted.parts) // max(done, 1)
+    folder = stores_folder()
+    free = shutil.disk_usage(folder).free
+    if needed + _SPARE > free:
+        raise DataError(
+            f"{wanted.name} decoded takes about {needed / 1e9:.1f} GB, and {folder} has room for {free / 1e9:.1f} GB;"
+            " IBML_CACHE names another folder, and a smaller stored_side or size takes less"
+        )

@@ -1,0 +1,104 @@
+"""Data of one's own: CSV tables or JSON lines with a row per sample and a column per modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ibml.config.base import did_you_mean
+from ibml.config.datasets import FolderConfig
+from ibml.config.preprocessing import ColumnConfig
+from ibml.data.listing import Listing, Part, Row, SplitName
+
+_SPLITS: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "dev": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def list_samples(config: FolderConfig, listing: Listing) -> None:
+    tables: list[tuple[SplitName | None, str]] = (
+        [(None, config.tables)] if isinstance(config.tables, str) else [*config.tables.items()]
+    )
+    for split, table in tables:
+        file = listing.file(table, "data.tables")
+        if file is None:
+            continue
+        for where, cells in _rows(config, file, split, listing):
+            own = split or _SPLITS.get(str(cells[config.split]).strip().lower())
+            if own is None:
+                listing.skip("train", where, f"split {str(cells[config.split])[:40]!r} is none of train, val and test")
+                continue
+            _add(config, own, where, cells, listing)
+
+
+def _rows(
+    config: FolderConfig, file: str, split: SplitName | None, listing: Listing
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each row that has all the columns, with its place."""
+    needed = {config.label, *(part.column for part in config.columns.values())}
+    needed |= ({config.split} if split is None else set()) | ({config.id} if config.id else set())
+    lines = file.endswith((".jsonl", ".json"))
+    for where, cells in listing.objects(file, split or "train") if lines else _csv_rows(file, split, listing):
+        missing = sorted(needed - set(cells))
+        if not missing:
+            yield where, cells
+            continue
+        message = f"has no column {missing[0]!r}{did_you_mean(missing[0], cells)}"
+        if not lines:
+            listing.stop(f"{file}:1", message)
+            return
+        listing.skip(split or "train", where, message)
+
+
+def _csv_rows(file: str, split: SplitName | None, listing: Listing) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    rows = listing.table(file)
+    _, header = next(rows, ("", []))
+    names = [name.strip() for name in header]
+    for where, cells in rows:
+        if len(cells) != len(names):
+            listing.skip(split or "train", where, f"has {len(cells)} cells, and the header {len(names)}")
+            continue
+        yield where, dict(zip(names, cells, strict=True))
+
+
+def _add(config: FolderConfig, split: SplitName, where: str, cells: Mapping[str, Any], listing: Listing) -> None:
+    label = str(cells[config.label]).strip()
+    if not label:
+        listing.skip(split, where, f"{config.label!r} is empty")
+        return
+    parts = {}
+    for name, column in config.columns.items():
+        part = _part(column, name, split, where, cells[column.column], listing)
+        if part is None:
+            return
+        parts[name] = part
+    name = str(cells[config.id]).strip() if config.id else " ".join(map(_told_apart, parts.values()))
+    listing.add(split, Row(where, name, label, parts))
+
+
+def _told_apart(part: Part) -> str:
+    return part.text if part.text is not None else ",".join(part.files)
+
+
+def _part(column: ColumnConfig, name: str, split: SplitName, where: str, cell: Any, listing: Listing) -> Part | None:
+    """None where the path leads out of the folder, which ends everything."""
+    if isinstance(cell, list) and column.kind == "vector":
+        return Part(text=" ".join(map(str, cell)))
+    text = str(cell) if cell is not None else ""
+    if column.kind == "text" or (column.kind == "vector" and not text.strip().endswith(".npy")):
+        return Part(text=text)
+    path = text.strip()
+    if not path:
+        listing.skip(split, where, f"{column.column!r} is empty", name)
+        return Part()
+    file = listing.file(path, where)
+    if file is None:
+        return None
+    return listing.frames(split, file, where, name) if column.kind == "frames" else Part((file,))

@@ -1,0 +1,107 @@
+"""A data set in files, split for a trial."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ibml.config.datasets import CarvedConfig, FilesConfig
+from ibml.config.preprocessing import (
+    ImageConfig,
+    PointsConfig,
+    TextConfig,
+    VectorConfig,
+    ViewsConfig,
+)
+from ibml.config.streams import stream_seed
+from ibml.data.base import Dataset, Indices, StreamedSplit, stratified_split
+from ibml.data.columns import Clouds, Column, Crops, Pixels, Plain, RandomViews, Texts, Vectors, moments
+from ibml.data.listing import DataError, SplitName
+from ibml.data.opened import Opened
+from ibml.data.store import Store
+from ibml.data.vectors import word_vectors
+from ibml.inputs import InputSpec
+
+TRAINING: SplitName = "train"
+VALIDATION: SplitName = "val"
+
+
+def split_for(opened: Opened, config: FilesConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
+    """The three splits; validation is carved from train by the seed where the data set has none."""
+    train = np.arange(len(opened.labels["train"]))
+    if opened.has_validation:
+        val, source = np.arange(len(opened.labels["val"])), VALIDATION
+    else:
+        assert isinstance(config, CarvedConfig)
+        generator = np.random.default_rng(stream_seed(seed, "split"))
+        val, train = stratified_split(opened.labels["train"], (config.validation,), generator)
+        source = TRAINING
+        if not len(val) or not len(train):
+            raise DataError(f"{config.type}: {len(opened.labels['train'])} samples are too few to validate on a part")
+    build = _Columns(opened, config, seed, opened.rows["train"][train])
+
+    def made(split: SplitName, chosen: Indices, training: bool) -> StreamedSplit:
+        columns = {name: build.column(name, split, training) for name in modalities}
+        return StreamedSplit(columns, opened.labels[split][chosen], opened.rows[split][chosen])
+
+    test = np.arange(len(opened.labels["test"]))
+    return Dataset(opened.classes, made("train", train, True), made(source, val, False), made("test", test, False))
+
+
+class _Columns:
+    """Makes the columns of one trial."""
+
+    def __init__(self, opened: Opened, config: FilesConfig, seed: int, train: Indices):
+        self.opened, self.parts, self.seed, self.train = opened, config.parts, seed, train
+        self.name = config.type
+
+    def column(self, name: str, split: SplitName, training: bool) -> Column:
+        part, stores = self.parts[name], self.opened.stores
+        if training and (split, name, "varied") in stores:
+            store = stores[split, name, "varied"]
+            return RandomViews(store, part) if isinstance(part, ViewsConfig) else Crops(store, part)  # type: ignore[arg-type]
+        store = stores[split, name, "plain"]
+        match part:
+            case PointsConfig():
+                fixed = None if training else stream_seed(self.seed, "augment", name, "evaluation")
+                return Clouds(store, part, fixed)
+            case TextConfig():
+                return self._texts(store, name, part)
+        if not store.even:
+            raise DataError(f"{self.name}: the samples of {name} have different shapes, {_two(store)} for instance")
+        match part:
+            case ImageConfig() | ViewsConfig():
+                return Pixels(store, part)
+            case VectorConfig():
+                own = self.opened.stores["train", name, "plain"]
+                return Vectors(store, moments(own, self.train) if part.standardise else None)
+            case _:
+                return Plain(store)
+
+    def _texts(self, store: Store, name: str, part: TextConfig) -> Texts:
+        if part.tokenizer:
+            return Texts(store, InputSpec((part.length,)), None)
+        words: list[str] = store.about["vocabulary"]
+        known, vectors = self._vocabulary(name, part)
+        ids = {word: number for number, word in enumerate(known, 1)}
+        numbers = np.array([ids.get(word, 0) for word in words], np.int64)
+        return Texts(store, InputSpec((part.length,), known, vectors), numbers)
+
+    def _vocabulary(self, name: str, part: TextConfig) -> tuple[tuple[str, ...], torch.Tensor | None]:
+        """The words that have an id: those of the training rows, or those of all splits that have a vector."""
+        splits = [split for split in ("train", "val", "test") if (split, name, "plain") in self.opened.stores]
+        if part.vectors:
+            every = {w for s in splits for w in self.opened.stores[s, name, "plain"].about["vocabulary"]}  # type: ignore[index]
+            known, vectors = word_vectors(part.vectors, every)
+            return known, torch.from_numpy(vectors)
+        store = self.opened.stores["train", name, "plain"]
+        words: list[str] = store.about["vocabulary"]
+        used: set[int] = set()
+        for row in self.train:
+            used.update(store.item(int(store.first[row])).tolist())
+        return tuple(sorted(words[number] for number in used if words[number])), None
+
+
+def _two(store: Store) -> npt.NDArray[np.int64]:
+    return np.unique(store.shapes, axis=0)[:2]

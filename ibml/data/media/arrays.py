@@ -1,0 +1,108 @@
+"""Media that are arrays already: points, images in HDF5 files, vectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ibml.data.extras import need
+from ibml.data.listing import Part
+from ibml.data.media.base import Array, Form, MediaError
+from ibml.data.pickles import load_array
+
+
+class _Arrays:
+    """One float32 array a sample."""
+
+    revision = 1
+    dtype = np.float32
+
+    def forms(self) -> tuple[Form, ...]:
+        return ("plain",)
+
+    def stored(self, form: Form) -> dict[str, Any]:
+        return {"array": type(self).__name__}
+
+    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        values = self.checked(read_array(part, root))
+        if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+            raise MediaError(f"has values of type {values.dtype}, not numbers")
+        values = np.ascontiguousarray(values, np.float32)
+        if not np.isfinite(values).all():
+            raise MediaError("has values that are no finite numbers")
+        return {"plain": [values]}
+
+    def checked(self, values: Array) -> Array:
+        raise NotImplementedError
+
+
+class Points(_Arrays):
+    """A cloud (n, 3); further columns, normals for instance, are left out."""
+
+    def checked(self, values: Array) -> Array:
+        if values.ndim != 2 or values.shape[1] < 3:
+            raise MediaError(f"has shape {values.shape}, and points are (n, 3)")
+        if not len(values):
+            raise MediaError("has no points")
+        return values[:, :3]
+
+
+class RawImage(_Arrays):
+    """An image (3, H, W)."""
+
+    def checked(self, values: Array) -> Array:
+        if values.ndim != 3 or values.shape[0] != 3:
+            raise MediaError(f"has shape {values.shape}, and an image is (3, H, W)")
+        return values
+
+
+class Vector(_Arrays):
+    """A vector (d,)."""
+
+    def checked(self, values: Array) -> Array:
+        if values.ndim != 1 or not len(values):
+            raise MediaError(f"has shape {values.shape}, and a vector is (d,)")
+        return values
+
+
+def read_array(part: Part, root: Path) -> Array:
+    """The array of a part: numbers in a text, a .npy file, or a place in an HDF5 file."""
+    if part.text is not None:
+        return _numbers(part.text)
+    path = root / part.files[0]
+    return _inside(path, part.inside) if part.inside else load_array(path)
+
+
+def _numbers(text: str) -> Array:
+    try:
+        return np.array([float(word) for word in re.split(r"[\s,;]+", text.strip("[] \t")) if word])
+    except ValueError as error:
+        raise MediaError(f"is no list of numbers: {error}") from None
+
+
+def _inside(path: Path, place: str) -> Array:
+    """`name/of/dataset`, or `name[i]`, the i-th row of one."""
+    name, _, index = place.rstrip("]").partition("[")
+    try:
+        found = _opened(path, path.stat().st_mtime_ns)[name]
+        return np.asarray(found[int(index)] if index else found[()])
+    except (KeyError, AttributeError, TypeError) as error:
+        raise MediaError(f"has no array {place!r}") from error
+    except (IndexError, ValueError, RuntimeError) as error:
+        raise MediaError(f"{place!r} cannot be read: {error}") from None
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, changed: int) -> Any:
+    """HDF5's own lock makes reading by several threads safe; opening it anew for every sample would take most time."""
+    try:
+        return need("h5py", "points").File(path, "r")
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise MediaError(f"is no HDF5 file: {error}") from None

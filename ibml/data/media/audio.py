@@ -1,0 +1,117 @@
+"""Audio: a clip to its spectrogram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ibml.config.preprocessing import AudioConfig
+from ibml.data.extras import need
+from ibml.data.listing import Part
+from ibml.data.media.base import Array, Form, MediaError
+from ibml.data.pickles import load_array
+
+FLOOR = 1e-7
+"""Added before the logarithm."""
+
+
+class Audio:
+    """Mono, resampled, tiled and cut to its length, clipped to [-1, 1], log spectrogram: (1, F, T), float32.
+
+    An array (.npy, .pkl) of one axis is a clip at the configured rate already, of two axes a spectrogram.
+    """
+
+    revision = 1
+    dtype = np.float32
+
+    def __init__(self, config: AudioConfig):
+        self.config = config
+
+    def forms(self) -> tuple[Form, ...]:
+        return ("plain",)
+
+    def stored(self, form: Form) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude={"column"})
+
+    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        path = root / part.files[0]
+        if path.suffix in (".npy", ".pkl"):
+            found = load_array(path)
+            if found.ndim == 2:
+                return {"plain": [self._given(found)]}
+            clip, rate = np.asarray(found, np.float32), self.config.rate
+        else:
+            clip, rate = read_clip(path)
+        return {"plain": [spectrogram(fitted(clip, rate, self.config), self.config)[None]]}
+
+    def _given(self, values: Array) -> Array:
+        shape = (self.config.window // 2 + 1, self.config.steps)
+        if values.shape != shape:
+            raise MediaError(f"is a spectrogram of shape {values.shape}, not {shape}")
+        return _finite(values.astype(np.float32))[None]
+
+
+def read_clip(path: Path) -> tuple[Array, int]:
+    """A file's samples, (n,), the mean over its channels, and its rate in Hz."""
+    soundfile = need("soundfile", "audio")
+    try:
+        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise MediaError(f"cannot be read as audio: {str(error).replace(str(path), path.name)}") from None
+    clip: Array = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    return clip, int(rate)
+
+
+def fitted(clip: Array, rate: int, config: AudioConfig) -> Array:
+    """A clip at the configured rate and of the configured length, in [-1, 1]."""
+    if clip.ndim != 1 or not len(clip):
+        raise MediaError("has no samples")
+    if rate != config.rate:
+        # what is beyond the length would be cut off afterwards; a filter's reach of it is kept
+        needed = int((config.seconds + 1) * rate) + 1
+        clip = need("soxr", "audio").resample(clip[:needed], rate, config.rate)
+        if not len(clip):
+            raise MediaError("has no samples")
+    tiled = np.resize(clip, config.samples)  # repeats
+    return np.clip(_finite(tiled), -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def spectrogram(clip: Array, config: AudioConfig) -> Array:
+    """log(|S| + 1e-7) or log(P + 1e-7), (F, T)."""
+    values = _stft_magnitude(clip, config) if config.spectrum == "stft" else _power(clip, config)
+    logarithm = np.log(values + FLOOR)
+    if config.standardise:
+        logarithm = (logarithm - logarithm.mean()) / (logarithm.std() + 1e-9)
+    return logarithm.astype(np.float32, copy=False)
+
+
+def _stft_magnitude(clip: Array, config: AudioConfig) -> Array:
+    import torch
+
+    spectrum = torch.stft(
+        torch.from_numpy(np.ascontiguousarray(clip)),
+        config.window,
+        config.hop,
+        window=torch.hann_window(config.window),
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )
+    magnitude: Array = spectrum.abs().numpy()
+    return magnitude
+
+
+def _power(clip: Array, config: AudioConfig) -> Array:
+    from scipy.signal import spectrogram as scipy_spectrogram
+
+    power: Array = scipy_spectrogram(clip, config.rate, nperseg=config.window, noverlap=config.window - config.hop)[2]
+    return power
+
+
+def _finite(values: Array) -> Array:
+    if not np.isfinite(values).all():
+        raise MediaError("has values that are no numbers")
+    return values

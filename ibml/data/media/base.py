@@ -1,0 +1,41 @@
+"""What all media share: a part of a sample is read once and becomes the arrays that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ibml.data.listing import Part
+
+Array = npt.NDArray[Any]
+
+Form = Literal["plain", "varied"]
+"""`plain` is what evaluation sees; `varied` is what training draws from, where that is something else."""
+
+
+class MediaError(ValueError):
+    """A part of a sample that cannot be used, and why."""
+
+
+class Media(Protocol):
+    """Reads one kind of modality. A sample may become several arrays, for instance one a frame."""
+
+    revision: int
+    """To be raised when the same part comes to give other arrays."""
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """The type of what is stored."""
+
+    def forms(self) -> tuple[Form, ...]:
+        """The forms that there are."""
+
+    def stored(self, form: Form) -> dict[str, Any]:
+        """All settings that determine a form's arrays."""
+
+    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        """A sample's arrays in each form; raises `MediaError`, `OSError`."""

@@ -1,0 +1,65 @@
+"""Text: words, or a tokenizer's tokens, as numbers."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ibml.config.preprocessing import TextConfig
+from ibml.data.extras import need
+from ibml.data.listing import Part
+from ibml.data.media.base import Array, Form
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def words(text: str, length: int) -> list[str]:
+    """The lower-cased words of a text, at most `length`; of an empty text one word that nothing knows."""
+    return [found[0] for found, _ in zip(_WORD.finditer(text.lower()), range(length), strict=False)] or [""]
+
+
+class Text:
+    """Numbers of words in `vocabulary`, which grows while texts are read; of a tokenizer's tokens its own numbers."""
+
+    revision = 1
+    dtype = np.int32
+
+    def __init__(self, config: TextConfig):
+        self.config = config
+        self.vocabulary: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._tokenizer: Any = None
+
+    def forms(self) -> tuple[Form, ...]:
+        return ("plain",)
+
+    def stored(self, form: Form) -> dict[str, Any]:
+        return {"length": self.config.length, "tokenizer": tokenizer_digest(self.config)}
+
+    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        text = part.text if part.text is not None else (root / part.files[0]).read_text(encoding="utf-8-sig")
+        with self._lock:
+            numbers = self._tokens(text) if self.config.tokenizer else self._numbers(text)
+        return {"plain": [np.array(numbers, np.int32)]}
+
+    def _numbers(self, text: str) -> list[int]:
+        return [self.vocabulary.setdefault(word, len(self.vocabulary)) for word in words(text, self.config.length)]
+
+    def _tokens(self, text: str) -> list[int]:
+        if self._tokenizer is None:
+            transformers = need("transformers", "transformers")
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.config.tokenizer, local_files_only=True)
+        found: list[int] = self._tokenizer(text, truncation=True, max_length=self.config.length)["input_ids"]
+        return found or [self._tokenizer.unk_token_id or 0]
+
+
+def tokenizer_digest(config: TextConfig) -> str | None:
+    """A hash of the files of the tokenizer, if there is one."""
+    from ibml.data.digests import content_digest
+
+    return content_digest(Path(config.tokenizer)) if config.tokenizer else None

@@ -1,0 +1,141 @@
+"""Data sets in files: listed, checked, decoded once, and split for a trial."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ibml.config.datasets import DATA_VARIABLE, FilesConfig
+from ibml.data.base import Labels
+from ibml.data.cache import Wanted, stores
+from ibml.data.check import Checked, check
+from ibml.data.digests import Progress, digests
+from ibml.data.layouts import list_samples
+from ibml.data.listing import DataError, Listing, Part, SplitName, refused
+from ibml.data.media import Form, media_of
+from ibml.data.store import Store
+
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """A listing with the digests of its files, by path; None for one that is not there."""
+
+    listing: Listing
+    contents: dict[str, str | None]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set that can be trained on: of each split the labels and the stores' rows of its samples, and the stores
+    by split, modality and form."""
+
+    fingerprint: str
+    classes: tuple[str, ...]
+    labels: dict[SplitName, Labels]
+    rows: dict[SplitName, np.ndarray]
+    stores: dict[tuple[SplitName, str, Form], Store]
+    skipped: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def has_validation(self) -> bool:
+        return len(self.labels["val"]) > 0
+
+
+def survey(config: FilesConfig, progress: Progress) -> Surveyed:
+    """List the samples and read every file's digest. Raises `DataError` where there is no such folder."""
+    root = config.folder()
+    if root is None:
+        raise DataError(f"where is {config.type}? Give data.root, or set {DATA_VARIABLE} to the folder that has it")
+    if not root.is_dir():
+        raise DataError(f"{config.type}: there is no folder {root}")
+    listing = Listing(root)
+    list_samples(config, listing)
+    files = {
+        file: None for rows in listing.rows.values() for row in rows for p in row.parts.values() for file in p.files
+    }
+    contents = digests(root, files, progress)
+    return Surveyed(listing, contents, _fingerprint(listing, contents))
+
+
+def _fingerprint(listing: Listing, contents: dict[str, str | None]) -> str:
+    """Of every sample's split, name, label and content, in the order of the split files."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        for row in listing.rows.get(split, ()):
+            parts = {name: content_of(part, contents) for name, part in row.parts.items()}
+            digest.update(json.dumps([split, row.name, row.label, parts]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def content_of(part: Part, contents: dict[str, str | None]) -> str:
+    """What a part is read from, as text that is the same wherever the data set lies."""
+    if len(part.files) == 1 and part.text is None and not part.inside:
+        return contents[part.files[0]] or "missing"
+    plain = [[contents[file] or "missing" for file in part.files], part.text, part.inside]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progress) -> Opened:
+    """Check a data set as a whole, decoding what was not decoded before. Raises `DataError` where something is wrong,
+    unless such samples are to be skipped."""
+    surveyed = survey(config, progress)
+    listing = surveyed.listing
+    if fatal := [damage for damage in listing.damages if damage.fatal]:
+        raise refused(config.type, listing.root, fatal, can_skip=False)
+    found = decoded(config, surveyed, progress)
+    checked = check(listing, config.modalities, unreadable(found), surveyed.contents)
+    fatal = [damage for damage in checked.damages if damage.fatal]
+    if fatal or (checked.damages and config.on_missing == "stop"):
+        raise refused(config.type, listing.root, [*fatal, *(d for d in checked.damages if not d.fatal)], not fatal)
+    skipped = len({(damage.split, damage.where) for damage in checked.damages})
+    if skipped:
+        say(f"{config.type}: {skipped} samples are left out, the first: {checked.damages[0]}")
+    return _opened(surveyed, checked, found, skipped)
+
+
+def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> dict[tuple[SplitName, str, Form], Store]:
+    """The stores of every split and modality that the model sees."""
+    listing, found = surveyed.listing, {}
+    carved = not listing.rows.get("val")
+    for split in SPLITS:
+        rows = listing.rows.get(split, [])
+        for name in config.modalities if rows else ():
+            media = media_of(config.parts[name])
+            forms = tuple(f for f in media.forms() if split == "train" or f == "plain")
+            if split == "train" and not carved and "varied" in forms:
+                forms = ("varied",)
+            parts = [row.parts[name] for row in rows]
+            contents = [content_of(part, surveyed.contents) for part in parts]
+            wanted = Wanted(f"{config.type}-{split}-{name}", listing.root, parts, contents, media, forms)
+            for form, store in stores(wanted, progress).items():
+                found[split, name, form] = store
+    return found
+
+
+def unreadable(found: dict[tuple[SplitName, str, Form], Store]) -> dict[tuple[SplitName, str], dict[int, str]]:
+    """What could not be decoded, by split and modality."""
+    return {(split, name): store.bad for (split, name, _), store in found.items()}
+
+
+def _opened(
+    surveyed: Surveyed, checked: Checked, found: dict[tuple[SplitName, str, Form], Store], skipped: int
+) -> Opened:
+    numbers = {label: number for number, label in enumerate(checked.classes)}
+    labels, rows = {}, {}
+    for split in SPLITS:
+        listed = surveyed.listing.rows.get(split, [])
+        labels[split] = np.array([numbers[listed[row].label] for row in checked.kept[split]], np.int64)
+        rows[split] = np.array(checked.kept[split], np.int64)
+    return Opened(surveyed.fingerprint, checked.classes, labels, rows, found, skipped)
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """For those who need not be told."""

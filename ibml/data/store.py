@@ -1,0 +1,117 @@
+"""Arrays of many samples in files: written once, one after another, and mapped into memory by all who read them."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ibml.data.listing import DataError
+from ibml.data.media import MediaError
+
+Array = npt.NDArray[Any]
+
+RELEASE_BYTES = 64 * 2**20
+"""After reading so much, a process lets go of the pages that it has mapped; they stay in the system's cache."""
+
+
+class StoreWriter:
+    """Writes a store into a folder that must not be there yet. It is a store only once `finish` has come to its end."""
+
+    def __init__(self, folder: Path, dtype: type[np.generic]):
+        self.folder, self.dtype = folder, np.dtype(dtype)
+        folder.mkdir(parents=True)
+        self._file = (folder / "values.bin").open("wb")
+        self._first, self._shapes = [0], list[tuple[int, ...]]()
+        self._bad: dict[int, str] = {}
+        self.bytes = 0
+
+    def append(self, arrays: Sequence[Array]) -> None:
+        """The next sample's arrays."""
+        for array in arrays:
+            values = np.ascontiguousarray(array, self.dtype)
+            self._file.write(values.data)
+            self._shapes.append(values.shape)
+            self.bytes += values.nbytes
+        self._first.append(len(self._shapes))
+
+    def bad(self, message: str) -> None:
+        """The next sample cannot be used."""
+        self._bad[len(self._first) - 1] = message
+        self._first.append(len(self._shapes))
+
+    def finish(self, target: Path, **notes: Any) -> None:
+        """Close the store and give it its name."""
+        self._file.close()
+        axes = {len(shape) for shape in self._shapes}
+        if len(axes) > 1:
+            raise MediaError(f"samples have different numbers of axes: {sorted(axes)}")
+        shapes = np.array(self._shapes, np.int64).reshape(len(self._shapes), axes.pop() if axes else 1)
+        np.save(self.folder / "shapes.npy", shapes)
+        np.save(self.folder / "first.npy", np.array(self._first, np.int64))
+        about = {"dtype": self.dtype.name, "bytes": self.bytes, "bad": self._bad, **notes}
+        (self.folder / "about.json").write_text(json.dumps(about))
+        self.folder.rename(target)
+
+    def discard(self) -> None:
+        self._file.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Store:
+    """The arrays of a store by sample. Raises `DataError` where the files are not what was written."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        try:
+            about = json.loads((folder / "about.json").read_text())
+            self.shapes: npt.NDArray[np.int64] = np.load(folder / "shapes.npy", mmap_mode="r")
+            self.first: npt.NDArray[np.int64] = np.load(folder / "first.npy")
+            self._open(np.dtype(about["dtype"]), about["bytes"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"the cache {folder} is damaged ({error}); 'ibml data cache --clear' removes it") from None
+        self.bad = {int(row): message for row, message in about["bad"].items()}
+        self.about: dict[str, Any] = about
+        self._read = 0
+
+    def _open(self, dtype: np.dtype[Any], expected: int) -> None:
+        path = self.folder / "values.bin"
+        if path.stat().st_size != expected:
+            raise ValueError(f"values.bin has {path.stat().st_size} bytes, not {expected}")
+        sizes = self.shapes.prod(axis=1)
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        if not expected:
+            self._map, self._flat = None, np.empty(0, dtype)
+            return
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._flat = np.frombuffer(self._map, dtype)
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    def item(self, item: int) -> Array:
+        """One array, read-only."""
+        return self._flat[self._starts[item] : self._starts[item + 1]].reshape(self.shapes[item])
+
+    @property
+    def even(self) -> bool:
+        """Whether all arrays have one shape."""
+        return bool((self.shapes == self.shapes[:1]).all())
+
+    def all(self) -> Array:
+        """All arrays, (items, *shape), where they have one shape."""
+        return self._flat.reshape(len(self.shapes), *self.shapes[0])
+
+    def have_read(self, count: int) -> None:
+        """Keep this process from holding more and more of the file: mapped pages count as its memory."""
+        self._read += count
+        if self._read >= RELEASE_BYTES and self._map is not None and hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
