@@ -48,8 +48,10 @@ class Places:
 
 def train(config: TrialConfig) -> TrialResult:
     """Train one trial in this process, without Ray and without MLflow."""
+    from ibml import data
     from ibml.training.trainer import train as train_trial
 
+    data.ready([config.data])
     return train_trial(config)
 
 
@@ -139,12 +141,14 @@ def _run_plan(
     from ibml.report.search_page import search_files
     from ibml.report.table import build_table
     from ibml.study.ablation import run_study
+    from ibml.study.preparing import prepare
     from ibml.study.record import study_record
     from ibml.study.rerun import forget_results
     from ibml.study.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
     from ibml.version import code_revision
 
+    prepare((cell.config.data for cell in plan.cells), console)
     store = session.store
     begun = study_record(plan, [] if plan.tuning else planned_trials(plan))
     before = store.study_if_any(plan.study.name) if plan.tuning else begun  # tuned, the last run knows the trials
@@ -217,9 +221,11 @@ def run_search_plan(
     from ibml.reading import open_store
     from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
+    from ibml.study.preparing import prepare
     from ibml.study.tuning import run_search
 
     quiet = console or Console(quiet=True)
+    prepare([plan.space.base.data], quiet)
     with working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
         return run_search(
             plan,

@@ -62,8 +62,10 @@ def train(
         trial = load_trial(config, override or ())
         from ibml.api import working_on
         from ibml.reading import open_store
+        from ibml.study.preparing import prepare
         from ibml.study.single import run_single
 
+        prepare([trial.data], out)
         with working_on(open_store(tracking_uri), checkpoints, out) as session:
             result, run_id = run_single(Path(config).stem, trial, session)
             session.require_all()

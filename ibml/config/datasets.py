@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ibml.config.base import Config, Items, did_you_mean
+from ibml.config.places import DATA_VARIABLE
 from ibml.config.preprocessing import (
     AudioConfig,
     ColumnConfig,
@@ -20,9 +21,6 @@ from ibml.config.preprocessing import (
     TextConfig,
     ViewsConfig,
 )
-
-DATA_VARIABLE = "IBML_DATA"
-"""A folder with one folder per data set, by its type; for data sets without a `root`."""
 
 Share = Annotated[float, Field(ge=0.01, le=0.99)]
 

@@ -21,10 +21,21 @@ def _safe(part: str) -> str:
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
 
 
+DATA_VARIABLE = "IBML_DATA"
+"""A folder with one folder per data set, by its type; for data sets without a `root`."""
+CACHE_VARIABLE = "IBML_CACHE"
+
+
+def absolute_places() -> dict[str, str]:
+    """The variables that name folders, for processes that work elsewhere."""
+    given = {name: os.environ.get(name) for name in (DATA_VARIABLE, CACHE_VARIABLE)}
+    return {name: str(Path(value).absolute()) for name, value in given.items() if value}
+
+
 def cache_folder() -> Path:
     """The user's folder for what can be made again: IBML_CACHE, else one in the user's cache.
 
     Raises `RuntimeError` where there is no home.
     """
-    given, base = os.environ.get("IBML_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(given).absolute() if given else Path(base).expanduser() / "ibml"
+    given, base = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return (Path(given or Path(base) / "ibml")).expanduser().absolute()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ibml.config.datasets import DATA_VARIABLE, FilesConfig
+from ibml.config.datasets import FilesConfig
+from ibml.config.places import DATA_VARIABLE
 from ibml.data.base import Labels
 from ibml.data.cache import Wanted, stores
 from ibml.data.check import Checked, check

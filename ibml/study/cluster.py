@@ -19,6 +19,7 @@ from types import FrameType
 import psutil
 
 from ibml.config.base import IbmlError
+from ibml.config.places import absolute_places
 from ibml.config.resources import ResourcesConfig
 from ibml.study import guardian
 
@@ -73,7 +74,7 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
     _check_address(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        with _inherited(mark):
+        with _inherited({**mark, **absolute_places()}):
             ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
         _check_size(resources)
         return

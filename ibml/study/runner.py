@@ -78,7 +78,12 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
         leg = task.leg
         part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
         trial = _sent(task, self.resources.gpu)
-        sent = {"trial": trial, "plugins": sent_plugins(flatten(trial)), "folder": str(self.driver.folder(task))}
+        sent = {
+            "trial": trial,
+            "data": task.trial.fingerprint,
+            "plugins": sent_plugins(flatten(trial)),
+            "folder": str(self.driver.folder(task)),
+        }
         return {"task": number, "pauses": list(task.pauses), **sent, **part}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -38,6 +38,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.task = new_config["task"]
         self.plain = new_config["trial"]
+        self.fingerprint: str | None = new_config.get("data")
         self.folder = Path(new_config["folder"])
         self.plugins = new_config.get("plugins", {})
         self.pauses = frozenset(new_config["pauses"])
@@ -99,6 +100,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self) -> tuple[Trainer, list[Row]]:
         """A trainer as far as the trial has come, and its epochs."""
+        from ibml import data
+        from ibml.config.base import IbmlError
         from ibml.config.plugins import receive
         from ibml.config.trial import TrialConfig
         from ibml.training.checkpoint import TrialCheckpoints
@@ -106,6 +109,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
         receive(self.plugins)
         config = TrialConfig.model_validate(self.plain)
+        if self.fingerprint is not None and data.fingerprint(config.data) != self.fingerprint:
+            raise IbmlError(
+                f"the data set {config.data.type} of a worker is not the one that the study was started with"
+            )
         if self.until is None:
             self.checkpoints = TrialCheckpoints(self.folder, config.trainer)
             return self.checkpoints.restore(lambda: Trainer(config))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Collection, Iterable
@@ -13,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
+from ibml.config.places import cache_folder
 from ibml.config.records import TrialRecord
 
 T = TypeVar("T")
@@ -138,10 +138,9 @@ def _removed(file: Path) -> bool:
 def cache_file(uri: str, experiment_id: str, created: int) -> Path | None:
     """The file for an experiment of a store; none where the user has no folder for it. `uri` has no password,
     `created` tells an experiment from one that had its id before."""
-    given, base = os.environ.get("IBML_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
-        folder = Path(given or Path(base) / "ibml").expanduser()
+        folder = cache_folder()
     except RuntimeError:  # a container's user need not have a home
         return None
     name = sha256(f"{uri}\n{experiment_id}\n{created}".encode()).hexdigest()[:32]
-    return folder.absolute() / f"results-{name}.sqlite"
+    return folder / f"results-{name}.sqlite"

@@ -27,7 +27,7 @@ def trainer_with(trial: Build, widths: tuple[int, ...] = (40, 3), samples: int =
 
 def whole_batch(trainer: Trainer) -> Batch:
     index = torch.arange(len(trainer.train_split.labels))
-    return Batch(index, *trainer.train_split.rows(index))
+    return next(Batch(*batch) for batch in trainer.train_split.batches([index]))
 
 
 def outputs_of(trainer: Trainer) -> Outputs:
