@@ -15,6 +15,8 @@ from ibml.config.load import Path_, dotted
 
 Finding = tuple[Path_, str]
 
+TAGS = ("type", "kind")
+"""Keys that tell the members of unions apart."""
 UNKNOWN_KEY = "unknown key"
 _EXPECTED = {
     "int_type": "a whole number",
@@ -58,6 +60,8 @@ def path_in_data(location: Path_, data: Any) -> Path_:
         if str(step).startswith("("):
             continue  # the tag of a union whose members are told apart by their keys
         last = position == len(location) - 1
+        if last and isinstance(node, Mapping) and step not in node and step in [node.get(tag) for tag in TAGS]:
+            continue  # what is wrong with a member of a union as a whole
         if isinstance(node, Mapping) and (step in node or last):
             node = node.get(step)
         elif isinstance(node, (list, tuple)) and isinstance(step, int) and step < len(node):
@@ -81,11 +85,11 @@ def _message(details: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
     if kind in ("literal_error", "union_tag_invalid"):
         expected = context.get("expected") or context.get("expected_tags", "")
         tag = context.get("tag", value)
-        field = name if kind == "literal_error" else f"{name}.type"
+        field = name if kind == "literal_error" else f"{name}.{_tag(context)}"
         choices = re.findall(r"'([^']*)'", expected)
         return f"{field}: {_shown(tag)} is not known{did_you_mean(str(tag), choices)}"
     if kind == "union_tag_not_found":
-        return f"'{name}.type' is missing{did_you_mean('', _types_at(model, details['loc']))}"
+        return f"'{name}.{_tag(context)}' is missing{did_you_mean('', _types_at(model, details['loc']))}"
     if kind in ("model_attributes_type", "model_type", "dict_type"):
         return f"{name}: expected a mapping of keys to values, got {_shown(value)}"
     if kind == "string_pattern_mismatch":
@@ -97,6 +101,11 @@ def _message(details: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
     if kind == "value_error":
         return f"{name}: {context['error']}"
     return f"{name}: {details['msg'].removeprefix('Input ')}, got {_shown(value)}"
+
+
+def _tag(context: Mapping[str, Any]) -> str:
+    """The key that tells the members of a union apart."""
+    return str(context["discriminator"]).strip("'")
 
 
 def _shown(value: Any) -> str:
@@ -150,11 +159,12 @@ def _members(annotation: Any) -> dict[str, Any]:
         return {}
     members: dict[str, Any] = {}
     for option in map(_bare, get_args(annotation)):
-        tag = option.model_fields["type"].annotation if _has_type(option) else None
+        tag = _tag_annotation(option)
         if get_origin(tag) is Literal:
             members[get_args(tag)[0]] = option
     return members
 
 
-def _has_type(option: Any) -> bool:
-    return isinstance(option, type) and issubclass(option, BaseModel) and "type" in option.model_fields
+def _tag_annotation(option: Any) -> Any:
+    fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+    return next((fields[name].annotation for name in TAGS if name in fields), None)

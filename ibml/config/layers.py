@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.encoders import USUAL_TYPE
 from ibml.config.trial import TrialConfig
 
+_PATHS = {"data": ("root", "vectors", "tokenizer"), "encoders": ("weights", "path")}
+"""Keys, by the part of the configuration, whose values are paths."""
 MAX_DEPTH = 20
 PRESETS = Path(__file__).parent / "presets"
 
@@ -120,9 +123,23 @@ def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
                 yield from walk((*at, key), value, path)
             else:
                 source = document.source((*at, key))
-                yield Setting(path, value, replace(source, path=root) if source.file == document.file else source)
+                if source.file == document.file:
+                    yield Setting(path, placed(path, value, document.folder), replace(source, path=root))
+                else:
+                    yield Setting(path, placed(path, value, None), source)
 
     return list(walk(at, node, ()))
+
+
+def placed(path: Steps, value: Any, folder: Path | None) -> Any:
+    """A value that is a path on this machine made absolute: one in a file is relative to the file, others to the
+    working folder. Other values as they are."""
+    if path[-1] not in _PATHS.get(path[0], ()) or not isinstance(value, str) or not value:
+        return value
+    try:
+        return os.path.normpath(Path.cwd() / (folder or Path()) / Path(value).expanduser())
+    except RuntimeError:  # a home that is not there
+        return value
 
 
 def find_base(name: str, near: Path | None, source: Source) -> load.Document:

@@ -77,6 +77,8 @@ class Document:
     text: str = ""
     elsewhere: dict[Path_, Source] = field(default_factory=dict)
     """The sources of values that the command line has put into the data."""
+    folder: Path | None = None
+    """Where the file is, if it is one."""
 
     def source(self, path: Path_) -> Source:
         """The place of a path, or of the closest ancestor that is in the file."""
@@ -111,7 +113,7 @@ def read(path: Path) -> Document:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refused(str(path), raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text") from None
-    return parse(text, str(path))
+    return replace(parse(text, str(path)), folder=path.parent)
 
 
 def parse(text: str, file: str) -> Document:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ibml.config import load
 from ibml.config.base import ConfigError, Problem, Source
-from ibml.config.layers import Setting, settings
+from ibml.config.layers import Setting, placed, settings
 
 
 def command_line(text: str) -> list[Setting]:
@@ -20,9 +20,10 @@ def command_line(text: str) -> list[Setting]:
         raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])
     parsed = load.parse_value(value, source.file)
     if not isinstance(parsed, dict) or not parsed:
-        return [Setting(steps, parsed, source)]
+        return [Setting(steps, placed(steps, parsed, None), source)]
     inside = settings(load.Document(source.file, parsed))
-    return [Setting((*steps, *setting.path), setting.value, source) for setting in inside]
+    paths = [((*steps, *setting.path), setting.value) for setting in inside]
+    return [Setting(path, placed(path, value, None), source) for path, value in paths]
 
 
 def overridden(document: load.Document, given: list[Setting]) -> load.Document:
