@@ -38,6 +38,11 @@ class MfeatConfig(Config):
     def modalities(self) -> tuple[str, ...]:
         return self.views
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Modality -> what it is, which decides the encoders that fit."""
+        return dict.fromkeys(self.views, "vector")
+
     def problems(self) -> list[tuple[tuple[str, ...], str]]:
         share = self.validation + self.test
         if share > 0.99:
