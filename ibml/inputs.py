@@ -20,6 +20,10 @@ class Sequences:
     values: Tensor
     lengths: Tensor
 
+    @property
+    def are_ids(self) -> bool:
+        return not self.values.is_floating_point()
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Sequences:
         """The same sequences with other values."""
         return Sequences(change(self.values), self.lengths)
@@ -39,8 +43,8 @@ class InputSpec:
     """One modality's samples: the shape of one, and of text the words that token ids 1, 2, ... stand for.
 
     Spectrograms are (1, F, T), images (3, H, W), frames and views (3, count, H, W), points (count, 3), vectors (d,),
-    texts (length,) with `length` the most tokens that one has. `vectors`, where words have given ones, is (words + 1, d)
-    with the unknown word first. A text of another tokenizer has no vocabulary.
+    texts (length,) with `length` the most tokens that one has. `vectors`, where words have given ones, is
+    (words + 1, d) with the unknown word first. A text of another tokenizer has no vocabulary.
     """
 
     shape: tuple[int, ...]

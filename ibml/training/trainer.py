@@ -16,6 +16,7 @@ from ibml.config.metrics import rank
 from ibml.config.schedule import lr_factor
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
+from ibml.inputs import InputSpec
 from ibml.methods import Batch, Precision, StepLog, build_method
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.device import choose_device, platform, reproducible
@@ -84,9 +85,9 @@ class Trainer:
             Tensors.of(s, self.device, self.precision.dtype) for s in (dataset.train, dataset.val, dataset.test)
         ]
         self.train_split, self.val_split, self.test_split = to_device
-        self.shapes = {name: values.shape[1:] for name, values in dataset.train.inputs.items()}
+        self.specs = {name: InputSpec(values.shape[1:]) for name, values in dataset.train.inputs.items()}
         self.classes = len(dataset.classes)
-        self.model = MultimodalModel(config, self.shapes, self.classes).to(self.device, self.precision.dtype)
+        self.model = MultimodalModel(config, self.specs, self.classes).to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
         self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
         self.epoch = 0
