@@ -20,6 +20,10 @@ class Sequences:
     values: Tensor
     lengths: Tensor
 
+    @property
+    def are_ids(self) -> bool:
+        return not self.values.is_floating_point()
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Sequences:
         """The same sequences with other values."""
         return Sequences(change(self.values), self.lengths)

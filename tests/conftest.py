@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ibml.cli import app
+from ibml.config.data import MfeatConfig
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 
@@ -107,6 +108,16 @@ def trial() -> Callable[..., TrialConfig]:
         return TrialConfig.model_validate(parts)
 
     return build
+
+
+@pytest.fixture
+def kinds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets views of the embedded data stand for modalities of other kinds: `kinds(pix="image", zer="text")`."""
+
+    def stand_for(**given: str) -> None:
+        monkeypatch.setattr(MfeatConfig, "kinds", property(lambda config: {n: given[n] for n in config.views}))
+
+    return stand_for
 
 
 def vectors(samples: int = 24, widths: tuple[int, ...] = (5, 3), classes: int = 3, seed: int = 0) -> Dataset:

@@ -51,7 +51,7 @@ class MfeatConfig(Config):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The kind of each modality."""
+        """Modality -> what it is, which decides the encoders that fit."""
         return dict.fromkeys(self.views, "vector")
 
     def problems(self) -> list[tuple[tuple[str, ...], str]]:

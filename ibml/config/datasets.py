@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ibml.config.base import Config, Items, did_you_mean
+from ibml.config.contents import content_hash
 from ibml.config.places import DATA_VARIABLE
 from ibml.config.preprocessing import (
     AudioConfig,
@@ -76,7 +77,11 @@ class FilesConfig(Config):
         """What of it determines the result of a trial that sees these modalities, beside its content."""
         plain = self.model_dump(mode="json", exclude={"root", "on_missing", *self.parts})
         plain["use"] = list(modalities)
-        return plain | {name: self.parts[name].model_dump(mode="json") for name in modalities}
+        return plain | {name: _form(self.parts[name]) for name in modalities}
+
+
+def _form(part: Preprocessing) -> dict[str, Any]:
+    return {**part.model_dump(mode="json"), **{field: content_hash(path) for field, path in part.files.items()}}
 
 
 class CarvedConfig(FilesConfig):

@@ -23,9 +23,11 @@ be left out, says why a plug-in does not fit a trial. The classes, and what each
   `options`, `seed`, `epochs`, `model`, `memory`; what else outlives an epoch goes into `state_dict`.
 - a fusion, `ibml.models.fusion.Fusion`: (options, modalities, widths, classes), `widths` of the features by modality.
 - an encoder, `torch.nn.Module`: (options, shape, features), one sample's shape and the width of what it must give,
-  `features` beside `target` in YAML.
+  `features` beside `target` in YAML. It gets text as token ids; with a method `embed`, which makes vectors of them
+  (`ibml.inputs.Sequences` of both), it gets ids or vectors, and what changes inputs has numbers to change.
 
-Layers of fusions and encoders are initialised as all others; `after_initialisation`, if there is one, comes after that.
+Layers of fusions and encoders are initialised as all others, but for modules whose attribute `keeps_weights` is true;
+`after_initialisation`, if there is one, comes after that.
 Random numbers of a method come from a generator seeded by `ibml.config.streams.stream_seed`.
 
 A trial's key has a hash of the plug-in's source: of its file, or of all .py files of its top-level package. Files are

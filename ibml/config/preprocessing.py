@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ibml.config.base import Config, Count, Items, Positive
 
@@ -19,9 +20,12 @@ ThreePositive = Annotated[Items[Positive], Field(min_length=3, max_length=3)]
 
 
 class Preprocessing(Config):
-    """What one modality is made into. `files` are local files that it names, by the fields that name them."""
+    """What one modality is made into."""
 
-    file_fields: ClassVar[tuple[str, ...]] = ()
+    @property
+    def files(self) -> dict[str, Path]:
+        """Field -> the file or folder that it names; a trial's key depends on what is in it, not on where it is."""
+        return {}
 
 
 class VectorConfig(Preprocessing):
@@ -129,12 +133,26 @@ class TextConfig(Preprocessing):
     local folder of one that `transformers` reads, tokens are that one's.
     """
 
-    file_fields: ClassVar[tuple[str, ...]] = ("vectors", "tokenizer")
-
     kind: Literal["text"] = "text"
     length: Annotated[int, Field(ge=1, le=100_000)] = 77
     vectors: str | None = None
     tokenizer: str | None = None
+
+    @field_validator("vectors", "tokenizer")
+    @classmethod
+    def _is_there(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is None:
+            return None
+        if info.field_name == "vectors" and not Path(path).is_file():
+            raise ValueError(f"there is no file {path!r}")
+        if info.field_name == "tokenizer" and not Path(path).is_dir():
+            raise ValueError(f"there is no folder {path!r}")
+        return path
+
+    @property
+    def files(self) -> dict[str, Path]:
+        named = {"vectors": self.vectors, "tokenizer": self.tokenizer}
+        return {field: Path(path) for field, path in named.items() if path is not None}
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -200,9 +218,3 @@ class PointsColumn(_Column, PointsConfig):
 ColumnConfig = Annotated[
     VectorColumn | AudioColumn | ImageColumn | FramesColumn | TextColumn | PointsColumn, Field(discriminator="kind")
 ]
-
-
-def named_files(part: Preprocessing) -> dict[str, str]:
-    """The local files that a modality's preprocessing names, by field."""
-    named: dict[str, Any] = {field: getattr(part, field) for field in part.file_fields}
-    return {field: path for field, path in named.items() if path is not None}

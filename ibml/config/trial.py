@@ -7,8 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from ibml.config.base import Config, InconsistentConfig, did_you_mean
+from ibml.config.contents import content_hash
 from ibml.config.data import DataConfig
-from ibml.config.encoders import EncoderConfig, Encoders
+from ibml.config.encoders import EncoderConfig, Encoders, kind_problem
 from ibml.config.fusion import ConcatConfig, FusionConfig
 from ibml.config.methods import IBMLConfig, MethodConfig
 from ibml.config.optimization import (
@@ -48,6 +49,10 @@ class TrialConfig(Config):
     def encoder(self, modality: str) -> EncoderConfig:
         return self.encoders.get(modality) or self.encoders["default"]
 
+    def once_trained(self) -> TrialConfig:
+        """The configuration that builds the model again where its weights are at hand."""
+        return self.model_copy(update={"encoders": {name: part.once_trained() for name, part in self.encoders.items()}})
+
     @model_validator(mode="before")
     @classmethod
     def _types_have_defaults(cls, data: Any) -> Any:
@@ -80,6 +85,14 @@ def _encoder_problems(config: TrialConfig) -> Findings:
     missing = [name for name in names if name not in config.encoders]
     if missing and "default" not in config.encoders:
         findings.append((("encoders",), f"no encoder for {', '.join(missing)}, and no default"))
+        return findings
+    for name, kind in config.data.kinds.items():
+        place = ("encoders", name if name in config.encoders else "default")
+        encoder = config.encoder(name)
+        if problem := kind_problem(encoder, name, kind):
+            findings.append((place, problem))
+        elif kind == "audio" and encoder.type == "resnet18" and encoder.weights:
+            findings.append(((*place, "weights"), f"weights are for three channels, and {name} has one"))
     return findings
 
 
@@ -137,16 +150,15 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     """The configuration as plain data, without the parts that cannot influence the result.
 
     Two configurations with the same canonical form train the same model, bit for bit, on the same kind
-    of machine: an `ibml` whose parts are off is `joint`, one modality alone has no fusion, and the name of an entry
-    point is the class that it stands for.
+    of machine: an `ibml` whose parts are off is `joint`, one modality alone has no fusion, the name of an entry point
+    is the class that it stands for, and a file is what is in it, wherever it is.
     """
     plain = config.model_dump(mode="json")
-    plain["encoders"] = {name: config.encoder(name).model_dump(mode="json") for name in config.modalities}
+    plain["encoders"] = {name: _encoder_form(config.encoder(name)) for name in config.modalities}
     for name in config.trainer.without_effect:
         del plain["trainer"][name]
     fusion, method = plain["fusion"], plain["method"]
-    encoders = [(plain["encoders"][name], config.encoder(name)) for name in config.modalities]
-    for form, part in [(method, config.method), (fusion, config.fusion), *encoders]:
+    for form, part in [(method, config.method), (fusion, config.fusion)]:
         if isinstance(part, PluginConfig):
             form["target"] = resolved(part.kind, part.target)
     if "condition" in fusion:
@@ -164,6 +176,13 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
         if "tcm" not in method and "bio" not in method:
             plain["method"] = {"type": "joint"}
     return plain
+
+
+def _encoder_form(encoder: EncoderConfig) -> dict[str, Any]:
+    form: dict[str, Any] = encoder.model_dump(mode="json")
+    if isinstance(encoder, PluginConfig):
+        form["target"] = resolved(encoder.kind, encoder.target)
+    return form | {field: content_hash(path) for field, path in encoder.files.items()}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

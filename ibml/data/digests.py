@@ -50,22 +50,6 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
     return found
 
 
-def content_digest(path: Path) -> str:
-    """SHA-256 of one file's content, or of a folder's files; raises `OSError`."""
-    names = (
-        [path.name]
-        if path.is_file()
-        else sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-    )
-    root = path.parent if path.is_file() else path
-    found = digests(root, names, lambda *_: None)
-    if not names or None in found.values():
-        raise FileNotFoundError(2, "cannot be read", str(path))
-    if path.is_file():
-        return str(found[path.name])
-    return hashlib.sha256("\n".join(f"{name} {found[name]}" for name in names).encode()).hexdigest()
-
-
 def _state(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()

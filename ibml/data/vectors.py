@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ibml.config.contents import content_hash
 from ibml.data.cache import stores_folder
-from ibml.data.digests import content_digest
 from ibml.data.listing import DataError
 from ibml.files import replacing
 
@@ -31,10 +31,7 @@ def word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...], Fl
 
 
 def _whole(path: Path) -> tuple[list[str], Floats]:
-    try:
-        target = stores_folder() / f"words-{content_digest(path)[:20]}.npz"
-    except OSError as error:
-        raise DataError(f"the word vectors {path} cannot be read: {error.strerror}") from None
+    target = stores_folder() / f"words-{content_hash(path).removeprefix('sha256:')[:20]}.npz"
     if not target.is_file():
         words, matrix = _parsed(path)
         with replacing(target) as file:

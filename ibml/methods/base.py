@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from ibml.config.base import Config
 from ibml.config.trial import TrialConfig
+from ibml.inputs import Input
 from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
 
-Inputs = Mapping[str, Tensor]
+Inputs = Mapping[str, Input]
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class Method:
         """Called before the first step of an epoch."""
 
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
-        """The inputs of the forward pass, and how many samples were changed per modality, (M,)."""
+        """The inputs of the forward pass, and how many samples were changed per modality, (M,). Of a text the batch
+        has word vectors, unless its encoder has none."""
         return batch.inputs, torch.zeros_like(rho)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
@@ -120,7 +122,8 @@ class Method:
     def step(self, batch: Batch, epoch: int) -> StepLog:
         """One training step without the update; writes the memory from this step's outputs."""
         rho = rates(self.memory.probability[:, batch.index].sum(1))
-        inputs, noised = self.transform(batch, rho, epoch)
+        vectors = replace(batch, inputs=self.model.embedded(batch.inputs))
+        inputs, noised = self.transform(vectors, rho, epoch)
         with self.precision.autocast:
             joint, unimodal = map(_full, self.model(inputs))
         outputs = Outputs(joint, unimodal, label_log_probability(unimodal, batch.labels))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ibml.config.fusion import ConcatConfig
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
+from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders import build_encoder
 from ibml.models.fusion import build_fusion
 
@@ -22,13 +23,13 @@ class MultimodalModel(nn.Module):
     fusion and beside every other modality.
     """
 
-    def __init__(self, config: TrialConfig, shapes: Mapping[str, tuple[int, ...]], classes: int):
+    def __init__(self, config: TrialConfig, specs: Mapping[str, InputSpec], classes: int):
         super().__init__()
         self.modalities = config.modalities
         encoders = {}
         for name in self.modalities:
             with _seeded(config.seed, "encoder", name):
-                encoders[name] = build_encoder(config.encoder(name), shapes[name])
+                encoders[name] = build_encoder(config.encoder(name), specs[name])
                 initialise(encoders[name])
                 if (own := getattr(encoders[name], "after_initialisation", None)) is not None:
                     own()
@@ -41,22 +42,37 @@ class MultimodalModel(nn.Module):
             initialise(self.fusion)
             self.fusion.after_initialisation()
 
-    def features(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    def embedded(self, inputs: Mapping[str, Input]) -> dict[str, Input]:
+        """The inputs with vectors in place of token ids, where an encoder has them: it takes either."""
+        return {name: self._embedded(name, inputs[name]) for name in self.modalities}
+
+    def _embedded(self, name: str, values: Input) -> Input:
+        embed = getattr(self.encoders[name], "embed", None)
+        if embed is None or not (isinstance(values, Sequences) and values.are_ids):
+            return values
+        vectors: Sequences = embed(values)
+        return vectors
+
+    def features(self, inputs: Mapping[str, Input]) -> list[Tensor]:
         """z_1 .. z_M, each of shape (n, d_m)."""
         return [self.encoders[name](inputs[name]) for name in self.modalities]
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Mapping[str, Input]) -> tuple[Tensor, Tensor]:
         """Joint logits (n, C) and unimodal logits (M, n, C)."""
         return self.fusion.both(self.features(inputs))
 
 
 def initialise(module: nn.Module) -> None:
     """Xavier normal for linear layers with bias 0, Kaiming normal (fan out) for convolutions, 1 and 0 for
-    batch normalisation: the initialisation of the paper's runs."""
+    batch normalisation: the initialisation of the paper's runs. Other layers start as torch has them; what is in a
+    module whose `keeps_weights` is true stays as it is."""
+    kept = {part for whole in module.modules() if getattr(whole, "keeps_weights", False) for part in whole.modules()}
     for layer in module.modules():
+        if layer in kept:
+            continue
         if isinstance(layer, nn.Linear):
             nn.init.xavier_normal_(layer.weight)
-        elif isinstance(layer, nn.Conv2d):
+        elif isinstance(layer, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.ones_(layer.weight)

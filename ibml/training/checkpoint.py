@@ -14,6 +14,7 @@ import torch
 from ibml.config.optimization import TrainerConfig
 from ibml.config.trial import TrialConfig
 from ibml.files import DamagedFileError, read_sealed, write_sealed
+from ibml.inputs import InputSpec
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.kept import SELECTED, states
 from ibml.training.trainer import Row, Trainer
@@ -69,8 +70,8 @@ class TrialCheckpoints:
         if self.config.keep == "none" or trainer.diverged or trainer.selected is None:
             return
         content = {
-            "config": trainer.config.model_dump_json(),
-            "shapes": {name: list(shape) for name, shape in trainer.shapes.items()},
+            "config": trainer.config.once_trained().model_dump_json(),
+            "specs": {name: _plain(spec) for name, spec in trainer.specs.items()},
             "classes": trainer.classes,
             "weights": trainer.selected.weights,
             "metrics": {**trainer.selected.row, **final},
@@ -109,17 +110,28 @@ class TrialCheckpoints:
 
 def load_model(path: str | Path) -> MultimodalModel:
     """The model of a trial's selected epoch from its `selected.ckpt`, on the CPU and ready to evaluate: inputs per
-    modality (n, ...) -> joint logits (n, C) and unimodal logits (M, n, C). `model.config` is the trial's.
+    modality (n, ...) -> joint logits (n, C) and unimodal logits (M, n, C). Of the files that its encoders name it needs
+    the folders of pretrained models.
 
     Raises `DamagedFileError` where the file is not what was written, `OSError` where it cannot be read.
     """
     content = _loaded(Path(path))
     config = TrialConfig.model_validate_json(content["config"], strict=False)
-    model = MultimodalModel(
-        config, {name: tuple(shape) for name, shape in content["shapes"].items()}, content["classes"]
-    )
+    specs = {name: _spec(**plain) for name, plain in content["specs"].items()}
+    model = MultimodalModel(config, specs, content["classes"])
     model.load_state_dict(content["weights"])
     return model.eval()
+
+
+def _plain(spec: InputSpec) -> dict[str, Any]:
+    """A specification without its vectors, which are among the weights."""
+    width = None if spec.vectors is None else spec.vectors.shape[1]
+    return {"shape": list(spec.shape), "vocabulary": list(spec.vocabulary), "vector_width": width}
+
+
+def _spec(shape: list[int], vocabulary: list[str], vector_width: int | None) -> InputSpec:
+    vectors = None if vector_width is None else torch.zeros(len(vocabulary) + 1, vector_width)
+    return InputSpec(tuple(shape), tuple(vocabulary), vectors)
 
 
 def _loaded(path: Path) -> dict[str, Any]:

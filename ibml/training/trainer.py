@@ -71,9 +71,9 @@ class Trainer:
             feed(split, self.device, dtype, config.seed, threads)
             for split in (dataset.train, dataset.val, dataset.test)
         )
-        self.shapes = {name: spec.shape for name, spec in self.train_split.specs.items()}
+        self.specs = self.train_split.specs
         self.classes = len(dataset.classes)
-        self.model = MultimodalModel(config, self.shapes, self.classes).to(self.device, self.precision.dtype)
+        self.model = MultimodalModel(config, self.specs, self.classes).to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
         self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
         self.epoch = 0

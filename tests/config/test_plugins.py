@@ -15,6 +15,7 @@ from ibml.config import allowed, plugins
 from ibml.config.base import ConfigError, IbmlError
 from ibml.config.schema import schema
 from ibml.config.trial import TrialConfig, canonical
+from ibml.inputs import InputSpec
 from ibml.methods import Precision, build_method
 from ibml.models.multimodal import MultimodalModel
 from ibml.search.plan import load_search
@@ -343,7 +344,7 @@ def test_each_plugin_is_built_with_its_options(mine: Path, trial: Build) -> None
         fusion={"type": "plugin", "target": "mine:Plain"},
         encoders={"default": {"type": "plugin", "target": "mine:Net", "features": 5, "options": {"start": 0.25}}},
     )
-    model = MultimodalModel(config, {"pix": (4,), "zer": (3,)}, 10)
+    model = MultimodalModel(config, {"pix": InputSpec((4,)), "zer": InputSpec((3,))}, 10)
     assert torch.equal(model.encoders["zer"][0].weight, torch.full((5, 3), 0.25))
     assert model({"pix": torch.ones(2, 4), "zer": torch.ones(2, 3)})[0].shape == (2, 10)
     assert type(model.fusion).__name__ == "Plain"

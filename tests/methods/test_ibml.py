@@ -10,9 +10,13 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
+from ibml.config.base import IbmlError
+from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
-from ibml.methods import Batch
+from ibml.inputs import InputSpec, Sequences
+from ibml.methods import Batch, Precision, StepLog, build_method
 from ibml.methods.base import Outputs, label_log_probability
+from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import Trainer, train
 from tests.conftest import vectors
 
@@ -143,6 +147,72 @@ def test_a_part_that_is_off_does_not_shift_the_others_draws(trial: Build) -> Non
         noised.append(torch.stack(drawn))
     assert (noised[0] != batch.inputs["pix"]).any(), "the epoch must be one with noise"
     assert torch.equal(*noised)
+
+
+VECTORS = torch.tensor(
+    [
+        [[1.0, 2.0], [3.0, 5.0], [99.0, 99.0]],
+        [[2.0, 4.0], [6.0, 1.0], [7.0, 8.0]],
+        [[0.0, 2.0], [4.0, 3.0], [99.0, 99.0]],
+    ]
+)
+LENGTHS = torch.tensor([2, 3, 2])
+
+
+def test_noise_of_texts_has_the_deviation_of_the_first_steps(trial: Build) -> None:
+    trainer = trainer_with(trial, widths=(4, 3), samples=3, tcm={"rate": 10.0, "noise_scale": 2.0})
+    method, table = trainer.method, VECTORS.clone().requires_grad_()
+    batch = Batch(torch.arange(3), {"pix": Sequences(table, LENGTHS), "zer": torch.ones(3, 3)}, torch.zeros(3))
+    method.memory.correct[0, 1] = False
+    method.start_epoch(2)
+    inputs, noised = method.transform(batch, torch.tensor([1.5, 0.5]), 2)
+    assert noised.tolist() == [2, 0]
+    # of 1 2 3 5, 2 4 6 1 and 0 2 4 3, the first two steps of each: mean 2.75, squared distances 34.25
+    sigma = (34.25 / 11) ** 0.5
+    generator = torch.Generator().manual_seed(stream_seed(0, "noise", 2))
+    torch.rand(2, 3, generator=generator)
+    noise = 2 * sigma * torch.randn(3, 2, generator=generator)
+    expected = VECTORS + noise * torch.tensor([1.0, 0.0, 1.0])[:, None, None]
+    torch.testing.assert_close(inputs["pix"].values, expected)
+    assert inputs["pix"].lengths is LENGTHS
+    inputs["pix"].values.square().sum().backward()
+    torch.testing.assert_close(table.grad, 2 * expected)  # the noise itself is no function of the vectors
+
+
+def text_step(trial: Build, rate: float, vectors: torch.Tensor | None = None) -> tuple[MultimodalModel, StepLog]:
+    """A step on two texts and two vectors, with noise for the texts where there is a rate."""
+    encoders = {"pix": {"type": "text_gru", "embedding": 2, "hidden": 3}, "zer": {"type": "mlp"}}
+    config = trial(encoders=encoders, method={"type": "ibml", "tcm": {"rate": rate}})
+    model = MultimodalModel(config, {"pix": InputSpec((4,), ("a", "b"), vectors), "zer": InputSpec((3,))}, 2)
+    method = build_method(config, model, 2, Precision("float32", torch.device("cpu")))
+    method.memory.probability[1] = 0.1
+    method.start_epoch(1)
+    texts = Sequences(torch.tensor([[1, 2, 0], [2, 0, 0]]), torch.tensor([2, 1]))
+    inputs = {"pix": texts, "zer": torch.ones(2, 3)}
+    return model, method.step(Batch(torch.arange(2), inputs, torch.tensor([0, 1])), 1)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_step_puts_noise_on_word_vectors(trial: Build, kinds: Callable[..., None], given: bool) -> None:
+    kinds(pix="text", zer="vector")
+    vectors = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]]) if given else None
+    (plain, without), (model, log) = text_step(trial, 0.0, vectors), text_step(trial, 10.0, vectors)
+    assert (without.noised.tolist(), log.noised.tolist()) == ([0, 0], [2, 0])
+    assert log.loss != without.loss
+    assert log.loss == text_step(trial, 10.0, vectors)[1].loss
+    if not given:
+        for each in (plain, model):
+            gradient = each.encoders["pix"].embedding.weight.grad
+            assert (gradient[0] == 0).all()
+            assert (gradient[1:] != 0).any(1).all()
+
+
+def test_token_ids_without_vectors_get_no_noise(trial: Build) -> None:
+    trainer = trainer_with(trial, widths=(4, 3), samples=2, tcm={"rate": 10.0})
+    texts = Sequences(torch.tensor([[1, 2], [2, 0]]), torch.tensor([2, 1]))
+    batch = Batch(torch.arange(2), {"pix": texts, "zer": torch.ones(2, 3)}, torch.zeros(2))
+    with pytest.raises(IbmlError, match="there is no noise for token ids, and the encoder of pix has no vectors"):
+        trainer.method.transform(batch, torch.tensor([1.5, 0.5]), 2)
 
 
 def test_no_noise_scale_is_tcm_off(trial: Build) -> None:

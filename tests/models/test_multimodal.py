@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 
 from ibml.config.trial import TrialConfig
-from ibml.models.encoders import build_encoder
-from ibml.models.multimodal import MultimodalModel
+from ibml.inputs import InputSpec
+from ibml.models.multimodal import MultimodalModel, initialise
 
 Build = Callable[..., TrialConfig]
-SHAPES = {"pix": (240,), "zer": (47,), "fou": (76,)}
+SPECS = {"pix": InputSpec((240,)), "zer": InputSpec((47,)), "fou": InputSpec((76,))}
 
 
 def model(config: TrialConfig) -> MultimodalModel:
-    return MultimodalModel(config, SHAPES, 10)
+    return MultimodalModel(config, SPECS, 10)
 
 
 def weights(module: torch.nn.Module) -> torch.Tensor:
@@ -52,6 +53,19 @@ def test_each_modality_can_have_its_own_encoder(trial: Build) -> None:
     assert sum(p.numel() for p in made.encoders["pix"].parameters()) == 240 * 8 + 8 + 8 * 4 + 4
 
 
-def test_an_encoder_refuses_samples_it_cannot_take(trial: Build) -> None:
-    with pytest.raises(ValueError, match="takes vectors"):
-        build_encoder(trial().encoder("pix"), (3, 8, 8))
+@pytest.mark.parametrize("convolution", [torch.nn.Conv1d(50, 40, 5), torch.nn.Conv2d(50, 20, 3)])
+def test_convolutions_start_as_the_paper_says(convolution: torch.nn.Module) -> None:
+    initialise(convolution)
+    outputs, _, *kernel = convolution.weight.shape
+    expected = (2 / (outputs * math.prod(kernel))) ** 0.5
+    assert convolution.weight.std().item() == pytest.approx(expected, rel=0.02)
+    assert (convolution.bias == 0).all()
+
+
+def test_what_keeps_its_weights_is_not_initialised() -> None:
+    kept, fresh = (torch.nn.Sequential(torch.nn.Linear(3, 3)) for _ in range(2))
+    kept.keeps_weights = True
+    before = weights(kept).clone()
+    initialise(torch.nn.Sequential(kept, fresh))
+    assert torch.equal(weights(kept), before)
+    assert (fresh[0].bias == 0).all()

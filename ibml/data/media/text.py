@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ibml.config.contents import content_hash
 from ibml.config.preprocessing import TextConfig
 from ibml.data.extras import need
 from ibml.data.listing import Part
@@ -39,7 +40,8 @@ class Text:
         return ("plain",)
 
     def stored(self, form: Form) -> dict[str, Any]:
-        return {"length": self.config.length, "tokenizer": tokenizer_digest(self.config)}
+        tokenizer = self.config.files.get("tokenizer")
+        return {"length": self.config.length, "tokenizer": tokenizer and content_hash(tokenizer)}
 
     def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         text = part.text if part.text is not None else (root / part.files[0]).read_text(encoding="utf-8-sig")
@@ -56,10 +58,3 @@ class Text:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.config.tokenizer, local_files_only=True)
         found: list[int] = self._tokenizer(text, truncation=True, max_length=self.config.length)["input_ids"]
         return found or [self._tokenizer.unk_token_id or 0]
-
-
-def tokenizer_digest(config: TextConfig) -> str | None:
-    """A hash of the files of the tokenizer, if there is one."""
-    from ibml.data.digests import content_digest
-
-    return content_digest(Path(config.tokenizer)) if config.tokenizer else None
