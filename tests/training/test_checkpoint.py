@@ -19,6 +19,7 @@ from ibml.training.trainer import Selection, Trainer
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]
+SHAPES = {"pix": (5, 3, 32, 32), "zer": (5, 3, 2, 32, 32)}
 
 
 def test_a_model_is_loaded_without_the_file_that_it_started_from(trial: Build, kinds, tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_a_model_is_loaded_without_the_file_that_it_started_from(trial: Build, k
     torch.save(Trunk(3, 64).state_dict(), path)
     encoders = {"default": {"type": "resnet18", "weights": str(path)}}
     generator = np.random.default_rng(0)
-    inputs = {name: generator.normal(size=shape).astype(np.float32) for name, shape in _SHAPES.items()}
+    inputs = {name: generator.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
     split = Split(inputs, np.arange(5) % 2)
     config = trial(encoders=encoders, trainer={"epochs": 2, "batch_size": 4})  # the last batch is one sample
     trainer = Trainer(config, Dataset(("0", "1"), split, split, split))
@@ -35,9 +36,6 @@ def test_a_model_is_loaded_without_the_file_that_it_started_from(trial: Build, k
     saved(trainer, tmp_path)
     path.unlink()
     same_answers(trainer.model, load_model(tmp_path / SELECTED), {n: torch.from_numpy(x) for n, x in inputs.items()})
-
-
-_SHAPES = {"pix": (5, 3, 32, 32), "zer": (5, 3, 2, 32, 32)}
 
 
 def test_a_model_of_texts_is_loaded_with_its_words_and_vectors(trial: Build, kinds, tmp_path: Path) -> None:
