@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
+from ibml.files import read_sealed, write_sealed
 from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders.resnet import Trunk
 from ibml.models.multimodal import MultimodalModel
@@ -50,6 +53,16 @@ def test_a_model_of_texts_is_loaded_with_its_words_and_vectors(trial: Build, kin
     saved(trainer, tmp_path)
     texts = Sequences(torch.tensor([[1, 2, 0], [2, 0, 0]]), torch.tensor([2, 1]))
     same_answers(trainer.model, load_model(tmp_path / SELECTED), {"pix": texts, "zer": texts})
+
+
+def test_a_file_of_before_there_were_texts_is_loaded(trial: Build, tmp_path: Path) -> None:
+    trainer = Trainer(trial(), vectors())
+    trainer.run_epoch()
+    saved(trainer, tmp_path)
+    content = torch.load(io.BytesIO(read_sealed(tmp_path / SELECTED)))
+    del content["words"]
+    write_sealed(tmp_path / SELECTED, partial(torch.save, content))
+    same_answers(trainer.model, load_model(tmp_path / SELECTED), trainer.test_split.inputs)
 
 
 def saved(trainer: Trainer, folder: Path) -> None:
