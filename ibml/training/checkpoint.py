@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,8 @@ class TrialCheckpoints:
             return
         content = {
             "config": trainer.config.once_trained().model_dump_json(),
-            "specs": {name: _plain(spec) for name, spec in trainer.specs.items()},
+            "shapes": {name: list(spec.shape) for name, spec in trainer.specs.items()},
+            "words": {name: _words(spec) for name, spec in trainer.specs.items() if spec.vocabulary},
             "classes": trainer.classes,
             "weights": trainer.selected.weights,
             "metrics": {**trainer.selected.row, **final},
@@ -117,20 +118,20 @@ def load_model(path: str | Path) -> MultimodalModel:
     """
     content = _loaded(Path(path))
     config = TrialConfig.model_validate_json(content["config"], strict=False)
-    specs = {name: _spec(**plain) for name, plain in content["specs"].items()}
+    words = content.get("words", {})  # which files of before there were texts do not have
+    specs = {name: _spec(shape, **words.get(name, {})) for name, shape in content["shapes"].items()}
     model = MultimodalModel(config, specs, content["classes"])
     model.load_state_dict(content["weights"])
     return model.eval()
 
 
-def _plain(spec: InputSpec) -> dict[str, Any]:
-    """A specification without its vectors, which are among the weights."""
-    width = None if spec.vectors is None else spec.vectors.shape[1]
-    return {"shape": list(spec.shape), "vocabulary": list(spec.vocabulary), "vector_width": width}
+def _words(spec: InputSpec) -> dict[str, Any]:
+    """The words of a text, and how wide their vectors are, which are themselves among the weights."""
+    return {"vocabulary": list(spec.vocabulary), "width": None if spec.vectors is None else spec.vectors.shape[1]}
 
 
-def _spec(shape: list[int], vocabulary: list[str], vector_width: int | None) -> InputSpec:
-    vectors = None if vector_width is None else torch.zeros(len(vocabulary) + 1, vector_width)
+def _spec(shape: Sequence[int], vocabulary: Sequence[str] = (), width: int | None = None) -> InputSpec:
+    vectors = None if width is None else torch.zeros(len(vocabulary) + 1, width)
     return InputSpec(tuple(shape), tuple(vocabulary), vectors)
 
 
