@@ -113,7 +113,7 @@ def test_memory_holds_the_last_visit(trial: Build) -> None:
     assert torch.equal(trainer.method.memory.probability, torch.ones(2, 20))
     assert trainer.method.memory.correct.all()
     index = torch.tensor([3, 7, 11])
-    batch = Batch(index, *trainer.train_split.rows(index))
+    batch = next(Batch(*batch) for batch in trainer.train_split.batches([index]))
     _, parts = trainer.model(batch.inputs)
     trainer.method.start_epoch(0)
     log = trainer.method.step(batch, 0)
