@@ -5,6 +5,7 @@ Wang, Kumar, Thome, Cord and Precioso, "Recipe recognition with large multimodal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +23,7 @@ def prepare(work: Work) -> None:
     """Images and, out of the titles, train.jsonl, dev.jsonl and test.jsonl."""
     part_of(work.raw, "images", LAYOUT)
     train, test = _samples(work.raw, "train"), _samples(work.raw, "test")
-    count = min(DEV, round(len(train) * DEV / FROM))
-    dev = drawn([sample["label"] for sample in train], count, "food101")
+    dev = validation([sample["label"] for sample in train])
     work.write_files(
         {
             "train.jsonl": jsonl(sample for i, sample in enumerate(train) if i not in dev),
@@ -37,6 +37,11 @@ def prepare(work: Work) -> None:
     )
     images = [sample["img"] for sample in (*train, *test)]
     work.make([copy_of(image, work.raw / image, work.root / image) for image in dict.fromkeys(images)])
+
+
+def validation(labels: Sequence[str]) -> set[int]:
+    """Positions of the training samples that are for validation; in proportion where there are fewer."""
+    return drawn(labels, min(DEV, round(len(labels) * DEV / FROM)), "food101")
 
 
 def _samples(raw: Path, split: Literal["train", "test"]) -> list[Sample]:

@@ -48,16 +48,8 @@ def write_frames(source: Path, folder: Path) -> None:
 
 
 def _convert(source: Path, output: Sequence[str], folder: Path) -> None:
-    read = [
-        "-threads",
-        "1",
-        "-protocol_whitelist",
-        "file",
-        "-format_whitelist",
-        _FORMATS,
-        "-i",
-        f"file:{source.absolute()}",
-    ]
+    allowed = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS]
+    read = ["-threads", "1", *allowed, "-i", f"file:{source.absolute()}"]
     # Without -bitexact the version of ffmpeg would be in the files; clips run beside each other, so one thread does.
     command = [need_ffmpeg(), "-nostdin", "-loglevel", "error", "-y", *read, "-threads", "1", "-bitexact", *output]
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import get_args
@@ -43,25 +44,34 @@ def test_a_distribution_is_only_read_and_prepared_once(every: Raw) -> None:
 
 
 def test_a_command_killed_half_way_goes_on_to_the_same_bytes(cremad: Raw) -> None:
-    for i in range(30):
+    for i in range(24):
         for folder, suffix in (("AudioWAV", "wav"), ("VideoFlash", "flv")):
             cremad.copy(cremad.folder / f"{folder}/1001_DFA_NEU_XX.{suffix}", f"{folder}/20{i:02}_DFA_NEU_XX.{suffix}")
-    process = cremad.cli.start("data", "prepare", "cremad", "--from", str(cremad.folder), "--root", "out")
     wavs = cremad.out / "CREMA-D/AudioWAV"
-    deadline = time.monotonic() + 60
-    while len(list(wavs.glob("*.wav"))) < 8 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    there = len(list(wavs.glob("*.wav")))
-    assert 8 <= there < 36
-    left = wavs / f"1001_DFA_ANG_XX.wav.{process.pid}.unfinished"
-    left.write_bytes(b"RIFF")
+    killed = begun_and_ended(cremad, wavs, 5, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    (wavs / f"1001_DFA_ANG_XX.wav.{killed.pid}.unfinished").write_bytes(b"RIFF")
+    interrupted = begun_and_ended(cremad, wavs, 12, signal.SIGINT)
+    assert interrupted.returncode == 130
+    assert len(list(wavs.glob("*.wav"))) < 25  # what was waiting is not begun
     answer = cremad.prepare()
     assert answer.code == 0, answer.err
-    assert "72 files" not in answer.out
+    assert " 0 were there" not in answer.out
     assert cremad.prepare("elsewhere").code == 0
     assert contents(cremad.out) == contents(cremad.cli.folder / "elsewhere")
+
+
+def begun_and_ended(raw: Raw, wavs: Path, count: int, sent: signal.Signals) -> subprocess.Popen[str]:
+    """A command to which a signal is sent once it has made so many files of sound."""
+    process = raw.cli.start("data", "prepare", raw.name, "--from", str(raw.folder), "--root", "out")
+    deadline = time.monotonic() + 60
+    while len(list(wavs.glob("*.wav"))) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, sent)
+    _, said = process.communicate(timeout=60)
+    if sent == signal.SIGINT:
+        assert said == "\nInterrupted. What was made is kept; the same command goes on with the rest.\n"
+    return process
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from ibml.data.prepare.draws import drawn
-from ibml.data.prepare.food101 import DEV, FROM
+from ibml.data.prepare.food101 import validation
 from tests.data.prepare.conftest import PAIRS, Raw, jsonl
 
 
@@ -28,11 +27,14 @@ def test_food101_has_its_titles_and_a_validation_part_out_of_training(food101: R
         assert (food101.out / sample["img"]).read_bytes() == (food101.folder / sample["img"]).read_bytes()
 
 
-def test_food101_as_distributed_gives_the_papers_numbers() -> None:
-    labels = [str(i % 101) for i in range(FROM)]
-    dev = drawn(labels, min(DEV, round(len(labels) * DEV / FROM)), "food101")
-    assert (FROM - len(dev), len(dev)) == (62_971, 5_000)
-    assert set(Counter(labels[i] for i in dev).values()) <= {49, 50}  # 5000 / 101 = 49.5
+@pytest.mark.parametrize(("samples", "expected"), [(67_971, 5_000), (67_988, 5_000), (6_797, 500)])
+def test_food101_as_distributed_gives_the_papers_numbers(samples: int, expected: int) -> None:
+    labels = [str(i % 101) for i in range(samples)]
+    dev = validation(labels)
+    assert len(dev) == expected
+    counts = Counter(labels[i] for i in dev).values()
+    assert len(counts) == 101
+    assert max(counts) - min(counts) <= 1
 
 
 def test_an_image_that_is_missing_or_was_cut_off_is_seen(food101: Raw) -> None:
