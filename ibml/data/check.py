@@ -10,7 +10,6 @@ from ibml.config.base import did_you_mean
 from ibml.data.listing import Damage, Listing, Row, SplitName
 
 EVALUATED: tuple[SplitName, ...] = ("val", "test")
-NEEDED: tuple[SplitName, ...] = ("train", "test")
 ORDER: tuple[SplitName, ...] = ("test", "val", "train")
 """A sample in several splits stays in the first of these, so that what is evaluated on stays what it was."""
 
@@ -100,9 +99,9 @@ def _labelled(listing: Listing, kept: dict[SplitName, list[int]], damages: list[
                 hint = did_you_mean(row.label, classes)
                 damages.append(Damage(row.where, f"no training sample has the label {row.label[:60]!r}{hint}", split))
         kept[split] = known
-    for split in NEEDED:
-        if not kept[split]:
-            listed = len(listing.rows.get(split, ()))
+    for split in ORDER:
+        listed = len(listing.rows.get(split, ()))
+        if not kept[split] and (listed or split in listing.needed):
             message = f"none of its {listed} samples can be used" if listed else "has no samples"
             damages.append(Damage(f"the split {split}", message, fatal=True))
     if len(classes) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ibml.config.base import IbmlError
 from ibml.config.printable import is_printable
 
 SplitName = Literal["train", "val", "test"]
+PICTURES = (".jpg", ".jpeg", ".png")
 SHOWN = 5
 """How many of the things that are wrong an error names; the rest is counted."""
 
@@ -61,10 +63,16 @@ class Listing:
     """A layout's rows by split, in the order of the files, and the damage found while they were listed."""
 
     root: Path
+    needed: tuple[SplitName, ...] = ("train", "test")
+    """The splits without which the data set is useless."""
     rows: dict[SplitName, list[Row]] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
 
     def add(self, split: SplitName, row: Row) -> None:
+        for what, text in (("name", row.name), ("label", row.label)):
+            if not is_one_line(text):
+                self.skip(split, row.where, f"its {what} {text[:60]!r} has characters that cannot be shown")
+                return
         self.rows.setdefault(split, []).append(row)
 
     def stop(self, where: str, message: str) -> None:
@@ -76,34 +84,39 @@ class Listing:
         self.damages.append(Damage(where, message, split, modality))
 
     def has(self, file: str) -> bool:
-        return (self.root / file).exists()
+        return os.path.exists(self.root / file)  # noqa: PTH110 - Path.exists raises for a name that is too long
 
     def lines(self, file: str) -> Iterator[tuple[str, str]]:
         """The lines of a text file that are not empty, each with its place."""
-        try:
-            with (self.root / file).open(encoding="utf-8-sig") as stream:
-                for number, line in enumerate(stream, 1):
-                    if text := line.strip("\r\n"):
-                        yield f"{file}:{number}", text
-        except OSError as error:
-            self.stop(file, f"cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            self.stop(file, "is not UTF-8 text")
+        for number, line in enumerate(self._text(file), 1):
+            if line.strip():
+                yield f"{file}:{number}", line.strip("\r\n")
 
     def table(self, file: str) -> Iterator[tuple[str, list[str]]]:
-        """The rows of a CSV file that are not empty, each with its place."""
+        """The rows of a CSV file that are not empty, each with the place where it begins."""
+        # strict, since else a quote that is never closed swallows all rows after it
+        reader = csv.reader(self._text(file, newline=""), strict=True)
+        begin = 1
         try:
-            with (self.root / file).open(encoding="utf-8-sig", newline="") as stream:
-                reader = csv.reader(stream)
-                for cells in reader:
-                    if any(cell.strip() for cell in cells):
-                        yield f"{file}:{reader.line_num}", cells
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield f"{file}:{begin}", cells
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            self.stop(f"{file}:{begin}", f"is not CSV: {error}")
+
+    def _text(self, file: str, newline: str | None = None) -> Iterator[str]:
+        path = self.root / file
+        try:
+            if self.has(file) and not path.is_file():  # opening a pipe would wait for ever
+                self.stop(file, "is no file")
+                return
+            with path.open(encoding="utf-8-sig", newline=newline) as stream:
+                yield from stream
         except OSError as error:
             self.stop(file, f"cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             self.stop(file, "is not UTF-8 text")
-        except csv.Error as error:
-            self.stop(file, f"is not CSV: {error}")
 
     def objects(self, file: str, split: SplitName) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of a file of JSON lines, each with its place."""
@@ -122,42 +135,50 @@ class Listing:
         """The path of a file as the root has it; none, and the data set refused, for one that leads elsewhere."""
         problem = path_problem(path)
         if problem is None:
-            return "/".join(part for part in path.split("/") if part != ".")
+            return "/".join(part for part in path.split("/") if part not in ("", "."))
         self.stop(where, f"{path[:80]!r} {problem}")
         return None
 
-    def frames(
-        self,
-        split: SplitName,
-        folder: str,
-        where: str,
-        modality: str,
-        suffixes: Sequence[str] = (".jpg", ".jpeg", ".png"),
-    ) -> Part:
+    def names(self, folder: str) -> list[str]:
+        """What is in a folder, sorted; raises `OSError`. Hidden files are left out: other systems leave such behind."""
+        return sorted(name for name in os.listdir(self.root / folder) if not name.startswith("."))  # noqa: PTH208
+
+    def frames(self, split: SplitName, folder: str, where: str, modality: str) -> Part:
         """The pictures in a folder, in the order of the numbers in their names."""
         try:
-            names = [entry.name for entry in (self.root / folder).iterdir() if entry.suffix.lower() in suffixes]
-        except OSError:
+            names = [name for name in self.names(folder) if name.lower().endswith(PICTURES)]
+        except FileNotFoundError:
             self.skip(split, where, f"the folder {folder} does not exist", modality)
+            return Part()
+        except OSError as error:
+            self.skip(split, where, f"the folder {folder} cannot be read: {error.strerror}", modality)
             return Part()
         if not names:
             self.skip(split, where, f"the folder {folder} has no pictures", modality)
+        if odd := [name for name in names if not is_one_line(name)]:
+            self.skip(split, where, f"{folder} has {odd[0]!r}, which has characters that cannot be shown", modality)
+            return Part()
         return Part(tuple(f"{folder}/{name}" for name in sorted(names, key=numbered)))
+
+
+def is_one_line(text: str) -> bool:
+    """Whether an error that has the text says what it seems to say."""
+    return is_printable(text) and not re.search("[\n\t\u2028\u2029]", text)
 
 
 def path_problem(path: str) -> str | None:
     """Why a path of a data set's own files cannot be used, if so."""
-    if not path or not is_printable(path):
-        return "is no path"
+    if not is_one_line(path):
+        return "has characters that cannot be shown"
     if path.startswith(("/", "~")) or "\\" in path or re.match(r"[A-Za-z]:", path):
         return "leads out of the data set's folder"
     if ".." in path.split("/"):
         return "leads out of the data set's folder"
-    return None
+    return None if path.strip("./") else "is no path"
 
 
 def numbered(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts 2.jpg before 10.jpg."""
+    """A key that sorts 2.jpg before 10.jpg; of names that differ in zeros alone, the order is what it was."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 

@@ -57,7 +57,7 @@ def survey(config: FilesConfig, progress: Progress) -> Surveyed:
         raise DataError(f"where is {config.type}? Give data.root, or set {DATA_VARIABLE} to the folder that has it")
     if not root.is_dir():
         raise DataError(f"{config.type}: there is no folder {root}")
-    listing = Listing(root)
+    listing = Listing(root, ("train", "val", "test") if config.has_validation else ("train", "test"))
     list_samples(config, listing)
     files = {
         file: None for rows in listing.rows.values() for row in rows for p in row.parts.values() for file in p.files

@@ -268,7 +268,7 @@ def test_trials_come_from_presets_files_and_overrides(tmp_path: Path) -> None:
         load_trial("mfeat", ["a=1"])
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "ablations").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_studies_are_valid(path: Path) -> None:
     plan = load_plan(path)
     assert plan.study.name == path.stem

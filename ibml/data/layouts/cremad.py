@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from ibml.config.datasets import CremadConfig
-from ibml.data.listing import Listing, Part, Row, SplitName
-
-SPLITS: tuple[SplitName, ...] = ("train", "test")
+from ibml.data.layouts.clips import add_clip, filled
+from ibml.data.listing import Listing
 
 
 def list_samples(config: CremadConfig, listing: Listing) -> None:
-    for split in SPLITS:
+    for split in listing.needed:
         for where, cells in listing.table(f"{split}.csv"):
-            if len(cells) < 2 or not cells[1].strip():
+            if not (first := filled(cells, 2)):
                 listing.skip(split, where, "expected clip,LABEL")
                 continue
-            clip, label = cells[0].strip(), cells[1].strip()
-            if listing.file(clip, where) is None:
-                continue
-            audio = Part((f"CREMA-D/AudioWAV/{clip}.wav",))
-            video = listing.frames(split, f"CREMA-D/Image-01-FPS/{clip}", where, "video")
-            listing.add(split, Row(where, clip, label, {"audio": audio, "video": video}))
+            clip, label = first
+            audio, frames = ("CREMA-D/AudioWAV", f"{clip}.wav"), ("CREMA-D/Image-01-FPS", clip)
+            add_clip(listing, split, where, clip, label, audio=audio, frames=frames)

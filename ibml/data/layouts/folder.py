@@ -59,8 +59,11 @@ def _rows(
 
 def _csv_rows(file: str, split: SplitName | None, listing: Listing) -> Iterator[tuple[str, Mapping[str, Any]]]:
     rows = listing.table(file)
-    _, header = next(rows, ("", []))
+    first, header = next(rows, ("", []))
     names = [name.strip() for name in header]
+    if twice := [name for name in names if names.count(name) > 1 and name]:
+        listing.stop(first, f"has two columns {twice[0][:60]!r}")
+        return
     for where, cells in rows:
         if len(cells) != len(names):
             listing.skip(split or "train", where, f"has {len(cells)} cells, and the header {len(names)}")

@@ -16,6 +16,10 @@ from ibml.data.media.base import Array, Form, MediaError
 from ibml.data.pickles import load_array
 
 
+_CHUNKS = 2**26
+"""Bytes of decompressed chunks that are kept of a file; rows are read one by one, and many share a chunk."""
+
+
 class _Arrays:
     """One float32 array a sample."""
 
@@ -75,7 +79,18 @@ def read_array(part: Part, root: Path) -> Array:
     if part.text is not None:
         return _numbers(part.text)
     path = root / part.files[0]
-    return _inside(path, part.inside) if part.inside else load_array(path)
+    return _inside(path, part.inside) if part.inside else array_file(path)
+
+
+def array_file(path: Path) -> Array:
+    """The array in a .pkl or .npy file; raises `MediaError`, `OSError`."""
+    try:
+        if path.suffix == ".pkl":
+            return load_array(path)
+        # unlike numpy.load it takes no archives, and does not believe in more values than the file has
+        return np.array(np.lib.format.open_memmap(path, mode="r"))
+    except (ValueError, OverflowError) as error:
+        raise MediaError(f"is no array of numbers: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def _numbers(text: str) -> Array:
@@ -101,7 +116,7 @@ def _inside(path: Path, place: str) -> Array:
 def _opened(path: Path, changed: int) -> Any:
     """HDF5's own lock makes reading by several threads safe; opening it anew for every sample would take most time."""
     try:
-        return need("h5py", "points").File(path, "r")
+        return need("h5py", "points").File(path, "r", rdcc_nbytes=_CHUNKS)
     except OSError as error:
         if error.errno is not None:
             raise

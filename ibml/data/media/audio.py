@@ -11,8 +11,8 @@ import numpy as np
 from ibml.config.preprocessing import AudioConfig
 from ibml.data.extras import need
 from ibml.data.listing import Part
+from ibml.data.media.arrays import array_file
 from ibml.data.media.base import Array, Form, MediaError
-from ibml.data.pickles import load_array
 
 FLOOR = 1e-7
 """Added before the logarithm."""
@@ -39,7 +39,7 @@ class Audio:
     def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         path = root / part.files[0]
         if path.suffix in (".npy", ".pkl"):
-            found = load_array(path)
+            found = array_file(path)
             if found.ndim == 2:
                 return {"plain": [self._given(found)]}
             clip, rate = np.asarray(found, np.float32), self.config.rate

@@ -1,0 +1,26 @@
+"""What the layouts of audio-visual data sets share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ibml.data.listing import Listing, Part, Row, SplitName
+
+Place = tuple[str, str]
+"""A folder of the layout, and what a split file calls something in it."""
+
+
+def filled(cells: Sequence[str], count: int) -> list[str] | None:
+    """The first cells of a row without the spaces around them; none where there are fewer, or one is empty."""
+    first = [cell.strip() for cell in cells[:count]]
+    return first if len(first) == count and all(first) else None
+
+
+def add_clip(
+    listing: Listing, split: SplitName, where: str, name: str, label: str, *, audio: Place, frames: Place
+) -> None:
+    """Add a clip; one whose names lead out of their folders makes the data set useless."""
+    if None in (listing.file(audio[1], where), listing.file(frames[1], where)):
+        return
+    video = listing.frames(split, "/".join(frames), where, "video")
+    listing.add(split, Row(where, name, label, {"audio": Part(("/".join(audio),)), "video": video}))
