@@ -15,7 +15,6 @@ from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, MediaError
 from ibml.data.pickles import load_array
 
-
 _CHUNKS = 2**26
 """Bytes of decompressed chunks that are kept of a file; rows are read one by one, and many share a chunk."""
 

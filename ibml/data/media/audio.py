@@ -16,6 +16,8 @@ from ibml.data.media.base import Array, Form, MediaError
 
 FLOOR = 1e-7
 """Added before the logarithm."""
+_UNKNOWN_LENGTH = 2**31 - 2**16
+"""RIFF lengths from here on stand for one that was not known."""
 
 
 class Audio:
@@ -57,12 +59,23 @@ class Audio:
 def read_clip(path: Path) -> tuple[Array, int]:
     """A file's samples, (n,), the mean over its channels, and its rate in Hz."""
     soundfile = need("soundfile", "audio")
+    _check_length(path)
     try:
         samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise MediaError(f"cannot be read as audio: {str(error).replace(str(path), path.name)}") from None
     clip: Array = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     return clip, int(rate)
+
+
+def _check_length(path: Path) -> None:
+    """Refuse a RIFF file that is cut off, of which soundfile gives what is there without a word."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    declared, there = int.from_bytes(head[4:], "little") + 8, path.stat().st_size
+    # a padding byte may lack at the end, and what was written into a pipe has a length that means nothing
+    if head[:4] == b"RIFF" and there + 1 < declared < _UNKNOWN_LENGTH:
+        raise MediaError(f"is cut off: {there:,} of {declared:,} bytes are there")
 
 
 def fitted(clip: Array, rate: int, config: AudioConfig) -> Array:
