@@ -102,8 +102,10 @@ class Pixels(Plain):
 
     def finish(self, batch: Input, dtype: torch.dtype) -> Input:
         assert isinstance(batch, Tensor)
-        floats = torch.addcmul(self._shift.to(batch.device), batch.float(), self._scale.to(batch.device))
-        return floats.movedim(-1, 1).contiguous().to(dtype)
+        channels = (-1, *[1] * (batch.dim() - 2))
+        floats = batch.movedim(-1, 1).contiguous().float()  # moved while a number is a byte
+        floats.mul_(self._scale.to(batch.device).view(channels)).add_(self._shift.to(batch.device).view(channels))
+        return floats.to(dtype)
 
 
 class Crops(Pixels):
@@ -132,7 +134,7 @@ class Crops(Pixels):
         top, left, height, width = crop_box(picture.shape[0], picture.shape[1], drawn[:-1])
         part = picture[top : top + height, left : left + width]
         self.store.have_read(part.nbytes)
-        pixels = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(np.array(part)).permute(2, 0, 1)[None]
         made = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)[0]
         out.copy_((made.flip(2) if drawn[-1] < 0.5 else made).permute(1, 2, 0))
 

@@ -19,7 +19,7 @@ from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, Precision, StepLog, build_method
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.device import choose_device, platform, reproducible
+from ibml.training.device import choose_device, keep_freed_memory, platform, reproducible
 from ibml.training.feed import Feed, feed
 from ibml.training.metrics import evaluation
 from ibml.training.optimization import build_optimizer
@@ -64,6 +64,8 @@ class Trainer:
     def __init__(self, config: TrialConfig, dataset: data.Dataset | None = None):
         self.config = config
         self.device = choose_device(config.trainer.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         dataset = dataset or data.load(config.data, config.modalities, config.seed)
         self.precision = Precision(config.trainer.precision, self.device)
         threads, dtype = config.trainer.loading_threads, self.precision.dtype
