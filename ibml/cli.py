@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ibml import results_cli, upkeep_cli
+from ibml import data_cli, results_cli, upkeep_cli
 from ibml.config.urls import shown_url
 from ibml.terminal import (
     Address,
@@ -202,6 +202,7 @@ def schema(
     sys.stdout.write(json.dumps(make_schema(kind), indent=1) + "\n")
 
 
+app.add_typer(data_cli.app, name="data")
 app.command()(upkeep_cli.sync)
 app.command()(upkeep_cli.gc)
 app.command("list")(results_cli.list_runs)

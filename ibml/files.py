@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +56,7 @@ def read_sealed(path: Path) -> bytes:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` at the end of the context, and only then and as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    unfinished = _unfinished(path)
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -65,6 +67,44 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         unfinished.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def replacing_path(path: Path) -> Iterator[Path]:
+    """A name at which a file or a folder is made that takes the place of `path` at the end of the context, and only
+    then and as a whole. Nothing waits for the disk, which for a hundred thousand small files would take hours."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = _unfinished(path)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        _remove(unfinished)
+        raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that are gone were writing into a folder."""
+    import psutil
+
+    for path in folder.glob(f"*{UNFINISHED}"):
+        writer = _WRITER.search(path.name)
+        if writer and (int(writer[1]) == os.getpid() or not psutil.pid_exists(int(writer[1]))):
+            _remove(path)
+
+
+_WRITER = re.compile(rf"\.(\d{{1,9}}){re.escape(UNFINISHED)}$")
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

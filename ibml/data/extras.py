@@ -1,17 +1,16 @@
-"""Packages that only some data sets need."""
+"""Libraries that only some data sets need."""
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 from typing import Any
 
 from ibml.config.base import IbmlError
 
 
 def need(module: str, extra: str) -> Any:
-    """An optional package; raises `IbmlError` that names what to install where it is missing."""
+    """The module; without it, an error that names the extra it comes with."""
     try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        package = module.partition(".")[0]
-        raise IbmlError(f"needs {package}; install it with: pip install 'ibml[{extra}]'") from None
+        return import_module(module)
+    except ImportError:
+        raise IbmlError(f"needs {module}; install it with: pip install 'ibml[{extra}]'") from None

@@ -82,7 +82,8 @@ def hostile(witness: Path) -> dict[str, bytes]:
     inside = np.empty(1, dtype=object)
     inside[0] = Call(os.system, touch)
     reconstruct = PLAIN.__reduce__()[0]  # type: ignore[index]
-    state = PLAIN.__reduce__()[2]  # type: ignore[index,misc]
+    from_buffer = PLAIN.__reduce_ex__(5)[0]  # type: ignore[index]
+    large = (3, "<", None, None, None, 10**9, 1, 63)
     float_state = (3, "<", None, None, None, -1, -1, 0)
     return {
         "os.system": pickle.dumps(Call(os.system, touch)),
@@ -107,17 +108,20 @@ def hostile(witness: Path) -> dict[str, bytes]:
         "a scalar": pickle.dumps(np.float64(1)),
         "a scalar of another type": pickle.dumps(Call(scalar, np.dtype("O"), b"12345678")),
         "an array's subclass": pickle.dumps(np.zeros(2).view(np.recarray)),
-        "a large array of nothing": pickle.dumps(Call(reconstruct, np.ndarray, (10**12,), b"b", state=state)),
-        "another codec": b"c_codecs\nencode\n(V" + text.encode() + b"\nVzlib\ntR.",
+        "another codec": pickle.dumps(PLAIN, 2).replace(b"latin1", b"cp1252"),
         "another shape": pickle.dumps(
             Call(reconstruct, np.ndarray, (0,), b"b", state=(1, (9,), PLAIN.dtype, False, b""))
+        ),
+        "more content than the shape has": pickle.dumps(
+            Call(reconstruct, np.ndarray, (0,), b"b", state=(1, (1,), np.dtype("u1"), False, b"ab"))
         ),
         "a negative shape": pickle.dumps(
             Call(reconstruct, np.ndarray, (0,), b"b", state=(1, (-1, -1), np.dtype("u1"), False, b"a"))
         ),
         "a dtype of another size": pickle.dumps(
-            Call(np.dtype, "f8", False, True, state=(3, "<", None, None, None, 10**9, 1, 63))
+            Call(from_buffer, b"12345678", Call(np.dtype, "f8", False, True, state=large), (1,), "C")
         ),
+        "texts from bytes": pickle.dumps(Call(from_buffer, b"12345678", Call(np.dtype, "S8", False, True), (1,), "C")),
         "a dtype": pickle.dumps(Call(np.dtype, "f8", False, True, state=float_state)),
         "a name's attributes": b"c_codecs\nencode\n}Vcall\nc_codecs\nencode\nsb.",
         "a class": b"cnumpy\nndarray\n.",

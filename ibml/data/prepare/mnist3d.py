@@ -1,0 +1,70 @@
+"""3D MNIST: {train,test}_point_clouds.h5, in which a group has the points of a digit and its image.
+
+De la Iglesia Castro, "3D MNIST: A 3D version of the MNIST database of handwritten digits", Kaggle 2016.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ibml.data.extras import need
+from ibml.data.prepare.raw import part_of
+from ibml.data.prepare.work import Piece, Work
+
+FILES = ("train_point_clouds.h5", "test_point_clouds.h5")
+SIDE = 30
+
+
+def prepare(work: Work) -> None:
+    """The same groups, with the image in three channels and without normals."""
+    need("h5py", "points")
+    sources = [part_of(work.raw, name, " and ".join(FILES)) for name in FILES]
+    work.make([_piece(work, source) for source in sources])
+
+
+def _piece(work: Work, source: Path) -> Piece:
+    target = work.root / source.name
+    return Piece(source.name, target, partial(_convert, work, source), partial(_has_all_of, source))
+
+
+def _has_all_of(source: Path, target: Path) -> bool:
+    """Whether a file has what the distribution has: groups that could not be read may have come since."""
+    h5py = need("h5py", "points")
+    if not target.is_file():
+        return False
+    try:
+        with h5py.File(source) as raw, h5py.File(target) as made:
+            return set(raw) == set(made)
+    except OSError:
+        return False
+
+
+def _convert(work: Work, source: Path, place: Path) -> None:
+    h5py = need("h5py", "points")
+    with h5py.File(source) as raw, h5py.File(place, "w") as made:
+        for name in raw:
+            try:
+                image, points, label = _digit(raw[name])
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                work.fail(f"{source.name}/{name}", str(error))
+                continue
+            group = made.create_group(name)
+            group.attrs["label"] = label
+            group.create_dataset("img", data=image, track_times=False)
+            group.create_dataset("points", data=points, track_times=False)
+
+
+def _digit(group: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
+    image, points = group["img"][()], group["points"][()]
+    if image.shape == (SIDE, SIDE):
+        image = np.repeat(image[None], 3, axis=0)
+    if image.shape != (3, SIDE, SIDE):
+        raise ValueError(f"its image has the shape {image.shape}, not {(SIDE, SIDE)}")
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+        raise ValueError(f"its points have the shape {points.shape}, not (N, 3)")
+    return image, points, int(group.attrs["label"])
