@@ -2,23 +2,125 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
-from ibml.terminal import errors, fail, out
+from ibml.config.datasets import CarvedConfig, FilesConfig
+from ibml.config.places import DATA_VARIABLE
+from ibml.terminal import Overrides, errors, fail, out
+
+if TYPE_CHECKING:
+    from ibml.data.inspection import Inspection
 
 Name = Literal["cremad", "ave", "food101", "mvsa", "modelnet40", "mnist3d"]
+SHOWN_DAMAGES = 20
 SHOWN = 5
 """Samples that could not be prepared are named up to so many."""
 
-app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: list, check and prepare them, and what is cached of them.", no_args_is_help=True)
 
 
-@app.callback()
-def _data() -> None:
-    pass
+@app.command("list")
+def list_sets(
+    root: Annotated[Path | None, typer.Option(help="Folder with a folder per data set; default: IBML_DATA.")] = None,
+) -> None:
+    """Show which data sets there are, where to get them, and which are found."""
+    with errors():
+        from ibml.data.catalogue import CATALOGUE
+        from ibml.data.opened import found_at
+
+        around = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("type", "family", "data set", "train / val / test", "from", "licence", "found"):
+            table.add_column(heading, overflow="fold")
+        for name, about in CATALOGUE.items():
+            found = found_at(name, around) if name != "mfeat" else "1,200 / 200 / 600"
+            cells = (name, about.family, about.title, about.rows, about.source, about.licence, found)
+            table.add_row(*map(Text, cells))
+        out.print(table)
+        out.print(f"Looked for in {around}" if around else f"Nothing says where they are: --root, or {DATA_VARIABLE}")
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A preset (cremad, ...) or a .yaml file of a trial.")],
+    root: Annotated[Path | None, typer.Option("--root", help="The data set's folder; default: the file's.")] = None,
+    override: Overrides = None,
+    everything: Annotated[bool, typer.Option("--all", help="Name everything that is wrong, not the first 20.")] = False,
+) -> None:
+    """Look at every sample of a data set: what is wrong, what there is, and a batch as the encoders get it.
+
+    \b
+    ibml data check cremad --root data/cremad
+    ibml data check mine.yaml -o data.use=[image,text]
+    """
+    with errors():
+        from ibml.study.plan import load_trial
+        from ibml.study.preparing import data_progress
+
+        given = [*(override or ()), *([f"data.root={json.dumps(str(root))}"] if root else [])]
+        config = load_trial(name, given).data
+        if not isinstance(config, FilesConfig):
+            out.print(f"{config.type} ships with ibml; there is nothing to check.")
+            return
+        from ibml.data.inspection import inspect
+
+        with data_progress(out) as progress:
+            found = inspect(config, progress)
+    _show(config, found, len(found.damages) if everything else SHOWN_DAMAGES)
+
+
+def _show(config: FilesConfig, found: Inspection, shown: int) -> None:
+    kept = sum(sum(counts.values()) for counts in found.counts.values())
+    out.print(f"{config.type} in {found.root}, fingerprint {found.fingerprint[:12]}", soft_wrap=True)
+    out.print(f"{found.listed:,} samples listed, {kept:,} can be used, {len(found.classes)} classes")
+    if found.counts:
+        splits = [split for split in ("train", "val", "test") if split in found.counts]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("class", overflow="fold")
+        for split in splits:
+            table.add_column(split, justify="right")
+        for label in found.classes:
+            table.add_row(Text(label), *(f"{found.counts[split][label]:,}" for split in splits))
+        table.add_row("all", *(f"{sum(found.counts[split].values()):,}" for split in splits))
+        out.print(table)
+    if isinstance(config, CarvedConfig) and "val" not in found.counts:
+        out.print(f"Validation is {config.validation:.0%} of each class of train, drawn by the trial's seed.")
+    for name, part in found.batch.items():
+        values = f"{part.low:.4g} to {part.high:.4g}, mean {part.mean:.4g}"
+        out.print(f"A batch of {name}: {part.shape}, {part.note or values}")
+    for damage in found.damages[:shown]:
+        out.print(str(damage), soft_wrap=True)
+    if len(found.damages) > shown:
+        out.print(f"and {len(found.damages) - shown:,} more (--all)")
+    if found.damages:
+        fail(f"{len(found.damages):,} things are wrong.", 1)
+    out.print("Nothing is wrong.")
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all; it is made again when needed.")] = False,
+) -> None:
+    """Show what is kept of decoded media, and how large it is."""
+    with errors():
+        from ibml.data.cache import kept, stores_folder
+
+        found = kept()
+        for entry in found:
+            if entry.size:
+                out.print(f"{entry.size / 1e6:10,.1f} MB  {entry.name}", soft_wrap=True)
+            if clear:
+                entry.remove()
+        verb = "removed from" if clear else "in"
+        out.print(f"{sum(entry.size for entry in found) / 1e6:10,.1f} MB {verb} {stores_folder()}", soft_wrap=True)
 
 
 @app.command()

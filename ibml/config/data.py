@@ -50,6 +50,11 @@ class MfeatConfig(Config):
         return self.views
 
     @property
+    def all_modalities(self) -> tuple[str, ...]:
+        """Those that may have an encoder."""
+        return self.views
+
+    @property
     def kinds(self) -> dict[str, str]:
         """Modality -> what it is, which decides the encoders that fit."""
         return dict.fromkeys(self.views, "vector")

@@ -49,6 +49,11 @@ class FilesConfig(Config):
         return self.use or tuple(self.parts)
 
     @property
+    def all_modalities(self) -> tuple[str, ...]:
+        """Those that may have an encoder, whether they are used or not."""
+        return tuple(self.parts)
+
+    @property
     def kinds(self) -> dict[str, str]:
         """The kind of each modality."""
         parts = self.parts

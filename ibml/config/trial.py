@@ -77,10 +77,11 @@ class TrialConfig(Config):
 
 def _encoder_problems(config: TrialConfig) -> Findings:
     names = config.data.modalities
+    known = (*config.data.all_modalities, "default")
     findings: Findings = [
-        (("encoders", name), f"no modality is called {name!r}{did_you_mean(name, [*names, 'default'])}")
+        (("encoders", name), f"no modality is called {name!r}{did_you_mean(name, known)}")
         for name in config.encoders
-        if name not in (*names, "default")
+        if name not in known
     ]
     missing = [name for name in names if name not in config.encoders]
     if missing and "default" not in config.encoders:

@@ -155,3 +155,34 @@ def _check_room(wanted: Wanted, writers: dict[Form, StoreWriter], done: int) -> 
             f"{wanted.name} decoded takes about {needed / 1e9:.1f} GB, and {folder} has room for {free / 1e9:.1f} GB;"
             " IBML_CACHE names another folder, and a smaller stored_side or size takes less"
         )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something in the cache of decoded media."""
+
+    path: Path
+    size: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def remove(self) -> None:
+        """Remove it. A process that reads it goes on; one that makes it begins again."""
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def kept() -> list[Kept]:
+    """Everything in the cache of decoded media, the largest first."""
+    folder = stores_folder()
+    found = [Kept(path, _size(path)) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(found, key=lambda entry: (-entry.size, entry.name))
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

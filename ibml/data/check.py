@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ibml.config.base import did_you_mean
+from ibml.config.datasets import FilesConfig
 from ibml.data.listing import Damage, Listing, Row, SplitName
 
 EVALUATED: tuple[SplitName, ...] = ("val", "test")
@@ -25,13 +26,13 @@ class Checked:
 
 def check(
     listing: Listing,
-    modalities: Iterable[str],
+    config: FilesConfig,
     unreadable: Mapping[tuple[SplitName, str], Mapping[int, str]],
     missing: Mapping[str, object],
 ) -> Checked:
     """Look at all samples. `unreadable` has what could not be decoded, by split and modality; `missing` the files that
     are not there, whose value is None."""
-    used = set(modalities)
+    used = set(config.modalities)
     damages = [d for d in listing.damages if d.modality is None or d.modality in used]
     hurt = {(d.split, d.where) for d in damages}
     kept: dict[SplitName, list[int]] = {}
@@ -50,7 +51,7 @@ def check(
                 damages += found
             else:
                 kept[split].append(position)
-    return _labelled(listing, kept, damages)
+    return _labelled(listing, kept, damages, config.has_validation or "val" in listing.rows)
 
 
 def _twice(row: Row, split: SplitName, other: SplitName, where: str) -> str:
@@ -85,7 +86,9 @@ def _shown(files: tuple[str, ...], inside: str) -> str:
     return f"{place} ({inside})" if inside else place
 
 
-def _labelled(listing: Listing, kept: dict[SplitName, list[int]], damages: list[Damage]) -> Checked:
+def _labelled(
+    listing: Listing, kept: dict[SplitName, list[int]], damages: list[Damage], has_validation: bool
+) -> Checked:
     """Classes are the labels of training samples; others must have one of those."""
     counts = Counter(listing.rows["train"][position].label for position in kept["train"])
     classes = tuple(sorted(counts))

@@ -6,9 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from ibml.config.data import DataConfig
 from ibml.config.datasets import FilesConfig
 from ibml.config.places import DATA_VARIABLE
 from ibml.data.base import Labels
@@ -92,14 +95,14 @@ def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progre
     if fatal := [damage for damage in listing.damages if damage.fatal]:
         raise refused(config.type, listing.root, fatal, can_skip=False)
     found = decoded(config, surveyed, progress)
-    checked = check(listing, config.modalities, unreadable(found), surveyed.contents)
+    checked = check(listing, config, unreadable(found), surveyed.contents)
     fatal = [damage for damage in checked.damages if damage.fatal]
     if fatal or (checked.damages and config.on_missing == "stop"):
         raise refused(config.type, listing.root, [*fatal, *(d for d in checked.damages if not d.fatal)], not fatal)
     skipped = len({(damage.split, damage.where) for damage in checked.damages})
     if skipped:
         say(f"{config.type}: {skipped} samples are left out, the first: {checked.damages[0]}")
-    return _opened(surveyed, checked, found, skipped)
+    return opened_from(surveyed, checked, found, skipped)
 
 
 def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> dict[tuple[SplitName, str, Form], Store]:
@@ -126,9 +129,10 @@ def unreadable(found: dict[tuple[SplitName, str, Form], Store]) -> dict[tuple[Sp
     return {(split, name): store.bad for (split, name, _), store in found.items()}
 
 
-def _opened(
-    surveyed: Surveyed, checked: Checked, found: dict[tuple[SplitName, str, Form], Store], skipped: int
+def opened_from(
+    surveyed: Surveyed, checked: Checked, found: dict[tuple[SplitName, str, Form], Store], skipped: int = 0
 ) -> Opened:
+    """A data set without the samples that cannot be used."""
     numbers = {label: number for number, label in enumerate(checked.classes)}
     labels, rows = {}, {}
     for split in SPLITS:
@@ -136,6 +140,21 @@ def _opened(
         labels[split] = np.array([numbers[listed[row].label] for row in checked.kept[split]], np.int64)
         rows[split] = np.array(checked.kept[split], np.int64)
     return Opened(surveyed.fingerprint, checked.classes, labels, rows, found, skipped)
+
+
+def found_at(name: str, around: Path | None) -> str:
+    """How many samples the split files of a data set list in its folder among others, in words."""
+    root = around / name if around else None
+    if root is None or not root.is_dir():
+        return "-"
+    if name == "folder":
+        return "its own file says what it is"
+    listing = Listing(root)
+    config: FilesConfig = TypeAdapter(DataConfig).validate_python({"type": name})
+    list_samples(config, listing)
+    if not listing.rows:
+        return "another layout" if listing.damages else "nothing"
+    return " / ".join(f"{len(listing.rows[split]):,}" if split in listing.rows else "-" for split in SPLITS)
 
 
 def no_progress(what: str, done: int, total: int) -> None:

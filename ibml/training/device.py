@@ -14,7 +14,6 @@ import torch
 
 from ibml.config.base import IbmlError
 
-
 _MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD."""
 
