@@ -36,7 +36,7 @@ class UserConfig(Config):
     """The user's own file, `~/.config/ibml/config.yaml`."""
 
     plugins: Items[Annotated[str, AfterValidator(_package)]] = ()
-    """Packages whose methods, fusions and encoders configurations may name."""
+    """Packages whose methods, fusions, encoders and data sets configurations may name."""
 
 
 def user_file() -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from ibml.config.base import Config, Items
+from ibml.config.base import Config, Items, did_you_mean
 from ibml.config.datasets import (
     AVEConfig,
     AVSBenchConfig,
@@ -22,6 +22,7 @@ from ibml.config.datasets import (
     UCF101Config,
     VGGSoundConfig,
 )
+from ibml.config.plugins import Kind, PluginConfig, resolved
 
 View = Literal["fou", "fac", "kar", "pix", "zer", "mor"]
 
@@ -59,7 +60,7 @@ class MfeatConfig(Config):
         """Modality -> what it is, which decides the encoders that fit."""
         return dict.fromkeys(self.views, "vector")
 
-    def problems(self) -> list[tuple[tuple[str, ...], str]]:
+    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         share = self.validation + self.test
         if share > 0.99:
             return [(("data", "test"), f"validation + test = {share:g} leaves too little to train on")]
@@ -68,6 +69,43 @@ class MfeatConfig(Config):
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
         """What of it determines the result of a trial that sees these modalities, beside its content."""
         return {**self.model_dump(mode="json"), "views": list(modalities)}
+
+
+class DataPluginConfig(PluginConfig):
+    """A data set of another package."""
+
+    kind: ClassVar[Kind] = "dataset"
+    use: Annotated[Items[str], Field(min_length=1)] | None = None
+    """Those of its modalities that the model sees, in this order; without it, all."""
+
+    @property
+    def _all(self) -> dict[str, str]:
+        return dict(self.implementation(self.typed_options).kinds)
+
+    @property
+    def all_modalities(self) -> tuple[str, ...]:
+        """Those that may have an encoder, whether they are used or not."""
+        return tuple(self._all)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.use or self.all_modalities
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Modality -> what it is, which decides the encoders that fit."""
+        known = self._all
+        return {name: known[name] for name in self.modalities if name in known}
+
+    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
+        known = self.all_modalities
+        unknown = [name for name in self.use or () if name not in known]
+        return [(("data", "use"), f"no modality is called {name!r}{did_you_mean(name, known)}") for name in unknown]
+
+    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        """What of it determines the result of a trial that sees these modalities, beside its content."""
+        target = resolved(self.kind, self.target)
+        return {**self.model_dump(mode="json"), "target": target, "use": list(modalities)}
 
 
 DataConfig = Annotated[
@@ -82,8 +120,9 @@ DataConfig = Annotated[
     | MVSAConfig
     | MNIST3DConfig
     | ModelNet40Config
-    | FolderConfig,
+    | FolderConfig
+    | DataPluginConfig,
     Field(discriminator="type"),
 ]
 
-__all__ = ["DataConfig", "FilesConfig", "MfeatConfig"]
+__all__ = ["DataConfig", "DataPluginConfig", "FilesConfig", "MfeatConfig"]

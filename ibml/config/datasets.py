@@ -75,7 +75,7 @@ class FilesConfig(Config):
         around = os.environ.get(DATA_VARIABLE)
         return Path(around) / self.type if around else None
 
-    def problems(self) -> list[tuple[tuple[str, ...], str]]:
+    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         return []
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Plug-ins: methods, fusions and encoders of other packages, named in YAML.
+"""Plug-ins: methods, fusions, encoders and data sets of other packages, named in YAML.
 
     method: {type: plugin, target: "mypackage.methods:Mine", options: {alpha: 0.3}}
 
-A `target` without a colon is the name of an entry point in the group `ibml.methods`, `ibml.fusions` or
-`ibml.encoders`. The package must be allowed first, see `ibml.config.allowed`; until then nothing of it is imported.
+A `target` without a colon is the name of an entry point in the group `ibml.methods`, `ibml.fusions`, `ibml.encoders`
+or `ibml.datasets`. The package must be allowed first, see `ibml.config.allowed`; until then nothing of it is imported.
 
     class Mine(Method):
         class Options(Config):
@@ -25,6 +25,7 @@ be left out, says why a plug-in does not fit a trial. The classes, and what each
 - an encoder, `torch.nn.Module`: (options, shape, features), one sample's shape and the width of what it must give,
   `features` beside `target` in YAML. It gets text as token ids; with a method `embed`, which makes vectors of them
   (`ibml.inputs.Sequences` of both), it gets ids or vectors, and what changes inputs has numbers to change.
+- a data set, `ibml.data.base.Source`: (options). It says its `kinds`, its content's `fingerprint`, and `load`s.
 
 Layers of fusions and encoders are initialised as all others, but for modules whose attribute `keeps_weights` is true;
 `after_initialisation`, if there is one, comes after that.
@@ -55,15 +56,16 @@ from ibml.config.base import Config, IbmlError, WrongOptions, did_you_mean
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
-Kind = Literal["method", "fusion", "encoder"]
+Kind = Literal["method", "fusion", "encoder", "dataset"]
 
 _BASES: dict[Kind, str] = {
     "method": "ibml.methods.base.Method",
     "fusion": "ibml.models.fusion.Fusion",
     "encoder": "torch.nn.modules.module.Module",
+    "dataset": "ibml.data.base.Source",
 }
 """By name, since the classes are in layers above and import torch."""
-_KINDS: dict[str, Kind] = {"method": "method", "fusion": "fusion", "encoders": "encoder"}
+_KINDS: dict[str, Kind] = {"method": "method", "fusion": "fusion", "encoders": "encoder", "data": "dataset"}
 _TARGET = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 

@@ -68,8 +68,10 @@ class TrialConfig(Config):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        findings = self.data.problems() + _encoder_problems(self) + _fusion_problems(self) + _method_problems(self)
-        findings += _plugin_problems(self)
+        findings = (
+            self.data.inconsistencies() + _encoder_problems(self) + _fusion_problems(self) + _method_problems(self)
+        )
+        findings += _fusion_problems(self) + _method_problems(self) + _plugin_problems(self)
         if findings:
             raise InconsistentConfig(findings)
         return self
@@ -135,7 +137,7 @@ def _method_problems(config: TrialConfig) -> Findings:
 def _plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
     """The plug-ins that a trial uses, by the paths of their components."""
     parts: dict[tuple[str, ...], Any] = {("encoders", name): part for name, part in config.encoders.items()}
-    parts[("method",)] = config.method
+    parts |= {("data",): config.data, ("method",): config.method}
     if config.method.type != "unimodal":
         parts[("fusion",)] = config.fusion
     return {path: part for path, part in parts.items() if isinstance(part, PluginConfig)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ibml.config.data import DataConfig
+from ibml.config.data import DataConfig, DataPluginConfig
 from ibml.config.datasets import FilesConfig
 from ibml.data.base import AnySplit, Dataset, Split, StreamedSplit
 from ibml.data.digests import Progress
@@ -33,11 +33,16 @@ def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
         from ibml.data.loading import split_for
 
         return split_for(_open(config), config, modalities, seed)
+    if isinstance(config, DataPluginConfig):
+        made: Dataset = config.implementation(config.typed_options).load(modalities, seed)
+        return made
     return load_mfeat(config, modalities, seed)
 
 
 def fingerprint(config: DataConfig) -> str:
     """A hash of the data's content, part of every trial's key."""
+    if isinstance(config, DataPluginConfig):
+        return str(config.implementation(config.typed_options).fingerprint())
     return _open(config).fingerprint if isinstance(config, FilesConfig) else mfeat_fingerprint()
 
 

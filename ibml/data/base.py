@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,26 @@ class Dataset:
     train: AnySplit
     val: AnySplit
     test: AnySplit
+
+
+class Source(ABC):
+    """A data set of another package; `ibml.config.plugins` says how it is named."""
+
+    def __init__(self, options: Any):
+        self.options = options
+
+    @property
+    @abstractmethod
+    def kinds(self) -> dict[str, str]:
+        """Each modality's kind, in their order: vector, image, frames, audio, text or points."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of all samples and labels: other content must give another."""
+
+    @abstractmethod
+    def load(self, modalities: tuple[str, ...], seed: int) -> Dataset:
+        """The three splits with these modalities; whatever is drawn for them follows from the seed."""
 
 
 def stratified_split(labels: Labels, shares: Sequence[float], generator: np.random.Generator) -> list[Indices]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -150,7 +151,7 @@ def found_at(name: str, around: Path | None) -> str:
     if name == "folder":
         return "its own file says what it is"
     listing = Listing(root)
-    config: FilesConfig = TypeAdapter(DataConfig).validate_python({"type": name})
+    config = TypeAdapter[Any](DataConfig).validate_python({"type": name})
     list_samples(config, listing)
     if not listing.rows:
         return "another layout" if listing.damages else "nothing"
