@@ -159,6 +159,8 @@ class StudyRecord(Config):
     """How seeds were added, where `seeds` are only those that an arm may get."""
     configs: dict[str, dict[str, Any]] = {}
     """By data set, the reference's configuration: dotted path -> value."""
+    modalities: dict[str, Items[str]] = {}
+    """By data set, the modalities that its arms' trials have."""
     changes: dict[str, dict[str, dict[str, Any]]] = {}
     """By data set and arm, what differs from that; None where an arm has no such part."""
 

@@ -13,7 +13,7 @@ from ibml.data.base import AnySplit, StreamedSplit
 from ibml.data.check import check
 from ibml.data.columns import gathered
 from ibml.data.digests import Progress
-from ibml.data.listing import Damage, SplitName
+from ibml.data.listing import Damage, DataError, SplitName
 from ibml.data.loading import split_for
 from ibml.data.opened import decoded, opened_from, survey, unreadable
 from ibml.inputs import Sequences
@@ -63,8 +63,11 @@ def inspect(config: FilesConfig, progress: Progress) -> Inspection:
     }
     batch = {}
     if not any(damage.fatal for damage in checked.damages):
-        dataset = split_for(opened_from(surveyed, checked, stores), config, config.modalities, 0)
-        batch = _previews(dataset.train)
+        try:
+            dataset = split_for(opened_from(surveyed, checked, stores), config, config.modalities, 0)
+            batch = _previews(dataset.train)
+        except DataError as error:
+            checked.damages.append(Damage("the splits", str(error), fatal=True))
     return Inspection(listing.root, surveyed.fingerprint, listed, counts, checked.damages, batch)
 
 

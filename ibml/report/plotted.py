@@ -7,9 +7,6 @@ from itertools import combinations, product
 from statistics import fmean
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from ibml.config.data import DataConfig
 from ibml.config.metrics import Metric, describe
 from ibml.config.records import StudyRecord
 from ibml.report.figures.effects import Interaction
@@ -26,23 +23,10 @@ MOST_PAIRS = 10
 JOINT = "val.accuracy"
 
 
-def modalities(study: StudyRecord, dataset: str) -> tuple[str, ...]:
-    """The modalities of a data set's trials, those of all arms."""
-    reference = study.configs.get(dataset, {})
-    found: dict[str, None] = {}
-    for changes in ({}, *study.changes.get(dataset, {}).values()):
-        whole = {**reference, **changes}
-        data = {path.removeprefix("data."): v for path, v in whole.items() if path.startswith("data.")}
-        if data:  # else the record is from before configurations were in it
-            config = TypeAdapter(DataConfig).validate_python({k: v for k, v in data.items() if v is not None})
-            found |= dict.fromkeys(config.modalities)
-    return tuple(found)
-
-
 def curve_metrics(study: StudyRecord) -> list[str]:
     """The metrics of every epoch that the figures of a study show: validation accuracy, joint and of each modality,
     and the rates that modalities get."""
-    names = dict.fromkeys(name for dataset in study.datasets for name in modalities(study, dataset))
+    names = dict.fromkeys(name for dataset in study.datasets for name in study.modalities.get(dataset, ()))
     return [JOINT, *(f"{JOINT}.{name}" for name in names), *(f"rate.{name}" for name in names)]
 
 

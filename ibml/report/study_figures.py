@@ -16,7 +16,6 @@ from ibml.report.plotted import (
     chosen_arms,
     crossed,
     epochs,
-    modalities,
     names,
     places,
     values_of,
@@ -254,7 +253,7 @@ def _epochs(table: Table, results: Results, curves: Curves) -> Iterator[Drawing]
 
     shown = names(table, chosen_arms(table, table.metrics[0]))
     for dataset in table.datasets:
-        modality = modalities(table.study, dataset)
+        modality = table.study.modalities.get(dataset, ())
         for kind, asked, axis, level in (
             ("curves", {JOINT: "joint", **{f"{JOINT}.{m}": m for m in modality}}, "validation accuracy %", None),
             ("rates", {f"rate.{m}": m for m in modality}, "rate of the modality", 1.0),

@@ -48,11 +48,17 @@ def study_record(
         columns=_columns(plan),
         adaptive=plan.study.adaptive,
         configs={c.dataset: _flat(c) for c in plan.cells if c.arm == plan.reference},
+        modalities={name: _modalities(plan, name) for name in plan.datasets},
         changes={
             name: {c.arm: c.changes for c in plan.cells if c.dataset == name and c.arm != plan.reference}
             for name in plan.datasets
         },
     )
+
+
+def _modalities(plan: Plan, dataset: str) -> tuple[str, ...]:
+    found = (name for cell in plan.cells if cell.dataset == dataset for name in cell.config.data.modalities)
+    return tuple(dict.fromkeys(found))
 
 
 def _flat(cell: Cell) -> dict[str, Any]:

@@ -96,7 +96,9 @@ def test_points_are_drawn_without_replacement_and_stay_in_evaluation(tmp_path: P
     assert not np.array_equal(first, second)
     there = fixed.gather(rows, draws(0)).numpy()
     assert np.array_equal(there, fixed.gather(rows, draws(1)).numpy())
-    assert np.array_equal(there[1:], fixed.gather(rows[1:], draws(2)).numpy()), "a draw depends on the rest of the batch"
+    assert np.array_equal(there[1:], fixed.gather(rows[1:], draws(2)).numpy()), (
+        "a draw depends on the rest of the batch"
+    )
 
 
 def test_moved_clouds_keep_the_vertical_axis_and_their_bounds() -> None:

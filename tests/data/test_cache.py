@@ -1,0 +1,132 @@
+"""Decoded media are made once, by one process, as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibml import data
+from ibml.config.datasets import CremadConfig
+from ibml.data import cache
+from ibml.data.cache import kept, stores_folder
+from ibml.data.listing import DataError
+from ibml.data.opened import no_progress, open_files
+from tests.data.miniatures import miniature
+from tests.data.test_layouts import configuration
+
+SCRIPT = """
+import sys
+from ibml import data
+from ibml.config.datasets import CremadConfig
+config = CremadConfig.model_validate_json(sys.argv[1], strict=False)
+data.ready([config], lambda text: None)
+print(data.fingerprint(config))
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IBML_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> CremadConfig:
+    made = configuration(miniature("cremad", tmp_path / "set"))
+    assert isinstance(made, CremadConfig)
+    return made
+
+
+def opened(config: CremadConfig) -> list[str]:
+    """Open a data set; gives what was decoded for that."""
+    decoded: dict[str, int] = {}
+    open_files(config, lambda text: None, lambda what, done, total: decoded.update({what: done}))
+    return sorted(what for what in decoded if what.startswith("decoding"))
+
+
+def test_media_are_decoded_once_for_each_preprocessing(config: CremadConfig) -> None:
+    every = [f"decoding cremad-{split}-{name}" for split in ("test", "train") for name in ("audio", "video")]
+    assert opened(config) == every
+    assert opened(config) == []
+    longer = config.model_copy(update={"audio": config.audio.model_copy(update={"hop": 16})})
+    assert opened(longer) == [name for name in every if "audio" in name]
+    assert opened(config.model_copy(update={"validation": 0.5})) == []
+
+
+def test_a_copy_of_the_data_elsewhere_is_not_decoded_again(config: CremadConfig, tmp_path: Path) -> None:
+    first = open_files(config, print, no_progress)
+    shutil.copytree(tmp_path / "set", tmp_path / "copy")
+    there = config.model_copy(update={"root": str(tmp_path / "copy")})
+    assert opened(there) == []
+    assert open_files(there, print, no_progress).fingerprint == first.fingerprint
+
+
+def test_other_content_of_the_same_size_has_another_fingerprint(config: CremadConfig, tmp_path: Path) -> None:
+    before = open_files(config, print, no_progress).fingerprint
+    wav = next((tmp_path / "set" / "CREMA-D" / "AudioWAV").glob("*.wav"))
+    changed = bytearray(wav.read_bytes())
+    changed[-1] ^= 1
+    wav.write_bytes(bytes(changed))
+    os.utime(wav, ns=(time.time_ns(), time.time_ns()))
+    assert open_files(config, print, no_progress).fingerprint != before
+    assert wav.stat().st_size == len(changed)
+
+
+def test_two_processes_make_one_store_and_a_killed_one_leaves_none(config: CremadConfig) -> None:
+    command = [sys.executable, "-c", SCRIPT, config.model_dump_json()]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(stores_folder().glob("*.unfinished")) and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert said[0] == said[1] != ""
+    names = [entry.name for entry in kept() if entry.size]
+    assert len(names) == 5  # two of test; of train sound, and frames for evaluation and for training
+    assert not [name for name in names if name.endswith(".unfinished")]
+    assert opened(config) == []
+
+
+def test_a_disk_without_room_is_said_before_it_is_full(config: CremadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 10**6))
+    with pytest.raises(DataError, match=r"takes about .* has room for 0\.0 GB; IBML_CACHE"):
+        open_files(config, print, no_progress)
+    assert not [entry for entry in kept() if entry.size]
+
+
+def test_a_store_that_was_cut_is_not_trusted(config: CremadConfig) -> None:
+    opened(config)
+    values = next(stores_folder().glob("cremad-train-audio*/values.bin"))
+    values.write_bytes(values.read_bytes()[:-4])
+    with pytest.raises(DataError, match=r"is damaged .*'ibml data cache --clear' removes it"):
+        open_files(config, print, no_progress)
+
+
+def test_reading_lets_go_of_what_was_read(config: CremadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ibml.data.store.RELEASE_BYTES", 1)
+    dataset = data.load(config, config.modalities, 0)
+    column = dataset.train.columns["audio"]
+    generator = np.random.default_rng(0)
+    first = column.gather(dataset.train.rows, generator)
+    assert column.store._read == 0
+    assert np.array_equal(first.numpy(), column.gather(dataset.train.rows, generator).numpy())
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    config: CremadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IBML_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="IBML_CACHE names another"):
+        open_files(config, print, no_progress)

@@ -1,0 +1,107 @@
+"""Training on data in files: the same numbers however they are read, and from a checkpoint on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ibml import data
+from ibml.config.base import IbmlError
+from ibml.config.trial import TrialConfig
+from ibml.study.worker import TrialActor
+from ibml.training.checkpoint import load_model
+from ibml.training.state import packed, unpack
+from ibml.training.trainer import Trainer, train
+from tests.data.miniatures import miniature
+
+SMALL = {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "average"}
+
+
+def configured(root: Path, **trainer: object) -> TrialConfig:
+    parts = miniature("cremad", root)
+    settings = {"epochs": 3, "batch_size": 2, "eval_batch_size": 3, "keep": "best", **trainer}
+    parts["video"]["augment"] = True
+    return TrialConfig.model_validate({"data": parts, "encoders": {"default": SMALL}, "trainer": settings})
+
+
+def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
+
+
+def test_numbers_do_not_depend_on_how_many_threads_read(tmp_path: Path) -> None:
+    results = [train(configured(tmp_path / "set", loading_threads=threads)) for threads in (1, 4)]
+    assert timeless(results[0].history) == timeless(results[1].history)
+    assert timeless([results[0].metrics]) == timeless([results[1].metrics])
+
+
+def test_what_is_drawn_differs_from_epoch_to_epoch_and_from_seed_to_seed(tmp_path: Path) -> None:
+    config = configured(tmp_path / "set")
+    for place, frame in enumerate(sorted((tmp_path / "set").rglob("*.jpg"))):
+        Image.fromarray(np.random.default_rng(place).integers(0, 255, (8, 8, 3), np.uint8)).save(frame)
+    inputs = []
+    for seed, epoch in ((0, 0), (0, 1), (0, 0), (1, 0)):
+        trainer = Trainer(config.model_copy(update={"seed": seed}))
+        batch = next(trainer.train_split.batches([torch.arange(2)], epoch))
+        inputs.append(batch[1]["video"])
+    assert torch.equal(inputs[0], inputs[2])
+    assert not torch.equal(inputs[0], inputs[1])
+    assert not torch.equal(inputs[0], inputs[3])
+
+
+def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    config = configured(tmp_path / "set")
+    whole, before, after = (Trainer(config) for _ in range(3))
+    expected = [whole.run_epoch() for _ in range(3)]
+    rows = [before.run_epoch()]
+    unpack(packed(before), after)
+    assert timeless([*rows, after.run_epoch(), after.run_epoch()]) == timeless(expected)
+
+
+def test_dropout_is_the_same_from_a_checkpoint_on_and_disturbs_nobody(tmp_path: Path) -> None:
+    encoders = {"image": {**SMALL}, "points": {"type": "dgcnn", "k": 2, "features": 8, "dropout": 0.5}}
+    parts = {"data": miniature("mnist3d", tmp_path / "set"), "encoders": encoders}
+    config = TrialConfig.model_validate({**parts, "trainer": {"epochs": 2, "batch_size": 4}})
+    outside = torch.random.get_rng_state()
+    whole, before, after = (Trainer(config) for _ in range(3))
+    expected = [whole.run_epoch() for _ in range(2)]
+    first = before.run_epoch()
+    unpack(packed(before), after)
+    torch.rand(5)
+    assert timeless([first, after.run_epoch()]) == timeless(expected)
+    torch.random.set_rng_state(outside)
+
+
+def test_a_modality_alone_reads_that_alone(tmp_path: Path) -> None:
+    config = configured(tmp_path / "set")
+    alone = TrialConfig.model_validate(
+        {**config.model_dump(mode="json"), "method": {"type": "unimodal", "modality": "audio"}}
+    )
+    trainer = Trainer(alone)
+    assert list(trainer.specs) == ["audio"]
+    assert trainer.run_epoch()["train.loss"] > 0
+
+
+def test_a_worker_with_other_data_does_not_train(tmp_path: Path) -> None:
+    config = configured(tmp_path / "set")
+    actor = TrialActor.__new__(TrialActor)
+    task = {"task": 0, "trial": config.model_dump(mode="json"), "folder": str(tmp_path / "trial"), "pauses": []}
+    actor.reset_config({**task, "data": "0" * 64})
+    report = actor.step()
+    assert "is not the one that the study was started with" in report["error"]
+    actor.reset_config({**task, "data": data.fingerprint(config.data)})
+    while not (report := actor.step())["done"]:
+        pass
+    assert report["status"] == "finished"
+    model = load_model(tmp_path / "trial" / "selected.ckpt")
+    assert model({"audio": torch.zeros(2, 1, 33, 26), "video": torch.zeros(2, 3, 2, 8, 8)})[0].shape == (2, 2)
+
+
+def test_a_data_set_with_damage_ends_a_trial_in_words(tmp_path: Path) -> None:
+    config = configured(tmp_path / "set")
+    next((tmp_path / "set" / "CREMA-D" / "AudioWAV").glob("*.wav")).unlink()
+    with pytest.raises(IbmlError, match=r"1 thing wrong.*\n  t.*\.csv:\d+: CREMA-D/AudioWAV/.*does not exist"):
+        train(config)
