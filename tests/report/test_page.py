@@ -48,7 +48,11 @@ def files(record: StudyRecord, found: dict[str, TrialRecord], curves: bool = Tru
 @pytest.fixture(scope="module")
 def report() -> dict[str, str | bytes]:
     record = study(ARMS).model_copy(
-        update={"configs": {"d": CONFIG}, "changes": {"d": {UGLY: {"method.bio.weight": 0.0}}}}
+        update={
+            "configs": {"d": CONFIG},
+            "changes": {"d": {UGLY: {"method.bio.weight": 0.0}}},
+            "modalities": {"d": ("pix", "zer")},
+        }
     )
     found = results(record, ARMS)
     found["d/gone/0"] = TrialRecord("d/gone/0", "broken", "failed", {}, "RuntimeError('<i>')")
@@ -142,7 +146,7 @@ def test_the_bases_own_value_is_a_point_of_a_factors_curve() -> None:
         values={"bio.weight=0": 0, "bio.weight=2": 2},
         paths={"bio.weight": "method.bio.weight"},
     )
-    record = study(arms).model_copy(update={"design": design, "configs": {"d": CONFIG}})
+    record = study(arms).model_copy(update={"design": design, "modalities": {"d": ("pix", "zer")}})
     found = results(record, arms)
     table = build_table(record, found)
     points, own = values_of(table, Results(record, found), "bio.weight", "d", table.metrics[0])
@@ -155,8 +159,8 @@ def test_the_bases_own_value_is_a_point_of_a_factors_curve() -> None:
 
 
 def test_curves_are_asked_for_every_modality_of_any_data_set() -> None:
-    other = {**CONFIG, "data.views": ["zer", "mor"]}
-    record = study(ARMS, ("d", "e")).model_copy(update={"configs": {"d": CONFIG, "e": other}})
+    modalities = {"d": ("pix", "zer"), "e": ("zer", "mor")}
+    record = study(ARMS, ("d", "e")).model_copy(update={"modalities": modalities})
     assert curve_metrics(record) == [
         "val.accuracy",
         *(f"val.accuracy.{m}" for m in ("pix", "zer", "mor")),
