@@ -94,7 +94,8 @@ def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None
         shutil.rmtree(target, ignore_errors=True)
     writers = {form: StoreWriter(begun, wanted.media.dtype) for form, begun in unfinished.items()}
     try:
-        _write(wanted, writers, progress)
+        with _one_thread_each():
+            _write(wanted, writers, progress)
         notes = {"vocabulary": list(getattr(wanted.media, "vocabulary", ()))}
         for form, target in targets.items():
             writers[form].finish(target, **notes)
@@ -105,6 +106,19 @@ def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None
     finally:
         for writer in writers.values():
             writer.discard()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Samples are decoded side by side, so that threads within each would only be in one another's way."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _write(wanted: Wanted, writers: dict[Form, StoreWriter], progress: Progress) -> None:
