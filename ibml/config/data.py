@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -60,6 +60,10 @@ class MfeatConfig(Config):
         """Modality -> what it is, which decides the encoders that fit."""
         return dict.fromkeys(self.views, "vector")
 
+    def once_trained(self) -> Self:
+        """The configuration for a model whose weights are at hand."""
+        return self
+
     def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         share = self.validation + self.test
         if share > 0.99:
@@ -96,6 +100,10 @@ class DataPluginConfig(PluginConfig):
         """Modality -> what it is, which decides the encoders that fit."""
         known = self._all
         return {name: known[name] for name in self.modalities if name in known}
+
+    def once_trained(self) -> Self:
+        """The configuration for a model whose weights are at hand."""
+        return self
 
     def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         known = self.all_modalities

@@ -75,6 +75,10 @@ class FilesConfig(Config):
         around = os.environ.get(DATA_VARIABLE)
         return Path(around) / self.type if around else None
 
+    def once_trained(self) -> Self:
+        """The configuration for a model whose weights are at hand, which needs no files beside them."""
+        return self.model_copy(update={name: part.without_files() for name, part in self.parts.items()})
+
     def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         return []
 
@@ -196,6 +200,9 @@ class FolderConfig(CarvedConfig):
     @property
     def parts(self) -> dict[str, Preprocessing]:
         return dict(self.columns)
+
+    def once_trained(self) -> Self:
+        return self.model_copy(update={"columns": {name: part.without_files() for name, part in self.columns.items()}})
 
     @field_validator("columns")
     @classmethod
