@@ -77,7 +77,7 @@ class TrialConfig(Config):
 
 def _encoder_problems(config: TrialConfig) -> Findings:
     names = config.data.modalities
-    known = (*config.data.all_modalities, "default")
+    known = (*config.data.all_kinds, "default")
     findings: Findings = [
         (("encoders", name), f"no modality is called {name!r}{did_you_mean(name, known)}")
         for name in config.encoders
