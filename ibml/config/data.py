@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from ibml.config.base import Config, Items, did_you_mean
+from ibml.config.base import Items, did_you_mean
 from ibml.config.datasets import (
     AVEConfig,
     AVSBenchConfig,
+    ChosenModalities,
     CremadConfig,
+    DataPart,
     FilesConfig,
     FolderConfig,
     Food101Config,
@@ -22,12 +25,13 @@ from ibml.config.datasets import (
     UCF101Config,
     VGGSoundConfig,
 )
-from ibml.config.plugins import Kind, PluginConfig, resolved
+from ibml.config.plugins import Kind, PluginConfig, in_a_line, resolved
+from ibml.config.preprocessing import ModalityKind
 
 View = Literal["fou", "fac", "kar", "pix", "zer", "mor"]
 
 
-class MfeatConfig(Config):
+class MfeatConfig(DataPart):
     """UCI Multiple Features: 2,000 handwritten digits, 10 classes, six views; ships with ibml.
 
     The split is stratified and drawn by the trial's seed; what is neither validation nor test is
@@ -47,22 +51,8 @@ class MfeatConfig(Config):
         return views
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.views
-
-    @property
-    def all_modalities(self) -> tuple[str, ...]:
-        """Those that may have an encoder."""
-        return self.views
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """Modality -> what it is, which decides the encoders that fit."""
+    def all_kinds(self) -> dict[str, ModalityKind]:
         return dict.fromkeys(self.views, "vector")
-
-    def once_trained(self) -> Self:
-        """The configuration for a model whose weights are at hand."""
-        return self
 
     def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         share = self.validation + self.test
@@ -71,47 +61,30 @@ class MfeatConfig(Config):
         return []
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        """What of it determines the result of a trial that sees these modalities, beside its content."""
         return {**self.model_dump(mode="json"), "views": list(modalities)}
 
 
-class DataPluginConfig(PluginConfig):
+class DataPluginConfig(ChosenModalities, PluginConfig):
     """A data set of another package."""
 
     kind: ClassVar[Kind] = "dataset"
-    use: Annotated[Items[str], Field(min_length=1)] | None = None
-    """Those of its modalities that the model sees, in this order; without it, all."""
 
-    @property
-    def _all(self) -> dict[str, str]:
-        return dict(self.implementation(self.typed_options).kinds)
+    @cached_property
+    def all_kinds(self) -> dict[str, ModalityKind]:  # kept, since each look makes the plug-in's object anew
+        try:
+            return dict(self.implementation(self.typed_options).kinds)
+        except Exception as error:  # noqa: BLE001
+            raise ValueError(f"{self.target}.kinds fails: {in_a_line(error)}") from None
 
-    @property
-    def all_modalities(self) -> tuple[str, ...]:
-        """Those that may have an encoder, whether they are used or not."""
-        return tuple(self._all)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.use or self.all_modalities
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """Modality -> what it is, which decides the encoders that fit."""
-        known = self._all
-        return {name: known[name] for name in self.modalities if name in known}
-
-    def once_trained(self) -> Self:
-        """The configuration for a model whose weights are at hand."""
+    @model_validator(mode="after")
+    def _kinds_are_known(self) -> Self:
+        known = get_args(ModalityKind)
+        for name, kind in self.all_kinds.items():
+            if kind not in known:
+                raise ValueError(f"{self.target} has {name!r} of kind {kind!r}{did_you_mean(str(kind), known)}")
         return self
 
-    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
-        known = self.all_modalities
-        unknown = [name for name in self.use or () if name not in known]
-        return [(("data", "use"), f"no modality is called {name!r}{did_you_mean(name, known)}") for name in unknown]
-
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        """What of it determines the result of a trial that sees these modalities, beside its content."""
         target = resolved(self.kind, self.target)
         return {**self.model_dump(mode="json"), "target": target, "use": list(modalities)}
 

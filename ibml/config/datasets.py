@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from ibml.config.base import Config, Items, did_you_mean
 from ibml.config.contents import content_hash
@@ -16,6 +17,7 @@ from ibml.config.preprocessing import (
     ColumnConfig,
     FramesConfig,
     ImageConfig,
+    ModalityKind,
     PointsConfig,
     Preprocessing,
     RawImageConfig,
@@ -26,15 +28,62 @@ from ibml.config.preprocessing import (
 Share = Annotated[float, Field(ge=0.01, le=0.99)]
 
 
-class FilesConfig(Config):
+class DataPart(Config):
+    """What every data set's configuration says of itself."""
+
+    @property
+    def all_kinds(self) -> dict[str, ModalityKind]:
+        """Every modality that may have an encoder, used or not -> its kind."""
+        raise NotImplementedError
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that the model sees, in this order."""
+        return tuple(self.all_kinds)
+
+    @property
+    def kinds(self) -> dict[str, ModalityKind]:
+        """Of the modalities that the model sees; one that there is not is among the inconsistencies."""
+        every = self.all_kinds
+        return {name: every[name] for name in self.modalities if name in every}
+
+    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
+        """Fields that do not fit together, by their paths in the trial's configuration."""
+        return []
+
+    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        """What of it determines the result of a trial that sees these modalities, beside its content."""
+        raise NotImplementedError
+
+    def once_trained(self) -> Self:
+        """The configuration for a model whose weights are at hand, which needs no files beside them."""
+        return self
+
+
+class ChosenModalities(DataPart):
+    """A data set that has more than a model need see."""
+
+    use: Annotated[Items[str], Field(min_length=1)] | None = None
+    """Those of its modalities that the model sees, in this order; without it, all."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.use or tuple(self.all_kinds)
+
+    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
+        known, used = self.all_kinds, self.use or ()
+        unknown = [f"no modality is called {name!r}{did_you_mean(name, known)}" for name in used if name not in known]
+        twice = [f"{name!r} is listed twice" for name, times in Counter(used).items() if times > 1]
+        return [(("data", "use"), message) for message in (*unknown, *twice)]
+
+
+class FilesConfig(ChosenModalities):
     """What all data sets in files have."""
 
     has_validation: ClassVar[bool] = True
     type: str
     root: str | None = None
     """The data set's folder; without one, the folder of its type in IBML_DATA."""
-    use: Annotated[Items[str], Field(min_length=1)] | None = None
-    """Those of its modalities that the model sees, in this order; without it, all."""
     on_missing: Literal["stop", "skip"] = "stop"
     """What to do about samples that cannot be used: train nothing, or go on without them and say how many."""
 
@@ -45,28 +94,8 @@ class FilesConfig(Config):
         return {name: part for name, part in fields.items() if isinstance(part, Preprocessing)}
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.use or tuple(self.parts)
-
-    @property
-    def all_modalities(self) -> tuple[str, ...]:
-        """Those that may have an encoder, whether they are used or not."""
-        return tuple(self.parts)
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """The kind of each modality."""
-        parts = self.parts
-        return {name: parts[name].kind for name in self.modalities}  # type: ignore[attr-defined]
-
-    @model_validator(mode="after")
-    def _uses_what_it_has(self) -> Self:
-        for position, name in enumerate(self.use or ()):
-            if name not in self.parts:
-                raise ValueError(f"use: no modality is called {name!r}{did_you_mean(name, self.parts)}")
-            if name in (self.use or ())[:position]:
-                raise ValueError(f"use: {name!r} is listed twice")
-        return self
+    def all_kinds(self) -> dict[str, ModalityKind]:
+        return {name: part.kind for name, part in self.parts.items()}
 
     def folder(self) -> Path | None:
         """Where the data set is on this machine, if anything says so."""
@@ -76,14 +105,9 @@ class FilesConfig(Config):
         return Path(around) / self.type if around else None
 
     def once_trained(self) -> Self:
-        """The configuration for a model whose weights are at hand, which needs no files beside them."""
         return self.model_copy(update={name: part.without_files() for name, part in self.parts.items()})
 
-    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
-        return []
-
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        """What of it determines the result of a trial that sees these modalities, beside its content."""
         plain = self.model_dump(mode="json", exclude={"root", "on_missing", *self.parts})
         plain["use"] = list(modalities)
         return plain | {name: _form(self.parts[name]) for name in modalities}
@@ -210,6 +234,8 @@ class FolderConfig(CarvedConfig):
         for name in columns:
             if not name.isidentifier():
                 raise ValueError(f"{name!r} cannot name a modality; use letters, digits and '_'")
+            if name in cls.model_fields:  # the canonical form has modalities beside these
+                raise ValueError(f"{name!r} cannot name a modality, since it is a key of the data set itself")
         return columns
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:

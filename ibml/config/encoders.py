@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ibml.config.base import Config, Count, InconsistentConfig, Items
 from ibml.config.plugins import Kind, PluginConfig
+from ibml.config.preprocessing import ModalityKind
 
-_KINDS = {
+_KINDS: dict[ModalityKind, tuple[str, str]] = {
     "vector": ("a vector", "vectors"),
     "image": ("an image", "images"),
     "frames": ("a series of frames", "frames"),
@@ -18,13 +19,13 @@ _KINDS = {
     "text": ("a text", "texts"),
     "points": ("a point cloud", "point clouds"),
 }
-"""What a modality can be: one sample of it in words, and several."""
+"""One sample of each kind of modality in words, and several."""
 
 
 class EncoderPart(Config):
     """What every encoder's configuration says of itself: the kinds of modalities that it `takes`."""
 
-    takes: ClassVar[frozenset[str]]
+    takes: ClassVar[frozenset[ModalityKind]]
 
     @property
     def files(self) -> dict[str, Path]:
@@ -182,7 +183,7 @@ def taken(encoder: EncoderConfig) -> str:
     return f"{', '.join(before)} and {last}" if before else last
 
 
-def kind_problem(encoder: EncoderConfig, modality: str, kind: str) -> str:
+def kind_problem(encoder: EncoderConfig, modality: str, kind: ModalityKind) -> str:
     """Why an encoder does not suit a modality of that kind, and which do; empty where it does."""
     if kind in encoder.takes:
         return ""

@@ -133,8 +133,9 @@ def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
 
 def placed(path: Steps, value: Any, folder: Path | None) -> Any:
     """A value that is a path on this machine made absolute: one in a file is relative to the file, others to the
-    working folder. Other values as they are."""
-    if path[-1] not in _PATHS.get(path[0], ()) or not isinstance(value, str) or not value:
+    working folder. Other values as they are, and so are the options of plug-ins, whatever they are called."""
+    is_path = path[-1] in _PATHS.get(path[0], ()) and "options" not in path
+    if not is_path or not isinstance(value, str) or not value:
         return value
     try:
         return os.path.normpath(Path.cwd() / (folder or Path()) / Path(value).expanduser())

@@ -111,7 +111,7 @@ class PluginConfig(Config):
         try:
             return list(check(options, trial))
         except Exception as error:  # noqa: BLE001
-            return [f"{self.target}.Options.problems failed: {_shown(error)}"]
+            return [f"{self.target}.Options.problems failed: {in_a_line(error)}"]
 
 
 def load_class(kind: Kind, target: str) -> type[Any]:
@@ -123,7 +123,7 @@ def load_class(kind: Kind, target: str) -> type[Any]:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # noqa: BLE001
         missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
-        message = f"there is no module {module_name!r}" if missing else f"{module_name} fails: {_shown(error)}"
+        message = f"there is no module {module_name!r}" if missing else f"{module_name} fails: {in_a_line(error)}"
         raise ValueError(message) from None
     found = getattr(module, name, None)
     if not isinstance(found, type):
@@ -177,10 +177,10 @@ def _typed(kind: Kind, target: str, options: dict[str, Any]) -> Config:
     except ValidationError as error:
         raise WrongOptions(error, model, options) from None
     except Exception as error:  # noqa: BLE001
-        raise ValueError(f"{target}.Options fails: {_shown(error)}") from None
+        raise ValueError(f"{target}.Options fails: {in_a_line(error)}") from None
 
 
-def _shown(error: BaseException) -> str:
+def in_a_line(error: BaseException) -> str:
     """An error in a line, with the place in the code where it came from."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = traceback.extract_tb(error.__traceback__)

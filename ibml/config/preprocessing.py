@@ -9,7 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ibml.config.base import Config, Count, Items, Positive
 
-Kind = Literal["vector", "image", "frames", "audio", "text", "points"]
+ModalityKind = Literal["vector", "image", "frames", "audio", "text", "points"]
+"""What a modality can be, which decides the encoders that fit."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -21,6 +22,8 @@ ThreePositive = Annotated[Items[Positive], Field(min_length=3, max_length=3)]
 
 class Preprocessing(Config):
     """What one modality is made into."""
+
+    kind: ModalityKind
 
     @property
     def files(self) -> dict[str, Path]:
@@ -76,15 +79,14 @@ class AudioConfig(Preprocessing):
         return self
 
 
-class ImageConfig(Preprocessing):
-    """An RGB image, (3, size, size), normalised. In training, with `augment`, a random part of 8 to 100 % of its area
-    and of aspect 3/4 to 4/3, resized, and flipped every other time; otherwise resized as a whole."""
+class PicturesConfig(Preprocessing):
+    """RGB pictures, each (3, size, size), normalised. In training, with `augment`, a random part of 8 to 100 % of a
+    picture's area and of aspect 3/4 to 4/3, resized, and flipped every other time; otherwise resized as a whole."""
 
-    kind: Literal["image"] = "image"
     size: Side = 224
     augment: bool = True
     stored_side: Side = 256
-    """Images for random crops are stored with a shorter side of at most this, which bounds the cache."""
+    """Pictures for random crops are stored with a shorter side of at most this, which bounds the cache."""
     mean: Three = IMAGENET_MEAN
     std: ThreePositive = IMAGENET_STD
 
@@ -95,11 +97,17 @@ class ImageConfig(Preprocessing):
         return self
 
 
-class FramesConfig(ImageConfig):
+class ImageConfig(PicturesConfig):
+    """An RGB image, (3, size, size), normalised; in training, with `augment`, a random part of it."""
+
+    kind: Literal["image"] = "image"
+
+
+class FramesConfig(PicturesConfig):
     """Frames of a clip, (3, count, size, size): its sorted frames in `count` equal segments, of which training with
     `augment` draws one each, and everything else takes the middle one. A clip with fewer repeats them."""
 
-    kind: Literal["frames"] = "frames"  # type: ignore[assignment]
+    kind: Literal["frames"] = "frames"
     count: Annotated[int, Field(ge=1, le=64)] = 3
 
 

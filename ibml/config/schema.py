@@ -26,7 +26,10 @@ def schema(kind: Kind) -> dict[str, Any]:
     definitions = made["$defs"] = {**made.get("$defs", {}), **trial["$defs"]}
     if kind == "search":
         made["properties"]["parameters"]["propertyNames"] = {
-            "anyOf": [{"enum": sorted(paths)}, {"pattern": r"^(encoders|method\.options|fusion\.options)\."}]
+            "anyOf": [
+                {"enum": sorted(paths)},
+                {"pattern": r"^(encoders|data\.columns|(data|method|fusion)\.options)\."},
+            ]
         }
         return made
     definitions["Overrides"] = {"type": "object", "properties": paths}

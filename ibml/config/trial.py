@@ -69,9 +69,7 @@ class TrialConfig(Config):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        findings = (
-            self.data.inconsistencies() + _encoder_problems(self) + _fusion_problems(self) + _method_problems(self)
-        )
+        findings = self.data.inconsistencies() + _encoder_problems(self)
         findings += _fusion_problems(self) + _method_problems(self) + _plugin_problems(self)
         if findings:
             raise InconsistentConfig(findings)
@@ -80,7 +78,7 @@ class TrialConfig(Config):
 
 def _encoder_problems(config: TrialConfig) -> Findings:
     names = config.data.modalities
-    known = (*config.data.all_modalities, "default")
+    known = (*config.data.all_kinds, "default")
     findings: Findings = [
         (("encoders", name), f"no modality is called {name!r}{did_you_mean(name, known)}")
         for name in config.encoders

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ibml.config.preprocessing import ModalityKind
+
 if TYPE_CHECKING:
     from ibml.data.columns import Column
     from ibml.inputs import InputSpec
@@ -75,7 +77,7 @@ class Source(ABC):
 
     @property
     @abstractmethod
-    def kinds(self) -> dict[str, str]:
+    def kinds(self) -> dict[str, ModalityKind]:
         """Each modality's kind, in their order: vector, image, frames, audio, text or points."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ibml.config.preprocessing import FramesConfig, ImageConfig, PointsConfig, ViewsConfig
+from ibml.config.preprocessing import FramesConfig, PicturesConfig, PointsConfig, ViewsConfig
 from ibml.config.streams import stream_seed
 from ibml.data.base import Indices
 from ibml.data.media.images import segments
@@ -90,12 +90,12 @@ def moments(store: Store, rows: Indices) -> tuple[npt.NDArray[np.float32], npt.N
 class Pixels(Plain):
     """Pictures of one size, (n, ..., H, W, 3) bytes -> (n, 3, ..., H, W), normalised."""
 
-    def __init__(self, store: Store, config: ImageConfig | ViewsConfig):
+    def __init__(self, store: Store, config: PicturesConfig | ViewsConfig):
         super().__init__(store)
         *inner, height, width, channels = self.values.shape[1:]
         self._set(config, (channels, *inner, height, width))
 
-    def _set(self, config: ImageConfig | ViewsConfig, shape: tuple[int, ...]) -> None:
+    def _set(self, config: PicturesConfig | ViewsConfig, shape: tuple[int, ...]) -> None:
         self.spec = InputSpec(shape)
         self._scale = 1 / (255 * torch.tensor(config.std))
         self._shift = -torch.tensor(config.mean) / torch.tensor(config.std)
@@ -111,7 +111,7 @@ class Pixels(Plain):
 class Crops(Pixels):
     """Random parts of pictures, resized and flipped; of a clip's frames one out of each segment."""
 
-    def __init__(self, store: Store, config: ImageConfig):
+    def __init__(self, store: Store, config: PicturesConfig):
         self.store, self.size = store, config.size
         self.count = config.count if isinstance(config, FramesConfig) else None
         inner = () if self.count is None else (self.count,)

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ibml.config.preprocessing import FramesConfig, ImageConfig, ViewsConfig
+from ibml.config.preprocessing import FramesConfig, PicturesConfig, ViewsConfig
 from ibml.data.extras import need
 from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, MediaError
 
 
-class Image:
-    """`plain`: resized as a whole, (size, size, 3). `varied`: as large as random crops need it, (H, W, 3)."""
+class _Pictures:
+    """Resized as a whole, (size, size, 3), or as large as random crops need them, (H, W, 3)."""
 
     revision = 1
     dtype = np.uint8
 
-    def __init__(self, config: ImageConfig):
+    def __init__(self, config: PicturesConfig):
         self.config = config
 
     def forms(self) -> tuple[Form, ...]:
@@ -33,11 +33,7 @@ class Image:
     def stored_side(self) -> int:
         return max(self.config.stored_side, self.config.size)
 
-    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        picture = read_picture(root / part.files[0])
-        return {form: [self._made(picture, form)] for form in forms}
-
-    def _made(self, picture: Any, form: Form) -> Array:
+    def made(self, picture: Any, form: Form) -> Array:
         size = self.config.size
         if form == "plain":
             return resized(picture, size, size)
@@ -48,24 +44,34 @@ class Image:
         return resized(picture, width, height)
 
 
-class Frames(Image):
+class Image(_Pictures):
+    """`plain`: resized as a whole. `varied`: as large as random crops need it."""
+
+    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        picture = read_picture(root / part.files[0])
+        return {form: [self.made(picture, form)] for form in forms}
+
+
+class Frames(_Pictures):
     """`plain`: the middle frame of each segment, one array (count, size, size, 3). `varied`: all frames, an array
     each."""
 
-    config: FramesConfig
+    def __init__(self, config: FramesConfig):
+        super().__init__(config)
+        self.count = config.count
 
     def stored(self, form: Form) -> dict[str, Any]:
-        return super().stored(form) | ({"count": self.config.count} if form == "plain" else {})
+        return super().stored(form) | ({"count": self.count} if form == "plain" else {})
 
     def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        middles = [(low + high) // 2 for low, high in segments(len(part.files), self.config.count)]
+        middles = [(low + high) // 2 for low, high in segments(len(part.files), self.count)]
         chosen = range(len(part.files)) if "varied" in forms else sorted(set(middles))
         pictures = {index: _named(root, part.files[index]) for index in chosen}
         made: dict[Form, list[Array]] = {}
         if "plain" in forms:
-            made["plain"] = [np.stack([self._made(pictures[index], "plain") for index in middles])]
+            made["plain"] = [np.stack([self.made(pictures[index], "plain") for index in middles])]
         if "varied" in forms:
-            made["varied"] = [self._made(picture, "varied") for picture in pictures.values()]
+            made["varied"] = [self.made(picture, "varied") for picture in pictures.values()]
         return made
 
 
