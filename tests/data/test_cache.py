@@ -99,7 +99,10 @@ def test_two_processes_make_one_store_and_a_killed_one_leaves_none(config: Crema
 
 
 def test_two_that_need_one_form_beside_different_ones_wait_for_each_other(config: CremadConfig) -> None:
-    larger = config.model_copy(update={"video": config.video.model_copy(update={"size": config.video.size + 1})})
+    config, larger = (
+        config.model_copy(update={"video": config.video.model_copy(update={"size": size, "stored_side": 40})})
+        for size in (8, 16)
+    )
     second: list[Future[list[str]]] = []
 
     def progress(what: str, done: int, total: int) -> None:
