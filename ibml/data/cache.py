@@ -10,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,10 @@ def stores(wanted: Wanted, progress: Progress) -> dict[Form, Store]:
     targets = {form: stores_folder() / _name(wanted, form) for form in wanted.forms}
     missing = {form: target for form, target in targets.items() if not (target / "about.json").is_file()}
     if missing:
-        with _locked(next(iter(targets.values()))):
+        with ExitStack() as locks:
+            # each, since others may want one of these forms beside other ones; in one order, or two would wait for ever
+            for target in sorted(missing.values()):
+                locks.enter_context(_locked(target))
             missing = {form: target for form, target in missing.items() if not (target / "about.json").is_file()}
             if missing:
                 _make(wanted, missing, progress)
