@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ibml.config.data import DataPluginConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.places import DATA_VARIABLE
 from ibml.terminal import Overrides, errors, fail, out
@@ -41,7 +42,7 @@ def list_sets(
         for heading in ("type", "family", "data set", "train / val / test", "from", "licence", "found"):
             table.add_column(heading, overflow="fold")
         for name, about in CATALOGUE.items():
-            found = found_at(name, around) if name != "mfeat" else "1,200 / 200 / 600"
+            found = found_at(name, around) if name != "mfeat" else about.rows
             cells = (name, about.family, about.title, about.rows, about.source, about.licence, found)
             table.add_row(*map(Text, cells))
         out.print(table)
@@ -68,7 +69,8 @@ def check(
         given = [*(override or ()), *([f"data.root={json.dumps(str(root))}"] if root else [])]
         config = load_trial(name, given).data
         if not isinstance(config, FilesConfig):
-            out.print(f"{config.type} ships with ibml; there is nothing to check.")
+            whose = "is of another package" if isinstance(config, DataPluginConfig) else "ships with ibml"
+            out.print(f"{config.type} {whose}; there is nothing to check.")
             return
         from ibml.data.inspection import inspect
 

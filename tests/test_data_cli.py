@@ -67,11 +67,13 @@ def test_what_cannot_be_checked_is_said(
 
 def test_the_list_says_what_is_found_and_the_rest_is_to_be_had_where(cli: CommandLine) -> None:
     miniature("mnist3d", cli.folder / "sets" / "mnist3d")
-    (cli.folder / "sets" / "ave").mkdir()
+    miniature("ave", cli.folder / "sets" / "ave")
+    (cli.folder / "sets" / "ucf101").mkdir()
     answer = cli.inside("data", "list", "--root", "sets")
     lines = {line.split()[0]: line for line in answer.out.splitlines() if line.strip()}
     assert lines["mnist3d"].rstrip().endswith("6 / - / 3")
-    assert "another layout" in lines["ave"]
+    assert lines["ave"].rstrip().endswith("6 / 2 / 3")
+    assert "another layout" in lines["ucf101"]
     assert lines["cremad"].rstrip().endswith("-")
 
 

@@ -99,9 +99,8 @@ def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None
     try:
         with _one_thread_each():
             _write(wanted, writers, progress)
-        notes = {"vocabulary": list(getattr(wanted.media, "vocabulary", ()))}
         for form, target in targets.items():
-            writers[form].finish(target, **notes)
+            writers[form].finish(target, wanted.media.vocabulary)
     except OSError as error:
         raise DataError(f"{wanted.name} could not be cached: {error}; IBML_CACHE names another folder") from None
     except MediaError as error:

@@ -28,10 +28,10 @@ def check(
     listing: Listing,
     config: FilesConfig,
     unreadable: Mapping[tuple[SplitName, str], Mapping[int, str]],
-    missing: Mapping[str, object],
+    contents: Mapping[str, str | None],
 ) -> Checked:
-    """Look at all samples. `unreadable` has what could not be decoded, by split and modality; `missing` the files that
-    are not there, whose value is None."""
+    """Look at all samples. `unreadable` has what could not be decoded, by split, modality and place in the listing;
+    `contents` the digest of every file, None for one that is not there."""
     used = set(config.modalities)
     damages = [d for d in listing.damages if d.modality is None or d.modality in used]
     hurt = {(d.split, d.where) for d in damages}
@@ -42,7 +42,7 @@ def check(
         for position, row in enumerate(listing.rows.get(split, ())):
             if (split, row.where) in hurt:
                 continue
-            found = list(_row_damages(split, position, row, used, unreadable, missing))
+            found = list(_row_damages(split, position, row, used, unreadable, contents))
             if row.name in seen:
                 found.append(Damage(row.where, _twice(row, split, *seen[row.name]), split))
             else:
@@ -51,7 +51,7 @@ def check(
                 damages += found
             else:
                 kept[split].append(position)
-    return _labelled(listing, kept, damages, config.has_validation or "val" in listing.rows)
+    return _labelled(listing, kept, damages)
 
 
 def _twice(row: Row, split: SplitName, other: SplitName, where: str) -> str:
@@ -66,12 +66,12 @@ def _row_damages(
     row: Row,
     used: set[str],
     unreadable: Mapping[tuple[SplitName, str], Mapping[int, str]],
-    missing: Mapping[str, object],
+    contents: Mapping[str, str | None],
 ) -> Iterable[Damage]:
     for name, part in row.parts.items():
         if name not in used:
             continue
-        gone = [file for file in part.files if missing.get(file, "") is None]
+        gone = [file for file in part.files if contents[file] is None]
         if gone:
             more = f", nor do {len(gone) - 1} more of this sample" if len(gone) > 1 else ""
             yield Damage(row.where, f"{gone[0]} does not exist{more}", split, name)
@@ -86,9 +86,7 @@ def _shown(files: tuple[str, ...], inside: str) -> str:
     return f"{place} ({inside})" if inside else place
 
 
-def _labelled(
-    listing: Listing, kept: dict[SplitName, list[int]], damages: list[Damage], has_validation: bool
-) -> Checked:
+def _labelled(listing: Listing, kept: dict[SplitName, list[int]], damages: list[Damage]) -> Checked:
     """Classes are the labels of training samples; others must have one of those."""
     counts = Counter(listing.rows["train"][position].label for position in kept["train"])
     classes = tuple(sorted(counts))

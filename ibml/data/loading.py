@@ -8,8 +8,10 @@ import torch
 
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.preprocessing import (
-    ImageConfig,
+    AudioConfig,
+    PicturesConfig,
     PointsConfig,
+    RawImageConfig,
     TextConfig,
     VectorConfig,
     ViewsConfig,
@@ -58,45 +60,48 @@ class _Columns:
 
     def column(self, name: str, split: SplitName, training: bool) -> Column:
         part, stores = self.parts[name], self.opened.stores
-        if training and (split, name, "varied") in stores:
-            store = stores[split, name, "varied"]
-            return RandomViews(store, part) if isinstance(part, ViewsConfig) else Crops(store, part)  # type: ignore[arg-type]
-        store = stores[split, name, "plain"]
+        varied = stores.get((split, name, "varied")) if training else None
         match part:
+            case PicturesConfig():
+                return Crops(varied, part) if varied else Pixels(self._even(name, split), part)
+            case ViewsConfig():
+                return RandomViews(varied, part) if varied else Pixels(self._even(name, split), part)
             case PointsConfig():
                 fixed = None if training else stream_seed(self.seed, "augment", name, "evaluation")
-                return Clouds(store, part, fixed)
+                return Clouds(stores[split, name, "plain"], part, fixed)
             case TextConfig():
-                return self._texts(store, name, part)
+                return self._texts(stores[split, name, "plain"], name, part)
+            case VectorConfig():
+                own = moments(self._even(name, "train"), self.train) if part.standardise else None
+                return Vectors(self._even(name, split), own)
+            case AudioConfig() | RawImageConfig():
+                return Plain(self._even(name, split))
+            case _:
+                raise TypeError(f"no column is made of {type(part).__name__}")
+
+    def _even(self, name: str, split: SplitName) -> Store:
+        store = self.opened.stores[split, name, "plain"]
         if not store.even:
             raise DataError(f"{self.name}: the samples of {name} have different shapes, {_two(store)} for instance")
-        match part:
-            case ImageConfig() | ViewsConfig():
-                return Pixels(store, part)
-            case VectorConfig():
-                own = self.opened.stores["train", name, "plain"]
-                return Vectors(store, moments(own, self.train) if part.standardise else None)
-            case _:
-                return Plain(store)
+        return store
 
     def _texts(self, store: Store, name: str, part: TextConfig) -> Texts:
         if part.tokenizer:
             return Texts(store, InputSpec((part.length,)), None)
-        words: list[str] = store.about["vocabulary"]
         known, vectors = self._vocabulary(name, part)
         ids = {word: number for number, word in enumerate(known, 1)}
-        numbers = np.array([ids.get(word, 0) for word in words], np.int64)
+        numbers = np.array([ids.get(word, 0) for word in store.vocabulary], np.int64)
         return Texts(store, InputSpec((part.length,), known, vectors), numbers)
 
     def _vocabulary(self, name: str, part: TextConfig) -> tuple[tuple[str, ...], torch.Tensor | None]:
         """The words that have an id: those of the training rows, or those of all splits that have a vector."""
-        splits = [split for split in ("train", "val", "test") if (split, name, "plain") in self.opened.stores]
         if part.vectors:
-            every = {w for s in splits for w in self.opened.stores[s, name, "plain"].about["vocabulary"]}  # type: ignore[index]
+            texts = [store for (_, modality, _), store in self.opened.stores.items() if modality == name]
+            every = {word for store in texts for word in store.vocabulary}
             known, vectors = word_vectors(part.vectors, every)
             return known, torch.from_numpy(vectors)
         store = self.opened.stores["train", name, "plain"]
-        words: list[str] = store.about["vocabulary"]
+        words = store.vocabulary
         used: set[int] = set()
         for row in self.train:
             used.update(store.item(int(store.first[row])).tolist())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from ibml.config.data import DataConfig
 from ibml.config.datasets import FilesConfig
 from ibml.config.places import DATA_VARIABLE
-from ibml.data.base import Labels
+from ibml.data.base import Indices, Labels
 from ibml.data.cache import Wanted, stores
 from ibml.data.check import Checked, check
 from ibml.data.digests import Progress, digests
@@ -25,6 +25,9 @@ from ibml.data.media import Form, media_of
 from ibml.data.store import Store
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+Stores = dict[tuple[SplitName, str, Form], Store]
+"""By split, modality and form."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,14 @@ class Surveyed:
 
 @dataclass(frozen=True)
 class Opened:
-    """A data set that can be trained on: of each split the labels and the stores' rows of its samples, and the stores
-    by split, modality and form."""
+    """A data set that can be trained on: of each split the labels and the stores' rows of its samples, and the
+    stores."""
 
     fingerprint: str
     classes: tuple[str, ...]
     labels: dict[SplitName, Labels]
-    rows: dict[SplitName, np.ndarray]
-    stores: dict[tuple[SplitName, str, Form], Store]
-    skipped: int = 0
-    notes: list[str] = field(default_factory=list)
+    rows: dict[SplitName, Indices]
+    stores: Stores
 
     @property
     def has_validation(self) -> bool:
@@ -61,13 +62,18 @@ def survey(config: FilesConfig, progress: Progress) -> Surveyed:
         raise DataError(f"where is {config.type}? Give data.root, or set {DATA_VARIABLE} to the folder that has it")
     if not root.is_dir():
         raise DataError(f"{config.type}: there is no folder {root}")
-    listing = Listing(root, ("train", "val", "test") if config.has_validation else ("train", "test"))
-    list_samples(config, listing)
+    listing = _listed(config, root)
     files = {
         file: None for rows in listing.rows.values() for row in rows for p in row.parts.values() for file in p.files
     }
     contents = digests(root, files, progress)
     return Surveyed(listing, contents, _fingerprint(listing, contents))
+
+
+def _listed(config: FilesConfig, root: Path) -> Listing:
+    listing = Listing(root, SPLITS if config.has_validation else ("train", "test"))
+    list_samples(config, listing)
+    return listing
 
 
 def _fingerprint(listing: Listing, contents: dict[str, str | None]) -> str:
@@ -103,12 +109,13 @@ def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progre
     skipped = len({(damage.split, damage.where) for damage in checked.damages})
     if skipped:
         say(f"{config.type}: {skipped} samples are left out, the first: {checked.damages[0]}")
-    return opened_from(surveyed, checked, found, skipped)
+    return opened_from(surveyed, checked, found)
 
 
-def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> dict[tuple[SplitName, str, Form], Store]:
+def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> Stores:
     """The stores of every split and modality that the model sees."""
-    listing, found = surveyed.listing, {}
+    listing = surveyed.listing
+    found: Stores = {}
     carved = not listing.rows.get("val")
     for split in SPLITS:
         rows = listing.rows.get(split, [])
@@ -125,14 +132,12 @@ def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> dict
     return found
 
 
-def unreadable(found: dict[tuple[SplitName, str, Form], Store]) -> dict[tuple[SplitName, str], dict[int, str]]:
+def unreadable(found: Stores) -> dict[tuple[SplitName, str], dict[int, str]]:
     """What could not be decoded, by split and modality."""
     return {(split, name): store.bad for (split, name, _), store in found.items()}
 
 
-def opened_from(
-    surveyed: Surveyed, checked: Checked, found: dict[tuple[SplitName, str, Form], Store], skipped: int = 0
-) -> Opened:
+def opened_from(surveyed: Surveyed, checked: Checked, found: Stores) -> Opened:
     """A data set without the samples that cannot be used."""
     numbers = {label: number for number, label in enumerate(checked.classes)}
     labels, rows = {}, {}
@@ -140,7 +145,7 @@ def opened_from(
         listed = surveyed.listing.rows.get(split, [])
         labels[split] = np.array([numbers[listed[row].label] for row in checked.kept[split]], np.int64)
         rows[split] = np.array(checked.kept[split], np.int64)
-    return Opened(surveyed.fingerprint, checked.classes, labels, rows, found, skipped)
+    return Opened(surveyed.fingerprint, checked.classes, labels, rows, found)
 
 
 def found_at(name: str, around: Path | None) -> str:
@@ -150,9 +155,8 @@ def found_at(name: str, around: Path | None) -> str:
         return "-"
     if name == "folder":
         return "its own file says what it is"
-    listing = Listing(root)
-    config = TypeAdapter[Any](DataConfig).validate_python({"type": name})
-    list_samples(config, listing)
+    config: FilesConfig = TypeAdapter[Any](DataConfig).validate_python({"type": name})
+    listing = _listed(config, root)
     if not listing.rows:
         return "another layout" if listing.damages else "nothing"
     return " / ".join(f"{len(listing.rows[split]):,}" if split in listing.rows else "-" for split in SPLITS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ibml.data.listing import DataError
-from ibml.data.media import MediaError
-
-Array = npt.NDArray[Any]
+from ibml.data.media.base import Array, MediaError
 
 RELEASE_BYTES = 64 * 2**20
 """After reading so much, a process lets go of the pages that it has mapped; they stay in the system's cache."""
@@ -46,8 +44,8 @@ class StoreWriter:
         self._bad[len(self._first) - 1] = message
         self._first.append(len(self._shapes))
 
-    def finish(self, target: Path, **notes: Any) -> None:
-        """Close the store and give it its name."""
+    def finish(self, target: Path, vocabulary: Iterable[str]) -> None:
+        """Close the store and give it its name. The vocabulary has the words that a text's numbers stand for."""
         self._file.close()
         axes = {len(shape) for shape in self._shapes}
         if len(axes) > 1:
@@ -55,7 +53,7 @@ class StoreWriter:
         shapes = np.array(self._shapes, np.int64).reshape(len(self._shapes), axes.pop() if axes else 1)
         np.save(self.folder / "shapes.npy", shapes)
         np.save(self.folder / "first.npy", np.array(self._first, np.int64))
-        about = {"dtype": self.dtype.name, "bytes": self.bytes, "bad": self._bad, **notes}
+        about = {"dtype": self.dtype.name, "bytes": self.bytes, "bad": self._bad, "vocabulary": list(vocabulary)}
         (self.folder / "about.json").write_text(json.dumps(about))
         self.folder.rename(target)
 
@@ -73,11 +71,11 @@ class Store:
             about = json.loads((folder / "about.json").read_text())
             self.shapes: npt.NDArray[np.int64] = np.load(folder / "shapes.npy", mmap_mode="r")
             self.first: npt.NDArray[np.int64] = np.load(folder / "first.npy")
+            self.vocabulary: list[str] = about["vocabulary"]
             self._open(np.dtype(about["dtype"]), about["bytes"])
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"the cache {folder} is damaged ({error}); 'ibml data cache --clear' removes it") from None
         self.bad = {int(row): message for row, message in about["bad"].items()}
-        self.about: dict[str, Any] = about
         self._read = 0
 
     def _open(self, dtype: np.dtype[Any], expected: int) -> None:

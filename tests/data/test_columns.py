@@ -22,7 +22,7 @@ def stored(folder: Path, samples: list[list[np.ndarray]]) -> Store:
     writer = StoreWriter(folder / "unfinished", samples[0][0].dtype.type)
     for arrays in samples:
         writer.append(arrays)
-    writer.finish(folder / "store")
+    writer.finish(folder / "store", ())
     return Store(folder / "store")
 
 

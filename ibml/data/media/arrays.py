@@ -12,21 +12,17 @@ import numpy as np
 
 from ibml.data.extras import need
 from ibml.data.listing import Part
-from ibml.data.media.base import Array, Form, MediaError
+from ibml.data.media.base import Array, Form, Media, MediaError
 from ibml.data.pickles import load_array
 
 _CHUNKS = 2**26
 """Bytes of decompressed chunks that are kept of a file; rows are read one by one, and many share a chunk."""
 
 
-class _Arrays:
+class _Arrays(Media):
     """One float32 array a sample."""
 
-    revision = 1
     dtype = np.float32
-
-    def forms(self) -> tuple[Form, ...]:
-        return ("plain",)
 
     def stored(self, form: Form) -> dict[str, Any]:
         return {"array": type(self).__name__}

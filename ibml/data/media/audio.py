@@ -12,7 +12,7 @@ from ibml.config.preprocessing import AudioConfig
 from ibml.data.extras import need
 from ibml.data.listing import Part
 from ibml.data.media.arrays import array_file
-from ibml.data.media.base import Array, Form, MediaError
+from ibml.data.media.base import Array, Form, Media, MediaError
 
 FLOOR = 1e-7
 """Added before the logarithm."""
@@ -20,20 +20,16 @@ _UNKNOWN_LENGTH = 2**31 - 2**16
 """RIFF lengths from here on stand for one that was not known."""
 
 
-class Audio:
+class Audio(Media):
     """Mono, resampled, tiled and cut to its length, clipped to [-1, 1], log spectrogram: (1, F, T), float32.
 
     An array (.npy, .pkl) of one axis is a clip at the configured rate already, of two axes a spectrogram.
     """
 
-    revision = 1
     dtype = np.float32
 
     def __init__(self, config: AudioConfig):
         self.config = config
-
-    def forms(self) -> tuple[Form, ...]:
-        return ("plain",)
 
     def stored(self, form: Form) -> dict[str, Any]:
         return self.config.model_dump(mode="json", exclude={"column"})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +23,24 @@ class MediaError(ValueError):
     """A part of a sample that cannot be used, and why."""
 
 
-class Media(Protocol):
+class Media(ABC):
     """Reads one kind of modality. A sample may become several arrays, for instance one a frame."""
 
-    revision: int
+    revision: ClassVar[int] = 1
     """To be raised when the same part comes to give other arrays."""
-
-    @property
-    def dtype(self) -> type[np.generic]:
-        """The type of what is stored."""
+    dtype: ClassVar[type[np.generic]]
+    """The type of what is stored."""
+    vocabulary: Mapping[str, int] = MappingProxyType({})
+    """Of text, the words read so far and the numbers that stand for them."""
 
     def forms(self) -> tuple[Form, ...]:
         """The forms that there are."""
+        return ("plain",)
 
+    @abstractmethod
     def stored(self, form: Form) -> dict[str, Any]:
         """All settings that determine a form's arrays."""
 
+    @abstractmethod
     def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         """A sample's arrays in each form; raises `MediaError`, `OSError`."""

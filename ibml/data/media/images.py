@@ -11,13 +11,12 @@ import numpy as np
 from ibml.config.preprocessing import FramesConfig, PicturesConfig, ViewsConfig
 from ibml.data.extras import need
 from ibml.data.listing import Part
-from ibml.data.media.base import Array, Form, MediaError
+from ibml.data.media.base import Array, Form, Media, MediaError
 
 
-class _Pictures:
+class _Pictures(Media):
     """Resized as a whole, (size, size, 3), or as large as random crops need them, (H, W, 3)."""
 
-    revision = 1
     dtype = np.uint8
 
     def __init__(self, config: PicturesConfig):
@@ -75,11 +74,10 @@ class Frames(_Pictures):
         return made
 
 
-class Views:
+class Views(Media):
     """`plain`: `count` views at equal distances, one array (count, size, size, 3). `varied`: all of
     them, (of, size, size, 3)."""
 
-    revision = 1
     dtype = np.uint8
 
     def __init__(self, config: ViewsConfig):

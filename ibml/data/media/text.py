@@ -14,7 +14,7 @@ from ibml.config.contents import content_hash
 from ibml.config.preprocessing import TextConfig
 from ibml.data.extras import need
 from ibml.data.listing import Part
-from ibml.data.media.base import Array, Form
+from ibml.data.media.base import Array, Form, Media
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -24,10 +24,9 @@ def words(text: str, length: int) -> list[str]:
     return [found[0] for found, _ in zip(_WORD.finditer(text.lower()), range(length), strict=False)] or [""]
 
 
-class Text:
+class Text(Media):
     """Numbers of words in `vocabulary`, which grows while texts are read; of a tokenizer's tokens its own numbers."""
 
-    revision = 1
     dtype = np.int32
 
     def __init__(self, config: TextConfig):
@@ -35,9 +34,6 @@ class Text:
         self.vocabulary: dict[str, int] = {}
         self._lock = threading.Lock()
         self._tokenizer: Any = None
-
-    def forms(self) -> tuple[Form, ...]:
-        return ("plain",)
 
     def stored(self, form: Form) -> dict[str, Any]:
         tokenizer = self.config.files.get("tokenizer")
