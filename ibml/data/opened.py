@@ -110,7 +110,8 @@ def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progre
         raise refused(config.type, listing.root, [*fatal, *(d for d in checked.damages if not d.fatal)], not fatal)
     opened = opened_from(surveyed, checked, found)
     if opened.skipped:
-        say(f"{config.type}: {opened.skipped} samples are left out, the first: {checked.damages[0]}")
+        number = f"{opened.skipped} sample{'s' if opened.skipped > 1 else ''}"
+        say(f"{config.type}: {number} left out, the first: {checked.damages[0]}")
     return opened
 
 

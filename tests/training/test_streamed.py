@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from ibml.study.worker import TrialActor
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Trainer, train
+from tests.conftest import CommandLine
 from tests.data.miniatures import miniature
 
 SMALL = {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "average"}
@@ -121,3 +124,16 @@ def test_a_model_of_given_word_vectors_is_loaded_without_their_file(tmp_path: Pa
     model = load_model(tmp_path / "trial" / "selected.ckpt")
     own = dict(trainer.model.state_dict())
     assert all(torch.equal(value, own[name]) for name, value in model.state_dict().items())
+
+
+def test_a_run_says_how_many_samples_were_left_out(cli: CommandLine) -> None:
+    miniature("cremad", cli.folder / "set")
+    sorted((cli.folder / "set" / "CREMA-D" / "AudioWAV").glob("*.wav"))[0].unlink()
+    small = ["data.audio={rate: 8000, window: 64, hop: 32, seconds: 0.1}", "trainer.epochs=2", "data.validation=0.34"]
+    given = [word for text in ["data.root=set", "data.on_missing=skip", *small] for word in ("-o", text)]
+    answer = cli("train", "cremad_small", *given)
+    assert answer.code == 0, answer.err
+    assert "1 sample left out, the first: train.csv:1: CREMA-D/AudioWAV/" in answer.out
+    with closing(sqlite3.connect(cli.folder / "mlflow.db")) as database:
+        tags = dict(database.execute("select key, value from tags where key like 'ibml.data.%'"))
+    assert tags == {"ibml.data.classes": '["cat", "dog"]', "ibml.data.skipped": "1"}
