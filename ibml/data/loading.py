@@ -22,7 +22,7 @@ from ibml.data.columns import Clouds, Column, Crops, Pixels, Plain, RandomViews,
 from ibml.data.listing import DataError, SplitName
 from ibml.data.opened import Opened
 from ibml.data.store import Store
-from ibml.data.vectors import word_vectors
+from ibml.data.word_vectors import word_vectors
 from ibml.inputs import InputSpec
 
 TRAINING: SplitName = "train"
