@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -80,7 +80,6 @@ class ChosenModalities(DataPart):
 class FilesConfig(ChosenModalities):
     """What all data sets in files have."""
 
-    has_validation: ClassVar[bool] = True
     type: str
     root: str | None = None
     """The data set's folder; without one, the folder of its type in IBML_DATA."""
@@ -120,7 +119,6 @@ def _form(part: Preprocessing) -> dict[str, Any]:
 class CarvedConfig(FilesConfig):
     """A data set without a validation split of its own: a stratified share of train, drawn by the trial's seed."""
 
-    has_validation: ClassVar[bool] = False
     validation: Share = 0.1
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from ibml.config.data import DataConfig, DataPluginConfig
-from ibml.config.datasets import FilesConfig
+from ibml.config.datasets import DataPart, FilesConfig
 from ibml.data.base import AnySplit, Dataset, Split, StreamedSplit
 from ibml.data.digests import Progress
 from ibml.data.embedded import load_mfeat, mfeat_fingerprint
@@ -20,15 +20,19 @@ MOST_SHOWN = 4000
 """Characters that a tag of every store takes."""
 
 _opened: dict[str, Opened] = {}
-"""What this process has opened; `ready` looks again."""
+_fingerprints: dict[str, str] = {}
+"""What this process has opened, and what packages have said of their data sets, by configuration; a study asks for each
+of its trials, and `ready` looks again."""
 
 
 def ready(configs: Iterable[DataConfig], say: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
     """Check data sets as a whole, and decode what was not decoded before, so that trials need not. What is to be said
     goes to `say`. Raises `DataError` for a data set that is not there or has samples that cannot be used."""
-    for key, config in {_key(config): config for config in configs if isinstance(config, FilesConfig)}.items():
+    for key, config in {_key(config): config for config in configs}.items():
         _opened.pop(key, None)
-        _opened[key] = open_files(config, say, progress)
+        _fingerprints.pop(key, None)
+        if isinstance(config, FilesConfig):
+            _opened[key] = open_files(config, say, progress)
 
 
 def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
@@ -46,7 +50,10 @@ def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
 def fingerprint(config: DataConfig) -> str:
     """A hash of the data's content, part of every trial's key."""
     if isinstance(config, DataPluginConfig):
-        return str(config.implementation(config.typed_options).fingerprint())
+        key = _key(config)
+        if key not in _fingerprints:
+            _fingerprints[key] = str(config.implementation(config.typed_options).fingerprint())
+        return _fingerprints[key]
     return _open(config).fingerprint if isinstance(config, FilesConfig) else mfeat_fingerprint()
 
 
@@ -66,5 +73,5 @@ def _open(config: FilesConfig) -> Opened:
     return _opened[key]
 
 
-def _key(config: FilesConfig) -> str:
+def _key(config: DataPart) -> str:
     return config.model_dump_json()

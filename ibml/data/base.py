@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ibml.config.preprocessing import ModalityKind
 
 if TYPE_CHECKING:
-    from ibml.data.columns import Column
+    from ibml.data.columns import AnyColumn
     from ibml.inputs import InputSpec
 
 Floats = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ class Split:
 class StreamedSplit:
     """Samples that stay on disk: a column per modality, `labels` of shape (n,), and their rows in the columns."""
 
-    columns: dict[str, Column]
+    columns: dict[str, AnyColumn]
     labels: Labels
     rows: Indices
 

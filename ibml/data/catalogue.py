@@ -21,19 +21,20 @@ class About:
     licence: str
 
 
-_TABLE: tuple[tuple[str, Family, str, str, str, str], ...] = (
-    ("mfeat", "vectors", "UCI Multiple Features", "1,200 / 200 / 600", "ships with ibml", "CC BY 4.0"),
-    ("cremad", AV, "CREMA-D, 6 emotions", "6,698 / - / 744", "github.com/CheyneyComputerScience/CREMA-D", "ODbL 1.0"),
-    ("ave", AV, "AVE, 28 events", "3,339 / 402 / 402", "github.com/YapengTian/AVE-ECCV18", _SEE),
-    ("avsbench", AV, "AVSBench, one source (S4)", _FILES, "opennlplab.github.io/AVSBench", _SEE),
-    ("vggsound", AV, "VGGSound, 50 classes", _FILES, "robots.ox.ac.uk/~vgg/data/vggsound", "CC BY 4.0 (list)"),
-    ("kinetics_sounds", AV, "Kinetics-Sounds", _FILES, "clips of Kinetics-400", "CC BY 4.0 (list)"),
-    ("ucf101", AV, "UCF-101, clips with sound", _FILES, "crcv.ucf.edu/data/UCF101.php", "none stated"),
-    ("food101", "image-text", "UPMC Food-101", "62,971 / 5,000 / 22,715", "visiir.isir.upmc.fr", _SEE),
-    ("mvsa", "image-text", "MVSA-Single, 3 sentiments", "1,554 / 517 / 518", "mcrlab.net", _SEE),
-    ("mnist3d", "2D-3D", "3D MNIST", "5,000 / - / 1,000", "kaggle.com/datasets/daavoo/3d-mnist", _SEE),
-    ("modelnet40", "2D-3D", "ModelNet40, 180 views", "9,840 / - / 2,468", "modelnet.cs.princeton.edu", _SEE),
-    ("folder", "your own", "tables, a column per modality", "from the tables", "-", "-"),
-)
-CATALOGUE = {name: About(*about) for name, *about in _TABLE}  # type: ignore[arg-type]
-"""By type. Licences are as their pages have them as far as known: look there before you rely on one."""
+CATALOGUE = {
+    "mfeat": About("vectors", "UCI Multiple Features", "1,200 / 200 / 600", "ships with ibml", "CC BY 4.0"),
+    "cremad": About(
+        AV, "CREMA-D, 6 emotions", "6,698 / - / 744", "github.com/CheyneyComputerScience/CREMA-D", "ODbL 1.0"
+    ),
+    "ave": About(AV, "AVE, 28 events", "3,339 / 402 / 402", "github.com/YapengTian/AVE-ECCV18", _SEE),
+    "avsbench": About(AV, "AVSBench, one source (S4)", _FILES, "opennlplab.github.io/AVSBench", _SEE),
+    "vggsound": About(AV, "VGGSound, 50 classes", _FILES, "robots.ox.ac.uk/~vgg/data/vggsound", "CC BY 4.0 (list)"),
+    "kinetics_sounds": About(AV, "Kinetics-Sounds", _FILES, "clips of Kinetics-400", "CC BY 4.0 (list)"),
+    "ucf101": About(AV, "UCF-101, clips with sound", _FILES, "crcv.ucf.edu/data/UCF101.php", "none stated"),
+    "food101": About("image-text", "UPMC Food-101", "62,971 / 5,000 / 22,715", "visiir.isir.upmc.fr", _SEE),
+    "mvsa": About("image-text", "MVSA-Single, 3 sentiments", "1,554 / 517 / 518", "mcrlab.net", _SEE),
+    "mnist3d": About("2D-3D", "3D MNIST", "5,000 / - / 1,000", "kaggle.com/datasets/daavoo/3d-mnist", _SEE),
+    "modelnet40": About("2D-3D", "ModelNet40, 180 views", "9,840 / - / 2,468", "modelnet.cs.princeton.edu", _SEE),
+    "folder": About("your own", "tables, a column per modality", "from the tables", "-", "-"),
+}
+"""By the type of their configuration."""

@@ -7,7 +7,7 @@ and whenever; `finish` is what is left to do where the batch is trained on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +24,25 @@ from ibml.inputs import Input, InputSpec, Sequences
 
 Draws = np.random.Generator
 
+BatchT = TypeVar("BatchT", Tensor, Sequences)
+
 ATTEMPTS = 10
 """How often a random crop is drawn before the middle is taken."""
 
 
-class Column(Protocol):
-    """A modality's samples, by their rows in the stores."""
+class Column(Protocol[BatchT]):
+    """A modality's samples, by their rows in the stores; the batches of a column are all tensors, or all sequences."""
 
     spec: InputSpec
 
-    def gather(self, rows: Indices, draws: Draws) -> Input:
+    def gather(self, rows: Indices, draws: Draws) -> BatchT:
         """The samples of these rows, on the CPU."""
 
-    def finish(self, batch: Input, dtype: torch.dtype) -> Input:
+    def finish(self, batch: BatchT, dtype: torch.dtype) -> BatchT:
         """What the encoder takes, on the batch's device."""
+
+
+AnyColumn = Column[Any]
 
 
 class Plain:
@@ -47,13 +52,12 @@ class Plain:
         self.store, self.values = store, store.all()
         self.spec = InputSpec(tuple(self.values.shape[1:]))
 
-    def gather(self, rows: Indices, draws: Draws) -> Input:
+    def gather(self, rows: Indices, draws: Draws) -> Tensor:
         values = self.values[self.store.first[rows]]
         self.store.have_read(values.nbytes)
         return torch.from_numpy(values)
 
-    def finish(self, batch: Input, dtype: torch.dtype) -> Input:
-        assert isinstance(batch, Tensor)
+    def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         return batch.to(dtype)
 
 
@@ -64,8 +68,7 @@ class Vectors(Plain):
         super().__init__(store)
         self.moments = moments and tuple(map(torch.from_numpy, moments))
 
-    def finish(self, batch: Input, dtype: torch.dtype) -> Input:
-        assert isinstance(batch, Tensor)
+    def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         if self.moments:
             mean, scale = (values.to(batch.device) for values in self.moments)
             batch = (batch - mean) * scale
@@ -100,8 +103,7 @@ class Pixels(Plain):
         self._scale = 1 / (255 * torch.tensor(config.std))
         self._shift = -torch.tensor(config.mean) / torch.tensor(config.std)
 
-    def finish(self, batch: Input, dtype: torch.dtype) -> Input:
-        assert isinstance(batch, Tensor)
+    def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         channels = (-1, *[1] * (batch.dim() - 2))
         floats = batch.movedim(-1, 1).contiguous().float()  # moved while a number is a byte
         floats.mul_(self._scale.to(batch.device).view(channels)).add_(self._shift.to(batch.device).view(channels))
@@ -117,7 +119,7 @@ class Crops(Pixels):
         inner = () if self.count is None else (self.count,)
         self._set(config, (3, *inner, config.size, config.size))
 
-    def gather(self, rows: Indices, draws: Draws) -> Input:
+    def gather(self, rows: Indices, draws: Draws) -> Tensor:
         count = self.count or 1
         numbers = draws.random((len(rows), count, 2 * ATTEMPTS + 4))
         batch = torch.empty((len(rows) * count, self.size, self.size, 3), dtype=torch.uint8)
@@ -169,7 +171,7 @@ class RandomViews(Pixels):
         channels, _, height, width = self.spec.shape
         self.spec = InputSpec((channels, config.count, height, width))
 
-    def gather(self, rows: Indices, draws: Draws) -> Input:
+    def gather(self, rows: Indices, draws: Draws) -> Tensor:
         views = draws.random((len(rows), self.values.shape[1])).argsort(axis=1)[:, : self.count]
         values = self.values[self.store.first[rows][:, None], views]
         self.store.have_read(values.nbytes)
@@ -183,7 +185,7 @@ class Clouds:
         self.store, self.config, self.fixed = store, config, fixed
         self.spec = InputSpec((config.count, 3))
 
-    def gather(self, rows: Indices, draws: Draws) -> Input:
+    def gather(self, rows: Indices, draws: Draws) -> Tensor:
         count = self.config.count
         batch = np.empty((len(rows), count, 3), np.float32)
         for place, row in enumerate(rows):
@@ -195,8 +197,7 @@ class Clouds:
             batch = moved(batch, draws)
         return torch.from_numpy(batch)
 
-    def finish(self, batch: Input, dtype: torch.dtype) -> Input:
-        assert isinstance(batch, Tensor)
+    def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         return batch.to(dtype)
 
 
@@ -221,7 +222,7 @@ class Texts:
     def __init__(self, store: Store, spec: InputSpec, numbers: npt.NDArray[np.int64] | None):
         self.store, self.spec, self.numbers = store, spec, numbers
 
-    def gather(self, rows: Indices, draws: Draws) -> Input:
+    def gather(self, rows: Indices, draws: Draws) -> Sequences:
         texts = [self.store.item(int(item)) for item in self.store.first[rows]]
         lengths = np.array([len(text) for text in texts])
         batch = np.zeros((len(texts), lengths.max()), np.int64)
@@ -229,7 +230,7 @@ class Texts:
             batch[place, : len(text)] = text if self.numbers is None else self.numbers[text]
         return Sequences(torch.from_numpy(batch), torch.from_numpy(lengths))
 
-    def finish(self, batch: Input, dtype: torch.dtype) -> Input:
+    def finish(self, batch: Sequences, dtype: torch.dtype) -> Sequences:
         return batch
 
 
@@ -238,6 +239,8 @@ def batch_draws(seed: int, *where: str | int) -> Draws:
     return np.random.default_rng(stream_seed(seed, "augment", *where))
 
 
-def gathered(columns: Mapping[str, Column], rows: Indices, seed: int, where: Sequence[str | int]) -> dict[str, Input]:
+def gathered(
+    columns: Mapping[str, AnyColumn], rows: Indices, seed: int, where: Sequence[str | int]
+) -> dict[str, Input]:
     """A batch of all modalities, each with draws of its own."""
     return {name: column.gather(rows, batch_draws(seed, name, *where)) for name, column in columns.items()}

@@ -18,27 +18,23 @@ from ibml.config.preprocessing import (
 )
 from ibml.config.streams import stream_seed
 from ibml.data.base import Dataset, Indices, StreamedSplit, stratified_split
-from ibml.data.columns import Clouds, Column, Crops, Pixels, Plain, RandomViews, Texts, Vectors, moments
+from ibml.data.columns import AnyColumn, Clouds, Crops, Pixels, Plain, RandomViews, Texts, Vectors, moments
 from ibml.data.listing import DataError, SplitName
 from ibml.data.opened import Opened
 from ibml.data.store import Store
-from ibml.data.vectors import word_vectors
+from ibml.data.word_vectors import word_vectors
 from ibml.inputs import InputSpec
-
-TRAINING: SplitName = "train"
-VALIDATION: SplitName = "val"
 
 
 def split_for(opened: Opened, config: FilesConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
     """The three splits; validation is carved from train by the seed where the data set has none."""
     train = np.arange(len(opened.labels["train"]))
-    if opened.has_validation:
-        val, source = np.arange(len(opened.labels["val"])), VALIDATION
-    else:
-        assert isinstance(config, CarvedConfig)
+    val = np.arange(len(opened.labels["val"]))
+    source: SplitName = "val"
+    if isinstance(config, CarvedConfig) and not opened.has_validation:
         generator = np.random.default_rng(stream_seed(seed, "split"))
         val, train = stratified_split(opened.labels["train"], (config.validation,), generator)
-        source = TRAINING
+        source = "train"
         if not len(val) or not len(train):
             raise DataError(f"{config.type}: {len(opened.labels['train'])} samples are too few to validate on a part")
     build = _Columns(opened, config, seed, opened.rows["train"][train])
@@ -58,7 +54,7 @@ class _Columns:
         self.opened, self.parts, self.seed, self.train = opened, config.parts, seed, train
         self.name = config.type
 
-    def column(self, name: str, split: SplitName, training: bool) -> Column:
+    def column(self, name: str, split: SplitName, training: bool) -> AnyColumn:
         part, stores = self.parts[name], self.opened.stores
         varied = stores.get((split, name, "varied")) if training else None
         match part:

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ibml.config.data import DataConfig
-from ibml.config.datasets import FilesConfig
+from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.places import DATA_VARIABLE
 from ibml.data.base import Indices, Labels
 from ibml.data.cache import Wanted, stores
@@ -73,7 +73,7 @@ def survey(config: FilesConfig, progress: Progress) -> Surveyed:
 
 
 def _listed(config: FilesConfig, root: Path) -> Listing:
-    listing = Listing(root, SPLITS if config.has_validation else ("train", "test"))
+    listing = Listing(root, ("train", "test") if isinstance(config, CarvedConfig) else SPLITS)
     list_samples(config, listing)
     return listing
 

@@ -82,9 +82,7 @@ def _moved(batch: Input, device: torch.device) -> Input:
     return batch.to(device)
 
 
-def feed(
-    split: AnySplit, device: torch.device, dtype: torch.dtype, seed: int, threads: int
-) -> ResidentFeed | StreamedFeed:
+def feed(split: AnySplit, device: torch.device, dtype: torch.dtype, seed: int, threads: int) -> Feed:
     """The feed of a split: small arrays live on the device, files are streamed."""
     if isinstance(split, StreamedSplit):
         return StreamedFeed(split, device, dtype, seed, threads)

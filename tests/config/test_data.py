@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from ibml import data
 from ibml.config import allowed, plugins
 from ibml.config.base import ConfigError
 from ibml.config.trial import TrialConfig
@@ -22,7 +23,7 @@ from ibml.data.base import Source
 
 
 class Mine(Source):
-    made = 0
+    made = read = 0
 
     class Options(Config):
         kind: str = "vector"
@@ -37,7 +38,8 @@ class Mine(Source):
         return {"a": self.options.kind, "b": {"vector": "vector"}[self.options.kind]}
 
     def fingerprint(self):
-        return "content"
+        type(self).read += 1
+        return f"content {self.read}"
 
     def load(self, modalities, seed):
         raise NotImplementedError
@@ -67,7 +69,7 @@ def folder(**columns: dict[str, str]) -> dict[str, object]:
     return {"type": "folder", "root": ".", "tables": "samples.csv", "columns": columns}
 
 
-@pytest.mark.parametrize("data", [{"type": "cremad"}, plugin()], ids=["files", "plugin"])
+@pytest.mark.parametrize("given", [{"type": "cremad"}, plugin()], ids=["files", "plugin"])
 @pytest.mark.parametrize(
     ("use", "message"),
     [
@@ -75,11 +77,11 @@ def folder(**columns: dict[str, str]) -> dict[str, object]:
         (["first", "first"], "data.use: 'first' is listed twice"),
     ],
 )
-def test_what_a_model_cannot_use_is_said_at_its_line(mine: Path, data: dict, use: list[str], message: str) -> None:
-    first = {"cremad": "audio", "plugin": "a"}[data["type"]]
+def test_what_a_model_cannot_use_is_said_at_its_line(mine: Path, given: dict, use: list[str], message: str) -> None:
+    first = {"cremad": "audio", "plugin": "a"}[given["type"]]
     chosen = ", ".join(name.replace("first", first) for name in use)
-    lines = [f"  {key}: {value}" for key, value in data.items()]
-    encoders = "encoders: {default: {type: resnet18}}\n" if data["type"] == "cremad" else ""
+    lines = [f"  {key}: {value}" for key, value in given.items()]
+    encoders = "encoders: {default: {type: resnet18}}\n" if given["type"] == "cremad" else ""
     (mine / "trial.yaml").write_text("\n".join(["data:", *lines, f"  use: [{chosen}]", encoders]))
     with pytest.raises(ConfigError) as error:
         load_trial("trial.yaml", [])
@@ -117,6 +119,14 @@ def test_a_package_makes_its_data_set_once_for_a_configuration(trial: Build, min
     config = trial(data=plugin(use=["b"]))
     assert (config.modalities, config.data.kinds, list(config.data.all_kinds)) == (("b",), {"b": "vector"}, ["a", "b"])
     assert sys.modules["mine"].Mine.made == 1
+
+
+def test_the_content_is_read_again_for_a_study_and_not_for_each_of_its_trials(trial: Build, mine: Path) -> None:
+    configs = [trial(data=plugin(), seed=seed).data for seed in range(3)]
+    data.ready(configs)
+    assert [data.fingerprint(config) for config in configs] == ["content 1"] * 3
+    data.ready(configs)
+    assert data.fingerprint(configs[0]) == "content 2"
 
 
 def test_options_of_a_package_are_no_paths_of_ours(mine: Path) -> None:

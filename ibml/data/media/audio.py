@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ibml.config.preprocessing import AudioConfig
-from ibml.data.extras import need
 from ibml.data.listing import Part
 from ibml.data.media.arrays import array_file
 from ibml.data.media.base import Array, Form, Media, MediaError
+from ibml.extras import need
 
 FLOOR = 1e-7
 """Added before the logarithm."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ibml.config.preprocessing import FramesConfig, PicturesConfig, ViewsConfig
-from ibml.data.extras import need
 from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, Media, MediaError
+from ibml.extras import need
 
 
 class _Pictures(Media):

@@ -12,9 +12,9 @@ import numpy as np
 
 from ibml.config.contents import content_hash
 from ibml.config.preprocessing import TextConfig
-from ibml.data.extras import need
 from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, Media
+from ibml.extras import need
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 

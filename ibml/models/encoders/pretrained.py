@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ibml.config.base import IbmlError
 from ibml.config.encoders import PretrainedConfig
+from ibml.extras import need
 from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders.layers import mean_over_frames
 
@@ -85,13 +86,10 @@ def _mean(states: Tensor) -> Tensor:
 
 def _loaded(path: str) -> Any:
     """The model in a folder, ready to evaluate; raises `IbmlError` where it cannot be had as a whole."""
-    try:
-        from transformers import AutoModel
-    except ModuleNotFoundError:
-        raise IbmlError("encoder 'pretrained' needs a package: pip install 'ibml[transformers]'") from None
+    transformers = need("transformers", "transformers")
     try:
         with _quiet():
-            model, report = AutoModel.from_pretrained(
+            model, report = transformers.AutoModel.from_pretrained(
                 path,
                 local_files_only=True,
                 trust_remote_code=False,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ibml.config.base import IbmlError
 from ibml.config.encoders import ResNet18Config
+from ibml.extras import need
 from ibml.models.encoders.layers import BatchNorm1d, BatchNorm2d, mean_over_frames
 
 _NAMED = 3
@@ -80,13 +81,11 @@ def _stage(inputs: int) -> nn.Sequential:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(path)
+            content = need("safetensors.torch", "transformers").load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except ModuleNotFoundError:
-        raise IbmlError(f"{path} needs a package: pip install 'ibml[transformers]'") from None
+    except IbmlError:
+        raise
     except Exception as error:  # noqa: BLE001 what a damaged file raises is not documented
         raise IbmlError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):

@@ -12,9 +12,9 @@ from typing import get_args
 import pytest
 
 from ibml.config.base import IbmlError
-from ibml.data.extras import need
 from ibml.data.prepare.sets import PREPARED
 from ibml.data_cli import Name
+from ibml.extras import need
 from tests.conftest import CommandLine
 from tests.data.prepare.conftest import Raw, contents
 

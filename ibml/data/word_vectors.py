@@ -6,14 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ibml.config.contents import content_hash
+from ibml.data.base import Floats
 from ibml.data.cache import stores_folder
 from ibml.data.listing import DataError
 from ibml.files import replacing
-
-Floats = npt.NDArray[np.float32]
 
 
 def word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...], Floats]:

@@ -1,4 +1,4 @@
-"""Libraries that only some data sets need."""
+"""Libraries that only some data sets and encoders need."""
 
 from __future__ import annotations
 
