@@ -20,10 +20,7 @@ Progress = Callable[[str, int, int], None]
 _CHUNK = 512
 _PATIENCE = 5.0
 """Seconds that a writer waits for another."""
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS contents (path TEXT PRIMARY KEY, state TEXT, digest TEXT)"
-    " WITHOUT ROWID"
-)
+_TABLE = "CREATE TABLE IF NOT EXISTS contents (path TEXT PRIMARY KEY, state TEXT, digest TEXT) WITHOUT ROWID"
 
 
 def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str, str | None]:

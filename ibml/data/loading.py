@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ibml.config.datasets import CarvedConfig, FilesConfig
@@ -54,7 +53,6 @@ class _Columns:
 
     def __init__(self, opened: Opened, config: FilesConfig, seed: int, train: Indices):
         self.opened, self.parts, self.seed, self.train = opened, config.parts, seed, train
-        self.name = config.type
 
     def column(self, name: str, split: SplitName, training: bool) -> Column:
         part, stores = self.parts[name], self.opened.stores
@@ -68,8 +66,6 @@ class _Columns:
                 return Clouds(store, part, fixed)
             case TextConfig():
                 return self._texts(store, name, part)
-        if not store.even:
-            raise DataError(f"{self.name}: the samples of {name} have different shapes, {_two(store)} for instance")
         match part:
             case ImageConfig() | ViewsConfig():
                 return Pixels(store, part)
@@ -101,7 +97,3 @@ class _Columns:
         for row in self.train:
             used.update(store.item(int(store.first[row])).tolist())
         return tuple(sorted(words[number] for number in used if words[number])), None
-
-
-def _two(store: Store) -> npt.NDArray[np.int64]:
-    return np.unique(store.shapes, axis=0)[:2]
