@@ -180,5 +180,5 @@ def test_word_vectors_that_cannot_be_cached_are_said(tmp_path: Path, monkeypatch
     glove.write_text("hat 1 2 3\n")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("IBML_CACHE", str(tmp_path / "file"))
-    with pytest.raises(data.DataError, match="could not be cached: .*IBML_CACHE names another"):
+    with pytest.raises(data.DataError, match=r"could not be cached: .*IBML_CACHE names another"):
         word_vectors(str(glove), ["hat"])
