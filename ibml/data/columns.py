@@ -49,11 +49,11 @@ class Plain:
     """Arrays as they are stored, (n, *shape)."""
 
     def __init__(self, store: Store):
-        self.store, self.values = store, store.all()
-        self.spec = InputSpec(tuple(self.values.shape[1:]))
+        self.store = store
+        self.spec = InputSpec(store.usual_shape or ())
 
     def gather(self, rows: Indices, draws: Draws) -> Tensor:
-        values = self.values[self.store.first[rows]]
+        values = self.store.some(self.store.first[rows])
         self.store.have_read(values.nbytes)
         return torch.from_numpy(values)
 
@@ -77,14 +77,13 @@ class Vectors(Plain):
 
 def moments(store: Store, rows: Indices) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Mean and 1 / standard deviation over rows, per column; constant columns become 0."""
-    values = store.all()
-    total, squares = (np.zeros(values.shape[1:], np.float64) for _ in range(2))
+    total, squares = (np.zeros(store.usual_shape or (), np.float64) for _ in range(2))
     chunks = np.array_split(store.first[rows], max(1, len(rows) // 4096))
     for chunk in chunks:
-        total += values[chunk].sum(axis=0, dtype=np.float64)
+        total += store.some(chunk).sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
     for chunk in chunks:
-        squares += np.square(values[chunk] - mean).sum(axis=0)
+        squares += np.square(store.some(chunk) - mean).sum(axis=0)
     deviation = np.sqrt(squares / len(rows))
     scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
     return mean.astype(np.float32), scale.astype(np.float32)
@@ -95,7 +94,7 @@ class Pixels(Plain):
 
     def __init__(self, store: Store, config: PicturesConfig | ViewsConfig):
         super().__init__(store)
-        *inner, height, width, channels = self.values.shape[1:]
+        *inner, height, width, channels = self.spec.shape
         self._set(config, (channels, *inner, height, width))
 
     def _set(self, config: PicturesConfig | ViewsConfig, shape: tuple[int, ...]) -> None:
@@ -168,12 +167,12 @@ class RandomViews(Pixels):
     def __init__(self, store: Store, config: ViewsConfig):
         super().__init__(store, config)
         self.count = config.count
-        channels, _, height, width = self.spec.shape
+        channels, self.of, height, width = self.spec.shape
         self.spec = InputSpec((channels, config.count, height, width))
 
     def gather(self, rows: Indices, draws: Draws) -> Tensor:
-        views = draws.random((len(rows), self.values.shape[1])).argsort(axis=1)[:, : self.count]
-        values = self.values[self.store.first[rows][:, None], views]
+        views = draws.random((len(rows), self.of)).argsort(axis=1)[:, : self.count]
+        values = self.store.all()[self.store.first[rows][:, None], views]
         self.store.have_read(values.nbytes)
         return torch.from_numpy(values)
 

@@ -15,7 +15,7 @@ from ibml.data.columns import gathered
 from ibml.data.digests import Progress
 from ibml.data.listing import Damage, DataError, SplitName
 from ibml.data.loading import split_for
-from ibml.data.opened import decoded, opened_from, survey, unreadable
+from ibml.data.opened import decoded, fingerprint_of, opened_from, survey, unusable
 from ibml.inputs import Sequences
 
 PREVIEW = 8
@@ -57,7 +57,7 @@ def inspect(config: FilesConfig, progress: Progress) -> Inspection:
     if any(damage.fatal for damage in listing.damages):
         return Inspection(listing.root, surveyed.fingerprint, listed, {}, listing.damages)
     stores = decoded(config, surveyed, progress)
-    checked = check(listing, config, unreadable(stores), surveyed.contents)
+    checked = check(listing, config, unusable(config, stores), surveyed.contents)
     counts: dict[SplitName, Counter[str]] = {
         split: Counter(listing.rows[split][row].label for row in rows) for split, rows in checked.kept.items() if rows
     }
@@ -68,7 +68,7 @@ def inspect(config: FilesConfig, progress: Progress) -> Inspection:
             batch = _previews(dataset.train)
         except DataError as error:
             checked.damages.append(Damage("the splits", str(error), fatal=True))
-    return Inspection(listing.root, surveyed.fingerprint, listed, counts, checked.damages, batch)
+    return Inspection(listing.root, fingerprint_of(surveyed, checked), listed, counts, checked.damages, batch)
 
 
 def _previews(split: AnySplit) -> dict[str, Preview]:

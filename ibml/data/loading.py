@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ibml.config.datasets import CarvedConfig, FilesConfig
@@ -52,34 +51,27 @@ class _Columns:
 
     def __init__(self, opened: Opened, config: FilesConfig, seed: int, train: Indices):
         self.opened, self.parts, self.seed, self.train = opened, config.parts, seed, train
-        self.name = config.type
 
     def column(self, name: str, split: SplitName, training: bool) -> AnyColumn:
         part, stores = self.parts[name], self.opened.stores
         varied = stores.get((split, name, "varied")) if training else None
         match part:
             case PicturesConfig():
-                return Crops(varied, part) if varied else Pixels(self._even(name, split), part)
+                return Crops(varied, part) if varied else Pixels(stores[split, name, "plain"], part)
             case ViewsConfig():
-                return RandomViews(varied, part) if varied else Pixels(self._even(name, split), part)
+                return RandomViews(varied, part) if varied else Pixels(stores[split, name, "plain"], part)
             case PointsConfig():
                 fixed = None if training else stream_seed(self.seed, "augment", name, "evaluation")
                 return Clouds(stores[split, name, "plain"], part, fixed)
             case TextConfig():
                 return self._texts(stores[split, name, "plain"], name, part)
             case VectorConfig():
-                own = moments(self._even(name, "train"), self.train) if part.standardise else None
-                return Vectors(self._even(name, split), own)
+                own = moments(stores["train", name, "plain"], self.train) if part.standardise else None
+                return Vectors(stores[split, name, "plain"], own)
             case AudioConfig() | RawImageConfig():
-                return Plain(self._even(name, split))
+                return Plain(stores[split, name, "plain"])
             case _:
                 raise TypeError(f"no column is made of {type(part).__name__}")
-
-    def _even(self, name: str, split: SplitName) -> Store:
-        store = self.opened.stores[split, name, "plain"]
-        if not store.even:
-            raise DataError(f"{self.name}: the samples of {name} have different shapes, {_two(store)} for instance")
-        return store
 
     def _texts(self, store: Store, name: str, part: TextConfig) -> Texts:
         if part.tokenizer:
@@ -102,7 +94,3 @@ class _Columns:
         for row in self.train:
             used.update(store.item(int(store.first[row])).tolist())
         return tuple(sorted(words[number] for number in used if words[number])), None
-
-
-def _two(store: Store) -> npt.NDArray[np.int64]:
-    return np.unique(store.shapes, axis=0)[:2]

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from ibml.config.data import DataConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.places import DATA_VARIABLE
+from ibml.config.preprocessing import RawImageConfig, VectorConfig
 from ibml.data.base import Indices, Labels
 from ibml.data.cache import Wanted, stores
 from ibml.data.check import Checked, check
@@ -104,7 +105,7 @@ def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progre
     if fatal := [damage for damage in listing.damages if damage.fatal]:
         raise refused(config.type, listing.root, fatal, can_skip=False)
     found = decoded(config, surveyed, progress)
-    checked = check(listing, config, unreadable(found), surveyed.contents)
+    checked = check(listing, config, unusable(config, found), surveyed.contents)
     fatal = [damage for damage in checked.damages if damage.fatal]
     if fatal or (checked.damages and config.on_missing == "stop"):
         raise refused(config.type, listing.root, [*fatal, *(d for d in checked.damages if not d.fatal)], not fatal)
@@ -135,9 +136,24 @@ def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> Stor
     return found
 
 
-def unreadable(found: Stores) -> dict[tuple[SplitName, str], dict[int, str]]:
-    """What could not be decoded, by split and modality."""
-    return {(split, name): store.bad for (split, name, _), store in found.items()}
+def unusable(config: FilesConfig, found: Stores) -> dict[tuple[SplitName, str], dict[int, str]]:
+    """What could not be decoded, and arrays of another shape than most of train, by split and modality."""
+    bad = {}
+    for (split, name, _), store in found.items():
+        bad[split, name] = store.bad
+        if isinstance(config.parts[name], VectorConfig | RawImageConfig):
+            usual = found["train", name, "plain"].usual_shape if ("train", name, "plain") in found else None
+            bad[split, name] = {**store.bad, **store.of_other_shape(usual)}
+    return bad
+
+
+def fingerprint_of(surveyed: Surveyed, checked: Checked) -> str:
+    """Of what can be used: which samples are left out depends on the modalities, and on what this machine can read."""
+    rows = surveyed.listing.rows
+    kept = {split: places for split, places in checked.kept.items() if len(places) < len(rows.get(split, ()))}
+    if not kept:
+        return surveyed.fingerprint
+    return hashlib.sha256(json.dumps([surveyed.fingerprint, kept], sort_keys=True).encode()).hexdigest()
 
 
 def opened_from(surveyed: Surveyed, checked: Checked, found: Stores) -> Opened:
@@ -149,7 +165,7 @@ def opened_from(surveyed: Surveyed, checked: Checked, found: Stores) -> Opened:
         labels[split] = np.array([numbers[listed[row].label] for row in checked.kept[split]], np.int64)
         rows[split] = np.array(checked.kept[split], np.int64)
     skipped = len({(damage.split, damage.where) for damage in checked.damages})
-    return Opened(surveyed.fingerprint, checked.classes, labels, rows, found, skipped)
+    return Opened(fingerprint_of(surveyed, checked), checked.classes, labels, rows, found, skipped)
 
 
 def found_at(name: str, around: Path | None) -> str:

@@ -6,6 +6,7 @@ import json
 import mmap
 import shutil
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Store:
         """One array, read-only."""
         return self._flat[self._starts[item] : self._starts[item + 1]].reshape(self.shapes[item])
 
-    @property
+    @cached_property
     def even(self) -> bool:
         """Whether all arrays have one shape."""
         return bool((self.shapes == self.shapes[:1]).all())
@@ -106,6 +107,25 @@ class Store:
     def all(self) -> Array:
         """All arrays, (items, *shape), where they have one shape."""
         return self._flat.reshape(len(self.shapes), *self.shapes[0])
+
+    def some(self, items: npt.NDArray[np.int64]) -> Array:
+        """These arrays, (n, *shape), which have one shape, though others may have another."""
+        return self.all()[items] if self.even else np.stack([self.item(int(item)) for item in items])
+
+    @property
+    def usual_shape(self) -> tuple[int, ...] | None:
+        """That of most arrays."""
+        if not len(self.shapes):
+            return None
+        kinds, counts = np.unique(self.shapes, axis=0, return_counts=True)
+        return tuple(kinds[counts.argmax()].tolist())
+
+    def of_other_shape(self, usual: tuple[int, ...] | None) -> dict[int, str]:
+        """What is to be said of samples, of one array each, that have another shape."""
+        if usual is None or (len(usual) == self.shapes.shape[1] and (self.shapes == usual).all()):
+            return {}
+        shapes = {row: tuple(self.shapes[self.first[row]].tolist()) for row in range(len(self)) if row not in self.bad}
+        return {row: f"has shape {shape}, not {usual}" for row, shape in shapes.items() if shape != usual}
 
     def have_read(self, count: int) -> None:
         """Keep this process from holding more and more of the file: mapped pages count as its memory."""

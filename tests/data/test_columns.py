@@ -14,7 +14,7 @@ from ibml.config.datasets import FolderConfig
 from ibml.config.preprocessing import ImageConfig, PointsConfig, ViewsConfig
 from ibml.data.columns import Clouds, Crops, Pixels, RandomViews, batch_draws, crop_box, moved
 from ibml.data.store import Store, StoreWriter
-from ibml.data.vectors import word_vectors
+from ibml.data.word_vectors import word_vectors
 from ibml.inputs import Sequences
 
 

@@ -15,7 +15,7 @@ from ibml.config.preprocessing import AudioConfig, FramesConfig, ImageConfig, Vi
 from ibml.data.listing import Part
 from ibml.data.media import MediaError, media_of
 from ibml.data.media.audio import fitted, spectrogram
-from ibml.data.media.images import segments
+from ibml.data.media.images import read_picture, segments
 from ibml.data.media.text import words
 
 CREMAD, AVE = AudioConfig(), AVEConfig().audio
@@ -95,6 +95,44 @@ def test_an_image_for_evaluation_is_resized_once_from_the_file(tmp_path: Path) -
     assert made["varied"][0].shape == (40, 60, 3)
     small = media_of(ImageConfig(size=32, stored_side=64)).read(Part(("a.png",)), tmp_path, ("varied",))
     np.testing.assert_array_equal(small["varied"][0], np.asarray(picture))
+
+
+def test_a_grey_picture_of_16_bits_keeps_its_greys_and_others_are_refused(tmp_path: Path) -> None:
+    grey = np.arange(0, 2**16, 2**8, dtype=np.uint16).reshape(16, 16)
+    for suffix in ("png", "tiff"):
+        Pillow.fromarray(grey + 77).save(tmp_path / f"grey.{suffix}")
+        np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / f"grey.{suffix}"))[:, :, 1], grey >> 8)
+    for kind in (np.int32, np.float32):
+        Pillow.fromarray(grey.astype(kind)).save(tmp_path / "wide.tiff")
+        with pytest.raises(MediaError, match="has values of 32 bits"):
+            read_picture(tmp_path / "wide.tiff")
+
+
+def test_a_picture_is_read_as_it_lies_in_the_file(tmp_path: Path) -> None:
+    """Alike for all: not turned by EXIF, without transparency, the first of an animation."""
+    red, blue = Pillow.new("RGB", (3, 2), (255, 0, 0)), Pillow.new("RGB", (3, 2), (0, 0, 255))
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    red.save(tmp_path / "turned.png", exif=exif)
+    red.save(tmp_path / "moving.gif", save_all=True, append_images=[blue])
+    clear = red.copy()
+    clear.putalpha(0)
+    clear.save(tmp_path / "clear.png")
+    red.convert("CMYK").save(tmp_path / "print.tiff")
+    for file in ("turned.png", "moving.gif", "clear.png", "print.tiff"):
+        np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / file)), np.asarray(red))
+
+
+def test_no_other_program_is_run_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\necho > {tmp_path}/ran\n")
+    program.chmod(0o755)
+    page = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "page.jpg").write_text(page)
+    with pytest.raises(MediaError, match="is no picture that can be read"):
+        read_picture(tmp_path / "page.jpg")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_segments_are_equal_and_short_clips_repeat() -> None:

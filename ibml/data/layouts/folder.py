@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ibml.config.base import did_you_mean
 from ibml.config.datasets import FolderConfig
 from ibml.config.preprocessing import ColumnConfig
-from ibml.data.listing import Listing, Part, Row, SplitName
+from ibml.data.listing import Listing, Part, Row, SplitName, is_one_line
 
 _SPLITS: dict[str, SplitName] = {
     "train": "train",
@@ -72,28 +73,40 @@ def _csv_rows(file: str, split: SplitName | None, listing: Listing) -> Iterator[
 
 
 def _add(config: FolderConfig, split: SplitName, where: str, cells: Mapping[str, Any], listing: Listing) -> None:
-    label = str(cells[config.label]).strip()
-    if not label:
-        listing.skip(split, where, f"{config.label!r} is empty")
-        return
+    for key in (config.label, config.id):
+        if key and (problem := _problem(cells[key])):
+            listing.skip(split, where, f"{key!r} {problem}")
+            return
     parts = {}
     for name, column in config.columns.items():
         part = _part(column, name, split, where, cells[column.column], listing)
         if part is None:
             return
         parts[name] = part
-    name = str(cells[config.id]).strip() if config.id else " ".join(map(_told_apart, parts.values()))
-    listing.add(split, Row(where, name, label, parts))
+    name = str(cells[config.id]).strip() if config.id else _told_apart(parts)
+    listing.add(split, Row(where, name, str(cells[config.label]).strip(), parts))
 
 
-def _told_apart(part: Part) -> str:
-    return part.text if part.text is not None else ",".join(part.files)
+def _problem(cell: Any) -> str | None:
+    """Why a cell of a JSON object, where anything may be, can be no label and no name."""
+    if cell is None or isinstance(cell, list | dict):
+        return "is no text and no number"
+    return None if str(cell).strip() else "is empty"
+
+
+def _told_apart(parts: Mapping[str, Part]) -> str:
+    cells = [part.text if part.text is not None else ",".join(part.files) for part in parts.values()]
+    name = json.dumps(cells, ensure_ascii=False)
+    return name if is_one_line(name) else json.dumps(cells)
 
 
 def _part(column: ColumnConfig, name: str, split: SplitName, where: str, cell: Any, listing: Listing) -> Part | None:
     """None where the path leads out of the folder, which ends everything."""
     if isinstance(cell, list) and column.kind == "vector":
         return Part(text=" ".join(map(str, cell)))
+    if isinstance(cell, list | dict):
+        listing.skip(split, where, f"{column.column!r} is no text and no number", name)
+        return Part()
     text = str(cell) if cell is not None else ""
     if column.kind == "text" or (column.kind == "vector" and not text.strip().endswith(".npy")):
         return Part(text=text)

@@ -42,7 +42,7 @@ class Audio(Media):
                 return {"plain": [self._given(found)]}
             clip, rate = np.asarray(found, np.float32), self.config.rate
         else:
-            clip, rate = read_clip(path)
+            clip, rate = read_clip(path, self.config.seconds)
         return {"plain": [spectrogram(fitted(clip, rate, self.config), self.config)[None]]}
 
     def _given(self, values: Array) -> Array:
@@ -52,12 +52,15 @@ class Audio(Media):
         return _finite(values.astype(np.float32))[None]
 
 
-def read_clip(path: Path) -> tuple[Array, int]:
-    """A file's samples, (n,), the mean over its channels, and its rate in Hz."""
+def read_clip(path: Path, seconds: float) -> tuple[Array, int]:
+    """A file's samples, (n,), the mean over its channels, as far as so many seconds need them, and its rate in Hz."""
     soundfile = need("soundfile", "audio")
     _check_length(path)
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            rate = file.samplerate
+            # a file of some kilobytes can be hours long
+            samples = file.read(_needed(seconds, rate), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise MediaError(f"cannot be read as audio: {str(error).replace(str(path), path.name)}") from None
     clip: Array = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
@@ -74,14 +77,17 @@ def _check_length(path: Path) -> None:
         raise MediaError(f"is cut off: {there:,} of {declared:,} bytes are there")
 
 
+def _needed(seconds: float, rate: int) -> int:
+    """Samples beyond which all would be cut off, and a filter's reach of those."""
+    return int((seconds + 1) * rate) + 1
+
+
 def fitted(clip: Array, rate: int, config: AudioConfig) -> Array:
     """A clip at the configured rate and of the configured length, in [-1, 1]."""
     if clip.ndim != 1 or not len(clip):
         raise MediaError("has no samples")
     if rate != config.rate:
-        # what is beyond the length would be cut off afterwards; a filter's reach of it is kept
-        needed = int((config.seconds + 1) * rate) + 1
-        clip = need("soxr", "audio").resample(clip[:needed], rate, config.rate)
+        clip = need("soxr", "audio").resample(clip[: _needed(config.seconds, rate)], rate, config.rate)
         if not len(clip):
             raise MediaError("has no samples")
     tiled = np.resize(clip, config.samples)  # repeats

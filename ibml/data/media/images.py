@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,26 @@ from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, Media, MediaError
 from ibml.extras import need
 
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Pillow knows more, and runs another program for some of them, whatever a file is called."""
+_WRONG = (
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's readers end with, besides their own errors, where a file is wrong."""
+
 
 class _Pictures(Media):
     """Resized as a whole, (size, size, 3), or as large as random crops need them, (H, W, 3)."""
 
+    revision = 2
     dtype = np.uint8
 
     def __init__(self, config: PicturesConfig):
@@ -78,6 +97,7 @@ class Views(Media):
     """`plain`: `count` views at equal distances, one array (count, size, size, 3). `varied`: all of
     them, (of, size, size, 3)."""
 
+    revision = 2
     dtype = np.uint8
 
     def __init__(self, config: ViewsConfig):
@@ -114,17 +134,37 @@ def segments(frames: int, count: int) -> list[tuple[int, int]]:
 
 
 def read_picture(path: Path) -> Any:
-    """An RGB picture."""
+    """An RGB picture: the first of an animation, as it lies in the file whatever its EXIF says of how it was held,
+    without regard to transparency."""
     pillow = need("PIL.Image", "image")
     try:
-        with pillow.open(path) as picture:
-            return picture.convert("RGB")
-    except (pillow.DecompressionBombError, pillow.UnidentifiedImageError, SyntaxError, ValueError) as error:
+        with pillow.open(path, formats=_formats()) as picture:
+            return _of_bytes(picture).convert("RGB")
+    except MediaError:
+        raise
+    except (pillow.DecompressionBombError, pillow.UnidentifiedImageError, *_WRONG) as error:
         raise MediaError(f"is no picture that can be read: {str(error).replace(str(path), path.name)}") from None
     except OSError as error:
         if error.errno is not None:
             raise
         raise MediaError(f"is damaged: {error}") from None
+
+
+@cache
+def _formats() -> list[str]:
+    pillow = need("PIL.Image", "image")
+    pillow.init()
+    return [name for name in _FORMATS if name in pillow.OPEN]  # Pillow may be built without some
+
+
+def _of_bytes(picture: Any) -> Any:
+    """Of a grey picture of 16 bits the upper 8: Pillow would make everything above 255 white."""
+    wide = picture.mode == "I" and picture.format == "PNG"  # as Pillow 10 opens those of 16 bits
+    if picture.mode in ("I", "F") and not wide:
+        raise MediaError("has values of 32 bits, of which nothing says what is white")
+    if not picture.mode.startswith("I;16") and not wide:
+        return picture
+    return need("PIL.Image", "image").fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 def _named(root: Path, file: str) -> Any:

@@ -1,0 +1,97 @@
+"""Tables of one's own: what a stranger writes into them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibml import data
+from ibml.config.trial import TrialConfig
+from ibml.data.inspection import inspect
+from ibml.data.listing import DataError
+from ibml.data.opened import Opened, no_progress, open_files
+from ibml.study.keys import trial_key
+from tests.data.test_layouts import configuration, load
+
+Rows = list[dict[str, Any]]
+VECTORS = {"a": {"kind": "vector", "column": "a"}, "b": {"kind": "vector", "column": "b"}}
+
+
+def rows() -> Rows:
+    return [
+        {"split": "train" if n < 8 else "test", "label": n % 2, "id": n, "a": f"{n} 1", "b": [n, 2]} for n in range(12)
+    ]
+
+
+def written(root: Path, table: Rows, **settings: Any) -> dict[str, Any]:
+    """The data of a configuration that reads these rows."""
+    root.mkdir(exist_ok=True)
+    (root / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    common = {"type": "folder", "root": str(root), "tables": "t.jsonl", "columns": VECTORS, "validation": 0.34}
+    return {**common, **settings}
+
+
+def opened(settings: dict[str, Any]) -> Opened:
+    return open_files(configuration(settings), lambda text: None, no_progress)
+
+
+def key(settings: dict[str, Any], **more: Any) -> str:
+    config = TrialConfig.model_validate({"data": settings, **more})
+    return trial_key(config, data.fingerprint(config.data))
+
+
+def test_rows_are_told_apart_by_what_is_in_them_whatever_that_is(tmp_path: Path) -> None:
+    texts = ["two\nlines", "two lines", "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}", "\u202egnp.", "x\ty", "", "x y", "x"]
+    table = [
+        {"split": split, "label": n % 2, "a": text, "b": other}
+        for n, text in enumerate(texts)
+        for split, other in (("train", "x z"), ("test", "y z"))
+    ]
+    columns = {name: {"kind": "text", "column": name} for name in "ab"}
+    assert opened(written(tmp_path, [*table, {**table[-1], "a": "x y", "b": "z"}], columns=columns)).skipped == 0
+    with pytest.raises(DataError, match=re.escape("""t.jsonl:17: '["x", "y z"]' is listed already, at t.jsonl:16""")):
+        opened(written(tmp_path, [*table, table[-1]], columns=columns))
+
+
+@pytest.mark.parametrize("column", ["label", "id", "a"])
+@pytest.mark.parametrize("cell", [None, ["x"], {"x": 1}])
+def test_a_cell_that_is_no_text_names_nothing(tmp_path: Path, column: str, cell: object) -> None:
+    table = rows()
+    table[3][column] = cell
+    columns = {"a": {"kind": "image", "column": "a"}} if column == "a" else VECTORS
+    words = "'a' is empty" if column == "a" and cell is None else f"{column!r} is no text and no number"
+    with pytest.raises(DataError, match=re.escape(f"t.jsonl:4: {words}")):
+        opened(written(tmp_path, table, id="id", columns=columns))
+
+
+def test_vectors_of_another_length_than_most_of_train_are_damage(tmp_path: Path) -> None:
+    table = rows()
+    table[1]["a"], table[10]["b"], table[11]["b"] = "1 2 3", [1], [1]
+    settings = written(tmp_path, table)
+    with pytest.raises(DataError, match=re.escape("t.jsonl:11: the text has shape (1,), not (2,)")) as error:
+        opened(settings)
+    assert "t.jsonl:2: the text has shape (3,), not (2,)" in str(error.value)
+    found = load({**settings, "on_missing": "skip"})
+    assert [len(split) for split in (found.train, found.val, found.test)] == [5, 2, 2]
+    assert found.train.specs["a"].shape == (2,)
+    for split in (found.train, found.val, found.test):
+        for column in split.columns.values():  # type: ignore[union-attr]
+            assert column.gather(split.rows, None).shape == (len(split), 2)  # type: ignore[union-attr,arg-type]
+
+
+def test_samples_that_are_left_out_are_part_of_the_key(tmp_path: Path) -> None:
+    table = rows()
+    whole = written(tmp_path, table)
+    alone = {"method": {"type": "unimodal", "modality": "b"}}
+    same = {key(settings, **alone) for settings in (whole, {**whole, "on_missing": "skip"}, {**whole, "use": ["b"]})}
+    assert len(same) == 1
+    table[1]["a"] = "no number"
+    skipping = written(tmp_path / "damaged", table, on_missing="skip")
+    assert opened({**skipping, "use": ["b"]}).skipped == 0
+    assert opened(skipping).skipped == 1
+    assert key(skipping, **alone) != key({**skipping, "use": ["b"]}, **alone)
+    assert inspect(configuration(skipping), no_progress).fingerprint == opened(skipping).fingerprint
