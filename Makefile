@@ -8,7 +8,7 @@ help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
 	@echo "make faults     kill drivers, workers and servers, fill disks; count what was lost or done twice"
-	@echo "make bench      measure a large store and searches (minutes)"
+	@echo "make bench      measure a large store, searches and loading (minutes)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove .venv and caches (results stay)"
 
@@ -24,6 +24,7 @@ faults: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.store
 	$(BIN)/python -m tests.benchmarks.search
+	$(BIN)/python -m tests.benchmarks.loading
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -55,6 +55,10 @@ class DataPart(Config):
         """What of it determines the result of a trial that sees these modalities, beside its content."""
         raise NotImplementedError
 
+    def once_trained(self) -> Self:
+        """The configuration for a model whose weights are at hand, which needs no files beside them."""
+        return self
+
 
 class ChosenModalities(DataPart):
     """A data set that has more than a model need see."""
@@ -98,6 +102,9 @@ class FilesConfig(ChosenModalities):
             return Path(self.root)
         around = os.environ.get(DATA_VARIABLE)
         return Path(around) / self.type if around else None
+
+    def once_trained(self) -> Self:
+        return self.model_copy(update={name: part.without_files() for name, part in self.parts.items()})
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
         plain = self.model_dump(mode="json", exclude={"root", "on_missing", *self.parts})
@@ -215,6 +222,9 @@ class FolderConfig(CarvedConfig):
     @property
     def parts(self) -> dict[str, Preprocessing]:
         return dict(self.columns)
+
+    def once_trained(self) -> Self:
+        return self.model_copy(update={"columns": {name: part.without_files() for name, part in self.columns.items()}})
 
     @field_validator("columns")
     @classmethod

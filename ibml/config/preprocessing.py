@@ -30,6 +30,10 @@ class Preprocessing(Config):
         """Field -> the file or folder that it names; a trial's key depends on what is in it, not on where it is."""
         return {}
 
+    def without_files(self) -> Self:
+        """The same without the files that it names."""
+        return self.model_copy(update=dict.fromkeys(self.files))
+
 
 class VectorConfig(Preprocessing):
     """Numbers: a .npy file of one row, or numbers in the cell itself, separated by spaces, commas or semicolons."""

@@ -51,7 +51,8 @@ class TrialConfig(Config):
 
     def once_trained(self) -> TrialConfig:
         """The configuration that builds the model again where its weights are at hand."""
-        return self.model_copy(update={"encoders": {name: part.once_trained() for name, part in self.encoders.items()}})
+        encoders = {name: part.once_trained() for name, part in self.encoders.items()}
+        return self.model_copy(update={"data": self.data.once_trained(), "encoders": encoders})
 
     @model_validator(mode="before")
     @classmethod

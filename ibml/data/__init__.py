@@ -3,6 +3,7 @@ decodes what lies in files before anything is trained on it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 
 from ibml.config.data import DataConfig, DataPluginConfig
@@ -14,6 +15,9 @@ from ibml.data.listing import DataError
 from ibml.data.opened import Opened, no_progress, open_files
 
 __all__ = ["AnySplit", "DataError", "Dataset", "Split", "StreamedSplit", "fingerprint", "load", "ready"]
+
+MOST_SHOWN = 4000
+"""Characters that a tag of every store takes."""
 
 _opened: dict[str, Opened] = {}
 _fingerprints: dict[str, str] = {}
@@ -51,6 +55,15 @@ def fingerprint(config: DataConfig) -> str:
             _fingerprints[key] = str(config.implementation(config.typed_options).fingerprint())
         return _fingerprints[key]
     return _open(config).fingerprint if isinstance(config, FilesConfig) else mfeat_fingerprint()
+
+
+def notes(config: DataConfig) -> dict[str, str]:
+    """What a trial's run should say of the data: its classes, and how many samples are left out."""
+    if not isinstance(config, FilesConfig):
+        return {}
+    opened = _open(config)
+    skipped = {"skipped": str(opened.skipped)} if opened.skipped else {}
+    return {"classes": json.dumps(opened.classes, ensure_ascii=False)[:MOST_SHOWN], **skipped}
 
 
 def _open(config: FilesConfig) -> Opened:

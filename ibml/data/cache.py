@@ -10,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,10 @@ def stores(wanted: Wanted, progress: Progress) -> dict[Form, Store]:
     targets = {form: stores_folder() / _name(wanted, form) for form in wanted.forms}
     missing = {form: target for form, target in targets.items() if not (target / "about.json").is_file()}
     if missing:
-        with _locked(next(iter(targets.values()))):
+        with ExitStack() as locks:
+            # each, since others may want one of these forms beside other ones; in one order, or two would wait for ever
+            for target in sorted(missing.values()):
+                locks.enter_context(_locked(target))
             missing = {form: target for form, target in missing.items() if not (target / "about.json").is_file()}
             if missing:
                 _make(wanted, missing, progress)
@@ -94,7 +97,8 @@ def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None
         shutil.rmtree(target, ignore_errors=True)
     writers = {form: StoreWriter(begun, wanted.media.dtype) for form, begun in unfinished.items()}
     try:
-        _write(wanted, writers, progress)
+        with _one_thread_each():
+            _write(wanted, writers, progress)
         for form, target in targets.items():
             writers[form].finish(target, wanted.media.vocabulary)
     except OSError as error:
@@ -104,6 +108,19 @@ def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None
     finally:
         for writer in writers.values():
             writer.discard()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Samples are decoded side by side, so that threads within each would only be in one another's way."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _write(wanted: Wanted, writers: dict[Form, StoreWriter], progress: Progress) -> None:

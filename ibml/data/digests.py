@@ -1,4 +1,4 @@
-"""Digests of files' content, remembered for as long as a file has the same size and time of change."""
+"""Digests of files' content, remembered for as long as a file has the same size and times of change."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
 _CHUNK = 512
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT)"
-    " WITHOUT ROWID"
-)
+_PATIENCE = 5.0
+"""Seconds that a writer waits for another."""
+_TABLE = "CREATE TABLE IF NOT EXISTS contents (path TEXT PRIMARY KEY, state TEXT, digest TEXT) WITHOUT ROWID"
 
 
 def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str, str | None]:
@@ -30,7 +29,7 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
     with closing(database):
         base = str(root.resolve())
         found: dict[str, str | None] = {}
-        fresh: list[tuple[str, int, int]] = []
+        fresh: list[tuple[str, str]] = []
         rest = iter(files)
         while chunk := list(islice(rest, _CHUNK)):
             known = _known(database, base, chunk)
@@ -38,35 +37,34 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
                 state = _state(f"{base}/{file}")
                 if state is None:
                     found[file] = None
-                elif known.get(file, ("",))[0:2] == state:
-                    found[file] = known[file][2]
+                elif known.get(file, ("",))[0] == state:
+                    found[file] = known[file][1]
                 else:
-                    fresh.append((file, *state))
-        for done, (file, size, changed, digest) in enumerate(_hashed(root, fresh), 1):
-            found[file] = digest
-            if digest is not None:
-                _remember(database, f"{base}/{file}", size, changed, digest)
-            if done % _CHUNK == 0 or done == len(fresh):
-                progress("reading files", done, len(fresh))
-        with suppress(sqlite3.Error):
-            database.commit()
+                    fresh.append((file, state))
+        done = 0
+        for read in _hashed(root, fresh):
+            found |= {file: digest for file, _, digest in read}
+            _remember(database, [(f"{base}/{file}", state, digest) for file, state, digest in read if digest])
+            done += len(read)
+            progress("reading files", done, len(fresh))
     return found
 
 
-def _state(path: str) -> tuple[int, int] | None:
+def _state(path: str) -> str | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - making a Path of it takes longer than this
     except (OSError, ValueError):
         return None
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    # what copies a file may give it the old one's time, but not that of the change of its entry
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}" if stat.S_ISREG(found.st_mode) else None
 
 
-def _hashed(root: Path, fresh: list[tuple[str, int, int]]) -> Iterator[tuple[str, int, int, str | None]]:
+def _hashed(root: Path, fresh: list[tuple[str, str]]) -> Iterator[list[tuple[str, str, str | None]]]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(fresh), _CHUNK):
             chunk = fresh[start : start + _CHUNK]
-            for entry, digest in zip(chunk, pool.map(lambda entry: _digest(root / entry[0]), chunk), strict=True):
-                yield (*entry, digest)
+            read = pool.map(lambda entry: _digest(root / entry[0]), chunk)
+            yield [(*entry, digest) for entry, digest in zip(chunk, read, strict=True)]
 
 
 def _digest(path: Path) -> str | None:
@@ -82,7 +80,7 @@ def _database() -> sqlite3.Connection:
     with suppress(OSError, RuntimeError, sqlite3.Error):
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(folder / "digests.db", timeout=20)
+        database = sqlite3.connect(folder / "digests.db", timeout=_PATIENCE)
         database.execute(_TABLE)
         return database
     database = sqlite3.connect(":memory:")
@@ -90,15 +88,16 @@ def _database() -> sqlite3.Connection:
     return database
 
 
-def _known(database: sqlite3.Connection, base: str, files: list[str]) -> dict[str, tuple[int, int, str]]:
+def _known(database: sqlite3.Connection, base: str, files: list[str]) -> dict[str, tuple[str, str]]:
     """What is remembered of some files. Of all at once it would take a gigabyte for 2 million pictures."""
-    query = f"SELECT path, size, changed, digest FROM digests WHERE path IN ({', '.join('?' * len(files))})"
+    query = f"SELECT path, state, digest FROM contents WHERE path IN ({', '.join('?' * len(files))})"
     with suppress(sqlite3.Error, UnicodeEncodeError):
         found = database.execute(query, [f"{base}/{file}" for file in files])
         return {path[len(base) + 1 :]: tuple(rest) for path, *rest in found}
     return {}
 
 
-def _remember(database: sqlite3.Connection, path: str, size: int, changed: int, digest: str) -> None:
-    with suppress(sqlite3.Error, UnicodeEncodeError):
-        database.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", (path, size, changed, digest))
+def _remember(database: sqlite3.Connection, rows: list[tuple[str, str, str]]) -> None:
+    """At once and not at the end, since nobody else can write meanwhile."""
+    with suppress(sqlite3.Error, UnicodeEncodeError), database:
+        database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", rows)

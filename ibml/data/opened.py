@@ -49,6 +49,8 @@ class Opened:
     labels: dict[SplitName, Labels]
     rows: dict[SplitName, Indices]
     stores: Stores
+    skipped: int
+    """How many samples are left out."""
 
     @property
     def has_validation(self) -> bool:
@@ -106,10 +108,11 @@ def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progre
     fatal = [damage for damage in checked.damages if damage.fatal]
     if fatal or (checked.damages and config.on_missing == "stop"):
         raise refused(config.type, listing.root, [*fatal, *(d for d in checked.damages if not d.fatal)], not fatal)
-    skipped = len({(damage.split, damage.where) for damage in checked.damages})
-    if skipped:
-        say(f"{config.type}: {skipped} samples are left out, the first: {checked.damages[0]}")
-    return opened_from(surveyed, checked, found)
+    opened = opened_from(surveyed, checked, found)
+    if opened.skipped:
+        number = f"{opened.skipped} sample{'s' if opened.skipped > 1 else ''}"
+        say(f"{config.type}: {number} left out, the first: {checked.damages[0]}")
+    return opened
 
 
 def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> Stores:
@@ -145,7 +148,8 @@ def opened_from(surveyed: Surveyed, checked: Checked, found: Stores) -> Opened:
         listed = surveyed.listing.rows.get(split, [])
         labels[split] = np.array([numbers[listed[row].label] for row in checked.kept[split]], np.int64)
         rows[split] = np.array(checked.kept[split], np.int64)
-    return Opened(surveyed.fingerprint, checked.classes, labels, rows, found)
+    skipped = len({(damage.split, damage.where) for damage in checked.damages})
+    return Opened(surveyed.fingerprint, checked.classes, labels, rows, found, skipped)
 
 
 def found_at(name: str, around: Path | None) -> str:

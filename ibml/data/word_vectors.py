@@ -32,24 +32,36 @@ def _whole(path: Path) -> tuple[list[str], Floats]:
     target = stores_folder() / f"words-{content_hash(path).removeprefix('sha256:')[:20]}.npz"
     if not target.is_file():
         words, matrix = _parsed(path)
-        with replacing(target) as file:
-            np.savez(file, words=np.frombuffer("\n".join(words).encode(), np.uint8), matrix=matrix)
+        try:
+            with replacing(target) as file:
+                np.savez(file, words=np.frombuffer("\n".join(words).encode(), np.uint8), matrix=matrix)
+        except OSError as error:
+            raise DataError(f"{path} could not be cached: {error}; IBML_CACHE names another folder") from None
     with np.load(target) as kept:
         return kept["words"].tobytes().decode().split("\n"), kept["matrix"]
 
 
 def _parsed(path: Path) -> tuple[list[str], Floats]:
+    """Raises `DataError` for a file that is not of this form."""
     words: list[str] = []
     rows: list[Floats] = []
-    with path.open(encoding="utf-8") as stream:
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
-            word, _, rest = line.rstrip().partition(" ")
-            values = np.fromstring(rest, np.float32, sep=" ")  # a word of several parts leaves fewer numbers
-            if number == 1 and len(values) == 1:
-                continue  # word2vec's header: how many words, and how long vectors are
-            if not len(values) or (rows and len(values) != len(rows[0])):
-                size = len(rows[0]) if rows else "some"
-                raise DataError(f"{path}:{number}: {word[:40]!r} has {len(values)} numbers, not {size}")
-            words.append(word)
+            parts = line.split()
+            if not parts or (number == 1 and len(parts) == 2):
+                continue  # 2 parts are word2vec's header: how many words, and how long vectors are
+            size = len(rows[0]) if rows else len(parts) - 1
+            first = max(1, len(parts) - size)  # GloVe's largest file has words of several parts: at name@domain.com
+            try:
+                words.append(b" ".join(parts[:first]).decode())
+                values = np.array(list(map(float, parts[first:])), np.float32)
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: is no word and its numbers: {error}") from None
+            if len(values) != size or not size:
+                raise DataError(f"{path}:{number}: {words[-1][:40]!r} has {len(values)} numbers, not {size or 'some'}")
+            if not np.isfinite(values).all():
+                raise DataError(f"{path}:{number}: {words[-1][:40]!r} has values that are no finite numbers")
             rows.append(values)
+    if not rows:
+        raise DataError(f"{path} has no word vectors")
     return words, np.stack(rows)

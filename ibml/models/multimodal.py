@@ -26,6 +26,8 @@ class MultimodalModel(nn.Module):
     def __init__(self, config: TrialConfig, specs: Mapping[str, InputSpec], classes: int):
         super().__init__()
         self.modalities = config.modalities
+        self.labels: tuple[str, ...] = ()
+        """The classes by their ids, where they are known."""
         encoders = {}
         for name in self.modalities:
             with _seeded(config.seed, "encoder", name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ibml import data
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.study.cells import Cell
 from ibml.study.keys import trial_shape
@@ -24,6 +25,7 @@ def described(trial: PlannedTrial, parent: str | None, tags: Mapping[str, str]) 
         "ibml.seed": str(trial.config.seed),
         "ibml.data": trial.fingerprint,
         "ibml.shape": trial_shape(trial.config),
+        **{f"ibml.data.{name}": note for name, note in data.notes(trial.config.data).items()},
     }
     config = trial.config.model_dump(mode="json")
     return TrialDescription(trial.key, trial.name, parameters(trial.cell, trial.config), all_tags, config, parent)

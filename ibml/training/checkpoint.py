@@ -73,7 +73,8 @@ class TrialCheckpoints:
             "config": trainer.config.once_trained().model_dump_json(),
             "shapes": {name: list(spec.shape) for name, spec in trainer.specs.items()},
             "words": {name: _words(spec) for name, spec in trainer.specs.items() if spec.vocabulary},
-            "classes": trainer.classes,
+            "classes": len(trainer.classes),
+            "labels": list(trainer.classes),
             "weights": trainer.selected.weights,
             "metrics": {**trainer.selected.row, **final},
         }
@@ -111,8 +112,8 @@ class TrialCheckpoints:
 
 def load_model(path: str | Path) -> MultimodalModel:
     """The model of a trial's selected epoch from its `selected.ckpt`, on the CPU and ready to evaluate: inputs per
-    modality (n, ...) -> joint logits (n, C) and unimodal logits (M, n, C). Of the files that its encoders name it needs
-    the folders of pretrained models.
+    modality (n, ...) -> joint logits (n, C) and unimodal logits (M, n, C), whose classes are `labels`. Of the files
+    that its encoders name it needs the folders of pretrained models.
 
     Raises `DamagedFileError` where the file is not what was written, `OSError` where it cannot be read.
     """
@@ -122,6 +123,7 @@ def load_model(path: str | Path) -> MultimodalModel:
     specs = {name: _spec(shape, **words.get(name, {})) for name, shape in content["shapes"].items()}
     model = MultimodalModel(config, specs, content["classes"])
     model.load_state_dict(content["weights"])
+    model.labels = tuple(content.get("labels", ()))
     return model.eval()
 
 

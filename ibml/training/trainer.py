@@ -74,8 +74,8 @@ class Trainer:
             for split in (dataset.train, dataset.val, dataset.test)
         )
         self.specs = self.train_split.specs
-        self.classes = len(dataset.classes)
-        self.model = MultimodalModel(config, self.specs, self.classes).to(self.device, self.precision.dtype)
+        self.classes = dataset.classes
+        self.model = MultimodalModel(config, self.specs, len(self.classes)).to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
         self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
         self.epoch = 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,24 @@ def test_two_processes_make_one_store_and_a_killed_one_leaves_none(config: Crema
     assert len(names) == 5  # two of test; of train sound, and frames for evaluation and for training
     assert not [name for name in names if name.endswith(".unfinished")]
     assert opened(config) == []
+
+
+def test_two_that_need_one_form_beside_different_ones_wait_for_each_other(config: CremadConfig) -> None:
+    config, larger = (
+        config.model_copy(update={"video": config.video.model_copy(update={"size": size, "stored_side": 40})})
+        for size in (8, 16)
+    )
+    second: list[Future[list[str]]] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what == "decoding cremad-train-video" and not second:
+            second.append(pool.submit(opened, larger))
+            wait(second, timeout=1)
+
+    with ThreadPoolExecutor(1) as pool:
+        open_files(config, print, progress)
+        assert "decoding cremad-train-video" in second[0].result()
+    assert opened(config) == opened(larger) == []
 
 
 def test_a_disk_without_room_is_said_before_it_is_full(config: CremadConfig, monkeypatch: pytest.MonkeyPatch) -> None:

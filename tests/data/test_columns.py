@@ -14,6 +14,7 @@ from ibml.config.datasets import FolderConfig
 from ibml.config.preprocessing import ImageConfig, PointsConfig, ViewsConfig
 from ibml.data.columns import Clouds, Crops, Pixels, RandomViews, batch_draws, crop_box, moved
 from ibml.data.store import Store, StoreWriter
+from ibml.data.vectors import word_vectors
 from ibml.inputs import Sequences
 
 
@@ -148,3 +149,36 @@ def test_given_word_vectors_are_read_once_and_unknown_words_are_zero(tmp_path: P
     glove.write_text("hat 1 2 3\nred 4 5\n")
     with pytest.raises(data.DataError, match=r"glove.txt:2: 'red' has 2 numbers, not 3"):
         texts(tmp_path, vectors=str(glove))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "has no word vectors"),
+        (b"hat 1 2\n\xff 3 4\n", ":2: is no word and its numbers"),
+        (b"hat 1 2\nred 3 inf\n", ":2: 'red' has values that are no finite numbers"),
+        (b"a hat is no vector\n", ":1: is no word and its numbers"),
+    ],
+)
+def test_a_file_that_is_none_of_word_vectors_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    glove = tmp_path / "glove.txt"
+    glove.write_bytes(content)
+    with pytest.raises(data.DataError, match=words):
+        texts(tmp_path, vectors=str(glove))
+
+
+def test_word_vectors_may_have_words_of_several_parts_and_empty_lines(tmp_path: Path) -> None:
+    glove = tmp_path / "glove.txt"
+    glove.write_text("hat 1 2 3\nat name@domain.com 4 5 6\n. . . 7 8 9\n\nred 10 11 12\n")
+    vectors = texts(tmp_path, vectors=str(glove)).train.specs["t"].vectors
+    assert vectors is not None
+    assert vectors.tolist() == [[0, 0, 0], [1, 2, 3], [10, 11, 12]]
+
+
+def test_word_vectors_that_cannot_be_cached_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    glove = tmp_path / "glove.txt"
+    glove.write_text("hat 1 2 3\n")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IBML_CACHE", str(tmp_path / "file"))
+    with pytest.raises(data.DataError, match=r"could not be cached: .*IBML_CACHE names another"):
+        word_vectors(str(glove), ["hat"])

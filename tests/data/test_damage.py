@@ -257,7 +257,7 @@ def test_a_damaged_sample_is_named_or_left_out(
     lines: list[str] = []
     found = opened(kind, tmp_path / "data", change, "skip", lines.append)
     [line] = lines
-    assert line.startswith(f"{kind}: {left_out} samples are left out, the first: ")
+    assert line.startswith(f"{kind}: {left_out} sample{'s' if left_out > 1 else ''} left out, the first: ")
     listed = 11 if kind in ("ave", "avsbench", "food101", "mvsa") else 9
     assert sum(map(len, found.rows.values())) == listed + isinstance(change, Appended) - left_out
     assert not (tmp_path / "hostile").exists()

@@ -89,7 +89,9 @@ def gradient(path: Path, width: int, height: int) -> Pillow.Image:
 def test_an_image_for_evaluation_is_resized_once_from_the_file(tmp_path: Path) -> None:
     picture = gradient(tmp_path / "a.png", 90, 60)
     made = media_of(ImageConfig(size=32, stored_side=40)).read(Part(("a.png",)), tmp_path, ("plain", "varied"))
-    np.testing.assert_array_equal(made["plain"][0], np.asarray(picture.resize((32, 32), Pillow.Resampling.BILINEAR)))
+    expected = np.asarray(picture.resize((32, 32), Pillow.Resampling.BILINEAR)).astype(int)
+    assert np.abs(made["plain"][0] - expected).max() <= 1
+    assert (made["plain"][0] != expected).mean() < 0.01
     assert made["varied"][0].shape == (40, 60, 3)
     small = media_of(ImageConfig(size=32, stored_side=64)).read(Part(("a.png",)), tmp_path, ("varied",))
     np.testing.assert_array_equal(small["varied"][0], np.asarray(picture))

@@ -146,7 +146,7 @@ def test_the_bases_own_value_is_a_point_of_a_factors_curve() -> None:
         values={"bio.weight=0": 0, "bio.weight=2": 2},
         paths={"bio.weight": "method.bio.weight"},
     )
-    record = study(arms).model_copy(update={"design": design, "modalities": {"d": ("pix", "zer")}})
+    record = study(arms).model_copy(update={"design": design, "configs": {"d": CONFIG}})
     found = results(record, arms)
     table = build_table(record, found)
     points, own = values_of(table, Results(record, found), "bio.weight", "d", table.metrics[0])

@@ -48,7 +48,7 @@ def test_a_model_of_texts_is_loaded_with_its_words_and_vectors(trial: Build, kin
     words = ("a", "b")
     trainer.config = config
     trainer.specs = {"pix": InputSpec((4,), words, torch.randn(3, 2)), "zer": InputSpec((3,), words)}
-    trainer.model = MultimodalModel(config, trainer.specs, trainer.classes)
+    trainer.model = MultimodalModel(config, trainer.specs, len(trainer.classes))
     trainer.selected = Selection({"epoch": 0}, trainer.model.state_dict())
     saved(trainer, tmp_path)
     texts = Sequences(torch.tensor([[1, 2, 0], [2, 0, 0]]), torch.tensor([2, 1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,10 @@ from ibml import data
 from ibml.config.base import IbmlError
 from ibml.config.trial import TrialConfig
 from ibml.study.worker import TrialActor
-from ibml.training.checkpoint import load_model
+from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Trainer, train
+from tests.conftest import CommandLine
 from tests.data.miniatures import miniature
 
 SMALL = {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "average"}
@@ -24,7 +27,6 @@ SMALL = {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "averag
 def configured(root: Path, **trainer: object) -> TrialConfig:
     parts = miniature("cremad", root)
     settings = {"epochs": 3, "batch_size": 2, "eval_batch_size": 3, "keep": "best", **trainer}
-    parts["video"]["augment"] = True
     return TrialConfig.model_validate({"data": parts, "encoders": {"default": SMALL}, "trainer": settings})
 
 
@@ -97,6 +99,7 @@ def test_a_worker_with_other_data_does_not_train(tmp_path: Path) -> None:
         pass
     assert report["status"] == "finished"
     model = load_model(tmp_path / "trial" / "selected.ckpt")
+    assert model.labels == ("cat", "dog")
     assert model({"audio": torch.zeros(2, 1, 33, 26), "video": torch.zeros(2, 3, 2, 8, 8)})[0].shape == (2, 2)
 
 
@@ -105,3 +108,32 @@ def test_a_data_set_with_damage_ends_a_trial_in_words(tmp_path: Path) -> None:
     next((tmp_path / "set" / "CREMA-D" / "AudioWAV").glob("*.wav")).unlink()
     with pytest.raises(IbmlError, match=r"1 thing wrong.*\n  t.*\.csv:\d+: CREMA-D/AudioWAV/.*does not exist"):
         train(config)
+
+
+def test_a_model_of_given_word_vectors_is_loaded_without_their_file(tmp_path: Path) -> None:
+    vectors = tmp_path / "glove.txt"
+    vectors.write_text("".join(f"word{n} {n} {n + 1}\n" for n in range(11)))
+    parts = miniature("food101", tmp_path / "set")
+    parts |= {"text": {**parts["text"], "vectors": str(vectors)}}
+    encoders = {"image": SMALL, "text": {"type": "text_gru", "embedding": 2, "hidden": 4, "features": 4}}
+    config = TrialConfig.model_validate({"data": parts, "encoders": encoders, "trainer": {"epochs": 2}})
+    trainer, checkpoints = Trainer(config), TrialCheckpoints(tmp_path / "trial", config.trainer)
+    rows = [trainer.run_epoch(), trainer.run_epoch()]
+    checkpoints.save_selected(trainer, trainer.result(rows).metrics)
+    vectors.unlink()
+    model = load_model(tmp_path / "trial" / "selected.ckpt")
+    own = dict(trainer.model.state_dict())
+    assert all(torch.equal(value, own[name]) for name, value in model.state_dict().items())
+
+
+def test_a_run_says_how_many_samples_were_left_out(cli: CommandLine) -> None:
+    miniature("cremad", cli.folder / "set")
+    sorted((cli.folder / "set" / "CREMA-D" / "AudioWAV").glob("*.wav"))[0].unlink()
+    small = ["data.audio={rate: 8000, window: 64, hop: 32, seconds: 0.1}", "trainer.epochs=2", "data.validation=0.34"]
+    given = [word for text in ["data.root=set", "data.on_missing=skip", *small] for word in ("-o", text)]
+    answer = cli("train", "cremad_small", *given)
+    assert answer.code == 0, answer.err
+    assert "1 sample left out, the first: train.csv:1: CREMA-D/AudioWAV/" in answer.out
+    with closing(sqlite3.connect(cli.folder / "mlflow.db")) as database:
+        tags = dict(database.execute("select key, value from tags where key like 'ibml.data.%'"))
+    assert tags == {"ibml.data.classes": '["cat", "dog"]', "ibml.data.skipped": "1"}
