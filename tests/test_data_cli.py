@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from ibml.api import train
+from ibml.study.plan import load_plan, load_trial
 from tests.conftest import ROOT, CommandLine
 from tests.data.miniatures import miniature
 
@@ -98,34 +100,43 @@ def test_a_path_in_a_file_is_relative_to_the_file(cli: CommandLine) -> None:
 
 
 REAL = {
-    "av_digits": ("cremad_small", 0.85, ["trainer.epochs=4", "data.video.augment=false", "data.audio.seconds=0.5"]),
-    "stamps": ("food101_small", 0.6, ["trainer.epochs=20"]),
-    "digits_3d": ("mnist3d_small", 0.8, ["trainer.epochs=3", "data.points.count=64"]),
+    # the least accuracy is well above that of saying the largest class: 10 %, 38 % and 10 %
+    "av_digits": ("cremad_small", 0.5, ["trainer.epochs=3", "data.video.augment=false", "data.audio.seconds=0.5"]),
+    "stamps": ("food101_small", 0.55, ["trainer.epochs=5"]),
+    "digits_3d": ("mnist3d_small", 0.5, ["trainer.epochs=2", "data.points.count=32"]),
 }
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_media_are_learned_in_the_papers_layouts(cli: CommandLine, name: str) -> None:
+def test_real_media_are_learned_in_the_papers_layouts(name: str) -> None:
     if not (SHARED / name).is_dir():
         pytest.skip(f"there is no {SHARED / name}")
     preset, least, overrides = REAL[name]
-    options = [word for override in [f"data.root={SHARED / name}", *overrides] for word in ("-o", override)]
-    answer = cli("train", preset, *options)
-    assert answer.code == 0, answer.err
-    accuracy = float(re.search(r"^test\.accuracy +(\S+)", answer.out, re.M)[1])
-    assert accuracy >= least
+    result = train(load_trial(preset, [f"data.root={SHARED / name}", *overrides]))
+    assert result.metrics["test.accuracy"] >= least
 
 
-def test_furniture_is_learned_from_a_description_alone(cli: CommandLine) -> None:
+FURNITURE = ROOT / "ablations" / "small" / "furniture.yaml"
+QUICK = ["seeds=[0]", f"data.root={SHARED / 'furniture'}", "data.columns.points.count=32", "data.columns.image.size=24"]
+
+
+def test_furniture_is_learned_from_a_description_alone() -> None:
     if not (SHARED / "furniture").is_dir():
         pytest.skip(f"there is no {SHARED / 'furniture'}")
-    study = ROOT / "ablations" / "small" / "furniture.yaml"
-    quick = ["seeds=[0]", f"data.root={SHARED / 'furniture'}", "trainer.epochs=6", "data.columns.points.count=48"]
-    options = [word for override in quick for word in ("-o", override)]
-    answer = cli("ablate", str(study), *options)
+    plan = load_plan(FURNITURE, [*QUICK, "trainer.epochs=5"])
+    result = train(next(cell.config for cell in plan.cells if cell.dataset == "all three"))
+    assert result.metrics["test.accuracy"] > 0.3, "hardly better than saying the largest class, 22 %"
+
+
+def test_a_study_of_data_in_files_runs_on_workers(cli: CommandLine) -> None:
+    if not (SHARED / "furniture").is_dir():
+        pytest.skip(f"there is no {SHARED / 'furniture'}")
+    text = re.sub(
+        r"^datasets:\n( .*\n)+", "datasets: {two: {data.use: [image, text]}}\n", FURNITURE.read_text(), flags=re.M
+    )
+    cli.write("study.yaml", text)
+    options = [word for override in [*QUICK, "trainer.epochs=2"] for word in ("-o", override)]
+    answer = cli("ablate", "study.yaml", *options)
     assert answer.code == 0, answer.err
-    table = cli("table", "furniture", "--format", "csv")
-    assert table.code == 0
-    cells = [float(found) for found in re.findall(r"test\.accuracy,(?:[^,\n]*,)*?(\d\d\.\d+)", table.out)]
-    assert len(cells) >= 4
-    assert min(cells) > 30, "no better than saying the largest class, 22 %"
+    table = cli.inside("table", "furniture", "--format", "csv")
+    assert len(re.findall(r"^two,(?:Joint|IBML),test\.accuracy,", table.out, re.M)) == 2, table.out
