@@ -92,6 +92,16 @@ def in_group(change: Callable[[Any], object], file: str = "train_point_clouds.h5
     return changed
 
 
+def declared(name: str, shape: tuple[int, ...]) -> Callable[[Any], object]:
+    """An array of which nothing is written, and which takes no room."""
+
+    def change(group: Any) -> None:
+        del group[name]
+        group.create_dataset(name, shape, "f4", chunks=(1,) * (len(shape) - 1) + (3,))
+
+    return change
+
+
 def given(name: str, values: Any) -> Callable[[Any], object]:
     def change(group: Any) -> None:
         del group[name]
@@ -184,6 +194,7 @@ SKIPPED = [
     ("mnist3d", in_group(given("points", np.zeros((9, 2)))), "(10/points) has shape (9, 2), and points are (n, 3)", 1),
     ("mnist3d", in_group(lambda group: group.parent.move("10", "ten")), "group 'ten': is named by no number", 1),
     ("mnist3d", in_group(given("points", h5py.ExternalLink("/x.h5", "/points"))), "group 10: has no 'points'", 1),
+    ("mnist3d", in_group(declared("points", (10**9, 3))), "(10/points) has 12,000,000,000 bytes in a sample", 1),
     ("modelnet40", removed(f"{VIEWS}/cat/-c00/-c00.3.png"), f"{VIEWS}/cat/-c00/-c00.3.png does not exist", 1),
     ("modelnet40", removed(f"{VIEWS}/cat/-c00"), "-c00.0.png does not exist, nor do 11 more of this sample", 1),
     ("modelnet40", replaced(NAMES, ', "dog/-c03.ply"', ""), "train2.h5: row 3: has no name", 1),
@@ -227,6 +238,11 @@ FATAL = [
     ("mnist3d", content("test_point_clouds.h5", b"\x89HDF no"), "test_point_clouds.h5: is no HDF5 file"),
     ("mnist3d", removed("test_point_clouds.h5"), "test_point_clouds.h5: does not exist"),
     ("modelnet40", removed(NAMES), f"{NAMES}: does not exist"),
+    (
+        "modelnet40",
+        in_group(declared("data", (10**9, 20, 3)), f"{SHEETS}/ply_data_train2.h5"),
+        f"{SHEETS}/ply_data_train2.h5: 'data' has 1,000,000,000 rows",
+    ),
     ("modelnet40", text(NAMES, "{}"), f"{NAMES}: is no JSON list of class/name.ply"),
     ("modelnet40", replaced(NAMES, "cat/-c00", "../x"), "row 0: '../x.ply' leads out of the data set's folder"),
     ("modelnet40", removed(f"{SHEETS}/ply_data_test0.h5"), f"{SHEETS}: has no ply_data_test0.h5"),

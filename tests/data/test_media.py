@@ -65,6 +65,15 @@ def test_a_resampled_tone_keeps_its_pitch(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip[500:20_000], reference[500:20_000], atol=1e-3)
 
 
+@pytest.mark.parametrize("rate", [8000, 22_050])
+def test_of_a_long_clip_only_what_is_needed_is_read(tmp_path: Path, rate: int) -> None:
+    config, whole = AudioConfig(seconds=1), noise(20 * rate)
+    soundfile.write(tmp_path / "a.wav", whole, rate, subtype="FLOAT")
+    clip, found = read_clip(tmp_path / "a.wav", config.seconds)
+    assert (len(clip), found) == (2 * rate + 1, rate)
+    np.testing.assert_array_equal(fitted(clip, rate, config), fitted(whole, rate, config))
+
+
 @pytest.mark.parametrize(("clip", "words"), [([], "no samples"), ([0.1, float("nan")], "no numbers")])
 def test_a_clip_that_is_none_is_refused(clip: list[float], words: str) -> None:
     with pytest.raises(MediaError, match=words):

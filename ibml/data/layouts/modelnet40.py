@@ -19,6 +19,9 @@ from ibml.data.listing import Listing, Part, Row, SplitName
 POINTS, VIEWS = "modelnet40_ply_hdf5_2048", "ModelNet40-Images-180"
 CLASSES = f"{POINTS}/shape_names.txt"
 
+_MOST_ROWS = 10**6
+"""Of a file, which can say that it has any number."""
+
 
 def list_samples(config: ModelNet40Config, listing: Listing) -> None:
     classes = [line.strip() for _, line in listing.lines(CLASSES)] if listing.has(CLASSES) else []
@@ -73,6 +76,9 @@ def _add_all(
         rows = shape[0] if shape else 0
     except Unusable as error:
         problem, rows = str(error), 0
+    if rows > _MOST_ROWS:
+        listing.stop(file, f"'data' has {rows:,} rows")
+        return
     labels = _labels(found, classes)
     for row in range(max(rows, len(names))):
         where = f"{file}: row {row}"
@@ -90,7 +96,8 @@ def _add_all(
 def _labels(found: Any, classes: Sequence[str]) -> list[str | None]:
     """The class that the file itself has for each of its rows, where it says so."""
     try:
-        labels = np.asarray(array(found, "label")[()])
+        own = array(found, "label")
+        labels = np.asarray(own[()] if own.size <= _MOST_ROWS else [])
     except (Unusable, OSError):
         return []
     if not classes or labels.dtype.kind not in "iu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,6 +18,9 @@ from ibml.extras import need
 
 _CHUNKS = 2**26
 """Bytes of decompressed chunks that are kept of a file; rows are read one by one, and many share a chunk."""
+
+_LARGEST = 2**28
+"""Bytes of a sample's array in a HDF5 file."""
 
 
 class _Arrays(Media):
@@ -100,11 +104,22 @@ def _inside(path: Path, place: str) -> Array:
     name, _, index = place.rstrip("]").partition("[")
     try:
         found = _opened(path, path.stat().st_mtime_ns)[name]
+        _check_size(found, rows=bool(index))
         return np.asarray(found[int(index)] if index else found[()])
     except (KeyError, AttributeError, TypeError) as error:
         raise MediaError(f"has no array {place!r}") from error
+    except MediaError:
+        raise
     except (IndexError, ValueError, RuntimeError) as error:
         raise MediaError(f"{place!r} cannot be read: {error}") from None
+
+
+def _check_size(found: Any, rows: bool) -> None:
+    """HDF5 files of some kilobytes can have arrays of any size."""
+    shapes = [found.shape[1:] if rows else found.shape, found.chunks or ()]
+    size = max(math.prod(shape) * found.dtype.itemsize for shape in shapes)
+    if size > _LARGEST:
+        raise MediaError(f"has {size:,} bytes in a sample, more than the {_LARGEST:,} that are read")
 
 
 @lru_cache(maxsize=4)
