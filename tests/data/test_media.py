@@ -14,7 +14,7 @@ from ibml.config.datasets import AVEConfig
 from ibml.config.preprocessing import AudioConfig, FramesConfig, ImageConfig, ViewsConfig
 from ibml.data.listing import Part
 from ibml.data.media import MediaError, media_of
-from ibml.data.media.audio import fitted, spectrogram
+from ibml.data.media.audio import fitted, read_clip, spectrogram
 from ibml.data.media.images import read_picture, segments
 from ibml.data.media.text import words
 
