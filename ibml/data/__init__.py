@@ -14,7 +14,7 @@ from ibml.data.embedded import load_mfeat, mfeat_fingerprint
 from ibml.data.listing import DataError
 from ibml.data.opened import Opened, no_progress, open_files
 
-__all__ = ["AnySplit", "DataError", "Dataset", "Split", "StreamedSplit", "fingerprint", "load", "ready"]
+__all__ = ["AnySplit", "DataError", "Dataset", "Split", "StreamedSplit", "fingerprint", "load", "notes", "ready"]
 
 MOST_SHOWN = 4000
 """Characters that a tag of every store takes."""
