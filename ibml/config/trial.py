@@ -68,9 +68,7 @@ class TrialConfig(Config):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        findings = (
-            self.data.inconsistencies() + _encoder_problems(self) + _fusion_problems(self) + _method_problems(self)
-        )
+        findings = self.data.inconsistencies() + _encoder_problems(self)
         findings += _fusion_problems(self) + _method_problems(self) + _plugin_problems(self)
         if findings:
             raise InconsistentConfig(findings)
