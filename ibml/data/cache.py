@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -28,6 +29,8 @@ _AHEAD = 32
 _TRIED = 64
 """After how many samples the size of the whole is known well enough to compare it with the disk."""
 _SPARE = 2**28
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
+"""What is wrong with the machine, and may be right tomorrow: it is not kept as what is wrong with a sample."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,10 @@ def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None
     for target, begun in zip(targets.values(), unfinished.values(), strict=True):
         shutil.rmtree(begun, ignore_errors=True)  # of one that was killed
         shutil.rmtree(target, ignore_errors=True)
-    writers = {form: StoreWriter(begun, wanted.media.dtype) for form, begun in unfinished.items()}
+    writers: dict[Form, StoreWriter] = {}
     try:
+        for form, begun in unfinished.items():
+            writers[form] = StoreWriter(begun, wanted.media.dtype)
         with _one_thread_each():
             _write(wanted, writers, progress)
         for form, target in targets.items():
@@ -150,7 +155,7 @@ def _decoded(wanted: Wanted, forms: tuple[Form, ...]) -> Iterator[dict[Form, lis
         except IbmlError:
             raise
         except (OSError, ValueError) as error:
-            return f"cannot be read: {error.strerror if isinstance(error, OSError) and error.strerror else error}"
+            return _why(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[Future[dict[Form, list[Array]] | str]] = deque()
@@ -160,6 +165,15 @@ def _decoded(wanted: Wanted, forms: tuple[Form, ...]) -> Iterator[dict[Form, lis
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def _why(error: OSError | ValueError) -> str:
+    """What is wrong with a sample; raises `DataError` for what is wrong with the machine."""
+    if not isinstance(error, OSError):
+        return f"cannot be read: {error}"
+    if error.errno in _PASSING:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
+    return f"cannot be read: {error.strerror or error}"
 
 
 def _check_room(wanted: Wanted, writers: dict[Form, StoreWriter], done: int) -> None:

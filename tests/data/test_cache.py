@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import namedtuple
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +118,38 @@ def test_two_that_need_one_form_beside_different_ones_wait_for_each_other(config
         open_files(config, print, progress)
         assert "decoding cremad-train-video" in second[0].result()
     assert opened(config) == opened(larger) == []
+
+
+@contextmanager
+def spare_descriptors(count: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208
+    held = [os.dup(0)]
+    while held[-1] < highest:
+        held.append(os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1 + count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def test_what_is_wrong_with_the_machine_is_not_kept_as_wrong_with_a_sample(tmp_path: Path) -> None:
+    images = configuration({**miniature("food101", tmp_path / "images"), "use": ["image"]})
+    data.ready([images], print)
+    for entry in kept():
+        entry.remove()
+    said = ""
+    for count in range(7):
+        try:
+            with spare_descriptors(count):
+                open_files(images, print, no_progress)
+        except DataError as error:
+            said += str(error)
+    assert re.search(r"img/.*\.png cannot be read: Too many open files", said)
+    assert open_files(images, print, no_progress).skipped == 0
 
 
 def test_a_disk_without_room_is_said_before_it_is_full(config: CremadConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,9 +73,9 @@ def _csv_rows(file: str, split: SplitName | None, listing: Listing) -> Iterator[
 
 
 def _add(config: FolderConfig, split: SplitName, where: str, cells: Mapping[str, Any], listing: Listing) -> None:
-    for key in (config.label, config.id):
-        if key and (problem := _problem(cells[key])):
-            listing.skip(split, where, f"{key!r} {problem}")
+    for named in filter(None, (config.label, config.id)):
+        if problem := _problem(cells[named]):
+            listing.skip(split, where, f"{named!r} {problem}")
             return
     parts = {}
     for name, column in config.columns.items():
