@@ -1,7 +1,9 @@
-"""Word vectors of a text file (`word v1 .. vd`, as GloVe comes), read once and kept as arrays in the user's cache."""
+"""Word vectors of a text file (`word v1 .. vd`, as GloVe comes). Those that a data set needs, out of millions, are kept
+in the user's cache."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -19,49 +21,48 @@ def word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...], Fl
 
     Raises `DataError` for a file that cannot be read.
     """
-    known, matrix = _whole(Path(file))
-    places = {word: place for place, word in enumerate(known)}
-    found = tuple(sorted(word for word in words if word in places))
-    if not found:
-        raise DataError(f"{file} has no vector for any word of the data set")
-    chosen = matrix[[places[word] for word in found]]
-    return found, np.concatenate([np.zeros((1, matrix.shape[1]), np.float32), chosen])
-
-
-def _whole(path: Path) -> tuple[list[str], Floats]:
-    target = stores_folder() / f"words-{content_hash(path).removeprefix('sha256:')[:20]}.npz"
+    path, wanted = Path(file), "\n".join(sorted(words)).encode()
+    name = hashlib.sha256(content_hash(path).encode() + wanted).hexdigest()[:20]
+    target = stores_folder() / f"words-{name}.npz"
     if not target.is_file():
-        words, matrix = _parsed(path)
+        found = _found(path, frozenset(words))
+        known = sorted(found)
+        matrix = np.stack([np.zeros_like(next(iter(found.values()))), *(found[word] for word in known)])
         try:
-            with replacing(target) as file:
-                np.savez(file, words=np.frombuffer("\n".join(words).encode(), np.uint8), matrix=matrix)
+            with replacing(target) as kept:
+                np.savez(kept, words=np.frombuffer("\n".join(known).encode(), np.uint8), matrix=matrix)
         except OSError as error:
             raise DataError(f"{path} could not be cached: {error}; IBML_CACHE names another folder") from None
-    with np.load(target) as kept:
-        return kept["words"].tobytes().decode().split("\n"), kept["matrix"]
+    with np.load(target) as stored:
+        return tuple(stored["words"].tobytes().decode().split("\n")), stored["matrix"]
 
 
-def _parsed(path: Path) -> tuple[list[str], Floats]:
-    """Raises `DataError` for a file that is not of this form."""
-    words: list[str] = []
-    rows: list[Floats] = []
+def _found(path: Path, words: frozenset[str]) -> dict[str, Floats]:
+    """The vectors of these words, of which the file has a million others. Raises `DataError` for a file that is not of
+    this form."""
+    found: dict[str, Floats] = {}
+    size = 0
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             parts = line.split()
             if not parts or (number == 1 and len(parts) == 2):
                 continue  # 2 parts are word2vec's header: how many words, and how long vectors are
-            size = len(rows[0]) if rows else len(parts) - 1
+            size = size or len(parts) - 1
             first = max(1, len(parts) - size)  # GloVe's largest file has words of several parts: at name@domain.com
             try:
-                words.append(b" ".join(parts[:first]).decode())
-                values = np.array(list(map(float, parts[first:])), np.float32)
+                word = b" ".join(parts[:first]).decode()
+                values = np.array(list(map(float, parts[first:])), np.float32) if word in words else None
             except ValueError as error:
                 raise DataError(f"{path}:{number}: is no word and its numbers: {error}") from None
-            if len(values) != size or not size:
-                raise DataError(f"{path}:{number}: {words[-1][:40]!r} has {len(values)} numbers, not {size or 'some'}")
+            if len(parts) - first != size or not size:
+                raise DataError(
+                    f"{path}:{number}: {word[:40]!r} has {len(parts) - first} numbers, not {size or 'some'}"
+                )
+            if values is None:
+                continue
             if not np.isfinite(values).all():
-                raise DataError(f"{path}:{number}: {words[-1][:40]!r} has values that are no finite numbers")
-            rows.append(values)
-    if not rows:
-        raise DataError(f"{path} has no word vectors")
-    return words, np.stack(rows)
+                raise DataError(f"{path}:{number}: {word[:40]!r} has values that are no finite numbers")
+            found[word] = values
+    if not found:
+        raise DataError(f"{path} has no vector for any word of the data set")
+    return found

@@ -154,7 +154,7 @@ def test_given_word_vectors_are_read_once_and_unknown_words_are_zero(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "has no word vectors"),
+        (b"", "has no vector for any word"),
         (b"hat 1 2\n\xff 3 4\n", ":2: is no word and its numbers"),
         (b"hat 1 2\nred 3 inf\n", ":2: 'red' has values that are no finite numbers"),
         (b"a hat is no vector\n", ":1: is no word and its numbers"),
