@@ -103,7 +103,8 @@ def _show(config: FilesConfig, found: Inspection, shown: int) -> None:
     if len(found.damages) > shown:
         out.print(f"and {len(found.damages) - shown:,} more (--all)")
     if found.damages:
-        fail(f"{len(found.damages):,} things are wrong.", 1)
+        number = len(found.damages)
+        fail("1 thing is wrong." if number == 1 else f"{number:,} things are wrong.", 1)
     out.print("Nothing is wrong.")
 
 
@@ -116,13 +117,12 @@ def cache(
         from ibml.data.cache import kept, stores_folder
 
         found = kept()
+        gone = [entry for entry in found if entry.remove()] if clear else []
         for entry in found:
-            if entry.size:
-                out.print(f"{entry.size / 1e6:10,.1f} MB  {entry.name}", soft_wrap=True)
-            if clear:
-                entry.remove()
-        verb = "removed from" if clear else "in"
-        out.print(f"{sum(entry.size for entry in found) / 1e6:10,.1f} MB {verb} {stores_folder()}", soft_wrap=True)
+            note = "" if entry in gone or not clear else " (is being made, and stays)"
+            out.print(f"{entry.size / 1e6:10,.1f} MB  {entry.name}{note}", soft_wrap=True)
+        verb, counted = ("removed from", gone) if clear else ("in", found)
+        out.print(f"{sum(entry.size for entry in counted) / 1e6:10,.1f} MB {verb} {stores_folder()}", soft_wrap=True)
 
 
 @app.command()

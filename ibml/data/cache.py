@@ -23,7 +23,9 @@ from ibml.data.media import Form, Media, MediaError
 from ibml.data.media.base import Array
 from ibml.data.store import Store, StoreWriter
 
-UNFINISHED = ".unfinished"
+UNFINISHED, LOCK = ".unfinished", ".lock"
+"""The ends of the names of a store that is being made, and of the file that whoever makes it holds; such a file stays,
+or two processes could hold one of that name."""
 _AHEAD = 32
 """How many samples are decoded before the first of them is written."""
 _TRIED = 64
@@ -83,7 +85,7 @@ def _name(wanted: Wanted, form: Form) -> str:
 def _locked(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.with_name(f"{target.name}.lock").open("w")
+        file = target.with_name(target.name + LOCK).open("w")
     except OSError as error:
         raise DataError(
             f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
@@ -198,18 +200,26 @@ class Kept:
     def name(self) -> str:
         return self.path.name
 
-    def remove(self) -> None:
-        """Remove it. A process that reads it goes on; one that makes it begins again."""
-        if self.path.is_dir():
-            shutil.rmtree(self.path, ignore_errors=True)
-        else:
+    def remove(self) -> bool:
+        """Remove it, unless it is being made; a process that reads it goes on. Whether it is gone."""
+        if self.path.is_file():
             self.path.unlink(missing_ok=True)
+            return True
+        lock = self.path.with_name(self.name.removesuffix(UNFINISHED) + LOCK)
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            shutil.rmtree(self.path, ignore_errors=True)
+        return True
 
 
 def kept() -> list[Kept]:
     """Everything in the cache of decoded media, the largest first."""
     folder = stores_folder()
-    found = [Kept(path, _size(path)) for path in folder.iterdir()] if folder.is_dir() else []
+    there = [path for path in folder.iterdir() if path.suffix != LOCK] if folder.is_dir() else []
+    found = [Kept(path, _size(path)) for path in there]
     return sorted(found, key=lambda entry: (-entry.size, entry.name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import resource
@@ -185,3 +186,15 @@ def test_a_folder_that_cannot_be_written_is_named(
     monkeypatch.setenv("IBML_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="IBML_CACHE names another"):
         open_files(config, print, no_progress)
+
+
+def test_what_is_being_made_is_not_cleared(config: CremadConfig) -> None:
+    opened(config)
+    busy, *others = kept()
+    with busy.path.with_name(f"{busy.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not busy.remove()
+        assert all(entry.remove() for entry in others)
+    assert [entry.name for entry in kept()] == [busy.name]
+    assert busy.remove()
+    assert kept() == []
