@@ -122,70 +122,69 @@ class CarvedConfig(FilesConfig):
     validation: Share = 0.1
 
 
-class CremadConfig(CarvedConfig):
-    """CREMA-D (Cao et al. 2014): 7,442 clips of actors who speak with one of 6 emotions."""
+class ClipsConfig(FilesConfig):
+    """Clips with sound and frames."""
 
-    type: Literal["cremad"] = "cremad"
     audio: AudioConfig = AudioConfig()
     video: FramesConfig = FramesConfig()
 
 
-class AVEConfig(FilesConfig):
+class CaptionedConfig(FilesConfig):
+    """Images with a text."""
+
+    image: ImageConfig = ImageConfig()
+    text: TextConfig = TextConfig()
+
+
+class CremadConfig(ClipsConfig, CarvedConfig):
+    """CREMA-D (Cao et al. 2014): 7,442 clips of actors who speak with one of 6 emotions."""
+
+    type: Literal["cremad"] = "cremad"
+
+
+class AVEConfig(ClipsConfig):
     """AVE (Tian et al. 2018): 4,143 clips of 28 audio-visual events."""
 
     type: Literal["ave"] = "ave"
     audio: AudioConfig = AudioConfig(rate=16_000, seconds=10.0, hop=159, spectrum="power", standardise=True)
-    video: FramesConfig = FramesConfig()
 
 
-class AVSBenchConfig(FilesConfig):
+class AVSBenchConfig(ClipsConfig):
     """AVSBench, single sounding source (Zhou et al. 2022)."""
 
     type: Literal["avsbench"] = "avsbench"
-    audio: AudioConfig = AudioConfig()
-    video: FramesConfig = FramesConfig()
 
 
-class VGGSoundConfig(CarvedConfig):
+class VGGSoundConfig(ClipsConfig, CarvedConfig):
     """50 classes of VGGSound (Chen et al. 2020)."""
 
     type: Literal["vggsound"] = "vggsound"
-    audio: AudioConfig = AudioConfig()
-    video: FramesConfig = FramesConfig()
 
 
-class KineticsSoundsConfig(CarvedConfig):
+class KineticsSoundsConfig(ClipsConfig, CarvedConfig):
     """Kinetics-Sounds (Arandjelovic & Zisserman 2017): clips of actions that can be seen and heard."""
 
     type: Literal["kinetics_sounds"] = "kinetics_sounds"
-    audio: AudioConfig = AudioConfig()
-    video: FramesConfig = FramesConfig()
 
 
-class UCF101Config(CarvedConfig):
+class UCF101Config(ClipsConfig, CarvedConfig):
     """UCF-101 (Soomro et al. 2012), those of its clips that have sound."""
 
     type: Literal["ucf101"] = "ucf101"
     fold: Literal[1, 2, 3] = 1
     """Which of the three official splits."""
-    audio: AudioConfig = AudioConfig()
-    video: FramesConfig = FramesConfig()
 
 
-class Food101Config(FilesConfig):
+class Food101Config(CaptionedConfig):
     """UPMC Food-101 (Wang et al. 2015): pictures of 101 dishes with the titles of the pages they are from."""
 
     type: Literal["food101"] = "food101"
-    image: ImageConfig = ImageConfig()
-    text: TextConfig = TextConfig()
 
 
-class MVSAConfig(FilesConfig):
+class MVSAConfig(CaptionedConfig):
     """MVSA-Single (Niu et al. 2016): tweets with a picture, 3 sentiments."""
 
     type: Literal["mvsa"] = "mvsa"
-    image: ImageConfig = ImageConfig()
-    text: TextConfig = TextConfig()
 
 
 class MNIST3DConfig(CarvedConfig):

@@ -10,12 +10,11 @@ import torch
 
 from ibml.config.datasets import FilesConfig
 from ibml.data.base import AnySplit, StreamedSplit
-from ibml.data.check import check
 from ibml.data.columns import gathered
 from ibml.data.digests import Progress
 from ibml.data.listing import Damage, DataError, SplitName
 from ibml.data.loading import split_for
-from ibml.data.opened import decoded, fingerprint_of, opened_from, survey, unusable
+from ibml.data.opened import examined, fingerprint_of, opened_from, survey
 from ibml.inputs import Sequences
 
 PREVIEW = 8
@@ -56,8 +55,7 @@ def inspect(config: FilesConfig, progress: Progress) -> Inspection:
     listed = sum(map(len, listing.rows.values()))
     if any(damage.fatal for damage in listing.damages):
         return Inspection(listing.root, surveyed.fingerprint, listed, {}, listing.damages)
-    stores = decoded(config, surveyed, progress)
-    checked = check(listing, config, unusable(config, stores), surveyed.contents)
+    stores, checked = examined(config, surveyed, progress)
     counts: dict[SplitName, Counter[str]] = {
         split: Counter(listing.rows[split][row].label for row in rows) for split, rows in checked.kept.items() if rows
     }

@@ -104,8 +104,7 @@ def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progre
     listing = surveyed.listing
     if fatal := [damage for damage in listing.damages if damage.fatal]:
         raise refused(config.type, listing.root, fatal, can_skip=False)
-    found = decoded(config, surveyed, progress)
-    checked = check(listing, config, unusable(config, found), surveyed.contents)
+    found, checked = examined(config, surveyed, progress)
     fatal = [damage for damage in checked.damages if damage.fatal]
     if fatal or (checked.damages and config.on_missing == "stop"):
         raise refused(config.type, listing.root, [*fatal, *(d for d in checked.damages if not d.fatal)], not fatal)
@@ -114,6 +113,12 @@ def open_files(config: FilesConfig, say: Callable[[str], None], progress: Progre
         number = f"{opened.skipped} sample{'s' if opened.skipped > 1 else ''}"
         say(f"{config.type}: {number} left out, the first: {checked.damages[0]}")
     return opened
+
+
+def examined(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> tuple[Stores, Checked]:
+    """What every sample became, and which of them can be used."""
+    found = decoded(config, surveyed, progress)
+    return found, check(surveyed.listing, config, unusable(config, found), surveyed.contents)
 
 
 def decoded(config: FilesConfig, surveyed: Surveyed, progress: Progress) -> Stores:
