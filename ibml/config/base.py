@@ -28,6 +28,9 @@ StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_len
 Overrides = dict[str, Any]
 """Dotted paths into a trial's configuration, or nested mappings, with their values."""
 
+Findings = list[tuple[tuple[str, ...], str]]
+"""What does not fit together: the path of each, and what is wrong with it."""
+
 
 class IbmlError(RuntimeError):
     """What a user can be told in a line: a store, cluster or device that is not to be had."""
@@ -69,7 +72,7 @@ class ConfigError(ValueError):
 class InconsistentConfig(ValueError):
     """Fields that are each valid but do not fit together: a list of (path, message)."""
 
-    def __init__(self, findings: list[tuple[tuple[str, ...], str]]):
+    def __init__(self, findings: Findings):
         self.findings = findings
         super().__init__("; ".join(f"{'.'.join(path)}: {message}" for path, message in findings))
 
@@ -88,6 +91,6 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     close = get_close_matches(word, options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
-    if 0 < len(options) <= 12:
+    if 0 < len(options) <= 16:
         return f"; known: {', '.join(options)}"
     return ""

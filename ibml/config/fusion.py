@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ibml.config.base import Config, Count
+from ibml.config.base import Config, Count, Positive
 from ibml.config.plugins import Kind, PluginConfig
 
 
@@ -70,3 +70,34 @@ FusionConfig = Annotated[
     ConcatConfig | SumConfig | FiLMConfig | GatedConfig | AttentionConfig | LMFConfig | LateConfig | FusionPluginConfig,
     Field(discriminator="type"),
 ]
+
+
+class SharedHeadConfig(Config):
+    """One linear head for every modality; the surer a modality, the more its logits weigh."""
+
+    type: Literal["shared"] = "shared"
+
+
+class MeanHeadConfig(Config):
+    """One linear head per modality; the logits are averaged."""
+
+    type: Literal["mean"] = "mean"
+
+
+class BoostedHeadConfig(Config):
+    """One perceptron for every modality; the sum of the logits is scaled by a learned number."""
+
+    type: Literal["boosted"] = "boosted"
+    hidden: Count = 256
+
+
+class CosineHeadConfig(Config):
+    """Cosines of each modality's features and its part of a class's weights, added and scaled."""
+
+    type: Literal["cosine"] = "cosine"
+    scale: Positive = 10.0
+
+
+OwnHeadConfig = SharedHeadConfig | MeanHeadConfig | BoostedHeadConfig | CosineHeadConfig
+HeadConfig = FusionConfig | OwnHeadConfig
+"""What makes logits of features: a fusion, or what a method has in its place."""

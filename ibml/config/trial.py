@@ -6,11 +6,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from ibml.config.base import Config, InconsistentConfig, did_you_mean
+from ibml.config.base import Config, Findings, InconsistentConfig, did_you_mean
 from ibml.config.contents import content_hash
 from ibml.config.data import DataConfig
 from ibml.config.encoders import EncoderConfig, Encoders, kind_problem
-from ibml.config.fusion import ConcatConfig, FusionConfig
+from ibml.config.fusion import ConcatConfig, FusionConfig, HeadConfig
 from ibml.config.methods import IBMLConfig, MethodConfig
 from ibml.config.optimization import (
     ConstantScheduleConfig,
@@ -20,8 +20,6 @@ from ibml.config.optimization import (
     TrainerConfig,
 )
 from ibml.config.plugins import PluginConfig, resolved
-
-Findings = list[tuple[tuple[str, ...], str]]
 
 
 class TrialConfig(Config):
@@ -45,6 +43,11 @@ class TrialConfig(Config):
         if self.method.type == "unimodal":
             return (self.method.modality,)
         return self.data.modalities
+
+    @property
+    def head(self) -> HeadConfig:
+        """What makes logits of features: the method's own head, of one modality a linear one, else the fusion."""
+        return ConcatConfig() if len(self.modalities) == 1 else self.method.head or self.fusion
 
     def encoder(self, modality: str) -> EncoderConfig:
         return self.encoders.get(modality) or self.encoders["default"]
@@ -70,7 +73,8 @@ class TrialConfig(Config):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         findings = self.data.inconsistencies() + _encoder_problems(self)
-        findings += _fusion_problems(self) + _method_problems(self) + _plugin_problems(self)
+        findings += _fusion_problems(self) + _plugin_problems(self)
+        findings += self.method.inconsistencies(self)
         if findings:
             raise InconsistentConfig(findings)
         return self
@@ -108,36 +112,11 @@ def _fusion_problems(config: TrialConfig) -> Findings:
     return []
 
 
-def _method_problems(config: TrialConfig) -> Findings:
-    method, epochs = config.method, config.trainer.epochs
-    if method.type == "unimodal" and method.modality not in config.data.modalities:
-        hint = did_you_mean(method.modality, config.data.modalities)
-        return [(("method", "modality"), f"no modality is called {method.modality!r}{hint}")]
-    if method.type != "ibml":
-        return []
-    first, stop = method.window.first_epoch, method.window.stop_epoch
-    if first >= epochs:
-        given = "first_epoch" in method.window.model_fields_set
-        path = ("method", "window", "first_epoch") if given else ("trainer", "epochs")
-        message = f"epoch {first} is outside the {epochs} epochs of training"
-        return [(path, message if given else f"method.window.first_epoch is {first}: {message}")]
-    if stop is not None and stop > epochs:
-        return [
-            (
-                ("method", "window", "stop_epoch"),
-                f"epoch {stop} is outside the {epochs} epochs of training",
-            )
-        ]
-    if stop is not None and stop <= first:
-        return [(("method", "window", "stop_epoch"), f"the window [{first}, {stop}) is empty")]
-    return []
-
-
 def _plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
     """The plug-ins that a trial uses, by the paths of their components."""
     parts: dict[tuple[str, ...], Any] = {("encoders", name): part for name, part in config.encoders.items()}
     parts |= {("data",): config.data, ("method",): config.method}
-    if config.method.type != "unimodal":
+    if config.head is config.fusion:
         parts[("fusion",)] = config.fusion
     return {path: part for path, part in parts.items() if isinstance(part, PluginConfig)}
 
@@ -159,25 +138,24 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     plain["encoders"] = {name: _encoder_form(config.encoder(name)) for name in config.modalities}
     for name in config.trainer.without_effect:
         del plain["trainer"][name]
-    fusion, method = plain["fusion"], plain["method"]
-    for form, part in [(method, config.method), (fusion, config.fusion)]:
-        if isinstance(part, PluginConfig):
-            form["target"] = resolved(part.kind, part.target)
-    if "condition" in fusion:
-        ends = {"first": config.data.modalities[0], "last": config.data.modalities[-1]}
-        fusion["condition"] = ends.get(config.fusion.condition, config.fusion.condition)  # type: ignore[union-attr]
     plain["data"] = config.data.canonical(config.modalities)
-    if config.method.type == "unimodal":
+    plain["method"] = config.method.canonical(config)
+    if config.head is config.fusion:
+        plain["fusion"] = _fusion_form(config)
+    else:
         del plain["fusion"]
-    elif config.method.type == "ibml":
-        method["window"]["stop_epoch"] = config.method.window.stop_epoch or config.trainer.epochs
-        if not config.method.tcm.on:
-            del method["tcm"]
-        if config.method.bio.weight == 0:
-            del method["bio"]
-        if "tcm" not in method and "bio" not in method:
-            plain["method"] = {"type": "joint"}
     return plain
+
+
+def _fusion_form(config: TrialConfig) -> dict[str, Any]:
+    fusion = config.fusion
+    form: dict[str, Any] = fusion.model_dump(mode="json")
+    if isinstance(fusion, PluginConfig):
+        form["target"] = resolved(fusion.kind, fusion.target)
+    if fusion.type in ("film", "gated"):
+        ends = {"first": config.data.modalities[0], "last": config.data.modalities[-1]}
+        form["condition"] = ends.get(fusion.condition, fusion.condition)
+    return form
 
 
 def _encoder_form(encoder: EncoderConfig) -> dict[str, Any]:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from ibml.config.trial import TrialConfig
-from ibml.methods.base import Batch, Method, StepLog
+from ibml.methods.auxiliary import Auxiliary
+from ibml.methods.base import Batch, Method, StepLog, Training
 from ibml.methods.ibml import IBML
+from ibml.methods.mmcosine import MMCosine
+from ibml.methods.ogm_ge import OGMGE
 from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
 
-__all__ = ["Batch", "Method", "Precision", "StepLog", "build_method"]
+__all__ = ["Batch", "Method", "Precision", "StepLog", "Training", "build_method"]
+
+METHODS: dict[str, type[Method]] = {
+    "joint": Method,
+    "unimodal": Method,  # which differs in the model alone
+    "auxiliary": Auxiliary,
+    "ibml": IBML,
+    "ogm_ge": OGMGE,
+    "mmcosine": MMCosine,
+}
 
 
 def build_method(config: TrialConfig, model: MultimodalModel, samples: int, precision: Precision) -> Method:
-    """The method of a trial; `joint` and `unimodal` differ in the model alone."""
-    if config.method.type == "ibml":
-        return IBML(config, config.method, model, samples, precision)
+    """The method of a trial."""
     if config.method.type == "plugin":
         made: Method = config.method.implementation(config, config.method.typed_options, model, samples, precision)
         return made
-    return Method(config, config.method, model, samples, precision)
+    return METHODS[config.method.type](config, config.method, model, samples, precision)

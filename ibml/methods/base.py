@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ibml.config.base import Config
+from ibml.config.methods.base import Window
+from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
+from ibml.data.feed import Feed
 from ibml.inputs import Input
 from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
@@ -33,19 +36,23 @@ class StepLog:
     """What a step measured, all on the device: reading it would wait for the device.
 
     `loss` is the optimised loss; `correct` counts right answers, joint first, then per modality (1 + M,);
-    `rates` is rho, (M,); `noised` counts the samples whose input was changed, (M,).
+    `rates` is rho, (M,); `noised` counts the samples whose input was changed, (M,); `scores` is s_m, each modality's
+    probability of the labels, summed over the batch, (M,), of this step.
     """
 
     loss: Tensor
     correct: Tensor
     rates: Tensor
     noised: Tensor
+    scores: Tensor
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """A forward pass: joint logits (n, C), unimodal logits (M, n, C), and log p_m[i, y_i], (M, n)."""
+    """A forward pass: features z_1 .. z_M, (n, d_m), as autocast left them; joint logits (n, C), unimodal logits
+    (M, n, C), and log p_m[i, y_i], (M, n)."""
 
+    features: list[Tensor]
     joint: Tensor
     unimodal: Tensor
     log_probability: Tensor
@@ -85,56 +92,125 @@ def label_log_probability(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.log_softmax(2).gather(2, labels.expand(len(logits), -1)[..., None]).squeeze(2)
 
 
+@dataclass(frozen=True)
+class Training:
+    """The training that a method belongs to: its splits and its optimizer, whose learning rate is the epoch's."""
+
+    train: Feed
+    val: Feed
+    optimizer: torch.optim.Optimizer
+
+
 class Method:
     """Plain joint training; a method overrides what it does differently.
 
-    `step` is forward, loss and backward for one batch. The trainer zeroes gradients before and updates
-    the weights after it. `options` are the method's own part of the trial's configuration.
+    `update` is one training step, of which `step` is forward, loss and backward. `options` are the method's own part
+    of the trial's configuration. `heads` are modules of the method's own beside the model, trained with it, which
+    evaluation does not use.
     """
 
     def __init__(self, trial: TrialConfig, options: Config, model: MultimodalModel, samples: int, precision: Precision):
         parameter = next(model.parameters())
         self.model = model
         self.options: Any = options
+        self.trial = trial
         self.seed, self.epochs = trial.seed, trial.trainer.epochs
         self.precision = precision
+        self.samples = samples
+        self.heads = nn.ModuleList()
         self.memory = Memory(len(model.modalities), samples, parameter.device, parameter.dtype)
+        self.generator = torch.Generator(device=parameter.device)
+        window = getattr(options, "window", None)
+        self.window: tuple[int, int] = window.epochs(self.epochs) if isinstance(window, Window) else (0, self.epochs)
+        self.training: Training
+        self.extra_samples = 0
+        """How many samples this epoch trained on beside those of its `order`."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All that the optimizer trains: the model's, then those of the method's own heads."""
+        yield from self.model.parameters()
+        yield from self.heads.parameters()
+
+    def begin(self, training: Training) -> None:
+        """Called once, before everything else."""
+        self.training = training
 
     def state_dict(self) -> dict[str, Any]:
         """All that outlives an epoch."""
-        return self.memory.state_dict()
+        heads = {"heads": self.heads.state_dict()} if len(self.heads) else {}
+        return {**self.memory.state_dict(), **heads}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.memory.load_state_dict(state)
+        if len(self.heads):
+            self.heads.load_state_dict(state["heads"])
+
+    def active(self, epoch: int) -> bool:
+        """Whether the epoch is in the method's window; outside it training is plain joint."""
+        return self.window[0] <= epoch < self.window[1]
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before the first step of an epoch."""
+        """Called before the first step of an epoch, with the model in training mode."""
+        self.extra_samples = 0
+        self.generator.manual_seed(stream_seed(self.seed, "noise", epoch))
+
+    def order(self, epoch: int) -> Tensor:
+        """The positions of an epoch's training samples, on the CPU, in the order in which they are visited."""
+        if not self.trial.trainer.shuffle:
+            return torch.arange(self.samples)
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
+        return torch.randperm(self.samples, generator=generator)
 
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
         """The inputs of the forward pass, and how many samples were changed per modality, (M,). Of a text the batch
         has word vectors, unless its encoder has none."""
         return batch.inputs, torch.zeros_like(rho)
 
+    def forward(self, inputs: Inputs, labels: Tensor) -> Outputs:
+        """One forward pass."""
+        with self.precision.autocast:
+            features = self.model.features(inputs)
+            joint, unimodal = map(full, self.model.fusion.both(features))
+        return Outputs(features, joint, unimodal, label_log_probability(unimodal, labels))
+
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         """The loss to optimise."""
         return F.cross_entropy(outputs.joint, labels)
 
+    def backward(self, loss: Tensor, outputs: Outputs, labels: Tensor, epoch: int) -> None:
+        """Gradients of the loss."""
+        self.precision.backward(loss)
+
     def step(self, batch: Batch, epoch: int) -> StepLog:
         """One training step without the update; writes the memory from this step's outputs."""
-        rho = rates(self.memory.probability[:, batch.index].sum(1))
+        rho = self.rates(batch)
         vectors = replace(batch, inputs=self.model.embedded(batch.inputs))
         inputs, noised = self.transform(vectors, rho, epoch)
-        with self.precision.autocast:
-            joint, unimodal = map(_full, self.model(inputs))
-        outputs = Outputs(joint, unimodal, label_log_probability(unimodal, batch.labels))
+        outputs = self.forward(inputs, batch.labels)
         loss = self.loss(outputs, batch.labels, rho, epoch)
-        self.precision.backward(loss)
-        correct = unimodal.argmax(2) == batch.labels
-        self.memory.write(batch.index, outputs.log_probability.detach().exp(), correct)
-        right = torch.cat([(joint.argmax(1) == batch.labels)[None], correct]).sum(1)
-        return StepLog(loss.detach(), right, rho, noised)
+        self.backward(loss, outputs, batch.labels, epoch)
+        return self.observed(batch, outputs, loss, rho, noised)
+
+    def rates(self, batch: Batch) -> Tensor:
+        """rho, (M,), of a batch, before its forward pass."""
+        return rates(self.memory.probability[:, batch.index].sum(1))
+
+    def observed(self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor) -> StepLog:
+        """Write the memory, and say what the step measured."""
+        correct = outputs.unimodal.argmax(2) == batch.labels
+        probability = outputs.log_probability.detach().exp()
+        self.memory.write(batch.index, probability, correct)
+        right = torch.cat([(outputs.joint.argmax(1) == batch.labels)[None], correct]).sum(1)
+        return StepLog(loss.detach(), right, rho, noised, probability.sum(1))
+
+    def update(self, batch: Batch, epoch: int) -> StepLog:
+        """One training step with the update."""
+        self.training.optimizer.zero_grad(set_to_none=True)
+        log = self.step(batch, epoch)
+        self.precision.update(self.training.optimizer)
+        return log
 
 
-def _full(logits: Tensor) -> Tensor:
+def full(logits: Tensor) -> Tensor:
     """Logits of an autocast forward in single precision, in which losses are taken."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

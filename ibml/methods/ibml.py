@@ -22,12 +22,8 @@ from torch import Tensor
 from ibml.config.base import IbmlError
 from ibml.config.methods import IBMLConfig
 from ibml.config.schedule import ramp
-from ibml.config.streams import stream_seed
-from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, Sequences
 from ibml.methods.base import Batch, Inputs, Method, Outputs
-from ibml.methods.precision import Precision
-from ibml.models.multimodal import MultimodalModel
 
 CLIP = 10.0
 """The paper's e."""
@@ -43,13 +39,6 @@ class IBML(Method):
 
     options: IBMLConfig
 
-    def __init__(
-        self, trial: TrialConfig, options: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision
-    ):
-        super().__init__(trial, options, model, samples, precision)
-        self.window = (options.window.first_epoch, options.window.stop_epoch or self.epochs)
-        self.generator = torch.Generator(device=self.memory.probability.device)
-
     def bio_weight(self, epoch: int) -> float:
         """The BIO weight at an epoch, a pure function of it; 0 outside the window."""
         return self.options.bio.weight * ramp(self.options.bio.ramp, self.window, epoch)
@@ -59,9 +48,6 @@ class IBML(Method):
         if not self.options.tcm.on:
             return 0.0
         return self.options.tcm.rate * ramp(self.options.tcm.ramp, self.window, epoch)
-
-    def start_epoch(self, epoch: int) -> None:
-        self.generator.manual_seed(stream_seed(self.seed, "noise", epoch))
 
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
         rate = self.tcm_rate(epoch)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from ibml.config.fusion import ConcatConfig
+from ibml.config.fusion import HeadConfig, OwnHeadConfig
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders import build_encoder
-from ibml.models.fusion import build_fusion
+from ibml.models.fusion import Fusion, build_fusion
+from ibml.models.heads import build_own_head
 
 
 class MultimodalModel(nn.Module):
@@ -26,23 +27,27 @@ class MultimodalModel(nn.Module):
     def __init__(self, config: TrialConfig, specs: Mapping[str, InputSpec], classes: int):
         super().__init__()
         self.modalities = config.modalities
+        self.classes = classes
         self.labels: tuple[str, ...] = ()
         """The classes by their ids, where they are known."""
         encoders = {}
         for name in self.modalities:
-            with _seeded(config.seed, "encoder", name):
+            with seeded(config.seed, "encoder", name):
                 encoders[name] = build_encoder(config.encoder(name), specs[name])
                 initialise(encoders[name])
                 if (own := getattr(encoders[name], "after_initialisation", None)) is not None:
                     own()
         self.encoders = nn.ModuleDict(encoders)
         widths = [config.encoder(name).features for name in self.modalities]
-        # One modality alone has a linear head, which is what `concat` is then.
-        fusion = ConcatConfig() if len(self.modalities) == 1 else config.fusion
-        with _seeded(config.seed, "fusion"):
-            self.fusion = build_fusion(fusion, self.modalities, widths, classes)
+        with seeded(config.seed, "fusion"):
+            self.fusion = self._head(config.head, widths)
             initialise(self.fusion)
             self.fusion.after_initialisation()
+
+    def _head(self, config: HeadConfig, widths: Sequence[int]) -> Fusion:
+        if isinstance(config, OwnHeadConfig):
+            return build_own_head(config, widths, self.classes)
+        return build_fusion(config, self.modalities, widths, self.classes)
 
     def embedded(self, inputs: Mapping[str, Input]) -> dict[str, Input]:
         """The inputs with vectors in place of token ids, where an encoder has them: it takes either."""
@@ -85,7 +90,7 @@ def initialise(module: nn.Module) -> None:
 
 
 @contextmanager
-def _seeded(seed: int, *where: str) -> Iterator[None]:
+def seeded(seed: int, *where: str) -> Iterator[None]:
     """Constructors of layers draw from torch's global generator; give it a state of our own meanwhile."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "init", *where))

@@ -17,12 +17,12 @@ from ibml.config.metrics import rank
 from ibml.config.schedule import lr_factor
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
-from ibml.methods import Batch, Precision, StepLog, build_method
+from ibml.data.feed import Feed, feed
+from ibml.methods import Batch, Precision, StepLog, Training, build_method
+from ibml.methods.optimization import build_optimizer
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.device import choose_device, keep_freed_memory, platform, reproducible
-from ibml.training.feed import Feed, feed
 from ibml.training.metrics import evaluation
-from ibml.training.optimization import build_optimizer
 
 LOOK_EVERY = 32
 """After how many steps the losses are looked at."""
@@ -77,11 +77,15 @@ class Trainer:
         self.classes = dataset.classes
         self.model = MultimodalModel(config, self.specs, len(self.classes)).to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
-        self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
+        self.optimizer = build_optimizer(config.optimizer, self.method.parameters())
+        self.method.begin(Training(self.train_split, self.val_split, self.optimizer))
         self.epoch = 0
         self.selected: Selection | None = None
         self.diverged = False
         self.seconds = 0.0
+        self.samples = 0
+        self.visits = 0
+        """The samples trained on, in all, and those of the current epoch's steps."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that training has come to, without the configuration. Tensors are not copied: serialise the state before
@@ -90,6 +94,7 @@ class Trainer:
         return {
             "epoch": self.epoch,
             "seconds": self.seconds,
+            "samples": self.samples,
             "diverged": self.diverged,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -101,7 +106,8 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a trainer with the same model, data and kind of optimizer; bit for bit as that one
         would have, where the configuration is the same too. Hyperparameters are those of this configuration."""
-        self.epoch, self.seconds, self.diverged = state["epoch"], state["seconds"], state["diverged"]
+        self.epoch, self.diverged = state["epoch"], state["diverged"]
+        self.seconds, self.samples = state["seconds"], state["samples"]
         self.model.load_state_dict(state["model"])
         own_groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": own_groups})
@@ -126,7 +132,9 @@ class Trainer:
             self.diverged = bool(_infinite_losses(row))
             if not self.diverged:
                 self._select(row)
+        row["samples.epoch"] = float(self.visits + self.method.extra_samples)
         row["time.epoch"] = time.perf_counter() - started
+        self.samples += int(row["samples.epoch"])
         self.seconds += row["time.epoch"]
         self.epoch += 1
         return row
@@ -154,33 +162,24 @@ class Trainer:
     def steps(self) -> Iterator[StepLog]:
         """The training steps of the current epoch, each done when it is yielded."""
         self.model.train()
-        self.method.start_epoch(self.epoch)
         factor = lr_factor(self.config.schedule, self.config.trainer.epochs, self.epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.optimizer.lr * factor
-        batches = self._order().split(self.config.trainer.batch_size)
-        for index, inputs, labels in self.train_split.batches(batches, self.epoch):
-            self.optimizer.zero_grad(set_to_none=True)
-            log = self.method.step(Batch(index, inputs, labels), self.epoch)
-            self.precision.update(self.optimizer)
-            yield log
-
-    def _order(self) -> Tensor:
-        samples = len(self.train_split.labels)
-        if not self.config.trainer.shuffle:
-            return torch.arange(samples)
-        generator = torch.Generator().manual_seed(stream_seed(self.config.seed, "order", self.epoch))
-        return torch.randperm(samples, generator=generator)
+        self.method.start_epoch(self.epoch)
+        order = self.method.order(self.epoch)
+        self.visits = len(order)
+        for index, inputs, labels in self.train_split.batches(order.split(self.config.trainer.batch_size), self.epoch):
+            yield self.method.update(Batch(index, inputs, labels), self.epoch)
 
     def _train_row(self, logs: list[StepLog]) -> Row:
         """Means over the epoch; of one whose loss is infinite or no number, that alone."""
-        samples, names = len(self.train_split.labels), self.model.modalities
+        visits, names = self.visits, self.model.modalities
         loss = torch.stack([log.loss for log in logs]).double().mean()[None]
         if not math.isfinite(mean := float(loss)):
             return {"epoch": self.epoch, "train.loss": mean, "lr": self.optimizer.param_groups[0]["lr"]}
-        correct = torch.stack([log.correct for log in logs]).sum(0).double() / samples
+        correct = torch.stack([log.correct for log in logs]).sum(0).double() / visits
         rho = torch.stack([log.rates for log in logs]).double().mean(0)
-        noised = torch.stack([log.noised for log in logs]).sum(0).double() / samples
+        noised = torch.stack([log.noised for log in logs]).sum(0).double() / visits
         values = torch.cat([loss, correct, rho, noised]).tolist()
         keys = ["train.loss", "train.accuracy", *(f"train.accuracy.{name}" for name in names)]
         keys += [*(f"rate.{name}" for name in names), *(f"noised.{name}" for name in names)]
@@ -219,7 +218,7 @@ class Trainer:
             metrics = {f"test.{name}": value for name, value in self.evaluate(self.test_split).items()}
         metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k == "epoch" or k.startswith("val.")}
         self.seconds += time.perf_counter() - started
-        return metrics | {"time.total": self.seconds}
+        return metrics | {"samples.total": float(self.samples), "time.total": self.seconds}
 
     def result(self, history: list[Row]) -> TrialResult:
         """How a training that is `done` ended, after these epochs. Call once."""

@@ -61,8 +61,8 @@ def epoch(config: CremadConfig) -> tuple[int, float]:
     import torch
 
     from ibml import data
+    from ibml.data.feed import feed
     from ibml.training.device import keep_freed_memory
-    from ibml.training.feed import feed
 
     torch.set_num_threads(1)
     keep_freed_memory()

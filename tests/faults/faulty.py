@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,4 +44,4 @@ class Faulty(Method):
 
     def step(self, batch: Batch, epoch: int) -> StepLog:
         log = super().step(batch, epoch)
-        return log if self.fault != "nan" else StepLog(log.loss * float("nan"), log.correct, log.rates, log.noised)
+        return log if self.fault != "nan" else replace(log, loss=log.loss * float("nan"))

@@ -15,7 +15,7 @@ from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.methods import Batch, Precision, StepLog, build_method
-from ibml.methods.base import Outputs, label_log_probability
+from ibml.methods.base import Outputs
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import Trainer, train
 from tests.conftest import vectors
@@ -36,8 +36,7 @@ def whole_batch(trainer: Trainer) -> Batch:
 
 def outputs_of(trainer: Trainer) -> Outputs:
     batch = whole_batch(trainer)
-    joint, unimodal = trainer.model(batch.inputs)
-    return Outputs(joint, unimodal, label_log_probability(unimodal, batch.labels))
+    return trainer.method.forward(batch.inputs, batch.labels)
 
 
 def test_noised_share_follows_the_probability(trial: Build) -> None:

@@ -1,0 +1,134 @@
+"""What the configuration of every training method says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ibml.config.base import Config, Findings, did_you_mean
+from ibml.config.fusion import HeadConfig
+
+if TYPE_CHECKING:
+    from ibml.config.trial import TrialConfig
+
+Ramp = Literal["constant", "linear_up", "linear_down", "cosine"]
+
+MOST_MODALITIES = 8
+"""Of a method or measure that asks for every subset of the modalities."""
+
+
+class Window(Config):
+    """The epochs [first_epoch, stop_epoch) in which a method acts; outside, training is plain joint.
+
+    No `stop_epoch` means: to the end.
+    """
+
+    first_epoch: Annotated[int, Field(ge=0)] = 0
+    stop_epoch: Annotated[int, Field(ge=1)] | None = None
+
+    def epochs(self, of_training: int) -> tuple[int, int]:
+        """[first, stop) with its end."""
+        return self.first_epoch, self.stop_epoch or of_training
+
+    def inconsistencies(self, of_training: int) -> Findings:
+        """Why it does not fit a training of so many epochs."""
+        first, stop = self.first_epoch, self.stop_epoch
+        place = ("method", "window")
+        if first >= of_training:
+            message = f"epoch {first} is outside the {of_training} epochs of training"
+            if "first_epoch" in self.model_fields_set:
+                return [((*place, "first_epoch"), message)]
+            return [(("trainer", "epochs"), f"method.window.first_epoch is {first}: {message}")]
+        if stop is not None and stop > of_training:
+            return [((*place, "stop_epoch"), f"epoch {stop} is outside the {of_training} epochs of training")]
+        if stop is not None and stop <= first:
+            return [((*place, "stop_epoch"), f"the window [{first}, {stop}) is empty")]
+        return []
+
+
+class MethodPart(Config):
+    """What a trial asks of its method's configuration."""
+
+    same_widths: ClassVar[str] = ""
+    """Why all encoders must have features of one width, where they must."""
+    every_subset: ClassVar[bool] = False
+    """Whether it may ask for every subset of the modalities, of which there are 2^M."""
+    fusions: ClassVar[tuple[str, ...] | None] = None
+    """The fusions that it works with; None: every one."""
+    refusal: ClassVar[str] = ""
+    """Why it works with no other."""
+
+    @property
+    def head(self) -> HeadConfig | None:
+        """What it has in place of a fusion."""
+        return None
+
+    def inconsistencies(self, trial: TrialConfig) -> Findings:
+        """What of the trial the method cannot be used with."""
+        findings: Findings = []
+        name = getattr(self, "type", "")
+        if self.fusions is not None and trial.fusion.type not in self.fusions:
+            known = " or ".join(self.fusions)
+            findings.append((("fusion", "type"), f"{name} {self.refusal}: fusion.type must be {known}"))
+        widths = {
+            m: e.features
+            for m in trial.data.modalities
+            if (e := trial.encoders.get(m) or trial.encoders.get("default"))
+        }
+        if self.same_widths and len(set(widths.values())) > 1:
+            given = ", ".join(f"{width} for {modality}" for modality, width in widths.items())
+            findings.append((("encoders",), f"{name} {self.same_widths}: features must be equally many, not {given}"))
+        if self.every_subset and len(trial.data.modalities) > MOST_MODALITIES:
+            findings.append(
+                (("method", "type"), f"{name} asks for every subset, of at most {MOST_MODALITIES} modalities")
+            )
+        return findings
+
+    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+        """What of it determines the result, as plain data; `{"type": "joint"}` where it does nothing."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        return plain
+
+
+def feature_widths(trial: TrialConfig) -> dict[str, int]:
+    """How many features each modality has, where its encoder is known."""
+    encoders = {name: trial.encoders.get(name) or trial.encoders.get("default") for name in trial.data.modalities}
+    return {name: encoder.features for name, encoder in encoders.items() if encoder}
+
+
+class WindowedPart(MethodPart):
+    """A method that acts in a window of epochs."""
+
+    window: Window = Window()
+
+    def inconsistencies(self, trial: TrialConfig) -> Findings:
+        return super().inconsistencies(trial) + self.window.inconsistencies(trial.trainer.epochs)
+
+    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+        first, stop = self.window.epochs(trial.trainer.epochs)
+        return super().canonical(trial) | {"window": {"first_epoch": first, "stop_epoch": stop}}
+
+
+JOINT: dict[str, Any] = {"type": "joint"}
+"""The canonical form of a method that does nothing."""
+
+
+class JointConfig(MethodPart):
+    """Plain joint training of all modalities."""
+
+    type: Literal["joint"] = "joint"
+
+
+class UnimodalConfig(MethodPart):
+    """One modality alone: its encoder and a linear head."""
+
+    type: Literal["unimodal"] = "unimodal"
+    modality: str
+
+    def inconsistencies(self, trial: TrialConfig) -> Findings:
+        known = trial.data.modalities
+        if self.modality in known:
+            return []
+        message = f"no modality is called {self.modality!r}{did_you_mean(self.modality, known)}"
+        return [(("method", "modality"), message)]
