@@ -106,6 +106,7 @@ class CosineHead(PartsHead):
         )
 
     def _logits(self, z: Tensor, weight: Tensor) -> Tensor:
+        z = z.to(weight.dtype)  # half precision has no number as small as the floor
         cosines = F.linear(F.normalize(z, dim=1, eps=FLOOR), F.normalize(weight, dim=1, eps=FLOOR))
         return torch.where(self.normalised, self.scale * cosines, F.linear(z, weight))
 

@@ -1,0 +1,197 @@
+"""What holds for every method, whichever there are: `METHODS` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ibml.config.trial import TrialConfig
+from ibml.methods import METHODS, Batch
+from ibml.training.checkpoint import TrialCheckpoints, load_model
+from ibml.training.state import packed, unpack
+from ibml.training.trainer import Row, Trainer, train
+from tests.conftest import vectors
+from tests.data.miniatures import miniature
+
+Build = Callable[..., TrialConfig]
+
+FUSIONS = ("concat", "sum", "film", "gated", "attention", "lmf", "late")
+SOONER: dict[str, dict[str, Any]] = {
+    "unimodal": {"modality": "zer"},
+    "g_blending": {"super_epoch": 1},
+    "recon_boost": {"stage_epochs": 1, "correct_epochs": 1},
+    "modality_valuation": {"warmup": 1},
+}
+"""What lets a method act in a training of few epochs."""
+NAMES = [name for name in METHODS if name != "unimodal"]
+VIEWS = ["pix", "zer", "fou"]
+
+
+def method(name: str, **options: Any) -> dict[str, Any]:
+    return {"type": name, **SOONER.get(name, {}), **options}
+
+
+def configured(trial: Build, name: str, modalities: int = 2, epochs: int = 4, **parts: Any) -> TrialConfig:
+    options = parts.pop("options", {})
+    encoders = {"default": {"type": "mlp", "hidden": [8], "features": 4}}
+    trainer = {"epochs": epochs, "batch_size": 7, "device": "cpu", **parts.pop("trainer", {})}
+    given = {"encoders": encoders, "optimizer": {"type": "sgd", "lr": 0.05}, **parts}
+    return trial(
+        data={"type": "mfeat", "views": VIEWS[:modalities]}, method=method(name, **options), trainer=trainer, **given
+    )
+
+
+def timeless(rows: list[Row]) -> list[Row]:
+    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
+
+
+def allowed(trial: Build, name: str) -> list[str]:
+    kinds = configured(trial, name).method.fusions
+    return [fusion for fusion in FUSIONS if kinds is None or fusion in kinds]
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains_with_every_fusion_that_it_takes(trial: Build, name: str, modalities: int) -> None:
+    dataset = vectors(widths=(5, 3, 4)[:modalities])
+    for fusion in allowed(trial, name):
+        trainer = Trainer(configured(trial, name, modalities, fusion={"type": fusion}), dataset)
+        losses = []
+        while not trainer.done:
+            losses.append(trainer.run_epoch()["train.loss"])
+        assert not trainer.diverged
+        assert trainer.finish()["samples.total"] >= 4 * 24
+        assert len(set(losses)) == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fusion_that_it_does_not_take_is_refused_with_the_reason(trial: Build, name: str) -> None:
+    for fusion in set(FUSIONS) - set(allowed(trial, name)):
+        with pytest.raises(ValidationError, match=rf"fusion\.type: {name} .*: fusion\.type must be concat"):
+            configured(trial, name, fusion={"type": fusion})
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(trial: Build, name: str, optimizer: str) -> None:
+    config, dataset = configured(trial, name, epochs=6, optimizer={"type": optimizer, "lr": 0.02}), vectors()
+    whole = Trainer(config, dataset)
+    states, expected = [packed(whole)], []
+    while not whole.done:
+        expected.append(whole.run_epoch())
+        states.append(packed(whole))
+    for epoch, state in enumerate(states[:-1]):
+        again = Trainer(config, dataset)
+        unpack(state, again)
+        assert timeless([again.run_epoch() for _ in range(epoch, 6)]) == timeless(expected[epoch:])
+        weights = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in weights)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "float64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains_in_every_number_format(trial: Build, name: str, precision: str) -> None:
+    trainer = Trainer(configured(trial, name, trainer={"precision": precision}), vectors())
+    losses = [trainer.run_epoch()["train.loss"] for _ in range(4)]
+    plain = Trainer(configured(trial, name), vectors())
+    assert losses == pytest.approx([plain.run_epoch()["train.loss"] for _ in range(4)], rel=0.1)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "joint"])
+def test_outside_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
+    dataset = vectors()
+
+    def rows(kind: str, **options: Any) -> list[Row]:
+        trainer = Trainer(configured(trial, kind, options=options), dataset)
+        return timeless([trainer.run_epoch() for _ in range(4)])
+
+    at_once = {"warmup": 0} if name == "modality_valuation" else {}
+    late = rows(name, window={"first_epoch": 2, "stop_epoch": 3}, **at_once)
+    # a head of its own is another model, whose plain training is that of a window that is yet to come
+    own_head = configured(trial, name).method.head is not None
+    plain = rows(name, window={"first_epoch": 3}) if own_head else rows("joint")
+    assert late[:2] == plain[:2]
+    assert late[2] != plain[2]
+
+
+class ReadsTheDevice(TorchDispatchMode):
+    """Refuses what would wait for a GPU: a number read from a tensor, or a shape that depends on values."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        assert name not in self.WAITING, f"{name} in a step"
+        assert not (name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])), (
+            "a mask as index"
+        )
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def epoch_of(trainer: Trainer, epoch: int) -> Iterator[list[Batch]]:
+    trainer.model.train()
+    trainer.method.start_epoch(epoch)
+    order = trainer.method.order(epoch)
+    yield [Batch(*batch) for batch in trainer.train_split.batches(order.split(7), epoch)]
+
+
+@pytest.mark.parametrize("fusion", ["concat", "film"])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_waits_for_the_device(trial: Build, name: str, fusion: str) -> None:
+    if fusion not in allowed(trial, name):
+        return
+    trainer = Trainer(configured(trial, name, modalities=3, fusion={"type": fusion}), vectors(widths=(5, 3, 4)))
+    for epoch in range(3):
+        with epoch_of(trainer, epoch) as batches:
+            for batch in batches:
+                with ReadsTheDevice():
+                    trainer.method.update(batch, epoch)
+
+
+ENCODERS = {
+    "image": {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "average"},
+    "points": {"type": "dgcnn", "k": 2, "features": 8, "dropout": 0.5},
+    "text": {"type": "text_gru", "embedding": 4, "hidden": 4, "features": 8},
+}
+
+
+@pytest.mark.parametrize("data", ["food101", "mnist3d"])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains_on_texts_and_on_points_and_comes_back(name: str, data: str, tmp_path: Path) -> None:
+    used = {"food101": ("image", "text"), "mnist3d": ("image", "points")}[data]
+    config = TrialConfig.model_validate(
+        {
+            "data": miniature(data, tmp_path / "set"),
+            "encoders": {part: ENCODERS[part] for part in used},
+            "method": method(name),
+            "trainer": {"epochs": 3, "batch_size": 4, "device": "cpu"},
+        }
+    )
+    whole, before, after = (Trainer(config) for _ in range(3))
+    expected = [whole.run_epoch() for _ in range(3)]
+    rows = [before.run_epoch(), before.run_epoch()]
+    unpack(packed(before), after)
+    assert timeless([*rows, after.run_epoch()]) == timeless(expected)
+    final = whole.finish()
+    checkpoints = TrialCheckpoints(tmp_path / "kept", config.trainer)
+    checkpoints.save_selected(whole, final)
+    loaded = load_model(tmp_path / "kept" / "selected.ckpt")
+    _, inputs, _ = next(whole.test_split.batches([torch.arange(2)]))
+    whole.model.eval()
+    for mine, theirs in zip(loaded(inputs), whole.model(inputs), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_real_digits_are_told_apart_by_every_method(trial: Build) -> None:
+    for name in NAMES:
+        result = train(trial(method=method(name), trainer={"epochs": 4}))
+        assert result.status == "finished"
+        assert result.metrics["test.accuracy"] > 0.7, name
