@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -42,7 +43,7 @@ def configured(trial: Build, name: str, modalities: int = 2, epochs: int = 4, **
     options = parts.pop("options", {})
     encoders = {"default": {"type": "mlp", "hidden": [8], "features": 4}}
     trainer = {"epochs": epochs, "batch_size": 7, "device": "cpu", **parts.pop("trainer", {})}
-    given = {"encoders": encoders, "optimizer": {"type": "sgd", "lr": 0.05}, **parts}
+    given = {"encoders": encoders, "optimizer": {"type": "sgd", "lr": 0.02}, **parts}
     return trial(
         data={"type": "mfeat", "views": VIEWS[:modalities]}, method=method(name, **options), trainer=trainer, **given
     )
@@ -100,8 +101,10 @@ def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(trial: Build, name: s
 def test_it_trains_in_every_number_format(trial: Build, name: str, precision: str) -> None:
     trainer = Trainer(configured(trial, name, trainer={"precision": precision}), vectors())
     losses = [trainer.run_epoch()["train.loss"] for _ in range(4)]
-    plain = Trainer(configured(trial, name), vectors())
-    assert losses == pytest.approx([plain.run_epoch()["train.loss"] for _ in range(4)], rel=0.1)
+    assert np.isfinite(losses).all()
+    if precision != "fp16":  # which leaves steps out until its scale fits
+        plain = Trainer(configured(trial, name), vectors())
+        assert losses == pytest.approx([plain.run_epoch()["train.loss"] for _ in range(4)], rel=0.1)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "joint"])

@@ -1,0 +1,128 @@
+"""What a step costs with every method, as a multiple of joint training's in the same run: on two ResNet-18 at CREMA-D's
+shapes (a spectrogram of 257 x 188 and three frames of 224 x 224), and on the two perceptrons of the preset `mfeat`.
+
+    python -m tests.benchmarks.methods [METHOD ...]
+
+Steps of all methods are taken in turn, so that what else the machine does falls on all alike, and the median over the
+rounds of a method's time by joint's in the same round is shown. Valuations, prototypes and blending weights are made
+between the epochs and are in no step.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ibml.config.trial import TrialConfig
+from ibml.data.base import Dataset, Split
+from ibml.methods import METHODS, Batch
+from ibml.training.trainer import Trainer
+
+Shapes = dict[str, tuple[int, ...]]
+
+PASSES = {
+    "mmpareto": "two backward passes through each encoder",
+    "mla": "an update per modality",
+    "recon_boost": "one encoder trained at a time",
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "modality_valuation": {"warmup": 0},
+    "ibml": {"window": {"first_epoch": 0}},
+    "g_blending": {"super_epoch": 1, "mode": "offline"},
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two modalities with random samples, and how often a step is timed."""
+
+    name: str
+    config: dict[str, Any]
+    shapes: Shapes
+    classes: int
+    batch: int
+    samples: int
+    rounds: int
+
+    def trainer(self, method: str) -> Trainer:
+        generator = np.random.default_rng(0)
+        inputs = {
+            name: generator.normal(size=(self.samples, *shape)).astype(np.float32)
+            for name, shape in self.shapes.items()
+        }
+        split = Split(inputs, np.arange(self.samples) % self.classes)
+        parts = {
+            **self.config,
+            "method": {"type": method, **SETTINGS.get(method, {})},
+            "trainer": {"epochs": 100, "batch_size": self.batch, "eval_batch_size": self.batch, "threads": 2},
+        }
+        config = TrialConfig.model_validate(parts)
+        return Trainer(config, Dataset(tuple(map(str, range(self.classes))), split, split, split))
+
+
+PAIRS = [
+    Pair(
+        "ResNet-18 pair, batch of 8",
+        {"data": {"type": "cremad"}, "encoders": {"default": {"type": "resnet18"}}},
+        {"audio": (1, 257, 188), "video": (3, 3, 224, 224)},
+        classes=6,
+        batch=8,
+        samples=16,
+        rounds=7,
+    ),
+    Pair(
+        "perceptron pair (mfeat), batch of 64",
+        {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp", "hidden": [128], "features": 64}}},
+        {"pix": (240,), "zer": (47,)},
+        classes=10,
+        batch=64,
+        samples=1200,
+        rounds=200,
+    ),
+]
+
+
+def steps(trainer: Trainer) -> Iterator[float]:
+    """Seconds of one step after another."""
+    epoch = 0
+    while True:
+        trainer.model.train()
+        trainer.method.start_epoch(epoch)
+        order = trainer.method.order(epoch)
+        for batch in trainer.train_split.batches(order.split(trainer.config.trainer.batch_size), epoch):
+            began = time.perf_counter()
+            trainer.method.update(Batch(*batch), epoch)
+            if len(batch[0]) == trainer.config.trainer.batch_size:
+                yield time.perf_counter() - began
+        epoch = 0 if epoch else 1
+
+
+def compare(pair: Pair, methods: list[str]) -> None:
+    running = {name: steps(pair.trainer(name)) for name in methods}
+    for timed in running.values():
+        next(timed)  # the first step allocates
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(pair.rounds):
+        for name, timed in running.items():
+            times[name].append(next(timed))
+    print(f"\n{pair.name}: joint takes {1000 * statistics.median(times['joint']):.1f} ms a step\n")
+    print("| method | times joint | |\n|---|---|---|")
+    for name in methods:
+        ratios = [own / joint for own, joint in zip(times[name], times["joint"], strict=True)]
+        print(f"| {name} | {statistics.median(ratios):.2f} | {PASSES.get(name, '')} |")
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or [name for name in METHODS if name not in ("joint", "unimodal")]
+    for pair in PAIRS:
+        compare(pair, ["joint", *chosen])
+
+
+if __name__ == "__main__":
+    main()
