@@ -20,7 +20,9 @@ checked with the file, at their lines, and are plain values, since they go throu
 be left out, says why a plug-in does not fit a trial. The classes, and what each is called with:
 
 - a method, `ibml.methods.Method`: (trial, options, model, samples, precision), which its own constructor takes. It has
-  `options`, `seed`, `epochs`, `model`, `memory`; what else outlives an epoch goes into `state_dict`.
+  `options`, `seed`, `epochs`, `model`, `memory`, `heads` (modules that are trained with it), a `generator` seeded for
+  each epoch, and, from `begin` on, `training`: its splits and optimizer. What else outlives an epoch goes into
+  `state_dict`. With an option `window`, an `ibml.config.methods.base.Window`, `active` says whether an epoch is in it.
 - a fusion, `ibml.models.fusion.Fusion`: (options, modalities, widths, classes), `widths` of the features by modality.
 - an encoder, `torch.nn.Module`: (options, shape, features), one sample's shape and the width of what it must give,
   `features` beside `target` in YAML. It gets text as token ids; with a method `embed`, which makes vectors of them
