@@ -8,7 +8,7 @@ help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
 	@echo "make faults     kill drivers, workers and servers, fill disks; count what was lost or done twice"
-	@echo "make bench      measure a large store, searches and loading (minutes)"
+	@echo "make bench      measure a large store, searches, loading and the methods' steps (minutes)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove .venv and caches (results stay)"
 
@@ -19,12 +19,13 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 faults: $(INSTALLED)
-	$(BIN)/pytest tests/faults
+	IBML_TEST_KILLS=20 $(BIN)/pytest tests/faults
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.store
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.loading
+	$(BIN)/python -m tests.benchmarks.methods
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -13,7 +14,8 @@ import tempfile
 from tests.conftest import CommandLine
 from tests.faults.conftest import STUDY, TRIALS, Shaken, Tally, cluster, wait_until
 
-KILLS = 20
+KILLS = int(os.environ.get("IBML_TEST_KILLS", "6"))
+"""`make faults` asks for more."""
 
 
 def test_a_driver_killed_at_any_moment_comes_to_the_same_table(shaken: Shaken, tally: Tally) -> None:
