@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from ibml.config.trial import TrialConfig
+from ibml.methods.agm import AGM
 from ibml.methods.auxiliary import Auxiliary
 from ibml.methods.base import Batch, Method, StepLog, Training
+from ibml.methods.g_blending import GBlending
 from ibml.methods.ibml import IBML
 from ibml.methods.mmcosine import MMCosine
+from ibml.methods.mmpareto import MMPareto
 from ibml.methods.ogm_ge import OGMGE
+from ibml.methods.pmr import PMR
 from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
 
@@ -19,7 +23,11 @@ METHODS: dict[str, type[Method]] = {
     "auxiliary": Auxiliary,
     "ibml": IBML,
     "ogm_ge": OGMGE,
+    "agm": AGM,
+    "pmr": PMR,
+    "mmpareto": MMPareto,
     "mmcosine": MMCosine,
+    "g_blending": GBlending,
 }
 
 

@@ -14,9 +14,14 @@ class Precision:
     """How forward, backward and update run. fp16 scales the loss so that small gradients survive."""
 
     def __init__(self, name: Literal["float32", "float64", "bf16", "fp16"], device: torch.device):
+        self._made_of = (name, device)
         self.dtype = torch.float64 if name == "float64" else torch.float32
         self.autocast = torch.autocast(device.type, dtype=_AUTOCAST.get(name), enabled=name in _AUTOCAST)
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
+
+    def fresh(self) -> Precision:
+        """The same for another training, whose gradients have a scale of their own."""
+        return Precision(*self._made_of)
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()

@@ -32,6 +32,13 @@ class Fusion(nn.Module):
         blocks = self._blocks([list(features), *(_alone(features, m) for m in range(len(features)))])
         return blocks[0], blocks[1:]
 
+    def subset_logits(self, features: Features, kept: Tensor) -> Tensor:
+        """The joint logits with the features of other modalities than those kept set to zero, (S, n, C), for the S
+        subsets whose members are true in `kept`, (S, M)."""
+        masks = kept.to(features[0].dtype)[:, :, None, None]
+        logits: Tensor = self([(masks[:, m] * z).flatten(0, 1) for m, z in enumerate(features)])
+        return logits.view(len(kept), -1, logits.shape[1])
+
     def after_initialisation(self) -> None:
         """Undo what the common initialisation of layers gets wrong for this fusion."""
 
