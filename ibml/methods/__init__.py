@@ -8,11 +8,15 @@ from ibml.methods.auxiliary import Auxiliary
 from ibml.methods.base import Batch, Method, StepLog, Training
 from ibml.methods.g_blending import GBlending
 from ibml.methods.ibml import IBML
+from ibml.methods.lfm import LFM
+from ibml.methods.mla import MLA
 from ibml.methods.mmcosine import MMCosine
 from ibml.methods.mmpareto import MMPareto
+from ibml.methods.modality_valuation import ModalityValuation
 from ibml.methods.ogm_ge import OGMGE
 from ibml.methods.pmr import PMR
 from ibml.methods.precision import Precision
+from ibml.methods.recon_boost import ReconBoost
 from ibml.models.multimodal import MultimodalModel
 
 __all__ = ["Batch", "Method", "Precision", "StepLog", "Training", "build_method"]
@@ -26,8 +30,12 @@ METHODS: dict[str, type[Method]] = {
     "agm": AGM,
     "pmr": PMR,
     "mmpareto": MMPareto,
+    "mla": MLA,
     "mmcosine": MMCosine,
     "g_blending": GBlending,
+    "recon_boost": ReconBoost,
+    "lfm": LFM,
+    "modality_valuation": ModalityValuation,
 }
 
 

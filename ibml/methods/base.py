@@ -170,6 +170,11 @@ class Method:
         """One forward pass."""
         with self.precision.autocast:
             features = self.model.features(inputs)
+        return self.fused(features, labels)
+
+    def fused(self, features: list[Tensor], labels: Tensor) -> Outputs:
+        """What the model makes of features."""
+        with self.precision.autocast:
             joint, unimodal = map(full, self.model.fusion.both(features))
         return Outputs(features, joint, unimodal, label_log_probability(unimodal, labels))
 
