@@ -164,7 +164,7 @@ class Method:
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
         """The inputs of the forward pass, and how many samples were changed per modality, (M,). Of a text the batch
         has word vectors, unless its encoder has none."""
-        return batch.inputs, torch.zeros_like(rho)
+        return batch.inputs, rho.new_zeros(len(rho))
 
     def forward(self, inputs: Inputs, labels: Tensor) -> Outputs:
         """One forward pass."""
@@ -189,16 +189,21 @@ class Method:
     def step(self, batch: Batch, epoch: int) -> StepLog:
         """One training step without the update; writes the memory from this step's outputs."""
         rho = self.rates(batch)
+        acting = self.acting_rates(rho, batch)
         vectors = replace(batch, inputs=self.model.embedded(batch.inputs))
-        inputs, noised = self.transform(vectors, rho, epoch)
+        inputs, noised = self.transform(vectors, acting, epoch)
         outputs = self.forward(inputs, batch.labels)
-        loss = self.loss(outputs, batch.labels, rho, epoch)
+        loss = self.loss(outputs, batch.labels, acting, epoch)
         self.backward(loss, outputs, batch.labels, epoch)
         return self.observed(batch, outputs, loss, rho, noised)
 
     def rates(self, batch: Batch) -> Tensor:
         """rho, (M,), of a batch, before its forward pass."""
         return rates(self.memory.probability[:, batch.index].sum(1))
+
+    def acting_rates(self, rho: Tensor, batch: Batch) -> Tensor:
+        """The rates by which `transform` and `loss` act: (M,), or (M, n) where each sample has its own."""
+        return rho
 
     def observed(self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor) -> StepLog:
         """Write the memory, and say what the step measured."""

@@ -4,17 +4,29 @@ Qin, Feng, Sun, Peng, Peng, Hu, "Deep Information-Balanced Multimodal Learning",
 doi 10.1109/tpami.2026.3681770. Inside the window, with rates rho from the memory (one epoch old):
 
 - TCM: for each leading modality, rho_m > 1, each sample that the memory calls correct is drawn with
-  probability rate * ramp(t) * clip(rho_m, 0, e) / e, e = 10, and gets noise: one tensor of a single
-  sample's shape, N(0, sigma^2), shared by all drawn samples; sigma = noise_scale * std of the batch
-  tensor x_m (n - 1 in its denominator, as torch.std has it). Texts get it on their word vectors: the tensor is as
-  long as the longest text, and sigma is taken over as many steps as the shortest one has.
+  probability rate * ramp(t) * clip(rho_m, 0, e) / e, e = 10, and gets noise: see `ibml.methods.complexity`.
 - BIO: L = CE(o, y) + weight * ramp(t) * sum over lagging modalities, rho_m < 1, of CE(o_m, y).
 
-Hyperparameters: bio.weight, bio.ramp, tcm.rate, tcm.noise_scale, tcm.ramp, window. Cost of a step: that of
-joint training, one reduction for BIO and one noise tensor per modality for TCM.
+Beyond the paper, each a switch whose default is the paper's:
+
+- `bio.rule: lag`: the weight of a lagging modality is weight * ramp(t) * (1 - rho_m). - `tcm.kind`: feature dropout,
+modality dropout or mixup within the class in place of noise. - `rates.smoothing` b: rates are the average r <- b r +
+(1 - b) rho over steps, which starts at the first step's rho. - `rates.per_class`: with s_mc = sum of q_m[i] over the
+batch's samples of class c, rho_mc = M s_mc / sum_m s_mc, 1 where   the sum is 0. A sample is noised by the rate of
+its class; BIO adds the batch mean of   [rho_m,y_i < 1] (1 - rho_m,y_i with `lag`) CE_i(o_m, y_i). With smoothing a
+class that the batch lacks keeps its average. - `rates.memory: step`: q and correct come from this step's weights,
+before noise and in evaluation mode, instead of from   the last visit to each sample.
+
+The rates that are logged are the plain rho_m. Hyperparameters: bio.weight, bio.ramp, bio.rule, tcm.rate,
+tcm.noise_scale, tcm.ramp, tcm.kind, tcm.strength, rates, window. Cost of a step: that of joint training, one
+reduction for BIO and one tensor per modality for TCM; with `memory: step` another forward pass. State: the average,
+if there is one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,22 +34,55 @@ from torch import Tensor
 from ibml.config.base import IbmlError
 from ibml.config.methods import IBMLConfig
 from ibml.config.schedule import ramp
+from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, Sequences
-from ibml.methods.base import Batch, Inputs, Method, Outputs
+from ibml.methods.base import Batch, Inputs, Method, Outputs, rates
+from ibml.methods.complexity import Complexity
+from ibml.methods.precision import Precision
+from ibml.models.multimodal import MultimodalModel
 
 CLIP = 10.0
 """The paper's e."""
 
 
 def tcm_probability(rho: Tensor, rate: float) -> Tensor:
-    """rate * clip(rho_m, 0, e) / e for leading modalities, 0 for the others; shape (M,)."""
+    """rate * clip(rho, 0, e) / e for leading modalities, 0 for the others; of the shape of rho."""
     return torch.where(rho > 1, rate * rho.clamp(0, CLIP) / CLIP, torch.zeros_like(rho))
+
+
+def class_rates(probability: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """rho_mc, (M, C), from q, (M, n), and labels, (n,); no number for classes that the batch lacks."""
+    member = (labels[:, None] == torch.arange(classes, device=labels.device)).to(probability.dtype)
+    scores = probability @ member
+    total = scores.sum(0)
+    rho = torch.where(total > 0, len(scores) * scores / total, torch.ones_like(scores))
+    return torch.where(member.sum(0) > 0, rho, torch.nan)
 
 
 class IBML(Method):
     """Balance information by an extra loss for lagging modalities and noise for leading ones."""
 
     options: IBMLConfig
+
+    def __init__(
+        self, trial: TrialConfig, options: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision
+    ):
+        super().__init__(trial, options, model, samples, precision)
+        self.complexity = Complexity(options.tcm, self.generator)
+        shape = (len(model.modalities), model.classes) if options.rates.per_class else (len(model.modalities),)
+        like = self.memory.probability
+        self.average = torch.full(shape, torch.nan, device=like.device, dtype=like.dtype)
+        """r, where rates are smoothed; no number where there was none yet."""
+        self._recalled: tuple[Tensor, Tensor] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        average = {"average": self.average} if self.options.rates.smoothing else {}
+        return {**super().state_dict(), **average}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.options.rates.smoothing:
+            self.average.copy_(state["average"])
 
     def bio_weight(self, epoch: int) -> float:
         """The BIO weight at an epoch, a pure function of it; 0 outside the window."""
@@ -49,39 +94,55 @@ class IBML(Method):
             return 0.0
         return self.options.tcm.rate * ramp(self.options.tcm.ramp, self.window, epoch)
 
+    def rates(self, batch: Batch) -> Tensor:
+        if self.options.rates.memory == "epoch":
+            return super().rates(batch)
+        self._recalled = self._from_this_step(batch)
+        return rates(self._recalled[0].sum(1))
+
+    def _from_this_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """q and whether it is right, (M, n) each, by the weights as they are."""
+        training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            outputs = self.forward(batch.inputs, batch.labels)
+        self.model.train(training)
+        return outputs.log_probability.exp(), outputs.unimodal.argmax(2) == batch.labels
+
+    def acting_rates(self, rho: Tensor, batch: Batch) -> Tensor:
+        options = self.options.rates
+        if options.per_class:
+            remembered = self._recalled[0] if self._recalled else self.memory.probability[:, batch.index]
+            rho = class_rates(remembered, batch.labels, self.model.classes)
+        if options.smoothing:
+            mixed = options.smoothing * self.average + (1 - options.smoothing) * rho
+            self.average = torch.where(rho.isnan(), self.average, torch.where(self.average.isnan(), rho, mixed))
+            rho = self.average
+        return rho[:, batch.labels] if options.per_class else rho
+
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
         rate = self.tcm_rate(epoch)
         if rate == 0:
             return super().transform(batch, rho, epoch)
         probability = tcm_probability(rho, rate)
         draws = torch.rand(len(rho), len(batch.labels), generator=self.generator, device=rho.device)
-        drawn = (draws < probability[:, None]) & self.memory.correct[:, batch.index]
+        correct = self._recalled[1] if self._recalled else self.memory.correct[:, batch.index]
+        drawn = (draws < (probability if probability.dim() == 2 else probability[:, None])) & correct
         inputs: dict[str, Input] = {}
         for name, mask in zip(self.model.modalities, drawn, strict=True):
-            inputs[name] = self._noised(name, batch.inputs[name], mask)
+            values = batch.inputs[name]
+            if isinstance(values, Sequences) and values.are_ids:
+                raise IbmlError(f"method.tcm: token ids cannot be changed, and the encoder of {name} has no vectors")
+            inputs[name] = self.complexity.changed(values, mask, batch.labels)
         return inputs, drawn.sum(1)
-
-    def _noised(self, name: str, values: Input, mask: Tensor) -> Input:
-        """A modality's values with noise on the samples in the mask (n,)."""
-        if not isinstance(values, Sequences):
-            return self._sum_with_noise(values, values, mask)
-        if values.are_ids:
-            raise IbmlError(f"method.tcm: there is no noise for token ids, and the encoder of {name} has no vectors")
-        shortest = int(values.lengths.min())
-        return values.map(lambda vectors: self._sum_with_noise(vectors, vectors[:, :shortest], mask))
-
-    def _sum_with_noise(self, values: Tensor, measured: Tensor, mask: Tensor) -> Tensor:
-        """Values (n, ...) with one shared noise tensor, whose deviation is that of what is measured, added to the
-        samples in the mask."""
-        noise = torch.randn(values.shape[1:], generator=self.generator, device=values.device, dtype=values.dtype)
-        # word vectors may be learned, but not by making the noise smaller
-        noise = noise * (self.options.tcm.noise_scale * measured.detach().std())
-        return torch.where(mask.view(-1, *[1] * (values.dim() - 1)), values + noise, values)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         loss = super().loss(outputs, labels, rho, epoch)
         weight = self.bio_weight(epoch)
         if weight == 0:
             return loss
-        cross_entropies = -outputs.log_probability.mean(1)
-        return loss + weight * torch.where(rho < 1, cross_entropies, torch.zeros_like(cross_entropies)).sum()
+        cross_entropies = -outputs.log_probability if rho.dim() == 2 else -outputs.log_probability.mean(1)
+        if self.options.bio.rule == "lag":
+            cross_entropies = (1 - rho) * cross_entropies
+        lagging = torch.where(rho < 1, cross_entropies, torch.zeros_like(cross_entropies))
+        return loss + weight * (lagging.mean(1) if rho.dim() == 2 else lagging).sum()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ibml.config.base import Config, NonNegative
 from ibml.config.methods.base import JOINT, Ramp, Window, WindowedPart
@@ -19,11 +19,24 @@ class IBMLWindow(Window):
     first_epoch: Annotated[int, Field(ge=0)] = 1
 
 
+class RatesConfig(Config):
+    """How the rates that say who leads are made; the defaults are the paper's."""
+
+    memory: Literal["epoch", "step"] = "epoch"
+    """What they are made of: what the last visit to each sample gave, or the weights of this step."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of the average so far in an exponential average over steps; 0 is none."""
+    per_class: bool = False
+    """Rates of each class's samples."""
+
+
 class BIOConfig(Config):
     """Balance Information Optimization: weight of the lagging modalities' own loss; 0 is off."""
 
     weight: NonNegative = 1.0
     ramp: Ramp = "constant"
+    rule: Literal["on_off", "lag"] = "on_off"
+    """`on_off`, the paper's: the weight is the same however far a modality lags. `lag`: times 1 - rho."""
 
 
 class TCMConfig(Config):
@@ -36,22 +49,46 @@ class TCMConfig(Config):
     rate: NonNegative = 1.0
     noise_scale: NonNegative = 1.0
     ramp: Ramp = "constant"
+    kind: Literal["noise", "feature_dropout", "modality_dropout", "mixup"] = "noise"
+    """What happens to the samples that are drawn; `noise` is the paper's."""
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The share of values that feature_dropout takes, or that of the other sample in mixup."""
 
     @property
     def on(self) -> bool:
-        return self.rate > 0 and self.noise_scale > 0
+        return self.rate > 0 and (self.noise_scale > 0 or self.kind != "noise")
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.kind == "feature_dropout" and self.strength == 1:
+            raise ValueError("a strength of 1 leaves no value; modality_dropout does that")
+        return self
+
+    def canonical(self) -> dict[str, Any]:
+        """What of it counts for its kind; the paper's kind is not said."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        unused = {"noise": {"kind", "strength"}, "modality_dropout": {"noise_scale", "strength"}}
+        for name in unused.get(self.kind, {"noise_scale"}):
+            del plain[name]
+        return plain
 
 
 class IBMLConfig(WindowedPart):
-    """Information-balanced multimodal learning: BIO and TCM (Qin et al. 2026)."""
+    """Information-balanced multimodal learning: BIO and TCM (Qin et al. 2026), and variants of both."""
 
     type: Literal["ibml"] = "ibml"
     bio: BIOConfig = BIOConfig()
     tcm: TCMConfig = TCMConfig()
+    rates: RatesConfig = RatesConfig()
     window: IBMLWindow = IBMLWindow()
 
     def canonical(self, trial: TrialConfig) -> dict[str, Any]:
-        plain = super().canonical(trial)
+        """Variants that are the paper's are not said, so that results of before they existed are found."""
+        plain = super().canonical(trial) | {"tcm": self.tcm.canonical()}
+        if self.rates == RatesConfig():
+            del plain["rates"]
+        if self.bio.rule == "on_off":
+            del plain["bio"]["rule"]
         if not self.tcm.on:
             del plain["tcm"]
         if self.bio.weight == 0:

@@ -1,0 +1,75 @@
+"""How TCM makes a leading modality's task harder: what happens to the input of the samples that are drawn.
+
+- `noise` (Qin et al. 2026): x + one tensor of a single sample's shape, N(0, sigma^2), shared by all drawn samples;
+sigma =   noise_scale * std of the batch tensor (n - 1 in its denominator, as torch.std has it). Of texts the tensor
+is as long   as the longest, and sigma is taken over as many steps as the shortest has. - `feature_dropout`: each
+value is 0 with probability `strength`, else divided by 1 - strength (Srivastava et al. 2014). - `modality_dropout`: 0
+(Neverova et al. 2016). - `mixup`: (1 - strength) x + strength x_j, j another sample of the batch of the same class,
+uniformly drawn, the sample   itself where there is none (after Zhang et al. 2018); of texts over the steps that both
+have.
+
+Texts are changed on their word vectors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ibml.config.methods.ibml import TCMConfig
+from ibml.inputs import Input, Sequences
+
+
+class Complexity:
+    """Changes the drawn samples of a modality's input, with a generator that is seeded for each epoch."""
+
+    def __init__(self, options: TCMConfig, generator: torch.Generator):
+        self.options, self.generator = options, generator
+
+    def changed(self, values: Input, drawn: Tensor, labels: Tensor) -> Input:
+        """Values (n, ...) with those of the samples in `drawn`, (n,), changed. Token ids cannot be."""
+        partners = self._partners(labels) if self.options.kind == "mixup" else labels
+        if not isinstance(values, Sequences):
+            return self._tensor(values, values, drawn, partners)
+        measured = values.values
+        if self.options.kind == "noise":
+            measured = measured[:, : int(values.lengths.min())]
+        elif self.options.kind == "mixup":
+            drawn = self._common_steps(values, partners) & drawn[:, None]
+        return values.map(lambda vectors: self._tensor(vectors, measured, drawn, partners))
+
+    def _tensor(self, values: Tensor, measured: Tensor, drawn: Tensor, partners: Tensor) -> Tensor:
+        mask = drawn.view(*drawn.shape, *[1] * (values.dim() - drawn.dim()))
+        return torch.where(mask, self._harder(values, measured, partners), values)
+
+    def _harder(self, values: Tensor, measured: Tensor, partners: Tensor) -> Tensor:
+        strength = self.options.strength
+        match self.options.kind:
+            case "noise":
+                noise = torch.randn(
+                    values.shape[1:], generator=self.generator, device=values.device, dtype=values.dtype
+                )
+                # word vectors may be learned, but not by making the noise smaller
+                return values + noise * (self.options.noise_scale * measured.detach().std())
+            case "feature_dropout":
+                stays = torch.rand(values.shape, generator=self.generator, device=values.device) >= strength
+                return values * stays / (1 - strength)
+            case "modality_dropout":
+                return torch.zeros_like(values)
+            case "mixup":
+                return (1 - strength) * values + strength * values[partners]
+
+    def _partners(self, labels: Tensor) -> Tensor:
+        """For each sample another of its class, or itself, (n,)."""
+        count = len(labels)
+        places = torch.arange(count, device=labels.device)
+        usable = (labels[:, None] == labels) & (places[:, None] != places)
+        draws = torch.rand(count, count, generator=self.generator, device=labels.device)
+        return torch.where(usable.any(1), torch.where(usable, draws, -1.0).argmax(1), places)
+
+    @staticmethod
+    def _common_steps(values: Sequences, partners: Tensor) -> Tensor:
+        """The steps that each text and its partner have, (n, L)."""
+        lengths = values.lengths.to(partners.device)
+        shorter = torch.minimum(lengths, lengths[partners])
+        return torch.arange(values.values.shape[1], device=partners.device) < shorter[:, None]
