@@ -1,7 +1,7 @@
 """The metrics that a trial logs: their names, direction and unit, in one place.
 
 Per epoch, with the epoch as step: `train.*`, `val.*`, `rate.<modality>`, `noised.<modality>`, `lr`,
-`time.epoch`. Once, from the selected epoch: `test.*` and `selected.*`. Shares are fractions in MLflow
+`samples.epoch`, `time.epoch`. Once, from the selected epoch: `test.*` and `selected.*`. Shares are fractions in MLflow
 and percent in tables.
 """
 
@@ -9,12 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Selection = Literal["val.accuracy", "val.macro_f1", "val.loss", "last"]
 
-_PERCENT = ("accuracy", "macro_f1", "gap")
-_LOWER_IS_BETTER = ("loss", "gap", "time")
+Measure = Literal["shapley", "discrepancy", "complementarity", "calibration", "missing", "noise"]
+
+NOISE_LEVELS = {"low": 0.5, "medium": 1.0, "high": 2.0}
+"""Names of noise on the inputs, and its deviation in units of each modality's."""
+UTILISATION = "test.utilisation."
+"""What tables compute from a trial and that of the modality alone with the same seed."""
+
+_UNITS = {
+    **dict.fromkeys(("accuracy", "macro_f1", "gap", "ece", "missing", "noisy", "shapley", "utilisation"), "%"),
+    "time": "s",
+    "complementarity": "nats",
+}
+_LOWER_IS_BETTER = ("loss", "gap", "ece", "discrepancy", "samples", "time")
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Metric:
 def describe(name: str) -> Metric:
     """Direction and unit of a metric, read from the part of its name after the split's."""
     quantity = next(part for part in name.split(".") if part not in ("selected", "train", "val", "test"))
-    unit = "%" if quantity in _PERCENT else "s" if quantity == "time" else ""
+    unit = _UNITS.get(quantity, "")
     return Metric(name, quantity not in _LOWER_IS_BETTER, unit, 100.0 if unit == "%" else 1.0)
 
 
@@ -60,10 +71,31 @@ def evaluation_names(modalities: Sequence[str]) -> list[str]:
     return [*names, "gap"] if len(modalities) > 1 else names
 
 
-def table_names(modalities: Sequence[str]) -> list[str]:
-    """The metrics that a table can show for trials with these modalities."""
+def measure_names(measure: Measure, modalities: Sequence[str]) -> list[str]:
+    """The final metrics of a measure; those that compare modalities need two."""
+    if measure == "calibration":
+        return ["test.ece"]
+    if measure == "noise":
+        return [f"test.noisy.{level}" for level in NOISE_LEVELS]
+    if len(modalities) < 2:
+        return []
+    if measure == "discrepancy":
+        return ["selected.train.discrepancy"]
+    return [f"test.{measure}.{name}" for name in modalities]
+
+
+def table_names(modalities: Sequence[str], measures: Sequence[Measure] = ()) -> list[str]:
+    """The metrics that a table can show for trials with these modalities, which compute these measures."""
     names = evaluation_names(modalities)
-    return [f"test.{n}" for n in names] + [f"selected.val.{n}" for n in names] + ["time.total"]
+    of_measures = [name for measure in measures for name in measure_names(measure, modalities)]
+    costs = [f"time.measure.{name}" for name in measures if name != "discrepancy"]
+    of_splits = [f"test.{n}" for n in names] + [f"selected.val.{n}" for n in names]
+    return [*of_splits, *of_measures, *costs, "samples.total", "time.total"]
+
+
+def measure_of(name: str, modalities: Sequence[str]) -> Measure | None:
+    """The measure that gives a metric of tables."""
+    return next((measure for measure in get_args(Measure) if name in measure_names(measure, modalities)), None)
 
 
 def default_table(modalities: Sequence[str]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ibml.config.base import Config, Count, Items, NonNegative, Positive
-from ibml.config.metrics import Selection
+from ibml.config.metrics import Measure, Selection
 
 
 class SGDConfig(Config):
@@ -104,6 +104,8 @@ class TrainerConfig(Config):
     """CPU threads of a trial; results on CPU depend on it."""
     loading_threads: Annotated[int, Field(ge=1, le=256)] = 2
     """Threads that gather the next batches of a data set in files while one is trained on."""
+    measures: Items[Measure] = ()
+    """Measures of imbalance and robustness that are computed beside the accuracies."""
     keep: Keep = "best"
     """What stays on disk of a trial that has ended: the selected epoch's weights, nothing, or also the last states."""
     checkpoint_seconds: NonNegative = 5.0
@@ -116,4 +118,13 @@ class TrainerConfig(Config):
     @property
     def without_effect(self) -> set[str]:
         """The fields that cannot influence the result."""
-        return {"device", "loading_threads", "keep", "checkpoint_seconds", "max_retries", "stall_minutes"}
+        unused = {"measures"} if not self.measures else set()
+        return unused | {"device", "loading_threads", "keep", "checkpoint_seconds", "max_retries", "stall_minutes"}
+
+    @field_validator("measures")
+    @classmethod
+    def _each_once(cls, measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+        """In the order of the alphabet, since the order says nothing."""
+        if len(set(measures)) < len(measures):
+            raise ValueError("a measure is listed twice")
+        return tuple(sorted(measures))

@@ -12,6 +12,7 @@ from ibml.config.data import DataConfig
 from ibml.config.encoders import EncoderConfig, Encoders, kind_problem
 from ibml.config.fusion import ConcatConfig, FusionConfig, HeadConfig
 from ibml.config.methods import IBMLConfig, MethodConfig
+from ibml.config.methods.base import MOST_MODALITIES
 from ibml.config.optimization import (
     ConstantScheduleConfig,
     OptimizerConfig,
@@ -49,6 +50,11 @@ class TrialConfig(Config):
         """What makes logits of features: the method's own head, of one modality a linear one, else the fusion."""
         return ConcatConfig() if len(self.modalities) == 1 else self.method.head or self.fusion
 
+    @property
+    def trained_epochs(self) -> int:
+        """How many epochs it trains, those that its method needs beside its own included."""
+        return self.trainer.epochs + self.method.extra_epochs(self)
+
     def encoder(self, modality: str) -> EncoderConfig:
         return self.encoders.get(modality) or self.encoders["default"]
 
@@ -74,7 +80,7 @@ class TrialConfig(Config):
     def _parts_fit_together(self) -> Self:
         findings = self.data.inconsistencies() + _encoder_problems(self)
         findings += _fusion_problems(self) + _plugin_problems(self)
-        findings += self.method.inconsistencies(self)
+        findings += self.method.inconsistencies(self) + _measure_problems(self)
         if findings:
             raise InconsistentConfig(findings)
         return self
@@ -109,6 +115,13 @@ def _fusion_problems(config: TrialConfig) -> Findings:
         return [(("fusion", "condition"), f"no modality is called {fusion.condition!r}{hint}")]
     if fusion.type == "attention" and fusion.width % fusion.heads:
         return [(("fusion", "heads"), f"width {fusion.width} cannot be divided among {fusion.heads} heads")]
+    return []
+
+
+def _measure_problems(config: TrialConfig) -> Findings:
+    if "shapley" in config.trainer.measures and len(config.data.modalities) > MOST_MODALITIES:
+        message = f"shapley asks for every subset of the modalities, of which there may be {MOST_MODALITIES}"
+        return [(("trainer", "measures"), message)]
     return []
 
 

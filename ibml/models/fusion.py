@@ -32,11 +32,14 @@ class Fusion(nn.Module):
         blocks = self._blocks([list(features), *(_alone(features, m) for m in range(len(features)))])
         return blocks[0], blocks[1:]
 
-    def subset_logits(self, features: Features, kept: Tensor) -> Tensor:
-        """The joint logits with the features of other modalities than those kept set to zero, (S, n, C), for the S
-        subsets whose members are true in `kept`, (S, M)."""
-        masks = kept.to(features[0].dtype)[:, :, None, None]
-        logits: Tensor = self([(masks[:, m] * z).flatten(0, 1) for m, z in enumerate(features)])
+    def subset_logits(self, features: Features, kept: Tensor, fill: Features | None = None) -> Tensor:
+        """The joint logits, (S, n, C), for S subsets of the modalities, whose members are true in `kept`, (S, M). The
+        features of the others are zero, or those of `fill`, (d_m,) each."""
+        blocks = []
+        for m, z in enumerate(features):
+            other = torch.zeros_like(z) if fill is None else fill[m].to(z.dtype).expand_as(z)
+            blocks.append(torch.where(kept[:, m, None, None], z, other).flatten(0, 1))
+        logits: Tensor = self(blocks)
         return logits.view(len(kept), -1, logits.shape[1])
 
     def after_initialisation(self) -> None:

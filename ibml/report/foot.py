@@ -7,11 +7,16 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from statistics import fmean
 
+from ibml.config.metrics import describe
 from ibml.config.records import UNTUNED, StudyRecord
 from ibml.report.grid import confidence
 from ibml.report.results import Results, mixtures
 from ibml.statistics.paired import POWER
+
+SAME_SAMPLES = 0.005
+"""Numbers of samples that differ by less are the same."""
 
 
 def foot(results: Results, counts: Collection[int]) -> tuple[str, ...]:
@@ -19,6 +24,7 @@ def foot(results: Results, counts: Collection[int]) -> tuple[str, ...]:
     return (
         *_method(results, sorted(counts)),
         budget(results.study),
+        *_samples(results),
         *([results.study.tuning_note] if results.study.tuning_note else []),
         *results.study.notes,
         *_missing_pairs(results),
@@ -121,6 +127,24 @@ def budget(study: StudyRecord) -> str:
     return f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
 
 
+def _samples(results: Results) -> list[str]:
+    """Arms that were trained on more or fewer samples than the reference, copies and estimates included."""
+    seen = describe("samples.total")
+    lines: dict[str, list[str]] = {"more": [], "fewer": []}
+    for dataset in results.study.datasets:
+        means = {arm: fmean(found.values()) for arm, found in results.by_arm(dataset, seen).items() if found}
+        of_reference = means.get(results.study.reference)
+        for arm, mean in means.items() if of_reference else ():
+            ratio = mean / of_reference
+            if abs(ratio - 1) > SAME_SAMPLES:
+                where = f" on {dataset}" if len(results.study.datasets) > 1 else ""
+                lines["more" if ratio > 1 else "fewer"].append(
+                    f"{results.study.table.shown(arm)} {ratio:.2f} times{where}"
+                )
+    reference = results.study.table.shown(results.study.reference)
+    return [f"Trained on {word} samples than {reference}: {', '.join(arms)}." for word, arms in lines.items() if arms]
+
+
 def _counted(arms: Counter[str]) -> str:
     return ", ".join(f"{arm} {count}" for arm, count in arms.items())
 
@@ -150,7 +174,7 @@ def _lacking(results: Results) -> list[str]:
         without: Counter[str] = Counter()
         for trial in results.trials:
             record = results.records.get(trial.key)
-            if record and record.status == "finished" and not math.isfinite(record.metrics.get(metric, math.nan)):
+            if record and record.status == "finished" and not math.isfinite(results.value(trial, metric)):
                 without[trial.arm] += 1
         if without:
             notes.append(f"Finished without a finite {metric}: {without.total()} trials ({_counted(without)}).")

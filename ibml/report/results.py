@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ibml.config.base import IbmlError
-from ibml.config.metrics import Metric, describe
+from ibml.config.metrics import UTILISATION, Metric, describe
 from ibml.config.records import StudyRecord, TrialEntry, TrialRecord
 from ibml.statistics.sequential import Progress, follow
 
@@ -38,7 +38,7 @@ class Results:
             if (trial.dataset, trial.arm) in self.without_best or (record and record.status == "failed"):
                 by_seed[trial.seed] = None  # it holds nothing up, and is run again by the same command
             elif record and record.ended:
-                value = record.metrics.get(study.steering, math.nan) if record.status == "finished" else math.nan
+                value = self.value(trial, study.steering)
                 by_seed[trial.seed] = value if math.isfinite(value) else None
         return {
             dataset: follow(
@@ -105,11 +105,36 @@ class Results:
         """seed -> finite value in the shown unit, of trials that finished; seeds in order."""
         values = {}
         for trial in self._by_cell.get((dataset, arm), ()):
-            record = self.records.get(trial.key)
-            value = record.metrics.get(metric.name) if record and record.status == "finished" else None
-            if value is not None and math.isfinite(value):
+            value = self.value(trial, metric.name)
+            if math.isfinite(value):
                 values[trial.seed] = value * metric.scale
         return dict(sorted(values.items()))
+
+    def value(self, trial: TrialEntry, name: str) -> float:
+        """A metric of a trial that finished, as it was logged; no number where there is none. Utilisations are
+        computed: the trial's accuracy of a modality by that of the modality alone, on the same data set and seed."""
+        record = self.records.get(trial.key)
+        if record is None or record.status != "finished":
+            return math.nan
+        modality = name.removeprefix(UTILISATION)
+        if modality == name:
+            return record.metrics.get(name, math.nan)
+        alone = self._alone.get((trial.dataset, modality, trial.seed))
+        of_alone = self.value(alone, "test.accuracy") if alone else math.nan
+        return record.metrics.get(f"test.accuracy.{modality}", math.nan) / of_alone if of_alone > 0 else math.nan
+
+    @cached_property
+    def _alone(self) -> dict[tuple[str, str, int], TrialEntry]:
+        """The trials of arms that have one modality alone, by data set, modality and seed."""
+        found = {}
+        for trial in self.study.trials:
+            config = {
+                **self.study.configs.get(trial.dataset, {}),
+                **self.study.changes.get(trial.dataset, {}).get(trial.arm, {}),
+            }
+            if config.get("method.type") == "unimodal":
+                found[trial.dataset, config["method.modality"], trial.seed] = trial
+        return found
 
     def by_arm(self, dataset: str, metric: Metric) -> dict[str, dict[int, float]]:
         """arm -> seed -> value, for every arm of a data set."""

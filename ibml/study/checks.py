@@ -18,14 +18,15 @@ Named = tuple[tuple[str | int, ...], str]
 def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], document: load.Document) -> list[Problem]:
     """Names of metrics, arms, components and paths in `table` and `seeds` that nothing has."""
     table = study.table
-    logged = dict.fromkeys(name for cell in cells for name in metrics.table_names(cell.config.data.modalities))
+    logged = dict.fromkeys(name for cell in cells for name in _logged(cell))
+    compared = _utilisations(cells)
     arms = dict.fromkeys(cell.arm for cell in cells)
     shown = list(table.metrics) if table.metrics else metrics.default_table(shared_modalities(cells))
     steers = study.adaptive.metric if study.adaptive else None
     steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
-    everywhere = [n for n in logged if all(n in metrics.table_names(c.config.data.modalities) for c in cells)]
+    everywhere = [n for n in logged if all(n in _logged(cell) for cell in cells)]
     asked: list[tuple[str, Iterable[str], list[Named]]] = [
-        ("no trial logs", list(logged), [*_listed(("table", "metrics"), table.metrics or ()), *steering]),
+        ("no trial logs", [*logged, *compared], [*_askable(table.metrics or (), cells), *steering]),
         ("no arm is called", arms, _listed(("table", "rows"), table.rows or ())),
         ("the table has no metric", shown, steering if steers in everywhere else []),
         ("not every data set has", everywhere, steering if steers in logged else []),
@@ -49,8 +50,48 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
         for place, name in given
         if name not in known
     ]
+    found += _not_asked_for(table.metrics or (), logged, compared, cells, document)
     found += _undecidable(study, len(arms) - 1, document)
     return [*found, *_grouped(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
+
+
+def _logged(cell: Cell) -> list[str]:
+    config = cell.config
+    return metrics.table_names(config.data.modalities, config.trainer.measures)
+
+
+def _utilisations(cells: list[Cell]) -> list[str]:
+    """The utilisations that a table can compute: of modalities that an arm has alone."""
+    alone = [cell.config.method.modality for cell in cells if cell.config.method.type == "unimodal"]
+    return [metrics.UTILISATION + name for name in dict.fromkeys(alone)]
+
+
+def _askable(names: Iterable[str], cells: list[Cell]) -> list[Named]:
+    """The metrics of a table, without those of which `_not_asked_for` says what to do."""
+    modalities = {name for cell in cells for name in cell.config.data.modalities}
+    return [
+        (place, name)
+        for place, name in _listed(("table", "metrics"), names)
+        if not metrics.measure_of(name, sorted(modalities)) and not name.startswith(metrics.UTILISATION)
+    ]
+
+
+def _not_asked_for(
+    names: Iterable[str], logged: Iterable[str], compared: list[str], cells: list[Cell], document: load.Document
+) -> Iterator[Problem]:
+    """Metrics that trials would have if they were asked to, and utilisations that lack what they compare with."""
+    modalities = list(dict.fromkeys(name for cell in cells for name in cell.config.data.modalities))
+    for place, name in _listed(("table", "metrics"), names):
+        modality = name.removeprefix(metrics.UTILISATION)
+        if modality != name and name not in compared:
+            alone = f"{{type: unimodal, modality: {modality}}}"
+            message = f"{name!r} compares with an arm that has {modality} alone, and there is none: method: {alone}"
+            if modality not in modalities:
+                message = f"no trial logs {name!r}{did_you_mean(name, [metrics.UTILISATION + m for m in modalities])}"
+            yield Problem(document.source(place), message)
+        measure = metrics.measure_of(name, modalities)
+        if measure and name not in logged:
+            yield Problem(document.source(place), f"no trial logs {name!r}; add {measure} to trainer.measures")
 
 
 def _listed(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:

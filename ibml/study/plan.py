@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def epochs(self) -> int:
-        return len(self.study.all_seeds) * sum(cell.config.trainer.epochs for cell in self.cells)
+        return len(self.study.all_seeds) * sum(cell.config.trained_epochs for cell in self.cells)
 
 
 def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:

@@ -38,7 +38,7 @@ def preview(plan: Plan, costs: Sequence[Cost] = ()) -> Group:
     grid.add_column("" if factors else Text(f"differs from {plan.reference} in"), overflow="fold")
     least, most = plan.study.least_seeds, len(plan.study.all_seeds)
     for cell in plan.cells:
-        epochs = cell.config.trainer.epochs
+        epochs = cell.config.trained_epochs
         of_arm = [levels[cell.arm][name] for name in factors]
         counts = [_between(least, most), _between(least * epochs, most * epochs)]
         last = "reference" if cell.arm == plan.reference else "" if factors else _difference(cell)
@@ -59,7 +59,7 @@ def _switches(plan: Plan) -> list[str]:
 
 def _total(plan: Plan) -> str:
     least, most, cells = plan.study.least_seeds, len(plan.study.all_seeds), len(plan.cells)
-    one_seed = sum(cell.config.trainer.epochs for cell in plan.cells)
+    one_seed = sum(cell.config.trained_epochs for cell in plan.cells)
     what = "cells" if len(plan.datasets) > 1 else "arms"
     resources = plan.study.resources
     return (

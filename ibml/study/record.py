@@ -14,8 +14,8 @@ from ibml.study.trials import PlannedTrial
 
 
 def _epochs(plan: Plan, trials: Sequence[PlannedTrial], dataset: str) -> tuple[int, ...]:
-    own = {trial.config.trainer.epochs for trial in trials if trial.cell.dataset == dataset}
-    return tuple(sorted(own or {cell.config.trainer.epochs for cell in plan.cells if cell.dataset == dataset}))
+    own = {trial.config.trained_epochs for trial in trials if trial.cell.dataset == dataset}
+    return tuple(sorted(own or {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}))
 
 
 def study_record(

@@ -22,10 +22,13 @@ from ibml.methods import Batch, Precision, StepLog, Training, build_method
 from ibml.methods.optimization import build_optimizer
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.device import choose_device, keep_freed_memory, platform, reproducible
+from ibml.training.imbalance import Measures, discrepancy
 from ibml.training.metrics import evaluation
 
 LOOK_EVERY = 32
 """After how many steps the losses are looked at."""
+
+_OF_SELECTED = ("epoch", "val.", "train.discrepancy")
 
 Row = dict[str, float]
 """One epoch's metrics by name, among them `epoch`."""
@@ -184,6 +187,8 @@ class Trainer:
         keys = ["train.loss", "train.accuracy", *(f"train.accuracy.{name}" for name in names)]
         keys += [*(f"rate.{name}" for name in names), *(f"noised.{name}" for name in names)]
         row = dict(zip(keys, values, strict=True))
+        if "discrepancy" in self.config.trainer.measures and len(names) > 1:
+            row["train.discrepancy"] = float(discrepancy(torch.stack([log.scores for log in logs])))
         return {"epoch": self.epoch, **row, "lr": self.optimizer.param_groups[0]["lr"]}
 
     @torch.no_grad()
@@ -216,7 +221,9 @@ class Trainer:
         self.model.load_state_dict(self.selected.weights)
         with reproducible(self.device, self.config.trainer.threads):
             metrics = {f"test.{name}": value for name, value in self.evaluate(self.test_split).items()}
-        metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k == "epoch" or k.startswith("val.")}
+            splits = (self.train_split, self.val_split, self.test_split)
+            metrics |= Measures(self.config, self.model, splits, self.precision).all()
+        metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k.startswith(_OF_SELECTED)}
         self.seconds += time.perf_counter() - started
         return metrics | {"samples.total": float(self.samples), "time.total": self.seconds}
 

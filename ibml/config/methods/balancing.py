@@ -132,6 +132,11 @@ class GBlendingConfig(WindowedPart):
     """How many epochs an estimate of the weights trains, and, `online`, after how many it is made anew."""
     mode: Literal["online", "offline"] = "online"
 
+    def extra_epochs(self, trial: TrialConfig) -> int:
+        first, stop = self.window.epochs(trial.trainer.epochs)
+        estimates = -(-(stop - first) // self.super_epoch) if self.mode == "online" else 1
+        return estimates * (len(trial.modalities) + 1) * self.super_epoch
+
 
 class ReconBoostConfig(WindowedPart):
     """Boosting the modalities in turn, reconciled with the others (Hua et al., ICML 2024)."""

@@ -64,6 +64,10 @@ class MethodPart(Config):
         """What it has in place of a fusion."""
         return None
 
+    def extra_epochs(self, trial: TrialConfig) -> int:
+        """How many epochs it trains beside those of the trial."""
+        return 0
+
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         """What of the trial the method cannot be used with."""
         findings: Findings = []
