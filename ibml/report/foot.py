@@ -133,14 +133,14 @@ def _samples(results: Results) -> list[str]:
     lines: dict[str, list[str]] = {"more": [], "fewer": []}
     for dataset in results.study.datasets:
         means = {arm: fmean(found.values()) for arm, found in results.by_arm(dataset, seen).items() if found}
-        of_reference = means.get(results.study.reference)
-        for arm, mean in means.items() if of_reference else ():
-            ratio = mean / of_reference
+        of_reference = means.get(results.study.reference, 0.0)
+        if of_reference == 0:
+            continue
+        where = f" on {dataset}" if len(results.study.datasets) > 1 else ""
+        for arm, ratio in [(arm, mean / of_reference) for arm, mean in means.items()]:
             if abs(ratio - 1) > SAME_SAMPLES:
-                where = f" on {dataset}" if len(results.study.datasets) > 1 else ""
-                lines["more" if ratio > 1 else "fewer"].append(
-                    f"{results.study.table.shown(arm)} {ratio:.2f} times{where}"
-                )
+                text = f"{results.study.table.shown(arm)} {ratio:.2f} times{where}"
+                lines["more" if ratio > 1 else "fewer"].append(text)
     reference = results.study.table.shown(results.study.reference)
     return [f"Trained on {word} samples than {reference}: {', '.join(arms)}." for word, arms in lines.items() if arms]
 
