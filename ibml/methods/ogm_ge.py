@@ -55,6 +55,7 @@ class OGMGE(Method):
         if not self.options.ge:
             gradient.mul_(factor)
             return
-        deviation = gradient.std() + FLOOR
+        # one number alone has no spread, which torch would call no number
+        deviation = gradient.std(correction=min(1, gradient.numel() - 1)) + FLOOR
         noise = torch.randn(gradient.shape, generator=self.generator, device=gradient.device, dtype=gradient.dtype)
         gradient.mul_(factor).addcmul_(noise, deviation)
