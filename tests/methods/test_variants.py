@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig
+from ibml.methods.modality_valuation import added_share, whole_samples
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Row, Trainer
 from tests.conftest import vectors
@@ -52,3 +53,34 @@ def test_it_goes_on_from_the_end_of_every_epoch(trial: Build, method: dict[str, 
         assert timeless([again.run_epoch() for _ in range(epoch, 6)]) == timeless(expected[epoch:])
         weights = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in weights)
+
+
+def test_a_gap_of_whole_samples_adds_them_all() -> None:
+    # phi are halves: over 20 samples, a mean phi of 10 / 20 and of 11.5 / 20; 0.075 * 2/3 * 0.5 * 1000 = 25
+    share, weakest = added_share(torch.tensor([0.5, 0.575], dtype=torch.float64), 0.5)
+    assert (whole_samples(share, 1000), weakest) == (25, 0)
+    assert share * 1000 < 25, "the product must be one that rounding errors take below the number"
+    assert whole_samples(0.02499, 1000) == 24
+    assert whole_samples(0.0, 1000) == 0
+
+
+def test_copies_of_a_modality_make_the_epochs_longer_after_the_warmup(trial: Build) -> None:
+    trainer = Trainer(configured(trial, VARIANTS["copies of a modality"]), vectors())
+    lengths = [trainer.run_epoch()["samples.epoch"] for _ in range(6)]
+    assert lengths[0] == 24
+    assert max(lengths[1:]) > 24
+    assert trainer.finish()["samples.total"] == sum(lengths)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_weight_of_one_number_gets_no_noise_to_speak_of(trial: Build) -> None:
+    """The deviation of a single number is 0, so that the noise's is 1e-8."""
+    one = {"encoders": {"default": {"type": "mlp", "hidden": [1], "features": 1}}}
+    gradients = []
+    for method in ({"type": "ogm_ge", "alpha": 0.0}, {"type": "joint"}):
+        trainer = Trainer(configured(trial, method, **one), vectors())
+        next(trainer.steps())
+        single = [p for p in trainer.model.encoders.parameters() if p.shape == (1, 1)]
+        gradients.append(torch.stack([p.grad for p in single if p.grad is not None]))
+    assert gradients[0].shape == (2, 1, 1)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-7)
