@@ -6,8 +6,8 @@ the logits with the features outside S zero is y] and v(none) = 0, phi_m[i] is i
 
 - `level: sample`: for each sample and modality copies are added in which only modality m is kept, the features of the
   others being zero: 1 if 0.4 < phi < 1, 2 if -0.1 < phi <= 0.4, 3 if phi <= -0.1.
-- `level: modality`: gap_m = 1 - mean phi_m over a `part` of the samples; floor((largest gap - smallest gap) 2/3 alpha N)
-  of the N samples, drawn with replacement, are added with the modality of the largest gap alone.
+- `level: modality`: gap_m = 1 - mean phi_m over a `part` of the samples; floor((largest - smallest gap) 2/3 alpha N) of
+  the N samples, drawn with replacement, are added with the modality of the largest gap alone.
 
 The longer epoch is shuffled as a whole, and `samples.total` counts it. The memory keeps the last visit with all
 modalities.
