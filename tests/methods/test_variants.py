@@ -73,8 +73,7 @@ def test_copies_of_a_modality_make_the_epochs_longer_after_the_warmup(trial: Bui
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_weight_of_one_number_gets_no_noise_to_speak_of(trial: Build) -> None:
-    """The deviation of a single number is 0, so that the noise's is 1e-8."""
+def test_a_weight_of_one_number_gets_no_noise(trial: Build) -> None:
     one = {"encoders": {"default": {"type": "mlp", "hidden": [1], "features": 1}}}
     gradients = []
     for method in ({"type": "ogm_ge", "alpha": 0.0}, {"type": "joint"}):
