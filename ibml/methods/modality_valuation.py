@@ -5,9 +5,9 @@ epochs on, before each epoch and in evaluation mode, every training sample i is 
 the logits with the features outside S zero is y] and v(none) = 0, phi_m[i] is its Shapley value.
 
 - `level: sample`: for each sample and modality copies are added in which only modality m is kept, the features of the
-others being zero: 1 if 0.4 < phi < 1, 2 if -0.1 < phi <= 0.4, 3 if phi <= -0.1. - `level: modality`: gap_m = 1 - mean
-phi_m over a `part` of the samples; floor((largest gap - smallest gap) 2/3 alpha N)   of the N samples, drawn with
-replacement, are added with the modality of the largest gap alone.
+  others being zero: 1 if 0.4 < phi < 1, 2 if -0.1 < phi <= 0.4, 3 if phi <= -0.1.
+- `level: modality`: gap_m = 1 - mean phi_m over a `part` of the samples; floor((largest - smallest gap) 2/3 alpha N) of
+  the N samples, drawn with replacement, are added with the modality of the largest gap alone.
 
 The longer epoch is shuffled as a whole, and `samples.total` counts it. The memory keeps the last visit with all
 modalities.
@@ -18,6 +18,7 @@ epoch a forward pass over the training set with 2^M - 1 passes through the fusio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ from ibml.statistics.coalitions import members, shapley_weights
 WHOLE = -1
 """What is kept of a visit that is no copy."""
 DIGITS = 6
-"""Thirds and sixths must not decide on which side of a threshold a value is."""
+"""The last digits of thirds and sixths must not decide on which side of a threshold a value is."""
 
 
 def valuations(correct: Tensor) -> Tensor:
@@ -56,6 +57,11 @@ def added_share(mean_phi: Tensor, alpha: float) -> tuple[float, int]:
     """How many samples are added, by those that there are, and the modality that they keep; from mean phi, (M,)."""
     gaps = 1 - mean_phi
     return float((gaps.max() - gaps.min()) * 2 / 3 * alpha), int(gaps.argmax())
+
+
+def whole_samples(share: float, samples: int) -> int:
+    """floor(share samples), where a product that is a whole number counts as that number."""
+    return math.floor(round(share * samples, DIGITS))
 
 
 class ModalityValuation(Method):
@@ -100,7 +106,7 @@ class ModalityValuation(Method):
         size = max(1, round(self.options.part * self.samples))
         part = torch.randperm(self.samples, generator=generator)[:size]
         share, weakest = added_share(self._values(part, epoch).mean(1), self.options.alpha)
-        drawn = torch.randint(self.samples, (int(share * self.samples),), generator=generator)
+        drawn = torch.randint(self.samples, (whole_samples(share, self.samples),), generator=generator)
         return [drawn if m == weakest else drawn[:0] for m in range(len(self.model.modalities))]
 
     def _values(self, positions: Tensor, epoch: int) -> Tensor:

@@ -1,0 +1,85 @@
+"""What methods do under other options than those with which every method is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from ibml.config.trial import TrialConfig
+from ibml.methods.modality_valuation import added_share, whole_samples
+from ibml.training.state import packed, unpack
+from ibml.training.trainer import Row, Trainer
+from tests.conftest import vectors
+
+Build = Callable[..., TrialConfig]
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "separate heads": {"type": "auxiliary", "heads": "separate", "weights": 0.5},
+    "no noise": {"type": "ogm_ge", "ge": False},
+    "normalised projection": {"type": "mla", "normalise": True},
+    "phases of two epochs": {"type": "recon_boost", "stage_epochs": 2, "correct_epochs": 2},
+    "phases of boosting alone": {"type": "recon_boost", "stage_epochs": 2, "correct_epochs": 0},
+    "linear weight of features": {"type": "lfm", "weight": "linear", "alignment": "infonce"},
+    "copies of a modality": {"type": "modality_valuation", "level": "modality", "warmup": 1, "part": 0.5, "alpha": 3.0},
+}
+
+
+def configured(trial: Build, method: dict[str, Any], epochs: int = 6, **parts: Any) -> TrialConfig:
+    given = {"encoders": {"default": {"type": "mlp", "hidden": [8], "features": 4}}, **parts}
+    given.setdefault("optimizer", {"type": "sgd", "lr": 0.02, "momentum": 0.9})
+    return trial(method=method, trainer={"epochs": epochs, "batch_size": 7, "device": "cpu"}, **given)
+
+
+def timeless(rows: list[Row]) -> list[Row]:
+    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
+
+
+@pytest.mark.parametrize("optimizer", [{"type": "sgd", "lr": 0.02, "momentum": 0.9}, {"type": "adamw", "lr": 0.01}])
+@pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS)
+def test_it_goes_on_from_the_end_of_every_epoch(trial: Build, method: dict[str, Any], optimizer: dict) -> None:
+    config, dataset = configured(trial, method, optimizer=optimizer), vectors()
+    whole = Trainer(config, dataset)
+    states, expected = [packed(whole)], []
+    while not whole.done:
+        expected.append(whole.run_epoch())
+        states.append(packed(whole))
+    assert not whole.diverged
+    for epoch, state in enumerate(states[:-1]):
+        again = Trainer(config, dataset)
+        unpack(state, again)
+        assert timeless([again.run_epoch() for _ in range(epoch, 6)]) == timeless(expected[epoch:])
+        weights = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in weights)
+
+
+def test_a_gap_of_whole_samples_adds_them_all() -> None:
+    # phi are halves: over 20 samples, a mean phi of 10 / 20 and of 11.5 / 20; 0.075 * 2/3 * 0.5 * 1000 = 25
+    share, weakest = added_share(torch.tensor([0.5, 0.575], dtype=torch.float64), 0.5)
+    assert (whole_samples(share, 1000), weakest) == (25, 0)
+    assert share * 1000 < 25, "the product must be one that rounding errors take below the number"
+    assert whole_samples(0.02499, 1000) == 24
+    assert whole_samples(0.0, 1000) == 0
+
+
+def test_copies_of_a_modality_make_the_epochs_longer_after_the_warmup(trial: Build) -> None:
+    trainer = Trainer(configured(trial, VARIANTS["copies of a modality"]), vectors())
+    lengths = [trainer.run_epoch()["samples.epoch"] for _ in range(6)]
+    assert lengths[0] == 24
+    assert max(lengths[1:]) > 24
+    assert trainer.finish()["samples.total"] == sum(lengths)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_weight_of_one_number_gets_no_noise(trial: Build) -> None:
+    one = {"encoders": {"default": {"type": "mlp", "hidden": [1], "features": 1}}}
+    gradients = []
+    for method in ({"type": "ogm_ge", "alpha": 0.0}, {"type": "joint"}):
+        trainer = Trainer(configured(trial, method, **one), vectors())
+        next(trainer.steps())
+        single = [p for p in trainer.model.encoders.parameters() if p.shape == (1, 1)]
+        gradients.append(torch.stack([p.grad for p in single if p.grad is not None]))
+    assert gradients[0].shape == (2, 1, 1)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-7)
