@@ -7,7 +7,7 @@ backward pass of L = CE(o, y), with s_m = sum_i p_m[i, y_i] of this step and rat
 
 The gradient g of each of encoder m's weights (parameters of two or more dimensions) becomes k_m g, with `ge` plus noise
 N(0, (std(g) + 1e-8)^2) of g's shape, std being that before scaling, n - 1 in it. Every modality gets the noise, also
-where k_m = 1.
+where k_m = 1. A single number has no deviation, and no noise.
 
 Hyperparameters: alpha, ge, window. Cost of a step: that of joint training, and one pass over the encoders' gradients.
 """
@@ -52,7 +52,7 @@ class OGMGE(Method):
                 self._modulate(gradient, factor)
 
     def _modulate(self, gradient: Tensor, factor: Tensor) -> None:
-        if not self.options.ge:
+        if not self.options.ge or gradient.numel() == 1:
             gradient.mul_(factor)
             return
         deviation = gradient.std() + FLOOR
