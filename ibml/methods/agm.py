@@ -6,7 +6,7 @@ value
 
     phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)),
 
-and they sum to o. For `concat` and `sum` phi_m = o_m. Then
+and they sum to o. For `concat` phi_m = o_m; for `sum` o_m is taken, which has b_m where phi_m has the mean bias. Then
 
     n_m = mean_i -log max(softmax(phi_m)[i, y_i], 1e-8)
     r_m = exp(mean of the others' n - n_m),  tau_m = exp(mean of the others' T - T_m)

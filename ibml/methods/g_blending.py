@@ -8,8 +8,9 @@ their first and last epoch,
 
     G = V_first - V_last,  D = (V_last - T_last) - (V_first - T_first),  w proportional to |G| / D^2,
 
-|D| being at least 1e-8, and the weights sum to 1. Where no copy's losses are finite, the weights stay as they are;
-they start out equal. The learning rates of a copy are those of the epochs that it stands for.
+|D| being at least 1e-8, and the weights sum to 1. They start out equal, and stay as they are where a loss of a copy
+is not finite or no copy gains. The learning rates of a copy are those of the epochs that it stands for; what its
+dropout draws is its own.
 
 Hyperparameters: super_epoch, mode, window. Cost of a step: that of joint training; an estimate trains (M + 1)
 super_epoch epochs, so that `online` sees M + 2 times the samples, which `samples.total` counts. State: the weights.
@@ -79,11 +80,18 @@ class GBlending(Method):
         if self.active(epoch) and (since == 0 or (self.options.mode == "online" and since % every == 0)):
             estimates = torch.stack([self._trained(kept, epoch) for kept in range(len(self.weights))])
             weights = blending_weights(estimates[:, 0], estimates[:, 1])
-            self.weights.copy_(torch.where(weights.isfinite().all(), weights, self.weights))
+            known = estimates.isfinite().all() & weights.isfinite().all()
+            self.weights.copy_(torch.where(known, weights, self.weights))
 
     def _trained(self, which: int, epoch: int) -> Tensor:
         """The mean losses (train, validation) of a copy that is trained on one loss, in its first and last epoch,
         (2, 2). `which` is a modality's position, or M for the joint loss."""
+        devices = [torch.cuda.current_device()] if self.weights.is_cuda else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(stream_seed(self.seed, "dropout", "blending", which, epoch))
+            return self._losses(which, epoch)
+
+    def _losses(self, which: int, epoch: int) -> Tensor:
         model = copy.deepcopy(self.model)
         optimizer = build_optimizer(self.trial.optimizer, model.parameters())
         precision = self.precision.fresh()

@@ -69,8 +69,10 @@ class MMPareto(MethodWithOwnLosses):
         own = self.own_losses(outputs, labels)
         rest = [p for part in (self.model.fusion, self.heads) for p in part.parameters() if p.requires_grad]
         self._set(rest, torch.autograd.grad(scale(loss + own.sum()), rest, retain_graph=True, allow_unused=True))
-        encoders = [(z, self._trained(name)) for name, z in zip(self.model.modalities, outputs.features, strict=True)]
-        encoders = [(z, parameters) for z, parameters in encoders if parameters]
+        named = zip(self.model.modalities, outputs.features, strict=True)
+        encoders = [(z, self._trained(name)) for name, z in named if z.requires_grad]
+        if not encoders:
+            return
         z = [features for features, _ in encoders]
         by_joint = torch.autograd.grad(scale(loss), z, retain_graph=True)
         by_own = torch.autograd.grad(scale(own.sum()), z)
