@@ -1,14 +1,15 @@
 """How TCM makes a leading modality's task harder: what happens to the input of the samples that are drawn.
 
 - `noise` (Qin et al. 2026): x + one tensor of a single sample's shape, N(0, sigma^2), shared by all drawn samples;
-sigma =   noise_scale * std of the batch tensor (n - 1 in its denominator, as torch.std has it). Of texts the tensor
-is as long   as the longest, and sigma is taken over as many steps as the shortest has. - `feature_dropout`: each
-value is 0 with probability `strength`, else divided by 1 - strength (Srivastava et al. 2014). - `modality_dropout`: 0
-(Neverova et al. 2016). - `mixup`: (1 - strength) x + strength x_j, j another sample of the batch of the same class,
-uniformly drawn, the sample   itself where there is none (after Zhang et al. 2018); of texts over the steps that both
-have.
+  sigma = noise_scale * std of the batch tensor (n - 1 in its denominator, as torch.std has it). Of texts the tensor is
+  as long as the longest, and sigma is taken over as many steps as the shortest has.
+- `feature_dropout`: each value is 0 with probability `strength`, else divided by 1 - strength (Srivastava et al. 2014).
+- `modality_dropout`: 0 (Neverova et al. 2016).
+- `mixup`: (1 - strength) x + strength x_j, j another sample of the batch of the same class, drawn uniformly for each
+  modality, the sample itself where there is none (after Zhang et al. 2018); of texts over the steps that both have.
 
-Texts are changed on their word vectors.
+Texts are changed on their word vectors, and keep their lengths. Token ids without vectors are refused by every kind,
+by modality_dropout too: id 0 is an unknown word, which an encoder reads as something.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Complexity:
         if self.options.kind == "noise":
             measured = measured[:, : int(values.lengths.min())]
         elif self.options.kind == "mixup":
-            drawn = self._common_steps(values, partners) & drawn[:, None]
+            valid = values.valid()
+            drawn = valid & valid[partners] & drawn[:, None]
         return values.map(lambda vectors: self._tensor(vectors, measured, drawn, partners))
 
     def _tensor(self, values: Tensor, measured: Tensor, drawn: Tensor, partners: Tensor) -> Tensor:
@@ -66,10 +68,3 @@ class Complexity:
         usable = (labels[:, None] == labels) & (places[:, None] != places)
         draws = torch.rand(count, count, generator=self.generator, device=labels.device)
         return torch.where(usable.any(1), torch.where(usable, draws, -1.0).argmax(1), places)
-
-    @staticmethod
-    def _common_steps(values: Sequences, partners: Tensor) -> Tensor:
-        """The steps that each text and its partner have, (n, L)."""
-        lengths = values.lengths.to(partners.device)
-        shorter = torch.minimum(lengths, lengths[partners])
-        return torch.arange(values.values.shape[1], device=partners.device) < shorter[:, None]

@@ -4,23 +4,30 @@ Qin, Feng, Sun, Peng, Peng, Hu, "Deep Information-Balanced Multimodal Learning",
 doi 10.1109/tpami.2026.3681770. Inside the window, with rates rho from the memory (one epoch old):
 
 - TCM: for each leading modality, rho_m > 1, each sample that the memory calls correct is drawn with
-  probability rate * ramp(t) * clip(rho_m, 0, e) / e, e = 10, and gets noise: see `ibml.methods.complexity`.
+  probability rate * ramp(t) * clip(rho_m, 0, e) / e, e = 10, and its input gets noise; see
+  `ibml.methods.complexity`.
 - BIO: L = CE(o, y) + weight * ramp(t) * sum over lagging modalities, rho_m < 1, of CE(o_m, y).
 
 Beyond the paper, each a switch whose default is the paper's:
 
-- `bio.rule: lag`: the weight of a lagging modality is weight * ramp(t) * (1 - rho_m). - `tcm.kind`: feature dropout,
-modality dropout or mixup within the class in place of noise. - `rates.smoothing` b: rates are the average r <- b r +
-(1 - b) rho over steps, which starts at the first step's rho. - `rates.per_class`: with s_mc = sum of q_m[i] over the
-batch's samples of class c, rho_mc = M s_mc / sum_m s_mc, 1 where   the sum is 0. A sample is noised by the rate of
-its class; BIO adds the batch mean of   [rho_m,y_i < 1] (1 - rho_m,y_i with `lag`) CE_i(o_m, y_i). With smoothing a
-class that the batch lacks keeps its average. - `rates.memory: step`: q and correct come from this step's weights,
-before noise and in evaluation mode, instead of from   the last visit to each sample.
+- `bio.rule: lag`: the weight of a lagging modality is weight * ramp(t) * (1 - rho_m).
+- `tcm.kind`: `feature_dropout`, `modality_dropout` or `mixup` within the class in place of noise, on the same samples.
+- `rates.smoothing` b: both act by r <- b r + (1 - b) rho, an average over steps, inside the window and outside, that
+  starts at the first step's rho.
+- `rates.per_class`: s_mc = sum of q_m[i] over the batch's samples of class c; rho_mc = M s_mc / sum_m s_mc, 1 where the
+  sum is 0. A sample is drawn by the rate of its class, and BIO adds weight * ramp(t) * mean over the batch of
+  [rho_m,y_i < 1] CE_i(o_m, y_i), with `lag` times (1 - rho_m,y_i). With smoothing every class has an average, which
+  stays as it is while batches lack the class.
+- `rates.memory: step`: q and correct are those of this step's weights, before noise and in evaluation mode, instead of
+  those of the last visit to each sample.
 
-The rates that are logged are the plain rho_m. Hyperparameters: bio.weight, bio.ramp, bio.rule, tcm.rate,
-tcm.noise_scale, tcm.ramp, tcm.kind, tcm.strength, rates, window. Cost of a step: that of joint training, one
-reduction for BIO and one tensor per modality for TCM; with `memory: step` another forward pass. State: the average,
-if there is one.
+The rates that are logged are the plain rho_m, (M,), of the memory used.
+
+Hyperparameters: bio.weight, bio.ramp, bio.rule, tcm.rate, tcm.noise_scale, tcm.ramp, tcm.kind, tcm.strength,
+rates.smoothing, rates.per_class, rates.memory, window. Cost of a step: that of joint training, one reduction for BIO
+and one tensor per modality for TCM; `per_class` a product (M, n) x (n, C); `memory: step` one more forward pass of the
+batch without gradient, outside the window too, since the rates are logged there as well. State: the memory, and the
+average where there is smoothing.
 """
 
 from __future__ import annotations
@@ -132,7 +139,8 @@ class IBML(Method):
         for name, mask in zip(self.model.modalities, drawn, strict=True):
             values = batch.inputs[name]
             if isinstance(values, Sequences) and values.are_ids:
-                raise IbmlError(f"method.tcm: token ids cannot be changed, and the encoder of {name} has no vectors")
+                asked = f"there is no {self.options.tcm.kind} for token ids"
+                raise IbmlError(f"method.tcm: {asked}, and the encoder of {name} has no vectors")
             inputs[name] = self.complexity.changed(values, mask, batch.labels)
         return inputs, drawn.sum(1)
 

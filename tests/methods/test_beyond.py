@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from torch.nn import functional as F
 
 from ibml.config.base import IbmlError
-from ibml.config.methods.ibml import TCMConfig
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.streams import stream_seed
+from ibml.config.trial import TrialConfig
 from ibml.inputs import Sequences
 from ibml.methods import Batch
-from ibml.methods.complexity import Complexity
-from ibml.methods.ibml import IBML, class_rates
+from ibml.methods.ibml import class_rates
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Row, Trainer
 from tests.conftest import vectors
+from tests.data.miniatures import miniature
+from tests.methods.test_every_method import ReadsTheDevice
 
 Build = Callable[..., TrialConfig]
 THREE = ["pix", "zer", "fou"]
@@ -132,6 +133,32 @@ def test_tcm_by_class_disturbs_the_samples_whose_class_leads(trial: Build) -> No
     assert noised.tolist() == [int(leads.sum()), 0, 0]
 
 
+def test_tcm_by_class_draws_with_the_probability_of_a_samples_class(trial: Build) -> None:
+    trainer = trainer_with(trial, tcm={"rate": 3.0}, rates={"per_class": True}, seed=4)
+    method, batch = trainer.method, first_batch(trainer)
+    method.memory.probability.copy_(torch.rand(3, 24, generator=torch.Generator().manual_seed(2)).double())
+    method.memory.correct[0, ::5] = False
+    method.start_epoch(2)
+    inputs, _ = method.transform(batch, method.acting_rates(method.rates(batch), batch), 2)
+    draws = torch.rand(3, 12, generator=torch.Generator().manual_seed(stream_seed(4, "noise", 2)))
+    q, y, several = method.memory.probability[:, batch.index], batch.labels, set()
+    for m, name in enumerate(THREE):
+        for i in range(12):
+            s = [sum(q[k, j].item() for j in range(12) if y[j] == y[i]) for k in range(3)]
+            rate = 3 * s[m] / sum(s)
+            chance = 3 * min(rate, 10) / 10 if rate > 1 else 0
+            expected = draws[m, i].item() < chance and bool(method.memory.correct[m, batch.index[i]])
+            assert bool((inputs[name][i] != batch.inputs[name][i]).any()) == expected
+            several.add((rate > 1, expected))
+    assert several == {(True, True), (True, False), (False, False)}
+
+
+def test_a_batch_of_one_class_has_the_plain_rates() -> None:
+    q = torch.tensor([[0.2, 0.7], [0.5, 0.5], [0.1, 1.0]]).double()
+    rho = class_rates(q, torch.tensor([2, 2]), 4)
+    torch.testing.assert_close(rho[:, 2], 3 * q.sum(1) / q.sum())
+
+
 def test_a_class_that_the_batch_lacks_keeps_its_average(trial: Build) -> None:
     trainer = trainer_with(trial, rates={"per_class": True, "smoothing": 0.5})
     method, whole = trainer.method, first_batch(trainer)
@@ -172,66 +199,71 @@ def test_with_weights_that_stand_still_both_memories_say_the_same(trial: Build) 
     assert rows[0][0]["rate.pix"] == 1.0, "nothing is remembered in the first epoch"
 
 
-def test_memory_of_the_step_leaves_batch_statistics_alone(trial: Build) -> None:
-    trainer = trainer_with(trial, rates={"memory": "step"})
-    norm = torch.nn.BatchNorm1d(5).double()
-    trainer.model.encoders["pix"] = torch.nn.Sequential(norm, trainer.model.encoders["pix"])
-    trainer.model.train()
-    trainer.method.rates(first_batch(trainer))
-    assert int(norm.num_batches_tracked) == 0
+def test_memory_of_the_step_leaves_batch_statistics_and_dropout_alone(trial: Build) -> None:
+    rows, states = [], []
+    for memory in ("epoch", "step"):
+        trainer = trainer_with(trial, rates={"memory": memory}, window={"first_epoch": 5})
+        layers = torch.nn.BatchNorm1d(5), torch.nn.Dropout(0.5), trainer.model.encoders["pix"]
+        trainer.model.encoders["pix"] = torch.nn.Sequential(*layers).double()
+        epochs = timeless([trainer.run_epoch() for _ in range(3)])
+        rows.append([{k: v for k, v in row.items() if not k.startswith("rate.")} for row in epochs])
+        states.append(trainer.model.state_dict())
+    assert rows[0] == rows[1]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert int(states[1]["encoders.pix.0.num_batches_tracked"]) == 9
 
 
-@pytest.mark.parametrize(
-    "rates", [{"smoothing": 0.9}, {"per_class": True, "smoothing": 0.5}, {"memory": "step"}, {"per_class": True}]
-)
-def test_it_goes_on_as_if_it_had_not_stopped(trial: Build, rates: dict[str, Any]) -> None:
-    whole, before, after = (trainer_with(trial, rates=rates) for _ in range(3))
+BEYOND: list[dict[str, Any]] = [
+    {"rates": {"smoothing": 0.9}},
+    {"rates": {"per_class": True, "smoothing": 0.5}, "bio": {"rule": "lag"}},
+    {"rates": {"memory": "step", "per_class": True}, "tcm": {"kind": "mixup"}},
+    {"tcm": {"kind": "feature_dropout", "rate": 10}, "bio": {"rule": "lag"}},
+    {"tcm": {"kind": "modality_dropout", "rate": 10}, "rates": {"memory": "step"}},
+]
+
+
+@pytest.mark.parametrize("method", BEYOND, ids=str)
+def test_it_goes_on_as_if_it_had_not_stopped(trial: Build, method: dict[str, Any]) -> None:
+    whole, before, after = (trainer_with(trial, **method) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(6)]
     rows = [before.run_epoch() for _ in range(3)]
     unpack(packed(before), after)
     assert timeless([*rows, *(after.run_epoch() for _ in range(3))]) == timeless(expected)
+    assert ("average" in before.method.state_dict()) == ("smoothing" in method.get("rates", {}))
 
 
-def changed(kind: str, values: Any, drawn: list[bool], labels: list[int], **options: Any) -> Any:
-    complexity = Complexity(TCMConfig(kind=kind, **options), torch.Generator().manual_seed(3))
-    return complexity.changed(values, torch.tensor(drawn), torch.tensor(labels))
+@pytest.mark.parametrize("method", BEYOND, ids=str)
+def test_no_step_waits_for_the_device(trial: Build, method: dict[str, Any]) -> None:
+    trainer = trainer_with(trial, **method)
+    trainer.model.train()
+    for epoch in range(2):
+        trainer.method.start_epoch(epoch)
+        for batch in trainer.train_split.batches(trainer.method.order(epoch).split(8)):
+            with ReadsTheDevice():
+                trainer.method.update(Batch(*batch), epoch)
 
 
-def test_feature_dropout_takes_its_share_of_the_drawn_samples(trial: Build) -> None:
-    values = torch.rand(4, 3, 2000) + 1
-    made = changed("feature_dropout", values, [True, False, True, False], [0] * 4, strength=0.3)
-    assert torch.equal(made[[1, 3]], values[[1, 3]])
-    gone = made[[0, 2]] == 0
-    assert gone.double().mean().item() == pytest.approx(0.3, abs=0.015)
-    torch.testing.assert_close(made[[0, 2]][~gone], values[[0, 2]][~gone] / 0.7)
-    assert not torch.equal(gone[0], gone[1]), "each sample loses values of its own"
-
-
-def test_modality_dropout_leaves_nothing(trial: Build) -> None:
-    values = torch.rand(3, 4) + 1
-    made = changed("modality_dropout", values, [True, False, True], [0, 0, 1])
-    assert made[[0, 2]].abs().sum() == 0
-    assert torch.equal(made[1], values[1])
-
-
-def test_mixup_takes_another_sample_of_the_class(trial: Build) -> None:
-    labels = [0, 1, 0, 2, 1, 0]
-    values = torch.arange(6.0)[:, None] * 10
-    partners: dict[int, set[int]] = {i: set() for i in range(6)}
-    complexity = Complexity(TCMConfig(kind="mixup", strength=0.25), torch.Generator().manual_seed(0))
-    for _ in range(200):
-        made = complexity.changed(values, torch.tensor([True] * 5 + [False]), torch.tensor(labels))
-        other = ((made - 0.75 * values) / 0.25 / 10).round().int()[:, 0].tolist()
-        for i, j in enumerate(other):
-            partners[i].add(j)
-    assert partners == {0: {2, 5}, 1: {4}, 2: {0, 5}, 3: {3}, 4: {1}, 5: {5}}
-
-
-def test_mixup_of_texts_is_over_the_steps_that_both_have(trial: Build) -> None:
-    texts = Sequences(torch.tensor([[[1.0], [2.0], [3.0]], [[10.0], [0.0], [0.0]]]), torch.tensor([3, 1]))
-    made = changed("mixup", texts, [True, True], [0, 0], strength=0.5)
-    assert made.values[..., 0].tolist() == [[5.5, 2.0, 3.0], [5.5, 0.0, 0.0]]
-    assert made.lengths.tolist() == [3, 1]
+@pytest.mark.parametrize("kind", ["feature_dropout", "modality_dropout", "mixup"])
+def test_texts_are_changed_with_the_memory_of_the_step(kind: str, tmp_path: Path) -> None:
+    config = TrialConfig.model_validate(
+        {
+            "data": miniature("food101", tmp_path),
+            "encoders": {
+                "image": {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "average"},
+                "text": {"type": "text_gru", "embedding": 4, "hidden": 4, "features": 8},
+            },
+            "method": {
+                "type": "ibml",
+                "tcm": {"kind": kind, "rate": 100},
+                "rates": {"memory": "step"},
+                "window": {"first_epoch": 0},
+            },
+            "trainer": {"epochs": 2, "batch_size": 4, "device": "cpu"},
+        }
+    )
+    rows = [Trainer(config).run_epoch() for _ in range(2)]
+    assert timeless(rows[:1]) == timeless(rows[1:])
+    assert rows[0]["noised.image"] + rows[0]["noised.text"] > 0
 
 
 @pytest.mark.parametrize("kind", ["noise", "feature_dropout", "modality_dropout", "mixup"])
@@ -242,36 +274,5 @@ def test_every_kind_disturbs_in_training_and_refuses_token_ids(trial: Build, kin
     trainer.method.start_epoch(1)
     inputs = {**first_batch(trainer).inputs, "pix": Sequences(torch.ones(12, 2).long(), torch.full((12,), 2))}
     batch = Batch(torch.arange(12), inputs, torch.zeros(12).long())
-    with pytest.raises(IbmlError, match="token ids cannot be changed, and the encoder of pix has no vectors"):
+    with pytest.raises(IbmlError, match=f"there is no {kind} for token ids, and the encoder of pix has no vectors"):
         trainer.method.transform(batch, torch.tensor([1.5, 0.7, 0.8]).double(), 1)
-
-
-def test_what_is_the_papers_is_not_said_and_what_is_unused_does_not_count(trial: Build) -> None:
-    def form(**method: Any) -> Any:
-        return canonical(trial(method={"type": "ibml", **method}, trainer={"epochs": 5}))["method"]
-
-    assert form(rates={"memory": "epoch", "smoothing": 0}, bio={"rule": "on_off"}, tcm={"strength": 0.1}) == form()
-    assert "strength" not in str(form(tcm={"kind": "modality_dropout", "strength": 0.2}))
-    mixup = {"kind": "mixup", "noise_scale": 3.0}
-    assert form(tcm=mixup)["tcm"] == {"rate": 1.0, "ramp": "constant", "kind": "mixup", "strength": 0.5}
-    assert form(tcm={"kind": "mixup", "noise_scale": 0})["tcm"]["kind"] == "mixup"
-    off = {"bio": {"weight": 0}, "tcm": {"rate": 0}}
-    assert form(**off, rates={"per_class": True}) == {"type": "joint"}
-    assert isinstance(trainer_with(trial).method, IBML)
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        {"tcm": {"kind": "feature_dropout", "strength": 1.0}},
-        {"tcm": {"kind": "dropout"}},
-        {"tcm": {"strength": 0.0}},
-        {"rates": {"smoothing": 1.0}},
-        {"rates": {"memory": "batch"}},
-        {"bio": {"rule": "linear"}},
-    ],
-    ids=str,
-)
-def test_values_that_mean_nothing_are_refused(trial: Build, method: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        trial(method={"type": "ibml", **method})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ibml.config.base import Config, NonNegative
 from ibml.config.methods.base import JOINT, Ramp, Window, WindowedPart
@@ -40,10 +40,10 @@ class BIOConfig(Config):
 
 
 class TCMConfig(Config):
-    """Task Complexity Modulation: noise on the leading modalities' input; rate 0 is off.
+    """Task Complexity Modulation: a harder input of the leading modalities, with noise in the paper; rate 0 is off.
 
     `rate` multiplies the probability clip(rho, 0, 10) / 10 of the paper; `noise_scale` multiplies the
-    noise's standard deviation, that of the batch.
+    noise's standard deviation, that of the batch, and belongs to `kind: noise` alone.
     """
 
     rate: NonNegative = 1.0
@@ -58,11 +58,12 @@ class TCMConfig(Config):
     def on(self) -> bool:
         return self.rate > 0 and (self.noise_scale > 0 or self.kind != "noise")
 
-    @model_validator(mode="after")
-    def _something_is_left(self) -> Self:
-        if self.kind == "feature_dropout" and self.strength == 1:
-            raise ValueError("a strength of 1 leaves no value; modality_dropout does that")
-        return self
+    @field_validator("strength")
+    @classmethod
+    def _something_is_left(cls, strength: float, others: ValidationInfo) -> float:
+        if strength == 1 and others.data.get("kind") == "feature_dropout":
+            raise ValueError("feature_dropout of 1 leaves no value; that is kind: modality_dropout")
+        return strength
 
     def canonical(self) -> dict[str, Any]:
         """What of it counts for its kind; the paper's kind is not said."""
