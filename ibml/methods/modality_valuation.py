@@ -4,9 +4,9 @@ Wei, Feng, Wang, Hu, "Enhancing Multimodal Cooperation via Sample-level Modality
 epochs on, before each epoch and in evaluation mode, every training sample i is valued: with v(S) = |S| [the argmax of
 the logits with the features outside S zero is y] and v(none) = 0, phi_m[i] is its Shapley value.
 
-- `level: sample`: for each sample and modality copies are added in which only modality m is kept, the features of the
-others being zero: 1 if 0.4 < phi < 1, 2 if -0.1 < phi <= 0.4, 3 if phi <= -0.1. - `level: modality`: gap_m = 1 - mean
-phi_m over a `part` of the samples; floor((largest gap - smallest gap) 2/3 alpha N)   of the N samples, drawn with
+`level: sample`: for each sample and modality copies are added in which only modality m is kept, the features of the
+others being zero: 1 if 0.4 < phi < 1, 2 if -0.1 < phi <= 0.4, 3 if phi <= -0.1. `level: modality`: gap_m = 1 - mean
+phi_m over a `part` of the samples; floor((largest gap - smallest gap) 2/3 alpha N) of the N samples, drawn with
 replacement, are added with the modality of the largest gap alone.
 
 The longer epoch is shuffled as a whole, and `samples.total` counts it. The memory keeps the last visit with all
@@ -34,7 +34,7 @@ from ibml.statistics.coalitions import members, shapley_weights
 WHOLE = -1
 """What is kept of a visit that is no copy."""
 DIGITS = 6
-"""Thirds and sixths must not decide on which side of a threshold a value is."""
+"""Rounding errors of thirds and sixths must not decide on which side of a threshold or of a whole number a value is."""
 
 
 def valuations(correct: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class ModalityValuation(Method):
         size = max(1, round(self.options.part * self.samples))
         part = torch.randperm(self.samples, generator=generator)[:size]
         share, weakest = added_share(self._values(part, epoch).mean(1), self.options.alpha)
-        drawn = torch.randint(self.samples, (int(share * self.samples),), generator=generator)
+        drawn = torch.randint(self.samples, (int(round(share * self.samples, DIGITS)),), generator=generator)
         return [drawn if m == weakest else drawn[:0] for m in range(len(self.model.modalities))]
 
     def _values(self, positions: Tensor, epoch: int) -> Tensor:
