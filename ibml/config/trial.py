@@ -53,7 +53,11 @@ class TrialConfig(Config):
     @property
     def trained_epochs(self) -> int:
         """How many epochs it trains, those that its method needs beside its own included."""
-        return self.trainer.epochs + self.method.extra_epochs(self)
+        return self.trained_after(self.trainer.epochs)
+
+    def trained_after(self, epochs: int) -> int:
+        """The same when so many of its own are done."""
+        return epochs + self.method.extra_epochs(self, epochs)
 
     def encoder(self, modality: str) -> EncoderConfig:
         return self.encoders.get(modality) or self.encoders["default"]

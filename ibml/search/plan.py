@@ -66,6 +66,11 @@ class SearchPlan:
         return max(map(int, [self.space.base.trainer.epochs, *found]))
 
     @property
+    def trained_epochs(self) -> int:
+        """The same, with what the base's method trains beside them."""
+        return self.space.base.trained_after(self.epochs)
+
+    @property
     def file_hash(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 

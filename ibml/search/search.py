@@ -133,7 +133,10 @@ class Search:
             self._tell(proposal, TrialState.PRUNED, reason=attempt.pruned, beside_seeds=attempt.trained)
         elif ending == "finished":
             values = {metric: attempt.tracker.value(metric) for metric in self._metrics if metric != "time.total"}
-            values |= {"time.total": final["time.total"], "epochs": float(attempt.tracker.epochs)}
+            values |= {
+                "time.total": final["time.total"],
+                "epochs": float(attempt.config.trained_after(attempt.tracker.epochs)),
+            }
             proposal.trial.set_user_attr(f"{SEED}.{attempt.position}", values)
             proposal.seeds.append(values)
             self._after_seed(proposal)

@@ -79,7 +79,7 @@ def _tuning(plan: Plan) -> str:
     if not searches:
         return "Tuning: no arm has anything to tune."
     first = searches[0][1]
-    epochs = sum(p.trials * len(p.seeds) * p.epochs for _, p in searches)
+    epochs = sum(p.trials * len(p.seeds) * p.trained_epochs for _, p in searches)
     most = max(p.trials for _, p in searches)
     fewer = "at most " if any(p.trials < most for _, p in searches) else ""
     fixed = [f"{arm.cell.arm}: {', '.join(arm.fixed)}" for arm in plan.tuning if arm.fixed]
@@ -112,7 +112,7 @@ def preview_search(plan: SearchPlan) -> Group:
     aims = ", ".join(f"{objective.sense} {objective.metric}" for objective in config.objectives)
     size = f" of {plan.space.size:,} different ones" if plan.space.size else ""
     seeds = f" × {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
-    epochs = plan.trials * len(plan.seeds) * plan.epochs
+    epochs = plan.trials * len(plan.seeds) * plan.trained_epochs
     most = "at most " if config.scheduler.type != "none" or "trainer.epochs" in config.parameters else ""
     lines = [
         f"{aims}; sampler {config.sampler.type}, scheduler {config.scheduler.type}.",

@@ -124,3 +124,25 @@ def test_the_forms_of_before_are_as_they_were(trial: Build) -> None:
         "bio": {"weight": 1.0, "ramp": "constant"},
         "window": {"first_epoch": 1, "stop_epoch": 20},
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "extra"),
+    [
+        ({"type": "joint"}, 0),
+        ({"type": "g_blending", "super_epoch": 5}, 4 * 3 * 5),
+        ({"type": "g_blending", "super_epoch": 6}, 4 * 3 * 6),
+        ({"type": "g_blending", "super_epoch": 5, "mode": "offline"}, 3 * 5),
+        ({"type": "g_blending", "super_epoch": 5, "window": {"first_epoch": 3, "stop_epoch": 9}}, 2 * 3 * 5),
+    ],
+    ids=str,
+)
+def test_epochs_that_a_method_trains_beside_its_own_are_in_the_budget(
+    trial: Build, method: dict[str, Any], extra: int
+) -> None:
+    config = trial(method=method, trainer={"epochs": 20})
+    assert config.trained_epochs == 20 + extra
+    assert config.trained_after(0) == 0
+    early = [config.trained_after(done) for done in range(21)]
+    assert early == sorted(early)
+    assert early[2] == 2 + (3 * method["super_epoch"] if extra and "window" not in method else 0)

@@ -132,9 +132,10 @@ class GBlendingConfig(WindowedPart):
     """How many epochs an estimate of the weights trains, and, `online`, after how many it is made anew."""
     mode: Literal["online", "offline"] = "online"
 
-    def extra_epochs(self, trial: TrialConfig) -> int:
+    def extra_epochs(self, trial: TrialConfig, done: int) -> int:
         first, stop = self.window.epochs(trial.trainer.epochs)
-        estimates = -(-(stop - first) // self.super_epoch) if self.mode == "online" else 1
+        acted = max(min(done, stop) - first, 0)
+        estimates = -(-acted // self.super_epoch) if self.mode == "online" else min(acted, 1)
         return estimates * (len(trial.modalities) + 1) * self.super_epoch
 
 

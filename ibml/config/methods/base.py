@@ -64,8 +64,8 @@ class MethodPart(Config):
         """What it has in place of a fusion."""
         return None
 
-    def extra_epochs(self, trial: TrialConfig) -> int:
-        """How many epochs it trains beside those of the trial."""
+    def extra_epochs(self, trial: TrialConfig, done: int) -> int:
+        """How many epochs it has trained beside the trial's own when so many of these are done."""
         return 0
 
     def inconsistencies(self, trial: TrialConfig) -> Findings:
