@@ -48,7 +48,7 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
         for place, name in given
         if name not in known
     ]
-    found += [Problem(document.source(place), text) for place, text in _metric_problems(study, shown, logged, cells)]
+    found += [Problem(document.source(place), text) for place, text in _metric_problems(study, logged, cells)]
     found += _undecidable(study, len(arms) - 1, document)
     return [*found, *_grouped(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
 
@@ -70,13 +70,14 @@ def _alone(cells: list[Cell]) -> dict[str, list[str]]:
 
 
 def _metric_problems(
-    study: StudyConfig, shown: Sequence[str], logged: Iterable[str], cells: list[Cell]
+    study: StudyConfig, logged: Iterable[str], cells: list[Cell]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Metrics that no trial logs, and utilisations that lack what they compare with: where, and what to do."""
     asked = _listed(("table", "metrics"), study.table.metrics or ())
-    steering = study.adaptive.steering(shown) if study.adaptive else None
+    decides: tuple[str | int, ...] | None = ("table", "metrics", 0) if study.adaptive else None
     if study.adaptive and study.adaptive.metric:
-        asked.append((("seeds", "metric"), study.adaptive.metric))
+        decides = ("seeds", "metric")
+        asked.append((decides, study.adaptive.metric))
     modalities = list(dict.fromkeys(name for cell in cells for name in cell.config.data.modalities))
     alone = _alone(cells)
     for place, name in asked:
@@ -84,7 +85,7 @@ def _metric_problems(
         if modality != name and modality in modalities:
             if problem := _not_comparable(name, modality, alone.get(modality, ())):
                 yield place, problem
-            elif name == steering:
+            elif place == decides:
                 yield place, f"seeds are decided by what a trial logs, and {name!r} compares two; name another metric"
         elif name not in logged:
             measure = metrics.measure_of(name, modalities)
