@@ -25,6 +25,7 @@ _UNITS = {
     "time": "s",
     "complementarity": "nats",
 }
+_OF_FEATURES = frozenset(("shapley", "missing", "complementarity"))
 _LOWER_IS_BETTER = ("loss", "gap", "ece", "discrepancy", "samples", "time")
 
 
@@ -72,7 +73,7 @@ def evaluation_names(modalities: Sequence[str]) -> list[str]:
 
 
 def measure_names(measure: Measure, modalities: Sequence[str]) -> list[str]:
-    """The final metrics of a measure; those that compare modalities need two."""
+    """The final metrics of a measure, without what it took; those that compare modalities need two."""
     if measure == "calibration":
         return ["test.ece"]
     if measure == "noise":
@@ -84,18 +85,26 @@ def measure_names(measure: Measure, modalities: Sequence[str]) -> list[str]:
     return [f"test.{measure}.{name}" for name in modalities]
 
 
+def timed(measures: Sequence[Measure], modalities: int) -> list[Measure | Literal["features"]]:
+    """What of the measures is computed after training, each with its `time.measure.*`, in order; `features` is the pass
+    that several share. Discrepancy costs nothing, since training knows it."""
+    after = [m for m in measures if m in ("calibration", "noise") or (modalities > 1 and m != "discrepancy")]
+    return ["features", *after] if _OF_FEATURES.intersection(after) else [*after]
+
+
 def table_names(modalities: Sequence[str], measures: Sequence[Measure] = ()) -> list[str]:
     """The metrics that a table can show for trials with these modalities, which compute these measures."""
     names = evaluation_names(modalities)
     of_measures = [name for measure in measures for name in measure_names(measure, modalities)]
-    costs = [f"time.measure.{name}" for name in measures if name != "discrepancy"]
+    costs = [f"time.measure.{name}" for name in timed(measures, len(modalities))]
     of_splits = [f"test.{n}" for n in names] + [f"selected.val.{n}" for n in names]
     return [*of_splits, *of_measures, *costs, "samples.total", "time.total"]
 
 
 def measure_of(name: str, modalities: Sequence[str]) -> Measure | None:
     """The measure that gives a metric of tables."""
-    return next((measure for measure in get_args(Measure) if name in measure_names(measure, modalities)), None)
+    measures: tuple[Measure, ...] = get_args(Measure)
+    return next((m for m in measures if name in (*measure_names(m, modalities), f"time.measure.{m}")), None)
 
 
 def default_table(modalities: Sequence[str]) -> list[str]:

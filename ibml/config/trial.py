@@ -123,7 +123,7 @@ def _fusion_problems(config: TrialConfig) -> Findings:
 
 
 def _measure_problems(config: TrialConfig) -> Findings:
-    if "shapley" in config.trainer.measures and len(config.data.modalities) > MOST_MODALITIES:
+    if "shapley" in config.trainer.measures and len(config.modalities) > MOST_MODALITIES:
         message = f"shapley asks for every subset of the modalities, of which there may be {MOST_MODALITIES}"
         return [(("trainer", "measures"), message)]
     return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ibml.config import load, metrics
 from ibml.config.base import Problem, did_you_mean
@@ -19,14 +19,12 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
     """Names of metrics, arms, components and paths in `table` and `seeds` that nothing has."""
     table = study.table
     logged = dict.fromkeys(name for cell in cells for name in _logged(cell))
-    compared = _utilisations(cells)
     arms = dict.fromkeys(cell.arm for cell in cells)
     shown = list(table.metrics) if table.metrics else metrics.default_table(shared_modalities(cells))
     steers = study.adaptive.metric if study.adaptive else None
     steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
     everywhere = [n for n in logged if all(n in _logged(cell) for cell in cells)]
     asked: list[tuple[str, Iterable[str], list[Named]]] = [
-        ("no trial logs", [*logged, *compared], [*_askable(table.metrics or (), cells), *steering]),
         ("no arm is called", arms, _listed(("table", "rows"), table.rows or ())),
         ("the table has no metric", shown, steering if steers in everywhere else []),
         ("not every data set has", everywhere, steering if steers in logged else []),
@@ -50,7 +48,7 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
         for place, name in given
         if name not in known
     ]
-    found += _not_asked_for(table.metrics or (), logged, compared, cells, document)
+    found += [Problem(document.source(place), text) for place, text in _metric_problems(study, logged, cells)]
     found += _undecidable(study, len(arms) - 1, document)
     return [*found, *_grouped(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
 
@@ -60,38 +58,49 @@ def _logged(cell: Cell) -> list[str]:
     return metrics.table_names(config.data.modalities, config.trainer.measures)
 
 
-def _utilisations(cells: list[Cell]) -> list[str]:
-    """The utilisations that a table can compute: of modalities that an arm has alone."""
-    alone = [cell.config.method.modality for cell in cells if cell.config.method.type == "unimodal"]
-    return [metrics.UTILISATION + name for name in dict.fromkeys(alone)]
+def _alone(cells: list[Cell]) -> dict[str, list[str]]:
+    """By modality the arms that have it alone, with which tables compute utilisations."""
+    arms: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.config.method.type == "unimodal":
+            found = arms.setdefault(cell.config.method.modality, [])
+            if cell.arm not in found:
+                found.append(cell.arm)
+    return arms
 
 
-def _askable(names: Iterable[str], cells: list[Cell]) -> list[Named]:
-    """The metrics of a table, without those of which `_not_asked_for` says what to do."""
-    modalities = {name for cell in cells for name in cell.config.data.modalities}
-    return [
-        (place, name)
-        for place, name in _listed(("table", "metrics"), names)
-        if not metrics.measure_of(name, sorted(modalities)) and not name.startswith(metrics.UTILISATION)
-    ]
-
-
-def _not_asked_for(
-    names: Iterable[str], logged: Iterable[str], compared: list[str], cells: list[Cell], document: load.Document
-) -> Iterator[Problem]:
-    """Metrics that trials would have if they were asked to, and utilisations that lack what they compare with."""
+def _metric_problems(
+    study: StudyConfig, logged: Iterable[str], cells: list[Cell]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Metrics that no trial logs, and utilisations that lack what they compare with: where, and what to do."""
+    asked = _listed(("table", "metrics"), study.table.metrics or ())
+    decides: tuple[str | int, ...] | None = ("table", "metrics", 0) if study.adaptive else None
+    if study.adaptive and study.adaptive.metric:
+        decides = ("seeds", "metric")
+        asked.append((decides, study.adaptive.metric))
     modalities = list(dict.fromkeys(name for cell in cells for name in cell.config.data.modalities))
-    for place, name in _listed(("table", "metrics"), names):
+    alone = _alone(cells)
+    for place, name in asked:
         modality = name.removeprefix(metrics.UTILISATION)
-        if modality != name and name not in compared:
-            alone = f"{{type: unimodal, modality: {modality}}}"
-            message = f"{name!r} compares with an arm that has {modality} alone, and there is none: method: {alone}"
-            if modality not in modalities:
-                message = f"no trial logs {name!r}{did_you_mean(name, [metrics.UTILISATION + m for m in modalities])}"
-            yield Problem(document.source(place), message)
-        measure = metrics.measure_of(name, modalities)
-        if measure and name not in logged:
-            yield Problem(document.source(place), f"no trial logs {name!r}; add {measure} to trainer.measures")
+        if modality != name and modality in modalities:
+            if problem := _not_comparable(name, modality, alone.get(modality, ())):
+                yield place, problem
+            elif place == decides:
+                yield place, f"seeds are decided by what a trial logs, and {name!r} compares two; name another metric"
+        elif name not in logged:
+            measure = metrics.measure_of(name, modalities)
+            known = [*logged, *(metrics.UTILISATION + m for m in modalities)]
+            todo = f"; add {measure} to trainer.measures" if measure else did_you_mean(name, known)
+            yield place, f"no trial logs {name!r}{todo}"
+
+
+def _not_comparable(name: str, modality: str, arms: Sequence[str]) -> str:
+    """Why a table cannot compute a utilisation."""
+    if not arms:
+        method = f"{{type: unimodal, modality: {modality}}}"
+        return f"{name!r} compares with an arm that has {modality} alone, and there is none; add one: method: {method}"
+    several = f"{name!r} compares with the arm that has {modality} alone, and there are several: {', '.join(arms)}"
+    return several if len(arms) > 1 else ""
 
 
 def _listed(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:

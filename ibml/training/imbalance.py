@@ -15,13 +15,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ibml.config.metrics import NOISE_LEVELS, Measure
+from ibml.config.metrics import NOISE_LEVELS, Measure, timed
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.data.feed import Feed
@@ -64,17 +64,16 @@ class Measures:
     def all(self) -> dict[str, float]:
         """By name, and the seconds that each took; `time.measure.features` is what several share."""
         found: dict[str, float] = {}
-        several = len(self.model.modalities) > 1
-        chosen = [m for m in self.config.trainer.measures if m in ("calibration", "noise") or several]
-        if set(chosen) & {"shapley", "missing", "complementarity"}:
-            began = time.perf_counter()
-            _ = self._means, self._tested
-            found["time.measure.features"] = time.perf_counter() - began
+        chosen = timed(self.config.trainer.measures, len(self.model.modalities))
+        self.model.eval()
         for measure in chosen:
-            if measure == "discrepancy":
-                continue
             began = time.perf_counter()
-            found |= {f"test.{name}": value for name, value in self._values(measure).items()}
+            if measure == "features":
+                _ = self._means, self._tested
+                if self.test.labels.device.type == "cuda":
+                    torch.cuda.synchronize(self.test.labels.device)  # else the next measure would wait for them
+            else:
+                found |= {f"test.{name}": value for name, value in self._values(measure).items()}
             found[f"time.measure.{measure}"] = time.perf_counter() - began
         return found
 
@@ -92,8 +91,7 @@ class Measures:
             case "complementarity":
                 return self._named("complementarity", self._complementarity())
             case "calibration":
-                z, labels = self._tested
-                return {"ece": calibration_error(self.model.fusion(z), labels)}
+                return {"ece": calibration_error(self._joint(), self._tested[1])}
             case "noise":
                 return {f"noisy.{level}": self._noisy(level) for level in NOISE_LEVELS}
             case "discrepancy":
@@ -120,21 +118,34 @@ class Measures:
     def _means(self) -> list[Tensor]:
         return [z.double().mean(0) for z in self._trained[0]]
 
+    def _parts(self, size: int) -> Iterator[tuple[list[Tensor], Tensor]]:
+        """The features and labels of the test split, so many samples at a time."""
+        z, labels = self._tested
+        for *part, of_part in zip(*(values.split(size) for values in z), labels.split(size), strict=True):
+            yield part, of_part
+
+    def _joint(self) -> Tensor:
+        """The joint logits of the test split, (N, C)."""
+        made = []
+        for part, _ in self._parts(self.config.trainer.eval_batch_size):
+            with self.precision.autocast:
+                made.append(self.model.fusion(part))
+        return torch.cat(made)
+
     def _accuracies(self, kept: Sequence[Sequence[bool]]) -> Tensor:
         """The accuracy with each subset of the modalities, the others being their means, (S,)."""
-        z, labels = self._tested
-        subsets = torch.tensor(kept, device=labels.device)
-        size = self.config.trainer.eval_batch_size
-        right = torch.zeros(len(kept), device=labels.device, dtype=torch.float64)
-        for place in range(0, len(labels), size):
-            part = [values[place : place + size] for values in z]
-            logits = self.model.fusion.subset_logits(part, subsets, self._means)
-            right += (logits.argmax(2) == labels[place : place + size]).double().sum(1)
-        return (right / len(labels)).cpu()
+        subsets = torch.tensor(kept, device=self.test.labels.device)
+        right = torch.zeros(len(kept), device=subsets.device, dtype=torch.float64)
+        # all subsets of a part go through the fusion at once, and take no more memory than an evaluation
+        for part, labels in self._parts(max(1, self.config.trainer.eval_batch_size // len(kept))):
+            with self.precision.autocast:
+                logits = self.model.fusion.subset_logits(part, subsets, self._means)
+            right += (logits.argmax(2) == labels).double().sum(1)
+        return (right / len(self.test.labels)).cpu()
 
     def _complementarity(self) -> list[float]:
         splits = [self._trained, self._features(self.val), self._tested]
-        deviations = [z.double().std(0).clamp_min(FLOOR) for z in self._trained[0]]
+        deviations = [deviation(z) for z in self._trained[0]]
 
         def loss(left_out: int | None) -> float:
             chosen = [m for m in range(len(deviations)) if m != left_out]
@@ -160,14 +171,12 @@ class Measures:
         return (squares / count.clamp_min(1) - mean**2).clamp_min(0).sqrt().tolist()
 
     def _noisy(self, level: str) -> float:
-        generator = torch.Generator(device=self.test.labels.device)
-        generator.manual_seed(stream_seed(self.config.seed, "noise", "measure", level))
         scales = [NOISE_LEVELS[level] * deviation for deviation in self._deviations]
-        self.model.eval()
-        right = 0
-        for _, inputs, labels in self.test.batches(
-            torch.arange(len(self.test.labels)).split(self.config.trainer.eval_batch_size)
-        ):
+        generator = torch.Generator(device=self.test.labels.device)
+        batches = torch.arange(len(self.test.labels)).split(self.config.trainer.eval_batch_size)
+        right = torch.zeros((), device=self.test.labels.device, dtype=torch.long)
+        for number, (_, inputs, labels) in enumerate(self.test.batches(batches)):
+            generator.manual_seed(stream_seed(self.config.seed, "noise", "measure", level, number))
             embedded = self.model.embedded(inputs)
             changed = {
                 name: _with_noise(embedded[name], scale, generator)
@@ -175,8 +184,15 @@ class Measures:
             }
             with self.precision.autocast:
                 joint, _ = self.model(changed)
-            right += int((joint.argmax(1) == labels).sum())
-        return right / len(self.test.labels)
+            right += (joint.argmax(1) == labels).sum()
+        return float(right) / len(self.test.labels)
+
+
+def deviation(values: Tensor) -> Tensor:
+    """That of each column, in double precision, and 1 for columns that never change: on other data these may, and would
+    be enormous by a deviation of nothing."""
+    found = values.double().std(0)
+    return torch.where(found > FLOOR * values.double().abs().amax(0), found, torch.ones_like(found))
 
 
 def _moments(values: Input) -> Tensor:
@@ -186,8 +202,7 @@ def _moments(values: Input) -> Tensor:
     elif values.are_ids:
         return torch.zeros(3, dtype=torch.float64)
     else:
-        steps = torch.arange(values.values.shape[1], device=values.values.device)
-        numbers = values.values[steps < values.lengths.to(steps.device)[:, None]].double()
+        numbers = values.values[values.valid()].double()
     return torch.stack([numbers.new_tensor(numbers.numel()), numbers.sum(), numbers.square().sum()]).cpu()
 
 

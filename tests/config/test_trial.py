@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
-from ibml.config.metrics import describe
+from ibml.config.metrics import describe, measure_of, table_names
 from ibml.config.schema import schema
 from ibml.config.trial import TrialConfig, canonical, flatten
 
@@ -120,3 +120,72 @@ def test_the_ablation_schema_knows_the_paths_of_overrides() -> None:
     assert {"const": "film"} in [{"const": option.get("const")} for option in paths["fusion.type"]["anyOf"]]
     assert schema("trial")["properties"]["seed"]["type"] == "integer"
     assert "parameters" in schema("search")["properties"]
+
+
+def test_measures_are_part_of_the_identity_only_where_there_are_any(trial: Build) -> None:
+    plain = canonical(trial())
+    assert "measures" not in plain["trainer"]
+    assert canonical(trial(trainer={"epochs": 2, "measures": []})) == plain
+    both = [{"epochs": 2, "measures": list(order)} for order in (("shapley", "noise"), ("noise", "shapley"))]
+    first, second = (canonical(trial(trainer=trainer)) for trainer in both)
+    assert first == second
+    assert first["trainer"] == {**plain["trainer"], "measures": ["noise", "shapley"]}
+
+
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [
+        (["noise", "noise"], "trainer.measures\n.*a measure is listed twice"),
+        (["shaply"], "trainer.measures.0\n.*'shapley'"),
+        ("shapley", "trainer.measures"),
+        ([1], "trainer.measures.0"),
+    ],
+)
+def test_measures_that_there_are_not_are_refused(trial: Build, measures: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        trial(trainer={"measures": measures})
+
+
+def test_shapley_values_of_more_than_eight_modalities_are_refused(trial: Build) -> None:
+    def config(count: int, method: dict[str, str]) -> TrialConfig:
+        columns = {f"m{n}": {"kind": "text", "column": f"c{n}"} for n in range(count)}
+        data = {"type": "folder", "root": "r", "tables": "t.csv", "columns": columns}
+        encoders = {"default": {"type": "text_gru"}}
+        return trial(data=data, encoders=encoders, method=method, trainer={"measures": ["shapley"]})
+
+    assert len(config(8, {"type": "joint"}).modalities) == 8
+    message = "trainer.measures: shapley asks for every subset of the modalities, of which there may be 8"
+    with pytest.raises(ValidationError, match=message):
+        config(9, {"type": "joint"})
+    assert config(9, {"type": "unimodal", "modality": "m3"}).modalities == ("m3",)
+
+
+@pytest.mark.parametrize(
+    ("name", "better", "unit"),
+    [
+        ("test.shapley.pix", "↑", "%"),
+        ("test.missing.pix", "↑", "%"),
+        ("test.noisy.high", "↑", "%"),
+        ("test.utilisation.pix", "↑", "%"),
+        ("test.ece", "↓", "%"),
+        ("test.complementarity.pix", "↑", "nats"),
+        ("selected.train.discrepancy", "↓", ""),
+        ("samples.total", "↓", ""),
+        ("time.measure.shapley", "↓", "s"),
+    ],
+)
+def test_measures_have_a_direction_and_a_unit(name: str, better: str, unit: str) -> None:
+    metric = describe(name)
+    assert (metric.arrow, metric.unit, metric.scale) == (better, unit, 100.0 if unit == "%" else 1.0)
+
+
+def test_names_of_measures_need_modalities_to_compare() -> None:
+    every = ("calibration", "complementarity", "discrepancy", "missing", "noise", "shapley")
+    noisy = ["test.noisy.low", "test.noisy.medium", "test.noisy.high"]
+    alone = [name for name in table_names(["pix"], every) if name not in table_names(["pix"])]
+    assert alone == ["test.ece", *noisy, "time.measure.calibration", "time.measure.noise"]
+    both = [name for name in table_names(["pix", "zer"], every) if name not in table_names(["pix", "zer"])]
+    assert len(both) == len(set(both)) == 1 + 3 + 1 + 3 * 2 + 6
+    assert measure_of("test.missing.zer", ["pix", "zer"]) == "missing"
+    assert measure_of("time.measure.noise", ["pix", "zer"]) == "noise"
+    assert measure_of("test.missing.fou", ["pix", "zer"]) is None
