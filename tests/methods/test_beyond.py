@@ -187,6 +187,23 @@ def test_memory_of_the_step_is_what_the_weights_say_now(trial: Build) -> None:
     assert not torch.equal(rho, torch.ones(3).double())
 
 
+def test_by_the_memory_of_the_step_what_was_remembered_does_not_matter(trial: Build) -> None:
+    trainer = trainer_with(trial, tcm={"rate": 100}, rates={"memory": "step", "per_class": True})
+    method, batch = trainer.method, first_batch(trainer)
+    method.memory.probability[0] = 0.0
+    method.memory.correct[:] = False
+    method.start_epoch(1)
+    inputs, noised = method.transform(batch, method.acting_rates(method.rates(batch), batch), 1)
+    _, parts = trainer.model(batch.inputs)
+    p, y = parts.softmax(2), batch.labels
+    for m, name in enumerate(THREE):
+        for i in range(12):
+            s = [sum(p[k, j, y[j]].item() for j in range(12) if y[j] == y[i]) for k in range(3)]
+            expected = s[m] > sum(s) / 3 and bool(parts[m, i].argmax() == y[i])
+            assert bool((inputs[name][i] != batch.inputs[name][i]).any()) == expected
+    assert 0 < int(noised.sum()) < 36
+
+
 def test_with_weights_that_stand_still_both_memories_say_the_same(trial: Build) -> None:
     rows = []
     for memory in ("epoch", "step"):
