@@ -8,6 +8,7 @@ from ibml.methods.auxiliary import Auxiliary
 from ibml.methods.base import Batch, Method, StepLog, Training
 from ibml.methods.g_blending import GBlending
 from ibml.methods.ibml import IBML
+from ibml.methods.joint import Joint
 from ibml.methods.lfm import LFM
 from ibml.methods.mla import MLA
 from ibml.methods.mmcosine import MMCosine
@@ -17,13 +18,14 @@ from ibml.methods.ogm_ge import OGMGE
 from ibml.methods.pmr import PMR
 from ibml.methods.precision import Precision
 from ibml.methods.recon_boost import ReconBoost
+from ibml.methods.unimodal import Unimodal
 from ibml.models.multimodal import MultimodalModel
 
 __all__ = ["Batch", "Method", "Precision", "StepLog", "Training", "build_method"]
 
 METHODS: dict[str, type[Method]] = {
-    "joint": Method,
-    "unimodal": Method,  # which differs in the model alone
+    "joint": Joint,
+    "unimodal": Unimodal,
     "auxiliary": Auxiliary,
     "ibml": IBML,
     "ogm_ge": OGMGE,
