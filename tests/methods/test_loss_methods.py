@@ -20,6 +20,7 @@ from ibml.config.streams import stream_seed
 from ibml.methods.base import Inputs
 from ibml.methods.g_blending import blending_weights
 from ibml.methods.lfm import fitted_weight, infonce_alignment, js_alignment, linear_weight
+from ibml.methods.pmr import lag_weights
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import Row, Trainer
 from tests.methods.steps import Build, batches, by_parameters, close, copied, gradients, same, started, trainer_with
@@ -201,6 +202,15 @@ def test_pmr_pulls_the_lagging_modalities_in_a_batch_of_few_classes(trial: Build
         close(actual, expected)
 
 
+def test_pmr_weights_end_at_one() -> None:
+    q = torch.tensor([2.0, 0.5, 1.6], dtype=torch.float64)
+    close(lag_weights(q, "paper").tolist(), [0.0, 1.0, 0.25])
+    close(lag_weights(q, "release").tolist(), [0.0, 1.0, 1.0])
+    # who leads together leads
+    close(lag_weights(torch.tensor([2.0, 2.0, 0.0]), "paper").tolist(), [0.0, 0.0, 1.0])
+    close(lag_weights(torch.tensor([2.0, 2.0, 0.0]), "release").tolist(), [0.0, 0.0, 1.0])
+
+
 BLENDING: dict[str, Any] = {"type": "g_blending", "super_epoch": 2}
 
 
@@ -226,8 +236,10 @@ def re_run(trainer: Trainer, which: int, epochs: tuple[int, ...]) -> list[tuple[
             loss.backward()
             optimizer.step()
             total += loss.item() * len(chosen)
+        model.eval()
         split = trainer.val_split
         validation = F.cross_entropy(alone(model, split.inputs, which), split.labels).item()
+        model.train()
         losses.append((total / 24, validation))
     return losses
 
@@ -237,6 +249,8 @@ def test_g_blending_weighs_by_a_re_run_of_its_copies(trial: Build) -> None:
     trainer = trainer_with(
         trial, BLENDING, fusion={"type": "gated"}, schedule=schedule, trainer={"eval_batch_size": 10}
     )
+    for encoder in trainer.model.encoders.values():
+        encoder.append(nn.BatchNorm1d(4).double())
     for epoch, ran in ((0, (0, 1)), (4, (4, 5))):
         started(trainer, epoch)
         expected = []
