@@ -10,7 +10,7 @@ STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
 """Of the L2 penalty, strongest first."""
 STEPS = 200
 TOLERANCE = 1e-6
-"""Of the gradient; the loss on test then stands to about 1e-5 nats."""
+"""Of the gradient; complementarities of the embedded data are then within 2e-4 nats of those of 1e-9."""
 
 Samples = tuple[Tensor, Tensor]
 """Features (n, d) in double precision, and labels (n,)."""
