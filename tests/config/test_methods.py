@@ -146,3 +146,13 @@ def test_epochs_that_a_method_trains_beside_its_own_are_in_the_budget(
     early = [config.trained_after(done) for done in range(21)]
     assert early == sorted(early)
     assert early[2] == 2 + (3 * method["super_epoch"] if extra and "window" not in method else 0)
+
+
+def test_what_compares_modalities_needs_two() -> None:
+    parts = {"encoders": {"default": {"type": "small_cnn"}}, "data": {"type": "mnist3d", "use": ["image"]}}
+    for name in ("ogm_ge", "agm", "pmr", "mmpareto", "mla", "mmcosine", "g_blending", "recon_boost", "lfm"):
+        message = rf"method\.type: {name} compares modalities, and the data has image alone"
+        with pytest.raises(ValidationError, match=message):
+            TrialConfig.model_validate({**parts, "method": {"type": name}})
+    for name in ("joint", "ibml", "auxiliary"):
+        TrialConfig.model_validate({**parts, "method": {"type": name}})

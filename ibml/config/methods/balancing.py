@@ -55,7 +55,13 @@ class AuxiliaryConfig(WindowedPart):
         return super().canonical(trial) | {"weights": weights} if any(weights.values()) else dict(JOINT)
 
 
-class OGMGEConfig(WindowedPart):
+class ComparingPart(WindowedPart):
+    """A method that makes something of how modalities differ."""
+
+    compares: ClassVar[bool] = True
+
+
+class OGMGEConfig(ComparingPart):
     """On-the-fly gradient modulation with generalization enhancement (Peng et al., CVPR 2022)."""
 
     type: Literal["ogm_ge"] = "ogm_ge"
@@ -67,7 +73,7 @@ class OGMGEConfig(WindowedPart):
         return super().canonical(trial) if self.ge or self.alpha else dict(JOINT)
 
 
-class AGMConfig(WindowedPart):
+class AGMConfig(ComparingPart):
     """Adaptive gradient modulation by Shapley values of the logits (Li et al., ICCV 2023)."""
 
     every_subset: ClassVar[bool] = True
@@ -75,7 +81,7 @@ class AGMConfig(WindowedPart):
     alpha: NonNegative = 1.0
 
 
-class PMRConfig(WindowedPart):
+class PMRConfig(ComparingPart):
     """Prototypical modal rebalance (Fan et al., CVPR 2023)."""
 
     type: Literal["pmr"] = "pmr"
@@ -88,7 +94,7 @@ class PMRConfig(WindowedPart):
         return super().canonical(trial) if self.alpha else dict(JOINT)
 
 
-class MMParetoConfig(WindowedPart):
+class MMParetoConfig(ComparingPart):
     """Pareto integration of joint and unimodal gradients (Wei & Hu, ICML 2024)."""
 
     type: Literal["mmpareto"] = "mmpareto"
@@ -96,7 +102,7 @@ class MMParetoConfig(WindowedPart):
     heads: Heads = "separate"
 
 
-class MLAConfig(WindowedPart):
+class MLAConfig(ComparingPart):
     """Multimodal learning with alternating unimodal adaptation (Zhang et al., CVPR 2024)."""
 
     fusions: ClassVar[tuple[str, ...] | None] = _LATE
@@ -111,7 +117,7 @@ class MLAConfig(WindowedPart):
         return SharedHeadConfig()
 
 
-class MMCosineConfig(WindowedPart):
+class MMCosineConfig(ComparingPart):
     """Cosines of features and class weights as logits (Xu et al., ICASSP 2023)."""
 
     fusions: ClassVar[tuple[str, ...] | None] = ("concat",)
@@ -124,7 +130,7 @@ class MMCosineConfig(WindowedPart):
         return CosineHeadConfig(scale=self.scale)
 
 
-class GBlendingConfig(WindowedPart):
+class GBlendingConfig(ComparingPart):
     """Gradient blending by overfitting-to-generalization ratios (Wang et al., CVPR 2020)."""
 
     type: Literal["g_blending"] = "g_blending"
@@ -139,7 +145,7 @@ class GBlendingConfig(WindowedPart):
         return estimates * (len(trial.modalities) + 1) * self.super_epoch
 
 
-class ReconBoostConfig(WindowedPart):
+class ReconBoostConfig(ComparingPart):
     """Boosting the modalities in turn, reconciled with the others (Hua et al., ICML 2024)."""
 
     fusions: ClassVar[tuple[str, ...] | None] = _LATE
@@ -157,7 +163,7 @@ class ReconBoostConfig(WindowedPart):
         return BoostedHeadConfig()
 
 
-class LFMConfig(WindowedPart):
+class LFMConfig(ComparingPart):
     """Learning to fuse by aligning the modalities first (Yang et al., NeurIPS 2024)."""
 
     fusions: ClassVar[tuple[str, ...] | None] = _LATE
@@ -178,7 +184,7 @@ class LFMConfig(WindowedPart):
         return found
 
 
-class ModalityValuationConfig(WindowedPart):
+class ModalityValuationConfig(ComparingPart):
     """More of the samples, with the weak modality alone, by Shapley values (Wei et al., CVPR 2024)."""
 
     every_subset: ClassVar[bool] = True

@@ -50,6 +50,8 @@ class Window(Config):
 class MethodPart(Config):
     """What a trial asks of its method's configuration."""
 
+    compares: ClassVar[bool] = False
+    """Whether it needs two modalities."""
     same_widths: ClassVar[str] = ""
     """Why all encoders must have features of one width, where they must."""
     every_subset: ClassVar[bool] = False
@@ -71,22 +73,19 @@ class MethodPart(Config):
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         """What of the trial the method cannot be used with."""
         findings: Findings = []
-        name = getattr(self, "type", "")
+        name, modalities = getattr(self, "type", ""), trial.data.modalities
+        if self.compares and len(modalities) < 2:
+            findings.append((("method", "type"), f"{name} compares modalities, and the data has {modalities[0]} alone"))
         if self.fusions is not None and trial.fusion.type not in self.fusions:
             known = " or ".join(self.fusions)
             findings.append((("fusion", "type"), f"{name} {self.refusal}: fusion.type must be {known}"))
-        widths = {
-            m: e.features
-            for m in trial.data.modalities
-            if (e := trial.encoders.get(m) or trial.encoders.get("default"))
-        }
+        widths = feature_widths(trial)
         if self.same_widths and len(set(widths.values())) > 1:
             given = ", ".join(f"{width} for {modality}" for modality, width in widths.items())
             findings.append((("encoders",), f"{name} {self.same_widths}: features must be equally many, not {given}"))
-        if self.every_subset and len(trial.data.modalities) > MOST_MODALITIES:
-            findings.append(
-                (("method", "type"), f"{name} asks for every subset, of at most {MOST_MODALITIES} modalities")
-            )
+        if self.every_subset and len(modalities) > MOST_MODALITIES:
+            message = f"{name} asks for every subset of the modalities, of which there may be {MOST_MODALITIES}"
+            findings.append((("method", "type"), message))
         return findings
 
     def canonical(self, trial: TrialConfig) -> dict[str, Any]:
