@@ -34,7 +34,7 @@ PASSES = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "modality_valuation": {"warmup": 0},
     "ibml": {"window": {"first_epoch": 0}},
-    "g_blending": {"super_epoch": 1, "mode": "offline"},
+    "g_blending": {"super_epoch": 2, "mode": "offline"},
 }
 
 

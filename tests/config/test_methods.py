@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_refused_with_its_place(trial: Build, method: dict[
         {"type": "pmr", "coefficient": "release2"},
         {"type": "mmpareto", "gamma": 0},
         {"type": "mmcosine", "scale": 0},
-        {"type": "g_blending", "super_epoch": 0},
+        {"type": "g_blending", "super_epoch": 1},
         {"type": "recon_boost", "stage_epochs": 0},
         {"type": "lfm", "weight": 0.5},
         {"type": "modality_valuation", "part": 0},

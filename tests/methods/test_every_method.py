@@ -26,7 +26,7 @@ Build = Callable[..., TrialConfig]
 FUSIONS = ("concat", "sum", "film", "gated", "attention", "lmf", "late")
 SOONER: dict[str, dict[str, Any]] = {
     "unimodal": {"modality": "zer"},
-    "g_blending": {"super_epoch": 1},
+    "g_blending": {"super_epoch": 2},
     "recon_boost": {"stage_epochs": 1, "correct_epochs": 1},
     "modality_valuation": {"warmup": 1},
 }

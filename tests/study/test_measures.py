@@ -23,7 +23,7 @@ design:
   reference: Joint
   arms:
     Joint: {method.type: joint}
-    Blended: {method.type: g_blending, method.super_epoch: 1}
+    Blended: {method.type: g_blending, method.super_epoch: 2}
     Pix: {method: {type: unimodal, modality: pix}}
 seeds: SEEDS
 table: {metrics: METRICS}

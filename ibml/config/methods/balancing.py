@@ -134,8 +134,9 @@ class GBlendingConfig(ComparingPart):
     """Gradient blending by overfitting-to-generalization ratios (Wang et al., CVPR 2020)."""
 
     type: Literal["g_blending"] = "g_blending"
-    super_epoch: Count = 10
-    """How many epochs an estimate of the weights trains, and, `online`, after how many it is made anew."""
+    super_epoch: Annotated[int, Field(ge=2, le=10**9)] = 10
+    """How many epochs an estimate of the weights trains, of which it compares the first and the last, and, `online`,
+    after how many it is made anew."""
     mode: Literal["online", "offline"] = "online"
 
     def extra_epochs(self, trial: TrialConfig, done: int) -> int:
