@@ -156,9 +156,13 @@ class Method:
 
     def order(self, epoch: int) -> Tensor:
         """The positions of an epoch's training samples, on the CPU, in the order in which they are visited."""
+        return self.visiting(epoch)
+
+    def visiting(self, *where: str | int) -> Tensor:
+        """All positions once, shuffled if the trial says so by what the stream of orders has for `where`."""
         if not self.trial.trainer.shuffle:
             return torch.arange(self.samples)
-        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", *where))
         return torch.randperm(self.samples, generator=generator)
 
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:

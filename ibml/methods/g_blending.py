@@ -10,7 +10,7 @@ their first and last epoch,
 
 |D| being at least 1e-8, and the weights sum to 1. They start out equal, and stay as they are where a loss of a copy
 is not finite or no copy gains. The learning rates of a copy are those of the epochs that it stands for; what its
-dropout draws is its own.
+dropout and its order draw is its own, in every epoch anew, also in those past the end of training.
 
 Hyperparameters: super_epoch, mode, window. Cost of a step: that of joint training; an estimate trains (M + 1)
 super_epoch epochs, so that `online` sees M + 2 times the samples, which `samples.total` counts. State: the weights.
@@ -97,10 +97,10 @@ class GBlending(Method):
         precision = self.precision.fresh()
         losses = []
         for step in range(self.options.super_epoch):
-            at = min(epoch + step, self.epochs - 1)
+            factor = lr_factor(self.trial.schedule, self.epochs, min(epoch + step, self.epochs - 1))
             for group in optimizer.param_groups:
-                group["lr"] = self.trial.optimizer.lr * lr_factor(self.trial.schedule, self.epochs, at)
-            trained = self._one_epoch(model, optimizer, precision, which, at)
+                group["lr"] = self.trial.optimizer.lr * factor
+            trained = self._one_epoch(model, optimizer, precision, which, epoch + step)
             if step in (0, self.options.super_epoch - 1):
                 losses.append(torch.stack([trained, self._validated(model, which)]))
         return torch.stack([losses[0], losses[-1]])
@@ -110,8 +110,7 @@ class GBlending(Method):
     ) -> Tensor:
         model.train()
         where = ("blending", which, epoch)
-        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", *where))
-        order = torch.randperm(self.samples, generator=generator).split(self.trial.trainer.batch_size)
+        order = self.visiting(*where).split(self.trial.trainer.batch_size)
         total = torch.zeros_like(self.weights[0])
         for _, inputs, labels in self.training.train.batches(order, *where):
             optimizer.zero_grad(set_to_none=True)
