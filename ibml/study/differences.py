@@ -57,8 +57,8 @@ def final_differences(source: str, then: Row, now: Row) -> Iterator[Difference]:
 
 
 def is_compared(name: str) -> bool:
-    """Whether a trial's configuration determines the metric."""
-    return name != "epoch" and not name.startswith("time.")
+    """Whether the metric is a result, and not what it cost, of which earlier versions recorded less."""
+    return name != "epoch" and not name.startswith(("time.", "samples."))
 
 
 def _same(then: float | None, now: float | None) -> bool:
