@@ -83,6 +83,8 @@ class TrialCheckpoints:
     def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[Row]]:
         """A trainer in the last state that is whole, and the epochs before it; a new one where there is none. A state
         that is damaged, or is none of this version, is named and removed."""
+        for left in self.folder.glob("state-*.unfinished"):  # of a writer that was killed
+            left.unlink(missing_ok=True)
         for path in states(self.folder):
             trainer = build()
             try:
