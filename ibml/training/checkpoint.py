@@ -13,7 +13,7 @@ import torch
 
 from ibml.config.optimization import TrainerConfig
 from ibml.config.trial import TrialConfig
-from ibml.files import DamagedFileError, read_sealed, write_sealed
+from ibml.files import DamagedFileError, read_sealed, remove_unfinished, write_sealed
 from ibml.inputs import InputSpec
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.kept import SELECTED, states
@@ -83,8 +83,7 @@ class TrialCheckpoints:
     def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[Row]]:
         """A trainer in the last state that is whole, and the epochs before it; a new one where there is none. A state
         that is damaged, or is none of this version, is named and removed."""
-        for left in self.folder.glob("state-*.unfinished"):  # of a writer that was killed
-            left.unlink(missing_ok=True)
+        remove_unfinished(self.folder)
         for path in states(self.folder):
             trainer = build()
             try:
