@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from ibml.config.methods import AGMConfig
 from ibml.config.trial import TrialConfig
-from ibml.methods.base import Method, Outputs, full, label_log_probability
+from ibml.methods.base import Method, Outputs, full, label_log_probability, mean_of_others
 from ibml.methods.precision import Precision
 from ibml.models.fusion import Concat, Sum
 from ibml.models.multimodal import MultimodalModel
@@ -40,11 +40,6 @@ from ibml.statistics.coalitions import members, shapley_weights
 
 LOG_FLOOR = math.log(1e-8)
 CLIP = 10.0
-
-
-def mean_of_others(values: Tensor) -> Tensor:
-    """For each of (M,) the mean of the other M - 1."""
-    return (values.sum() - values) / max(len(values) - 1, 1)
 
 
 def coefficients(scores: Tensor, before: Tensor, alpha: float) -> Tensor:

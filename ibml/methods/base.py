@@ -81,10 +81,16 @@ class Memory:
 def rates(scores: Tensor) -> Tensor:
     """rho_m = M s_m / (s_1 + ... + s_M), shape (M,), mean 1; all 1 where the sum is 0 (Qin et al. 2026).
 
-    `scores` is s, shape (M,): each modality's probability of the labels, summed over the batch.
+    `scores` is s, shape (M,): each modality's probability of the labels, summed over the batch; or (M, C), summed over
+    the samples of each class, for rates of that shape.
     """
-    total = scores.sum()
+    total = scores.sum(0)
     return torch.where(total > 0, len(scores) * scores / total, torch.ones_like(scores))
+
+
+def mean_of_others(values: Tensor) -> Tensor:
+    """For each of (M,) the mean of the other M - 1."""
+    return (values.sum() - values) / max(len(values) - 1, 1)
 
 
 def label_log_probability(logits: Tensor, labels: Tensor) -> Tensor:

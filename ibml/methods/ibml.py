@@ -60,10 +60,7 @@ def tcm_probability(rho: Tensor, rate: float) -> Tensor:
 def class_rates(probability: Tensor, labels: Tensor, classes: int) -> Tensor:
     """rho_mc, (M, C), from q, (M, n), and labels, (n,); no number for classes that the batch lacks."""
     member = (labels[:, None] == torch.arange(classes, device=labels.device)).to(probability.dtype)
-    scores = probability @ member
-    total = scores.sum(0)
-    rho = torch.where(total > 0, len(scores) * scores / total, torch.ones_like(scores))
-    return torch.where(member.sum(0) > 0, rho, torch.nan)
+    return torch.where(member.sum(0) > 0, rates(probability @ member), torch.nan)
 
 
 class IBML(Method):

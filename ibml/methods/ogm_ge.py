@@ -18,15 +18,14 @@ import torch
 from torch import Tensor
 
 from ibml.config.methods import OGMGEConfig
-from ibml.methods.base import Method, Outputs
+from ibml.methods.base import Method, Outputs, mean_of_others
 
 FLOOR = 1e-8
 
 
 def ratios(scores: Tensor) -> Tensor:
     """s_m over the mean of the other modalities' s; (M,) -> (M,). A sum of 0 counts as 1e-8."""
-    others = (scores.sum() - scores) / max(len(scores) - 1, 1)
-    return scores / others.clamp_min(FLOOR)
+    return scores / mean_of_others(scores).clamp_min(FLOOR)
 
 
 def coefficients(scores: Tensor, alpha: float) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.trainer import Trainer
+from ibml.training.state import packed, unpack
+from ibml.training.trainer import Row, Trainer
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]
@@ -72,3 +73,24 @@ def weights(module: nn.Module) -> list[Tensor]:
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
     """Whether they are the same bit for bit."""
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def timeless(rows: list[Row]) -> list[Row]:
+    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
+
+
+def check_that_it_goes_on(config: TrialConfig) -> None:
+    """From the end of every epoch, bit for bit as if it had not stopped."""
+    dataset = vectors()
+    whole = Trainer(config, dataset)
+    states, expected = [packed(whole)], []
+    while not whole.done:
+        expected.append(whole.run_epoch())
+        states.append(packed(whole))
+    assert not whole.diverged
+    for epoch, state in enumerate(states[:-1]):
+        again = Trainer(config, dataset)
+        unpack(state, again)
+        assert timeless([again.run_epoch() for _ in range(epoch, config.trainer.epochs)]) == timeless(expected[epoch:])
+        pairs = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)

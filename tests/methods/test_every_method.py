@@ -20,6 +20,7 @@ from ibml.training.state import packed, unpack
 from ibml.training.trainer import Row, Trainer, train
 from tests.conftest import vectors
 from tests.data.miniatures import miniature
+from tests.methods.steps import check_that_it_goes_on, timeless
 
 Build = Callable[..., TrialConfig]
 
@@ -47,10 +48,6 @@ def configured(trial: Build, name: str, modalities: int = 2, epochs: int = 4, **
     return trial(
         data={"type": "mfeat", "views": VIEWS[:modalities]}, method=method(name, **options), trainer=trainer, **given
     )
-
-
-def timeless(rows: list[Row]) -> list[Row]:
-    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
 
 
 def allowed(trial: Build, name: str) -> list[str]:
@@ -82,18 +79,7 @@ def test_a_fusion_that_it_does_not_take_is_refused_with_the_reason(trial: Build,
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(trial: Build, name: str, optimizer: str) -> None:
-    config, dataset = configured(trial, name, epochs=6, optimizer={"type": optimizer, "lr": 0.02}), vectors()
-    whole = Trainer(config, dataset)
-    states, expected = [packed(whole)], []
-    while not whole.done:
-        expected.append(whole.run_epoch())
-        states.append(packed(whole))
-    for epoch, state in enumerate(states[:-1]):
-        again = Trainer(config, dataset)
-        unpack(state, again)
-        assert timeless([again.run_epoch() for _ in range(epoch, 6)]) == timeless(expected[epoch:])
-        weights = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
-        assert all(torch.equal(a, b) for a, b in weights)
+    check_that_it_goes_on(configured(trial, name, epochs=6, optimizer={"type": optimizer, "lr": 0.02}))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "float64"])

@@ -10,9 +10,9 @@ import torch
 
 from ibml.config.trial import TrialConfig
 from ibml.methods.modality_valuation import added_share, whole_samples
-from ibml.training.state import packed, unpack
-from ibml.training.trainer import Row, Trainer
+from ibml.training.trainer import Trainer
 from tests.conftest import vectors
+from tests.methods.steps import check_that_it_goes_on
 
 Build = Callable[..., TrialConfig]
 
@@ -33,26 +33,10 @@ def configured(trial: Build, method: dict[str, Any], epochs: int = 6, **parts: A
     return trial(method=method, trainer={"epochs": epochs, "batch_size": 7, "device": "cpu"}, **given)
 
 
-def timeless(rows: list[Row]) -> list[Row]:
-    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
-
-
 @pytest.mark.parametrize("optimizer", [{"type": "sgd", "lr": 0.02, "momentum": 0.9}, {"type": "adamw", "lr": 0.01}])
 @pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS)
 def test_it_goes_on_from_the_end_of_every_epoch(trial: Build, method: dict[str, Any], optimizer: dict) -> None:
-    config, dataset = configured(trial, method, optimizer=optimizer), vectors()
-    whole = Trainer(config, dataset)
-    states, expected = [packed(whole)], []
-    while not whole.done:
-        expected.append(whole.run_epoch())
-        states.append(packed(whole))
-    assert not whole.diverged
-    for epoch, state in enumerate(states[:-1]):
-        again = Trainer(config, dataset)
-        unpack(state, again)
-        assert timeless([again.run_epoch() for _ in range(epoch, 6)]) == timeless(expected[epoch:])
-        weights = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
-        assert all(torch.equal(a, b) for a, b in weights)
+    check_that_it_goes_on(configured(trial, method, optimizer=optimizer))
 
 
 def test_a_gap_of_whole_samples_adds_them_all() -> None:
