@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ibml.training.trainer import TrialResult
 
 
+STAGE_GB = 10.0
+
+
 @dataclass(frozen=True)
 class Ablation:
     """A study that was run: its table, how the run went, and the id of its MLflow run."""
@@ -38,12 +41,14 @@ class Ablation:
 @dataclass(frozen=True)
 class Places:
     """Where a study or a search works: the MLflow store, Optuna's database, the Ray cluster, and the folder for
-    checkpoints. What is not given is found as the command line's help says."""
+    checkpoints, with the gigabytes that it has for states that trials share (0: they share none). What is not given is
+    found as the command line's help says."""
 
     tracking_uri: str | None = None
     storage: str | None = None
     address: str | None = None
     checkpoints: str | Path | None = None
+    stage_gb: float = STAGE_GB
 
 
 def train(config: TrialConfig) -> TrialResult:
@@ -90,20 +95,22 @@ def ablate(
     new_version: bool = False,
     allow_mixed: bool = False,
     rerun: bool = False,
+    stage_gb: float = STAGE_GB,
 ) -> Ablation:
     """Run a study file, or a mapping of the same form, and make its table.
 
-    Trials whose result the store has already are not run. `overrides` are `path=value` texts, `seeds` takes
-    the place of the study's, `storage` is the database of searches where arms are tuned; progress goes to `console`,
-    and nowhere without one. `checkpoints` is the folder for checkpoints and for what the store has not taken yet.
-    `rerun` deletes the results that there are of the study's trials first. Results of different code revisions or kinds
-    of machine make a table only if `allow_mixed`. Raises `ConfigError` before anything runs, `ClusterError` where Ray
-    cannot be had, `TrackingError` and `SearchDatabaseError` where the store or the database cannot,
+    Trials whose result the store has already are not run. `overrides` are `path=value` texts, `seeds` takes the place
+    of the study's, `storage` is the database of searches where arms are tuned; progress goes to `console`, and nowhere
+    without one. `checkpoints` is the folder for checkpoints and for what the store has not taken yet. `rerun` deletes
+    the results that there are of the study's trials first. `stage_gb` is the room for states that trials share, so that
+    epochs in which they train alike are trained once; with 0 each trains alone. Results of different code revisions or
+    kinds of machine make a table only if `allow_mixed`. Raises `ConfigError` before anything runs, `ClusterError` where
+    Ray cannot be had, `TrackingError` and `SearchDatabaseError` where the store or the database cannot,
     `MixedResultsError` for mixed results.
     """
     from ibml.study.plan import load_plan
 
-    plan, places = load_plan(source, overrides, seeds), Places(tracking_uri, storage, address, checkpoints)
+    plan, places = load_plan(source, overrides, seeds), Places(tracking_uri, storage, address, checkpoints, stage_gb)
     return run_plan(plan, places, console, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
 
 
@@ -121,14 +128,14 @@ def run_plan(
         # What is proposed follows from the order of results, so a search has one driver.
         alone = session.presence.alone(f"the study {plan.study.name}", session.say) if plan.tuning else nullcontext()
         with alone:
-            return _run_plan(plan, session, database, places.address, quiet, new_version, allow_mixed, rerun)
+            return _run_plan(plan, session, database, places, quiet, new_version, allow_mixed, rerun)
 
 
 def _run_plan(
     plan: Plan,
     session: Session,
     database: Database,
-    address: str | None,
+    places: Places,
     console: Console,
     new_version: bool,
     allow_mixed: bool,
@@ -144,6 +151,7 @@ def _run_plan(
     from ibml.study.preparing import prepare
     from ibml.study.record import study_record
     from ibml.study.rerun import forget_results
+    from ibml.study.stages import shared_stages
     from ibml.study.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
     from ibml.version import code_revision
@@ -160,7 +168,10 @@ def _run_plan(
         refuse_mixtures(plan.study.name, found)
     with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.presence.id) as opened:
         run_id = opened.run_id
-        outcome, record = run_study(plan, session, known, run_id, address, console, database, search_files, new_version)
+        stages = shared_stages(session.workspace.stages, places.stage_gb)
+        outcome, record = run_study(
+            plan, session, known, run_id, places.address, console, database, search_files, stages, new_version
+        )
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         results = results_of(store, record)
         made = build_table(record, results.records, allow_mixed)
@@ -193,16 +204,19 @@ def tune(
     new_version: bool = False,
     compare: Literal["random"] | None = None,
     repeats: int = 1,
+    stage_gb: float = STAGE_GB,
 ) -> Tuned:
     """Run a search-space file, or a mapping of the same form, to its total number of trials.
 
     A search that was begun goes on. `base` takes the place of the file's, `overrides` are `path=value` texts,
-    `storage` is the URL of Optuna's database; with `repeats` and `compare` more searches run beside it. Raises
-    `ConfigError` before anything runs, `ClusterError`, `TrackingError` and `SearchDatabaseError`.
+    `storage` is the URL of Optuna's database; with `repeats` and `compare` more searches run beside it; `stage_gb` is
+    as in `ablate`. Raises `ConfigError` before anything runs, `ClusterError`, `TrackingError` and
+    `SearchDatabaseError`.
     """
     from ibml.search.plan import load_search
 
-    plan, places = load_search(space, base, overrides), Places(tracking_uri, storage, address, checkpoints)
+    plan = load_search(space, base, overrides)
+    places = Places(tracking_uri, storage, address, checkpoints, stage_gb)
     return run_search_plan(plan, places, console, new_version=new_version, compare=compare, repeats=repeats)
 
 
@@ -222,6 +236,7 @@ def run_search_plan(
     from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
     from ibml.study.preparing import prepare
+    from ibml.study.stages import shared_stages
     from ibml.study.tuning import run_search
 
     quiet = console or Console(quiet=True)
@@ -234,6 +249,7 @@ def run_search_plan(
             places.address,
             quiet,
             search_files,
+            shared_stages(session.workspace.stages, places.stage_gb),
             new_version=new_version,
             against=compare,
             repeats=repeats,

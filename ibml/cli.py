@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from ibml import data_cli, results_cli, upkeep_cli
+from ibml.api import STAGE_GB, Places
 from ibml.config.urls import shown_url
 from ibml.terminal import (
     Address,
@@ -19,9 +20,11 @@ from ibml.terminal import (
     AllowPlugin,
     Checkpoints,
     NewVersion,
+    NoShare,
     Overrides,
     ReportFolder,
     Rerun,
+    StageGB,
     Storage,
     TrackingUri,
     end,
@@ -85,6 +88,8 @@ def ablate(
     new_version: NewVersion = False,
     allow_mixed: AllowMixed = False,
     rerun: Rerun = False,
+    no_share: NoShare = False,
+    stage_gb: StageGB = STAGE_GB,
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
@@ -101,11 +106,11 @@ def ablate(
             from ibml.study.estimate import past_costs
             from ibml.study.preview import preview
 
-            out.print(preview(plan, past_costs(tracking_uri)))
+            out.print(preview(plan, past_costs(tracking_uri), share=not no_share and stage_gb > 0))
             return
-        from ibml.api import Places, run_plan
+        from ibml.api import run_plan
 
-        places = Places(tracking_uri, storage, address, checkpoints)
+        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         ablation = run_plan(plan, places, out, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
     show_ablation(ablation, tracking_uri)
 
@@ -123,6 +128,8 @@ def tune(
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, max=100, help="Seeds of the sampler, each a search.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be searched; run nothing.")] = False,
+    no_share: NoShare = False,
+    stage_gb: StageGB = STAGE_GB,
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
@@ -143,9 +150,9 @@ def tune(
             return
         for warning in plan.warnings:
             err.print(f"Note: {warning}.", soft_wrap=True)
-        from ibml.api import Places, run_search_plan
+        from ibml.api import run_search_plan
 
-        places = Places(tracking_uri, storage, address, checkpoints)
+        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         tuned = run_search_plan(plan, places, out, new_version=new_version, compare=compare, repeats=repeats)
         from ibml.report.search_page import search_summary
 

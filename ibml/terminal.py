@@ -76,6 +76,13 @@ AllowMixed = Annotated[
     bool,
     typer.Option("--allow-mixed", help="Use results of different code revisions or machines together, and say so."),
 ]
+NoShare = Annotated[
+    bool, typer.Option("--no-share", help="Let each trial train alone, also the epochs in which others train alike.")
+]
+StageGB = Annotated[
+    float,
+    typer.Option(min=0, envvar="IBML_STAGE_GB", help="Gigabytes for states that trials share; 0: none is shared."),
+]
 ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")]
 
 
@@ -180,7 +187,9 @@ def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
 
 
 def end(outcome: Outcome) -> None:
-    """What went wrong, and the exit code that says so."""
+    """What was saved, what went wrong, and the exit code that says so."""
+    if outcome.shared:
+        out.print(f"{outcome.shared:,} epochs were trained once for several trials and not again.")
     if outcome.interrupted:
         fail(INTERRUPTED, 130)
     if outcome.failed:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
-from ibml.config.methods import Ramp
 from ibml.config.optimization import ScheduleConfig
+
+Ramp = Literal["constant", "linear_up", "linear_down", "cosine"]
 
 
 def ramp(kind: Ramp, window: tuple[int, int], epoch: int) -> float:

@@ -46,4 +46,5 @@ def build_method(config: TrialConfig, model: MultimodalModel, samples: int, prec
     if config.method.type == "plugin":
         made: Method = config.method.implementation(config, config.method.typed_options, model, samples, precision)
         return made
-    return METHODS[config.method.type](config, config.method, model, samples, precision)
+    kind = config.method.canonical(config)["type"]  # one whose parts are off is joint
+    return METHODS[kind](config, config.method, model, samples, precision)

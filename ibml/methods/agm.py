@@ -70,8 +70,9 @@ class AGM(Method):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.mean.copy_(state["mean"])
-        self.steps.copy_(state["steps"])
+        if "mean" in state:
+            self.mean.copy_(state["mean"])
+            self.steps.copy_(state["steps"])
 
     def shares(self, outputs: Outputs) -> Tensor:
         """phi, (M, n, C), which sum to the joint logits."""

@@ -147,8 +147,10 @@ class Method:
         return {**self.memory.state_dict(), **heads}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """A state from before the window may be another method's. What it lacks of a method's own stays as it is, which
+        is how that begins in its window."""
         self.memory.load_state_dict(state)
-        if len(self.heads):
+        if "heads" in state and len(self.heads):
             self.heads.load_state_dict(state["heads"])
 
     def active(self, epoch: int) -> bool:

@@ -65,7 +65,8 @@ class GBlending(Method):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.weights.copy_(state["weights"])
+        if "weights" in state:
+            self.weights.copy_(state["weights"])
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         loss = super().loss(outputs, labels, rho, epoch)

@@ -40,7 +40,6 @@ from torch import Tensor
 
 from ibml.config.base import IbmlError
 from ibml.config.methods import IBMLConfig
-from ibml.config.schedule import ramp
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, Sequences
 from ibml.methods.base import Batch, Inputs, Method, Outputs, rates
@@ -90,13 +89,11 @@ class IBML(Method):
 
     def bio_weight(self, epoch: int) -> float:
         """The BIO weight at an epoch, a pure function of it; 0 outside the window."""
-        return self.options.bio.weight * ramp(self.options.bio.ramp, self.window, epoch)
+        return self.options.bio_weight(self.epochs, epoch)
 
     def tcm_rate(self, epoch: int) -> float:
         """The TCM rate at an epoch, a pure function of it; 0 outside the window."""
-        if not self.options.tcm.on:
-            return 0.0
-        return self.options.tcm.rate * ramp(self.options.tcm.ramp, self.window, epoch)
+        return self.options.tcm_rate(self.epochs, epoch)
 
     def rates(self, batch: Batch) -> Tensor:
         if self.options.rates.memory == "epoch":

@@ -61,8 +61,9 @@ class MLA(Method):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.projection.copy_(state["projection"])
-        self.updates = state["updates"]
+        if "updates" in state:
+            self.projection.copy_(state["projection"])
+            self.updates = state["updates"]
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)

@@ -62,7 +62,7 @@ class PMR(Method):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         like = self.memory.probability
-        if state["prototypes"]:
+        if state.get("prototypes"):
             self.prototypes = [c.to(like.device, like.dtype, copy=True) for c in state["prototypes"]]
 
     def start_epoch(self, epoch: int) -> None:

@@ -25,6 +25,7 @@ from ibml.study.queue import SearchSource, Task
 from ibml.study.record import study_record
 from ibml.study.schedule import SeedSchedule
 from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
+from ibml.study.stages import Stages
 from ibml.study.trials import PlannedTrial, planned_trials
 from ibml.tracking.entries import Share
 from ibml.tracking.session import Session
@@ -56,6 +57,7 @@ def run_study(
     console: Console,
     database: Database,
     report: SearchReport,
+    stages: Stages,
     new_version: bool = False,
 ) -> tuple[Outcome, StudyRecord]:
     """Run what has no result in `known` (the store's, by key), below the study's run: where arms are tuned, all their
@@ -88,7 +90,8 @@ def run_study(
             if arm.opened
         ]
         tasks = [Task(trial, run_id, tags) for trial in todo]
-        driver = Driver(tasks, sources, known, session, _progress(plan, todo, searched, console), database.url, follow)
+        progress = _progress(plan, todo, searched, console)
+        driver = Driver(tasks, sources, known, session, progress, database.url, follow, stages)
         outcome = run_driver(driver, plan.study.name, plan.study.resources, address)
         outcome.reused += reused
         session.require_all()

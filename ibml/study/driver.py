@@ -16,6 +16,7 @@ from ibml.study.outcome import Outcome
 from ibml.study.past import past_of
 from ibml.study.progress import StudyProgress
 from ibml.study.queue import Follow, Past, SearchSource, Task, TrialQueue
+from ibml.study.stages import Stages
 from ibml.study.trial_run import described
 from ibml.tracking.entries import Begin, End, Prune, Rows, Share, Stop, Tagged
 from ibml.tracking.session import Session
@@ -24,6 +25,8 @@ from ibml.training.kept import clear
 
 R = TypeVar("R")
 
+SHARED_TAG = "ibml.shared"
+"""How many epochs a trial took over from another."""
 _STALL_SECONDS = 30.0
 _LOOK_SECONDS = 2.0
 """How often trials that other drivers train are looked for in the store."""
@@ -45,9 +48,10 @@ class Driver:
         progress: StudyProgress,
         database: str = "",
         follow: Follow = lambda task, ending, final: (),
+        stages: Stages | None = None,
     ):
         self._more = follow
-        self.queue = TrialQueue(tasks, searches, self._past, self._reuse, self._follow, self._claim)
+        self.queue = TrialQueue(tasks, searches, self._past, self._reuse, self._follow, self._claim, stages)
         self.known, self.session, self.progress, self.database = dict(known), session, progress, database
         self.outcome = Outcome()
         self.error: Exception | None = None
@@ -179,6 +183,11 @@ class Driver:
         self.progress.epochs_trained(len(rows))
         if rows:
             self.session.add(task.trial.key, Rows(rows))
+        if shared := result.get("shared"):
+            self.outcome.shared += shared
+            self.session.add(task.trial.key, Tagged({SHARED_TAG: str(shared)}))
+        for epoch, size in result.get("left", {}).items():
+            self.queue.stages.left(task, epoch, size)
         goes_on = self._of_queue(lambda: self.queue.report(task, rows), False)
         if "error" in result:
             self.fault(task, Fault(result["error"], result["traceback"], result["epoch"]))

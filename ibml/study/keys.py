@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibml.config.plugins import sources
+from ibml.config.schedule import lr_factor
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.training.revision import TRAINER_REVISION
 
@@ -34,6 +35,30 @@ def _trial_key(form: dict[str, Any], fingerprint: str, revision: int) -> str:
     return _digest(content)
 
 
+def state_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
+    """Names of the states that a training comes to: the i-th, of 16 bytes, is that after epoch i, a hash of the code
+    and of the values that count in the epochs until then. Trainings that will differ share the names of what they have
+    in common: a schedule counts by the values that it takes, and nothing does that says what comes later."""
+    form = canonical(config)
+    trainer = {name: value for name, value in form["trainer"].items() if name not in ("epochs", "measures")}
+    content = {
+        **form,
+        "trainer": trainer | {"discrepancy": "discrepancy" in config.trainer.measures},
+        "optimizer": {name: value for name, value in form["optimizer"].items() if name != "lr"},
+        "head": config.head.model_dump(mode="json"),
+        "data": [fingerprint, form["data"]],
+        "revisions": [code, TRAINER_REVISION],
+        "plugins": sources(flatten(form)),
+    }
+    del content["method"], content["schedule"]
+    hashed, names = hashlib.sha256(_text(content).encode()), []
+    for epoch in range(config.trainer.epochs):
+        lr = config.optimizer.lr * lr_factor(config.schedule, config.trainer.epochs, epoch)
+        hashed.update(_text([lr, config.method.acting(config, epoch)]).encode())
+        names.append(hashed.digest()[:16])
+    return names
+
+
 def trial_shape(config: TrialConfig) -> str:
     """What determines how long an epoch takes, as a hash, and the number of epochs: `0123456789ab/40`."""
     form = canonical(config)
@@ -58,6 +83,9 @@ def member_key(population: str, number: int) -> str:
     return _digest({"population": population, "member": number})
 
 
-def _digest(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(content: Any) -> str:
+    return hashlib.sha256(_text(content).encode()).hexdigest()
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))

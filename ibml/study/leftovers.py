@@ -68,7 +68,8 @@ def leftovers(session: Session) -> list[Leftover]:
         known = any(place.is_relative_to(folder) for place in searched)
         if not known and not _is_young(folder):
             found.append(Leftover(folder, "no run of the store is of this search"))
-    return found
+    stages = [] if others else sorted(workspace.stages.glob("*"))
+    return found + [Leftover(path, "a state that trials shared; none is running") for path in stages]
 
 
 def _of_trial(folder: Path, record: TrialRecord, session: Session) -> Iterator[Leftover]:

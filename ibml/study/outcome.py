@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outcome:
-    """`failed` has (trial's name, reason); `retried` counts how often a trial
-    went on after a fault."""
+    """`failed` has (trial's name, reason); `retried` counts how often a trial went on after a fault, and `shared` the
+    epochs that trials took over from others."""
 
     finished: int = 0
     pruned: int = 0
@@ -16,3 +16,4 @@ class Outcome:
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
     retried: int = 0
+    shared: int = 0

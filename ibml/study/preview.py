@@ -16,12 +16,14 @@ from ibml.search.plan import SearchPlan
 from ibml.search.space import Dimension
 from ibml.study.cells import Cell
 from ibml.study.estimate import Cost, estimate
+from ibml.study.keys import state_keys
 from ibml.study.plan import Plan
 
 
-def preview(plan: Plan, costs: Sequence[Cost] = ()) -> Group:
+def preview(plan: Plan, costs: Sequence[Cost] = (), share: bool = True) -> Group:
     """The design matrix: arms, levels of their factors, trials, epochs, and how each arm differs from the reference;
-    and what it would take, going by the costs of past trials."""
+    what is trained of the epochs where trials `share` states; and what it would take, going by the costs of past
+    trials."""
     several = len(plan.datasets) > 1
     crossed = plan.study.design.type == "factorial"
     factors = plan.design.factors if plan.study.design.type != "one_factor" else {}
@@ -46,7 +48,8 @@ def preview(plan: Plan, costs: Sequence[Cost] = ()) -> Group:
         grid.add_row(*map(Text, [cell.dataset, *row] if several else row))
     tuning = [_tuning(plan)] if plan.tuning else []
     found = estimate(plan, costs)
-    lines = [*_switches(plan), *plan.notes, *tuning, _total(plan), *([str(found)] if found else []), "Nothing was run."]
+    lines = [*_switches(plan), *plan.notes, *tuning, _total(plan), *(_shared(plan) if share else [])]
+    lines += [*([str(found)] if found else []), "Nothing was run."]
     return Group(Text(plan.study.description), grid, *map(Text, lines))
 
 
@@ -67,6 +70,22 @@ def _total(plan: Plan) -> str:
         f" {_between(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
         f" {resources.gpu:g} GPU."
     )
+
+
+def _shared(plan: Plan) -> list[str]:
+    """How many epochs are trained where those are trained once in which trials train alike."""
+    if plan.tuning:
+        return []
+    epochs: dict[bytes, int] = {}
+    for cell in plan.cells:
+        after = cell.config.trained_after
+        for epoch, name in enumerate(state_keys(cell.config, "", "")):
+            epochs[name] = after(epoch + 1) - after(epoch)
+    once, every = sum(epochs.values()), sum(cell.config.trained_epochs for cell in plan.cells)
+    if once == every:
+        return []
+    seeds = _between(plan.study.least_seeds * once, len(plan.study.all_seeds) * once)
+    return [f"Trained once where trials train alike: {seeds} epochs, {once / every:.0%} (with --no-share all)."]
 
 
 def _between(low: int, high: int) -> str:

@@ -12,6 +12,7 @@ from ibml.search.attempts import Attempt, Leg
 from ibml.search.population import Population
 from ibml.search.search import Ending, Search
 from ibml.study.faults import Fault, may_help
+from ibml.study.stages import Begin, Leave, Stages
 from ibml.study.trials import PlannedTrial
 
 Row = Mapping[str, float]
@@ -42,6 +43,10 @@ class Task:
     epochs: int = 0
     rows: list[Row] = field(default_factory=list)
     """What searches look at of the epochs; kept only where there are searches."""
+    begin: Begin = field(default_factory=list)
+    """States of other trials to go on from, the deepest first."""
+    leave: Leave = field(default_factory=dict)
+    """States to leave for other trials."""
 
     @property
     def config(self) -> TrialConfig:
@@ -63,6 +68,11 @@ class Task:
     def first(self) -> int:
         """How many epochs were trained before the task."""
         return self.leg.first if self.leg else 0
+
+    @property
+    def trained(self) -> int:
+        """How many epochs are known to be trained."""
+        return self.first + self.epochs
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -94,7 +104,8 @@ class TrialQueue:
 
     A key is trained by one task at a time. One whose result is known is not trained: `past` says what is known of
     a key, and `reused` is called with the task. One that `claim` does not get waits `elsewhere`, since another driver
-    trains it, until `reconsider`. `follow` gives the planned trials that follow from how one ended.
+    trains it, until `reconsider`. `follow` gives the planned trials that follow from how one ended. One for which a
+    running task is about to leave a state among the shared `stages` waits behind that.
     """
 
     def __init__(
@@ -105,14 +116,18 @@ class TrialQueue:
         reused: Callable[[Task], None] = lambda task: None,
         follow: Follow = lambda task, ending, final: (),
         claim: Callable[[Task], bool] = lambda task: True,
+        stages: Stages | None = None,
     ):
-        self.planned, self.searches = deque(trials), list(searches)
+        self.planned, self.searches = deque[Task](), list(searches)
         self.elsewhere: list[Task] = []
+        self.stages = stages or Stages()
         self._past, self._reused, self._follow, self._claim = past, reused, follow, claim
         self._flying: dict[str, Task] = {}
         self._waiting: dict[str, deque[Task]] = {}
+        self._behind: dict[Task, list[Task]] = {}
         self._again: deque[Task] = deque()
         self._ended: dict[str, Past] = {}
+        self._plan(trials)
 
     @property
     def done(self) -> bool:
@@ -141,13 +156,23 @@ class TrialQueue:
             if key in self._flying:
                 self._waiting.setdefault(key, deque()).append(task)
             elif self._known(task):
-                continue
+                self.stages.drop(task)
+            elif leader := self.stages.awaited(task, self._flying.values()):
+                self._behind.setdefault(leader, []).append(task)
             elif self._claim(task):
                 self._flying[key] = task
+                task.begin, task.leave = self.stages.begin(task)
                 return task
-            elif not self._known(task):  # the claim may have met a result
+            elif self._known(task):  # the claim has met a result
+                self.stages.drop(task)
+            else:
                 self.elsewhere.append(task)
         return None
+
+    def _plan(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            self.stages.add(task)
+            self.planned.append(task)
 
     def reconsider(self, tasks: Iterable[Task]) -> None:
         """Tasks that waited elsewhere are looked at again."""
@@ -163,14 +188,16 @@ class TrialQueue:
                 continue
             attempt = source.search.next()
             if attempt is not None:
-                return source.task_for(source, attempt)
+                task = source.task_for(source, attempt)
+                self.stages.add(task)
+                return task
             self._close_if_done(source)
         return self.planned.popleft() if self.planned and room else None
 
     def _close_if_done(self, source: SearchSource) -> None:
         if source.search.done and not source.closed:
             source.closed = True
-            self.planned.extend(source.when_done(source.search))
+            self._plan(source.when_done(source.search))
 
     def _known(self, task: Task) -> bool:
         """Whether the task needs no training, since what is known of its key answers it. A part of a training always
@@ -183,7 +210,7 @@ class TrialQueue:
         if task.source is None or task.attempt is None:
             if past.ending in ("finished", "diverged"):
                 self._reused(task)
-                self.planned.extend(self._follow(task, past.ending, past.final))
+                self._plan(self._follow(task, past.ending, past.final))
                 return True
             return False
         search, attempt = task.source.search, task.attempt
@@ -196,21 +223,23 @@ class TrialQueue:
         return True
 
     def report(self, task: Task, rows: Sequence[Row]) -> bool:
-        """Take in a task's epochs; whether it goes on."""
+        """Take in a task's epochs; whether it goes on. What waited behind it is looked at again."""
         task.epochs += len(rows)
+        self._again.extend(self._behind.pop(task, ()))
         if self.searches:
             task.rows += [{k: v for k, v in row.items() if k.startswith(_LOOKED_AT)} for row in rows]
         return task.source is None or task.attempt is None or task.source.search.report(task.attempt, rows)
 
     def end(self, task: Task, ending: Ending, final: Row, reason: str = "") -> None:
-        """Take in how a task ended; tasks that waited for its key are looked at again."""
+        """Take in how a task ended; tasks that waited for its key, or for a state of it, are looked at again."""
         pruned = task.attempt is not None and bool(task.attempt.pruned)
         if not pruned and ending != "failed":
             self._ended[task.trial.key] = Past(task.rows, ending, final, reason)
         if task.source and task.attempt:
             task.source.search.end(task.attempt, ending, final, reason)
         else:
-            self.planned.extend(self._follow(task, ending, final))
+            self._plan(self._follow(task, ending, final))
+        self.stages.drop(task)
         self._land(task)
 
     def arrive(self, task: Task, state: bytes) -> None:
@@ -237,3 +266,4 @@ class TrialQueue:
     def _land(self, task: Task) -> None:
         del self._flying[task.trial.key]
         self._again.extend(self._waiting.pop(task.trial.key, ()))
+        self._again.extend(self._behind.pop(task, ()))

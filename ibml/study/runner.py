@@ -83,6 +83,8 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
             "data": task.trial.fingerprint,
             "plugins": sent_plugins(flatten(trial)),
             "folder": str(self.driver.folder(task)),
+            "begin": [(epoch, str(path)) for epoch, path in task.begin],
+            "leave": {epoch: str(path) for epoch, path in task.leave.items()},
         }
         return {"task": number, "pauses": list(task.pauses), **sent, **part}
 

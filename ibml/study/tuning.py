@@ -21,6 +21,7 @@ from ibml.study.outcome import Outcome
 from ibml.study.progress import StudyProgress
 from ibml.study.queue import SearchSource
 from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
+from ibml.study.stages import Stages
 from ibml.tracking.session import Session
 from ibml.version import code_revision
 
@@ -46,6 +47,7 @@ def run_search(
     address: str | None,
     console: Console,
     report: SearchReport,
+    stages: Stages,
     *,
     new_version: bool = False,
     against: Against | None = None,
@@ -73,7 +75,7 @@ def run_search(
                 session.store.open_run("search", search.record(), plan.text, driver=session.presence.id)
             )
             search.tags = {"ibml.revision": code_revision()}
-        outcome = _run(plan, searches, session, database, address, console)
+        outcome = _run(plan, searches, session, database, address, console, stages)
         session.require_all()
         main, *others = searches
         records = [other.close(outcome, report) for other in others]
@@ -118,10 +120,11 @@ def _run(
     database: Database,
     address: str | None,
     console: Console,
+    stages: Stages,
 ) -> Outcome:
     known = session.store.results()
     expected = sum(proposals_left(search) * len(search.plan.seeds) for search in searches)
     progress = StudyProgress(console, expected, expected * plan.epochs)
     sources = [SearchSource(search.search, search.task) for search in searches]
-    driver = Driver([], sources, known, session, progress, database.url)
+    driver = Driver([], sources, known, session, progress, database.url, stages=stages)
     return run_driver(driver, plan.name, plan.config.resources, address)

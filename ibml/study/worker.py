@@ -26,7 +26,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     """Trains the trial `config["trial"]`, some epochs a step; after each number of epochs in `config["pauses"]` it
     reports, to hear whether it goes on. With `config["stop"]` it ends there early, with its state in the report; with
     `config["start"]` it goes on from such a state, which may be `copied` from another trial. A whole training goes on
-    from the last checkpoint in `config["folder"]`, reports the epochs before it, and leaves checkpoints there.
+    from the last checkpoint in `config["folder"]`, or from another trial's state among `config["begin"]` where that is
+    further, reports the epochs before it, and leaves checkpoints in the folder and states as `config["leave"]` says.
 
     An exception ends the trial, not the actor, except where a GPU may be left in a bad state. A trial that ends no
     epoch for `stall_minutes` ends the process, since what hangs may be below Python.
@@ -45,6 +46,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self.start: bytes | None = new_config.get("start")
         self.copied: bool = new_config.get("copied", False)
         self.until: int | None = new_config.get("stop")
+        self.begin = [(epoch, Path(path)) for epoch, path in new_config.get("begin", [])]
+        self.leave = {int(epoch): Path(path) for epoch, path in new_config.get("leave", {}).items()}
         self.trainer: Trainer | None = None
         self.checkpoints: TrialCheckpoints | None = None
         self.rows: list[Row] = []
@@ -77,7 +80,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             self.rows.append(rows[-1])
             if self.checkpoints:
                 self.checkpoints.save_if_due(trainer, self.rows)
-            if trainer.epoch in self.pauses or time.monotonic() > deadline:
+            if trainer.epoch in self.pauses or trainer.epoch in self.leave or time.monotonic() > deadline:
                 break
         if trainer.done:
             return self._report(rows) | self._ended(trainer)
@@ -88,8 +91,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return self._report(rows)
 
     def _report(self, rows: list[Row]) -> dict[str, Any]:
-        notes = self.checkpoints.take_notes() if self.checkpoints else []
-        return {"rows": rows, "done": False, "notes": notes}
+        said = self.checkpoints.take_said() if self.checkpoints else {}
+        return {"rows": rows, "done": False, **said}
 
     def _ended(self, trainer: Trainer) -> dict[str, Any]:
         result = trainer.result(self.rows)
@@ -114,7 +117,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
                 f"the data set {config.data.type} of a worker is not the one that the study was started with"
             )
         if self.until is None:
-            self.checkpoints = TrialCheckpoints(self.folder, config.trainer)
+            self.checkpoints = TrialCheckpoints(self.folder, config.trainer, self.begin, self.leave)
             return self.checkpoints.restore(lambda: Trainer(config))
         trainer = Trainer(config)
         if self.start is not None:

@@ -1,4 +1,5 @@
-"""What belongs to a store on disk: checkpoints, states of populations, and what is not in the store yet."""
+"""What belongs to a store on disk: checkpoints, states of populations and those that trials share, and what is not in
+the store yet."""
 
 from __future__ import annotations
 
@@ -32,6 +33,11 @@ class Workspace:
     @property
     def populations(self) -> Path:
         return self.root / "populations"
+
+    @property
+    def stages(self) -> Path:
+        """States that trials share."""
+        return self.root / "stages"
 
     @property
     def spool(self) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,7 +18,8 @@ from ibml.config.trial import TrialConfig
 from ibml.files import DamagedFileError, read_sealed, remove_unfinished, write_sealed
 from ibml.inputs import InputSpec
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.kept import SELECTED, states
+from ibml.training.device import platform
+from ibml.training.kept import SELECTED, epochs_of, states
 from ibml.training.trainer import Row, Trainer
 
 KEPT = 2
@@ -30,11 +33,20 @@ class TrialCheckpoints:
     one to go on from where the last is damaged.
 
     A state is due `checkpoint_seconds` after the last, but later where writing takes long. What cannot be written does
-    not stop the training.
+    not stop the training. States to `begin` from are other trials', which train alike until there: after how many
+    epochs, and the file. Those to `leave` are for others.
     """
 
-    def __init__(self, folder: Path, config: TrainerConfig):
-        self.folder, self.config = folder, config
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainerConfig,
+        begin: Sequence[tuple[int, Path]] = (),
+        leave: Mapping[int, Path] = MappingProxyType({}),
+    ):
+        self.folder, self.config, self.begin, self.leave = folder, config, begin, leave
+        self._shared = 0
+        self._left: dict[int, int] = {}
         self._notes: list[str] = []
         self._said: set[str] = set()
         self._written, self._cost = time.monotonic(), 0.0
@@ -44,9 +56,19 @@ class TrialCheckpoints:
         notes, self._notes = self._notes, []
         return notes
 
+    def take_said(self) -> dict[str, Any]:
+        """What a driver should know and was not told yet: `notes`, how many epochs are `shared` with another trial, and
+        after which epochs states were `left`, with their sizes in bytes."""
+        said = {"notes": self.take_notes(), "shared": self._shared, "left": self._left}
+        self._shared, self._left = 0, {}
+        return said
+
     def save_if_due(self, trainer: Trainer, rows: list[Row]) -> None:
-        """Keep the state of a trainer and the rows of all its epochs, if it is time to. The last state is kept only
-        where it is to stay."""
+        """Keep the state of a trainer and the rows of all its epochs, if it is time to, and where it is to be left for
+        others. The last state is kept only where it is to stay."""
+        place = self.leave.get(trainer.epoch)
+        if place is not None and not trainer.diverged:
+            self._leave(place, trainer, rows)
         if self._due if not trainer.done else self.config.keep == "all" and not trainer.diverged:
             self._save(trainer, rows)
 
@@ -63,6 +85,12 @@ class TrialCheckpoints:
                 path.unlink(missing_ok=True)
         self._written = time.monotonic()
         self._cost = self._written - began
+
+    def _leave(self, place: Path, trainer: Trainer, rows: list[Row]) -> None:
+        content = {"rows": rows, "state": trainer.state_dict(), "platform": platform(trainer.device)}
+        if place.is_file() or self._write(place, content):
+            with suppress(OSError):
+                self._left[trainer.epoch] = place.stat().st_size
 
     def save_selected(self, trainer: Trainer, final: Mapping[str, float]) -> None:
         """Of a training that has ended, keep the weights of the selected epoch with what `load_model` needs, unless it
@@ -81,18 +109,23 @@ class TrialCheckpoints:
         self._write(self.folder / SELECTED, content)
 
     def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[Row]]:
-        """A trainer in the last state that is whole, and the epochs before it; a new one where there is none. A state
-        that is damaged, or is none of this version, is named and removed."""
+        """A trainer in the furthest state that is whole, and the epochs before it; a new one where there is none. A
+        state that is damaged, or is none of this version, is named and removed."""
         remove_unfinished(self.folder)
-        for path in states(self.folder):
-            trainer = build()
+        own = [(epochs_of(path), path) for path in states(self.folder)]
+        for epochs, path in sorted([*own, *self.begin], key=lambda state: state[0], reverse=True):
             try:
-                content = _loaded(path)
+                content, trainer = _loaded(path), build()
+                if content.get("platform", platform(trainer.device)) != platform(trainer.device):
+                    continue  # another kind of machine's
                 trainer.load_state_dict(content["state"])
+            except FileNotFoundError:
+                continue  # there was no more room for it
             except (DamagedFileError, OSError, RuntimeError, KeyError, ValueError) as error:
                 self._note(f"a checkpoint was passed over: {error}")
                 path.unlink(missing_ok=True)
                 continue
+            self._shared = 0 if path.parent == self.folder else epochs
             rows: list[Row] = content["rows"]
             return trainer, rows
         return build(), []

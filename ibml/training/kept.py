@@ -16,6 +16,11 @@ def states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*.ckpt"), reverse=True)
 
 
+def epochs_of(path: Path) -> int:
+    """After how many epochs a state is."""
+    return int(path.stem.partition("-")[2])
+
+
 def staying(folder: Path, keep: str) -> set[str]:
     """The names of the files that stay in the folder of a trial that has finished."""
     selected = set() if keep == "none" else {SELECTED}

@@ -19,7 +19,7 @@ from ibml.config.methods.balancing import (
     PMRConfig,
     ReconBoostConfig,
 )
-from ibml.config.methods.base import JointConfig, MethodPart, Ramp, UnimodalConfig
+from ibml.config.methods.base import JointConfig, MethodPart, UnimodalConfig
 from ibml.config.methods.ibml import IBMLConfig
 from ibml.config.plugins import Kind, PluginConfig, resolved
 
@@ -71,7 +71,6 @@ __all__ = [
     "ModalityValuationConfig",
     "OGMGEConfig",
     "PMRConfig",
-    "Ramp",
     "ReconBoostConfig",
     "UnimodalConfig",
 ]

@@ -145,6 +145,14 @@ class GBlendingConfig(ComparingPart):
         estimates = -(-acted // self.super_epoch) if self.mode == "online" else min(acted, 1)
         return estimates * (len(trial.modalities) + 1) * self.super_epoch
 
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        """The copies of an estimate see the learning rates of epochs to come."""
+        form = super().acting(trial, epoch)
+        if form == JOINT:
+            return form
+        rates = trial.schedule.model_dump(mode="json") | {"lr": trial.optimizer.lr}
+        return form | {"schedule": rates, "epochs": trial.trainer.epochs}
+
 
 class ReconBoostConfig(ComparingPart):
     """Boosting the modalities in turn, reconciled with the others (Hua et al., ICML 2024)."""
@@ -183,6 +191,11 @@ class LFMConfig(ComparingPart):
         if self.alignment == "infonce" and len(set(feature_widths(trial).values())) > 1:
             found.append((("method", "alignment"), "infonce compares features, which must be equally many"))
         return found
+
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        """The classification's share follows from how many epochs there are."""
+        form = super().acting(trial, epoch)
+        return form if form == JOINT else form | {"epochs": trial.trainer.epochs}
 
 
 class ModalityValuationConfig(ComparingPart):

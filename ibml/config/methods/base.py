@@ -12,8 +12,6 @@ from ibml.config.fusion import HeadConfig
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
-Ramp = Literal["constant", "linear_up", "linear_down", "cosine"]
-
 MOST_MODALITIES = 8
 """Of a method or measure that asks for every subset of the modalities."""
 
@@ -93,6 +91,12 @@ class MethodPart(Config):
         plain: dict[str, Any] = self.model_dump(mode="json")
         return plain
 
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        """What of it determines an epoch, as plain data, once the epochs before are given. Trainings with the same of
+        the first t epochs, and alike otherwise, are in the same state after these; so what is said must hold all that
+        counts, here the whole method and the number of epochs."""
+        return self.canonical(trial) | {"epochs": trial.trainer.epochs}
+
 
 def feature_widths(trial: TrialConfig) -> dict[str, int]:
     """How many features each modality has, where its encoder is known."""
@@ -112,6 +116,14 @@ class WindowedPart(MethodPart):
         first, stop = self.window.epochs(trial.trainer.epochs)
         return super().canonical(trial) | {"window": {"first_epoch": first, "stop_epoch": stop}}
 
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        """Outside the window nothing. Inside everything but where the window ends; where it began is known from the
+        epochs before."""
+        form, (first, stop) = self.canonical(trial), self.window.epochs(trial.trainer.epochs)
+        if form == JOINT or not first <= epoch < stop:
+            return dict(JOINT)
+        return {name: value for name, value in form.items() if name != "window"}
+
 
 JOINT: dict[str, Any] = {"type": "joint"}
 """The canonical form of a method that does nothing."""
@@ -122,12 +134,18 @@ class JointConfig(MethodPart):
 
     type: Literal["joint"] = "joint"
 
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        return dict(JOINT)
+
 
 class UnimodalConfig(MethodPart):
     """One modality alone: its encoder and a linear head."""
 
     type: Literal["unimodal"] = "unimodal"
     modality: str
+
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        return self.canonical(trial)
 
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         known = trial.data.modalities

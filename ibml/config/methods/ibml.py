@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from ibml.config.base import Config, NonNegative
-from ibml.config.methods.base import JOINT, Ramp, Window, WindowedPart
+from ibml.config.methods.base import JOINT, Window, WindowedPart
+from ibml.config.schedule import Ramp, ramp
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
@@ -95,3 +96,28 @@ class IBMLConfig(WindowedPart):
         if self.bio.weight == 0:
             del plain["bio"]
         return plain if "tcm" in plain or "bio" in plain else dict(JOINT)
+
+    def bio_weight(self, epochs: int, epoch: int) -> float:
+        """The weight of BIO in an epoch of so many; 0 outside the window."""
+        return self.bio.weight * ramp(self.bio.ramp, self.window.epochs(epochs), epoch)
+
+    def tcm_rate(self, epochs: int, epoch: int) -> float:
+        """The rate of TCM in an epoch of so many; 0 outside the window and where it is off."""
+        return self.tcm.rate * ramp(self.tcm.ramp, self.window.epochs(epochs), epoch) if self.tcm.on else 0.0
+
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        """The values that weight and rate have. Rates that are averages, or those of the step, are in every epoch."""
+        form = self.canonical(trial)
+        if form == JOINT:
+            return form
+        weight, rate = (value(trial.trainer.epochs, epoch) for value in (self.bio_weight, self.tcm_rate))
+        said: dict[str, Any] = {"type": "ibml"} if weight or rate else dict(JOINT)
+        if weight:
+            said["bio"] = {**form["bio"], "weight": weight, "ramp": None}
+        if rate:
+            said["tcm"] = {**form["tcm"], "rate": rate, "ramp": None}
+        if self.rates.smoothing or (self.rates.per_class and (weight or rate)):
+            said["rates"] = form["rates"]
+        if self.rates.memory == "step":
+            said["memory"] = "step"
+        return said
