@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibml.files import UNFINISHED
-
+_NAME = re.compile(r"\d{6,}-([0-9a-f]{32})\.ckpt")
 _LOOK_SECONDS = 2.0
 """How often it is looked for files of other drivers."""
 
@@ -74,9 +74,8 @@ class StageFiles:
     def _there(self) -> Iterator[tuple[bytes, _File]]:
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
-                with suppress(OSError, ValueError):  # removed meanwhile, or none of these
+                named = _NAME.fullmatch(entry.name)
+                with suppress(OSError):  # removed meanwhile
                     status = entry.stat()
-                    if entry.name.endswith(UNFINISHED):
-                        continue
-                    name = bytes.fromhex(entry.name.partition("-")[2].removesuffix(".ckpt"))
-                    yield name, _File(Path(entry.path), status.st_size, status.st_mtime)
+                    if named:
+                        yield bytes.fromhex(named[1]), _File(Path(entry.path), status.st_size, status.st_mtime)

@@ -27,7 +27,7 @@ design:
   reference: Joint
   arms:
     Joint: {method.type: joint}
-    IBML: {}
+    IBML: {method.window.first_epoch: 60}  # until then it has the epochs of the other arm
 seeds: 4
 """
 TRIALS, EPOCHS = 8, 150

@@ -1,0 +1,166 @@
+"""Trials that share epochs, with Ray and MLflow: the same numbers as alone, and less to train."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.conftest import CommandLine
+
+STUDY = """\
+name: late
+base: mfeat
+overrides: {trainer.epochs: 12}
+design:
+  type: one_factor
+  factors:
+    method.bio.weight: [0.5, 1]
+    method.window.first_epoch: [4, 8]
+    trainer.epochs: [12, 16]
+seeds: 2
+table: {metrics: [test.accuracy, test.gap]}
+"""
+LATE = ("-o", "method.window.first_epoch=8")
+ALONE, ONCE = 2 * (3 * 12 + 16), 2 * (12 + 4 + 8 + 4)
+
+
+def metrics(cli: CommandLine) -> dict[str, dict[str, list[tuple[int, str]]]]:
+    """By trial key, every epoch's metrics but those of the clock."""
+    client = MlflowClient(f"sqlite:///{cli.folder}/mlflow.db")
+    found = {}
+    for run in trials(cli):
+        names = [name for name in run.data.metrics if not name.startswith("time.")]
+        histories = {name: client.get_metric_history(run.info.run_id, name) for name in names}
+        found[run.data.tags["ibml.key"]] = {
+            name: sorted((point.step, repr(point.value)) for point in history) for name, history in histories.items()
+        }
+    return found
+
+
+def trials(cli: CommandLine) -> list[Any]:
+    client = MlflowClient(f"sqlite:///{cli.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("ibml")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], "tags.`ibml.kind` = 'trial'"))
+
+
+def shared(cli: CommandLine) -> int:
+    return sum(int(run.data.tags.get("ibml.shared", 0)) for run in trials(cli))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, CommandLine, str]:
+    """The study with and without sharing, and what the first said."""
+    sharing, alone = (CommandLine(tmp_path_factory.mktemp(name)) for name in ("sharing", "alone"))
+    for cli in (sharing, alone):
+        cli.write("late.yaml", STUDY)
+    said = sharing("ablate", "late.yaml", *LATE)
+    assert said.code == 0, said.err
+    other = alone("ablate", "late.yaml", *LATE, "--no-share")
+    assert other.code == 0, other.err
+    assert "were trained once" not in other.out
+    return sharing, alone, said.out
+
+
+def test_the_numbers_are_those_of_training_alone(both: tuple[CommandLine, CommandLine, str]) -> None:
+    sharing, alone, _ = both
+    assert metrics(sharing) == metrics(alone)
+    assert shared(alone) == 0
+    assert not list(alone.folder.glob("checkpoints/*/stages"))
+    tables = [cli.inside("table", "late", "--format", "csv").out for cli in (sharing, alone)]
+    assert tables[0] == tables[1]
+
+
+def test_what_is_shared_is_said_before_and_after(both: tuple[CommandLine, CommandLine, str]) -> None:
+    cli, _, said = both
+    assert f"{ALONE - ONCE} epochs were trained once for several trials and not again." in said
+    assert shared(cli) == ALONE - ONCE
+    before = cli.inside("ablate", "late.yaml", *LATE, "--dry-run").out
+    assert f"{ALONE} epochs; a trial takes" in before
+    assert f"Trained once where trials train alike: {ONCE} epochs, {ONCE / ALONE:.0%} (with --no-share all)." in before
+    for option in (("--no-share",), ("--stage-gb", "0")):
+        assert "Trained once" not in cli.inside("ablate", "late.yaml", *LATE, "--dry-run", *option).out
+
+
+def test_a_trial_that_shared_is_reproduced_alone(both: tuple[CommandLine, CommandLine, str]) -> None:
+    cli, _, _ = both
+    run = next(run for run in trials(cli) if run.data.tags.get("ibml.shared"))
+    answer = cli("reproduce", run.info.run_id)
+    assert answer.code == 0, answer.out + answer.err
+
+
+def test_an_arm_that_is_added_later_goes_on_from_what_is_there(both: tuple[CommandLine, CommandLine, str]) -> None:
+    cli, _, _ = both
+    before = shared(cli)
+    cli.write("more.yaml", STUDY.replace("[0.5, 1]", "[0.5, 1, 3]").replace("name: late", "name: more"))
+    answer = cli("ablate", "more.yaml", *LATE)
+    assert answer.code == 0, answer.err
+    assert shared(cli) == before + 2 * 8
+    state = next(iter(cli.folder.glob("checkpoints/*/stages/000008-*.ckpt")))
+    assert "a state that trials shared" in cli.inside("gc", "--dry-run").out
+    assert state.exists()
+    cli.inside("gc")
+    assert not state.exists()
+
+
+def test_damaged_states_are_named_and_trained_again(both: tuple[CommandLine, CommandLine, str]) -> None:
+    cli, _, _ = both
+    cli.write("again.yaml", STUDY.replace("name: late", "name: again"))
+    assert cli("ablate", "again.yaml", *LATE, "--rerun").code == 0
+    expected = metrics(cli)
+    for state in cli.folder.glob("checkpoints/*/stages/*"):
+        state.write_bytes(state.read_bytes()[:-1])
+    cli.write("weight.yaml", STUDY.replace("name: late", "name: weight").replace("[0.5, 1]", "[1, 2]"))
+    answer = cli("ablate", "weight.yaml", *LATE)
+    assert answer.code == 0, answer.err
+    assert "a checkpoint was passed over" in answer.out
+    found = metrics(cli)
+    assert {key: found[key] for key in expected} == expected
+    assert len(found) == len(expected) + 2
+
+
+def test_little_room_costs_epochs_and_no_results(both: tuple[CommandLine, CommandLine, str], cli: CommandLine) -> None:
+    cli.write("late.yaml", STUDY)
+    answer = cli("ablate", "late.yaml", *LATE, "--stage-gb", "0.000001")
+    assert answer.code == 0, answer.err
+    assert metrics(cli) == metrics(both[1])
+    assert shared(cli) < ALONE - ONCE
+    assert not list(cli.folder.glob("checkpoints/*/stages/*"))
+
+
+@pytest.mark.parametrize("command", [("ablate", "late.yaml"), ("tune", "space.yaml")])
+def test_room_below_nothing_is_refused(cli: CommandLine, command: tuple[str, str]) -> None:
+    answer = cli.inside(*command, "--stage-gb", "-1")
+    assert answer.code == 2
+    assert re.search(r"'--stage-gb'.* greater than or equal to 0", answer.err)
+
+
+def test_a_search_of_schedules_uses_states(cli: CommandLine, tmp_path: Path) -> None:
+    space = {
+        "name": "windows",
+        "base": "mfeat",
+        "overrides": {"trainer.epochs": 10},
+        "parameters": {"method.window.first_epoch": {"low": 4, "high": 8}},
+        "sampler": {"type": "random"},
+        "trials": 8,
+    }
+    cli.write("windows.yaml", json.dumps(space))
+    answer = cli("tune", "windows.yaml")
+    assert answer.code == 0, answer.err
+    numbers = metrics(cli)
+    epochs = shared(cli)
+    assert epochs >= 12
+    assert f"{epochs} epochs were trained once" in answer.out
+    alone = CommandLine(tmp_path)
+    alone.write("windows.yaml", json.dumps(space))
+    assert alone("tune", "windows.yaml", "--no-share", "--tracking-uri", "sqlite:///alone.db", "--storage", "sqlite:///alone-optuna.db").code == 0
+    (alone.folder / "mlflow.db").rename(alone.folder / "sharing.db")
+    (alone.folder / "alone.db").rename(alone.folder / "mlflow.db")
+    assert {key: numbers[key] for key in metrics(alone) if key in numbers} == {
+        key: of for key, of in metrics(alone).items() if key in numbers
+    }

@@ -1,0 +1,281 @@
+"""Shared states: who trains what, who waits for whom, and how much room it takes. No trial is trained here; a worker
+that takes and leaves states stands in for Ray's."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ibml.config.trial import TrialConfig
+from ibml.study.cells import Cell
+from ibml.study.faults import Fault
+from ibml.study.keys import state_keys, trial_key
+from ibml.study.queue import SearchSource, Task, TrialQueue
+from ibml.study.stage_files import StageFiles
+from ibml.study.stages import Stages, shared_stages
+from ibml.study.trials import PlannedTrial
+from tests.search.conftest import Lab, plan_of, rows_of
+
+Build = Callable[..., TrialConfig]
+SIZE = 100
+KILLED = Fault("killed", "")
+WINDOW = "method.window.first_epoch"
+
+
+def planned(trial: Build, first: int | None, stop: int | None = None, epochs: int = 12, seed: int = 0) -> Task:
+    """A trial of `ibml` in a window, or a joint one."""
+    window = {"first_epoch": first, **({"stop_epoch": stop} if stop else {})}
+    method = {"type": "joint"} if first is None else {"type": "ibml", "window": window}
+    return task_of(trial(method=method, trainer={"epochs": epochs}, seed=seed))
+
+
+def task_of(config: TrialConfig) -> Task:
+    cell = Cell("mfeat", "arm", config, {})
+    return Task(PlannedTrial(cell, config, trial_key(config, "data"), "data", "trial"), None)
+
+
+@dataclass
+class Workers:
+    """Train what a queue hands out, an epoch at a time."""
+
+    queue: TrialQueue
+    slots: int
+    epochs: Counter[bytes] = field(default_factory=Counter)
+    """How often the epoch before a state was trained."""
+    running: dict[Task, int] = field(default_factory=dict)
+    lost: int = 0
+
+    def fill(self) -> None:
+        while len(self.running) < self.slots and (task := self.queue.next()) is not None:
+            self.running[task] = 0
+            begun = next((epochs for epochs, path in task.begin if path.exists()), 0)
+            if begun:
+                self._reached(task, begun)
+
+    def train(self, task: Task, write: bool = True) -> bool:
+        """One epoch of a task; whether it has ended."""
+        epoch = self.running[task] + 1
+        if epoch <= task.config.trainer.epochs:
+            names = state_keys(task.config, task.trial.fingerprint, self.code)
+            self.epochs[names[epoch - 1]] += 1
+            if write and epoch in task.leave:
+                task.leave[epoch].parent.mkdir(exist_ok=True)
+                task.leave[epoch].write_bytes(b"x" * SIZE)
+                self.queue.stages.left(task, epoch, SIZE)
+            self._reached(task, epoch)
+        if epoch >= task.config.trainer.epochs:
+            del self.running[task]
+            self.queue.end(task, "finished", {"time.total": 1.0})
+            return True
+        return False
+
+    code = "any"
+
+    def _reached(self, task: Task, epochs: int) -> None:
+        rows = rows_of(task.attempt) if task.attempt else [{"epoch": float(epoch)} for epoch in range(epochs)]
+        rows = rows[self.running[task] : epochs]
+        self.running[task] = epochs
+        self.queue.report(task, rows)
+
+    def kill(self, task: Task) -> None:
+        del self.running[task]
+        if not self.queue.retry(task, KILLED):
+            self.lost += 1
+            self.queue.end(task, "failed", {})
+
+    def to_the_end(self) -> None:
+        while not self.queue.done:
+            self.fill()
+            assert self.running, "everything waits"
+            for task in list(self.running):
+                self.train(task)
+
+
+def once(tasks: Sequence[Task]) -> int:
+    """How many epochs there are in the tree of the tasks."""
+    return len({name for task in tasks for name in state_keys(task.config, "data", "any")})
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> Stages:
+    return shared_stages(tmp_path / "stages", 1)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5, 40])
+def test_every_epoch_of_the_tree_is_trained_once(trial: Build, stages: Stages, slots: int) -> None:
+    windows = [(None, None), (2, None), (2, 4), (2, 8), (6, None), (6, 8), (11, None)]
+    tasks = [planned(trial, *window, seed=seed) for seed in range(3) for window in windows]
+    tasks += [planned(trial, 2, 8, epochs=15), planned(trial, 2, 8, epochs=8), planned(trial, 2, 8, epochs=9)]
+    workers = Workers(TrialQueue(tasks, stages=stages), slots)
+    workers.to_the_end()
+    assert set(workers.epochs.values()) == {1}
+    assert workers.epochs.total() == once(tasks) < sum(task.config.trainer.epochs for task in tasks)
+
+
+def test_without_room_each_trains_alone(trial: Build, tmp_path: Path) -> None:
+    tasks = [planned(trial, first) for first in (None, 4, 8)]
+    workers = Workers(TrialQueue(tasks, stages=shared_stages(tmp_path / "stages", 0)), 3)
+    workers.fill()
+    assert len(workers.running) == 3
+    workers.to_the_end()
+    assert workers.epochs.total() == 36
+    assert not (tmp_path / "stages").exists()
+
+
+def test_trials_wait_for_a_state_and_no_longer(trial: Build, stages: Stages) -> None:
+    joint, early, late, other = planned(trial, None), planned(trial, 3), planned(trial, 6), planned(trial, None, seed=1)
+    workers = Workers(TrialQueue([joint, early, late, other], stages=stages), 4)
+    workers.fill()
+    assert list(workers.running) == [joint, other]  # another seed has nothing in common
+    assert sorted(joint.leave) == [3, 6]
+    for _ in range(3):
+        workers.train(joint)
+    workers.fill()
+    assert list(workers.running) == [joint, other, early]
+    assert [epochs for epochs, _ in early.begin] == [3]
+    for _ in range(3):
+        workers.train(joint)
+    workers.fill()
+    assert [epochs for epochs, _ in late.begin] == [6, 3]
+
+
+def test_a_worker_that_dies_holds_nobody_up(trial: Build, stages: Stages) -> None:
+    joint, late = planned(trial, None), planned(trial, 6)
+    workers = Workers(TrialQueue([joint, late], stages=stages), 2)
+    workers.fill()
+    workers.train(joint)
+    workers.kill(joint)
+    workers.fill()
+    assert list(workers.running) == [joint], "it goes on first, and the other waits again"
+    for _ in range(3):
+        workers.kill(joint)
+        workers.fill()
+        if joint not in workers.running:
+            break
+    assert list(workers.running) == [late], "given up, it is trained by the other itself"
+    workers.to_the_end()
+    assert workers.lost == 1
+
+
+def test_a_state_that_could_not_be_written_is_not_waited_for(trial: Build, stages: Stages) -> None:
+    joint, late = planned(trial, None), planned(trial, 2)
+    workers = Workers(TrialQueue([joint, late], stages=stages), 2)
+    workers.fill()
+    workers.train(joint, write=False)
+    workers.fill()
+    assert late not in workers.running
+    workers.train(joint, write=False)
+    workers.fill()
+    assert late in workers.running
+    assert late.begin == []
+
+
+def test_states_of_an_earlier_run_are_gone_on_from(trial: Build, tmp_path: Path) -> None:
+    first = [planned(trial, None), planned(trial, 6)]
+    Workers(TrialQueue(first, stages=shared_stages(tmp_path, 1)), 1).to_the_end()
+    again = planned(trial, 8)
+    workers = Workers(TrialQueue([again], stages=shared_stages(tmp_path, 1)), 1)
+    workers.fill()
+    assert [epochs for epochs, _ in again.begin] == [6]
+
+
+def test_what_is_over_the_limit_goes_and_is_trained_again(trial: Build, tmp_path: Path) -> None:
+    """First what nobody needs, then what is soonest trained again; and everything ends all the same."""
+    tasks = [planned(trial, first, seed=seed) for seed in range(2) for first in (None, 2, 5, 8, 10)]
+    files = StageFiles(tmp_path / "stages", 2.5 * SIZE)
+    workers = Workers(TrialQueue(tasks, stages=Stages(files)), 3)
+    most = 0
+    while not workers.queue.done:
+        workers.fill()
+        for task in list(workers.running):
+            workers.train(task)
+            most = max(most, len(list((tmp_path / "stages").glob("*"))))
+    assert most == 2
+    assert once(tasks) < workers.epochs.total() < 120
+
+
+def test_the_order_in_which_states_go(tmp_path: Path) -> None:
+    files = StageFiles(tmp_path, 2 * SIZE)
+    for epochs in (30, 10, 20, 5):
+        name = bytes([epochs]) * 16
+        files.path(epochs, name).write_bytes(b"x" * SIZE)
+        os.utime(files.path(epochs, name), (epochs, epochs))
+        files.add(epochs, name, SIZE)
+    (tmp_path / "something else").write_text("stays")
+    files.trim({bytes([20]) * 16: 1, bytes([5]) * 16: 2})
+    assert {path.name[:6] for path in tmp_path.glob("*.ckpt")} == {"000005", "000020"}, "what is needed stays"
+    files.limit = SIZE
+    files.trim({bytes([20]) * 16: 1, bytes([5]) * 16: 2})
+    assert {path.name[:6] for path in tmp_path.glob("*.ckpt")} == {"000020"}, "five epochs are soonest trained again"
+    assert (tmp_path / "something else").exists()
+
+
+def attempts(source: SearchSource, attempt: Any) -> Task:
+    made = task_of(attempt.config)
+    return Task(made.trial, None, {}, source, attempt)
+
+
+def test_proposals_of_a_search_share_where_schedules_are_searched(tmp_path: Path, stages: Stages) -> None:
+    spaces = {WINDOW: {"low": 4, "high": 8}}
+    source = SearchSource(Lab(tmp_path).open(plan_of(spaces, trials=12, sampler={"type": "random"})), attempts)
+    workers = Workers(TrialQueue([], [source], stages=stages), 2)
+    tasks = []
+    while not workers.queue.done:
+        workers.fill()
+        tasks += [task for task in workers.running if task not in tasks]
+        for task in list(workers.running):
+            workers.train(task)
+    alone = sum(task.config.trainer.epochs for task in tasks)
+    assert len(tasks) == 5, "there are five windows"
+    assert workers.epochs.total() < 0.85 * alone
+
+
+def test_proposals_that_have_nothing_in_common_leave_nothing(tmp_path: Path, stages: Stages) -> None:
+    spaces = {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}}
+    source = SearchSource(Lab(tmp_path).open(plan_of(spaces, trials=8, sampler={"type": "random"})), attempts)
+    queue = TrialQueue([], [source], stages=stages)
+    queue.share_out(8)
+    tasks = [task for _ in range(8) if (task := queue.next())]
+    assert [bool(task.leave) for task in tasks] == [True] * 3 + [False] * 5
+
+
+def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -> None:
+    """Workers die, states get lost, there is little room: nothing waits for ever and no trial is lost."""
+    drawn = np.random.default_rng(3)
+    for number in range(25):
+        tasks = []
+        for _ in range(int(drawn.integers(2, 14))):
+            first = int(drawn.integers(0, 10))
+            stop = int(drawn.integers(first + 1, 11)) if drawn.random() < 0.6 else None
+            epochs, seed = int(drawn.integers(10, 13)), int(drawn.integers(2))
+            tasks.append(planned(trial, None if drawn.random() < 0.2 else first, stop, epochs, seed))
+        place = tmp_path / str(number)
+        stages = Stages(StageFiles(place, float(drawn.choice([1.5, 3.5, 100])) * SIZE))
+        workers = Workers(TrialQueue(tasks, stages=stages), int(drawn.integers(1, 6)))
+        ended = 0
+        while not workers.queue.done:
+            workers.fill()
+            if workers.queue.done:
+                break  # the last ones had the key of one that ended
+            assert workers.running, "everything waits"
+            task = list(workers.running)[int(drawn.integers(len(workers.running)))]
+            chance = drawn.random()
+            if chance < 0.02 and len(task.faults) < 2:
+                workers.kill(task)
+            elif chance < 0.05:
+                for path in list(place.glob("*"))[:1]:
+                    path.unlink()
+            else:
+                ended += workers.train(task, write=drawn.random() < 0.9)
+        assert ended == len({task.trial.key for task in tasks})
+        assert workers.lost == 0
+        assert workers.epochs.total() <= sum(task.config.trainer.epochs * (1 + len(task.faults)) for task in tasks)
+        assert not stages._paths
+        assert not stages._to_come
