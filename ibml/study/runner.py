@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 from typing import Any
 
 import ray
@@ -15,7 +16,7 @@ from ibml.config.trial import flatten
 from ibml.study.cluster import connected
 from ibml.study.driver import Driver
 from ibml.study.queue import Task
-from ibml.study.worker import TrialActor
+from ibml.study.worker import Parcel, TrialActor
 
 _SLOTS_SECONDS = 5.0
 """How long the size of the cluster is taken to be what it was."""
@@ -54,6 +55,10 @@ _LOOK_SECONDS = 5.0
 """How often it is looked for workers that hang."""
 
 
+_KEPT = {"task", "done", "trial_id", "training_iteration", "time_total_s"}
+"""What stays of a result, since Tune keeps every trial's last one."""
+
+
 class _NotKept:
     """Tune keeps copies of its parts for its own restore, which ibml does not use: keys resume a study."""
 
@@ -67,18 +72,21 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
     def __init__(self, driver: Driver, resources: ResourcesConfig, tasks: dict[int, Task], ahead: int):
         super().__init__()
         self.driver, self.resources, self.tasks, self.ahead = driver, resources, tasks, ahead
+        self._numbers = count()
         self._slots, self._counted = 1, -_SLOTS_SECONDS
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         task = self.driver.next(self._places(), self.ahead)
         if task is None:
             return Searcher.FINISHED if self.driver.done else None
-        number = len(self.tasks)
+        number = next(self._numbers)
         self.tasks[number] = task
         leg = task.leg
         part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
         trial = _sent(task, self.resources.gpu)
         sent = {
+            "task": number,
+            "pauses": list(task.pauses),
             "trial": trial,
             "data": task.trial.fingerprint,
             "plugins": sent_plugins(flatten(trial)),
@@ -86,7 +94,7 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
             "begin": [(epoch, str(path)) for epoch, path in task.begin],
             "leave": {epoch: str(path) for epoch, path in task.leave.items()},
         }
-        return {"task": number, "pauses": list(task.pauses), **sent, **part}
+        return {"task": number, "parcel": Parcel({**sent, **part})}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass
@@ -108,7 +116,8 @@ class _Verdicts(_NotKept, tune.Stopper):  # type: ignore[misc]
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         goes_on = self.driver.result(self.tasks[result["task"]], result)
-        result.pop("state", None)  # Tune keeps every trial's last result, in memory and in its files
+        for name in result.keys() - _KEPT:
+            del result[name]
         return not goes_on
 
     def stop_all(self) -> bool:
@@ -121,20 +130,23 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
     def __init__(self, driver: Driver):
         self.driver = driver
         self.tasks: dict[int, Task] = {}
+        self._running: dict[int, Any] = {}
         self._looked = time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        trial.config.pop("start", None)  # the worker has it, and Tune keeps every trial's configuration
-        self.driver.begin(self.tasks[trial.config["task"]])
+        number = trial.config["task"]
+        trial.config["parcel"].empty()
+        self._running[number] = trial
+        self.driver.begin(self.tasks[number])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """A worker that hangs ends itself, unless its whole process does nothing or its host is out of reach."""
         if time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        for trial in trials:
+        for number, trial in self._running.items():
             actor = trial.temporary_state.ray_actor
-            if actor and trial.status == "RUNNING" and self.driver.is_silent(self.tasks[trial.config["task"]]):
+            if actor and trial.status == "RUNNING" and self.driver.is_silent(self.tasks[number]):
                 ray.kill(actor)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -142,7 +154,16 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         cause = getattr(error, "cause", None)  # of an exception in the trial; a worker that died has none
         died = f" ({type(error).__name__})" if error else ""
         reason = repr(cause) if cause else f"its worker process died{died}: killed, or the node was lost"
-        self.driver.died(self.tasks[trial.config["task"]], reason, str(error) if error else reason)
+        if task := self._over(trial):
+            self.driver.died(task, reason, str(error) if error else reason)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._over(trial)
+
+    def _over(self, trial: Any) -> Task | None:
+        """Forget a trial that has ended; its task, unless it had ended before."""
+        self._running.pop(trial.config["task"], None)
+        return self.tasks.pop(trial.config["task"], None)
 
 
 def _sent(task: Task, gpu: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ray import tune
 
@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.5
 """Epochs shorter than this are reported together, since a report costs the driver milliseconds."""
+
+
+class Parcel:
+    """A trial on its way to a worker. Of what Tune is given it makes copies, keeps some as long as it runs and has some
+    sent back with every report; of a parcel there is one in a process, and whoever has got what is in it empties it."""
+
+    def __init__(self, content: dict[str, Any]):
+        self.content = content
+
+    def empty(self) -> None:
+        self.content = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return "a trial"
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
@@ -37,21 +54,27 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.task = new_config["task"]
-        self.plain = new_config["trial"]
-        self.fingerprint: str | None = new_config.get("data")
-        self.folder = Path(new_config["folder"])
-        self.plugins = new_config.get("plugins", {})
-        self.pauses = frozenset(new_config["pauses"])
-        self.start: bytes | None = new_config.get("start")
-        self.copied: bool = new_config.get("copied", False)
-        self.until: int | None = new_config.get("stop")
-        self.begin = [(epoch, Path(path)) for epoch, path in new_config.get("begin", [])]
-        self.leave = {int(epoch): Path(path) for epoch, path in new_config.get("leave", {}).items()}
+        parcel: Parcel = new_config["parcel"]
+        self.take(parcel.content)
+        parcel.empty()
+        return True
+
+    def take(self, config: dict[str, Any]) -> None:
+        """Take a trial to train."""
+        self.task = config["task"]
+        self.plain = config["trial"]
+        self.fingerprint: str | None = config.get("data")
+        self.folder = Path(config["folder"])
+        self.plugins = config.get("plugins", {})
+        self.pauses = frozenset(config["pauses"])
+        self.start: bytes | None = config.get("start")
+        self.copied: bool = config.get("copied", False)
+        self.until: int | None = config.get("stop")
+        self.begin = [(epoch, Path(path)) for epoch, path in config.get("begin", [])]
+        self.leave = {int(epoch): Path(path) for epoch, path in config.get("leave", {}).items()}
         self.trainer: Trainer | None = None
         self.checkpoints: TrialCheckpoints | None = None
         self.rows: list[Row] = []
-        return True
 
     def step(self) -> dict[str, Any]:
         try:

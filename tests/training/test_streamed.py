@@ -91,10 +91,10 @@ def test_a_worker_with_other_data_does_not_train(tmp_path: Path) -> None:
     config = configured(tmp_path / "set")
     actor = TrialActor.__new__(TrialActor)
     task = {"task": 0, "trial": config.model_dump(mode="json"), "folder": str(tmp_path / "trial"), "pauses": []}
-    actor.reset_config({**task, "data": "0" * 64})
+    actor.take({**task, "data": "0" * 64})
     report = actor.step()
     assert "is not the one that the study was started with" in report["error"]
-    actor.reset_config({**task, "data": data.fingerprint(config.data)})
+    actor.take({**task, "data": data.fingerprint(config.data)})
     while not (report := actor.step())["done"]:
         pass
     assert report["status"] == "finished"

@@ -230,9 +230,7 @@ def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build, tmp_path: P
     finals = []
     for index, config in enumerate(configs):
         folder = str(tmp_path / str(index))
-        assert actor.reset_config(
-            {"task": index, "trial": config.model_dump(mode="json"), "folder": folder, "pauses": []}
-        )
+        actor.take({"task": index, "trial": config.model_dump(mode="json"), "folder": folder, "pauses": []})
         report = actor.step()
         while not report["done"]:
             report = actor.step()
@@ -248,7 +246,7 @@ def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build, tmp_path: P
 def test_an_actor_reports_where_it_is_asked_to_pause(trial: Build, tmp_path: Path) -> None:
     actor = TrialActor.__new__(TrialActor)
     plain = trial(trainer={"epochs": 4}).model_dump(mode="json")
-    actor.reset_config({"task": 7, "trial": plain, "folder": str(tmp_path), "pauses": [1, 3]})
+    actor.take({"task": 7, "trial": plain, "folder": str(tmp_path), "pauses": [1, 3]})
     reports = [actor.step() for _ in range(3)]
     assert [len(report["rows"]) for report in reports] == [1, 2, 1]
     assert [report["done"] for report in reports] == [False, False, True]
