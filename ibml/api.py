@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from ibml.config.trial import TrialConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ibml.config.records import SearchRecord, StudyRecord
     from ibml.models.multimodal import MultimodalModel
     from ibml.report.table import Table
     from ibml.search.database import Database
@@ -141,12 +142,7 @@ def _run_plan(
     allow_mixed: bool,
     rerun: bool,
 ) -> Ablation:
-    from ibml.reading import report_files, results_of
-    from ibml.report.page import FIGURES, FORMS, table_files
-    from ibml.report.render import render
     from ibml.report.results import Results, mixtures, refuse_mixtures
-    from ibml.report.search_page import search_files
-    from ibml.report.table import build_table
     from ibml.study.ablation import run_study
     from ibml.study.preparing import prepare
     from ibml.study.record import study_record
@@ -170,18 +166,38 @@ def _run_plan(
         run_id = opened.run_id
         stages = shared_stages(session.workspace.stages, places.stage_gb)
         outcome, record = run_study(
-            plan, session, known, run_id, places.address, console, database, search_files, stages, new_version
+            plan, session, known, run_id, places.address, console, database, _search_files, stages, new_version
         )
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
-        results = results_of(store, record)
-        made = build_table(record, results.records, allow_mixed)
-        changed = store.artifact_if_any(run_id, "table.json") != render(made, "json")
-        had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(run_id))
-        forms = FORMS if had_figures else ()  # none shall be older than the page
-        whole = changed and not outcome.interrupted
-        opened.files |= report_files(store, made, results, forms) if whole else table_files(made)
+        made, files = _reported(store, record, run_id, allow_mixed, outcome.interrupted)
+        opened.files |= files
         opened.status = "KILLED" if outcome.interrupted else "FAILED" if made.unfinished else "FINISHED"
     return Ablation(made, outcome, run_id)
+
+
+def _reported(
+    store: MlflowStore, record: StudyRecord, run_id: str, allow_mixed: bool, interrupted: bool
+) -> tuple[Table, dict[str, str | bytes]]:
+    """The table of a study, and the files of its run: those of the whole report where the table has changed. What makes
+    them is imported now, so that no training waits for it."""
+    from ibml.reading import report_files, results_of
+    from ibml.report.page import FIGURES, FORMS, table_files
+    from ibml.report.render import render
+    from ibml.report.table import build_table
+
+    results = results_of(store, record)
+    made = build_table(record, results.records, allow_mixed)
+    if interrupted or store.artifact_if_any(run_id, "table.json") == render(made, "json"):
+        return made, table_files(made)
+    had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(run_id))
+    forms = FORMS if had_figures else ()  # none shall be older than the page
+    return made, report_files(store, made, results, forms)
+
+
+def _search_files(record: SearchRecord, others: Sequence[SearchRecord] = ()) -> dict[str, str | bytes]:
+    from ibml.report.search_page import search_files
+
+    return search_files(record, others)
 
 
 def working_on(store: MlflowStore, checkpoints: str | Path | None, console: Console) -> Session:
@@ -233,7 +249,6 @@ def run_search_plan(
     from rich.console import Console
 
     from ibml.reading import open_store
-    from ibml.report.search_page import search_files
     from ibml.search.database import Database, choose_url
     from ibml.study.preparing import prepare
     from ibml.study.stages import shared_stages
@@ -248,7 +263,7 @@ def run_search_plan(
             Database(choose_url(places.storage)),
             places.address,
             quiet,
-            search_files,
+            _search_files,
             shared_stages(session.workspace.stages, places.stage_gb),
             new_version=new_version,
             against=compare,

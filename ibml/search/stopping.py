@@ -11,8 +11,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import wilcoxon
-
 from ibml.config.schedulers import HyperbandConfig
 from ibml.config.space import SchedulerConfig
 
@@ -64,6 +62,8 @@ def goes_on(
             rivals = [max(v for s, v in other.items() if s <= step) for other in others if step in other]
             return len(rivals) < config.startup_trials or best >= statistics.median(rivals)
         case "wilcoxon":
+            from scipy.stats import wilcoxon
+
             pairs = [own - best for own, best in zip(seed_values, best_seed_values, strict=False)]
             if not any(pairs):
                 return True

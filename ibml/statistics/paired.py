@@ -13,7 +13,6 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as scipy_stats
 from scipy.special import stdtr, stdtrit
 
 TestName = Literal["t", "wilcoxon"]
@@ -123,6 +122,8 @@ def _t_test(mean: float, sd: float, n: int) -> float:
 def signed_rank(d: npt.NDArray[np.float64]) -> float:
     """Two-sided Wilcoxon signed-rank p, zeros left out: exact up to 25 pairs, with ties too; scipy's normal
     approximation beyond."""
+    from scipy import stats as scipy_stats
+
     d = d[d != 0]
     if len(d) == 0:
         return 1.0

@@ -14,9 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
-from scipy.stats import qmc
 
 from ibml.statistics.paired import TestName, paired_difference
 
@@ -154,6 +152,8 @@ def at_stop(
 
 
 def _boundary(places: Floats, density: Floats, root: float, step: float, spend: float) -> float:
+    from scipy.optimize import brentq
+
     if spend <= 0:
         return math.inf
 
@@ -194,6 +194,8 @@ def _null_paths(minimum: int, maximum: int) -> npt.NDArray[np.float32]:
 
     Scrambled Sobol points: at 2^18 paths the factor's standard deviation is 0.3 % against 1 % of random ones.
     """
+    from scipy.stats import qmc
+
     sobol = qmc.Sobol(maximum, rng=np.random.default_rng(_SEED))
     return np.concatenate([_statistics(ndtri(sobol.random(_BLOCK)), minimum) for _ in range(_BLOCKS)], axis=1)
 
