@@ -2,7 +2,8 @@
 
 MLflow has no operation that only one of two can do, but what one has written the other reads. So a driver writes its
 claim and then looks: where it sees another's, it takes its own back. Of two that claim at the same time each may have
-seen the other, and then neither has it; they look again after a moment by chance.
+seen the other, and then neither has it; they look again after a moment by chance. A driver that has met no other since
+it read the store need only look whether one has come.
 """
 
 from __future__ import annotations
@@ -33,17 +34,26 @@ class Claims:
 
     def __init__(self, store: MlflowStore, presence: Presence):
         self.store, self.presence = store, presence
+        self.bare: set[str] = set()
+        """Runs that this driver has made and that show nothing but their tags yet."""
+        self._made: set[str] = set()  # keys for which there is a run since the store was read
 
     def claim(self, trial: TrialDescription, fresh: bool) -> Claim:
         """Claim a trial for this driver, in the run that was begun for it or in a new one. `fresh` says that its key
         had no run when the store was read, so that it is not looked for where no other driver is at work."""
-        if fresh and not self.presence.others():
+        self.presence.confirm()
+        if fresh and (not self.presence.met or not self.presence.others()):
             return self._in_new(trial)
         runs = self.store.runs_of(trial.key)
         return self._in_old(runs) if runs else self._in_new(trial)
 
     def _in_new(self, trial: TrialDescription) -> Claim:
+        first = trial.key not in self._made
+        self._made.add(trial.key)
         mine = self.store.create_trial(trial, self.presence.id)
+        if first and not self.presence.meets():
+            self.bare.add(mine)
+            return Claim(mine)
         others = {run_id: run for run_id, run in self.store.runs_of(trial.key).items() if run_id != mine}
         if not others:
             return Claim(mine)

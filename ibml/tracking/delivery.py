@@ -77,7 +77,8 @@ class Delivery:
             if claim.result:
                 self._share(claim.result.run_id, trial)
         if not self.dropped:
-            self._epochs = self.store.describe_trial(self.run_id, trial)
+            self._epochs = self.store.describe_trial(self.run_id, trial, self.run_id in self.claims.bare)
+            self.claims.bare.discard(self.run_id)
 
     def _is_ours(self) -> bool:
         return self.store.tags_of(self.run_id).get(DRIVER_TAG) == self.claims.presence.id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ibml.config.records import Status
@@ -92,7 +92,7 @@ _KINDS = {kind.__name__: kind for kind in (Begin, Rows, Tagged, End, Stop, Share
 
 def as_line(entry: Entry) -> str:
     """An entry as a line of JSON without its end; numbers that are no JSON are written as Python does."""
-    return json.dumps({"entry": type(entry).__name__, **asdict(entry)})
+    return json.dumps({"entry": type(entry).__name__, **vars(entry)}, default=vars)
 
 
 def as_entry(line: str) -> Entry:

@@ -146,14 +146,19 @@ class MlflowStore(StoreReader):
 
     def create_trial(self, trial: TrialDescription, driver: str) -> str:
         """The id of a new run for a trial, which the driver trains, below its study's run if it has one."""
-        tags = {"ibml.kind": "trial", **_below(trial.parent), **trial.tags, **_origin(), DRIVER_TAG: driver}
+        tags = {"ibml.kind": "trial", **_origin(), **_of_beginning(trial), DRIVER_TAG: driver}
         with as_tracking_error(self.uri):
             return str(self.client.create_run(self.experiment_id, tags=tags, run_name=trial.name).info.run_id)
 
-    def describe_trial(self, run_id: str, trial: TrialDescription) -> int:
-        """Let a run show what is trained, and that it is; the number of epochs that it has already."""
-        tags = {**trial.tags, **_below(trial.parent), "ibml.status": "running", "ibml.reason": ""}
+    def describe_trial(self, run_id: str, trial: TrialDescription, bare: bool = False) -> int:
+        """Let a run show what is trained, and that it is; the number of epochs that it has already. A `bare` one is as
+        `create_trial` has left it."""
+        tags = _of_beginning(trial)
         with as_tracking_error(self.uri):
+            if bare:
+                self._log(run_id, params=trial.params)
+                self.client.log_text(run_id, dump(trial.config), CONFIG_FILE)
+                return 0
             run = self.client.get_run(run_id)
             if run.info.status != "RUNNING":
                 self.client.update_run(run_id, status="RUNNING")
@@ -237,6 +242,11 @@ def _user() -> str:
 
 def _below(parent: str | None) -> dict[str, str]:
     return {"mlflow.parentRunId": parent} if parent else {}
+
+
+def _of_beginning(trial: TrialDescription) -> dict[str, str]:
+    """The tags of a run whose trial is being trained."""
+    return {**trial.tags, **_below(trial.parent), "ibml.status": "running", "ibml.reason": ""}
 
 
 def _origin() -> dict[str, str]:

@@ -29,6 +29,9 @@ LEASE_SECONDS = 60.0
 """A driver on another machine whose sign has not changed for so long has ended, and its trials are taken over."""
 _DRIVER = "ibml.driver."
 _LOCK = "ibml.lock."
+_LAST = "ibml.last_driver"
+"""A tag of the experiment: which driver was the last to come. Where it is another, or gone, one has come meanwhile."""
+_ATTEMPTS = 5
 _WAIT_SECONDS = (1.0, 3.0)
 
 
@@ -56,6 +59,8 @@ class Presence:
         """How often others may have taken this driver for dead."""
         self._beat, self._beat_at = 0, _clock()
         self._read_at = 0.0
+        self.met = True
+        """Whether another driver may have been at work since this one began, as far as that is known."""
         self._seen: dict[str, tuple[int, float]] = {}  # of others: the beat, and since when it is that
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -63,6 +68,8 @@ class Presence:
 
     def __enter__(self) -> Self:
         self.beat()
+        self._come()
+        self.met = bool(self.others())
         self._thread.start()
         return self
 
@@ -73,6 +80,8 @@ class Presence:
         self._thread.join()
         with suppress(TrackingError):  # then it is found dead
             self._remove(_DRIVER + self.id)
+            if self._tags().get(_LAST) == self.id:
+                self._remove(_LAST)
 
     def beat(self) -> None:
         """Give a sign now. Raises `TrackingError`."""
@@ -82,7 +91,24 @@ class Presence:
             self._set(_DRIVER + self.id, json.dumps(asdict(sign)))
             if _clock() - self._beat_at > LEASE_SECONDS / 2:
                 self.lapses += 1
+                self._come()  # as if anew
             self._beat_at = _clock()
+
+    def _come(self) -> None:
+        """Let drivers that are at work know of one more. The sign comes before, so that of two each knows the other."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                self._set(_LAST, self.id)
+                return
+            except TrackingError:  # another driver has just made the same tag, or removed it
+                if not left:
+                    raise
+                time.sleep(random.uniform(0.0, 0.1))
+
+    def meets(self) -> bool:
+        """See whether another driver has come by now. Raises `TrackingError`."""
+        self.met = self.met or self._tags().get(_LAST) != self.id
+        return self.met
 
     def confirm(self) -> int:
         """Give a sign if the last was long ago, and say how often there was none for long. Raises `TrackingError`."""

@@ -1,5 +1,5 @@
-"""What a trial costs besides its training: `python -m tests.benchmarks.orchestration [TRIALS]`, or `make bench`. About half
-an hour on two cores, most of it Ray's own.
+"""What a trial costs besides its training: `python -m tests.benchmarks.orchestration [TRIALS]`, or `make bench`.
+About a quarter of an hour on two cores.
 
 A study whose trainings are nearly nothing (two perceptrons, 16 samples, 20 epochs) is run by the real command into
 MLflow on SQLite, with spool, checkpoints and progress: 200 trials and 2,000 (TRIALS), and then 1,000 of these again,

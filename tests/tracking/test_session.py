@@ -328,6 +328,86 @@ def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -
         assert run.driver == won[0]
 
 
+def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(store: MlflowStore) -> None:
+    """Each looks for runs only if it has met another, and all begin within the time that a claim takes."""
+    for number in range(6):
+        trial = description(f"key {number}", seed=number)
+        won: list[str] = []
+        over = threading.Barrier(3)
+
+        def drive(after: float, trial=trial, won=won, over=over) -> None:
+            time.sleep(after)
+            with Presence(store) as mine:
+                known = store.runs_of(trial.key)
+                claims = Claims(store, mine)
+                for _ in range(50):
+                    if claims.claim(trial, fresh=not known).run_id:
+                        won.append(mine.id)
+                    if won:
+                        break
+                    time.sleep(0.05)
+                over.wait()
+
+        threads = [threading.Thread(target=drive, args=(0.03 * number * place,)) for place in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1
+        assert len(store.runs_of(trial.key)) == 1
+
+
+def test_a_driver_that_is_alone_searches_for_no_runs(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with session(store) as mine:
+        monkeypatch.setattr(store, "runs", lambda *arguments: pytest.fail("it searched"))
+        assert all(mine.claim(description(f"key {n}"), None).run_id for n in range(3))  # type: ignore[union-attr]
+
+
+def test_what_another_driver_did_while_it_came_and_went_is_found(store: MlflowStore) -> None:
+    with session(store) as mine:
+        with session(store) as other:
+            claim = other.claim(TRIAL, None)
+            assert claim
+            other.add("k", Begin(TRIAL, claim.run_id))
+            other.add("k", End("finished", {}, {}))
+        found = mine.claim(TRIAL, None)
+        assert found
+        assert found.result
+        assert found.result.run_id == claim.run_id
+        assert len(store.runs_of("k")) == 1
+    assert not store.client.get_experiment(store.experiment_id).tags
+
+
+@pytest.mark.usefixtures("other_machine")
+def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(store: MlflowStore) -> None:
+    slept = Presence(store)
+    slept.beat()
+    watching = Presence(store)
+    for _ in range(9):
+        watching.others()
+        time.sleep(0.2)
+    with Presence(store) as mine:
+        assert not mine.met
+        run_id = Claims(store, slept).claim(TRIAL, fresh=True).run_id
+        found = Claims(store, mine).claim(TRIAL, fresh=True)
+        assert (found.run_id, found.holder) == ("", slept.id)
+        assert set(store.runs_of("k")) == {run_id}
+
+
+def test_a_trial_that_is_claimed_again_has_one_run(store: MlflowStore) -> None:
+    """As after a failure, of which nothing is known to the queue."""
+    with session(store) as mine:
+        first = mine.claim(TRIAL, None)
+        assert first
+        mine.add("k", Begin(TRIAL, first.run_id))
+        mine.add("k", End("failed", {}, {}))
+        mine.settle()
+        again = mine.claim(TRIAL, None)
+        assert again
+        assert again.run_id == first.run_id
+        assert len(store.runs_of("k")) == 1
+
+
 def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowStore) -> None:
     with session(store) as first, session(store) as second:
         mine = first.claim(TRIAL, None)
