@@ -26,6 +26,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.loading
 	$(BIN)/python -m tests.benchmarks.methods
+	$(BIN)/python -m tests.benchmarks.orchestration
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

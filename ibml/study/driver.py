@@ -230,18 +230,22 @@ class Driver:
     def _arrive(self, task: Task, state: bytes) -> None:
         """A part of a trial is trained. Its state counts only when its epochs are in the spool, so that a search that
         is killed in between trains them again and logs them once."""
-        self._claimed.remove(task)
-        self._heard.pop(task, None)
+        self._forget(task)
         self._arrived.add(task.trial.key)
         self._of_queue(lambda: self.queue.arrive(task, state), None)
+
+    def _forget(self, task: Task) -> None:
+        """A task has ended."""
+        self._claimed.remove(task)
+        self._begun.discard(task)
+        self._heard.pop(task, None)
 
     def _end(
         self, task: Task, ending: Ending, final: Mapping[str, float], tags: Mapping[str, str], log: str | None = None
     ) -> None:
         if self.error:
             return  # it is stopped with the others
-        self._claimed.remove(task)
-        self._heard.pop(task, None)
+        self._forget(task)
         pruned = task.attempt.pruned if task.attempt else ""
         ended = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
         self.session.add(task.trial.key, End("pruned" if pruned else ending, dict(final), ended, log))

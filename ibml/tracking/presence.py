@@ -99,11 +99,12 @@ class Presence:
         for left in reversed(range(_ATTEMPTS)):
             try:
                 self._set(_LAST, self.id)
-                return
             except TrackingError:  # another driver has just made the same tag, or removed it
                 if not left:
                     raise
                 time.sleep(random.uniform(0.0, 0.1))
+            else:
+                return
 
     def meets(self) -> bool:
         """See whether another driver has come by now. Raises `TrackingError`."""
