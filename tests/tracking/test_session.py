@@ -394,6 +394,23 @@ def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(sto
         assert set(store.runs_of("k")) == {run_id}
 
 
+def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(store: MlflowStore) -> None:
+    with session(store) as mine:
+        with session(store) as other:
+            claim = other.claim(TRIAL, None)
+            assert claim
+            left = other.workspace.spool / "dead"
+            left.mkdir()
+            entries = [Begin(TRIAL, claim.run_id), Rows([row(0)])]
+            (left / "k.jsonl").write_text("".join(f"{as_line(entry)}\n" for entry in entries))
+            (left / "lock").touch()
+            other.presence.met = False
+        assert left.exists()
+        assert mine.presence.meets()
+    assert not left.exists()
+    assert history(store, claim.run_id) == [(0, 1.0)]
+
+
 def test_a_trial_that_is_claimed_again_has_one_run(store: MlflowStore) -> None:
     """As after a failure, of which nothing is known to the queue."""
     with session(store) as mine:
