@@ -164,7 +164,7 @@ def _run_plan(
         refuse_mixtures(plan.study.name, found)
     with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.presence.id) as opened:
         run_id = opened.run_id
-        stages = shared_stages(session.workspace.stages, places.stage_gb)
+        stages = shared_stages(session.workspace.stages, places.stage_gb, anew=rerun)
         outcome, record = run_study(
             plan, session, known, run_id, places.address, console, database, _search_files, stages, new_version
         )

@@ -57,7 +57,6 @@ class Driver:
         self.error: Exception | None = None
         self._claimed: set[Task] = set()
         self._begun: set[Task] = set()
-        self._heard: dict[Task, float] = {}
         self._arrived: set[str] = set()  # keys whose trials go on as another task
         self._first: Task | None = None
         self._looked, self._told = 0.0, False
@@ -166,7 +165,7 @@ class Driver:
 
     def begin(self, task: Task) -> None:
         """A task is being trained."""
-        self._heard[task] = time.monotonic()
+        task.hear()
         if task not in self._begun:
             self._begun.add(task)
             self.progress.trial_started()
@@ -176,7 +175,6 @@ class Driver:
         """Take in what a worker reported; whether the task goes on."""
         if not self.queue.trains(task):
             return False
-        self._heard[task] = time.monotonic()
         rows = [{**row, **task.numbers} for row in result.get("rows", [])]
         for note in result.get("notes", []):
             self.session.say(f"{task.trial.name}: {note}")
@@ -203,7 +201,7 @@ class Driver:
     def is_silent(self, task: Task) -> bool:
         """Whether a task's worker should have ended itself because it hangs, and did not."""
         patience = 60 * task.config.trainer.stall_minutes + _STALL_SECONDS
-        return self.queue.trains(task) and time.monotonic() - self._heard[task] > patience
+        return self.queue.trains(task) and time.monotonic() - task.heard > patience
 
     def died(self, task: Task, reason: str, log: str) -> None:
         """A task's worker ended without a word."""
@@ -238,7 +236,6 @@ class Driver:
         """A task has ended."""
         self._claimed.remove(task)
         self._begun.discard(task)
-        self._heard.pop(task, None)
 
     def _end(
         self, task: Task, ending: Ending, final: Mapping[str, float], tags: Mapping[str, str], log: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from ibml.study.trials import PlannedTrial
 
 Row = Mapping[str, float]
 
+_LATE = 5.0
+"""A task is late when it reports nothing for so many times the longest that it took to, and this many seconds."""
 _LOOKED_AT = ("epoch", "val.", "time.")
 
 
@@ -47,6 +50,9 @@ class Task:
     """States of other trials to go on from, the deepest first."""
     leave: Leave = field(default_factory=dict)
     """States to leave for other trials."""
+    heard: float = 0.0
+    slowest: float = 0.0
+    """When it last said something, by a clock, and the longest that it took to."""
 
     @property
     def config(self) -> TrialConfig:
@@ -73,6 +79,17 @@ class Task:
     def trained(self) -> int:
         """How many epochs are known to be trained."""
         return self.first + self.epochs
+
+    def hear(self) -> None:
+        """It has begun, or said something."""
+        now = time.monotonic()
+        self.slowest = max(self.slowest, now - self.heard) if self.heard else 0.0
+        self.heard = now
+
+    @property
+    def late(self) -> bool:
+        """Whether it has been silent for so long that nothing should wait for it."""
+        return self.slowest > 0 and time.monotonic() - self.heard > _LATE * (1 + self.slowest)
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -105,7 +122,7 @@ class TrialQueue:
     A key is trained by one task at a time. One whose result is known is not trained: `past` says what is known of
     a key, and `reused` is called with the task. One that `claim` does not get waits `elsewhere`, since another driver
     trains it, until `reconsider`. `follow` gives the planned trials that follow from how one ended. One for which a
-    running task is about to leave a state among the shared `stages` waits behind that.
+    running task is about to leave a state among the shared `stages` waits behind that, unless it is late.
     """
 
     def __init__(
@@ -151,13 +168,15 @@ class TrialQueue:
     def next(self, room: bool = True) -> Task | None:
         """The next task to train, or nothing for now. Without `room` no planned trial is handed out, so that
         the proposals that searches are about to make need not queue behind it."""
+        for late in [leader for leader in self._behind if leader.late]:
+            self._again.extend(self._behind.pop(late))
         while (task := self._take(room)) is not None:
             key = task.trial.key
             if key in self._flying:
                 self._waiting.setdefault(key, deque()).append(task)
             elif self._known(task):
                 self.stages.drop(task)
-            elif leader := self.stages.awaited(task, self._flying.values()):
+            elif leader := self.stages.awaited(task, (other for other in self._flying.values() if not other.late)):
                 self._behind.setdefault(leader, []).append(task)
             elif self._claim(task):
                 self._flying[key] = task
@@ -225,6 +244,7 @@ class TrialQueue:
     def report(self, task: Task, rows: Sequence[Row]) -> bool:
         """Take in a task's epochs; whether it goes on. What waited behind it is looked at again."""
         task.epochs += len(rows)
+        task.hear()
         self._again.extend(self._behind.pop(task, ()))
         if self.searches:
             task.rows += [{k: v for k, v in row.items() if k.startswith(_LOOKED_AT)} for row in rows]
@@ -255,7 +275,7 @@ class TrialQueue:
         task.faults.append(fault)
         if not may_help(task.faults, task.config.trainer.max_retries):
             return False
-        task.epochs = 0
+        task.epochs, task.heard = 0, 0.0
         task.rows.clear()
         if task.source and task.attempt:
             task.source.search.restart(task.attempt)

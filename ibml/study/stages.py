@@ -159,6 +159,8 @@ def _openings(task: Task) -> list[int]:
     return [epoch for epoch in method.window.epochs(epochs) if epoch] if isinstance(method, WindowedPart) else []
 
 
-def shared_stages(folder: Path, gigabytes: float) -> Stages:
-    """Stages in a folder with so much room; without any nothing is shared."""
+def shared_stages(folder: Path, gigabytes: float, anew: bool = False) -> Stages:
+    """Stages in a folder with so much room, or `anew` without those that are there; without room nothing is shared."""
+    if anew:
+        StageFiles(folder, 0).trim({})
     return Stages(StageFiles(folder, 1e9 * gigabytes) if gigabytes > 0 else None)

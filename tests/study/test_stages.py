@@ -177,6 +177,26 @@ def test_a_state_that_could_not_be_written_is_not_waited_for(trial: Build, stage
     assert late.begin == []
 
 
+def test_a_worker_that_hangs_is_not_waited_for(trial: Build, stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("ibml.study.queue.time.monotonic", lambda: now[0])
+    joint, late, later = planned(trial, None), planned(trial, 6), planned(trial, 8)
+    workers = Workers(TrialQueue([joint, late, later], stages=stages), 3)
+    workers.fill()
+    joint.hear()
+    now[0] += 60  # the first report takes its time
+    workers.train(joint)
+    now[0] += 300
+    workers.fill()
+    assert list(workers.running) == [joint]
+    now[0] += 10
+    workers.fill()
+    assert list(workers.running) == [joint, late], "the next one leads"
+    assert sorted(late.leave) == [6]
+    workers.to_the_end()
+    assert joint.trained == later.trained == 12
+
+
 def test_states_of_an_earlier_run_are_gone_on_from(trial: Build, tmp_path: Path) -> None:
     first = [planned(trial, None), planned(trial, 6)]
     Workers(TrialQueue(first, stages=shared_stages(tmp_path, 1)), 1).to_the_end()
@@ -184,6 +204,13 @@ def test_states_of_an_earlier_run_are_gone_on_from(trial: Build, tmp_path: Path)
     workers = Workers(TrialQueue([again], stages=shared_stages(tmp_path, 1)), 1)
     workers.fill()
     assert [epochs for epochs, _ in again.begin] == [6]
+
+
+def test_a_study_that_is_trained_anew_takes_nothing_from_before(trial: Build, tmp_path: Path) -> None:
+    Workers(TrialQueue([planned(trial, None), planned(trial, 6)], stages=shared_stages(tmp_path, 1)), 1).to_the_end()
+    again = planned(trial, 8)
+    Workers(TrialQueue([again], stages=shared_stages(tmp_path, 1, anew=True)), 1).fill()
+    assert again.begin == []
 
 
 def test_what_is_over_the_limit_goes_and_is_trained_again(trial: Build, tmp_path: Path) -> None:
