@@ -74,7 +74,7 @@ def test_one_of_two_drivers_killed_is_taken_over_by_the_other(shaken: Shaken, ta
 
 
 def test_a_trial_that_two_studies_share_is_trained_by_one_of_them(cli: CommandLine) -> None:
-    cli.write("a.yaml", STUDY.replace("shaken", "a").replace("IBML: {}", "IBML: {method.bio.weight: 2}"))
+    cli.write("a.yaml", STUDY.replace("shaken", "a").replace("IBML: {", "IBML: {method.bio.weight: 2, "))
     cli.write("b.yaml", STUDY.replace("shaken", "b"))
     drivers = [cli.start("ablate", name) for name in ("a.yaml", "b.yaml")]
     for driver in drivers:
