@@ -77,6 +77,7 @@ def test_the_selected_epoch_stays_and_gives_its_accuracy_again(finished: Command
 
 def test_gc_removes_what_no_run_refers_to(finished: CommandLine) -> None:
     folder = trials(finished)
+    assert "2 files and folders" in finished.inside("gc").out, "the states that both arms shared, one a seed"
     assert "0 files and folders" in finished.inside("gc").out
     old, young, state = folder / ("a" * 64), folder / ("b" * 64), next(folder.iterdir()) / "state-000001.ckpt"
     unfinished = next(folder.iterdir()) / f"{SELECTED}.1{UNFINISHED}"

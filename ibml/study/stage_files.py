@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ibml.files import remove_unfinished
+
 _NAME = re.compile(r"\d{6,}-([0-9a-f]{32})\.ckpt")
 _LOOK_SECONDS = 2.0
 """How often it is looked for files of other drivers."""
@@ -30,6 +32,8 @@ class StageFiles:
         self.folder, self.limit = folder, limit
         self._files: dict[bytes, _File] = {}
         self._looked = -_LOOK_SECONDS
+        with suppress(OSError):
+            remove_unfinished(folder)
         self._look()
 
     def path(self, epochs: int, name: bytes) -> Path:

@@ -87,6 +87,8 @@ class TrialCheckpoints:
         self._cost = self._written - began
 
     def _leave(self, place: Path, trainer: Trainer, rows: list[Row]) -> None:
+        with suppress(OSError):
+            remove_unfinished(place.parent)
         content = {"rows": rows, "state": trainer.state_dict(), "platform": platform(trainer.device)}
         if place.is_file() or self._write(place, content):
             with suppress(OSError):

@@ -131,8 +131,9 @@ class Shaken:
         self.check_processes()
 
     def check_files(self) -> None:
-        """Of every trial the selected epoch's weights, and nothing else."""
-        kept = [path for path in self.cli.folder.glob("checkpoints/**/*") if path.is_file()]
+        """Of every trial the selected epoch's weights, and beside them only states that trials share."""
+        kept = [path for path in self.cli.folder.glob("checkpoints/*/*/**/*") if path.is_file()]
+        kept = [path for path in kept if path.parent.name != "stages"]
         assert {path.name for path in kept} == {SELECTED}
         assert len(kept) == TRIALS
         assert not list(self.cli.folder.rglob(f"*{UNFINISHED}"))

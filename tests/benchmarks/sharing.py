@@ -1,0 +1,91 @@
+"""What shared states save: `python -m tests.benchmarks.sharing`, or `make bench`. About six minutes on two cores.
+
+Studies of schedules are run by the real command with sharing and without, in turn, each in a folder of its own: epochs
+that are trained and seconds of the whole command and from the first trial to the last. How many epochs all shipped
+studies together would train once is counted from their plans; searches of tuned arms are not in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibml.study.keys import state_keys
+from ibml.study.plan import load_plan
+from ibml.study.trials import planned_trials
+
+ROOT = Path(__file__).parent.parent.parent
+STUDIES = {"tcm_schedule": (), "bio_weight": ("-o", "method.window.first_epoch=25")}
+ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """How many epochs a command trained, and the seconds it took: in all, and from its first trial to its last."""
+
+    epochs: int
+    seconds: float
+    span: float
+
+
+def run(study: str, arguments: tuple[str, ...]) -> Run:
+    """Run a shipped study in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="ibml-bench-") as folder:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "RAY", "IBML"))}
+        environment = {**plain, "HOME": folder, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "ibml.cli", "ablate", str(ROOT / "ablations" / f"{study}.yaml"), *arguments]
+        began = time.monotonic()
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        seconds = time.monotonic() - began
+        with sqlite3.connect(Path(folder) / "mlflow.db") as database:
+            (epochs,) = database.execute("select count(*) from metrics where key = 'val.loss'").fetchone()
+            (shared,) = database.execute("select total(value) from tags where key = 'ibml.shared'").fetchone()
+            of_trials = "from runs join tags using (run_uuid) where key = 'ibml.kind' and value = 'trial'"
+            (span,) = database.execute(f"select max(end_time) - min(start_time) {of_trials}").fetchone()
+    return Run(epochs - int(shared), seconds, span / 1000)
+
+
+def together() -> float:
+    """The share of the epochs of all shipped studies that is trained where each is trained once."""
+    names: set[bytes] = set()
+    every = 0
+    for file in sorted((ROOT / "ablations").glob("*.yaml")):
+        for trial in planned_trials(load_plan(file)):
+            names |= (own := set(state_keys(trial.config, trial.fingerprint, "")))
+            every += len(own)
+    return len(names) / every
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """(what, figure, goal) of everything that is measured."""
+    found = []
+    for study, given in STUDIES.items():
+        pairs = [(run(study, given), run(study, (*given, "--no-share"))) for _ in range(ROUNDS)]
+        epochs = pairs[0][0].epochs / pairs[0][1].epochs
+        seconds, span = (
+            statistics.median(getattr(sharing, what) / getattr(alone, what) for sharing, alone in pairs)
+            for what in ("seconds", "span")
+        )
+        found += [
+            (f"{study}: epochs by those without sharing", f"{epochs:.2f}", "at most 0.5"),
+            (f"{study}: seconds of the command, the same way", f"{seconds:.2f}", "at most 0.6"),
+            (f"{study}: seconds from the first trial to the last", f"{span:.2f}", ""),
+        ]
+    return [*found, ("all shipped studies together: epochs", f"{together():.2f}", "at most 0.4")]
+
+
+def main() -> None:
+    print("| what | figure | goal |\n|---|---|---|")
+    for what, figure, goal in rows():
+        print(f"| {what} | {figure} | {goal} |")
+
+
+if __name__ == "__main__":
+    main()
