@@ -83,7 +83,7 @@ def member_key(population: str, number: int) -> str:
     return _digest({"population": population, "member": number})
 
 
-def _digest(content: Any) -> str:
+def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(_text(content).encode()).hexdigest()
 
 

@@ -30,8 +30,6 @@ class StageFiles:
 
     def __init__(self, folder: Path, limit: float):
         self.folder, self.limit = folder, limit
-        self._files: dict[bytes, _File] = {}
-        self._looked = -_LOOK_SECONDS
         with suppress(OSError):
             remove_unfinished(folder)
         self._look()
@@ -73,13 +71,13 @@ class StageFiles:
 
     def _look(self) -> None:
         self._looked = time.monotonic()
-        self._files = dict(self._there())
+        self._files: dict[bytes, _File] = dict(self._there())
 
     def _there(self) -> Iterator[tuple[bytes, _File]]:
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
-                named = _NAME.fullmatch(entry.name)
+                if not (named := _NAME.fullmatch(entry.name)):
+                    continue
                 with suppress(OSError):  # removed meanwhile
                     status = entry.stat()
-                    if named:
-                        yield bytes.fromhex(named[1]), _File(Path(entry.path), status.st_size, status.st_mtime)
+                    yield bytes.fromhex(named[1]), _File(Path(entry.path), status.st_size, status.st_mtime)
