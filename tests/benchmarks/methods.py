@@ -50,13 +50,16 @@ class Pair:
     samples: int
     rounds: int
 
-    def trainer(self, method: str) -> Trainer:
+    def split(self) -> Split:
         generator = np.random.default_rng(0)
         inputs = {
             name: generator.normal(size=(self.samples, *shape)).astype(np.float32)
             for name, shape in self.shapes.items()
         }
-        split = Split(inputs, np.arange(self.samples) % self.classes)
+        return Split(inputs, np.arange(self.samples) % self.classes)
+
+    def trainer(self, method: str) -> Trainer:
+        split = self.split()
         parts = {
             **self.config,
             "method": {"type": method, **SETTINGS.get(method, {})},
