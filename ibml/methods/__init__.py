@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibml.config.trial import TrialConfig
 from ibml.methods.agm import AGM
 from ibml.methods.auxiliary import Auxiliary
-from ibml.methods.base import Batch, Method, StepLog, Training
+from ibml.methods.base import Batch, Method, Observed, StepLog, Training
 from ibml.methods.g_blending import GBlending
 from ibml.methods.ibml import IBML
 from ibml.methods.joint import Joint
@@ -21,7 +21,7 @@ from ibml.methods.recon_boost import ReconBoost
 from ibml.methods.unimodal import Unimodal
 from ibml.models.multimodal import MultimodalModel
 
-__all__ = ["Batch", "Method", "Precision", "StepLog", "Training", "build_method"]
+__all__ = ["Batch", "Method", "Observed", "Precision", "StepLog", "Training", "build_method"]
 
 METHODS: dict[str, type[Method]] = {
     "joint": Joint,

@@ -74,6 +74,9 @@ class AGM(Method):
             self.mean.copy_(state["mean"])
             self.steps.copy_(state["steps"])
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        return isinstance(self.model.fusion, Concat | Sum) and self.active(epoch)
+
     def shares(self, outputs: Outputs) -> Tensor:
         """phi, (M, n, C), which sum to the joint logits."""
         if isinstance(self.model.fusion, Concat | Sum):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,12 +34,26 @@ class Batch:
 
 @dataclass(frozen=True)
 class StepLog:
-    """What a step measured, all on the device: reading it would wait for the device.
+    """What a step leaves, all on the device, since reading it would wait for the device.
 
-    `loss` is the optimised loss; `correct` counts right answers, joint first, then per modality (1 + M,);
-    `rates` is rho, (M,); `noised` counts the samples whose input was changed, (M,); `scores` is s_m, each modality's
-    probability of the labels, summed over the batch, (M,), of this step.
+    `index` and `labels`, (n,), are the batch's; `loss` is the optimised loss; `joint`, (n, C), and `unimodal`,
+    (M, n, C), are the logits; `rates` is rho, (M,); `noised` counts the samples whose input was changed, (M,).
     """
+
+    index: Tensor
+    labels: Tensor
+    loss: Tensor
+    joint: Tensor
+    unimodal: Tensor
+    rates: Tensor
+    noised: Tensor
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What S steps measured: `loss`, (S,), `rates` and `noised`, (S, M); `correct` counts right answers, joint first,
+    then per modality, (S, 1 + M); `scores` is s_m, each modality's probability of the labels, summed over the batch,
+    (S, M)."""
 
     loss: Tensor
     correct: Tensor
@@ -50,12 +65,17 @@ class StepLog:
 @dataclass(frozen=True)
 class Outputs:
     """A forward pass: features z_1 .. z_M, (n, d_m), as autocast left them; joint logits (n, C), unimodal logits
-    (M, n, C), and log p_m[i, y_i], (M, n)."""
+    (M, n, C), which have a gradient where `Method.uses_unimodal` says so; labels (n,)."""
 
     features: list[Tensor]
     joint: Tensor
     unimodal: Tensor
-    log_probability: Tensor
+    labels: Tensor
+
+    @cached_property
+    def log_probability(self) -> Tensor:
+        """log p_m[i, y_i], (M, n)."""
+        return label_log_probability(self.unimodal, self.labels)
 
 
 class Memory:
@@ -84,8 +104,7 @@ def rates(scores: Tensor) -> Tensor:
     `scores` is s, shape (M,): each modality's probability of the labels, summed over the batch; or (M, C), summed over
     the samples of each class, for rates of that shape.
     """
-    total = scores.sum(0)
-    return torch.where(total > 0, len(scores) * scores / total, torch.ones_like(scores))
+    return (scores / scores.mean(0)).nan_to_num(nan=1.0)
 
 
 def mean_of_others(values: Tensor) -> Tensor:
@@ -95,7 +114,8 @@ def mean_of_others(values: Tensor) -> Tensor:
 
 def label_log_probability(logits: Tensor, labels: Tensor) -> Tensor:
     """log softmax(logits)[i, labels[i]] for each modality and sample: (M, n, C) -> (M, n)."""
-    return logits.log_softmax(2).gather(2, labels.expand(len(logits), -1)[..., None]).squeeze(2)
+    every = labels.expand(len(logits), -1).flatten()
+    return -F.cross_entropy(logits.flatten(0, 1), every, reduction="none").view(len(logits), -1)
 
 
 @dataclass(frozen=True)
@@ -126,6 +146,7 @@ class Method:
         self.heads = nn.ModuleList()
         self.memory = Memory(len(model.modalities), samples, parameter.device, parameter.dtype)
         self.generator = torch.Generator(device=parameter.device)
+        self._none = torch.zeros(len(model.modalities), device=parameter.device, dtype=torch.long)
         window = getattr(options, "window", None)
         self.window: tuple[int, int] = window.epochs(self.epochs) if isinstance(window, Window) else (0, self.epochs)
         self.training: Training
@@ -157,6 +178,11 @@ class Method:
         """Whether the epoch is in the method's window; outside it training is plain joint."""
         return self.window[0] <= epoch < self.window[1]
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        """Whether what is learnt in an epoch has a gradient by the unimodal logits. Where not, they are observed alone,
+        which takes less, and the joint logits are made without them."""
+        return self.active(epoch)
+
     def start_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch, with the model in training mode."""
         self.extra_samples = 0
@@ -176,19 +202,25 @@ class Method:
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
         """The inputs of the forward pass, and how many samples were changed per modality, (M,). Of a text the batch
         has word vectors, unless its encoder has none."""
-        return batch.inputs, rho.new_zeros(len(rho))
+        return batch.inputs, self._none
 
-    def forward(self, inputs: Inputs, labels: Tensor) -> Outputs:
+    def forward(self, inputs: Inputs, labels: Tensor, epoch: int) -> Outputs:
         """One forward pass."""
         with self.precision.autocast:
             features = self.model.features(inputs)
-        return self.fused(features, labels)
+        return self.fused(features, labels, epoch)
 
-    def fused(self, features: list[Tensor], labels: Tensor) -> Outputs:
+    def fused(self, features: list[Tensor], labels: Tensor, epoch: int) -> Outputs:
         """What the model makes of features."""
+        fusion = self.model.fusion
         with self.precision.autocast:
-            joint, unimodal = map(full, self.model.fusion.both(features))
-        return Outputs(features, joint, unimodal, label_log_probability(unimodal, labels))
+            if self.uses_unimodal(epoch):
+                joint, unimodal = fusion.both(features)
+            else:
+                joint = fusion(features)
+                with torch.no_grad():
+                    unimodal = fusion.unimodal_logits(features)
+        return Outputs(features, full(joint), full(unimodal), labels)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         """The loss to optimise."""
@@ -199,15 +231,15 @@ class Method:
         self.precision.backward(loss)
 
     def step(self, batch: Batch, epoch: int) -> StepLog:
-        """One training step without the update; writes the memory from this step's outputs."""
+        """One training step without the update. Its samples' memory is written when the step is observed."""
         rho = self.rates(batch)
         acting = self.acting_rates(rho, batch)
         vectors = replace(batch, inputs=self.model.embedded(batch.inputs))
         inputs, noised = self.transform(vectors, acting, epoch)
-        outputs = self.forward(inputs, batch.labels)
+        outputs = self.forward(inputs, batch.labels, epoch)
         loss = self.loss(outputs, batch.labels, acting, epoch)
         self.backward(loss, outputs, batch.labels, epoch)
-        return self.observed(batch, outputs, loss, rho, noised)
+        return self.log(batch, outputs, loss, rho, noised)
 
     def rates(self, batch: Batch) -> Tensor:
         """rho, (M,), of a batch, before its forward pass."""
@@ -217,13 +249,23 @@ class Method:
         """The rates by which `transform` and `loss` act: (M,), or (M, n) where each sample has its own."""
         return rho
 
-    def observed(self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor) -> StepLog:
-        """Write the memory, and say what the step measured."""
-        correct = outputs.unimodal.argmax(2) == batch.labels
-        probability = outputs.log_probability.detach().exp()
-        self.memory.write(batch.index, probability, correct)
-        right = torch.cat([(outputs.joint.argmax(1) == batch.labels)[None], correct]).sum(1)
-        return StepLog(loss.detach(), right, rho, noised, probability.sum(1))
+    def log(self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor) -> StepLog:
+        """What a step leaves."""
+        joint, unimodal = outputs.joint.detach(), outputs.unimodal.detach()
+        return StepLog(batch.index, batch.labels, loss.detach(), joint, unimodal, rho, noised)
+
+    def observe(self, logs: Sequence[StepLog]) -> Observed:
+        """Write the memory, and say what steps measured, of equally many samples each and no sample twice: many small
+        operations cost more than one over all."""
+        index, labels = (torch.stack(values) for values in zip(*((log.index, log.labels) for log in logs), strict=True))
+        joint, unimodal = torch.stack([log.joint for log in logs]), torch.stack([log.unimodal for log in logs], 1)
+        probability = label_log_probability(unimodal.flatten(1, 2), labels.flatten()).exp()
+        correct = unimodal.argmax(3) == labels
+        self.memory.write(index.flatten(), probability, correct.flatten(1))
+        right = torch.cat([(joint.argmax(2) == labels)[None], correct]).sum(2).T
+        scores = probability.view(correct.shape).sum(2).T
+        loss, rho, noised = (torch.stack([getattr(log, name) for log in logs]) for name in ("loss", "rates", "noised"))
+        return Observed(loss, right, rho, noised, scores)
 
     def update(self, batch: Batch, epoch: int) -> StepLog:
         """One training step with the update."""

@@ -42,23 +42,27 @@ class Complexity:
 
     def _tensor(self, values: Tensor, measured: Tensor, drawn: Tensor, partners: Tensor) -> Tensor:
         mask = drawn.view(*drawn.shape, *[1] * (values.dim() - drawn.dim()))
-        return torch.where(mask, self._harder(values, measured, partners), values)
+        if self.options.kind == "noise":
+            return torch.addcmul(values, mask * self._deviation(measured), self._noise(values))
+        return torch.where(mask, self._harder(values, partners), values)
 
-    def _harder(self, values: Tensor, measured: Tensor, partners: Tensor) -> Tensor:
+    def _deviation(self, values: Tensor) -> Tensor:
+        """sigma, (), 0 for a single number; word vectors may be learned, but not by making the noise smaller."""
+        return values.detach().std().nan_to_num(nan=0.0) * self.options.noise_scale
+
+    def _noise(self, like: Tensor) -> Tensor:
+        shape, generator = like.shape[1:], self.generator
+        return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+
+    def _harder(self, values: Tensor, partners: Tensor) -> Tensor:
         strength = self.options.strength
         match self.options.kind:
-            case "noise":
-                noise = torch.randn(
-                    values.shape[1:], generator=self.generator, device=values.device, dtype=values.dtype
-                )
-                # word vectors may be learned, but not by making the noise smaller
-                return values + noise * (self.options.noise_scale * measured.detach().std())
             case "feature_dropout":
                 stays = torch.rand(values.shape, generator=self.generator, device=values.device) >= strength
                 return values * stays / (1 - strength)
             case "modality_dropout":
                 return torch.zeros_like(values)
-            case "mixup":
+            case _:
                 return (1 - strength) * values + strength * values[partners]
 
     def _partners(self, labels: Tensor) -> Tensor:

@@ -37,12 +37,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ibml.config.base import IbmlError
 from ibml.config.methods import IBMLConfig
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, Sequences
-from ibml.methods.base import Batch, Inputs, Method, Outputs, rates
+from ibml.methods.base import Batch, Inputs, Method, Outputs, full, label_log_probability, rates
 from ibml.methods.complexity import Complexity
 from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
@@ -53,7 +54,7 @@ CLIP = 10.0
 
 def tcm_probability(rho: Tensor, rate: float) -> Tensor:
     """rate * clip(rho, 0, e) / e for leading modalities, 0 for the others; of the shape of rho."""
-    return torch.where(rho > 1, rate * rho.clamp(0, CLIP) / CLIP, torch.zeros_like(rho))
+    return F.threshold(rho.clamp_max(CLIP), 1, 0) * (rate / CLIP)
 
 
 def class_rates(probability: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -95,6 +96,9 @@ class IBML(Method):
         """The TCM rate at an epoch, a pure function of it; 0 outside the window."""
         return self.options.tcm_rate(self.epochs, epoch)
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        return self.bio_weight(epoch) > 0
+
     def rates(self, batch: Batch) -> Tensor:
         if self.options.rates.memory == "epoch":
             return super().rates(batch)
@@ -105,10 +109,10 @@ class IBML(Method):
         """q and whether it is right, (M, n) each, by the weights as they are."""
         training = self.model.training
         self.model.eval()
-        with torch.no_grad():
-            outputs = self.forward(batch.inputs, batch.labels)
+        with torch.no_grad(), self.precision.autocast:
+            unimodal = full(self.model.fusion.unimodal_logits(self.model.features(batch.inputs)))
         self.model.train(training)
-        return outputs.log_probability.exp(), outputs.unimodal.argmax(2) == batch.labels
+        return label_log_probability(unimodal, batch.labels).exp(), unimodal.argmax(2) == batch.labels
 
     def acting_rates(self, rho: Tensor, batch: Batch) -> Tensor:
         options = self.options.rates
@@ -143,8 +147,9 @@ class IBML(Method):
         weight = self.bio_weight(epoch)
         if weight == 0:
             return loss
-        cross_entropies = -outputs.log_probability if rho.dim() == 2 else -outputs.log_probability.mean(1)
+        weights = weight * (rho < 1).to(rho.dtype)
         if self.options.bio.rule == "lag":
-            cross_entropies = (1 - rho) * cross_entropies
-        lagging = torch.where(rho < 1, cross_entropies, torch.zeros_like(cross_entropies))
-        return loss + weight * (lagging.mean(1) if rho.dim() == 2 else lagging).sum()
+            weights = weights * (1 - rho)
+        if rho.dim() == 2:
+            return loss - (weights * outputs.log_probability).mean(1).sum()
+        return loss - weights @ outputs.log_probability.mean(1)

@@ -10,4 +10,7 @@ from ibml.methods.base import Method
 
 
 class Joint(Method):
-    """What `Method` does where nothing is overridden."""
+    """What `Method` does, and nothing else."""
+
+    def uses_unimodal(self, epoch: int) -> bool:
+        return False

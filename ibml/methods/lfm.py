@@ -70,6 +70,9 @@ class LFM(Method):
 
     options: LFMConfig
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        return self.options.alignment == "js" and self.active(epoch)
+
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         loss = super().loss(outputs, labels, rho, epoch)
         if not self.active(epoch):

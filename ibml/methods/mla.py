@@ -78,7 +78,7 @@ class MLA(Method):
         with self.precision.autocast:
             features = self.model.features(self.model.embedded(batch.inputs))
         with torch.no_grad():
-            outputs = self.fused(features, batch.labels)
+            outputs = self.fused(features, batch.labels, epoch)
         losses = []
         for z in features:
             with self.precision.autocast:
@@ -90,7 +90,7 @@ class MLA(Method):
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())
         self.batch_index += 1
-        return self.observed(batch, outputs, torch.stack(losses).mean(), rho, torch.zeros_like(rho))
+        return self.log(batch, outputs, torch.stack(losses).mean(), rho, torch.zeros_like(rho))
 
     def _project(self, mean: Tensor) -> None:
         """Move the projection on, and take the head's gradient through it."""

@@ -20,6 +20,9 @@ class MMCosine(Method):
 
     options: MMCosineConfig
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        return False
+
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
         assert isinstance(self.model.fusion, CosineHead)

@@ -19,7 +19,7 @@ epoch a forward pass over the training set with 2^M - 1 passes through the fusio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from ibml.config.methods import ModalityValuationConfig
 from ibml.config.streams import stream_seed
-from ibml.methods.base import Batch, Inputs, Method, Outputs, StepLog
+from ibml.methods.base import Batch, Inputs, Method, Observed, Outputs, StepLog
 from ibml.methods.passes import features
 from ibml.statistics.coalitions import members, shapley_weights
 
@@ -72,6 +72,9 @@ class ModalityValuation(Method):
     _kept: Iterator[Tensor] | None
     _visit: Tensor | None
     """What the samples of the batch keep, where some of the epoch are copies."""
+
+    def uses_unimodal(self, epoch: int) -> bool:
+        return False
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
@@ -122,15 +125,18 @@ class ModalityValuation(Method):
 
     def step(self, batch: Batch, epoch: int) -> StepLog:
         self._visit = None if self._kept is None else next(self._kept)
-        return super().step(batch, epoch)
-
-    def forward(self, inputs: Inputs, labels: Tensor) -> Outputs:
+        log = super().step(batch, epoch)
         if self._visit is None:
-            return super().forward(inputs, labels)
+            return log
+        return replace(log, index=torch.where(self._visit == WHOLE, batch.index, self.samples))
+
+    def forward(self, inputs: Inputs, labels: Tensor, epoch: int) -> Outputs:
+        if self._visit is None:
+            return super().forward(inputs, labels, epoch)
         with self.precision.autocast:
             z = self.model.features(inputs)
             z = [part * self._present(m).to(part.dtype)[:, None] for m, part in enumerate(z)]
-        return self.fused(z, labels)
+        return self.fused(z, labels, epoch)
 
     def _present(self, position: int) -> Tensor:
         """Of which of the batch's samples a modality is there, (n,)."""
@@ -138,16 +144,15 @@ class ModalityValuation(Method):
         present: Tensor = (self._visit == WHOLE) | (self._visit == position)
         return present
 
-    def observed(self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor) -> StepLog:
-        if self._visit is None:
-            return super().observed(batch, outputs, loss, rho, noised)
+    def observe(self, logs: Sequence[StepLog]) -> Observed:
+        if self._kept is None:
+            return super().observe(logs)
         # copies write to a place of their own, which is dropped: their sample may be in the batch too
         memory = self.memory
         probability, correct = memory.probability, memory.correct
         memory.probability, memory.correct = F.pad(probability, (0, 1)), F.pad(correct, (0, 1))
-        index = torch.where(self._visit == WHOLE, batch.index, self.samples)
-        log = super().observed(replace(batch, index=index), outputs, loss, rho, noised)
+        observed = super().observe(logs)
         probability.copy_(memory.probability[:, :-1])
         correct.copy_(memory.correct[:, :-1])
         memory.probability, memory.correct = probability, correct
-        return log
+        return observed

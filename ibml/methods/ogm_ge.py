@@ -39,6 +39,9 @@ class OGMGE(Method):
 
     options: OGMGEConfig
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        return False
+
     def backward(self, loss: Tensor, outputs: Outputs, labels: Tensor, epoch: int) -> None:
         super().backward(loss, outputs, labels, epoch)
         if not self.active(epoch):

@@ -27,6 +27,9 @@ class MethodWithOwnLosses(Method):
                     initialise(head)
                 self.heads.append(head.to(like.device, like.dtype))
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        return not len(self.heads) and self.active(epoch)
+
     def own_losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """CE(head_m(z_m), y) of each modality, (M,)."""
         if not len(self.heads):

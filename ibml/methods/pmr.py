@@ -56,6 +56,9 @@ class PMR(Method):
     options: PMRConfig
     prototypes: list[Tensor]
 
+    def uses_unimodal(self, epoch: int) -> bool:
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "prototypes": getattr(self, "prototypes", [])}
 

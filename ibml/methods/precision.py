@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +17,9 @@ class Precision:
     def __init__(self, name: Literal["float32", "float64", "bf16", "fp16"], device: torch.device):
         self._made_of = (name, device)
         self.dtype = torch.float64 if name == "float64" else torch.float32
-        self.autocast = torch.autocast(device.type, dtype=_AUTOCAST.get(name), enabled=name in _AUTOCAST)
+        self.autocast: AbstractContextManager[Any] = nullcontext()
+        if name in _AUTOCAST:
+            self.autocast = torch.autocast(device.type, dtype=_AUTOCAST[name])
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
     def fresh(self) -> Precision:

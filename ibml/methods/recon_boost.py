@@ -63,12 +63,15 @@ class ReconBoost(Method):
         """The position of the stage's modality."""
         return self.stage % len(self.model.modalities)
 
-    def forward(self, inputs: Inputs, labels: Tensor) -> Outputs:
+    def uses_unimodal(self, epoch: int) -> bool:
+        return self.stage >= 0
+
+    def forward(self, inputs: Inputs, labels: Tensor, epoch: int) -> Outputs:
         if self.stage < 0:
-            return super().forward(inputs, labels)
+            return super().forward(inputs, labels, epoch)
         with self.precision.autocast:
             features = [self._features(name, inputs[name], m) for m, name in enumerate(self.model.modalities)]
-        return self.fused(features, labels)
+        return self.fused(features, labels, epoch)
 
     def _features(self, name: str, values: Input, position: int) -> Tensor:
         with torch.set_grad_enabled(position == self.boosted):

@@ -6,8 +6,8 @@ Hyperparameters: modality. Cost of a step: a forward and a backward pass of that
 
 from __future__ import annotations
 
-from ibml.methods.base import Method
+from ibml.methods.joint import Joint
 
 
-class Unimodal(Method):
+class Unimodal(Joint):
     """Joint training of a model that has one modality."""

@@ -54,11 +54,10 @@ class MultimodalModel(nn.Module):
         return {name: self._embedded(name, inputs[name]) for name in self.modalities}
 
     def _embedded(self, name: str, values: Input) -> Input:
-        embed = getattr(self.encoders[name], "embed", None)
-        if embed is None or not (isinstance(values, Sequences) and values.are_ids):
+        if not (isinstance(values, Sequences) and values.are_ids):
             return values
-        vectors: Sequences = embed(values)
-        return vectors
+        embed = getattr(self.encoders[name], "embed", None)
+        return values if embed is None else embed(values)
 
     def features(self, inputs: Mapping[str, Input]) -> list[Tensor]:
         """z_1 .. z_M, each of shape (n, d_m)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from ibml.config.schedule import lr_factor
 from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.data.feed import Feed, feed
-from ibml.methods import Batch, Precision, StepLog, Training, build_method
+from ibml.methods import Batch, Observed, Precision, StepLog, Training, build_method
 from ibml.methods.optimization import build_optimizer
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.device import choose_device, keep_freed_memory, platform, reproducible
@@ -129,7 +129,7 @@ class Trainer:
         """Train one epoch, validate, and keep the weights if it is the best so far."""
         started = time.perf_counter()
         with reproducible(self.device, self.config.trainer.threads), self._seeded():
-            row = self._train_row(self._logs())
+            row = self._train_row(self._observed())
             if not _infinite_losses(row):
                 row |= {f"val.{name}": value for name, value in self.evaluate(self.val_split).items()}
             self.diverged = bool(_infinite_losses(row))
@@ -150,20 +150,33 @@ class Trainer:
             torch.manual_seed(stream_seed(self.config.seed, "dropout", self.epoch))
             yield
 
-    def _logs(self) -> list[StepLog]:
-        """The epoch's steps, or those up to a loss that is infinite or no number, after which nothing would be learnt.
-        The device is read once in `LOOK_EVERY` steps."""
-        logs: list[StepLog] = []
-        for log in self.steps():
-            logs.append(log)
-            if len(logs) % LOOK_EVERY == 0 and not bool(
-                torch.stack([log.loss for log in logs[-LOOK_EVERY:]]).isfinite().all()
-            ):
+    def _observed(self) -> list[Observed]:
+        """What the epoch's steps measured, or those up to a loss that is infinite or no number, after which nothing
+        would be learnt. The device is read once in `LOOK_EVERY` steps."""
+        seen = []
+        for logs in self._together(self.steps()):
+            seen.append(self.method.observe(logs))
+            if len(logs) == LOOK_EVERY and not bool(seen[-1].loss.isfinite().all()):
                 break
-        return logs
+        return seen
+
+    def _together(self, steps: Iterable[StepLog]) -> Iterator[list[StepLog]]:
+        """Steps of equally many samples, each alone where samples are visited more than once."""
+        logs: list[StepLog] = []
+        for log in steps:
+            if logs and len(log.labels) != len(logs[0].labels):
+                yield logs
+                logs = []
+            logs.append(log)
+            if len(logs) == LOOK_EVERY or self._repeats:
+                yield logs
+                logs = []
+        if logs:
+            yield logs
 
     def steps(self) -> Iterator[StepLog]:
-        """The training steps of the current epoch, each done when it is yielded."""
+        """The training steps of the current epoch, each done when it is yielded, but for the memory, which the method
+        writes when it observes them."""
         self.model.train()
         factor = lr_factor(self.config.schedule, self.config.trainer.epochs, self.epoch)
         for group in self.optimizer.param_groups:
@@ -171,24 +184,25 @@ class Trainer:
         self.method.start_epoch(self.epoch)
         order = self.method.order(self.epoch)
         self.visits = len(order)
+        self._repeats = len(order.unique()) < len(order)
         for index, inputs, labels in self.train_split.batches(order.split(self.config.trainer.batch_size), self.epoch):
             yield self.method.update(Batch(index, inputs, labels), self.epoch)
 
-    def _train_row(self, logs: list[StepLog]) -> Row:
+    def _train_row(self, seen: list[Observed]) -> Row:
         """Means over the epoch; of one whose loss is infinite or no number, that alone."""
         visits, names = self.visits, self.model.modalities
-        loss = torch.stack([log.loss for log in logs]).double().mean()[None]
+        loss = torch.cat([part.loss for part in seen]).double().mean()[None]
         if not math.isfinite(mean := float(loss)):
             return {"epoch": self.epoch, "train.loss": mean, "lr": self.optimizer.param_groups[0]["lr"]}
-        correct = torch.stack([log.correct for log in logs]).sum(0).double() / visits
-        rho = torch.stack([log.rates for log in logs]).double().mean(0)
-        noised = torch.stack([log.noised for log in logs]).sum(0).double() / visits
+        correct = torch.cat([part.correct for part in seen]).sum(0).double() / visits
+        rho = torch.cat([part.rates for part in seen]).double().mean(0)
+        noised = torch.cat([part.noised for part in seen]).sum(0).double() / visits
         values = torch.cat([loss, correct, rho, noised]).tolist()
         keys = ["train.loss", "train.accuracy", *(f"train.accuracy.{name}" for name in names)]
         keys += [*(f"rate.{name}" for name in names), *(f"noised.{name}" for name in names)]
         row = dict(zip(keys, values, strict=True))
         if "discrepancy" in self.config.trainer.measures and len(names) > 1:
-            row["train.discrepancy"] = float(discrepancy(torch.stack([log.scores for log in logs])))
+            row["train.discrepancy"] = float(discrepancy(torch.cat([part.scores for part in seen])))
         return {"epoch": self.epoch, **row, "lr": self.optimizer.param_groups[0]["lr"]}
 
     @torch.no_grad()

@@ -98,7 +98,7 @@ def gradients(method: Method) -> list[Tensor]:
 def test_the_joint_loss_and_the_unimodal_logits(made: Callable[..., Method]) -> None:
     method = made(type="joint")
     close(stepped(method), GOLDEN["joint_loss"])
-    close(method.fused(Z, LABELS).unimodal, GOLDEN["unimodal_logits"])
+    close(method.fused(Z, LABELS, 0).unimodal, GOLDEN["unimodal_logits"])
 
 
 def test_auxiliary(made: Callable[..., Method]) -> None:

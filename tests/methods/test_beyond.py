@@ -49,7 +49,7 @@ def timeless(rows: list[Row]) -> list[Row]:
 def test_bio_by_lag_weighs_by_how_far_a_modality_is_behind(trial: Build) -> None:
     trainer = trainer_with(trial, bio={"weight": 0.7, "rule": "lag"}, tcm={"rate": 0})
     batch = first_batch(trainer)
-    outputs = trainer.method.forward(batch.inputs, batch.labels)
+    outputs = trainer.method.forward(batch.inputs, batch.labels, 1)
     loss = trainer.method.loss(outputs, batch.labels, torch.tensor([1.6, 0.6, 0.8]).double(), 1)
     own = [F.cross_entropy(part, batch.labels) for part in outputs.unimodal]
     expected = F.cross_entropy(outputs.joint, batch.labels) + 0.7 * (0.4 * own[1] + 0.2 * own[2])
@@ -105,7 +105,7 @@ def test_bio_by_class_adds_the_samples_whose_class_lags(trial: Build, rule: str)
     method, batch = trainer.method, first_batch(trainer)
     method.memory.probability.copy_(torch.rand(3, 24, generator=torch.Generator().manual_seed(1)).double())
     rho = method.acting_rates(method.rates(batch), batch)
-    outputs = method.forward(batch.inputs, batch.labels)
+    outputs = method.forward(batch.inputs, batch.labels, 1)
     loss = method.loss(outputs, batch.labels, rho, 1)
     q, y = method.memory.probability[:, batch.index], batch.labels
     added = 0.0

@@ -142,7 +142,7 @@ def test_no_step_waits_for_the_device(trial: Build, name: str, fusion: str) -> N
         with epoch_of(trainer, epoch) as batches:
             for batch in batches:
                 with ReadsTheDevice():
-                    trainer.method.update(batch, epoch)
+                    trainer.method.observe([trainer.method.update(batch, epoch)])
 
 
 ENCODERS = {

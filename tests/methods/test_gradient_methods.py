@@ -118,7 +118,7 @@ def test_agm_scales_each_share_of_the_logits_over_two_steps(trial: Build, fusion
         phi = shapley_logits(model.fusion, z)
         joint = model.fusion(z)
         close(sum(phi), joint)
-        shares = trainer.method.shares(trainer.method.forward(batch.inputs, batch.labels))
+        shares = trainer.method.shares(trainer.method.forward(batch.inputs, batch.labels, 0))
         if fusion == "sum":  # taken to share its biases as its o_m do: phi would have the mean bias in each
             phi = list(model.fusion.unimodal_logits(z))
         close(shares, torch.stack(phi))

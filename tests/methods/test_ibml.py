@@ -36,7 +36,7 @@ def whole_batch(trainer: Trainer) -> Batch:
 
 def outputs_of(trainer: Trainer) -> Outputs:
     batch = whole_batch(trainer)
-    return trainer.method.forward(batch.inputs, batch.labels)
+    return trainer.method.forward(batch.inputs, batch.labels, 1)
 
 
 def test_noised_share_follows_the_probability(trial: Build) -> None:
@@ -117,6 +117,7 @@ def test_memory_holds_the_last_visit(trial: Build) -> None:
     trainer.method.start_epoch(0)
     log = trainer.method.step(batch, 0)
     assert log.rates.tolist() == [1.0, 1.0], "rates come from before the step's own outputs"
+    trainer.method.observe([log])
     for m, logits in enumerate(parts):
         probability = logits.softmax(1)[torch.arange(3), batch.labels]
         torch.testing.assert_close(trainer.method.memory.probability[m, index], probability.detach())

@@ -270,9 +270,11 @@ def test_copies_have_no_features_of_the_others_and_leave_the_memory_alone(trial:
         ]
         loss = F.cross_entropy(torch.cat([model.fusion(one) for one in alone]), batch.labels)
         trainer.model.zero_grad()
-        close(trainer.method.step(batch, 1).loss, loss.detach())
+        log = trainer.method.step(batch, 1)
+        close(log.loss, loss.detach())
         for actual, expected in zip(gradients(trainer.model), by_parameters(loss, model), strict=True):
             close(actual, expected)
+        trainer.method.observe([log])
     whole = batches(trainer, 24)[0]
     unimodal = model(whole.inputs)[1]
     close(trainer.method.memory.probability, unimodal.softmax(2)[:, torch.arange(24), whole.labels].detach())
