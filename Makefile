@@ -8,7 +8,7 @@ help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
 	@echo "make faults     kill drivers, workers and servers, fill disks; count what was lost or done twice"
-	@echo "make bench      measure stores, searches, loading, steps, what a trial costs and what sharing saves (an hour)"
+	@echo "make bench      measure stores, searches, loading, steps, trials, sharing; the README has the last (an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove .venv and caches (results stay)"
 
@@ -26,8 +26,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.loading
 	$(BIN)/python -m tests.benchmarks.methods
-	$(BIN)/python -m tests.benchmarks.orchestration
-	$(BIN)/python -m tests.benchmarks.sharing
+	$(BIN)/python -m tests.benchmarks
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -99,6 +99,9 @@ class TrainerConfig(Config):
     """Which epoch is evaluated on test; ties go to the lower val.loss, then to the earlier epoch."""
     precision: Literal["float32", "float64", "bf16", "fp16"] = "float32"
     """`bf16` and `fp16` are autocast over float32 weights."""
+    compile: bool = False
+    """The passes of training through the encoders are compiled (torch.compile), which takes a compiler and up to
+    minutes at the start of a trial, and gives other last digits."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """CPU threads of a trial; results on CPU depend on it."""
@@ -118,7 +121,7 @@ class TrainerConfig(Config):
     @property
     def without_effect(self) -> set[str]:
         """The fields that cannot influence the result."""
-        unused = {"measures"} if not self.measures else set()
+        unused = {name for name in ("measures", "compile") if not getattr(self, name)}
         return unused | {"device", "loading_threads", "keep", "checkpoint_seconds", "max_retries", "stall_minutes"}
 
     @field_validator("measures")

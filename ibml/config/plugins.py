@@ -23,6 +23,7 @@ be left out, says why a plug-in does not fit a trial. The classes, and what each
   `options`, `seed`, `epochs`, `model`, `memory`, `heads` (modules that are trained with it), a `generator` seeded for
   each epoch, and, from `begin` on, `training`: its splits and optimizer. What else outlives an epoch goes into
   `state_dict`. With an option `window`, an `ibml.config.methods.base.Window`, `active` says whether an epoch is in it.
+  A class whose loss has no gradient by the unimodal logits saves time by a `uses_unimodal` that returns False.
 - a fusion, `ibml.models.fusion.Fusion`: (options, modalities, widths, classes), `widths` of the features by modality.
 - an encoder, `torch.nn.Module`: (options, shape, features), one sample's shape and the width of what it must give,
   `features` beside `target` in YAML. It gets text as token ids; with a method `embed`, which makes vectors of them

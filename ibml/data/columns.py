@@ -70,7 +70,7 @@ class Vectors(Plain):
 
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         if self.moments:
-            mean, scale = (values.to(batch.device) for values in self.moments)
+            mean, scale = (values.to(batch.device, non_blocking=True) for values in self.moments)
             batch = (batch - mean) * scale
         return batch.to(dtype)
 
@@ -105,7 +105,8 @@ class Pixels(Plain):
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         channels = (-1, *[1] * (batch.dim() - 2))
         floats = batch.movedim(-1, 1).contiguous().float()  # moved while a number is a byte
-        floats.mul_(self._scale.to(batch.device).view(channels)).add_(self._shift.to(batch.device).view(channels))
+        scale, shift = (part.to(batch.device, non_blocking=True).view(channels) for part in (self._scale, self._shift))
+        floats.mul_(scale).add_(shift)
         return floats.to(dtype)
 
 

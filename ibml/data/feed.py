@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -38,7 +38,7 @@ class ResidentFeed:
 
     def batches(self, indices: Iterable[Tensor], *where: str | int) -> Iterator[tuple[Tensor, Inputs, Tensor]]:
         for chosen in indices:
-            index = chosen.to(self.labels.device)
+            index = chosen.to(self.labels.device, non_blocking=True)
             yield index, {name: values[index] for name, values in self.inputs.items()}, self.labels[index]
 
 
@@ -65,21 +65,23 @@ class StreamedFeed:
                     waiting.cancel()
 
     def _gathered(self, index: Tensor, where: tuple[str | int, ...]) -> dict[str, Input]:
-        return gathered(self.split.columns, self.split.rows[index.numpy()], self.seed, where)
+        inputs = gathered(self.split.columns, self.split.rows[index.numpy()], self.seed, where)
+        if self.labels.is_cuda:  # from pinned memory batches are copied while the device computes
+            inputs = {name: _mapped(batch, Tensor.pin_memory) for name, batch in inputs.items()}
+        return inputs
 
     def _on_device(self, index: Tensor, waiting: Future[dict[str, Input]]) -> tuple[Tensor, Inputs, Tensor]:
         device, columns = self.labels.device, self.split.columns
         inputs = {
-            name: columns[name].finish(_moved(batch, device), self.dtype) for name, batch in waiting.result().items()
+            name: columns[name].finish(_mapped(batch, lambda values: values.to(device, non_blocking=True)), self.dtype)
+            for name, batch in waiting.result().items()
         }
-        place = index.to(device)
+        place = index.to(device, non_blocking=True)
         return place, inputs, self.labels[place]
 
 
-def _moved(batch: Input, device: torch.device) -> Input:
-    if isinstance(batch, Sequences):
-        return batch.map(lambda values: values.to(device))
-    return batch.to(device)
+def _mapped(batch: Input, change: Callable[[Tensor], Tensor]) -> Input:
+    return batch.map(change) if isinstance(batch, Sequences) else change(batch)
 
 
 def feed(split: AnySplit, device: torch.device, dtype: torch.dtype, seed: int, threads: int) -> Feed:

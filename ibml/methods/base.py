@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -143,6 +143,10 @@ class Method:
         self.seed, self.epochs = trial.seed, trial.trainer.epochs
         self.precision = precision
         self.samples = samples
+        self.encode: Callable[[Inputs], list[Tensor]] = model.features
+        """The pass of training through the encoders."""
+        if trial.trainer.compile:
+            self.encode = torch.compile(model.features, dynamic=False)  # by shapes, not by which ones came before
         self.heads = nn.ModuleList()
         self.memory = Memory(len(model.modalities), samples, parameter.device, parameter.dtype)
         self.generator = torch.Generator(device=parameter.device)
@@ -207,7 +211,7 @@ class Method:
     def forward(self, inputs: Inputs, labels: Tensor, epoch: int) -> Outputs:
         """One forward pass."""
         with self.precision.autocast:
-            features = self.model.features(inputs)
+            features = self.encode(inputs)
         return self.fused(features, labels, epoch)
 
     def fused(self, features: list[Tensor], labels: Tensor, epoch: int) -> Outputs:

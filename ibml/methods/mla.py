@@ -76,7 +76,7 @@ class MLA(Method):
         optimizer.zero_grad(set_to_none=True)
         rho = self.rates(batch)
         with self.precision.autocast:
-            features = self.model.features(self.model.embedded(batch.inputs))
+            features = self.encode(self.model.embedded(batch.inputs))
         with torch.no_grad():
             outputs = self.fused(features, batch.labels, epoch)
         losses = []

@@ -134,7 +134,7 @@ class ModalityValuation(Method):
         if self._visit is None:
             return super().forward(inputs, labels, epoch)
         with self.precision.autocast:
-            z = self.model.features(inputs)
+            z = self.encode(inputs)
             z = [part * self._present(m).to(part.dtype)[:, None] for m, part in enumerate(z)]
         return self.fused(z, labels, epoch)
 

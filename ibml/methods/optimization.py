@@ -30,8 +30,8 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
 
 
 def _with_velocities(optimizer: torch.optim.Optimizer, *_: object) -> None:
-    """The fused kernel takes velocities of all parameters or of none: where a method trains some of them first, those of
-    the others start at zero, which gives what starting at the gradient does."""
+    """The fused kernel takes velocities of all parameters or of none: where a method trains some of them first, those
+    of the others start at zero, which gives what starting at the gradient does."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None and parameter not in optimizer.state:

@@ -62,7 +62,8 @@ def state_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
 def trial_shape(config: TrialConfig) -> str:
     """What determines how long an epoch takes, as a hash, and the number of epochs: `0123456789ab/40`."""
     form = canonical(config)
-    trainer = {name: form["trainer"][name] for name in ("batch_size", "eval_batch_size", "precision", "threads")}
+    chosen = ("batch_size", "eval_batch_size", "precision", "threads", "compile")
+    trainer = {name: form["trainer"][name] for name in chosen if name in form["trainer"]}
     content = {
         **{name: form.get(name) for name in ("data", "encoders", "fusion")},
         "method": form["method"].get("target", form["method"]["type"]),

@@ -32,6 +32,18 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     return torch.device(name)
 
 
+@cache
+def check_compiler(device: torch.device) -> None:
+    """Raises `DeviceError` where torch cannot compile for a device. It takes seconds, once in a process."""
+    try:
+        torch.compile(torch.sin)(torch.ones(2, device=device))
+    except Exception as error:  # torch's own, and what compilers raise
+        reason = str(error).strip().partition("\n")[0]
+        raise DeviceError(
+            f"trainer.compile needs a compiler (C++ for a CPU, Triton for a GPU), which does not work here: {reason}"
+        ) from error
+
+
 def platform(device: torch.device) -> str:
     """What the numbers were computed on: results are the same bit for bit only on the same kind."""
     return f"{device.type}, torch {torch.__version__}"

@@ -21,7 +21,7 @@ from ibml.data.feed import Feed, feed
 from ibml.methods import Batch, Observed, Precision, StepLog, Training, build_method
 from ibml.methods.optimization import build_optimizer
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.device import choose_device, keep_freed_memory, platform, reproducible
+from ibml.training.device import check_compiler, choose_device, keep_freed_memory, platform, reproducible
 from ibml.training.imbalance import Measures, discrepancy
 from ibml.training.metrics import evaluation
 
@@ -69,6 +69,8 @@ class Trainer:
         self.device = choose_device(config.trainer.device)
         if self.device.type == "cpu":
             keep_freed_memory()
+        if config.trainer.compile:
+            check_compiler(self.device)
         dataset = dataset or data.load(config.data, config.modalities, config.seed)
         self.precision = Precision(config.trainer.precision, self.device)
         threads, dtype = config.trainer.loading_threads, self.precision.dtype

@@ -20,6 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.tables import Row, markdown
+
 ROOT = Path(__file__).parent.parent.parent
 ARMS, EPOCHS, METRICS = 20, 20, 6
 FEW, MANY = 200, 2000
@@ -220,7 +222,7 @@ class Folder:
         return done.stdout
 
 
-def rows(many: int = MANY) -> list[tuple[str, str, str]]:
+def rows(many: int = MANY) -> list[Row]:
     """(what, figure, goal) of everything that is measured."""
     with tempfile.TemporaryDirectory(prefix="ibml-bench-") as temporary:
         folder = Folder(Path(temporary))
@@ -256,9 +258,7 @@ def rows(many: int = MANY) -> list[tuple[str, str, str]]:
 
 
 def main(many: int) -> None:
-    print("| what | figure | goal |\n|---|---|---|")
-    for what, figure, goal in rows(many):
-        print(f"| {what} | {figure} | {goal} |")
+    print(markdown(rows(many)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from ibml.study.keys import state_keys
 from ibml.study.plan import load_plan
 from ibml.study.trials import planned_trials
+from tests.benchmarks.tables import Row, markdown
 
 ROOT = Path(__file__).parent.parent.parent
 STUDIES = {"tcm_schedule": (), "bio_weight": ("-o", "method.window.first_epoch=25")}
@@ -63,7 +64,7 @@ def together() -> float:
     return len(names) / every
 
 
-def rows() -> list[tuple[str, str, str]]:
+def rows() -> list[Row]:
     """(what, figure, goal) of everything that is measured."""
     found = []
     for study, given in STUDIES.items():
@@ -82,9 +83,7 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def main() -> None:
-    print("| what | figure | goal |\n|---|---|---|")
-    for what, figure, goal in rows():
-        print(f"| {what} | {figure} | {goal} |")
+    print(markdown(rows()))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.benchmarks.methods import PAIRS, Pair
+from tests.benchmarks.tables import Row, markdown
 
+THREADS = 2
 ROUNDS = {"ResNet-18 pair, batch of 8": 6, "perceptron pair (mfeat), batch of 64": 40}
 GOALS = {"ResNet-18 pair, batch of 8": "at most 1.05", "perceptron pair (mfeat), batch of 64": "at most 1.3"}
 
@@ -95,9 +97,10 @@ def compare(pair: Pair) -> tuple[float, float, float]:
     return statistics.median(plain), by_plain, by_joint
 
 
-def rows() -> list[tuple[str, str, str]]:
+def rows() -> list[Row]:
     """(what, figure, goal) of everything that is measured."""
     found = []
+    torch.set_num_threads(THREADS)
     for pair in PAIRS:
         _, by_plain, by_joint = compare(pair)
         found += [
@@ -107,14 +110,5 @@ def rows() -> list[tuple[str, str, str]]:
     return found
 
 
-def main() -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    print("| what | figure | goal |\n|---|---|---|")
-    for what, figure, goal in rows():
-        print(f"| {what} | {figure} | {goal} |")
-    torch.set_num_threads(threads)
-
-
 if __name__ == "__main__":
-    main()
+    print(markdown(rows()))

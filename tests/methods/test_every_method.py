@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,19 @@ def test_outside_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
 
 
 class ReadsTheDevice(TorchDispatchMode):
-    """Refuses what would wait for a GPU: a number read from a tensor, or a shape that depends on values."""
+    """Refuses what would wait for a GPU: a number read from a tensor, or a shape that depends on values. Of texts the
+    lengths may be read, whole numbers which are on the CPU anyway."""
 
     WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero")
 
+    def __init__(self, texts: bool = False):
+        super().__init__()
+        self.texts = texts
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::")
-        assert name not in self.WAITING, f"{name} in a step"
+        length = self.texts and name == "_local_scalar_dense" and args[0].dtype == torch.int64
+        assert name not in self.WAITING or length, f"{name} in a step"
         assert not (name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])), (
             "a mask as index"
         )
@@ -128,8 +135,8 @@ class ReadsTheDevice(TorchDispatchMode):
 def epoch_of(trainer: Trainer, epoch: int) -> Iterator[list[Batch]]:
     trainer.model.train()
     trainer.method.start_epoch(epoch)
-    order = trainer.method.order(epoch)
-    yield [Batch(*batch) for batch in trainer.train_split.batches(order.split(7), epoch)]
+    order = trainer.method.order(epoch).split(trainer.config.trainer.batch_size)
+    yield [Batch(*batch) for batch in trainer.train_split.batches(order, epoch)]
 
 
 @pytest.mark.parametrize("fusion", ["concat", "film"])
@@ -152,18 +159,51 @@ ENCODERS = {
 }
 
 
+def on_files(data: str, name: str, folder: Path, device: str = "cpu", **trainer: Any) -> TrialConfig:
+    used = {"food101": ("image", "text"), "mnist3d": ("image", "points")}[data]
+    return TrialConfig.model_validate(
+        {
+            "data": miniature(data, folder),
+            "encoders": {part: ENCODERS[part] for part in used},
+            "method": method(name),
+            "trainer": {"epochs": 3, "batch_size": 4, "device": device, **trainer},
+        }
+    )
+
+
+@pytest.mark.parametrize("data", ["food101", "mnist3d"])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_on_files_waits_for_the_device(name: str, data: str, tmp_path: Path) -> None:
+    trainer = Trainer(on_files(data, name, tmp_path))
+    for epoch in range(3):
+        with epoch_of(trainer, epoch) as batches:
+            for batch in batches:
+                with ReadsTheDevice(texts=data == "food101"):
+                    trainer.method.observe([trainer.method.update(batch, epoch)])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_synchronises_with_a_gpu(name: str, tmp_path: Path) -> None:
+    for data, precision in product(("food101", "mnist3d"), ("float32", "bf16", "fp16")):
+        trainer = Trainer(on_files(data, name, tmp_path / data / precision, "cuda", precision=precision))
+        trainer.run_epoch()
+        for epoch in (1, 2):
+            trainer.model.train()
+            trainer.method.start_epoch(epoch)
+            order = trainer.method.order(epoch).split(4)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                for batch in trainer.train_split.batches(order, epoch):
+                    trainer.method.observe([trainer.method.update(Batch(*batch), epoch)])
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("data", ["food101", "mnist3d"])
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_on_texts_and_on_points_and_comes_back(name: str, data: str, tmp_path: Path) -> None:
-    used = {"food101": ("image", "text"), "mnist3d": ("image", "points")}[data]
-    config = TrialConfig.model_validate(
-        {
-            "data": miniature(data, tmp_path / "set"),
-            "encoders": {part: ENCODERS[part] for part in used},
-            "method": method(name),
-            "trainer": {"epochs": 3, "batch_size": 4, "device": "cpu"},
-        }
-    )
+    config = on_files(data, name, tmp_path / "set")
     whole, before, after = (Trainer(config) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(3)]
     rows = [before.run_epoch(), before.run_epoch()]

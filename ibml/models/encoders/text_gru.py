@@ -45,10 +45,14 @@ class TextGRU(nn.Module):
 
     def forward(self, inputs: Sequences) -> Tensor:
         words = self.embed(inputs) if inputs.are_ids else inputs
-        # packed, so that the backward direction begins at a text's own end
-        packed = pack_padded_sequence(words.values, words.lengths, batch_first=True, enforce_sorted=False)
+        # packed, so that the backward direction begins at a text's own end; sorted here, since torch would wait for the
+        # device to do so
+        lengths, order = words.lengths.sort(descending=True, stable=True)
+        device = words.values.device
+        packed = pack_padded_sequence(words.values[order.to(device, non_blocking=True)], lengths, batch_first=True)
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
         forwards, backwards = states.chunk(2, dim=2)
-        steps = Sequences((forwards + backwards) / 2, words.lengths)
-        features: Tensor = self.projection(steps.values.masked_fill(~steps.valid()[..., None], -float("inf")).amax(1))
+        steps = Sequences((forwards + backwards) / 2, lengths)
+        most = steps.values.masked_fill(~steps.valid()[..., None], -float("inf")).amax(1)
+        features: Tensor = self.projection(most[order.argsort().to(device, non_blocking=True)])
         return features
