@@ -70,7 +70,7 @@ seeds: %SEEDS%
 """
 
 _DRIVE = """
-import json, resource, sys, time
+import json, re, sys, time
 from ibml.study.progress import StudyProgress
 
 began, file = float(sys.argv[1]), open(sys.argv[2], "w")
@@ -87,7 +87,8 @@ from ibml.cli import app
 try:
     code = app(["ablate", "tiny.yaml", "--allow-plugin", "tiny", *sys.argv[3:]], standalone_mode=False)
 finally:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # not ru_maxrss, which a process has from the one that started it
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
     file.write(json.dumps(["over", time.time() - began, peak]) + "\\n")
 sys.exit(code)
 """
