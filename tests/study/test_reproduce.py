@@ -28,6 +28,7 @@ from ibml.study.trials import PlannedTrial
 from ibml.tracking.entries import Begin, End, Entry, Rows, Stop, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session
+from ibml.training.revision import TRAINER_REVISION
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine
 
@@ -137,11 +138,12 @@ def test_a_trial_of_another_trainer_data_or_configuration_is_not_trained(
 ) -> None:
     run = recorded(cli, configured("method.type=joint", epochs=1))
     with monkeypatch.context() as later:
-        later.setattr("ibml.study.keys.TRAINER_REVISION", 2)
-        later.setattr("ibml.study.reproduce.TRAINER_REVISION", 2)
+        later.setattr("ibml.study.keys.TRAINER_REVISION", TRAINER_REVISION + 1)
+        later.setattr("ibml.study.reproduce.TRAINER_REVISION", TRAINER_REVISION + 1)
         answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")
-    assert "the trainer computes otherwise (revision 1 then, 2 now)" in answer.err
+    then, now = TRAINER_REVISION, TRAINER_REVISION + 1
+    assert f"the trainer computes otherwise (revision {then} then, {now} now)" in answer.err
 
     with monkeypatch.context() as later:
         later.setattr("ibml.data.mfeat_fingerprint", lambda: "f" * 64)
