@@ -155,11 +155,14 @@ class Trainer:
     def _observed(self) -> list[Observed]:
         """What the epoch's steps measured, or those up to a loss that is infinite or no number, after which nothing
         would be learnt. The device is read once in `LOOK_EVERY` steps."""
-        seen = []
+        seen, steps = [], 0
         for logs in self._together(self.steps()):
             seen.append(self.method.observe(logs))
-            if len(logs) == LOOK_EVERY and not bool(seen[-1].loss.isfinite().all()):
-                break
+            steps += len(logs)
+            if steps % LOOK_EVERY == 0:
+                losses = torch.cat([part.loss for part in seen[-LOOK_EVERY:]])
+                if not bool(losses.isfinite().all()):
+                    break
         return seen
 
     def _together(self, steps: Iterable[StepLog]) -> Iterator[list[StepLog]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,11 @@ import torch
 from sklearn import metrics as reference
 
 from ibml.config.trial import TrialConfig
+from ibml.methods import Batch, StepLog
 from ibml.study.worker import TrialActor
 from ibml.training.device import DeviceError, choose_device
 from ibml.training.metrics import evaluation, macro_f1
-from ibml.training.trainer import Trainer, divergence, train
+from ibml.training.trainer import LOOK_EVERY, Trainer, divergence, train
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]
@@ -212,6 +215,27 @@ def test_threads_are_fixed_while_training_and_given_back(trial: Build) -> None:
     trainer.run_epoch()
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_an_epoch_ends_soon_after_its_loss_became_infinite(
+    trial: Build, monkeypatch: pytest.MonkeyPatch, repeated: bool
+) -> None:
+    """Also where samples are visited more than once, and each step is observed alone."""
+    trainer = Trainer(trial(trainer={"epochs": 2, "batch_size": 1}), vectors(samples=3 * LOOK_EVERY))
+    order = trainer.method.order
+    monkeypatch.setattr(trainer.method, "order", lambda epoch: torch.cat([order(epoch), order(epoch)[:repeated]]))
+    update, steps = trainer.method.update, []
+
+    def infinite(batch: Batch, epoch: int) -> StepLog:
+        steps.append(batch)
+        log = update(batch, epoch)
+        return log if len(steps) < 5 else replace(log, loss=log.loss * math.inf)
+
+    monkeypatch.setattr(trainer.method, "update", infinite)
+    trainer.run_epoch()
+    assert trainer.diverged
+    assert len(steps) == LOOK_EVERY
 
 
 def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
