@@ -18,7 +18,8 @@ start)
     running && exit 0
     rm -f "$pid_file"
     # A session of its own, so that the end of the ssh connection leaves it and `stop` ends it with its workers.
-    RESULTS="$results" MLFLOW="$mlflow" setsid sh -c '
+    # The processes for MLflow's own jobs, which ibml does not use, would take more memory than the server.
+    RESULTS="$results" MLFLOW="$mlflow" MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false setsid sh -c '
         echo $$ > "$RESULTS/mlflow.pid"
         exec "$MLFLOW" server --host 127.0.0.1 --port "${MLFLOW_PORT:-5000}" --workers 2 \
             --backend-store-uri "sqlite:///$RESULTS/mlflow.db" --artifacts-destination "$RESULTS/artifacts"

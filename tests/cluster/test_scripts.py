@@ -83,8 +83,12 @@ def test_the_heads_mlflow_starts_once_listens_to_loopback_alone_and_stops(tmp_pa
         assert (tmp_path / "ibml-results").stat().st_mode & 0o777 == 0o700
     finally:
         family = [leader, *leader.children(recursive=True)] if leader.is_running() else []
-        script("stop")
-        _, alive = psutil.wait_procs(family, timeout=30)
+        try:
+            script("stop")
+            _, alive = psutil.wait_procs(family, timeout=30)
+        finally:
+            for process in filter(psutil.Process.is_running, family):
+                process.kill()
     assert not alive
     assert not (tmp_path / "ibml-results" / "mlflow.pid").exists()
 

@@ -55,7 +55,7 @@ def say(what):
         file.write(what + "\\n")
 path = os.environ["RAY_AUTH_TOKEN_PATH"]
 told = {"name": os.path.basename(sys.argv[0]), "arguments": sys.argv[1:], "mode": os.environ.get("RAY_AUTH_MODE"),
-        "token": open(path).read(), "step": "SLURM_STEP" in os.environ,
+        "token": open(path).read(), "step": "SLURM_STEP" in os.environ, "other": os.environ.get("RAY_AUTH_TOKEN"),
         "file_mode": os.stat(path).st_mode & 0o777, "folder_mode": os.stat(os.path.dirname(path)).st_mode & 0o777}
 with open(os.environ["TOLD"] + "/told.jsonl", "a") as file:
     file.write(json.dumps(told) + "\\n")
@@ -219,7 +219,7 @@ def test_every_job_has_a_token_of_its_own_that_others_cannot_read_and_that_goes(
         assert code == 0, err
         calls = job.calls()
         assert len(calls) == 3
-        assert {c["mode"] for c in calls} == {"token"}
+        assert {(c["mode"], c["other"]) for c in calls} == {("token", None)}
         assert {(c["file_mode"], c["folder_mode"]) for c in calls} == {(0o600, 0o700)}
         (token,) = {c["token"] for c in calls}
         assert re.fullmatch("[0-9a-f]{64}", token)
@@ -290,12 +290,21 @@ os.execv(sys.executable, [sys.executable, "-m", "ibml.cli", *sys.argv[1:]])
 """
 
 
-def test_a_real_study_runs_on_two_real_nodes(tmp_path):
+def test_a_real_study_on_two_real_nodes_is_stopped_by_the_time_limit_and_goes_on(tmp_path):
     job = Job(tmp_path, "localhost localhost")
     command(job.bin, "ibml", IBML, sys.executable)
-    code, out, err = finish(job.start(str(ROOT / "ablations" / "smoke.yaml"), "--seeds", "1"), seconds=240)
-    assert code == 0, f"{out}\n{err}"
+    study = (str(ROOT / "ablations" / "smoke.yaml"), "--seeds", "1", "-o", "trainer.epochs=150")
+    process = job.start(*study)
+    states = job.submitted / "checkpoints"
+    wait_for(lambda: process.poll() is not None or list(states.rglob("*.ckpt")), seconds=120)
+    process.send_signal(signal.SIGTERM)
+    code, out, err = finish(process, seconds=60)
+    assert code == 130, f"{out}\n{err}"
     assert "nodes: 2" in out
+    assert not job.left()
+
+    code, out, err = finish(job.start(*study), seconds=240)
+    assert code == 0, f"{out}\n{err}"
     assert "2 results of 2 trial keys" in out
     assert not job.left()
     assert not job.scratch.exists()
