@@ -250,6 +250,24 @@ def test_the_time_limits_sigterm_reaches_the_driver_before_ray_is_ended(tmp_path
     assert not list(job.submitted.iterdir())
 
 
+def test_a_host_that_knows_itself_by_a_loopback_address_is_called_by_another(tmp_path):
+    job = Job(tmp_path, "localhost two").with_fakes()
+    command(job.bin, "getent", "echo '127.0.1.1 STREAM node'\n")
+    command(job.bin, "hostname", "echo '127.0.0.1 10.0.0.9 '\n")
+    code, _, err = finish(job.start("ablations/smoke.yaml"))
+    assert code == 0, err
+    address = f"127.0.0.1:{20000 + job.number % 1000 * 10}"
+    assert [c["arguments"][-1] for c in job.calls() if c["name"] == "ibml"] == [address]
+
+
+def test_without_nodes_nothing_is_left(tmp_path):
+    job = Job(tmp_path, "").with_fakes()
+    code, _, err = finish(job.start("ablations/smoke.yaml"))
+    assert code == 1, err
+    assert not (job.told / "srun").exists()
+    assert not list(job.submitted.iterdir())
+
+
 def test_a_head_that_does_not_start_ends_the_job(tmp_path):
     job = Job(tmp_path, "localhost two", RAY_FAILS="1").with_fakes()
     code, _, err = finish(job.start("ablations/smoke.yaml"))
