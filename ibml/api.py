@@ -13,11 +13,13 @@ from ibml.config.trial import TrialConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ibml.config.data import DataConfig
     from ibml.config.records import SearchRecord, StudyRecord
     from ibml.models.multimodal import MultimodalModel
     from ibml.report.table import Table
     from ibml.search.database import Database
     from ibml.search.plan import SearchPlan, SpaceSource
+    from ibml.study.cluster_check import Finding
     from ibml.study.outcome import Outcome
     from ibml.study.plan import Plan, StudySource
     from ibml.study.reproduce import Reproduction
@@ -50,6 +52,15 @@ class Places:
     address: str | None = None
     checkpoints: str | Path | None = None
     stage_gb: float = STAGE_GB
+
+    def variables(self) -> dict[str, str]:
+        """What is given, as environment variables that say the same."""
+        given = {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "OPTUNA_STORAGE": self.storage,
+            "IBML_CHECKPOINTS": self.checkpoints,
+        }
+        return {name: str(value) for name, value in given.items() if value}
 
 
 def train(config: TrialConfig) -> TrialResult:
@@ -205,6 +216,22 @@ def working_on(store: MlflowStore, checkpoints: str | Path | None, console: Cons
     from ibml.tracking.session import Session
 
     return Session(store, checkpoints, lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False))
+
+
+def check_cluster(places: Places, data: Iterable[DataConfig] = ()) -> list[Finding]:
+    """What every node of a running cluster says of its software, GPUs, checkpoints, clock and these data sets, and
+    whether the store and the database answer here. Raises `ClusterError` where there is no cluster."""
+    from ibml.reading import open_store
+    from ibml.search.database import Database, choose_url
+    from ibml.study.cluster import running_cluster
+    from ibml.study.cluster_check import check_nodes, check_services
+    from ibml.tracking.workspace import place
+
+    store, database = open_store(places.tracking_uri), Database(choose_url(places.storage))
+    services = check_services({"MLflow": lambda: store.client, "Optuna": lambda: database.storage})
+    different = list({config.model_dump_json(): config for config in data}.values())
+    with running_cluster(places.address):
+        return [*check_nodes(place(store.uri, places.checkpoints), different), *services]
 
 
 def tune(

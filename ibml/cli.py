@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from ibml import data_cli, results_cli, upkeep_cli
+from ibml import cluster_cli, data_cli, results_cli, upkeep_cli
 from ibml.api import STAGE_GB, Places
+from ibml.cluster_cli import Jobs, Submit, send
 from ibml.config.urls import shown_url
 from ibml.terminal import (
     Address,
@@ -81,6 +82,7 @@ def train(
 
 @app.command()
 def ablate(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ablation file, e.g. ablations/components.yaml.")],
     override: Overrides = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, instead of the file's.")] = None,
@@ -94,6 +96,8 @@ def ablate(
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
     address: Address = None,
+    submit: Submit = False,
+    jobs: Jobs = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
     """Run an ablation study and print its table. The same command again goes on where it stopped."""
@@ -108,15 +112,19 @@ def ablate(
 
             out.print(preview(plan, past_costs(tracking_uri), share=not no_share and stage_gb > 0))
             return
+        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
+        if submit:
+            send(context, plan.study.name, file, jobs, places)
+            return
         from ibml.api import run_plan
 
-        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         ablation = run_plan(plan, places, out, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
     show_ablation(ablation, tracking_uri)
 
 
 @app.command()
 def tune(
+    context: typer.Context,
     space: Annotated[Path, typer.Argument(help="A search-space file, e.g. search_spaces/ibml.yaml.")],
     base: Annotated[
         str | None, typer.Option(help="A preset or .yaml file to search around, instead of the file's.")
@@ -134,6 +142,8 @@ def tune(
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
     address: Address = None,
+    submit: Submit = False,
+    jobs: Jobs = None,
     to: ReportFolder = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
@@ -150,9 +160,12 @@ def tune(
             return
         for warning in plan.warnings:
             err.print(f"Note: {warning}.", soft_wrap=True)
+        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
+        if submit:
+            send(context, plan.space.name, space, jobs, places)
+            return
         from ibml.api import run_search_plan
 
-        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         tuned = run_search_plan(plan, places, out, new_version=new_version, compare=compare, repeats=repeats)
         from ibml.report.search_page import search_summary
 
@@ -210,6 +223,9 @@ def schema(
 
 
 app.add_typer(data_cli.app, name="data")
+app.add_typer(cluster_cli.app, name="cluster")
+app.command()(cluster_cli.logs)
+app.command()(cluster_cli.stop)
 app.command()(upkeep_cli.sync)
 app.command()(upkeep_cli.gc)
 app.command("list")(results_cli.list_runs)

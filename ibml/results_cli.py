@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ibml.cluster_cli import show_jobs
 from ibml.config.base import IbmlError
 from ibml.terminal import (
     AllowMixed,
@@ -26,9 +27,15 @@ Study = Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")
 Trial = Annotated[str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")]
 
 
-def list_runs(tracking_uri: TrackingUri = None) -> None:
+def list_runs(
+    tracking_uri: TrackingUri = None,
+    jobs: Annotated[str | None, typer.Option(help="Show the jobs of a cluster instead: its dashboard's URL.")] = None,
+) -> None:
     """List studies and searches: state, progress, age."""
     with errors():
+        if jobs:
+            show_jobs(jobs)
+            return
         from ibml.reading import overview
         from ibml.report.text import rich_grid
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -10,14 +10,22 @@ from ibml.config.base import Config
 
 
 class ResourcesConfig(Config):
-    """What Ray reserves for one trial. A fraction of a GPU packs several trials on one."""
+    """What Ray reserves for one trial. A fraction of a GPU packs several trials on one; `auto` finds it from the memory
+    that trials take in a short try."""
 
     cpu: Annotated[float, Field(ge=0.01)] = 1.0
-    gpu: Annotated[float, Field(ge=0)] = 0.0
+    gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
+
+    @property
+    def gpus(self) -> float:
+        """As a number: one, where the share is yet to be found."""
+        return 1.0 if self.gpu == "auto" else self.gpu
 
     @field_validator("gpu")
     @classmethod
-    def _as_ray_counts_them(cls, gpu: float) -> float:
+    def _as_ray_counts_them(cls, gpu: float | Literal["auto"]) -> float | Literal["auto"]:
+        if gpu == "auto":
+            return gpu
         if 0 < gpu < 0.01 or (gpu > 1 and gpu != int(gpu)):
             raise ValueError("a share of one GPU is at least 0.01, and more than one are a whole number")
         return gpu

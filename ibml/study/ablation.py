@@ -92,7 +92,9 @@ def run_study(
         tasks = [Task(trial, run_id, tags) for trial in todo]
         progress = _progress(plan, todo, searched, console)
         driver = Driver(tasks, sources, known, session, progress, database.url, follow, stages)
-        outcome = run_driver(driver, plan.study.name, plan.study.resources, address)
+        outcome = run_driver(
+            driver, plan.study.name, plan.study.resources, address, [cell.config for cell in plan.cells]
+        )
         outcome.reused += reused
         session.require_all()
         records = [arm.opened.close(outcome, report) if arm.opened else None for arm in arms]

@@ -42,6 +42,11 @@ class ClusterError(IbmlError):
     """The cluster cannot be reached, or can never run a trial."""
 
 
+def named(address: str | None) -> str | None:
+    """The running cluster that is meant: as given, else `RAY_ADDRESS`; none for a local one."""
+    return address or os.environ.get("RAY_ADDRESS") or None
+
+
 @contextmanager
 def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]:
     """Connect to Ray and give a folder for Tune's own files, which is gone afterwards.
@@ -53,7 +58,7 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
 
     _sweep()
     folder = _own_folder()
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = named(address)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.enter_context(_sigterm_as_interrupt())  # Ray's own handler must not outlive it
@@ -67,6 +72,15 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         stack.enter_context(_sigterm_as_interrupt())
         yield folder / "tune"
+
+
+@contextmanager
+def running_cluster(address: str | None) -> Iterator[None]:
+    """Connect to a running cluster, of the address or at `RAY_ADDRESS`. Raises `ClusterError`."""
+    if not named(address):
+        raise ClusterError("which cluster? Name its head with --address HOST:6379, or RAY_ADDRESS")
+    with ray_environment(address), connected(address, ResourcesConfig()):
+        yield
 
 
 def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: Mapping[str, str]) -> None:
@@ -140,7 +154,7 @@ def ray_environment(address: str | None) -> Iterator[None]:
     """Ray's settings that the user has not set, for as long as Ray runs. Ray reads some when it is imported,
     so this comes before: a local cluster of a process that had imported Ray already listens on all addresses, where
     its token guards it."""
-    chosen = address or os.environ.get("RAY_ADDRESS")
+    chosen = named(address)
     values = {**_QUIET, **({} if chosen else _LOOPBACK_ONLY), **_authentication(chosen)}
     before = set(os.environ)
     os.environ.update({key: value for key, value in values.items() if key not in before})
@@ -180,7 +194,7 @@ def _check_size(resources: ResourcesConfig) -> None:
     import ray
 
     total = ray.cluster_resources()
-    for kind, asked in (("CPU", resources.cpu), ("GPU", resources.gpu)):
+    for kind, asked in (("CPU", resources.cpu), ("GPU", resources.gpus)):
         if asked > total.get(kind, 0):
             have = f"{total.get(kind, 0):g}"
             raise ClusterError(f"resources.{kind.lower()}: a trial asks for {asked:g} {kind}, this machine has {have}")

@@ -79,7 +79,7 @@ def estimate(plan: Plan, costs: Iterable[Cost]) -> Estimate | None:
         len(known),
         len(shapes),
         slots,
-        resources.gpu,
+        resources.gpus,
     )
 
 

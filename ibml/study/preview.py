@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ibml.config.resources import ResourcesConfig
 from ibml.config.space import Between, ChoiceParameter, ConstantParameter
 from ibml.config.trial import flatten
 from ibml.search.plan import SearchPlan
@@ -68,7 +69,7 @@ def _total(plan: Plan) -> str:
     return (
         f"{_between(least * cells, most * cells)} trials ({cells} {what} × {_between(least, most)} seeds),"
         f" {_between(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
-        f" {resources.gpu:g} GPU."
+        f" {_gpu(resources)} GPU."
     )
 
 
@@ -86,6 +87,10 @@ def _shared(plan: Plan) -> list[str]:
         return []
     seeds = _between(plan.study.least_seeds * once, len(plan.study.all_seeds) * once)
     return [f"Trained once where trials train alike: {seeds} epochs, {once / every:.0%} (with --no-share all)."]
+
+
+def _gpu(resources: ResourcesConfig) -> str:
+    return "a share, found by a try," if resources.gpu == "auto" else f"{resources.gpu:g}"
 
 
 def _between(low: int, high: int) -> str:
@@ -137,7 +142,7 @@ def preview_search(plan: SearchPlan) -> Group:
         f"{aims}; sampler {config.sampler.type}, scheduler {config.scheduler.type}.",
         *(f"Note: {warning}." for warning in plan.warnings),
         f"{plan.trials} trials{size}{seeds}, {most}{epochs:,} epochs; a trial takes {config.resources.cpu:g} CPU and"
-        f" {config.resources.gpu:g} GPU. Nothing was run.",
+        f" {_gpu(config.resources)} GPU. Nothing was run.",
     ]
     return Group(Text(config.description), grid, *map(Text, lines))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -12,9 +13,11 @@ from ray.tune.search import Searcher
 
 from ibml.config.plugins import sent as sent_plugins
 from ibml.config.resources import ResourcesConfig
-from ibml.config.trial import flatten
-from ibml.study.cluster import connected
+from ibml.config.trial import TrialConfig, flatten
+from ibml.study.cluster import connected, named
+from ibml.study.cluster_check import refuse_unfit
 from ibml.study.driver import Driver
+from ibml.study.gpu_share import found_share
 from ibml.study.queue import Task
 from ibml.study.worker import Parcel, TrialActor
 
@@ -22,18 +25,23 @@ _SLOTS_SECONDS = 5.0
 """How long the size of the cluster is taken to be what it was."""
 
 
-def run_tasks(name: str, resources: ResourcesConfig, driver: Driver, address: str | None) -> None:
-    """Train everything that the driver hands out.
+def run_tasks(
+    name: str, resources: ResourcesConfig, driver: Driver, address: str | None, configs: Sequence[TrialConfig]
+) -> None:
+    """Train everything that the driver hands out, which is like `configs` in what it takes of a GPU.
 
     Raises `ClusterError` where Ray cannot be had. A trial that fails does not stop the others; Ctrl-C (or SIGTERM)
     ends the run, and the driver knows what is left.
     """
     events = _Events(driver)
     with connected(address, resources) as folder:
+        if named(address):
+            refuse_unfit(driver.session.workspace.root, driver.session.say)
+        resources = found_share(resources, configs, driver.session.say)
         tuner = tune.Tuner(
-            tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=_Tasks(driver, resources, events.tasks, _AHEAD if address else 1),
+                search_alg=_Tasks(driver, resources, events.tasks, _AHEAD if named(address) else 1),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -83,7 +91,7 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
         self.tasks[number] = task
         leg = task.leg
         part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
-        trial = _sent(task, self.resources.gpu)
+        trial = _sent(task, self.resources.gpus)
         sent = {
             "task": number,
             "pauses": list(task.pauses),
@@ -103,7 +111,7 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
         """How many trials fit the cluster as it is."""
         if time.monotonic() - self._counted > _SLOTS_SECONDS:
             self._counted, total = time.monotonic(), ray.cluster_resources()
-            asked = {"CPU": self.resources.cpu, "GPU": self.resources.gpu}
+            asked = {"CPU": self.resources.cpu, "GPU": self.resources.gpus}
             self._slots = max(1, min(int(total.get(kind, 0) / share) for kind, share in asked.items() if share))
         return self._slots
 

@@ -16,7 +16,7 @@ from ibml.config.places import below
 from ibml.config.records import Change, ProposalRecord, ProposalState, SearchRecord
 from ibml.config.resources import ResourcesConfig
 from ibml.config.space import BestOf
-from ibml.config.trial import flatten
+from ibml.config.trial import TrialConfig, flatten
 from ibml.search.attempts import Attempt
 from ibml.search.database import Database, SearchDatabaseError, as_database_error
 from ibml.search.plan import SearchPlan
@@ -181,14 +181,17 @@ def proposals_left(opened: OpenSearch) -> int:
     return max(0, opened.search.trials - opened.search.started) + len(opened.search.running)
 
 
-def run_driver(driver: Driver, name: str, resources: ResourcesConfig, address: str | None) -> Outcome:
-    """Train what the driver has with Ray, which is not started where there is nothing to train."""
+def run_driver(
+    driver: Driver, name: str, resources: ResourcesConfig, address: str | None, configs: Sequence[TrialConfig]
+) -> Outcome:
+    """Train what the driver has with Ray, which is not started where there is nothing to train; `configs` are what its
+    trials are like."""
     with driver:
         if driver.has_work():
             with ray_environment(address):
                 from ibml.study.runner import run_tasks
 
-                run_tasks(name, resources, driver, address)
+                run_tasks(name, resources, driver, address, configs)
     if driver.error:
         raise driver.error
     return driver.outcome

@@ -127,4 +127,4 @@ def _run(
     progress = StudyProgress(console, expected, expected * plan.epochs)
     sources = [SearchSource(search.search, search.task) for search in searches]
     driver = Driver([], sources, known, session, progress, database.url, stages=stages)
-    return run_driver(driver, plan.name, plan.config.resources, address)
+    return run_driver(driver, plan.name, plan.config.resources, address, [plan.space.base])

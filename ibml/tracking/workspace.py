@@ -47,9 +47,13 @@ class Workspace:
 def workspace(experiment: Experiment, given: str | Path | None = None) -> Workspace:
     """The experiment's folder below `given`, else below `IBML_CHECKPOINTS`, else in `checkpoints` beside a database
     file or in the working folder. Its name tells experiments of different stores apart, however they are reached."""
-    database = database_file(experiment.uri)
-    usual = (database.parent if database else Path()) / FOLDER
-    place = Path(given or os.environ.get("IBML_CHECKPOINTS") or usual).expanduser().absolute()
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment.experiment)[:40]
     identity = hashlib.sha256(f"{experiment.experiment_id}\n{experiment.created_at}".encode()).hexdigest()
-    return Workspace(place / f"{plain}-{identity[:8]}")
+    return Workspace(place(experiment.uri, given) / f"{plain}-{identity[:8]}")
+
+
+def place(uri: str, given: str | Path | None = None) -> Path:
+    """Where the workspaces of a store lie."""
+    database = database_file(uri)
+    usual = (database.parent if database else Path()) / FOLDER
+    return Path(given or os.environ.get("IBML_CHECKPOINTS") or usual).expanduser().absolute()

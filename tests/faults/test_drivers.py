@@ -7,11 +7,10 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 
-from tests.conftest import CommandLine
+from tests.conftest import CommandLine, free_port
 from tests.faults.conftest import STUDY, TRIALS, Shaken, Tally, cluster, wait_until
 
 KILLS = int(os.environ.get("IBML_TEST_KILLS", "6"))
@@ -93,9 +92,3 @@ def has_epochs(shaken: Shaken, number: int) -> bool:
         return shaken.rows("select count(*) from metrics where key = 'val.loss'")[0][0] >= number
     except Exception:  # noqa: BLE001 - the tables are not there yet
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -17,9 +17,9 @@ import torch
 from ibml.training.checkpoint import TrialCheckpoints
 from ibml.training.kept import states
 from ibml.training.trainer import Trainer
-from tests.conftest import CommandLine, vectors
+from tests.conftest import CommandLine, free_port, vectors
 from tests.faults.conftest import Shaken, Tally, cluster, wait_until, workers_of
-from tests.faults.test_drivers import free_port, has_epochs
+from tests.faults.test_drivers import has_epochs
 
 ARMS = ("none", "raise", "memory", "kill", "stall")
 FAULTY = """\

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from tests.conftest import CommandLine
+from tests.study.recorded import metrics, trials
 
 STUDY = """\
 name: late
@@ -27,26 +26,6 @@ table: {metrics: [test.accuracy, test.gap]}
 """
 LATE = ("-o", "method.window.first_epoch=8")
 ALONE, ONCE = 2 * (3 * 12 + 16), 2 * (12 + 4 + 8 + 4)
-
-
-def metrics(cli: CommandLine) -> dict[str, dict[str, list[tuple[int, str]]]]:
-    """By trial key, every epoch's metrics but those of the clock."""
-    client = MlflowClient(f"sqlite:///{cli.folder}/mlflow.db")
-    found = {}
-    for run in trials(cli):
-        names = [name for name in run.data.metrics if not name.startswith("time.")]
-        histories = {name: client.get_metric_history(run.info.run_id, name) for name in names}
-        found[run.data.tags["ibml.key"]] = {
-            name: sorted((point.step, repr(point.value)) for point in history) for name, history in histories.items()
-        }
-    return found
-
-
-def trials(cli: CommandLine) -> list[Any]:
-    client = MlflowClient(f"sqlite:///{cli.folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("ibml")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], "tags.`ibml.kind` = 'trial'"))
 
 
 def shared(cli: CommandLine) -> int:

@@ -1,0 +1,157 @@
+"""Commands that run on a cluster as Ray jobs, so that the machine that sent them may be switched off."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibml.config.base import IbmlError
+from ibml.config.urls import shown_url
+from ibml.study.cluster import ClusterError, ray_environment
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails, JobSubmissionClient
+
+SERVER = "http://127.0.0.1:8265"
+"""Where the head's dashboard is, which takes jobs: there, or at the near end of a tunnel."""
+_SERVER_VARIABLE = "RAY_API_SERVER_ADDRESS"
+_LEFT = ("checkpoints", "reports", "mlruns", "mlartifacts", "*.db", "*.db-*", ".venv", ".git", "__pycache__")
+"""What is not sent with the folder."""
+_SENT = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "IBML_CHECKPOINTS", "IBML_STAGE_GB")
+"""Variables that a job gets as they are here; those that name folders of data belong to the nodes."""
+_STOP_SECONDS = "60"
+"""How long a stopped job has to mark its trials and to write what it has."""
+_STUDY = "ibml.study"
+CHECKPOINTS = "~/ibml-checkpoints"
+"""Where a job keeps checkpoints, on the head's disk, if nothing else is said."""
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its id, the study that it runs, how it is (`PENDING`, `RUNNING`, `STOPPED`, `SUCCEEDED`, `FAILED`), when
+    it began (seconds since 1970), and the command."""
+
+    id: str
+    study: str
+    status: str
+    began: float
+    command: str
+
+
+def submit(study: str, arguments: Sequence[str], folder: Path, server: str | None, places: Mapping[str, str]) -> str:
+    """Send `ibml` with these arguments as a job, together with the folder's files, and give the job's id.
+
+    `places` takes precedence over this process's environment; see `_environment`. Raises `IbmlError`, `ClusterError`.
+    """
+    environment = _environment(places)
+    name = f"ibml-{''.join(letter if letter.isalnum() else '-' for letter in study)[:40]}-{secrets.token_hex(4)}"
+    with _client(server) as client:
+        sent: str = client.submit_job(
+            entrypoint=shlex.join(["ibml", *arguments]),
+            submission_id=name,
+            runtime_env={
+                "working_dir": str(folder),
+                "excludes": list(_LEFT),
+                "env_vars": {**environment, "RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS},
+            },
+            metadata={_STUDY: study},
+        )
+    return sent
+
+
+def _environment(places: Mapping[str, str]) -> dict[str, str]:
+    """A job's variables. It works in a folder that goes with it, so store, database and checkpoints lie elsewhere."""
+    found = {name: value for name in _SENT if (value := places.get(name) or os.environ.get(name))}
+    for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
+        value = found.get(name, "")
+        if shown_url(value) != value:
+            raise IbmlError(f"{name} has a secret, which Ray shows with jobs: set it for the head's ray start instead")
+        if value.startswith("sqlite:///") and not value.startswith("sqlite:////"):
+            raise IbmlError(f"{name} is {value}, in a job's folder, which goes with it: name a server, or a full path")
+    if "MLFLOW_TRACKING_URI" not in found:
+        raise IbmlError("a job needs a store that stays: --tracking-uri http://HEAD:5000, or MLFLOW_TRACKING_URI")
+    folder = found.setdefault("IBML_CHECKPOINTS", CHECKPOINTS)
+    if not folder.startswith(("/", "~")):
+        raise IbmlError(f"checkpoints in {folder} would be in a job's folder, which goes with it: give a full path")
+    return found
+
+
+def jobs(server: str | None) -> list[Job]:
+    """All jobs of ibml on a cluster, the newest first."""
+    with _client(server) as client:
+        found = [_job(details) for details in client.list_jobs() if details.metadata and _STUDY in details.metadata]
+    return sorted(found, key=lambda job: job.began, reverse=True)
+
+
+def find(name: str, server: str | None) -> Job:
+    """The job of an id, or the newest of a study."""
+    known = jobs(server)
+    for job in known:
+        if name in (job.id, job.study):
+            return job
+    raise ClusterError(f"no job {name!r} there; there are: {', '.join(job.id for job in known) or 'none'}")
+
+
+def log(job: Job, server: str | None, follow: bool) -> Iterator[str]:
+    """What a job has printed; with `follow` until it ends."""
+    with _client(server) as client:
+        shown = 0
+        while True:
+            ended = client.get_job_status(job.id).is_terminal()
+            text = client.get_job_logs(job.id)
+            yield text[shown:]
+            shown = len(text)
+            if ended or not follow:
+                return
+            time.sleep(_LOOK_SECONDS)
+
+
+def stop(job: Job, server: str | None) -> str:
+    """Let a job end as Ctrl-C would, and give its status once it has."""
+    with _client(server) as client:
+        client.stop_job(job.id)
+        deadline = time.monotonic() + float(_STOP_SECONDS) + 30
+        while not (status := client.get_job_status(job.id)).is_terminal() and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+    return str(status.value)
+
+
+def _job(details: JobDetails) -> Job:
+    began = (details.start_time or 0) / 1000
+    assert details.metadata is not None
+    return Job(str(details.submission_id), details.metadata[_STUDY], details.status.value, began, details.entrypoint)
+
+
+@contextmanager
+def _client(server: str | None) -> Iterator[JobSubmissionClient]:
+    """A connection to the head's dashboard; its errors as words."""
+    address = server or os.environ.get(_SERVER_VARIABLE) or SERVER
+    if not address.startswith(("http://", "https://")):
+        raise ClusterError(f"{address} is no address of a dashboard: it is like {SERVER}")
+    before = os.environ.get(_SERVER_VARIABLE)
+    with ray_environment(address):
+        os.environ[_SERVER_VARIABLE] = address  # else Ray prefers RAY_ADDRESS
+        try:
+            from ray.exceptions import AuthenticationError
+            from ray.job_submission import JobSubmissionClient
+
+            try:
+                yield JobSubmissionClient(address)
+            except AuthenticationError as error:
+                raise ClusterError(f"{address} asks for the cluster's token in ~/.ray/auth_token: {error}") from None
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                tunnel = "is there a tunnel to it (cluster/README.md)?"
+                raise ClusterError(f"the jobs of {address}: {error}; {tunnel}") from None
+        finally:
+            if before is None:
+                del os.environ[_SERVER_VARIABLE]
+            else:
+                os.environ[_SERVER_VARIABLE] = before

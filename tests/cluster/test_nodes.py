@@ -1,0 +1,181 @@
+"""A study on three nodes, and what `ibml cluster check` says of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, CommandLine
+from tests.study.recorded import metrics, trials
+
+SMOKE = (ROOT / "ablations" / "smoke.yaml").read_text()
+HALVES = "resources: {cpu: 0.5, gpu: 0.5}\n"
+LONG = """\
+name: long
+base: mfeat
+overrides: {trainer.epochs: 40, trainer.checkpoint_seconds: 0}
+design: {type: one_factor, factors: {method.bio.weight: [0, 0.5, 1]}}
+seeds: 3
+"""
+FOLDER_SET = """\
+name: own
+base:
+  data:
+    type: folder
+    tables: items.csv
+    label: label
+    columns: {a: {kind: vector, column: a}, b: {kind: vector, column: b}}
+design: {type: arms, arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}}
+"""
+
+
+class Nodes:
+    """Three nodes, and the environment of commands that use them."""
+
+    def __init__(self, cli: CommandLine, folder: str):
+        self.cli = cli
+        cli.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "tests.cluster.nodes"]
+        self._process = subprocess.Popen(
+            command,
+            env={**cli.environment, "RAY_TMPDIR": folder},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.address = self._line()
+
+    def ask(self, command: str) -> str:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        return self._line()
+
+    def end(self) -> None:
+        self._process.communicate(timeout=60)
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline():
+            if (said := line.strip()) and " " not in said:  # Ray may print too
+                return said
+        raise AssertionError("the cluster has ended")
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
+    made = Nodes(CommandLine(tmp_path_factory.mktemp("nodes")), place)
+    try:
+        yield made
+    finally:
+        made.end()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def test_all_nodes_train_and_results_are_those_of_one_machine(nodes: Nodes, cli: CommandLine) -> None:
+    nodes.cli.write("smoke.yaml", SMOKE + HALVES)
+    cli.write("smoke.yaml", SMOKE)
+    answer = nodes.cli("ablate", "smoke.yaml", "--seeds", "6", "--address", nodes.address)
+    assert answer.code == 0, answer.err
+    assert nodes.ask("trained") == "3"
+    assert cli("ablate", "smoke.yaml", "--seeds", "6").code == 0
+    assert len(metrics(cli)) == 12
+    assert metrics(nodes.cli) == metrics(cli)
+
+
+def test_healthy_nodes_pass_the_check(nodes: Nodes) -> None:
+    nodes.cli.write("smoke.yaml", SMOKE)
+    answer = nodes.cli("cluster", "check", "smoke.yaml", "--address", nodes.address)
+    assert answer.code == 0, answer.out + answer.err
+    for about, found in (
+        ("versions", "torch"),
+        ("checkpoints", "can be written, and is shared"),
+        ("clock", "within"),
+        ("data mfeat", "the same as here"),
+        ("MLflow", "answers"),
+        ("Optuna", "answers"),
+    ):
+        lines = [line for line in answer.out.splitlines() if about in line and found in line]
+        assert len(lines) == (1 if about in ("MLflow", "Optuna") else 3), (about, answer.out)
+    assert "wrong" not in answer.out
+    assert not list(nodes.cli.folder.glob("checkpoints/seen-*"))
+
+
+def test_what_is_wrong_with_a_node_is_named_and_stops_a_study(nodes: Nodes, tmp_path: Path) -> None:
+    """A node with another ibml, other data, and a home of its own."""
+    other = tmp_path / "site" / "ibml-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: ibml\nVersion: 9.9\n")
+    for place, last in ((nodes.cli.folder / "sets", "1 2"), (tmp_path / "sets", "1 3")):
+        (place / "folder").mkdir(parents=True)
+        rows = [f"{'train' if i % 3 else 'test'},{i % 2},{i} 1,{last}" for i in range(24)]
+        (place / "folder" / "items.csv").write_text("\n".join(["split,label,a,b", *rows]) + "\n")
+    nodes.cli.write("own.yaml", FOLDER_SET)
+    sets = {"IBML_DATA": str(nodes.cli.folder / "sets")}
+    odd = {"IBML_DATA": str(tmp_path / "sets"), "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"}
+    nodes.ask(f"add {json.dumps(odd)}")
+    before = dict(nodes.cli.environment)
+    try:
+        nodes.cli.environment |= sets
+        answer = nodes.cli("cluster", "check", "own.yaml", "--address", nodes.address)
+        assert answer.code == 1
+        wrong = [line for line in answer.out.splitlines() if " wrong " in line]
+        assert any("ibml is 9.9, here " in line for line in wrong), answer.out
+        assert any("its content differs from this machine's" in line for line in wrong)
+        assert "copy the same files to both" in answer.out
+        assert "install the same there" in answer.out
+        refused = nodes.cli("ablate", "own.yaml", "--address", nodes.address)
+        assert refused.code == 1
+        assert "the cluster cannot run this" in refused.err
+        assert "ibml is 9.9, here " in refused.err
+    finally:
+        nodes.cli.environment.clear()
+        nodes.cli.environment |= before
+        nodes.ask("remove")
+
+
+def test_without_the_token_there_is_no_answer(nodes: Nodes, cli: CommandLine) -> None:
+    answer = cli("cluster", "check", "--address", nodes.address)
+    assert answer.code == 1
+    assert "token" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--address", "127.0.0.1:1"), ("--address", "ray://127.0.0.1:10001")])
+def test_a_cluster_that_is_not_there_is_said_in_words(cli: CommandLine, arguments: tuple[str, ...]) -> None:
+    answer = cli("cluster", "check", *arguments)
+    assert answer.code == 1
+    assert "Traceback" not in answer.err
+    assert "cluster" in answer.err or "Ray Client" in answer.err
+
+
+def test_a_study_outlives_a_node(nodes: Nodes, cli: CommandLine) -> None:
+    nodes.cli.write("long.yaml", LONG + HALVES)
+    cli.write("long.yaml", LONG)
+    running = nodes.cli.start("ablate", "long.yaml", "--address", nodes.address)
+    deadline = time.monotonic() + 120
+    while not any(run.info.status == "FINISHED" and "test.accuracy" in run.data.metrics for run in of_long(nodes.cli)):
+        assert time.monotonic() < deadline, "no trial has ended"
+        time.sleep(0.3)
+    nodes.ask("kill")
+    out, err = running.communicate(timeout=200)
+    assert running.returncode == 0, err
+    assert "9 / 9 trials done" in out
+    assert cli("ablate", "long.yaml").code == 0
+    found = metrics(nodes.cli)
+    assert {key: found[key] for key in metrics(cli)} == metrics(cli)
+
+
+def of_long(cli: CommandLine) -> list[Any]:
+    return [run for run in trials(cli) if "ibml.study.long" in run.data.tags]

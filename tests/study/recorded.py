@@ -1,0 +1,32 @@
+"""What a folder's store has of trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlflow import MlflowClient
+
+from tests.conftest import CommandLine
+
+Metrics = dict[str, dict[str, list[tuple[int, str]]]]
+
+
+def trials(cli: CommandLine, uri: str | None = None) -> list[Any]:
+    """The runs of trials in a store, else in the folder's."""
+    client = MlflowClient(uri or f"sqlite:///{cli.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("ibml")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], "tags.`ibml.kind` = 'trial'"))
+
+
+def metrics(cli: CommandLine, uri: str | None = None) -> Metrics:
+    """By trial key, every epoch's metrics but those of the clock."""
+    client = MlflowClient(uri or f"sqlite:///{cli.folder}/mlflow.db")
+    found = {}
+    for run in trials(cli, uri):
+        names = [name for name in run.data.metrics if not name.startswith("time.")]
+        histories = {name: client.get_metric_history(run.info.run_id, name) for name in names}
+        found[run.data.tags["ibml.key"]] = {
+            name: sorted((point.step, repr(point.value)) for point in history) for name, history in histories.items()
+        }
+    return found
