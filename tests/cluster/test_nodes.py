@@ -47,7 +47,7 @@ class Nodes:
         command = [sys.executable, "-m", "tests.cluster.nodes"]
         self._process = subprocess.Popen(
             command,
-            env={**cli.environment, "RAY_TMPDIR": folder},
+            env={**cli.environment, "RAY_TMPDIR": folder, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
