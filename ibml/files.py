@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
+
+from ibml.storage import ObjectPath, Place, remove_tree
 
 UNFINISHED = ".unfinished"
 """The end of the name of a file that is being written."""
@@ -34,7 +36,7 @@ class _Hashed:
         self.file.flush()
 
 
-def write_sealed(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_sealed(path: Place, write: Callable[[BinaryIO], None]) -> None:
     """Write a file by `write` and a SHA-256 behind it. Under its name it is whole or, after a crash too, not there at
     all. Raises `OSError`, and leaves nothing behind then."""
     with replacing(path) as file:
@@ -43,7 +45,7 @@ def write_sealed(path: Path, write: Callable[[BinaryIO], None]) -> None:
         file.write(hashed.hash.digest())
 
 
-def read_sealed(path: Path) -> bytes:
+def read_sealed(path: Place) -> bytes:
     """What was written to a sealed file; raises `DamagedFileError` or `OSError`."""
     content = path.read_bytes()
     body, seal = content[:-_SEAL], content[-_SEAL:]
@@ -53,8 +55,13 @@ def read_sealed(path: Path) -> bytes:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Place) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` at the end of the context, and only then and as a whole."""
+    if isinstance(path, ObjectPath):
+        content = BytesIO()
+        yield content
+        path.write_bytes(content.getvalue())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(path)
     try:
@@ -83,9 +90,12 @@ def replacing_path(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what processes that are gone were writing into a folder."""
+def remove_unfinished(folder: Place) -> None:
+    """Remove what processes that are gone were writing into a folder; in a bucket nothing is half written."""
     import psutil
+
+    if isinstance(folder, ObjectPath):
+        return
 
     for path in folder.glob(f"*{UNFINISHED}"):
         writer = _WRITER.search(path.name)
@@ -102,7 +112,7 @@ def _unfinished(path: Path) -> Path:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        remove_tree(path)
     else:
         path.unlink(missing_ok=True)
 

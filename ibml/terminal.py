@@ -60,10 +60,11 @@ Storage = Annotated[
     ),
 ]
 Checkpoints = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="Folder for checkpoints and what MLflow has not taken yet; default: IBML_CHECKPOINTS, else `checkpoints`"
-        " beside the store's database file, else in this folder."
+        help="Folder for checkpoints and what MLflow has not taken yet, or s3://BUCKET/FOLDER, gs://BUCKET/FOLDER for"
+        " checkpoints alone; default: IBML_CHECKPOINTS, else `checkpoints` beside the store's database file, else in"
+        " this folder."
     ),
 ]
 Rerun = Annotated[

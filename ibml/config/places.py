@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import overload
+
+from ibml.storage import ObjectPath, Place
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f%:\\]")
 
 
-def below(root: Path, name: str) -> Path:
+@overload
+def below(root: Path, name: str) -> Path: ...
+@overload
+def below(root: ObjectPath, name: str) -> ObjectPath: ...
+def below(root: Place, name: str) -> Place:
     """The folder of a name below a root; `/` makes folders within folders. Whatever would lead elsewhere is written as
     `%` and its number, so that different names have different folders."""
     return root.joinpath(*map(_safe, name.split("/")))
@@ -30,6 +37,11 @@ def absolute_places() -> dict[str, str]:
     """The variables that name folders, for processes that work elsewhere."""
     given = {name: os.environ.get(name) for name in (DATA_VARIABLE, CACHE_VARIABLE)}
     return {name: str(Path(value).absolute()) for name, value in given.items() if value}
+
+
+def state_folder() -> Path:
+    """The user's folder for what must not be lost. Raises `RuntimeError` where there is no home."""
+    return (Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ibml").expanduser().absolute()
 
 
 def cache_folder() -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ibml.config.base import IbmlError
 from ibml.files import replacing
+from ibml.storage import Place
 
 
 class StateError(IbmlError):
@@ -20,10 +20,10 @@ class States:
     `identity` tells searches apart that have the same name in different databases.
     """
 
-    def __init__(self, folder: Path, identity: str):
+    def __init__(self, folder: Place, identity: str):
         self.folder, self.identity = folder, identity[:12]
 
-    def _path(self, member: int, epoch: int) -> Path:
+    def _path(self, member: int, epoch: int) -> Place:
         return self.folder / f"{self.identity}.{member}.{epoch}"
 
     def has(self, member: int, epoch: int) -> bool:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -15,6 +14,7 @@ from ibml.config.records import SearchRecord, StudyRecord, TrialRecord, Tuning
 from ibml.config.trial import canonical, flatten
 from ibml.search.database import Database
 from ibml.search.search import Ending, Search
+from ibml.storage import Place
 from ibml.study.arm_searches import ArmSearch
 from ibml.study.cells import Cell
 from ibml.study.driver import Driver
@@ -103,7 +103,7 @@ def run_study(
     return outcome, study_record(plan, planned_trials(plan, cells), tuning, _budget(plan, arms, tuning))
 
 
-def _open(plan: Plan, arm: ArmSearch, database: Database, populations: Path, new_version: bool) -> OpenSearch | None:
+def _open(plan: Plan, arm: ArmSearch, database: Database, populations: Place, new_version: bool) -> OpenSearch | None:
     if arm.plan is None:
         return None
     cell, several = arm.cell, len(plan.datasets) > 1

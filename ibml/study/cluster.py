@@ -33,6 +33,8 @@ _QUIET = {
 }
 # Ray's switch for its clusters of Windows and macOS machines; off, a node of any system keeps to 127.0.0.1.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Ray tries 20 times, a minute each, to reach a cluster.
+_ONE_TRY = {"RAY_gcs_server_port_wait_time_s": "1"}
 _LOCAL_TOKEN = secrets.token_hex(32)
 _LONGEST_SOCKET_FOLDER = 40
 """Ray puts sockets about 60 characters below its folder, and their paths end at 107."""
@@ -76,10 +78,10 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
 
 @contextmanager
 def running_cluster(address: str | None) -> Iterator[None]:
-    """Connect to a running cluster, of the address or at `RAY_ADDRESS`. Raises `ClusterError`."""
-    if not named(address):
-        raise ClusterError("which cluster? Name its head with --address HOST:6379, or RAY_ADDRESS")
-    with ray_environment(address), connected(address, ResourcesConfig()):
+    """Connect to a running cluster: that of the address or of `RAY_ADDRESS`, else that of this host. Raises
+    `ClusterError`."""
+    chosen = named(address) or "auto"
+    with ray_environment(chosen), connected(chosen, ResourcesConfig()):
         yield
 
 
@@ -96,7 +98,8 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, TimeoutError) as error:
-        raise ClusterError(f"no Ray cluster at {address}: {error}") from error
+        where = "on this host" if address == "auto" else f"at {address}"
+        raise ClusterError(f"no Ray cluster {where}: {error}") from error
 
 
 @contextmanager
@@ -155,7 +158,7 @@ def ray_environment(address: str | None) -> Iterator[None]:
     so this comes before: a local cluster of a process that had imported Ray already listens on all addresses, where
     its token guards it."""
     chosen = named(address)
-    values = {**_QUIET, **({} if chosen else _LOOPBACK_ONLY), **_authentication(chosen)}
+    values = {**_QUIET, **(_ONE_TRY if chosen else _LOOPBACK_ONLY), **_authentication(chosen)}
     before = set(os.environ)
     os.environ.update({key: value for key, value in values.items() if key not in before})
     try:
@@ -177,16 +180,23 @@ def _authentication(address: str | None) -> dict[str, str]:
 
 
 def _check_address(address: str | None) -> None:
-    """Ray tries a wrong address for minutes; whether anything listens there is known at once."""
+    """Ray tries a wrong address for minutes; whether anything listens there is known at once. For a loopback address
+    Ray takes this machine's own."""
     if address and address.startswith("ray://"):
         raise ClusterError(f"{address}: Ray Client cannot run a study; use the address of the head's GCS (HOST:6379)")
     host, colon, port = (address or "").rpartition(":")
     if not colon or not port.isdigit():
         return
+    host = host.strip("[]")
+    if host in ("127.0.0.1", "localhost", "::1"):
+        from ray.util import get_node_ip_address
+
+        host = get_node_ip_address()
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}") from None
+        meant = "" if host in str(address) else f" at {host}, which Ray takes for it"
+        raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}{meant}") from None
 
 
 def _check_size(resources: ResourcesConfig) -> None:
@@ -205,7 +215,10 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     """A scheduler's SIGTERM stops a study as Ctrl-C does: finished trials are kept, the others marked."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # it is ignored, as in a shell's background
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)  # sent as a signal it would not arrive in a job, for which Ray blocks it
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)

@@ -14,6 +14,7 @@ from ibml.config.base import IbmlError
 from ibml.config.data import DataConfig
 from ibml.config.plugins import sent
 from ibml.config.trial import flatten
+from ibml.storage import Place
 from ibml.study import node_probe
 from ibml.study.cluster import ClusterError
 
@@ -53,7 +54,7 @@ class Node:
     give: float = 0.0
 
 
-def check_nodes(folder: Path, data: Sequence[DataConfig] = ()) -> list[Finding]:
+def check_nodes(folder: Place, data: Sequence[DataConfig] = ()) -> list[Finding]:
     """Ask every node of the cluster that this process is connected to. `folder` is that of the checkpoints."""
     plain = [config.model_dump(mode="json") for config in data]
     with _mark(folder) as mark:
@@ -66,7 +67,7 @@ def check_nodes(folder: Path, data: Sequence[DataConfig] = ()) -> list[Finding]:
     return [finding for node in nodes for finding in judged(node, here, data, len(nodes))]
 
 
-def refuse_unfit(folder: Path, say: Callable[[str], None]) -> None:
+def refuse_unfit(folder: Place, say: Callable[[str], None]) -> None:
     """The checks that take seconds, before a study: raises `ClusterError` for what is wrong, and says what may be."""
     found = check_nodes(folder)
     wrong = [str(finding) for finding in found if finding.state == "wrong"]
@@ -108,7 +109,7 @@ def _gpus(node: Node, facts: Mapping[str, Any]) -> Finding:
     shown = "; ".join(found) or "none"
     if node.gpus and not facts["gpus"]:
         text = f"Ray counts {node.gpus:g}, and nvidia-smi finds none"
-        fix = "the driver is missing, or --num-gpus of its ray start is wrong"
+        fix = "the driver is missing there, or its ray start counts too many by --num-gpus"
         return Finding(node.name, "GPUs", "note", text, fix)
     if node.gpus and not facts["cuda"]:
         fix = "install the CUDA build of torch there"
@@ -118,7 +119,7 @@ def _gpus(node: Node, facts: Mapping[str, Any]) -> Finding:
 
 def _storage(name: str, facts: Mapping[str, Any], here: Mapping[str, Any], nodes: int) -> Iterator[Finding]:
     if facts["written"]:
-        fix = "give --checkpoints a folder that this user may write to on every node"
+        fix = "give --checkpoints a place that every node may write to; for s3:// and gs:// with their keys"
         yield Finding(name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix)
     elif nodes > 1 and not facts["seen"]:
         text = "the folder of checkpoints is not the same on all nodes, so that a trial whose node dies begins again"
@@ -148,13 +149,14 @@ def _data(name: str, kind: str, theirs: str, ours: str) -> Finding:
 
 
 @contextmanager
-def _mark(folder: Path) -> Iterator[Path]:
+def _mark(folder: Place) -> Iterator[Place]:
     """A file in the folder of checkpoints for as long as nodes look for it; none where this machine cannot write it."""
     mark = folder / f"seen-{secrets.token_hex(8)}"
-    before = [place for place in (folder, *folder.parents) if not place.exists()]
+    before = [place for place in (folder, *folder.parents) if not place.exists()] if isinstance(folder, Path) else []
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True, exist_ok=True)
+        mark.write_bytes(b"")
     try:
         yield mark
     finally:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ibml.config.records import TrialRecord
 from ibml.search.database import as_database_error
 from ibml.search.search import Ending
+from ibml.storage import Place
 from ibml.study.faults import Fault, death
 from ibml.study.outcome import Outcome
 from ibml.study.past import past_of
@@ -221,7 +221,7 @@ class Driver:
         self.outcome.failed.append((task.trial.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 
-    def folder(self, task: Task) -> Path:
+    def folder(self, task: Task) -> Place:
         """Where a task's trial has its checkpoints."""
         return self.session.workspace.trial(task.trial.key)
 

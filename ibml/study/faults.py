@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from ibml.storage import Place
 
 STALLED = "stalled.txt"
 """In a trial's folder: where its worker was when it was ended because no epoch did."""
@@ -29,10 +30,10 @@ def may_help(faults: Sequence[Fault], max_retries: int) -> bool:
     return last.epoch is None or (last.reason, last.epoch) not in [(f.reason, f.epoch) for f in faults[:-1]]
 
 
-def death(folder: Path, reason: str, log: str, minutes: float) -> Fault:
+def death(folder: Place, reason: str, log: str, minutes: float) -> Fault:
     """The fault of a worker that ended without a word: where it says so, because it hung."""
     try:
-        stack = (folder / STALLED).read_text()
+        stack = (folder / STALLED).read_bytes().decode(errors="replace")
     except OSError:
         stack = ""
     if not stack:

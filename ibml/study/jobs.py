@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ibml.config.base import IbmlError
 from ibml.config.urls import shown_url
 from ibml.study.cluster import ClusterError, ray_environment
+from ibml.study.job_files import gathered
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 SERVER = "http://127.0.0.1:8265"
 """Where the head's dashboard is, which takes jobs: there, or at the near end of a tunnel."""
 _SERVER_VARIABLE = "RAY_API_SERVER_ADDRESS"
-_LEFT = ("checkpoints", "reports", "mlruns", "mlartifacts", "*.db", "*.db-*", ".venv", ".git", "__pycache__")
-"""What is not sent with the folder."""
 _SENT = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "IBML_CHECKPOINTS", "IBML_STAGE_GB")
 """Variables that a job gets as they are here; those that name folders of data belong to the nodes."""
 _STOP_SECONDS = "60"
 """How long a stopped job has to mark its trials and to write what it has."""
-_STUDY = "ibml.study"
-CHECKPOINTS = "~/ibml-checkpoints"
-"""Where a job keeps checkpoints, on the head's disk, if nothing else is said."""
+_STUDY, _COMMAND = "ibml.study", "ibml.command"
+"""What a job's metadata has."""
+_FIRST = (
+    ': "${MLFLOW_TRACKING_URI:?A job needs a store that stays: send --tracking-uri, or set it where Ray starts}"',
+    'export IBML_CHECKPOINTS="${IBML_CHECKPOINTS:-$HOME/ibml-checkpoints}"',
+)
+"""A job's shell: what the head's environment has counts where nothing was sent."""
 _LOOK_SECONDS = 1.0
 
 
@@ -47,28 +50,28 @@ class Job:
 
 
 def submit(study: str, arguments: Sequence[str], folder: Path, server: str | None, places: Mapping[str, str]) -> str:
-    """Send `ibml` with these arguments as a job, together with the folder's files, and give the job's id.
+    """Send `ibml` with these arguments as a job, together with files of the folder (`gathered`), and give its id.
 
     `places` takes precedence over this process's environment; see `_environment`. Raises `IbmlError`, `ClusterError`.
     """
     environment = _environment(places)
     name = f"ibml-{''.join(letter if letter.isalnum() else '-' for letter in study)[:40]}-{secrets.token_hex(4)}"
-    with _client(server) as client:
+    command = shlex.join(["ibml", *arguments])
+    with gathered(folder) as files, _client(server) as client:
         sent: str = client.submit_job(
-            entrypoint=shlex.join(["ibml", *arguments]),
+            entrypoint="; ".join([*_FIRST, f"exec {command}"]),
             submission_id=name,
             runtime_env={
-                "working_dir": str(folder),
-                "excludes": list(_LEFT),
+                "working_dir": str(files),
                 "env_vars": {**environment, "RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS},
             },
-            metadata={_STUDY: study},
+            metadata={_STUDY: study, _COMMAND: command},
         )
     return sent
 
 
 def _environment(places: Mapping[str, str]) -> dict[str, str]:
-    """A job's variables. It works in a folder that goes with it, so store, database and checkpoints lie elsewhere."""
+    """The variables that a job gets. Its folder goes with it, so store, database and checkpoints lie elsewhere."""
     found = {name: value for name in _SENT if (value := places.get(name) or os.environ.get(name))}
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
         value = found.get(name, "")
@@ -76,10 +79,8 @@ def _environment(places: Mapping[str, str]) -> dict[str, str]:
             raise IbmlError(f"{name} has a secret, which Ray shows with jobs: set it for the head's ray start instead")
         if value.startswith("sqlite:///") and not value.startswith("sqlite:////"):
             raise IbmlError(f"{name} is {value}, in a job's folder, which goes with it: name a server, or a full path")
-    if "MLFLOW_TRACKING_URI" not in found:
-        raise IbmlError("a job needs a store that stays: --tracking-uri http://HEAD:5000, or MLFLOW_TRACKING_URI")
-    folder = found.setdefault("IBML_CHECKPOINTS", CHECKPOINTS)
-    if not folder.startswith(("/", "~")):
+    folder = found.get("IBML_CHECKPOINTS", "")
+    if folder and "://" not in folder and not folder.startswith(("/", "~")):
         raise IbmlError(f"checkpoints in {folder} would be in a job's folder, which goes with it: give a full path")
     return found
 
@@ -127,7 +128,8 @@ def stop(job: Job, server: str | None) -> str:
 def _job(details: JobDetails) -> Job:
     began = (details.start_time or 0) / 1000
     assert details.metadata is not None
-    return Job(str(details.submission_id), details.metadata[_STUDY], details.status.value, began, details.entrypoint)
+    study, command = details.metadata[_STUDY], details.metadata[_COMMAND]
+    return Job(str(details.submission_id), study, details.status.value, began, command)
 
 
 @contextmanager

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from stat import S_ISREG
 
 from ibml.config.base import IbmlError
@@ -17,6 +15,7 @@ from ibml.config.load import parse
 from ibml.config.places import below
 from ibml.config.records import TrialRecord
 from ibml.files import UNFINISHED
+from ibml.storage import Place, matching, remove_tree
 from ibml.tracking.session import Session
 from ibml.tracking.uri import TrackingError
 from ibml.training.kept import SELECTED, states, staying
@@ -30,7 +29,7 @@ _YOUNG_SECONDS = 3600.0
 class Leftover:
     """A file or folder that can go, and why."""
 
-    path: Path
+    path: Place
     reason: str
 
     @property
@@ -42,7 +41,7 @@ class Leftover:
         """Raises `IbmlError`."""
         try:
             if self.path.is_dir():
-                shutil.rmtree(self.path)
+                remove_tree(self.path)
             else:
                 self.path.unlink(missing_ok=True)
         except FileNotFoundError:
@@ -55,33 +54,32 @@ def leftovers(session: Session) -> list[Leftover]:
     """The leftovers of a store's workspace. Raises `TrackingError`, and `OSError` where files cannot be read."""
     workspace, records = session.workspace, session.store.results()
     others = session.presence.others()
-    searched = [below(workspace.populations, name) for name in session.store.names("search")]
+    searched = {below(workspace.populations, name.partition("/")[0]) for name in session.store.names("search")}
     found: list[Leftover] = []
-    for folder in sorted(workspace.trials.glob("*/")):
+    for folder in matching(workspace.trials, "*/"):
         if _KEY.fullmatch(folder.name):
             record = records.get(folder.name)
             if record is None:
                 found += [] if _is_young(folder) else [Leftover(folder, "no run of the store is of this trial")]
             elif record.driver not in others:
                 found += _of_trial(folder, record, session)
-    for folder in sorted(workspace.populations.glob("*/")):
-        known = any(place.is_relative_to(folder) for place in searched)
-        if not known and not _is_young(folder):
+    for folder in matching(workspace.populations, "*/"):
+        if folder not in searched and not _is_young(folder):
             found.append(Leftover(folder, "no run of the store is of this search"))
-    stages = [] if others else sorted(workspace.stages.glob("*"))
+    stages = [] if others else matching(workspace.stages, "*")
     return found + [Leftover(path, "a state that trials shared; none is running") for path in stages]
 
 
-def _of_trial(folder: Path, record: TrialRecord, session: Session) -> Iterator[Leftover]:
+def _of_trial(folder: Place, record: TrialRecord, session: Session) -> Iterator[Leftover]:
     if record.ended or record.status == "pruned":
         stay = {SELECTED} if record.status == "finished" else set()
         if record.status == "finished" and states(folder):
             stay = staying(folder, _keep(record.run_id, session))
-        for path in sorted(folder.glob("*")):
+        for path in matching(folder, "*"):
             if path.name not in stay:
                 yield Leftover(path, "its trial has ended")
     else:
-        for path in sorted(folder.glob(f"*{UNFINISHED}")):
+        for path in matching(folder, f"*{UNFINISHED}"):
             yield Leftover(path, "it was cut off while it was written")
 
 
@@ -93,12 +91,12 @@ def _keep(run_id: str, session: Session) -> str:
         return "all"
 
 
-def _is_young(folder: Path) -> bool:
+def _is_young(folder: Place) -> bool:
     newest = max((status.st_mtime for status in _statuses(folder, *folder.glob("*"))), default=0.0)
     return time.time() - newest < _YOUNG_SECONDS
 
 
-def _statuses(*paths: Path) -> Iterator[os.stat_result]:
+def _statuses(*paths: Place) -> Iterator[os.stat_result]:
     """Of those that are still there: drivers write and remove files meanwhile."""
     for path in paths:
         with suppress(FileNotFoundError):

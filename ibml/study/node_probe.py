@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import re
+import secrets
 import socket
 import subprocess
 import tempfile
@@ -34,8 +35,8 @@ def facts(asked: Mapping[str, Any]) -> dict[str, Any]:
         "revision": _revision(),
         "cuda": _cuda(),
         "gpus": _gpus(),
-        "written": _written(Path(asked["folder"])),
-        "seen": Path(asked["mark"]).exists(),
+        "written": _written(asked["folder"]),
+        "seen": _seen(asked["mark"]),
         "data": [_fingerprint(config, packages) for config, packages in asked["data"]],
     }
     return {**found, "took": time.monotonic() - began}
@@ -77,14 +78,40 @@ def _gpus() -> list[tuple[str, int, int]]:
         return []
 
 
-def _written(folder: Path) -> str:
-    """Empty, or why nothing can be written below the nearest folder that there is."""
+def _written(address: str) -> str:
+    """Empty, or why nothing can be written to a bucket, or below the nearest folder that there is."""
+    if "://" in address:
+        return _written_to_bucket(address)
+    folder = Path(address)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
             return ""
     except OSError as error:
         return f"!{there}: {error.strerror}"
+
+
+def _written_to_bucket(address: str) -> str:
+    try:
+        from ibml.storage import location
+
+        tried = location(address) / f"tried-{secrets.token_hex(8)}"
+        tried.write_bytes(b"")
+        tried.unlink()
+    except (ImportError, OSError, ValueError) as error:
+        return f"!{error}"
+    return ""
+
+
+def _seen(address: str) -> bool:
+    try:
+        if "://" not in address:
+            return Path(address).exists()
+        from ibml.storage import location
+
+        return location(address).exists()
+    except (ImportError, OSError, ValueError):
+        return False
 
 
 def _fingerprint(config: Mapping[str, Any], packages: Mapping[str, tuple[str, str]]) -> str:

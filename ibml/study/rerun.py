@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 
 from ibml.config.records import StudyRecord, TrialRecord
+from ibml.storage import remove_tree
 from ibml.tracking.session import Session
 
 
@@ -21,7 +22,8 @@ def forget_results(session: Session, study: StudyRecord, known: Mapping[str, Tri
             continue  # another driver trains it, or has made it anew since
         for run_id in runs:
             session.store.delete_run(run_id)
-        shutil.rmtree(session.workspace.trial(key), ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(session.workspace.trial(key))
         again.append(key)
     if again:
         session.say(

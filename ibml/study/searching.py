@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -26,6 +25,7 @@ from ibml.search.search import Search
 from ibml.search.space import Values
 from ibml.search.states import States
 from ibml.search.told import EPOCHS, REASON, best_trial, feasible, seed_values
+from ibml.storage import Place
 from ibml.study.cells import Cell
 from ibml.study.cluster import ray_environment
 from ibml.study.driver import Driver
@@ -143,7 +143,7 @@ def _shortened(text: str) -> str:
 
 
 def open_search(
-    plan: SearchPlan, database: Database, populations: Path, name: str, new_version: bool = False
+    plan: SearchPlan, database: Database, populations: Place, name: str, new_version: bool = False
 ) -> OpenSearch:
     """The search in the database, as it stands or new; raises `SearchDatabaseError`. The states of a population are in
     a folder of its own among others."""

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibml.files import remove_unfinished
+from ibml.storage import Place, sizes
 
 _NAME = re.compile(r"\d{6,}-([0-9a-f]{32})\.ckpt")
 _LOOK_SECONDS = 2.0
 """How often it is looked for files of other drivers."""
+_COST_SHARE = 20
+"""Looking takes at most one part in so many of the time."""
 
 
 @dataclass
 class _File:
-    path: Path
+    path: Place
     size: int
     used: float
 
@@ -28,18 +31,18 @@ class StageFiles:
     """A folder of files `000010-<name>.ckpt`, the state after ten epochs. All together are kept below `limit` bytes, up
     to those that are being written."""
 
-    def __init__(self, folder: Path, limit: float):
+    def __init__(self, folder: Place, limit: float):
         self.folder, self.limit = folder, limit
         with suppress(OSError):
             remove_unfinished(folder)
         self._look()
 
-    def path(self, epochs: int, name: bytes) -> Path:
+    def path(self, epochs: int, name: bytes) -> Place:
         return self.folder / f"{epochs:06}-{name.hex()}.ckpt"
 
     def has(self, name: bytes) -> bool:
         """Whether a state is there, as of a few seconds ago."""
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
+        if time.monotonic() - self._looked > max(_LOOK_SECONDS, _COST_SHARE * self._cost):
             self._look()
         return name in self._files
 
@@ -47,10 +50,11 @@ class StageFiles:
         """A state has been written."""
         self._files[name] = _File(self.path(epochs, name), size, time.time())
 
-    def used(self, path: Path) -> None:
-        """A state is gone on from: those that were not for longest go first."""
-        with suppress(OSError):
-            os.utime(path)
+    def used(self, path: Place) -> None:
+        """A state is gone on from: those that were not for longest go first, in a bucket the oldest."""
+        if isinstance(path, Path):
+            with suppress(OSError):
+                os.utime(path)
 
     def trim(self, needed: Mapping[bytes, int]) -> None:
         """Remove what is over the limit: what nobody needs, the longest unused first, then what is soonest trained
@@ -70,14 +74,13 @@ class StageFiles:
         return sum(file.size for file in self._files.values())
 
     def _look(self) -> None:
-        self._looked = time.monotonic()
+        began = time.monotonic()
         self._files: dict[bytes, _File] = dict(self._there())
+        self._looked = time.monotonic()
+        self._cost = self._looked - began
 
     def _there(self) -> Iterator[tuple[bytes, _File]]:
-        with suppress(OSError), os.scandir(self.folder) as entries:
-            for entry in entries:
-                if not (named := _NAME.fullmatch(entry.name)):
-                    continue
-                with suppress(OSError):  # removed meanwhile
-                    status = entry.stat()
-                    yield bytes.fromhex(named[1]), _File(Path(entry.path), status.st_size, status.st_mtime)
+        with suppress(OSError):
+            for path, status in sizes(self.folder):
+                if named := _NAME.fullmatch(path.name):
+                    yield bytes.fromhex(named[1]), _File(path, status.st_size, status.st_mtime)

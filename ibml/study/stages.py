@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibml.config.methods.base import WindowedPart
+from ibml.storage import Place
 from ibml.study.keys import state_keys
 from ibml.study.stage_files import StageFiles
 from ibml.version import code_revision
@@ -28,8 +28,8 @@ ALTERNATIVES = 3
 _PATIENCE = 4
 """Proposals without a state in common after which a search is taken to have none."""
 
-Begin = list[tuple[int, Path]]
-Leave = dict[int, Path]
+Begin = list[tuple[int, Place]]
+Leave = dict[int, Place]
 
 
 @dataclass
@@ -159,7 +159,7 @@ def _openings(task: Task) -> list[int]:
     return [epoch for epoch in method.window.epochs(epochs) if epoch] if isinstance(method, WindowedPart) else []
 
 
-def shared_stages(folder: Path, gigabytes: float, anew: bool = False) -> Stages:
+def shared_stages(folder: Place, gigabytes: float, anew: bool = False) -> Stages:
     """Stages in a folder with so much room, or `anew` without those that are there; without room nothing is shared."""
     if anew:
         StageFiles(folder, 0).trim({})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ray import tune
 
+from ibml.storage import location
 from ibml.study.faults import STALLED
 
 if TYPE_CHECKING:
@@ -64,14 +65,14 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self.task = config["task"]
         self.plain = config["trial"]
         self.fingerprint: str | None = config.get("data")
-        self.folder = Path(config["folder"])
+        self.folder = location(config["folder"])
         self.plugins = config.get("plugins", {})
         self.pauses = frozenset(config["pauses"])
         self.start: bytes | None = config.get("start")
         self.copied: bool = config.get("copied", False)
         self.until: int | None = config.get("stop")
-        self.begin = [(epoch, Path(path)) for epoch, path in config.get("begin", [])]
-        self.leave = {int(epoch): Path(path) for epoch, path in config.get("leave", {}).items()}
+        self.begin = [(epoch, location(path)) for epoch, path in config.get("begin", [])]
+        self.leave = {int(epoch): location(path) for epoch, path in config.get("leave", {}).items()}
         self.trainer: Trainer | None = None
         self.checkpoints: TrialCheckpoints | None = None
         self.rows: list[Row] = []
@@ -155,6 +156,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         """End the process where a step takes too long: one has less than a second and an epoch."""
         minutes = self.plain["trainer"]["stall_minutes"]
         path = self.folder / STALLED
+        if not isinstance(path, Path):
+            yield
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("w")

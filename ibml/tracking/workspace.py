@@ -9,6 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ibml.config.base import IbmlError
+from ibml.config.places import state_folder
+from ibml.storage import ObjectPath, Place, location
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.uri import database_file
 
@@ -17,43 +20,52 @@ FOLDER = "checkpoints"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one experiment. On several hosts it has to be one that all of them see, or trials that lose their
-    host begin again."""
+    """The folder of one experiment, and that of the journals of what the store has not taken yet. On several hosts the
+    first has to be one that all of them see, or trials that lose their host begin again."""
 
-    root: Path
+    root: Place
+    spool: Path
 
     @property
-    def trials(self) -> Path:
+    def trials(self) -> Place:
         """A folder for each trial that is trained, or that something was kept of, by its key."""
         return self.root / "trials"
 
-    def trial(self, key: str) -> Path:
+    def trial(self, key: str) -> Place:
         return self.trials / key
 
     @property
-    def populations(self) -> Path:
+    def populations(self) -> Place:
         return self.root / "populations"
 
     @property
-    def stages(self) -> Path:
+    def stages(self) -> Place:
         """States that trials share."""
         return self.root / "stages"
-
-    @property
-    def spool(self) -> Path:
-        return self.root / "spool"
 
 
 def workspace(experiment: Experiment, given: str | Path | None = None) -> Workspace:
     """The experiment's folder below `given`, else below `IBML_CHECKPOINTS`, else in `checkpoints` beside a database
-    file or in the working folder. Its name tells experiments of different stores apart, however they are reached."""
+    file or in the working folder. Its name tells experiments of different stores apart, however they are reached.
+    Journals, which grow line by line, lie on this host where the folder is a bucket's. Raises `IbmlError`."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment.experiment)[:40]
     identity = hashlib.sha256(f"{experiment.experiment_id}\n{experiment.created_at}".encode()).hexdigest()
-    return Workspace(place(experiment.uri, given) / f"{plain}-{identity[:8]}")
+    name = f"{plain}-{identity[:8]}"
+    root = place(experiment.uri, given) / name
+    if isinstance(root, ObjectPath):
+        try:
+            root.exists()
+        except OSError as error:
+            raise IbmlError(f"checkpoints: {root.parent} does not answer: {error}") from None
+        return Workspace(root, state_folder() / name / "spool")
+    return Workspace(root, root / "spool")
 
 
-def place(uri: str, given: str | Path | None = None) -> Path:
-    """Where the workspaces of a store lie."""
+def place(uri: str, given: str | Path | None = None) -> Place:
+    """Where the workspaces of a store lie. Raises `IbmlError`."""
     database = database_file(uri)
     usual = (database.parent if database else Path()) / FOLDER
-    return Path(given or os.environ.get("IBML_CHECKPOINTS") or usual).expanduser().absolute()
+    try:
+        return location(given or os.environ.get("IBML_CHECKPOINTS") or usual)
+    except ValueError as error:
+        raise IbmlError(f"checkpoints: {error}") from None

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +17,7 @@ from ibml.config.trial import TrialConfig
 from ibml.files import DamagedFileError, read_sealed, remove_unfinished, write_sealed
 from ibml.inputs import InputSpec
 from ibml.models.multimodal import MultimodalModel
+from ibml.storage import Place, location
 from ibml.training.device import platform
 from ibml.training.kept import SELECTED, epochs_of, states
 from ibml.training.trainer import Row, Trainer
@@ -39,10 +39,10 @@ class TrialCheckpoints:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Place,
         config: TrainerConfig,
-        begin: Sequence[tuple[int, Path]] = (),
-        leave: Mapping[int, Path] = MappingProxyType({}),
+        begin: Sequence[tuple[int, Place]] = (),
+        leave: Mapping[int, Place] = MappingProxyType({}),
     ):
         self.folder, self.config, self.begin, self.leave = folder, config, begin, leave
         self._shared = 0
@@ -86,7 +86,7 @@ class TrialCheckpoints:
         self._written = time.monotonic()
         self._cost = self._written - began
 
-    def _leave(self, place: Path, trainer: Trainer, rows: list[Row]) -> None:
+    def _leave(self, place: Place, trainer: Trainer, rows: list[Row]) -> None:
         with suppress(OSError):
             remove_unfinished(place.parent)
         content = {"rows": rows, "state": trainer.state_dict(), "platform": platform(trainer.device)}
@@ -132,7 +132,7 @@ class TrialCheckpoints:
             return trainer, rows
         return build(), []
 
-    def _write(self, path: Path, content: Mapping[str, Any]) -> bool:
+    def _write(self, path: Place, content: Mapping[str, Any]) -> bool:
         try:
             write_sealed(path, partial(torch.save, content))
         except (OSError, RuntimeError) as error:  # torch reports a full disk as either
@@ -146,14 +146,14 @@ class TrialCheckpoints:
             self._notes.append(text)
 
 
-def load_model(path: str | Path) -> MultimodalModel:
+def load_model(path: str | Place) -> MultimodalModel:
     """The model of a trial's selected epoch from its `selected.ckpt`, on the CPU and ready to evaluate: inputs per
     modality (n, ...) -> joint logits (n, C) and unimodal logits (M, n, C), whose classes are `labels`. Of the files
     that its encoders name it needs the folders of pretrained models.
 
     Raises `DamagedFileError` where the file is not what was written, `OSError` where it cannot be read.
     """
-    content = _loaded(Path(path))
+    content = _loaded(location(path))
     config = TrialConfig.model_validate_json(content["config"], strict=False)
     words = content.get("words", {})  # which files of before there were texts do not have
     specs = {name: _spec(shape, **words.get(name, {})) for name, shape in content["shapes"].items()}
@@ -173,6 +173,6 @@ def _spec(shape: Sequence[int], vocabulary: Sequence[str] = (), width: int | Non
     return InputSpec(tuple(shape), tuple(vocabulary), vectors)
 
 
-def _loaded(path: Path) -> dict[str, Any]:
+def _loaded(path: Place) -> dict[str, Any]:
     content: dict[str, Any] = torch.load(io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True)
     return content

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ibml.config.optimization import Keep
 from ibml.files import UNFINISHED
+from ibml.storage import Place, matching
 
 SELECTED = "selected.ckpt"
 """The name of the file with the selected epoch's weights."""
 
 
-def states(folder: Path) -> list[Path]:
+def states(folder: Place) -> list[Place]:
     """The states in a trial's folder, the last first."""
-    return sorted(folder.glob("state-*.ckpt"), reverse=True)
+    return matching(folder, "state-*.ckpt")[::-1]
 
 
-def epochs_of(path: Path) -> int:
+def epochs_of(path: Place) -> int:
     """After how many epochs a state is."""
     return int(path.stem.partition("-")[2])
 
 
-def staying(folder: Path, keep: str) -> set[str]:
+def staying(folder: Place, keep: str) -> set[str]:
     """The names of the files that stay in the folder of a trial that has finished."""
     selected = set() if keep == "none" else {SELECTED}
     return selected | ({path.name for path in states(folder)} if keep == "all" else set())
 
 
-def clear(folder: Path, keep: Keep) -> None:
+def clear(folder: Place, keep: Keep) -> None:
     """Remove from the folder of a trial that has ended what is not to stay."""
     if not folder.is_dir():
         return

@@ -21,7 +21,7 @@ SLOW = """\
 name: slow
 base: mfeat
 overrides: {trainer.epochs: 2000}
-design: {type: arms, arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}}
+design: {type: arms, reference: Joint, arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}}
 """
 
 
@@ -48,6 +48,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     cli, place = CommandLine(tmp_path_factory.mktemp("jobs")), tempfile.mkdtemp(dir="/tmp")
     path = f"{Path(sys.executable).parent}:{cli.environment['PATH']}"
     cli.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64, "PATH": path, "PYTHONPATH": str(ROOT)}
+    cli.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all on 127.0.0.1
     port = free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
     command += [f"--port={free_port()}", f"--temp-dir={place}", "--num-cpus=2", "--disable-usage-stats"]
@@ -98,7 +99,6 @@ def test_a_job_that_is_stopped_goes_on_when_it_is_sent_again(head: Head) -> None
     [
         (("--tracking-uri", "sqlite:///mlflow.db"), "name a server, or a full path"),
         (("--tracking-uri", "http://me:hunter2@127.0.0.1:5000"), "has a secret"),
-        ((), "a job needs a store that stays"),
         (("--tracking-uri", "http://127.0.0.1:5000", "--checkpoints", "here"), "give a full path"),
         (("--tracking-uri", "http://127.0.0.1:5000", "--address", "127.0.0.1:6379"), "without --address"),
         (("--tracking-uri", "http://127.0.0.1:5000", "--jobs", "127.0.0.1:8265"), "no address of a dashboard"),
@@ -120,6 +120,12 @@ def test_a_file_from_elsewhere_is_not_sent(cli: CommandLine, tmp_path_factory: p
     answer = cli.inside("ablate", str(elsewhere), "--submit", "--tracking-uri", "http://127.0.0.1:5000")
     assert answer.code == 2
     assert "is not below this folder" in answer.err
+
+
+def test_a_job_without_a_store_that_stays_ends_in_words(head: Head) -> None:
+    head.cli.write("smoke.yaml", SMOKE.replace("name: smoke", "name: nowhere"))
+    assert head("ablate", "smoke.yaml", "--submit", "--jobs", head.server)[0] == 0
+    assert "A job needs a store that stays" in head("logs", "nowhere", "--follow", "--jobs", head.server)[1]
 
 
 def test_a_job_that_is_not_there_is_said(head: Head) -> None:

@@ -15,7 +15,8 @@ def trials(cli: CommandLine, uri: str | None = None) -> list[Any]:
     """The runs of trials in a store, else in the folder's."""
     client = MlflowClient(uri or f"sqlite:///{cli.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("ibml")
-    assert experiment is not None
+    if experiment is None:
+        return []
     return list(client.search_runs([experiment.experiment_id], "tags.`ibml.kind` = 'trial'"))
 
 

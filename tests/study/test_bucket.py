@@ -1,0 +1,113 @@
+"""Checkpoints and shared states in a bucket, with moto's S3 server: the same numbers, resumed and cleaned up alike."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from urllib.request import Request, urlopen
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from ibml.api import load_model
+from ibml.storage import ObjectPath, location
+from tests.conftest import CommandLine, free_port
+from tests.study.recorded import metrics, trials
+
+STUDY = """\
+name: late
+base: mfeat
+overrides: {trainer.epochs: 60, trainer.checkpoint_seconds: 0, method.window.first_epoch: 40}
+design: {type: one_factor, factors: {method.bio.weight: [0.5, 1]}}
+seeds: 2
+"""
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """An address in a bucket of an S3 server on this machine, whose keys are in the environment."""
+    port = free_port()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        urlopen(Request(f"http://127.0.0.1:{port}/results", method="PUT")).close()
+        yield f"s3://results/ibml?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+    server.stop()
+
+
+def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(
+    bucket: str, cli: CommandLine, shared_cli: CommandLine
+) -> None:
+    for each in (cli, shared_cli):
+        each.write("late.yaml", STUDY)
+    cli.environment |= KEYS
+    running = cli.start("ablate", "late.yaml", "--checkpoints", bucket)
+    deadline = time.monotonic() + 120
+    while not list(location(bucket).rglob("state-*.ckpt")):
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.2)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    again = cli("ablate", "late.yaml", "--checkpoints", bucket)
+    assert again.code == 0, again.err
+    assert shared_cli("ablate", "late.yaml").code == 0
+    assert metrics(cli) == metrics(shared_cli)
+    assert "epochs were trained once for several trials" in again.out
+    assert list(location(bucket).rglob("*-*.ckpt"))
+    assert not list(cli.folder.glob("checkpoints"))
+    states = [path for path in location(bucket).rglob("*.ckpt") if path.parent.name == "stages"]
+    assert states
+    selected = [path for path in location(bucket).rglob("selected.ckpt") if isinstance(path, ObjectPath)]
+    assert {path.parent.name for path in selected} == {run.data.tags["ibml.key"] for run in trials(cli)}
+    assert load_model(str(selected[0])).labels
+    gone = cli("gc", "--checkpoints", bucket)
+    assert gone.code == 0, gone.err
+    assert f"{len(states)} files" in gone.out
+    assert sorted(location(bucket).rglob("*.ckpt"), key=str) == sorted(selected, key=str)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("s4://results/ibml", "s4:// is no kind of storage; there are s3://, gs://"),
+        ("s3://", "s3://BUCKET/FOLDER is meant"),
+        ("s3://key:hunter2@results/ibml", "with keys in the environment"),
+        ("s3://results/ibml?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1", "does not answer"),
+    ],
+)
+def test_what_is_no_place_for_checkpoints_is_said(bucket: str, cli: CommandLine, address: str, words: str) -> None:
+    cli.write("late.yaml", STUDY)
+    answer = cli.inside("ablate", "late.yaml", "--checkpoints", address)
+    assert answer.code == 1
+    assert words in answer.err
+    assert "hunter2" not in answer.err
+
+
+def test_an_object_is_like_a_path(bucket: str) -> None:
+    folder = location(bucket) / "paths"
+    assert not folder.exists()
+    assert list(folder.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        (folder / "a.ckpt").read_bytes()
+    with pytest.raises(FileNotFoundError):
+        (folder / "a.ckpt").unlink()
+    with pytest.raises(FileNotFoundError):
+        (folder / "a.ckpt").stat()
+    (folder / "a.ckpt").unlink(missing_ok=True)
+    (folder / "a.ckpt").write_bytes(b"one")
+    (folder / "deep" / "b.txt").write_bytes(b"three")
+    assert (folder / "a.ckpt").read_bytes() == b"one"
+    assert (folder / "a.ckpt").stat().st_size == 3
+    assert abs((folder / "a.ckpt").stat().st_mtime - time.time()) < 60
+    assert [path.name for path in folder.glob("*.ckpt")] == ["a.ckpt"]
+    assert [path.name for path in folder.glob("*/")] == ["deep"]
+    assert [path.name for path in folder.rglob("*.txt")] == ["b.txt"]
+    assert folder.is_dir()
+    assert not folder.is_file()
+    assert location(str(folder / "a.ckpt")) == folder / "a.ckpt"
+    folder.rmdir()
+    assert not folder.exists()
