@@ -2,11 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help ablation test faults bench lint clean
+.PHONY: help ablation test cluster-test faults bench lint clean
 
 help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
+	@echo "make cluster-test  ray up cluster/onprem.yaml over three hosts made here, one of which is lost (root, Linux)"
 	@echo "make faults     kill drivers, workers and servers, fill disks; count what was lost or done twice"
 	@echo "make bench      measure stores, searches, loading, steps, trials, sharing; the README has the last (an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
@@ -17,6 +18,9 @@ ablation: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile
+
+cluster-test: $(INSTALLED)
+	$(BIN)/python -m tests.cluster.launched
 
 faults: $(INSTALLED)
 	IBML_TEST_KILLS=20 $(BIN)/pytest tests/faults

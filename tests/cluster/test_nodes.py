@@ -23,7 +23,7 @@ HALVES = "resources: {cpu: 1, gpu: 0.5}\n"
 LONG = """\
 name: long
 base: mfeat
-overrides: {trainer.epochs: 40, trainer.checkpoint_seconds: 0}
+overrides: {trainer.epochs: 25, trainer.checkpoint_seconds: 0}
 design: {type: one_factor, factors: {method.bio.weight: [0, 1]}}
 seeds: 2
 """

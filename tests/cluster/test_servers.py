@@ -29,7 +29,7 @@ base: mfeat
 overrides: {trainer.epochs: 2}
 parameters: {optimizer.lr: {low: 0.001, high: 0.1, log: true}}
 sampler: {type: tpe}
-trials: 4
+trials: 2
 """
 PASSWORD = "a long password of the test"
 
@@ -99,6 +99,7 @@ def servers(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     settings.write_text(
         "[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = ibml\n"
         f"admin_password = {PASSWORD}\ndatabase_uri = {postgres}/passwords\n"
+        "auth_cache_ttl_seconds = 60\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     port = free_port()
@@ -158,7 +159,7 @@ def test_results_are_those_of_a_file(
     assert alone("tune", "rates.yaml").code == 0
     for name, value in named.items():
         monkeypatch.setenv(name, value)
-    assert len(metrics(alone)) == 8
+    assert len(metrics(alone)) == 6
     assert metrics(cli, servers.mlflow) == metrics(alone)
     assert not list(cli.folder.glob("*.db"))
 
