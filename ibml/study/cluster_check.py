@@ -25,6 +25,9 @@ DATA_SECONDS = 3600.0
 CLOCK_SECONDS = 5.0
 """By how much clocks may differ: leases and journals are compared by them."""
 
+ANSWER = "answer"
+"""What a node that is silent is wrong about."""
+
 State = Literal["ok", "note", "wrong"]
 
 
@@ -68,12 +71,15 @@ def check_nodes(folder: Place, data: Sequence[DataConfig] = ()) -> list[Finding]
 
 
 def refuse_unfit(folder: Place, say: Callable[[str], None]) -> None:
-    """The checks that take seconds, before a study: raises `ClusterError` for what is wrong, and says what may be."""
+    """The checks that take seconds, before a study: raises `ClusterError` for what is wrong, and says what may be. A
+    node that does not answer, as one that was lost a moment ago, is done without while there are others."""
     found = check_nodes(folder)
+    silent = [finding for finding in found if finding.about == ANSWER]
     wrong = [str(finding) for finding in found if finding.state == "wrong"]
-    if wrong:
+    if wrong and not (len(wrong) == len(silent) < len(found)):
         raise ClusterError("\n".join(["the cluster cannot run this (ibml cluster check has more):", *wrong]))
-    for text in dict.fromkeys(f"Note: {finding.text}; {finding.fix}." for finding in found if finding.state == "note"):
+    notes = [f"Note: {finding.text}; {finding.fix}." for finding in found if finding.state == "note"]
+    for text in dict.fromkeys([*(f"Note: {finding}." for finding in silent), *notes]):
         say(text)
 
 
@@ -82,7 +88,7 @@ def judged(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], node
     facts = node.facts
     if facts is None:
         fix = "look at it with: ray status, and at its log in /tmp/ray/session_latest/logs"
-        yield Finding(node.name, "answer", "wrong", "none: it is down, out of reach, or has no room for a process", fix)
+        yield Finding(node.name, ANSWER, "wrong", "none: it is down, out of reach, or has no room for a process", fix)
         return
     name = node.name
     yield _versions(name, facts, here)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ibml.config.data import MfeatConfig
-from ibml.study import node_probe
+from ibml.study import cluster_check, node_probe
 from ibml.study.cluster import ClusterError
-from ibml.study.cluster_check import Node, check_services, judged
+from ibml.study.cluster_check import ANSWER, Finding, Node, check_services, judged, refuse_unfit
 
 DATA = [MfeatConfig()]
 
@@ -75,6 +75,28 @@ def test_a_missing_package_a_silent_node_and_data_that_is_only_there(here: dict[
 
 def test_the_folder_of_a_single_node_need_not_be_shared(here: dict[str, Any]) -> None:
     assert found(Node("a", 0, {**here, "seen": False}), here, nodes=1)["checkpoints"][0] == "ok"
+
+
+def test_a_lost_node_does_not_stop_a_study_and_another_version_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = Finding("b", ANSWER, "wrong", "none", "look at it")
+    said: list[str] = []
+    for others, refused in (
+        ([Finding("a", "clock", "ok", "")], False),
+        ([Finding("a", "checkpoints", "note", "not shared", "share it")], False),
+        ([Finding("a", "versions", "wrong", "torch is another")], True),
+        ([], True),
+    ):
+        monkeypatch.setattr(cluster_check, "check_nodes", lambda folder, found=others: [*found, silent])
+        if refused:
+            with pytest.raises(ClusterError, match="cannot run this"):
+                refuse_unfit(Path(), said.append)
+        else:
+            refuse_unfit(Path(), said.append)
+    assert said == [
+        "Note: b: answer: none; look at it.",
+        "Note: b: answer: none; look at it.",
+        "Note: not shared; share it.",
+    ]
 
 
 def test_a_service_that_does_not_answer_is_wrong() -> None:
