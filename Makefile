@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run the tests"
-	@echo "make cluster-test  ray up cluster/onprem.yaml over three hosts made here, one of which is lost (root, Linux)"
+	@echo "make cluster-test  a study by the Slurm script; ray up cluster/onprem.yaml over three hosts made here, one of which is lost (root, Linux)"
 	@echo "make faults     kill drivers, workers and servers, fill disks; count what was lost or done twice"
 	@echo "make bench      measure stores, searches, loading, steps, trials, sharing; the README has the last (an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
@@ -20,6 +20,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 cluster-test: $(INSTALLED)
+	IBML_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster/test_slurm.py
 	$(BIN)/python -m tests.cluster.launched
 
 faults: $(INSTALLED)

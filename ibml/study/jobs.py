@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shlex
@@ -145,6 +146,7 @@ def _client(server: str | None) -> Iterator[JobSubmissionClient]:
             from ray.exceptions import AuthenticationError
             from ray.job_submission import JobSubmissionClient
 
+            logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every package that it sends
             try:
                 yield JobSubmissionClient(address)
             except AuthenticationError as error:
