@@ -27,7 +27,8 @@ class States:
         return self.folder / f"{self.identity}.{member}.{epoch}"
 
     def has(self, member: int, epoch: int) -> bool:
-        return self._path(member, epoch).is_file()
+        with self._as_state_error():
+            return self._path(member, epoch).is_file()
 
     def put(self, member: int, epoch: int, content: bytes) -> None:
         with self._as_state_error(), replacing(self._path(member, epoch)) as file:

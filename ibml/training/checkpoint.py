@@ -81,17 +81,17 @@ class TrialCheckpoints:
         began = time.monotonic()
         content = {"rows": rows, "state": trainer.state_dict()}
         if self._write(self.folder / f"state-{trainer.epoch:06}.ckpt", content):
-            for path in states(self.folder)[KEPT:]:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                for path in states(self.folder)[KEPT:]:
+                    path.unlink(missing_ok=True)
         self._written = time.monotonic()
         self._cost = self._written - began
 
     def _leave(self, place: Place, trainer: Trainer, rows: list[Row]) -> None:
+        content = {"rows": rows, "state": trainer.state_dict(), "platform": platform(trainer.device)}
         with suppress(OSError):
             remove_unfinished(place.parent)
-        content = {"rows": rows, "state": trainer.state_dict(), "platform": platform(trainer.device)}
-        if place.is_file() or self._write(place, content):
-            with suppress(OSError):
+            if place.is_file() or self._write(place, content):
                 self._left[trainer.epoch] = place.stat().st_size
 
     def save_selected(self, trainer: Trainer, final: Mapping[str, float]) -> None:
@@ -113,8 +113,12 @@ class TrialCheckpoints:
     def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[Row]]:
         """A trainer in the furthest state that is whole, and the epochs before it; a new one where there is none. A
         state that is damaged, or is none of this version, is named and removed."""
-        remove_unfinished(self.folder)
-        own = [(epochs_of(path), path) for path in states(self.folder)]
+        own: list[tuple[int, Place]] = []
+        try:
+            remove_unfinished(self.folder)
+            own = [(epochs_of(path), path) for path in states(self.folder)]
+        except OSError as error:
+            self._note(f"checkpoints in {self.folder} are out of reach: {error}")
         for epochs, path in sorted([*own, *self.begin], key=lambda state: state[0], reverse=True):
             try:
                 content, trainer = _loaded(path), build()
@@ -123,9 +127,13 @@ class TrialCheckpoints:
                 trainer.load_state_dict(content["state"])
             except FileNotFoundError:
                 continue  # there was no more room for it
-            except (DamagedFileError, OSError, RuntimeError, KeyError, ValueError) as error:
+            except OSError as error:
                 self._note(f"a checkpoint was passed over: {error}")
-                path.unlink(missing_ok=True)
+                continue  # it may be in reach another time
+            except (DamagedFileError, RuntimeError, KeyError, ValueError) as error:
+                self._note(f"a checkpoint was passed over: {error}")
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
                 continue
             self._shared = 0 if path.parent == self.folder else epochs
             rows: list[Row] = content["rows"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ibml.config.optimization import Keep
 from ibml.files import UNFINISHED
 from ibml.storage import Place, matching
@@ -27,12 +29,13 @@ def staying(folder: Place, keep: str) -> set[str]:
 
 
 def clear(folder: Place, keep: Keep) -> None:
-    """Remove from the folder of a trial that has ended what is not to stay."""
-    if not folder.is_dir():
-        return
-    stay = staying(folder, keep)
-    for path in folder.iterdir():
-        if path.name not in stay and not path.name.endswith(UNFINISHED):
-            path.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    """Remove from the folder of a trial that has ended what is not to stay. What is out of reach is left to gc."""
+    with suppress(OSError):
+        if not folder.is_dir():
+            return
+        stay = staying(folder, keep)
+        for path in folder.iterdir():
+            if path.name not in stay and not path.name.endswith(UNFINISHED):
+                path.unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()

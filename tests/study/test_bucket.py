@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from ibml.api import load_model
 from ibml.storage import ObjectPath, location
 from tests.conftest import CommandLine, free_port
-from tests.study.recorded import metrics, trials
+from tests.study.recorded import Metrics, metrics, trials
 
 STUDY = """\
 name: late
@@ -39,11 +39,17 @@ def bucket() -> Iterator[str]:
     server.stop()
 
 
-def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(
-    bucket: str, cli: CommandLine, shared_cli: CommandLine
-) -> None:
-    for each in (cli, shared_cli):
-        each.write("late.yaml", STUDY)
+@pytest.fixture(scope="module")
+def alone(shared_cli: CommandLine) -> Metrics:
+    """The results with checkpoints in a folder."""
+    shared_cli.write("late.yaml", STUDY)
+    answer = shared_cli("ablate", "late.yaml")
+    assert answer.code == 0, answer.err
+    return metrics(shared_cli)
+
+
+def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(bucket: str, cli: CommandLine, alone: Metrics) -> None:
+    cli.write("late.yaml", STUDY)
     cli.environment |= KEYS
     running = cli.start("ablate", "late.yaml", "--checkpoints", bucket)
     deadline = time.monotonic() + 120
@@ -54,8 +60,7 @@ def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(
     running.communicate()
     again = cli("ablate", "late.yaml", "--checkpoints", bucket)
     assert again.code == 0, again.err
-    assert shared_cli("ablate", "late.yaml").code == 0
-    assert metrics(cli) == metrics(shared_cli)
+    assert metrics(cli) == alone
     assert "epochs were trained once for several trials" in again.out
     assert list(location(bucket).rglob("*-*.ckpt"))
     assert not list(cli.folder.glob("checkpoints"))
@@ -68,6 +73,29 @@ def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(
     assert gone.code == 0, gone.err
     assert f"{len(states)} files" in gone.out
     assert sorted(location(bucket).rglob("*.ckpt"), key=str) == sorted(selected, key=str)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_gone_stops_no_study(cli: CommandLine, alone: Metrics) -> None:
+    """Its server ends while trials train: checkpoints are lost, which is said, and nothing else."""
+    port = free_port()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    urlopen(Request(f"http://127.0.0.1:{port}/brief", method="PUT")).close()
+    address = f"s3://brief/ibml?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+    cli.environment |= KEYS
+    cli.write("late.yaml", STUDY.replace("checkpoint_seconds: 0", "checkpoint_seconds: 0.5"))
+    running = cli.start("ablate", "late.yaml", "--seeds", "1", "--checkpoints", address)
+    deadline = time.monotonic() + 120
+    while not list(location(address).rglob("state-*.ckpt")):
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.2)
+    server.stop()
+    out, err = running.communicate(timeout=280)
+    assert running.returncode == 0, err
+    assert "2 / 2 trials done" in out
+    assert "no checkpoint could be written" in out
+    assert metrics(cli) == {key: alone[key] for key in metrics(cli)}
 
 
 @pytest.mark.parametrize(
