@@ -14,7 +14,7 @@ class ResourcesConfig(Config):
     that trials take in a short try."""
 
     cpu: Annotated[float, Field(ge=0.01)] = 1.0
-    gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
+    gpu: float | Literal["auto"] = 0.0
 
     @property
     def gpus(self) -> float:
@@ -26,6 +26,8 @@ class ResourcesConfig(Config):
     def _as_ray_counts_them(cls, gpu: float | Literal["auto"]) -> float | Literal["auto"]:
         if gpu == "auto":
             return gpu
+        if gpu < 0:
+            raise ValueError(f"should be greater than or equal to 0, got {gpu:g}")
         if 0 < gpu < 0.01 or (gpu > 1 and gpu != int(gpu)):
             raise ValueError("a share of one GPU is at least 0.01, and more than one are a whole number")
         return gpu

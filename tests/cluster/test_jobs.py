@@ -53,6 +53,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
     command += [f"--port={free_port()}", f"--temp-dir={place}", "--num-cpus=2", "--disable-usage-stats"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--object-store-memory=100000000"]
+    # Ray's own default is one port, which the agent of another cluster on this machine may have.
+    command += [f"--dashboard-agent-listen-port={free_port()}"]
     process = subprocess.Popen(command, env=cli.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     made = Head(cli, f"http://127.0.0.1:{port}")
     try:

@@ -102,11 +102,11 @@ def alone(shared_cli: CommandLine) -> Metrics:
     return metrics(shared_cli)
 
 
-def test_all_nodes_train_and_results_are_those_of_one_machine(nodes: Nodes, alone: Metrics) -> None:
+def test_nodes_train_and_results_are_those_of_one_machine(nodes: Nodes, alone: Metrics) -> None:
     nodes.cli.write("smoke.yaml", SMOKE + HALVES)
     answer = nodes.cli("ablate", "smoke.yaml", "--seeds", "2", "--address", nodes.address)
     assert answer.code == 0, answer.err
-    assert nodes.ask("trained") == "3"
+    assert int(nodes.ask("trained")) > 1, "trials of two epochs may be over before the third node's process is there"
     found = metrics(nodes.cli)
     assert len(found) == 4
     assert found == {key: alone[key] for key in found}
@@ -187,9 +187,11 @@ def test_a_study_outlives_a_node(nodes: Nodes, alone: Metrics) -> None:
     while len({path.parent for path in checkpoints.rglob("state-*.ckpt")}) < 3:
         assert time.monotonic() < deadline, "not all nodes train"
         time.sleep(0.1)
+    assert nodes.ask("trained") == "3"
     nodes.ask("kill")
     out, err = running.communicate(timeout=200)
     assert running.returncode == 0, err
     assert "4 / 4 trials done" in out
-    assert metrics(nodes.cli) == alone
+    found = metrics(nodes.cli)
+    assert {key: found.get(key) for key in alone} == alone
     assert any("ibml.retries" in run.data.tags for run in trials(nodes.cli)), "a trial was lost with the node"
