@@ -56,7 +56,9 @@ class ObjectPath:
         return self
 
     def exists(self) -> bool:
-        return self.is_file() or self.is_dir()
+        from pyarrow.fs import FileType
+
+        return bool(self._info().type != FileType.NotFound)
 
     def is_file(self) -> bool:
         return bool(self._info().is_file)

@@ -91,7 +91,7 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
     _check_address(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        with _inherited({**mark, **absolute_places()}):
+        with inherited({**mark, **absolute_places()}):
             ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
         _check_size(resources)
         return
@@ -122,8 +122,8 @@ def _guarded(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _inherited(values: Mapping[str, str]) -> Iterator[None]:
-    """The environment of Ray's processes, and not of others that this one starts later."""
+def inherited(values: Mapping[str, str]) -> Iterator[None]:
+    """The environment with these values, for what starts meanwhile and not for what this process starts later."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

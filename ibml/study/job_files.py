@@ -44,7 +44,7 @@ def _chosen(folder: Path) -> list[Path]:
         file
         for file in files
         if (folder / file).is_file()
-        and not any(fnmatchcase(part, left) for part in file.parts for left in _LEFT)
+        and not any(map(_stays, file.parts))
         and not (temporary != folder and temporary.is_relative_to(folder) and (folder / file).is_relative_to(temporary))
     ]
 
@@ -60,8 +60,13 @@ def _known_to_git(folder: Path) -> list[Path] | None:
 
 def _walked(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not any(fnmatchcase(name, left) for left in _LEFT)]
+        folders[:] = [name for name in folders if not _stays(name)]
         yield from (Path(place, name).relative_to(folder) for name in files)
+
+
+def _stays(name: str) -> bool:
+    """Whether a file or folder of this name is never sent."""
+    return any(fnmatchcase(name, left) for left in _LEFT)
 
 
 def _largest(sizes: dict[Path, int]) -> str:

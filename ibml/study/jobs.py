@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ibml.config.base import IbmlError
 from ibml.config.urls import shown_url
-from ibml.study.cluster import ClusterError, ray_environment
+from ibml.study.cluster import ClusterError, inherited, ray_environment
 from ibml.study.job_files import gathered
 
 if TYPE_CHECKING:
@@ -139,23 +139,16 @@ def _client(server: str | None) -> Iterator[JobSubmissionClient]:
     address = server or os.environ.get(_SERVER_VARIABLE) or SERVER
     if not address.startswith(("http://", "https://")):
         raise ClusterError(f"{address} is no address of a dashboard: it is like {SERVER}")
-    before = os.environ.get(_SERVER_VARIABLE)
-    with ray_environment(address):
-        os.environ[_SERVER_VARIABLE] = address  # else Ray prefers RAY_ADDRESS
-        try:
-            from ray.exceptions import AuthenticationError
-            from ray.job_submission import JobSubmissionClient
+    # Ray prefers RAY_ADDRESS to an address that it is given, and this variable to both.
+    with ray_environment(address), inherited({_SERVER_VARIABLE: address}):
+        from ray.exceptions import AuthenticationError
+        from ray.job_submission import JobSubmissionClient
 
-            logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every package that it sends
-            try:
-                yield JobSubmissionClient(address)
-            except AuthenticationError as error:
-                raise ClusterError(f"{address} asks for the cluster's token in ~/.ray/auth_token: {error}") from None
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                tunnel = "is there a tunnel to it (cluster/README.md)?"
-                raise ClusterError(f"the jobs of {address}: {error}; {tunnel}") from None
-        finally:
-            if before is None:
-                del os.environ[_SERVER_VARIABLE]
-            else:
-                os.environ[_SERVER_VARIABLE] = before
+        logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every package that it sends
+        try:
+            yield JobSubmissionClient(address)
+        except AuthenticationError as error:
+            raise ClusterError(f"{address} asks for the cluster's token in ~/.ray/auth_token: {error}") from None
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            tunnel = "is there a tunnel to it (cluster/README.md)?"
+            raise ClusterError(f"the jobs of {address}: {error}; {tunnel}") from None
