@@ -130,7 +130,11 @@ class Job:
             "IBML_CACHE": str(folder / "cache"),
             **environment,
         }
-        self.scratch = Path(f"/tmp/ibml-{self.number}")
+
+    @property
+    def scratch(self) -> list[Path]:
+        """Ray's folders of this job, of which there is one while it runs."""
+        return list(Path("/tmp").glob(f"ibml-{self.number}-*"))
 
     def with_fakes(self) -> Job:
         command(self.bin, "ray", FAKE_RAY, sys.executable)
@@ -159,7 +163,7 @@ class Job:
         mine = []
         for process in psutil.process_iter(["cmdline", "pid"]):
             line = " ".join(process.info["cmdline"] or [])
-            if str(self.scratch) in line or str(self.folder) in line:
+            if f"/tmp/ibml-{self.number}-" in line or str(self.folder) in line:
                 mine.append(line)
         return mine
 
@@ -197,7 +201,8 @@ def test_head_and_driver_are_on_the_first_node_and_a_worker_on_each_other(tmp_pa
     head_step, worker_step, clean_step = (job.told / "srun").read_text().splitlines()
     assert "--nodes=1 --ntasks=1 --nodelist=localhost" in head_step
     assert "--nodes=2 --ntasks=2 --exclude=localhost" in worker_step
-    assert clean_step.endswith(f"--nodes=3 --ntasks=3 rm -rf /tmp/ibml-{job.number}")
+    assert re.search(rf"--nodes=3 --ntasks=3 rm -rf /tmp/ibml-{job.number}-\w{{6}}$", clean_step)
+    assert clean_step.endswith(next(a for a in heads[0]["arguments"] if "--temp-dir=" in a).removeprefix("--temp-dir="))
     assert [c["step"] for c in (*heads, *workers, driver)] == [True, True, True, False]
     assert "--dashboard-host=127.0.0.1" in heads[0]["arguments"]
     assert all("--block" in c["arguments"] for c in heads + workers)
@@ -231,10 +236,15 @@ def test_every_job_has_a_token_of_its_own_that_others_cannot_read_and_that_goes(
 @pytest.mark.parametrize("code", [0, 3])
 def test_the_job_ends_as_the_study_does_and_leaves_nothing(tmp_path, code):
     job = Job(tmp_path, "localhost two", CODE_OF_STUDY=str(code)).with_fakes()
-    job.scratch.mkdir()
-    assert finish(job.start("ablations/smoke.yaml"))[0] == code
+    users = Path(f"/tmp/ibml-{job.number}")  # a name that a user may have chosen
+    users.mkdir()
+    try:
+        assert finish(job.start("ablations/smoke.yaml"))[0] == code
+        assert users.is_dir()
+    finally:
+        users.rmdir()
     assert not job.left()
-    assert not job.scratch.exists()
+    assert not job.scratch
 
 
 def test_the_time_limits_sigterm_reaches_the_driver_before_ray_is_ended(tmp_path):
@@ -326,7 +336,7 @@ def test_a_real_study_on_two_real_nodes_is_stopped_by_the_time_limit_and_goes_on
     wait_for(lambda: process.poll() is not None or list(states.rglob("*.ckpt")), seconds=120)
     process.send_signal(signal.SIGTERM)
     code, out, err = finish(process, seconds=60)
-    assert code == 130, f"{out}\n{err}"
+    assert code == 143, f"{out}\n{err}"
     assert "nodes: 2" in out
     assert not job.left()
 
@@ -334,4 +344,4 @@ def test_a_real_study_on_two_real_nodes_is_stopped_by_the_time_limit_and_goes_on
     assert code == 0, f"{out}\n{err}"
     assert "2 results of 2 trial keys" in " ".join(out.split())
     assert not job.left()
-    assert not job.scratch.exists()
+    assert not job.scratch
