@@ -27,6 +27,8 @@ LOCK_SECONDS = 60
 """How long a SQLite file may be locked by another process before that is an error."""
 SPEC = "ibml.spec"
 """The study attribute that says what is searched. It is written last, so a study without it was begun and cut off."""
+BEGUN = "ibml.begun"
+"""The study attribute that is written first: with it, and without `SPEC`, a study is one that ibml did not finish."""
 _FAILURES = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
@@ -72,13 +74,17 @@ class Database:
             for version, known in versions.items():
                 if known == dict(spec):
                     return optuna.load_study(study_name=version, storage=self.storage, sampler=sampler)
-                if known is None and self._is_empty(version):  # it was cut off while it was made
+                if known is None and self._is_cut_off(version):
                     optuna.delete_study(study_name=version, storage=self.storage)
-                    return self._fill(version, spec, directions, start, sampler)
+                    return _fill(self._create(version, directions, sampler), spec, start)
+                if known is None and self._is_blank(version, directions):
+                    study = optuna.load_study(study_name=version, storage=self.storage, sampler=sampler)
+                    return _fill(study, spec, start)
             if versions and not new_version:
                 latest = list(versions)[-1]
                 raise SearchDatabaseError(_refusal(latest, versions[latest], spec, shown_url(self.url)))
-            return self._fill(_next_version(name, list(versions)), spec, directions, start, sampler)
+            study = self._create(_next_version(name, list(versions)), directions, sampler)
+            return _fill(study, spec, start)
 
     def _versions(self, name: str) -> dict[str, dict[str, Any] | None]:
         """The versions of a search, oldest first, each with its spec."""
@@ -88,37 +94,39 @@ class Database:
                 found[study.study_name] = study.user_attrs.get(SPEC)
         return dict(sorted(found.items(), key=lambda item: _version(item[0])))
 
-    def _is_empty(self, name: str) -> bool:
-        trials = self.storage.get_all_trials(self.storage.get_study_id_from_name(name), deepcopy=False)
-        return all(trial.state == optuna.trial.TrialState.WAITING for trial in trials)
+    def _is_cut_off(self, name: str) -> bool:
+        """Return whether ibml was ended while it made this study. A study of other origin lacks ibml's mark."""
+        study_id = self.storage.get_study_id_from_name(name)
+        trials = self.storage.get_all_trials(study_id, deepcopy=False)
+        waiting = all(trial.state == optuna.trial.TrialState.WAITING for trial in trials)
+        return waiting and BEGUN in self.storage.get_study_user_attrs(study_id)
 
-    def _fill(
-        self,
-        name: str,
-        spec: Mapping[str, Any],
-        directions: Sequence[Direction],
-        start: Sequence[Mapping[str, Any]],
-        sampler: RepeatableSampler,
-    ) -> optuna.Study:
-        study = optuna.create_study(
-            study_name=name,
-            storage=self.storage,
-            sampler=sampler,
-            directions=list(directions),
-        )
-        for values in start:
-            study.enqueue_trial(dict(values))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names([objective["metric"] for objective in spec["objectives"]])
-        study.set_user_attr(SPEC, dict(spec))
-        return study
+    def _is_blank(self, name: str, directions: Sequence[Direction]) -> bool:
+        """Return whether a study has nothing in it and can be filled, as after an end before the first mark."""
+        study = optuna.load_study(study_name=name, storage=self.storage)
+        same = [direction.name.lower() for direction in study.directions] == list(directions)
+        return same and not study.user_attrs and not study.get_trials(deepcopy=False)
+
+    def _create(self, name: str, directions: Sequence[Direction], sampler: RepeatableSampler) -> optuna.Study:
+        return optuna.create_study(study_name=name, storage=self.storage, sampler=sampler, directions=list(directions))
 
     def find(self, name: str) -> optuna.Study | None:
         """The latest version of a search, if there is one."""
         with as_database_error(self.url):
             versions = self._versions(name)
             return optuna.load_study(study_name=list(versions)[-1], storage=self.storage) if versions else None
+
+
+def _fill(study: optuna.Study, spec: Mapping[str, Any], start: Sequence[Mapping[str, Any]]) -> optuna.Study:
+    """Put a search into an empty study: the mark, the trials to start from and, last, what is searched."""
+    study.set_user_attr(BEGUN, value=True)
+    for values in start:
+        study.enqueue_trial(dict(values))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([objective["metric"] for objective in spec["objectives"]])
+    study.set_user_attr(SPEC, dict(spec))
+    return study
 
 
 def _version(name: str) -> int:

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from ibml.search.database import Database, SearchDatabaseError
+from ibml.search.database import BEGUN, Database, SearchDatabaseError
 from ibml.search.search import Search
 from ibml.search.told import EPOCHS, REASON, seed_values
 from tests.search.conftest import BIO, FUSION, LR, Lab, accuracy, plan_of, rows_of, train
@@ -278,8 +278,25 @@ def test_a_study_of_others_is_not_touched(lab: Lab) -> None:
 
 def test_a_search_that_was_cut_off_while_it_was_made_is_made(lab: Lab) -> None:
     study = optuna.create_study(study_name="demo", storage=lab.database.storage, direction="maximize")
+    study.set_user_attr(BEGUN, value=True)
     study.enqueue_trial({"optimizer.lr": 7.0})
     assert len(lab.run(lab.open(plan_of(LR, trials=2))).history()) == 2
+
+
+def test_a_search_that_was_cut_off_before_its_mark_is_made(lab: Lab) -> None:
+    optuna.create_study(study_name="demo", storage=lab.database.storage, direction="maximize")
+    assert len(lab.run(lab.open(plan_of(LR, trials=2))).history()) == 2
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_study_of_other_origin_is_never_replaced(lab: Lab, direction: str) -> None:
+    """Optuna's users may have prepared one with the trials that they want, or with notes."""
+    study = optuna.create_study(study_name="demo", storage=lab.database.storage, direction=direction)
+    study.enqueue_trial({"lr": 7.0})
+    with pytest.raises(SearchDatabaseError, match="a study 'demo' that ibml did not make"):
+        lab.open(plan_of(LR, trials=2))
+    kept = optuna.load_study(study_name="demo", storage=lab.database.storage)
+    assert [trial.system_attrs["fixed_params"] for trial in kept.get_trials()] == [{"lr": 7.0}]
 
 
 def test_databases_that_cannot_be_used_are_named_without_passwords(tmp_path: Path) -> None:
