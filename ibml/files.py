@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from ibml.ownership import Owner
 from ibml.storage import ObjectPath, Place, remove_tree
 
 UNFINISHED = ".unfinished"
@@ -63,7 +64,7 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
         path.write_bytes(content.getvalue())
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _unfinished(path)
+    unfinished = unfinished_path(path)
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -81,7 +82,7 @@ def replacing_path(path: Path) -> Iterator[Path]:
     """A name at which a file or a folder is made that takes the place of `path` at the end of the context, and only
     then and as a whole. Nothing waits for the disk, which for a hundred thousand small files would take hours."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _unfinished(path)
+    unfinished = unfinished_path(path)
     try:
         yield unfinished
         unfinished.replace(path)
@@ -91,23 +92,32 @@ def replacing_path(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Place) -> None:
-    """Remove what processes that are gone were writing into a folder; in a bucket nothing is half written."""
-    import psutil
+    """Remove what processes that provably ended were writing into a folder.
 
+    The name of an unfinished file carries its writer. What another host or container was writing stays, since nothing
+    here proves that it ended. Objects in a bucket are never unfinished.
+    """
     if isinstance(folder, ObjectPath):
         return
-
     for path in folder.glob(f"*{UNFINISHED}"):
         writer = _WRITER.search(path.name)
-        if writer and (int(writer[1]) == os.getpid() or not psutil.pid_exists(int(writer[1]))):
+        if writer and Owner(writer[1], int(writer[2]), writer[3]).is_dead():
             _remove(path)
 
 
-_WRITER = re.compile(rf"\.(\d{{1,9}}){re.escape(UNFINISHED)}$")
+_WRITER = re.compile(rf"\.([0-9a-f]{{16}})-(\d{{1,9}})-(\d+){re.escape(UNFINISHED)}$")
+_WRITER_BEFORE = re.compile(rf"\.\d{{1,9}}{re.escape(UNFINISHED)}$")
 
 
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+def is_unfinished(name: str) -> bool:
+    """Return whether a file of this name was being written by ibml; earlier versions named the process id alone."""
+    return _WRITER.search(name) is not None or _WRITER_BEFORE.search(name) is not None
+
+
+def unfinished_path(path: Path) -> Path:
+    """Return where this process writes a file or folder before it gets its name."""
+    writer = Owner.current()
+    return path.with_name(f"{path.name}.{writer.machine}-{writer.pid}-{writer.start}{UNFINISHED}")
 
 
 def _remove(path: Path) -> None:

@@ -19,6 +19,8 @@ from ibml.config.base import ConfigError, IbmlError
 from ibml.config.places import below
 from ibml.config.printable import printable
 from ibml.config.urls import shown_url
+from ibml.interruption import exit_code
+from ibml.report_folder import write_file, write_report
 
 if TYPE_CHECKING:
     from ibml.api import Ablation
@@ -107,7 +109,7 @@ AllowPlugin = Annotated[
 REPORTS = Path("reports")
 # A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
 WIDTH_ELSEWHERE = 120
-INTERRUPTED = "Interrupted. Finished trials are kept; the same command goes on with the others."
+STUDY_STOPPED = "Stopped. Finished trials are kept. Repeat the command to continue with the others."
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,20 @@ err = plain_console(stderr=True)
 
 
 @contextmanager
-def errors() -> Iterator[None]:
-    """Expected errors as words: a wrong configuration ends with 2, a store, cluster or device out of reach with 1."""
+def errors(stopped: str = "Stopped.") -> Iterator[None]:
+    """End the command with a message and an exit code where something expected goes wrong.
+
+    A wrong configuration ends with 2; a store, cluster or device out of reach with 1; a signal with 128 and its number.
+
+    Args:
+        stopped: The message after a signal.
+    """
     try:
         yield
     except ConfigError as error:
         fail("\n".join(map(str, error.problems)), 2)
     except KeyboardInterrupt:
-        fail(f"\n{INTERRUPTED}", 130)
+        fail(f"\n{stopped}", exit_code())
     except IbmlError as error:
         fail(str(error), 1)
 
@@ -192,7 +200,7 @@ def end(outcome: Outcome) -> None:
     if outcome.shared:
         out.print(f"{outcome.shared:,} epochs were trained once for several trials and not again.")
     if outcome.interrupted:
-        fail(INTERRUPTED, 130)
+        fail(STUDY_STOPPED, exit_code())
     if outcome.failed:
         name, reason = outcome.failed[0]
         fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
@@ -200,33 +208,28 @@ def end(outcome: Outcome) -> None:
 
 def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
     """Write a study's page where `to` is a .html file, else everything into a folder."""
-    from ibml.report.page import FIGURES, PAGE
+    from ibml.report.page import PAGE
 
     page = to if to is not None and to.suffix == ".html" else None
     folder = to or below(REPORTS, study.name)
     with _written_to(page or folder):
-        for old in [] if page else (folder / FIGURES).glob("*"):
-            if old.suffix in (".png", ".pdf") and f"{FIGURES}/{old.name}" not in files:
-                old.unlink()  # of an earlier report
-        for name, content in {PAGE: files[PAGE]}.items() if page else files.items():
-            _write(page or folder / name, content)
+        if page:
+            content = files[PAGE]
+            write_file(page, content.encode() if isinstance(content, str) else content)
+        else:
+            write_report(folder, files)
     out.print(f"Report: {page or folder / PAGE}", soft_wrap=True)
 
 
 def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
-    """Write the report among a search's files in place of an earlier one."""
+    """Write a search's report into a folder, in place of an earlier one."""
     from ibml.report.search_page import BEST, FILES, PAGE
 
     if to is not None and to.suffix == ".html":
         raise IbmlError(f"a search's report is a folder of files; {to} would be one named like a page")
     folder = to or below(REPORTS, record.name)
     with _written_to(folder):
-        for name in FILES:
-            content = files.get(name)
-            if content is None:  # an earlier report may have had it
-                (folder / name).unlink(missing_ok=True)
-            else:
-                _write(folder / name, content)
+        write_report(folder, {name: files[name] for name in FILES if name in files})
     best = (
         f"; train the best with: ibml train {shlex.quote(str(folder / BEST))}"
         if BEST in files and record.scheduler["type"] != "pbt"

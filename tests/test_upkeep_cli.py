@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -17,10 +19,11 @@ import torch
 import ibml
 from ibml.config.trial import TrialConfig
 from ibml.files import UNFINISHED, DamagedFileError
+from ibml.report_folder import MANIFEST, write_report
 from ibml.study.keys import trial_key
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.presence import Presence
-from ibml.training.kept import SELECTED
+from ibml.training.kept import SELECTED, clear
 from tests.conftest import CommandLine
 
 STUDY = """\
@@ -86,7 +89,7 @@ def test_gc_removes_what_no_run_refers_to(finished: CommandLine) -> None:
         (path / "state-000001.ckpt").write_bytes(b"x" * 1000)
     for path in (old / "state-000001.ckpt", old):
         os.utime(path, (0, 0))
-    (old / "gone").symlink_to(old / "nothing")  # as a file that a driver removes after it was listed
+    (old / "state-000002.ckpt").symlink_to(old / "nothing")  # as a file that a driver removes after it was listed
     os.utime(old, (0, 0))
     state.write_bytes(b"x" * 1000)
     unfinished.write_bytes(b"x")
@@ -105,6 +108,58 @@ def test_gc_removes_what_no_run_refers_to(finished: CommandLine) -> None:
     assert len(list(folder.glob(f"*/{SELECTED}"))) == 4
 
 
+def test_gc_leaves_what_ibml_did_not_write(finished: CommandLine) -> None:
+    root = trials(finished).parent
+    ended = next(trials(finished).iterdir())
+    notes = [ended / "notes.txt", root / "populations" / "mine" / "plan.txt", root / "stages" / "readme.md"]
+    lost = trials(finished) / ("c" * 64)
+    notes.append(lost / "plot.png")
+    for path in notes:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    (lost / "state-000001.ckpt").write_bytes(b"x")
+    for path in (*lost.iterdir(), lost, *(root / "populations").rglob("*")):
+        os.utime(path, (0, 0))
+    answer = finished.inside("gc")
+    assert "1 files and folders" in answer.out, answer.out
+    assert all(path.exists() for path in notes)
+    assert not (lost / "state-000001.ckpt").exists()
+    for path in notes:
+        path.unlink()
+    lost.rmdir()
+
+
+def test_a_trial_that_ends_leaves_other_files_in_its_folder(tmp_path: Path) -> None:
+    for name in ("state-000001.ckpt", "state-best.ckpt", SELECTED, "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    clear(tmp_path, "best")
+    assert {path.name for path in tmp_path.iterdir()} == {"state-best.ckpt", SELECTED, "notes.txt"}
+
+
+def test_a_report_removes_only_files_of_the_report_before(tmp_path: Path) -> None:
+    folder = tmp_path / "paper"
+    (folder / "figures").mkdir(parents=True)
+    mine = folder / "figures" / "photo.png"
+    mine.write_bytes(b"mine")
+    first = {"index.html": "page", "figures/a.png": b"a", "figures/b.png": b"b"}
+    write_report(folder, first)
+    (folder / "figures" / "b.png").write_bytes(b"edited by the user")
+    write_report(folder, {"index.html": "page"})
+    assert mine.read_bytes() == b"mine"
+    assert not (folder / "figures" / "a.png").exists()
+    assert (folder / "figures" / "b.png").read_bytes() == b"edited by the user"
+
+
+def test_a_report_never_removes_outside_its_folder(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "paper.txt", tmp_path / "report"
+    outside.write_bytes(b"x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    folder.mkdir()
+    (folder / MANIFEST).write_text(json.dumps({"../paper.txt": digest, str(outside): digest}))
+    write_report(folder, {"index.html": "page"})
+    assert outside.exists()
+
+
 def test_sync_says_where_nothing_is_left(finished: CommandLine) -> None:
     answer = finished.inside("sync")
     assert answer.code == 0
@@ -112,7 +167,7 @@ def test_sync_says_where_nothing_is_left(finished: CommandLine) -> None:
 
 
 def test_sync_does_not_claim_what_it_could_not_do(finished: CommandLine) -> None:
-    journal = trials(finished).parent / "spool" / "killed" / "k.jsonl"
+    journal = trials(finished).parent / "spool" / "c111ed000000" / "k.jsonl"
     journal.parent.mkdir(parents=True)
     journal.write_text("no entry\n")
     answer = finished.inside("sync")

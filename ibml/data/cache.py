@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,11 +22,14 @@ from ibml.data.digests import Progress
 from ibml.data.listing import DataError, Part
 from ibml.data.media import Form, Media, MediaError
 from ibml.data.media.base import Array
-from ibml.data.store import Store, StoreWriter
+from ibml.data.store import Store, StoreWriter, remove_store
+from ibml.files import remove_unfinished, unfinished_path
 
-UNFINISHED, LOCK = ".unfinished", ".lock"
-"""The ends of the names of a store that is being made, and of the file that whoever makes it holds; such a file stays,
-or two processes could hold one of that name."""
+LOCK = ".lock"
+"""The end of the name of the file that whoever makes a store holds; such a file stays, or two processes could hold one
+of that name."""
+_STORE = re.compile(r"[^/]+-[0-9a-f]{20}(?=$|\.)")
+"""The name of a store, finished or not."""
 _AHEAD = 32
 """How many samples are decoded before the first of them is written."""
 _TRIED = 64
@@ -96,12 +100,12 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None:
-    unfinished = {form: target.with_name(target.name + UNFINISHED) for form, target in targets.items()}
-    for target, begun in zip(targets.values(), unfinished.values(), strict=True):
-        shutil.rmtree(begun, ignore_errors=True)  # of one that was killed
-        shutil.rmtree(target, ignore_errors=True)
+    unfinished = {form: unfinished_path(target) for form, target in targets.items()}
     writers: dict[Form, StoreWriter] = {}
     try:
+        remove_unfinished(stores_folder())
+        for target in targets.values():
+            remove_store(target)  # without its description, it is none
         for form, begun in unfinished.items():
             writers[form] = StoreWriter(begun, wanted.media.dtype)
         with _one_thread_each():
@@ -202,23 +206,22 @@ class Kept:
 
     def remove(self) -> bool:
         """Remove it, unless it is being made; a process that reads it goes on. Whether it is gone."""
-        if self.path.is_file():
-            self.path.unlink(missing_ok=True)
-            return True
-        lock = self.path.with_name(self.name.removesuffix(UNFINISHED) + LOCK)
+        named = _STORE.match(self.name)
+        assert named, "only stores are listed"
+        lock = self.path.with_name(named[0] + LOCK)
         with lock.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            shutil.rmtree(self.path, ignore_errors=True)
-        return True
+            remove_store(self.path)
+        return not self.path.exists()
 
 
 def kept() -> list[Kept]:
-    """Everything in the cache of decoded media, the largest first."""
+    """The stores in the cache of decoded media, the largest first, also those that a killed process left unfinished."""
     folder = stores_folder()
-    there = [path for path in folder.iterdir() if path.suffix != LOCK] if folder.is_dir() else []
+    there = [path for path in folder.iterdir() if _STORE.match(path.name) and path.is_dir()] if folder.is_dir() else []
     found = [Kept(path, _size(path)) for path in there]
     return sorted(found, key=lambda entry: (-entry.size, entry.name))
 

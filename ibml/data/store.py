@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
-import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from ibml.data.media.base import Array, MediaError
 
 RELEASE_BYTES = 64 * 2**20
 """After reading so much, a process lets go of the pages that it has mapped; they stay in the system's cache."""
+
+
+FILES = ("about.json", "values.bin", "shapes.npy", "first.npy")
+"""The files of a store. The first describes the others and is written last."""
 
 
 class StoreWriter:
@@ -56,11 +60,25 @@ class StoreWriter:
         np.save(self.folder / "first.npy", np.array(self._first, np.int64))
         about = {"dtype": self.dtype.name, "bytes": self.bytes, "bad": self._bad, "vocabulary": list(vocabulary)}
         (self.folder / "about.json").write_text(json.dumps(about))
-        self.folder.rename(target)
+        try:
+            self.folder.rename(target)
+        except OSError:
+            if not (
+                target / "about.json"
+            ).is_file():  # else another host was faster, and its store has the same content
+                raise
 
     def discard(self) -> None:
         self._file.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_store(self.folder)
+
+
+def remove_store(folder: Path) -> None:
+    """Remove the files of a store, and its folder if nothing else is in it. Files out of reach stay."""
+    with suppress(OSError):
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 class Store:

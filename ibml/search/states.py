@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ibml.config.base import IbmlError
 from ibml.files import replacing
 from ibml.storage import Place
+
+STATE = re.compile(r"[^.]{1,12}\.\d+\.(\d+)")
+"""The name of a state: search, member and epoch."""
 
 
 class StateError(IbmlError):
@@ -42,7 +46,8 @@ class States:
         """Remove the states of earlier epochs; without any left, the folder too."""
         with self._as_state_error():
             for path in self.folder.glob(f"{self.identity}.*"):
-                if int(path.name.split(".")[2]) < before:
+                named = STATE.fullmatch(path.name)
+                if named and int(named[1]) < before:
                     path.unlink()
             for folder in (self.folder, self.folder.parent):
                 if folder.is_dir() and not any(folder.iterdir()):

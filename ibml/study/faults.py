@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ibml.storage import Place
-
-STALLED = "stalled.txt"
-"""In a trial's folder: where its worker was when it was ended because no epoch did."""
+from ibml.training.kept import STALLED
 
 
 @dataclass(frozen=True)
@@ -38,5 +37,6 @@ def death(folder: Place, reason: str, log: str, minutes: float) -> Fault:
         stack = ""
     if not stack:
         return Fault(reason, log)
-    (folder / STALLED).unlink()
+    with suppress(OSError):  # it is removed with the trial's checkpoints
+        (folder / STALLED).unlink()
     return Fault(f"no epoch ended in {minutes:g} minutes, so its worker was ended", stack)

@@ -1,7 +1,8 @@
-"""A process beside a driver: when that has ended, however it did, it ends what is left of its local Ray cluster.
+"""A watchdog process: when its parent has ended, however it did, it ends the processes that the parent left behind.
 
-Run as a script with the cluster's mark, its temporary folder and the folder of psutil, and a pipe from the driver as
-standard input. A driver that was killed cannot do this itself, and some of Ray's processes outlive it by a minute.
+Run as a script with the mark of these processes, the folder of psutil and, where there is one, the temporary folder
+with its locked ownership record; standard input is a pipe from the parent. A parent that was killed cannot clean up
+itself: some of Ray's processes outlive it by a minute, and MLflow's server for ever.
 """
 
 from __future__ import annotations
@@ -18,20 +19,36 @@ if TYPE_CHECKING:
     import psutil
 
 MARKER = "IBML_CLUSTER"
-"""The environment variable that all processes of a local cluster inherit; its value is the cluster's mark."""
+"""The environment variable that all guarded processes inherit; its value is their mark."""
 PATIENCE_SECONDS = 3.0
 """Between SIGTERM and SIGKILL."""
 GIVE_UP_SECONDS = 20.0
 """A process that SIGKILL does not end by then is in the kernel's hands."""
 
 
-def watch(mark: str, folder: str) -> None:
-    """Wait for the driver's word or its end, then clean up behind it."""
+def watch(mark: str, folder: str = "", record: str = "", lock: str = "") -> None:
+    """Wait until the parent writes a byte or ends, then end its processes and remove its temporary folder.
+
+    Args:
+        mark: Value of the environment variable `MARKER` of the guarded processes.
+        folder: Temporary folder to remove.
+        record: Name of the ownership record in it.
+        lock: Inherited descriptor of that record, which keeps the folder locked meanwhile.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the driver, with which this process ends
+        signal.signal(number, signal.SIG_IGN)  # they are meant for the parent, with which this process ends
     sys.stdin.buffer.read(1)
     end_processes(mark)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder and _is_record(os.path.join(folder, record), int(lock)):  # noqa: PTH118 - as few imports as possible
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_record(path: str, lock: int) -> bool:
+    """Return whether the ownership record is the one that is locked here."""
+    try:
+        return os.path.samestat(os.fstat(lock), os.lstat(path))
+    except OSError:
+        return False
 
 
 def end_processes(mark: str) -> None:
@@ -62,5 +79,5 @@ def _marked(mark: str) -> set[psutil.Process]:
 
 
 if __name__ == "__main__":
-    sys.path.append(sys.argv[3])
-    watch(*sys.argv[1:3])
+    sys.path.append(sys.argv[2])
+    watch(sys.argv[1], *sys.argv[3:])

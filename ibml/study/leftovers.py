@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from stat import S_ISREG
@@ -14,11 +14,13 @@ from ibml.config.base import IbmlError
 from ibml.config.load import parse
 from ibml.config.places import below
 from ibml.config.records import TrialRecord
-from ibml.files import UNFINISHED
-from ibml.storage import Place, matching, remove_tree
+from ibml.files import UNFINISHED, is_unfinished
+from ibml.search.states import STATE
+from ibml.storage import Place, matching
+from ibml.study.stage_files import is_stage
 from ibml.tracking.session import Session
 from ibml.tracking.uri import TrackingError
-from ibml.training.kept import SELECTED, states, staying
+from ibml.training.kept import SELECTED, is_trial_file, states, staying
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _YOUNG_SECONDS = 3600.0
@@ -27,23 +29,30 @@ _YOUNG_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that can go, and why."""
+    """Files of ibml that can go, and why.
+
+    Attributes:
+        path: The file, or the folder that contains the files.
+        reason: Why nothing refers to them.
+        files: The files to remove. A folder goes with the last file in it; files of other origin stay, and it too.
+    """
 
     path: Place
     reason: str
+    files: tuple[Place, ...]
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return sum(status.st_size for status in _statuses(self.path, *self.path.rglob("*")) if S_ISREG(status.st_mode))
+        return sum(status.st_size for status in _statuses(*self.files) if S_ISREG(status.st_mode))
 
     def remove(self) -> None:
-        """Raises `IbmlError`."""
+        """Remove the files, and the folder if nothing else is in it. Raises `IbmlError`."""
         try:
-            if self.path.is_dir():
-                remove_tree(self.path)
-            else:
-                self.path.unlink(missing_ok=True)
+            for file in self.files:
+                file.unlink(missing_ok=True)
+            if self.path not in self.files:
+                _remove_empty(self.path)
         except FileNotFoundError:
             return  # a driver was faster
         except OSError as error:
@@ -60,14 +69,39 @@ def leftovers(session: Session) -> list[Leftover]:
         if _KEY.fullmatch(folder.name):
             record = records.get(folder.name)
             if record is None:
-                found += [] if _is_young(folder) else [Leftover(folder, "no run of the store is of this trial")]
+                found += _of_folder(folder, is_trial_file, "no run of the store is of this trial")
             elif record.driver not in others:
                 found += _of_trial(folder, record, session)
     for folder in matching(workspace.populations, "*/"):
-        if folder not in searched and not _is_young(folder):
-            found.append(Leftover(folder, "no run of the store is of this search"))
+        if folder not in searched:
+            found += _of_folder(folder, _is_population_state, "no run of the store is of this search")
     stages = [] if others else matching(workspace.stages, "*")
-    return found + [Leftover(path, "a state that trials shared; none is running") for path in stages]
+    return found + [
+        Leftover(path, "a state that trials shared; none is running", (path,))
+        for path in stages
+        if is_stage(path.name) or is_unfinished(path.name)
+    ]
+
+
+def _of_folder(folder: Place, is_ours: Callable[[str], bool], reason: str) -> list[Leftover]:
+    """A folder that nothing refers to, with those files in it that ibml wrote; none while it is young."""
+    if _is_young(folder):
+        return []
+    paths: list[Place] = [*folder.rglob("*")]
+    files = tuple(path for path in paths if is_ours(path.name) or is_unfinished(path.name))
+    return [Leftover(folder, reason, files)] if files or not paths else []
+
+
+def _is_population_state(name: str) -> bool:
+    return STATE.fullmatch(name) is not None
+
+
+def _remove_empty(folder: Place) -> None:
+    """Remove a folder and the folders in it as far as they are empty."""
+    for path in [path for path in folder.glob("*/") if path.is_dir()]:
+        _remove_empty(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _of_trial(folder: Place, record: TrialRecord, session: Session) -> Iterator[Leftover]:
@@ -76,11 +110,12 @@ def _of_trial(folder: Place, record: TrialRecord, session: Session) -> Iterator[
         if record.status == "finished" and states(folder):
             stay = staying(folder, _keep(record.run_id, session))
         for path in matching(folder, "*"):
-            if path.name not in stay:
-                yield Leftover(path, "its trial has ended")
+            if path.name not in stay and (is_trial_file(path.name) or is_unfinished(path.name)):
+                yield Leftover(path, "its trial has ended", (path,))
     else:
         for path in matching(folder, f"*{UNFINISHED}"):
-            yield Leftover(path, "it was cut off while it was written")
+            if is_unfinished(path.name):
+                yield Leftover(path, "it was cut off while it was written", (path,))
 
 
 def _keep(run_id: str, session: Session) -> str:

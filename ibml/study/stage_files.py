@@ -20,6 +20,11 @@ _COST_SHARE = 20
 """Looking takes at most one part in so many of the time."""
 
 
+def is_stage(name: str) -> bool:
+    """Return whether a file of this name is a state that trials share."""
+    return _NAME.fullmatch(name) is not None
+
+
 @dataclass
 class _File:
     path: Place

@@ -9,13 +9,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
-from glob import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from ibml.config.places import below
-from ibml.files import UNFINISHED
+from ibml.ownership import remove_abandoned_folders, temporary_folder
 from ibml.tracking.uri import (
     TrackingError,
     as_tracking_error,
@@ -53,19 +52,16 @@ def _one_at_a_time(database: Path | None) -> Iterator[None]:
 
 
 def _make_tables(database: Path) -> None:
-    """MLflow never opens a database in which it was killed while it made the tables. So they are made in a file beside
-    it, of which SQLite then copies all or nothing."""
+    """Make MLflow's tables in a temporary file, of which SQLite then copies all or nothing: MLflow never opens a
+    database in which it was killed while it made them."""
     from mlflow import MlflowClient
 
-    for left in database.parent.glob(f"{escape(database.name)}.*{UNFINISHED}*"):  # with SQLite's journals
-        left.unlink(missing_ok=True)
-    beside = database.with_name(f"{database.name}.{os.getpid()}{UNFINISHED}")
-    try:
-        MlflowClient(database_uri(beside)).get_experiment_by_name(EXPERIMENT)
-        with closing(sqlite3.connect(beside)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
+    remove_abandoned_folders([gettempdir()])
+    with temporary_folder() as folder:
+        draft = folder.path / "mlflow.db"
+        MlflowClient(database_uri(draft)).get_experiment_by_name(EXPERIMENT)
+        with closing(sqlite3.connect(draft)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
             made.backup(whole)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class Experiment:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from ibml.ownership import machine_id
 from ibml.tracking.entries import End, Entry, as_entry, as_line
 
 _LOCK = "lock"
 _JOURNALS = "*.jsonl"
+_DRIVER = re.compile(r"[0-9a-f]{12}")
+"""The name of a driver's folder: its id."""
 
 
 class Spool:
@@ -85,6 +89,8 @@ def _locked(folder: Path) -> IO[str] | None:
         lock = (folder / _LOCK).open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
+            lock.write(machine_id())
+            lock.flush()
             return lock
     except FileNotFoundError:
         return None
@@ -92,12 +98,21 @@ def _locked(folder: Path) -> IO[str] | None:
     return None
 
 
-def left_behind(folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Of each driver that has ended: its id and its journals, the oldest first. The driver's folder is locked until the
-    next one is asked for, and then removed if its journals are gone."""
-    for of_driver in sorted(folder.glob("*/")):
+def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple[str, list[Path]]]:
+    """Yield the journals of drivers that have ended.
+
+    Args:
+        folder: The folder of all drivers' journals. Only folders that are named by a driver's id are looked at.
+        is_alive: Returns whether a driver gives signs of life. It is asked where the lock of the driver's folder was
+            made on another machine or in another container, since not every file system shares locks with those.
+
+    Yields:
+        A driver's id and its journals, the oldest first. Its folder is locked until the next one is asked for, and
+        then removed if its journals are gone.
+    """
+    for of_driver in sorted(path for path in folder.glob("*/") if _DRIVER.fullmatch(path.name)):
         try:
-            lock = (of_driver / _LOCK).open("a")
+            lock = (of_driver / _LOCK).open("a+")
         except OSError:
             continue  # gone meanwhile, or another user's
         with lock:
@@ -105,6 +120,9 @@ def left_behind(folder: Path) -> Iterator[tuple[str, list[Path]]]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 continue  # its driver lives, or another process is delivering
+            lock.seek(0)
+            if lock.read() not in ("", machine_id()) and is_alive(of_driver.name):
+                continue
             yield of_driver.name, sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime)
             _remove_if_empty(of_driver)
 

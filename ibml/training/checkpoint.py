@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -50,6 +51,7 @@ class TrialCheckpoints:
         self._notes: list[str] = []
         self._said: set[str] = set()
         self._written, self._cost = time.monotonic(), 0.0
+        self._epoch = 0  # of the last state that was written
 
     def take_notes(self) -> list[str]:
         """What a person should know of the checkpoints and was not told yet."""
@@ -70,14 +72,18 @@ class TrialCheckpoints:
         if place is not None and not trainer.diverged:
             self._leave(place, trainer, rows)
         if self._due if not trainer.done else self.config.keep == "all" and not trainer.diverged:
-            self._save(trainer, rows)
+            self.save(trainer, rows)
 
     @property
     def _due(self) -> bool:
         seconds = self.config.checkpoint_seconds
         return seconds == 0 or time.monotonic() - self._written >= max(seconds, _COST_SHARE * self._cost)
 
-    def _save(self, trainer: Trainer, rows: list[Row]) -> None:
+    def save(self, trainer: Trainer, rows: list[Row]) -> None:
+        """Write the state of a trainer and the rows of all its epochs, unless the last state is this one."""
+        if trainer.diverged or trainer.epoch == self._epoch:
+            return
+        self._epoch = trainer.epoch
         began = time.monotonic()
         content = {"rows": rows, "state": trainer.state_dict()}
         if self._write(self.folder / f"state-{trainer.epoch:06}.ckpt", content):
@@ -112,7 +118,7 @@ class TrialCheckpoints:
 
     def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[Row]]:
         """A trainer in the furthest state that is whole, and the epochs before it; a new one where there is none. A
-        state that is damaged, or is none of this version, is named and removed."""
+        damaged state is named and removed; one of another version is named and passed over."""
         own: list[tuple[int, Place]] = []
         try:
             remove_unfinished(self.folder)
@@ -120,25 +126,38 @@ class TrialCheckpoints:
         except OSError as error:
             self._note(f"checkpoints in {self.folder} are out of reach: {error}")
         for epochs, path in sorted([*own, *self.begin], key=lambda state: state[0], reverse=True):
+            content = self._content(path)
+            if content is None:
+                continue
+            trainer = build()
+            if content.get("platform", platform(trainer.device)) != platform(trainer.device):
+                continue  # another kind of machine's
             try:
-                content, trainer = _loaded(path), build()
-                if content.get("platform", platform(trainer.device)) != platform(trainer.device):
-                    continue  # another kind of machine's
                 trainer.load_state_dict(content["state"])
-            except FileNotFoundError:
-                continue  # there was no more room for it
-            except OSError as error:
-                self._note(f"a checkpoint was passed over: {error}")
-                continue  # it may be in reach another time
-            except (DamagedFileError, RuntimeError, KeyError, ValueError) as error:
-                self._note(f"a checkpoint was passed over: {error}")
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+                rows: list[Row] = content["rows"]
+            except (RuntimeError, KeyError, ValueError) as error:  # whole, but of another version
+                self._note(f"a checkpoint was passed over: {path} does not fit this version of ibml: {error}")
                 continue
             self._shared = 0 if path.parent == self.folder else epochs
-            rows: list[Row] = content["rows"]
             return trainer, rows
         return build(), []
+
+    def _content(self, path: Place) -> dict[str, Any] | None:
+        """Return what a checkpoint has, or None for one that is out of reach or damaged.
+
+        Only a file whose checksum proves that it is damaged is removed.
+        """
+        try:
+            return _loaded(path)
+        except FileNotFoundError:
+            return None  # there was no more room for it
+        except DamagedFileError as error:
+            self._note(f"a checkpoint was passed over: {error}")
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            self._note(f"a checkpoint was passed over: {path}: {error}")
+        return None
 
     def _write(self, path: Place, content: Mapping[str, Any]) -> bool:
         try:

@@ -26,6 +26,7 @@ from ibml.data import cache
 from ibml.data.cache import kept, stores_folder
 from ibml.data.listing import DataError
 from ibml.data.opened import no_progress, open_files
+from tests.conftest import CommandLine
 from tests.data.miniatures import miniature
 from tests.data.test_layouts import configuration
 
@@ -135,6 +136,21 @@ def spare_descriptors(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for descriptor in held:
             os.close(descriptor)
+
+
+def test_clearing_the_cache_leaves_what_it_did_not_make(config: CremadConfig, cli: CommandLine) -> None:
+    """IBML_CACHE may name a folder in which the user keeps data too."""
+    opened(config)
+    (entry, *_) = [entry for entry in kept() if entry.size]
+    users = [stores_folder() / "faces.zip", stores_folder() / "my-set" / "a.png", entry.path / "notes.txt"]
+    for path in users:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    answer = cli.inside("data", "cache", "--clear")
+    assert answer.code == 0
+    assert all(path.exists() for path in users)
+    assert not (entry.path / "values.bin").exists()
+    assert "my-set" not in answer.out
 
 
 def test_what_is_wrong_with_the_machine_is_not_kept_as_wrong_with_a_sample(tmp_path: Path) -> None:

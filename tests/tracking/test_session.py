@@ -56,9 +56,14 @@ def session(store: MlflowStore, said: list[str] | None = None) -> Session:
 def other_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Drivers of this process seem to run elsewhere, each on a machine of its own, and leases are short."""
     machines = iter(map(str, range(1_000_000)))
-    monkeypatch.setattr(presences, "_machine", lambda: next(machines))
+    monkeypatch.setattr(presences, "machine_id", lambda: next(machines))
     monkeypatch.setattr(presences, "LEASE_SECONDS", 1.5)
     return
+
+
+def never(driver: str) -> bool:
+    """No other driver is alive."""
+    return False
 
 
 def row(epoch: int, loss: float = 1.0) -> dict[str, float]:
@@ -101,7 +106,7 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
     ids=lambda entry: type(entry).__name__,
 )
 def test_entries_survive_their_journal(entry: Entry, tmp_path: Path) -> None:
-    with Spool(tmp_path, "d") as spool:
+    with Spool(tmp_path, "d00000000000") as spool:
         spool.append("k", entry)
         assert [as_line(found) for found in entries_of(spool.path("k"))] == [as_line(entry)]
         spool.remove("k")
@@ -114,7 +119,7 @@ def test_a_line_that_is_no_entry_is_refused(line: str) -> None:
 
 
 def test_a_journal_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path: Path) -> None:
-    with Spool(tmp_path, "d") as spool:
+    with Spool(tmp_path, "d00000000000") as spool:
         spool.append("k", Rows([row(0)], 1))
         whole = spool.path("k").read_text()
         spool.append("k", Rows([row(1)], 2))
@@ -126,7 +131,7 @@ def test_a_journal_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path: 
 
 
 def test_a_journal_says_nothing_after_what_could_not_be_written(tmp_path: Path) -> None:
-    with Spool(tmp_path, "d") as spool:
+    with Spool(tmp_path, "d00000000000") as spool:
         spool.append("k", Rows([row(0)], 1))
         spool.folder.chmod(0o500)
         spool.path("k").rename(tmp_path / "kept") if os.getuid() else None
@@ -141,12 +146,30 @@ def test_a_journal_says_nothing_after_what_could_not_be_written(tmp_path: Path) 
 
 
 def test_journals_of_the_living_are_left_alone(tmp_path: Path) -> None:
-    with Spool(tmp_path, "alive") as spool:
+    with Spool(tmp_path, "a11e00000000") as spool:
         spool.append("k", Stop())
-        assert list(left_behind(tmp_path)) == []
-    assert [(driver, [path.name for path in paths]) for driver, paths in left_behind(tmp_path)] == [
-        ("alive", ["k.jsonl"])
+        assert list(left_behind(tmp_path, never)) == []
+    assert [(driver, [path.name for path in paths]) for driver, paths in left_behind(tmp_path, never)] == [
+        ("a11e00000000", ["k.jsonl"])
     ]
+
+
+def test_only_folders_of_drivers_are_looked_at(tmp_path: Path) -> None:
+    notes = tmp_path / "my notes"
+    notes.mkdir()
+    (notes / "lock").write_text("mine")
+    assert list(left_behind(tmp_path, never)) == []
+    assert (notes / "lock").read_text() == "mine"
+
+
+def test_journals_locked_on_another_machine_wait_for_the_end_of_their_driver(tmp_path: Path) -> None:
+    """Not every file system shares locks between hosts, so a free lock of another host proves nothing."""
+    folder = tmp_path / "a11e00000000"
+    folder.mkdir()
+    (folder / "k.jsonl").write_text("")
+    (folder / "lock").write_text("another machine")
+    assert list(left_behind(tmp_path, lambda driver: driver == folder.name)) == []
+    assert [driver for driver, _ in left_behind(tmp_path, never)] == [folder.name]
 
 
 ENTRIES = [
@@ -249,7 +272,7 @@ def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -
 
 def test_a_journal_that_the_store_refuses_holds_no_command_up(store: MlflowStore) -> None:
     said: list[str] = []
-    with Spool(session(store).workspace.spool, "dead") as spool:
+    with Spool(session(store).workspace.spool, "dead00000000") as spool:
         spool.append("gone", Begin(description("gone", seed=1), ""))
         spool.append("gone", Tagged({"x" * 300: "longer than a name may be"}))
         for entry in ENTRIES:
@@ -399,7 +422,7 @@ def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(store: 
         with session(store) as other:
             claim = other.claim(TRIAL, None)
             assert claim
-            left = other.workspace.spool / "dead"
+            left = other.workspace.spool / "dead00000000"
             left.mkdir()
             entries = [Begin(TRIAL, claim.run_id), Rows([row(0)])]
             (left / "k.jsonl").write_text("".join(f"{as_line(entry)}\n" for entry in entries))
@@ -548,7 +571,7 @@ def test_the_folder_is_of_the_experiment_however_it_is_reached(store: MlflowStor
 
 def leave(store: MlflowStore, key: str, *entries: Entry) -> Path:
     """What a driver that was killed has left of a trial."""
-    with Spool(session(store).workspace.spool, "killed") as spool:
+    with Spool(session(store).workspace.spool, "c111ed000000") as spool:
         for entry in entries:
             spool.append(key, entry)
     return spool.path(key)
@@ -573,15 +596,15 @@ def test_a_folder_that_another_took_for_left_behind_is_made_again(
     def late(file, operation) -> None:
         if not looked:  # between the file and its lock
             looked.append(True)
-            looked.extend(left_behind(tmp_path))
+            looked.extend(left_behind(tmp_path, never))
         lock(file, operation)
 
     monkeypatch.setattr(spools.fcntl, "flock", late)
-    with Spool(tmp_path, "d") as spool:
+    with Spool(tmp_path, "d00000000000") as spool:
         spool.append("k", Stop())
         assert spool.path("k").exists()
         assert not spool.warning
-        assert list(left_behind(tmp_path)) == []
+        assert list(left_behind(tmp_path, never)) == []
         spool.remove("k")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -77,7 +78,16 @@ def _make_points(work: Work, layout: Path, split: str, meshes: list[Mesh], class
         with replacing_path(names) as place:
             place.write_text(_names(meshes))
     if not work.failed:
-        shutil.rmtree(parts, ignore_errors=True)
+        _remove_parts(parts, meshes)
+
+
+def _remove_parts(parts: Path, meshes: list[Mesh]) -> None:
+    """Remove the files that were joined, and their folder if nothing else is in it."""
+    with suppress(OSError):
+        for mesh in meshes:
+            (parts / f"{mesh.name}.npy").unlink(missing_ok=True)
+        for folder in (*(parts / label for label in {mesh.label for mesh in meshes}), parts):
+            folder.rmdir()
 
 
 def _names(meshes: list[Mesh]) -> str:

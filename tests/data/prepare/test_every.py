@@ -15,6 +15,7 @@ from ibml.config.base import IbmlError
 from ibml.data.prepare.sets import PREPARED
 from ibml.data_cli import Name
 from ibml.extras import need
+from ibml.ownership import machine_id
 from tests.conftest import CommandLine
 from tests.data.prepare.conftest import Raw, contents
 
@@ -50,7 +51,7 @@ def test_a_command_killed_half_way_goes_on_to_the_same_bytes(cremad: Raw) -> Non
     wavs = cremad.out / "CREMA-D/AudioWAV"
     killed = begun_and_ended(cremad, wavs, 5, signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
-    (wavs / f"1001_DFA_ANG_XX.wav.{killed.pid}.unfinished").write_bytes(b"RIFF")
+    (wavs / f"1001_DFA_ANG_XX.wav.{machine_id()}-{killed.pid}-1.unfinished").write_bytes(b"RIFF")
     interrupted = begun_and_ended(cremad, wavs, 12, signal.SIGINT)
     assert interrupted.returncode == 130
     assert len(list(wavs.glob("*.wav"))) < 25  # what was waiting is not begun
@@ -70,7 +71,7 @@ def begun_and_ended(raw: Raw, wavs: Path, count: int, sent: signal.Signals) -> s
     os.killpg(process.pid, sent)
     _, said = process.communicate(timeout=60)
     if sent == signal.SIGINT:
-        assert said == "\nInterrupted. What was made is kept; the same command goes on with the rest.\n"
+        assert said == "\nStopped. What was made is kept. Repeat the command to continue with the rest.\n"
     return process
 
 
