@@ -24,7 +24,7 @@ cluster-test: $(INSTALLED)
 	$(BIN)/python -m tests.cluster.launched
 
 faults: $(INSTALLED)
-	IBML_TEST_KILLS=20 $(BIN)/pytest tests/faults
+	IBML_TEST_KILLS=20 IBML_TEST_SIGNALS=40 $(BIN)/pytest tests/faults
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.store

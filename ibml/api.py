@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ibml.config.trial import TrialConfig
+from ibml.interruption import deferred, watch_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,7 +137,7 @@ def run_plan(
     from ibml.search.database import Database, choose_url
 
     database, quiet = Database(choose_url(places.storage)), console or Console(quiet=True)
-    with working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
+    with stoppable(), working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
         # What is proposed follows from the order of results, so a search has one driver.
         alone = session.presence.alone(f"the study {plan.study.name}", session.say) if plan.tuning else nullcontext()
         with alone:
@@ -218,6 +219,13 @@ def working_on(store: MlflowStore, checkpoints: str | Path | None, console: Cons
     return Session(store, checkpoints, lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False))
 
 
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop a study or a search where that is safe, with what has finished kept."""
+    with watch_signals(), deferred(lambda: "Stopping ... (a second Ctrl-C ends at once)"):
+        yield
+
+
 def check_cluster(places: Places, data: Iterable[DataConfig] = ()) -> list[Finding]:
     """What every node of a running cluster says of its software, GPUs, checkpoints, clock and these data sets, and
     whether the store and the database answer here. Raises `ClusterError` where there is no cluster."""
@@ -282,8 +290,9 @@ def run_search_plan(
     from ibml.study.tuning import run_search
 
     quiet = console or Console(quiet=True)
-    prepare([plan.space.base.data], quiet)
-    with working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
+    with stoppable(), ExitStack() as stack:
+        prepare([plan.space.base.data], quiet)
+        session = stack.enter_context(working_on(open_store(places.tracking_uri), places.checkpoints, quiet))
         return run_search(
             plan,
             session,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import typer
@@ -15,7 +15,9 @@ from ibml import cluster_cli, data_cli, results_cli, upkeep_cli
 from ibml.api import STAGE_GB, Places
 from ibml.cluster_cli import Jobs, Submit, send
 from ibml.config.urls import shown_url
+from ibml.interruption import exit_code, is_requested, other_threads, watch_signals
 from ibml.terminal import (
+    STUDY_STOPPED,
     Address,
     AllowMixed,
     AllowPlugin,
@@ -60,7 +62,7 @@ def train(
     allow_plugin: AllowPlugin = None,
 ) -> None:
     """Train one trial in this process and record it in MLflow."""
-    with errors():
+    with errors(STUDY_STOPPED):
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
@@ -101,10 +103,9 @@ def ablate(
     allow_plugin: AllowPlugin = None,
 ) -> None:
     """Run an ablation study and print its table. The same command again goes on where it stopped."""
-    with errors():
+    with errors(STUDY_STOPPED):
         from ibml.study.plan import load_plan
 
-        signal.signal(signal.SIGTERM, _interrupt)
         plan = load_plan(file, override or (), seeds)
         if dry_run:
             from ibml.study.estimate import past_costs
@@ -148,10 +149,9 @@ def tune(
     allow_plugin: AllowPlugin = None,
 ) -> None:
     """Search for the best configuration. The same command again goes on to the same total number of trials."""
-    with errors():
+    with errors(STUDY_STOPPED):
         from ibml.search.plan import load_search
 
-        signal.signal(signal.SIGTERM, _interrupt)
         plan = load_search(space, base, override or ())
         if dry_run:
             from ibml.study.preview import preview_search
@@ -178,11 +178,6 @@ def tune(
         fail("No trial is complete and within the constraints.", 1)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """A scheduler's SIGTERM ends a study as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
 @app.command()
 def ui(
     tracking_uri: TrackingUri = None,
@@ -193,9 +188,7 @@ def ui(
 ) -> None:
     """Open MLflow's pages on the store."""
     with errors():
-        import os
-        import subprocess
-
+        from ibml.mlflow_ui import serve
         from ibml.reading import open_store
         from ibml.tracking.uri import choose_uri
 
@@ -205,11 +198,10 @@ def ui(
             return
         _ = open_store(uri).client  # MLflow's own errors would be tracebacks with the URL in them
         where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
-        out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True)
-        command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", host, "--port", str(port)]
-        # everybody on the machine sees a command line, and not an environment
-        environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
-        raise typer.Exit(subprocess.run(command, check=False, env=environment).returncode)
+        try:
+            serve(uri, host, port, lambda: out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True))
+        except KeyboardInterrupt:
+            raise typer.Exit(exit_code()) from None
 
 
 @app.command()
@@ -254,7 +246,22 @@ def _main(
 
 def main() -> None:
     """The entry point of the command `ibml`."""
-    app()
+    with watch_signals(end_at_second=True):
+        try:
+            app()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        stopped = is_requested()
+        if stopped and code:
+            code = exit_code()
+        # A thread that still waits for a store may neither hold up the end nor run while Python is taken down.
+        if stopped or any(thread.name.startswith("ibml-") for thread in other_threads()):
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            with suppress(OSError, ValueError):
+                sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from rich.text import Text
 from ibml.config.data import DataPluginConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.places import DATA_VARIABLE
+from ibml.interruption import exit_code
 from ibml.terminal import Overrides, errors, fail, out
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def prepare(
         try:
             work = run(name, raw, root, out)
         except KeyboardInterrupt:
-            fail("\nInterrupted. What was made is kept; the same command goes on with the rest.", 130)
+            fail("\nStopped. What was made is kept. Repeat the command to continue with the rest.", exit_code())
     out.print(f"{name}: {work.made:,} files and folders made, {work.kept:,} were there, in {root}", soft_wrap=True)
     if work.failed:
         shown = [f"  {sample}: {reason}" for sample, reason in list(work.failed.items())[:SHOWN]]

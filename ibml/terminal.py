@@ -244,8 +244,3 @@ def _written_to(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise IbmlError(f"the report cannot be written to {place}: {error.strerror}") from None
-
-
-def _write(place: Path, content: str | bytes) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -61,7 +61,7 @@ class CommandLine:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start in a process group of its own, as a shell does."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ibml.cli", *arguments],
+            [sys.executable, "-m", "ibml", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,13 +12,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
 from ibml.config.base import IbmlError
 from ibml.config.places import absolute_places
 from ibml.config.resources import ResourcesConfig
+from ibml.interruption import install_handlers
+from ibml.ownership import RECORD, TemporaryFolder, remove_abandoned_folders, temporary_folder
 from ibml.study import guardian
 
 _QUIET = {
@@ -29,6 +28,7 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # of Tune's own state, which nothing is restored from
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's own takes locks
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 # Ray's switch for its clusters of Windows and macOS machines; off, a node of any system keeps to 127.0.0.1.
@@ -58,21 +58,20 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
     """
     import ray
 
-    _sweep()
-    folder = _own_folder()
+    remove_abandoned_folders({tempfile.gettempdir(), "/tmp"})
     address = named(address)
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.enter_context(_sigterm_as_interrupt())  # Ray's own handler must not outlive it
+        owned = stack.enter_context(temporary_folder(_place_of_sockets()))
+        folder = owned.path
         if not ray.is_initialized():
-            mark = {} if address else stack.enter_context(_guarded(folder))
+            mark = {} if address else stack.enter_context(guarded(owned))
             stack.callback(ray.shutdown)
             try:
                 _start(address, folder / "ray", resources, mark)
             except SystemExit:  # Ray's answer to a SIGTERM while it starts
                 raise KeyboardInterrupt from None
+            install_handlers()  # Ray has replaced that of SIGTERM
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        stack.enter_context(_sigterm_as_interrupt())
         yield folder / "tune"
 
 
@@ -103,16 +102,29 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
 
 
 @contextmanager
-def _guarded(folder: Path) -> Iterator[dict[str, str]]:
-    """A guardian for the cluster that starts now, and the environment by which it knows the cluster's processes.
+def guarded(folder: TemporaryFolder | None = None) -> Iterator[dict[str, str]]:
+    """Start a watchdog that ends the processes started in this context, also if this process is killed.
 
-    It has a session of its own, so that what ends this process's group or terminal leaves it. This process has the
-    only other end of the pipe, since Python's files are closed in what a process starts.
+    The watchdog has a session of its own, so that a signal to this process's group or terminal leaves it alone. This
+    process holds the only other end of the pipe, since Python's files are closed in the processes that it starts.
+
+    Args:
+        folder: Temporary folder of these processes, which the watchdog removes after them.
+
+    Yields:
+        Environment variables by which the watchdog knows the processes.
     """
     mark = secrets.token_hex(8)
-    command = [sys.executable, "-I", "-S", guardian.__file__, mark, str(folder), str(Path(psutil.__file__).parents[1])]
-    nowhere = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    command = [sys.executable, "-I", "-S", guardian.__file__, mark, str(Path(psutil.__file__).parents[1])]
+    command += [str(folder.path), RECORD, str(folder.lock)] if folder else []
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=[folder.lock] if folder else [],
+    )
     try:
         # Ray's agents write their titles over their environment unless setproctitle is told not to.
         yield {guardian.MARKER: mark, "SPT_NOENV": "1"}
@@ -136,20 +148,10 @@ def inherited(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _own_folder() -> Path:
-    """A temporary folder whose path leaves room for Ray's sockets; its name carries our process id."""
+def _place_of_sockets() -> str:
+    """Return the folder for temporary files, or /tmp where the paths of Ray's sockets would become too long."""
     place = tempfile.gettempdir()
-    short = len(place) + len("/ibml-1234567-12345678") < _LONGEST_SOCKET_FOLDER
-    return Path(tempfile.mkdtemp(prefix=f"ibml-{os.getpid()}-", dir=place if short else "/tmp"))
-
-
-def _sweep() -> None:
-    """Remove what drivers that were killed have left."""
-    for place in {tempfile.gettempdir(), "/tmp"}:
-        for folder in Path(place).glob("ibml-*-*"):
-            owner = folder.name.split("-")[1]
-            if owner.isdigit() and not psutil.pid_exists(int(owner)):
-                shutil.rmtree(folder, ignore_errors=True)
+    return place if len(place) + len("/ibml-1234567-12345678") < _LONGEST_SOCKET_FOLDER else "/tmp"
 
 
 @contextmanager
@@ -208,24 +210,3 @@ def _check_size(resources: ResourcesConfig) -> None:
         if asked > total.get(kind, 0):
             have = f"{total.get(kind, 0):g}"
             raise ClusterError(f"resources.{kind.lower()}: a trial asks for {asked:g} {kind}, this machine has {have}")
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """A scheduler's SIGTERM stops a study as Ctrl-C does: finished trials are kept, the others marked."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):  # it is ignored, as in a shell's background
-            raise KeyboardInterrupt
-        handler(signal.SIGINT, frame)  # sent as a signal it would not arrive in a job, for which Ray blocks it
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread, which alone may set handlers
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

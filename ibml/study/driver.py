@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ibml.config.records import TrialRecord
+from ibml.interruption import deferred, is_requested
 from ibml.search.database import as_database_error
 from ibml.search.search import Ending
 from ibml.storage import Place
@@ -60,9 +62,13 @@ class Driver:
         self._arrived: set[str] = set()  # keys whose trials go on as another task
         self._first: Task | None = None
         self._looked, self._told = 0.0, False
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self.progress.__enter__()
+        with ExitStack() as stack:
+            stack.enter_context(deferred(self._announce_stop))
+            stack.enter_context(self.progress)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -70,16 +76,26 @@ class Driver:
     ) -> None:
         for key in (*(task.trial.key for task in self._claimed), *self._arrived):
             self.session.add(key, Stop())
-        self.outcome.interrupted = not self.done
+        self.outcome.interrupted = self.error is None and not self.queue.done
         try:
             self.session.settle()
         finally:
-            self.progress.__exit__(kind, error, trace)
+            self._stack.__exit__(kind, error, trace)
+
+    def _announce_stop(self) -> str:
+        running = self.progress.running
+        waiting = f"waiting for {running} running {'trial' if running == 1 else 'trials'} to checkpoint"
+        return f"Stopping: {waiting if running else 'no trial is running'} (a second Ctrl-C ends at once) ..."
+
+    @property
+    def stopped(self) -> bool:
+        """Whether all trials are to stop: after an error of the queue, or since this process was asked to."""
+        return self.error is not None or is_requested()
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to hand out or to wait for."""
-        return self.error is not None or self.queue.done
+        return self.stopped or self.queue.done
 
     def has_work(self) -> bool:
         """Whether anything has to be trained here at all. What is known already is taken in, and what others train is
@@ -93,7 +109,9 @@ class Driver:
     def next(self, slots: int, ahead: int = 0) -> Task | None:
         """The next task for one of so many places to train at, or nothing for now. So many more are handed out
         `ahead`, except where other drivers could train them now."""
-        if self._first and not self.error:
+        if self.stopped:
+            return None
+        if self._first:
             first, self._first = self._first, None
             return first
         return self._of_queue(lambda: self._next(slots, ahead), None)

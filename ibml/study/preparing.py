@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from ibml import data
 from ibml.config.data import DataConfig
 from ibml.data.digests import Progress as Told
+from ibml.interruption import raise_if_requested
 
 QUIET_SECONDS = 10.0
 """How often something is said where there is no terminal."""
@@ -33,6 +34,7 @@ def data_progress(console: Console) -> Iterator[Told]:
 
         def progress(what: str, done: int, total: int) -> None:
             nonlocal said
+            raise_if_requested()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 from ibml.config.plugins import sent as sent_plugins
 from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig, flatten
+from ibml.interruption import raise_if_requested
 from ibml.study.cluster import connected, named
 from ibml.study.cluster_check import refuse_unfit
 from ibml.study.driver import Driver
@@ -33,8 +34,10 @@ def run_tasks(
     Raises `ClusterError` where Ray cannot be had. A trial that fails does not stop the others; Ctrl-C (or SIGTERM)
     ends the run, and the driver knows what is left.
     """
+    raise_if_requested()
     events = _Events(driver)
     with connected(address, resources) as folder:
+        raise_if_requested()
         if named(address):
             refuse_unfit(driver.session.workspace.root, driver.session.say)
         resources = found_share(resources, configs, driver.session.say)
@@ -49,7 +52,7 @@ def run_tasks(
                 name=name,
                 storage_path=str(folder),
                 callbacks=[events],
-                stop=_Verdicts(driver, events.tasks),
+                stop=_Verdicts(driver, events),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -119,17 +122,19 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
 class _Verdicts(_NotKept, tune.Stopper):  # type: ignore[misc]
     """Every report goes to the driver, which says whether the trial goes on."""
 
-    def __init__(self, driver: Driver, tasks: dict[int, Task]):
-        self.driver, self.tasks = driver, tasks
+    def __init__(self, driver: Driver, events: _Events):
+        self.driver, self.events = driver, events
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        goes_on = self.driver.result(self.tasks[result["task"]], result)
+        goes_on = self.driver.result(self.events.tasks[result["task"]], result)
         for name in result.keys() - _KEPT:
             del result[name]
         return not goes_on
 
     def stop_all(self) -> bool:
-        return self.driver.error is not None
+        if self.driver.stopped:
+            self.events.checkpoint_running()
+        return self.driver.stopped
 
 
 class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
@@ -156,6 +161,14 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
             actor = trial.temporary_state.ray_actor
             if actor and trial.status == "RUNNING" and self.driver.is_silent(self.tasks[number]):
                 ray.kill(actor)
+
+    def checkpoint_running(self) -> None:
+        """Let the workers of running trials write checkpoints before they are stopped, each once."""
+        while self._running:
+            number, trial = self._running.popitem()
+            actor = trial.temporary_state.ray_actor
+            if actor and number in self.tasks and trial.status == "RUNNING":
+                actor.checkpoint_now.remote()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()

@@ -8,6 +8,7 @@ from ibml import data
 from ibml.config.base import IbmlError
 from ibml.config.records import TrialRecord
 from ibml.config.trial import TrialConfig
+from ibml.interruption import deferred, is_requested, raise_if_requested
 from ibml.study.cells import Cell
 from ibml.study.keys import trial_key
 from ibml.study.trial_run import described
@@ -44,7 +45,8 @@ def _recorded(planned: PlannedTrial, session: Session, known: TrialRecord | None
         raise IbmlError(f"{planned.name} is being trained by another driver")
     session.add(key, Begin(trial, claim.run_id))
     try:
-        result = _trained(config, TrialCheckpoints(folder, config.trainer), session, key)
+        with deferred(lambda: "Stopping: the trial will checkpoint after this epoch ..."):
+            result = _trained(config, TrialCheckpoints(folder, config.trainer), session, key)
     except KeyboardInterrupt:
         session.add(key, Stop())
         raise
@@ -72,6 +74,9 @@ def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Sessio
         session.say(epoch_line(rows[-1]))
         session.add(key, Rows([rows[-1]]))
         checkpoints.save_if_due(trainer, rows)
+        if is_requested() and not trainer.done:
+            checkpoints.save(trainer, rows)
+            raise_if_requested()
         for note in checkpoints.take_notes():
             session.say(note)
     result = trainer.result(rows)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ray import tune
 
 from ibml.storage import location
-from ibml.study.faults import STALLED
+from ibml.training.kept import STALLED
 
 if TYPE_CHECKING:
     from ibml.training.checkpoint import TrialCheckpoints
@@ -91,6 +91,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             passing = isinstance(error, MemoryError | torch.OutOfMemoryError)
             fault = {"error": repr(error), "traceback": traceback.format_exc(), "epoch": None if passing else epoch}
             return {"task": self.task, "done": True, **fault}
+
+    def checkpoint_now(self) -> None:
+        """Write a checkpoint of a training that is about to be stopped."""
+        if self.trainer and self.checkpoints and not self.trainer.done:
+            self.checkpoints.save(self.trainer, self.rows)
 
     def _train(self) -> dict[str, Any]:
         rows: list[Row] = []

@@ -71,8 +71,9 @@ class MlflowStore(StoreReader):
             yield opened
         except BaseException as error:
             opened.status = "KILLED" if isinstance(error, KeyboardInterrupt) else opened.status
-            with suppress(TrackingError):  # what went wrong first is what counts
-                self._end_run(opened)
+            if not isinstance(error, TrackingError) or error.refused:  # else the store does not answer
+                with suppress(TrackingError):  # what went wrong first is what counts
+                    self._end_run(opened)
             raise
         self._end_run(opened)
 

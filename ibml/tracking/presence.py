@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ibml.interruption import raise_if_requested
+from ibml.ownership import machine_id
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.uri import TrackingError, as_tracking_error
 
@@ -32,6 +33,8 @@ _LOCK = "ibml.lock."
 _LAST = "ibml.last_driver"
 """A tag of the experiment: which driver was the last to come. Where it is another, or gone, one has come meanwhile."""
 _ATTEMPTS = 5
+_LEAVE_SECONDS = 10.0
+"""How long the end of a driver waits for the store to forget it."""
 _WAIT_SECONDS = (1.0, 3.0)
 
 
@@ -77,8 +80,14 @@ class Presence:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        leaving = threading.Thread(target=self._leave, name="ibml-presence-end", daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_SECONDS)  # what a store that is silent keeps of this driver is found dead by the next
+
+    def _leave(self) -> None:
+        """Take this driver's sign away."""
         self._thread.join()
-        with suppress(TrackingError):  # then it is found dead
+        with suppress(TrackingError):
             self._remove(_DRIVER + self.id)
             if self._tags().get(_LAST) == self.id:
                 self._remove(_LAST)
@@ -87,7 +96,7 @@ class Presence:
         """Give a sign now. Raises `TrackingError`."""
         with self._lock:
             self._beat += 1
-            sign = Sign(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()) or 0.0, self._beat)
+            sign = Sign(socket.gethostname(), machine_id(), os.getpid(), _started(os.getpid()) or 0.0, self._beat)
             self._set(_DRIVER + self.id, json.dumps(asdict(sign)))
             if _clock() - self._beat_at > LEASE_SECONDS / 2:
                 self.lapses += 1
@@ -143,7 +152,7 @@ class Presence:
         return alive
 
     def _is_alive(self, driver: str, sign: Sign, now: float) -> bool:
-        if sign.machine == _machine():
+        if sign.machine == machine_id():
             return _runs(sign)
         beat, since = self._seen.get(driver, (sign.beat, now))
         since = since if beat == sign.beat else now
@@ -157,6 +166,7 @@ class Presence:
         tag = f"{_LOCK}{sha256(name.encode()).hexdigest()[:16]}."
         told = False
         while True:
+            raise_if_requested()
             holder = self._holder(tag)
             if holder is None:
                 self._set(tag + self.id, name[:250])
@@ -219,15 +229,6 @@ def _started(pid: int) -> float | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.NoSuchProcess:
         return None
-
-
-def _machine() -> str:
-    """This machine since its last start, and the room in which its process numbers are known, as of a container."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _clock() -> float:

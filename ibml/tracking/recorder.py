@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ibml.interruption import is_requested
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import End, Entry, Prune, Share, Stop
 from ibml.tracking.mlflow_store import MlflowStore
@@ -20,6 +21,10 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between attempts at a store that does not answer; the last goes on."""
 _ATTEMPTS = 10
 """How often an entry is tried where the store takes others meanwhile."""
+_STUCK_SECONDS = 60.0
+"""A store that takes nothing for so long, and reports no error, is not waited for at the end."""
+_JOIN_SECONDS = 5.0
+"""How long the end waits for a call to the store that is under way."""
 _LAST = (End, Stop, Share, Prune)
 """Entries after which nothing of a trial is waiting."""
 
@@ -49,6 +54,7 @@ class Recorder:
         self._pending: dict[str, _Pending] = {}
         self._changed = threading.Condition()
         self._closing = self._warned = False
+        self._taken = 0
         self._thread = threading.Thread(target=self._work, name="ibml-recorder", daemon=True)
 
     def add(self, key: str, entry: Entry) -> None:
@@ -71,17 +77,37 @@ class Recorder:
             return sum(bool(pending.entries) for pending in self._pending.values())
 
     def settle(self, patience: float) -> bool:
-        """Wait until the store has everything; whether it has. A store that does not answer is waited for so many
-        seconds."""
-        gone_since = None
+        """Wait until the store has everything.
+
+        Args:
+            patience: Seconds to wait for a store that does not answer. Where the process was asked to stop, the whole
+                wait takes no longer.
+
+        Returns:
+            Whether the store has everything.
+        """
+        begun = time.monotonic()
+        gone_since, taken_at, taken = None, begun, self._taken
         with self._changed:
             while any(pending.entries for pending in self._pending.values()):
                 self._changed.wait(0.2)
                 now = time.monotonic()
                 gone_since = (gone_since or now) if self.down else None
+                if self._taken != taken:
+                    taken_at, taken = now, self._taken
                 if gone_since and now - gone_since > patience:
                     return False
+                if now - taken_at > _STUCK_SECONDS or (is_requested() and now - begun > patience):
+                    return False
         return not self.refused
+
+    def describe_waiting(self) -> str:
+        """Return a sentence about what the store has not taken; empty if nothing. Waits for no lock."""
+        number = sum(bool(pending.entries) for pending in list(self._pending.values()))
+        if not number:
+            return ""
+        results = "The results of 1 trial are" if number == 1 else f"The results of {number} trials are"
+        return f"{results} buffered in {self.spool.folder}. Run `ibml sync` to upload them."
 
     def failed(self, error: TrackingError) -> None:
         """Take note that the store does not answer."""
@@ -109,7 +135,7 @@ class Recorder:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_JOIN_SECONDS)
 
     def _work(self) -> None:
         taken = failures = 0  # deliveries that the store took in all, and those that it has not taken since
@@ -155,6 +181,7 @@ class Recorder:
             last = entries[number - 1]
             for _ in range(number):
                 pending.entries.popleft()
+            self._taken += number
             if isinstance(last, _LAST) and not pending.entries:
                 del self._pending[key]
                 self.spool.remove(key)

@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from ibml.config.records import TrialRecord
+from ibml.config.urls import shown_url
+from ibml.interruption import is_requested, raise_if_requested, reporting
 from ibml.tracking.claims import Claim, Claims
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import End, Entry, TrialDescription
@@ -49,6 +51,7 @@ class Session:
                 self.say(f"{delivered} results were not in MLflow yet; they are now.")
             stack.enter_context(self.spool)
             stack.enter_context(self.recorder)
+            stack.enter_context(reporting(self.recorder.describe_waiting))
             self._stack = stack.pop_all()
         return self
 
@@ -56,7 +59,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.settle() and self.presence.met:
+            if self.settle() and self.presence.met and not is_requested():
                 with suppress(TrackingError):  # then the next driver does
                     self.deliver_left_behind()  # of one that has ended meanwhile, and whose trials were taken over
         finally:  # a second Ctrl-C may end the wait
@@ -87,19 +90,21 @@ class Session:
         """Raise `TrackingError` where the store does not have everything, with what to do."""
         if self.settle():
             return
-        error = self.recorder.down or next(iter(self.recorder.refused.values()))
+        error = self.recorder.down or next(iter(self.recorder.refused.values()), None)
         number = self.recorder.waiting + len(self.recorder.refused)
-        what = f"{error}\nWhat {number} trials have to record"
+        results = "The results of 1 trial" if number == 1 else f"The results of {number} trials"
+        advice = f"are buffered in {self.spool.folder}. Run `ibml sync` to upload them, or repeat the command."
         if self.spool.warning:
-            raise TrackingError(f"{what} may be lost: {self.spool.warning}. The same command trains again what is.")
-        raise TrackingError(f"{what} is in {self.spool.folder}; `ibml sync` or the same command puts it into MLflow.")
+            advice = f"may be lost: {self.spool.warning}. Repeating the command trains lost trials again."
+        raise TrackingError(f"{error or f'MLflow at {shown_url(self.store.uri)} takes nothing'}\n{results} {advice}")
 
     def deliver_left_behind(self) -> int:
         """Deliver what drivers that have ended left in their spools; how many results were among it. Raises
         `TrackingError`."""
         number = 0
-        for _, journals in left_behind(self.workspace.spool):
+        for _, journals in left_behind(self.workspace.spool, self.presence.alive):
             for journal in journals:
+                raise_if_requested()
                 number += self._deliver(journal)
         return number
 

@@ -93,7 +93,7 @@ def test_a_job_that_is_stopped_goes_on_when_it_is_sent_again(head: Head) -> None
     code, said = head("stop", "slow", "--jobs", head.server)
     assert code == 0, said
     assert "STOPPED" in said
-    assert "Interrupted. Finished trials are kept" in head("logs", "slow", "--jobs", head.server)[1]
+    assert "Stopped. Finished trials are kept" in head("logs", "slow", "--jobs", head.server)[1]
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ def test_a_study_that_is_cut_off_goes_on_to_the_same_table(cli: CommandLine, und
     if how == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == 130, err
-        assert "Interrupted. Finished trials are kept; the same command goes on with the others." in err
+        assert process.returncode == 128 + how, err
+        assert "Stopped. Finished trials are kept. Repeat the command to continue with the others." in err
         assert "Not run" in out or "Not finished" in out
         assert query(cli, "select distinct status from runs where name like '%seed%'") != [("RUNNING",)]
     again = cli("ablate", "long.yaml")

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ibml.interruption import raise_if_requested
 from ibml.statistics.paired import Difference, Verdict
 
 P = ParamSpec("P")
@@ -121,6 +122,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def save(figure: Figure, form: FigureForm) -> bytes:
     """The figure as a file; the same figure gives the same bytes."""
+    raise_if_requested()  # a study of many arms has many figures
     metadata: dict[FigureForm, dict[str, Any]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},

@@ -1,0 +1,18 @@
+"""The command `ibml`, and `python -m ibml`."""
+
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C while it is imported ends the process without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from ibml.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
