@@ -16,7 +16,8 @@ from ibml.config.base import IbmlError
 START_SECONDS = 120.0
 """How long the server may take to answer."""
 _LOOK_SECONDS = 0.2
-_TAIL = 2_000
+_STANDARD_ERROR = 2
+"""Where the server's messages go, so that standard output has the address alone."""
 
 
 def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
@@ -41,7 +42,7 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
     with guarded() as mark:
         # Everybody on the machine sees a command line, and nobody else an environment.
         environment = {**os.environ, **mark, "MLFLOW_BACKEND_STORE_URI": uri}
-        server = subprocess.Popen(command, env=environment, start_new_session=True)
+        server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=_STANDARD_ERROR)
         _wait_until_ready(server, host, port)
         on_ready()
         code = server.wait()

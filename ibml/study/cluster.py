@@ -90,15 +90,30 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
     _check_address(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        with inherited({**mark, **absolute_places()}):
+        with inherited({**mark, **absolute_places()}), _as_start_error():
             ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
         _check_size(resources)
         return
     try:
         ray.init(address=address, **quiet)
-    except (ConnectionError, TimeoutError) as error:
+    except Exception as error:  # of another version of Ray or Python, among others
         where = "on this host" if address == "auto" else f"at {address}"
-        raise ClusterError(f"no Ray cluster {where}: {error}") from error
+        raise ClusterError(f"no Ray cluster {where} that this process can join: {_first_line(error)}") from error
+
+
+@contextmanager
+def _as_start_error() -> Iterator[None]:
+    """Raise `ClusterError` for whatever Ray raises while it starts on this machine: plain exceptions, of many lines."""
+    try:
+        yield
+    except Exception as error:
+        advice = "If the machine is busy, repeat the command."
+        raise ClusterError(f"Ray did not start on this machine: {_first_line(error)}. {advice}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next(filter(None, lines), type(error).__name__).rstrip(".")
 
 
 @contextmanager

@@ -235,6 +235,17 @@ def wait_for_epochs(cli: CommandLine, number: int, seconds: float = 90) -> None:
     raise AssertionError("no epoch was logged")
 
 
+def test_ray_that_does_not_start_in_time_is_one_sentence(cli: CommandLine) -> None:
+    cli.write("small.yaml", STUDY)
+    cli.environment["RAY_gcs_server_port_wait_time_s"] = "0"
+    answer = cli("ablate", "small.yaml")
+    assert answer.code == 1
+    assert re.fullmatch(
+        r"Ray did not start on this machine: .+\. If the machine is busy, repeat the command\.\n", answer.err
+    )
+    assert not list((cli.folder / "tmp").glob("ibml-*"))
+
+
 def test_from_python_with_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
