@@ -87,16 +87,19 @@ def _own_start_time(pid: int) -> str:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return when a process started; None if it is a zombie or unknown.
+    """Return when a process started, "ended" for a zombie, None if the system does not say.
 
     Linux counts clock ticks since boot, which do not move when the clock is set.
     """
-    try:
-        state, *fields = (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        )
-    except (OSError, ValueError):
+    if not Path("/proc/self").exists():
         return _start_time_elsewhere(pid)
+    try:
+        if Path("/proc/self").readlink().name != str(os.getpid()):
+            return None  # /proc shows another PID namespace than ours
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    state, *fields = status.rpartition(")")[2].split()
     return "ended" if state in "ZX" else fields[18]
 
 
