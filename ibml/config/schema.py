@@ -32,9 +32,10 @@ def schema(kind: Kind) -> dict[str, Any]:
             ]
         }
         return made
-    definitions["Overrides"] = {"type": "object", "properties": paths}
+    definitions["Overrides"] = {"type": ["object", "null"], "properties": paths}
     overrides = {"$ref": "#/$defs/Overrides"}
     made["properties"]["overrides"] = overrides
+    made["properties"]["datasets"]["anyOf"][0]["additionalProperties"] = overrides
     definitions["ArmsDesign"]["properties"]["arms"]["additionalProperties"] = overrides
     definitions["OneFactorDesign"]["properties"]["factors"]["properties"] = {
         path: {"type": "array", "items": value} for path, value in paths.items()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from ibml.config.base import Config, Items
+from ibml.config.base import Config, Items, Name
 from ibml.config.designs import Label
 from ibml.config.metrics import Metric
 
@@ -27,9 +27,9 @@ class TableConfig(Config):
     """
 
     metrics: Annotated[Items[str], Field(min_length=1)] | None = None
-    rows: Annotated[Items[str], Field(min_length=1)] | None = None
+    rows: Annotated[Items[Name], Field(min_length=1)] | None = None
     columns: Literal["datasets", "metrics"] | None = None
-    groups: dict[Label, Annotated[Items[str], Field(min_length=1)]] = {}
+    groups: dict[Label, Annotated[Items[Name], Field(min_length=1)]] = {}
     components: dict[Label, str] | None = None
     names: dict[str, Label] = {}
     precision: Annotated[

@@ -11,7 +11,7 @@ from typing import Any
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.layers import Layers, Setting, find_base, settings
-from ibml.config.overrides import command_line, overridden
+from ibml.config.overrides import command_line, overridden, unknown_sections
 from ibml.config.plugins import sources
 from ibml.config.space import (
     BestOf,
@@ -137,7 +137,9 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     if config is None:
         raise ConfigError(problems)
     layers, base_text = _base_layers(config, document, near, base, problems)
-    problems += layers.add([s for s in extra if s.path[0] not in SearchSpaceConfig.model_fields])
+    problems += unknown_sections(extra, [SearchSpaceConfig, TrialConfig])
+    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
+    problems += layers.add(in_trials)
     trial, found = validated(layers, document.source(("base",)))
     if trial is None:
         raise ConfigError([*problems, *found])

@@ -11,7 +11,7 @@ from typing import Any
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source
 from ibml.config.layers import Layers, Setting, find_base, settings
-from ibml.config.overrides import command_line, overridden
+from ibml.config.overrides import command_line, overridden, unknown_sections
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig
 from ibml.config.validate import parsed, validated
@@ -94,10 +94,11 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
             raise ConfigError(twice)
         extra.append(Setting(("seeds",), seeds, Source("--seeds")))
     in_study = [s for s in extra if s.path[0] in StudyConfig.model_fields]
-    in_trials = [s for s in extra if s.path[0] not in StudyConfig.model_fields]
+    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
     document = overridden(document, in_study)
 
     study, problems = parsed(document, StudyConfig)
+    problems += unknown_sections(extra, [StudyConfig, TrialConfig])
     if study is None:
         raise ConfigError(problems)
     builder = CellBuilder(study, document, near, in_trials, problems)
