@@ -29,11 +29,11 @@ from ibml.terminal import (
     Storage,
     TrackingUri,
     end,
-    err,
     errors,
     fail,
     out,
     show_ablation,
+    show_notes,
     shown_store,
     ui_command,
     write_search_report,
@@ -64,6 +64,7 @@ def train(
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
+        show_notes(trial.notes)
         from ibml.api import working_on
         from ibml.reading import open_store
         from ibml.study.preparing import prepare
@@ -112,6 +113,7 @@ def ablate(
 
             out.print(preview(plan, past_costs(tracking_uri), share=not no_share and stage_gb > 0))
             return
+        show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
             send(context, plan.study.name, file, jobs, places)
@@ -158,8 +160,7 @@ def tune(
 
             out.print(preview_search(plan))
             return
-        for warning in plan.warnings:
-            err.print(f"Note: {warning}.", soft_wrap=True)
+        show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
             send(context, plan.space.name, space, jobs, places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +161,12 @@ def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong and end with an exit code."""
     err.print(message, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Print what is allowed but probably not meant."""
+    for note in notes:
+        err.print(f"Note: {note}.", soft_wrap=True)
 
 
 def shown_store(tracking_uri: str | None) -> str:

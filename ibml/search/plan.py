@@ -284,6 +284,19 @@ def _warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
             f"scheduler.grace_epochs {grace}: training ends after {space.base.trainer.epochs} epochs, so "
             "no trial is stopped early"
         )
+    found += _acting_in_no_epoch(space)
     if not space.searched:
         found.append("nothing is searched: every parameter is constant")
     return found
+
+
+def _acting_in_no_epoch(space: Space) -> list[str]:
+    """Return a note where the method of the base, or of some proposals, acts in no epoch."""
+    deciding = ("trainer.epochs", "method")
+    if not any(d.path == path or d.path.startswith(f"{path}.") for d in space.searched for path in deciding):
+        return space.base.notes
+    for values, trial, _ in drawn(space):
+        if trial and trial.notes:
+            shown = ", ".join(f"{path}: {value}" for path, value in values.items() if path.startswith(deciding))
+            return [f"where {shown}: {trial.notes[0]}"]
+    return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Plan:
     design: Expanded
     tuning: list[ArmSearch]
     """One search per cell, in the same order, where the study tunes its arms."""
+    warnings: list[str] = field(default_factory=list)
+    """What is allowed but probably not meant."""
 
     @property
     def tuning_trials(self) -> int:
@@ -113,4 +115,5 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     names = list(study.table.metrics or metrics.default_table(shared))
     bases = tuple(builder.base_texts.values())
     design = builder.design
-    return Plan(study, document.text, bases, given, design.reference, cells, names, notes, design, tuning)
+    warnings = builder.warnings
+    return Plan(study, document.text, bases, given, design.reference, cells, names, notes, design, tuning, warnings)

@@ -154,7 +154,7 @@ BAD = [
         6,
         "is no number",
     ),
-    ("method.window.first_epoch: {low: 0, high: 60}", 5, "outside the 40 epochs"),
+    ("method.window.stop_epoch: {low: 9, high: 60}", 5, "outside the 40 epochs"),
     ("method.window.first_epoch: {low: 0.5, high: 6}", 5, "expected a whole number"),
     (
         "method.window.first_epoch: {low: 0, high: 20}\n  method.window.stop_epoch: {low: 21, high: 40}"
@@ -245,6 +245,18 @@ def test_what_is_probably_not_meant_is_said() -> None:
     assert "10 trials are not more than the 10 random ones" in few.warnings[0]
     late = plan_of(LR, scheduler={"type": "asha", "grace_epochs": 10})
     assert "no trial is stopped early" in late.warnings[0]
+
+
+def test_proposals_that_act_in_no_epoch_are_noted() -> None:
+    short = plan_of(LR, overrides={"trainer.epochs": 1})
+    assert short.warnings[-1].endswith("and training has 1 epoch; it is plain joint training")
+    epochs = plan_of(LR | {"trainer.epochs": {"choices": [1, 5]}})
+    assert epochs.warnings[-1].startswith("where trainer.epochs: 1: ibml acts from epoch 1 on")
+    late = plan_of({"method.window.first_epoch": {"choices": [0, 60]}})
+    assert late.warnings[-1].startswith("where method.window.first_epoch: 60: ibml acts from epoch 60 on")
+    assert not any("acts from" in warning for warning in plan_of(LR).warnings)
+    types = {"method.type": {"choices": ["joint", "ibml"]}}
+    assert plan_of(types, overrides={"trainer.epochs": 1}).warnings[-1].startswith("where method.type: ibml: ibml acts")
 
 
 def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Path) -> None:
