@@ -20,6 +20,7 @@ from ibml.terminal import (
     AllowMixed,
     AllowPlugin,
     Checkpoints,
+    Commands,
     NewVersion,
     NoShare,
     Overrides,
@@ -43,6 +44,7 @@ from ibml.version import __version__
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(
+    cls=Commands,
     help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
     no_args_is_help=True,
     add_completion=False,
@@ -215,12 +217,15 @@ def ui(
 
 @app.command()
 def schema(
-    kind: Annotated[Literal["ablation", "trial", "search"], typer.Argument(help="Which kind of file.")],
+    kind: Annotated[str, typer.Argument(help="Which kind of file: ablation, trial or search.")],
 ) -> None:
     """Print the JSON schema of a kind of YAML file, for editors."""
+    from ibml.config.schema import find_schema_kind
     from ibml.config.schema import schema as make_schema
 
-    sys.stdout.write(json.dumps(make_schema(kind), indent=1) + "\n")
+    with errors():
+        text = json.dumps(make_schema(find_schema_kind(kind)), indent=1)
+    sys.stdout.write(f"{text}\n")
 
 
 app.add_typer(data_cli.app, name="data")

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.segment import Segment
+from typer.core import TyperGroup
 
 from ibml.config.base import ConfigError, IbmlError
+from ibml.config.explain import plain_message
 from ibml.config.places import below
 from ibml.config.printable import printable
 from ibml.config.urls import shown_url
@@ -137,6 +139,17 @@ def plain_console(**options: Any) -> Console:
 
 out = plain_console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
 err = plain_console(stderr=True)
+
+
+class Commands(TyperGroup):
+    """The commands of ibml. What is wrong with an argument is said in plain words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = plain_message(error.message)
+            raise
 
 
 @contextmanager

@@ -126,7 +126,14 @@ def _wrong_value(details: ErrorDetails, context: Mapping[str, Any], value: Any) 
         return in_words(cause)
     if cause is not None:
         return str(cause) or f"{_shown(value)} is refused"
-    return f"{details['msg'].removeprefix('Input ')}, got {_shown(value)}"
+    return f"{plain_message(details['msg'])}, got {_shown(value)}"
+
+
+def plain_message(message: str) -> str:
+    """Return a message of pydantic without its own words at the beginning."""
+    for words in ("Value error, ", "Assertion failed, ", "Input "):
+        message = message.removeprefix(words)
+    return message
 
 
 def in_words(error: ValidationError) -> str:

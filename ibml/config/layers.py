@@ -12,12 +12,12 @@ from typing import Any
 from ibml.config import load
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.encoders import USUAL_TYPE
+from ibml.config.file_kinds import PRESETS, TRIAL, describe_other_kind
 from ibml.config.trial import TrialConfig
 
 _PATHS = {"data": ("root", "vectors", "tokenizer"), "encoders": ("weights", "path")}
 """Keys, by the part of the configuration, whose values are paths."""
 MAX_DEPTH = 20
-PRESETS = Path(__file__).parent / "presets"
 
 Steps = tuple[str, ...]
 
@@ -167,10 +167,14 @@ def _absolute(value: str, folder: Path | None) -> str:
 def find_base(name: str, near: Path | None, source: Source) -> load.Document:
     """The preset of that name, or the file at that path (relative to the file that names it).
 
-    Raises `ConfigError` when there is neither.
+    Raises `ConfigError` when there is neither, or the file is not a trial's configuration.
     """
     if name.endswith((".yaml", ".yml")):
-        return load.read((near or Path()) / name)
+        document = load.read((near or Path()) / name)
+        if other := describe_other_kind(document, TRIAL):
+            is_itself = source.file == document.file
+            raise ConfigError([Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")])
+        return document
     presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
     if name not in presets:
         message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"

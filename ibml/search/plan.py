@@ -10,6 +10,7 @@ from typing import Any
 
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.file_kinds import SPACE, check_kind, read_as
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.overrides import command_line, overridden, unknown_sections
 from ibml.config.plugins import sources
@@ -128,7 +129,11 @@ def _by_path(values: Mapping[str, Any], known: Collection[str], prefix: str = ""
 def load_search(source: SpaceSource, base: str | None = None, overrides: Iterable[str] = ()) -> SearchPlan:
     """The search of a file or mapping. `base` takes the place of the file's; `overrides` are `a.b=c` texts over the
     file's or the trials' keys. Raises `ConfigError` with everything that is wrong."""
-    document = load.from_mapping(source, "search") if isinstance(source, Mapping) else load.read(Path(source))
+    document = (
+        check_kind(load.from_mapping(source, "search"), SPACE)
+        if isinstance(source, Mapping)
+        else read_as(source, SPACE)
+    )
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = tuple(overrides)
     extra = [_below_parameters(setting) for override in given for setting in command_line(override)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ibml.config import load
 from ibml.config.base import ConfigError, Problem
+from ibml.config.file_kinds import SPACE, describe_other_kind
 from ibml.config.space import SearchSpaceConfig
 from ibml.config.study import StudyConfig
 from ibml.config.validate import parsed
@@ -66,6 +67,9 @@ def _space(
             document = load.read((near or Path()) / study.tune.space)
         except ConfigError as error:
             problems += [Problem(place, p.message if p.source.line else str(p)) for p in error.problems]
+            return None
+        if other := describe_other_kind(document, SPACE):
+            problems.append(Problem(place, f"{document.file} is {other}"))
             return None
     config, found = parsed(document, SearchSpaceConfig, ("parameters",))
     problems += found

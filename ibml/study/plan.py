@@ -10,6 +10,7 @@ from typing import Any
 
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source
+from ibml.config.file_kinds import STUDY, check_kind, read_as
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.overrides import command_line, overridden, unknown_sections
 from ibml.config.study import StudyConfig
@@ -85,7 +86,11 @@ def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
 def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | None = None) -> Plan:
     """The plan of a study file or mapping. `overrides` are `a.b=c` texts over the study's or the trials'
     keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong."""
-    document = load.from_mapping(source, "ablation") if isinstance(source, Mapping) else load.read(Path(source))
+    document = (
+        check_kind(load.from_mapping(source, "ablation"), STUDY)
+        if isinstance(source, Mapping)
+        else read_as(source, STUDY)
+    )
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = (*overrides, *([] if seeds is None else [f"seeds={seeds}"]))
 
