@@ -128,6 +128,14 @@ def dump(data: Mapping[str, Any]) -> str:
     return yaml.dump(dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
+def dump_inline(data: Mapping[str, Any]) -> str:
+    """Return plain data as YAML in one line: `{low: 1, high: 2}`."""
+    text = yaml.dump(
+        dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6
+    )
+    return " ".join(text.split())
+
+
 def from_mapping(data: Mapping[str, Any], name: str) -> Document:
     """A document from Python data, which has no lines; raises `ConfigError` for more than plain data."""
     try:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ibml.config.annotations import Types, annotation_at, fields_of, key_paths
 from ibml.config.base import did_you_mean, last_part, same_last_part
+from ibml.config.foreign import translate_key
 from ibml.config.load import Path_, dotted
 
 _MOST_NAMED = 3
@@ -30,6 +31,8 @@ def suggest_key(path: Path_, value: Any, model: type[BaseModel], location: Path_
     name, prefix = dotted(path), dotted(path[:-1])
     siblings = [f"{prefix}.{field}" if prefix else field for field in fields_of(annotation_at(model, location[:-1]))]
     near = _spelled_alike(name, siblings, _ALIKE)
+    if "parameters" in model.model_fields and (foreign := translate_key(path, value)):
+        return _format([f"{prefix}.{foreign}" if prefix else foreign])
     if "design" in model.model_fields or "parameters" in model.model_fields:
         elsewhere = _below_overrides(name)
         return _format(near or elsewhere) or did_you_mean(name, siblings)
