@@ -36,6 +36,11 @@ def _refuse_null(value: Any) -> Any:
     return value
 
 
+def scalar_text(value: bool | float) -> str:
+    """Return a number or a truth value as YAML writes it, where the text in the file is not known."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 Name = Annotated[str, BeforeValidator(_refuse_null, json_schema_input_type=str | int | float | bool | None)]
 """A name. In a file it may look like a number, a truth value or null; `ibml.config.validate` takes it as written."""
 _STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -117,6 +122,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def same_last_part(word: str, choices: Iterable[str]) -> list[str]:
     """Return the dotted paths that end like a word, the most similar first."""
     last = last_part(word)
+    if not last.isidentifier():
+        return []  # a number has a point too
     found = [choice for choice in choices if "." in choice and last_part(choice) == last]
     return sorted(found, key=lambda choice: -SequenceMatcher(None, word, choice).ratio())
 

@@ -20,7 +20,9 @@ def _printable(name: str) -> str:
     return name
 
 
-Label = Annotated[Name, Field(max_length=100), AfterValidator(_printable)]
+Label = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
+ShownName = Annotated[Name, Field(max_length=100), AfterValidator(_printable)]
+"""A label that stands as a value in the file, not as a key."""
 
 Components = Annotated[dict[Label, Annotated[Overrides, Field(min_length=1)]], Field(min_length=1)]
 """The parts of the base that are looked at: name -> the settings that switch the part off."""

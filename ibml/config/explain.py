@@ -69,8 +69,8 @@ def path_in_data(location: Path_, data: Any, model: type[BaseModel]) -> Path_:
     node: Any = data
     annotation: Any = model
     for position, step in enumerate(location):
-        if str(step).startswith("("):
-            continue  # the tag of a union whose members are told apart by their keys
+        if str(step).startswith("(") or step == "[key]":
+            continue  # the tag of a union whose members are told apart by their keys; what is wrong is the key itself
         is_tag = step in members(bare(annotation))  # also where the data has a key of that name
         annotation = below(annotation, step)
         if is_tag:

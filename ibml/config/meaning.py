@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ibml.config.base import NULL_NAME, WrongOptions
+from ibml.config.base import NULL_NAME, WrongOptions, scalar_text
 from ibml.config.explain import path_in_data
 from ibml.config.load import Path_
 
@@ -56,7 +56,7 @@ def read_as_meant(
 def name_of(value: Any, written: str | None) -> str:
     """Return the text that a scalar stands for where a name is expected; empty for what is not a name."""
     if isinstance(value, bool | int | float):
-        return written or (str(value).lower() if isinstance(value, bool) else str(value))
+        return written or scalar_text(value)
     return written or "" if value is None else ""
 
 
@@ -74,7 +74,7 @@ def _refused(
 
 
 def _same(value: Any, other: Any) -> bool:
-    return type(value) is type(other) and bool(value == other)
+    return value is other or (type(value) is type(other) and bool(value == other))
 
 
 def _value_at(data: Any, path: Path_) -> Any:

@@ -39,6 +39,8 @@ def suggest_key(path: Path_, value: Any, model: type[BaseModel], location: Path_
     if "trainer" not in model.model_fields:
         return did_you_mean(name, siblings)
     paths = key_paths(model)
+    if not near and _type_at(prefix, data) == "plugin":
+        return _format([f"{prefix}.options.{path[-1]}"])
     usual = _of_default_encoder(name)
     if usual in paths:
         return f"; it exists where {_format_types(paths[usual], prefix, data)}"

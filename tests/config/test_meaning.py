@@ -13,7 +13,24 @@ from ibml.config.schema import schema
 from ibml.search.plan import load_search
 from ibml.study.plan import Plan, load_plan, load_trial
 
-NAMES = ["0", "0.50", "1e3", "0x1F", "on", "no", "true", "False", "null", "~", "2024-01-02", "12:30", "-1"]
+NAMES = [
+    "0",
+    "0.50",
+    "1e3",
+    "0x1F",
+    "on",
+    "no",
+    "true",
+    "False",
+    "null",
+    "~",
+    "2024-01-02",
+    "12:30",
+    "-1",
+    ".nan",
+    "+2",
+    "1_000",
+]
 
 STUDY = """\
 name: 2024
@@ -105,6 +122,22 @@ table: {names: {0: 5, 1: one}}
     assert len(plan.arms) == 4
     assert plan.datasets == ["1", "on"]
     assert plan.study.table.names == {"0": "5", "1": "one"}
+
+
+def test_a_listed_data_set_may_look_like_a_number(write) -> None:
+    text = "name: x\ndesign: {type: arms, reference: a, arms: {a: {}}}\ndatasets: [mfeat, 2024]\n"
+    assert errors(write(text))[0].startswith("study.yaml:3: datasets.2024: no preset is called '2024'")
+
+
+def test_a_name_that_is_too_long_is_refused_with_its_own_words(write) -> None:
+    text = f"name: x\nbase: mfeat\ndesign: {{type: arms, reference: a, arms: {{a: {{}}, {'b' * 101}: {{}}}}}}\n"
+    assert errors(write(text)) == [f"study.yaml:3: design.arms.{'b' * 101}: has more than 100 characters"]
+
+
+@pytest.mark.parametrize("change", ["design.arms.0.50.optimizer.lr=0.2", "design={arms: {0.50: {optimizer.lr: 0.2}}}"])
+def test_the_command_line_changes_an_arm_whose_name_has_a_point(write, change: str) -> None:
+    cells = load_plan(write(named_study("0")), [change]).cells
+    assert [cell.config.optimizer.lr for cell in cells if cell.arm == "0.50"] == [0.2]
 
 
 def test_names_in_a_search_space_are_taken_as_written(write) -> None:

@@ -189,6 +189,7 @@ def test_the_option_takes_packages_only(folder: Path) -> None:
         ("alpha: 0.5", "alpha: -1", "study.yaml:12: design.arms.Mine: method.options.alpha: should be greater than or"),
         ("alpha: 0.5", "alpha: much", "method.options.alpha: expected a number, got 'much'"),
         ("{alpha: 0.5}", "3", "study.yaml:12: design.arms.Mine: method.options: expected a mapping"),
+        ("options: {alpha: 0.5}", "alpha: 0.5", "unknown key 'method.alpha'; did you mean 'method.options.alpha'?"),
         ("target:", "tarket:", "unknown key 'method.tarket'; did you mean 'method.target'?"),
         (
             "mine:Scaled",

@@ -160,5 +160,6 @@ def test_every_path_of_a_trial_is_known() -> None:
 
 def test_names_that_are_no_paths_are_suggested_as_before() -> None:
     assert did_you_mean("IBLM", ["Joint", "IBML"]) == "; did you mean 'IBML'?"
+    assert did_you_mean("12.0", ["345.0", "30"]) == "; known: 345.0, 30", "a number is no path"
     assert did_you_mean("x", ["Joint", "IBML"]) == "; known: Joint, IBML"
     assert did_you_mean("x", [str(number) for number in range(17)]) == ""
