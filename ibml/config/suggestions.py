@@ -34,7 +34,7 @@ def suggest_key(path: Path_, value: Any, model: type[BaseModel], location: Path_
     if "parameters" in model.model_fields and (foreign := translate_key(path, value)):
         return _format([f"{prefix}.{foreign}" if prefix else foreign])
     if "design" in model.model_fields or "parameters" in model.model_fields:
-        elsewhere = _below_overrides(name)
+        elsewhere = same_last_part(name, key_paths(model))[:1] or _below_overrides(name)
         return _format(near or elsewhere) or did_you_mean(name, siblings)
     if "trainer" not in model.model_fields:
         return did_you_mean(name, siblings)

@@ -87,6 +87,9 @@ def test_overrides_arms_and_sections_of_a_study_are_answered_alike(tmp_path: Pat
     assert study_errors(tmp_path, "", "fusion.type: sum", "lr: 3\n") == [
         "s.yaml:4: unknown key 'lr'; did you mean 'overrides.optimizer.lr'?"
     ]
+    assert study_errors(tmp_path, "", "fusion.type: sum", "rows: [a]\n") == [
+        "s.yaml:4: unknown key 'rows'; did you mean 'table.rows'?"
+    ]
     assert study_errors(tmp_path, "", "fusion.type: sum", "table: {metric: [test.gap]}\n") == [
         "s.yaml:4: unknown key 'table.metric'; did you mean 'table.metrics'?"
     ]
