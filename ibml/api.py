@@ -89,9 +89,10 @@ def reproduce(trial: str, *, tracking_uri: str | None = None, console: Console |
     """
     from rich.console import Console
 
-    from ibml.reading import open_store
+    from ibml.reading import open_store, refuse_file
     from ibml.study.reproduce import reproduce_trial
 
+    refuse_file(trial)
     return reproduce_trial(trial, open_store(tracking_uri, to_read=True), console or Console(quiet=True))
 
 

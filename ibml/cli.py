@@ -22,6 +22,7 @@ from ibml.terminal import (
     AllowMixed,
     AllowPlugin,
     Checkpoints,
+    Commands,
     NewVersion,
     NoShare,
     Overrides,
@@ -31,11 +32,11 @@ from ibml.terminal import (
     Storage,
     TrackingUri,
     end,
-    err,
     errors,
     fail,
     out,
     show_ablation,
+    show_notes,
     shown_store,
     ui_command,
     write_search_report,
@@ -45,6 +46,7 @@ from ibml.version import __version__
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(
+    cls=Commands,
     help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
     no_args_is_help=True,
     add_completion=False,
@@ -66,6 +68,7 @@ def train(
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
+        show_notes(trial.notes)
         from ibml.api import working_on
         from ibml.reading import open_store
         from ibml.study.preparing import prepare
@@ -113,6 +116,7 @@ def ablate(
 
             out.print(preview(plan, past_costs(tracking_uri), share=not no_share and stage_gb > 0))
             return
+        show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
             send(context, plan.study.name, file, jobs, places)
@@ -158,8 +162,7 @@ def tune(
 
             out.print(preview_search(plan))
             return
-        for warning in plan.warnings:
-            err.print(f"Note: {warning}.", soft_wrap=True)
+        show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
             send(context, plan.space.name, space, jobs, places)
@@ -206,12 +209,15 @@ def ui(
 
 @app.command()
 def schema(
-    kind: Annotated[Literal["ablation", "trial", "search"], typer.Argument(help="Which kind of file.")],
+    kind: Annotated[str, typer.Argument(help="Which kind of file: ablation, trial or search.")],
 ) -> None:
     """Print the JSON schema of a kind of YAML file, for editors."""
+    from ibml.config.schema import find_schema_kind
     from ibml.config.schema import schema as make_schema
 
-    sys.stdout.write(json.dumps(make_schema(kind), indent=1) + "\n")
+    with errors():
+        text = json.dumps(make_schema(find_schema_kind(kind)), indent=1)
+    sys.stdout.write(f"{text}\n")
 
 
 app.add_typer(data_cli.app, name="data")

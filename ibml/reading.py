@@ -35,7 +35,7 @@ def study_table(study: str, tracking_uri: str | None = None, allow_mixed: bool =
     """The table of a study as it stands. For a file it is that file's study, as it is written now."""
     from ibml.report.table import build_table
 
-    store = open_store(tracking_uri, to_read=True)
+    store = _open_for(tracking_uri, study)
     results = results_of(store, study_record_of(study, store))
     return build_table(results.study, results.records, allow_mixed)
 
@@ -49,12 +49,12 @@ def results_of(store: MlflowStore, record: StudyRecord) -> Results:
 
 def study_record(study: str, tracking_uri: str | None = None) -> StudyRecord:
     """The record of a study, by name or by its file."""
-    return study_record_of(study, open_store(tracking_uri, to_read=True))
+    return study_record_of(study, _open_for(tracking_uri, study))
 
 
 def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
     """The record of a study by name, or of a file as it is written now."""
-    if not study.endswith((".yaml", ".yml")):
+    if not is_file(study):
         return store.study(study)
     from ibml.study.plan import load_plan
     from ibml.study.record import study_record
@@ -75,8 +75,8 @@ def is_search(name: str, tracking_uri: str | None = None) -> bool:
     from ibml.config.urls import shown_url
     from ibml.tracking.uri import TrackingError
 
-    store = open_store(tracking_uri, to_read=True)
-    if name.endswith((".yaml", ".yml")):
+    store = _open_for(tracking_uri, name)
+    if is_file(name):
         return False
     studies, searches = store.names("study"), store.names("search")
     if name in studies or name in searches:
@@ -96,7 +96,7 @@ def study_report(
     from ibml.report.page import FORMS
     from ibml.report.table import build_table
 
-    store = open_store(tracking_uri, to_read=True)
+    store = _open_for(tracking_uri, study)
     results = results_of(store, study_record_of(study, store))
     made = build_table(results.study, results.records, allow_mixed)
     files = report_files(store, made, results, FORMS)
@@ -132,7 +132,7 @@ def power_plan(
     """
     from ibml.report.power import plan_seeds
 
-    store = open_store(tracking_uri, to_read=True)
+    store = _open_for(tracking_uri, study)
     record = study_record_of(study, store)
     return plan_seeds(results_of(store, record), detect, metric, power)
 
@@ -141,7 +141,7 @@ def comparison(first: str, second: str, tracking_uri: str | None = None) -> list
     """What differs between two studies, or between two arms (`STUDY/ARM`), in configuration and in results."""
     from ibml.report.compare import compare
 
-    store = open_store(tracking_uri, to_read=True)
+    store = _open_for(tracking_uri, first, second)
     return compare(_side(first, store), _side(second, store))
 
 
@@ -150,7 +150,7 @@ def _side(name: str, store: MlflowStore) -> Side:
     from ibml.config.base import did_you_mean
     from ibml.report.compare import Side
 
-    if name.endswith((".yaml", ".yml")):
+    if is_file(name):
         return Side(name, results_of(store, study_record_of(name, store)), None)
     study, slash, arm = name.partition("/")
     record = store.study(study)
@@ -176,6 +176,7 @@ def trial_view(trial: str, tracking_uri: str | None = None) -> TrialView:
     """A trial by its run id or key, or the beginning of either."""
     from ibml.report.trial import TrialView
 
+    refuse_file(trial)
     store = open_store(tracking_uri, to_read=True)
     record = store.find_trial(trial)
     return TrialView(
@@ -185,6 +186,40 @@ def trial_view(trial: str, tracking_uri: str | None = None) -> TrialView:
         store.trial_log(record.run_id),
         store.artifact_paths(record.run_id),
     )
+
+
+def is_file(name: str) -> bool:
+    """Return whether a name is that of a YAML file, and not of something in the store."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def refuse_file(trial: str) -> None:
+    """Refuse a YAML file where a recorded trial is named.
+
+    Raises:
+        ConfigError: The name is that of a file; the message names the command that takes it.
+    """
+    if not is_file(trial):
+        return
+    from ibml.config import load
+    from ibml.config.base import ConfigError, Problem, Source
+    from ibml.config.file_kinds import RECORDED, describe_other_kind
+
+    what = describe_other_kind(load.read(Path(trial)), RECORDED, results=True) or f"a file, not {RECORDED.noun}"
+    raise ConfigError([Problem(Source(trial), f"is {what}")])
+
+
+def _open_for(tracking_uri: str | None, *studies: str) -> MlflowStore:
+    """Return the store to read studies from, by name or by file.
+
+    Raises:
+        ConfigError: A file is not that of a study; the message names the command that takes it.
+    """
+    from ibml.config.file_kinds import STUDY, read_as
+
+    for study in filter(is_file, studies):
+        read_as(study, STUDY, results=True)
+    return open_store(tracking_uri, to_read=True)
 
 
 def open_store(tracking_uri: str | None, to_read: bool = False) -> MlflowStore:

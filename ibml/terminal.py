@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.segment import Segment
+from typer.core import TyperGroup
 
 from ibml.config.base import ConfigError, IbmlError
+from ibml.config.explain import plain_message
 from ibml.config.places import below
 from ibml.config.printable import printable
 from ibml.config.urls import shown_url
@@ -141,6 +143,17 @@ out = plain_console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
 err = plain_console(stderr=True)
 
 
+class Commands(TyperGroup):
+    """The commands of ibml. What is wrong with an argument is said in plain words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = plain_message(error.message)
+            raise
+
+
 @contextmanager
 def errors(stopped: str = "Stopped.") -> Iterator[None]:
     """End the command with a message and an exit code where something expected goes wrong.
@@ -169,6 +182,12 @@ def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong and end with an exit code."""
     err.print(message, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Print what is allowed but probably not meant."""
+    for note in notes:
+        err.print(f"Note: {note}.", soft_wrap=True)
 
 
 def shown_store(tracking_uri: str | None) -> str:

@@ -115,6 +115,33 @@ def test_a_trial_that_diverges_ends_with_1(cli: CommandLine) -> None:
     assert "diverged: train.loss was" in answer.err
 
 
+NOTE = "ibml acts from epoch 1 on (method.window.first_epoch, from 0), and training has 1 epoch"
+
+
+def test_one_epoch_of_the_default_method_trains_as_joint_and_says_so(cli: CommandLine) -> None:
+    once = cli("train", "mfeat", "-o", "trainer.epochs=1")
+    assert once.code == 0, once.err
+    assert once.err.startswith(f"Note: {NOTE}")
+    joint = cli("train", "mfeat", "-o", "trainer.epochs=1", "-o", "method.type=joint")
+    assert (joint.code, joint.err) == (0, "")
+    run = [next(line for line in answer.out.splitlines() if line.startswith("MLflow run")) for answer in (once, joint)]
+    assert run[0] == run[1], "it is the same trial"
+
+
+@pytest.mark.parametrize(("command", "file"), [("ablate", "ablations/smoke.yaml"), ("tune", "search_spaces/pbt.yaml")])
+def test_a_dry_run_and_the_beginning_of_a_run_say_what_is_probably_not_meant(
+    cli: CommandLine, command: str, file: str
+) -> None:
+    base = ["--base", "mfeat"] if command == "tune" else []
+    given = [command, str(ROOT / file), *base, "-o", "trainer.epochs=1"]
+    dry = cli.inside(*given, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert f"{NOTE}" in " ".join(dry.out.split())
+    begun = cli.inside(*given, "--tracking-uri", "http://127.0.0.1:1/none", "--submit", "--jobs", "none")
+    assert begun.code != 0, "there is no such server"
+    assert NOTE in begun.err
+
+
 def test_a_device_that_is_not_there_is_said_in_a_line(cli: CommandLine) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 
 class Config(BaseModel):
@@ -24,7 +25,26 @@ NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
-StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
+NULL_NAME = "null_name"
+"""The type of pydantic's error for a null where a name is expected."""
+
+
+def _refuse_null(value: Any) -> Any:
+    """Tell a null that may be a name, as it is written, from a null where other text is expected."""
+    if value is None:
+        raise PydanticCustomError(NULL_NAME, "expected text, got nothing")
+    return value
+
+
+def scalar_text(value: bool | float) -> str:
+    """Return a number or a truth value as YAML writes it, where the text in the file is not known."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+Name = Annotated[str, BeforeValidator(_refuse_null, json_schema_input_type=str | int | float | bool | None)]
+"""A name. In a file it may look like a number, a truth value or null; `ibml.config.validate` takes it as written."""
+_STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+StudyName = Annotated[Name, Field(pattern=_STUDY_NAME, max_length=80, json_schema_extra={"pattern": _STUDY_NAME})]
 Overrides = dict[str, Any]
 """Dotted paths into a trial's configuration, or nested mappings, with their values."""
 
@@ -86,11 +106,28 @@ class WrongOptions(ValueError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of an error message: the closest choice, or a short list of all of them, or nothing."""
+    """Return the end of an error message: the closest choice, or a short list of all of them, or nothing.
+
+    A dotted path with the same last part comes first, then what is spelled alike.
+    """
     options = list(choices)
-    close = get_close_matches(word, options, n=1, cutoff=0.6)
+    close = same_last_part(word, options)[:1] or get_close_matches(word, options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
     if 0 < len(options) <= 16:
         return f"; known: {', '.join(options)}"
     return ""
+
+
+def same_last_part(word: str, choices: Iterable[str]) -> list[str]:
+    """Return the dotted paths that end like a word, the most similar first."""
+    last = last_part(word)
+    if not last.isidentifier():
+        return []  # a number has a point too
+    found = [choice for choice in choices if "." in choice and last_part(choice) == last]
+    return sorted(found, key=lambda choice: -SequenceMatcher(None, word, choice).ratio())
+
+
+def last_part(path: str) -> str:
+    """Return the part of a dotted path after its last dot."""
+    return path.rpartition(".")[2]

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ibml.config.base import InconsistentConfig, WrongOptions, did_you_mean
+from ibml.config.annotations import TAGS, annotation_at, bare, below, members
+from ibml.config.base import NULL_NAME, InconsistentConfig, WrongOptions, did_you_mean
 from ibml.config.load import Path_, dotted
+from ibml.config.suggestions import suggest_key
 
 Finding = tuple[Path_, str]
 
-TAGS = ("type", "kind")
-"""Keys that tell the members of unions apart."""
 UNKNOWN_KEY = "unknown key"
+_MAPPING = "a mapping of keys to values"
 _EXPECTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
+    **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "decimal_type", "decimal_parsing"), "a number"),
     "finite_number": "a finite number",
     "bool_type": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "list_type": "a list",
+    **dict.fromkeys(("string_type", "bytes_type", NULL_NAME), "text"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "a list"),
+    **dict.fromkeys(("model_attributes_type", "model_type", "dict_type", "dataclass_type", "mapping_type"), _MAPPING),
+    "path_type": "a path",
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), "a date such as 2024-01-31"),
+    **dict.fromkeys(
+        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), "a time such as 2024-01-31T12:00"
+    ),
+}
+_UNKNOWN_KEYS = ("extra_forbidden", "unexpected_keyword_argument")
+_LIMITS = {
+    "too_short": "is too short, it needs at least {min_length}",
+    "too_long": "is too long, it has at most {max_length}",
+    "string_too_short": "has fewer than {min_length} characters",
+    "string_too_long": "has more than {max_length} characters",
 }
 
 
@@ -40,25 +51,30 @@ def findings(error: ValidationError, model: type[BaseModel], data: Any, at: Path
             continue  # its items are what is wrong with it
         cause = details.get("ctx", {}).get("error")
         if isinstance(cause, InconsistentConfig):
-            place = (*at, *path_in_data((*details["loc"], ""), data)[:-1])
+            place = (*at, *path_in_data((*details["loc"], ""), data, model)[:-1])
             inside_it = [((*place, *path), message) for path, message in cause.findings]
             found += [(path, f"{dotted(path)}: {message}") for path, message in inside_it]
         elif isinstance(cause, WrongOptions):
-            place = (*at, *path_in_data(details["loc"], data))
+            place = (*at, *path_in_data(details["loc"], data, model))
             found += findings(cause.error, cause.model, cause.options, place)
         else:
-            path = (*at, *path_in_data(details["loc"], data))
-            found.append((path, _message(details, path, model)))
+            path = (*at, *path_in_data(details["loc"], data, model))
+            found.append((path, _message(details, path, model, data)))
     return found
 
 
-def path_in_data(location: Path_, data: Any) -> Path_:
-    """pydantic's location without the tags of unions, which are no keys of the data."""
+def path_in_data(location: Path_, data: Any, model: type[BaseModel]) -> Path_:
+    """Return pydantic's location without the tags of unions, which are not keys of the data."""
     path: list[str | int] = []
-    node = data
+    node: Any = data
+    annotation: Any = model
     for position, step in enumerate(location):
-        if str(step).startswith("("):
-            continue  # the tag of a union whose members are told apart by their keys
+        if str(step).startswith("(") or step == "[key]":
+            continue  # the tag of a union whose members are told apart by their keys; what is wrong is the key itself
+        is_tag = step in members(bare(annotation))  # also where the data has a key of that name
+        annotation = below(annotation, step)
+        if is_tag:
+            continue
         last = position == len(location) - 1
         if last and isinstance(node, Mapping) and step not in node and step in [node.get(tag) for tag in TAGS]:
             continue  # what is wrong with a member of a union as a whole
@@ -72,35 +88,62 @@ def path_in_data(location: Path_, data: Any) -> Path_:
     return tuple(path)
 
 
-def _message(details: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
+def _message(details: ErrorDetails, path: Path_, model: type[BaseModel], data: Any) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
     name = dotted(path)
-    if kind == "extra_forbidden":
-        known = _fields_at(model, details["loc"][:-1])
-        prefix = dotted(path[:-1])
-        choices = [f"{prefix}.{field}" if prefix else field for field in known]
-        return f"{UNKNOWN_KEY} {name!r}{did_you_mean(name, choices)}"
+    if kind in _UNKNOWN_KEYS:
+        return f"{UNKNOWN_KEY} {name!r}{suggest_key(path, value, model, details['loc'], data)}"
     if kind == "missing":
         return f"{name!r} is missing"
-    if kind in ("literal_error", "union_tag_invalid"):
-        expected = context.get("expected") or context.get("expected_tags", "")
-        tag = context.get("tag", value)
-        field = name if kind == "literal_error" else f"{name}.{_tag(context)}"
-        choices = re.findall(r"'([^']*)'", expected)
-        return f"{field}: {_shown(tag)} is not known{did_you_mean(str(tag), choices)}"
     if kind == "union_tag_not_found":
-        return f"'{name}.{_tag(context)}' is missing{did_you_mean('', _types_at(model, details['loc']))}"
-    if kind in ("model_attributes_type", "model_type", "dict_type"):
-        return f"{name}: expected a mapping of keys to values, got {_shown(value)}"
+        types = members(annotation_at(model, details["loc"]))
+        return f"'{name}.{_tag(context)}' is missing{did_you_mean('', types)}"
+    if kind in ("literal_error", "enum", "union_tag_invalid"):
+        return _unknown_choice(name, kind, context, value)
+    return f"{name}: {_wrong_value(details, context, value)}"
+
+
+def _unknown_choice(name: str, kind: str, context: Mapping[str, Any], value: Any) -> str:
+    """Return the message about a value that is not one of a list."""
+    expected = context.get("expected") or context.get("expected_tags", "")
+    tag = context.get("tag", value)
+    field = f"{name}.{_tag(context)}" if kind == "union_tag_invalid" else name
+    quoted = re.findall(r"'([^']*)'", expected)
+    hint = did_you_mean(str(tag), quoted) if quoted else f"; known: {expected.replace(' or ', ', ')}"
+    return f"{field}: {_shown(tag)} is not known{hint}"
+
+
+def _wrong_value(details: ErrorDetails, context: Mapping[str, Any], value: Any) -> str:
+    """Return what is wrong with a value, without its name."""
+    kind, cause = details["type"], context.get("error")
     if kind == "string_pattern_mismatch":
-        return f"{name}: {_shown(value)} is no name; use letters, digits, '-' and '_'"
-    if kind == "too_short":
-        return f"{name}: is too short, it needs at least {context['min_length']}"
+        return f"{_shown(value)} is no name; use letters, digits, '-' and '_'"
+    if kind in _LIMITS:
+        return _LIMITS[kind].format_map(context)
     if kind in _EXPECTED:
-        return f"{name}: expected {_EXPECTED[kind]}, got {_shown(value)}"
-    if kind == "value_error":
-        return f"{name}: {context['error']}"
-    return f"{name}: {details['msg'].removeprefix('Input ')}, got {_shown(value)}"
+        return f"expected {_EXPECTED[kind]}, got {_shown(value)}"
+    if isinstance(cause, ValidationError):
+        return in_words(cause)
+    if cause is not None:
+        return str(cause) or f"{_shown(value)} is refused"
+    return f"{plain_message(details['msg'])}, got {_shown(value)}"
+
+
+def plain_message(message: str) -> str:
+    """Return a message of pydantic without its own words at the beginning."""
+    for words in ("Value error, ", "Assertion failed, ", "Input "):
+        message = message.removeprefix(words)
+    return message
+
+
+def in_words(error: ValidationError) -> str:
+    """Return one of pydantic's errors that belongs to no known data in one line, without pydantic's own words."""
+    parts = []
+    for details in error.errors():
+        place, context = dotted(details["loc"]), details.get("ctx", {})
+        message = _wrong_value(details, context, details["input"])
+        parts.append(f"{place}: {message}" if place else message)
+    return "; ".join(parts)
 
 
 def _tag(context: Mapping[str, Any]) -> str:
@@ -109,62 +152,5 @@ def _tag(context: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _fields_at(model: type[BaseModel], location: Path_) -> list[str]:
-    """The keys that a place of the configuration may have."""
-    place = _annotation_at(model, location)
-    return list(place.model_fields) if isinstance(place, type) and issubclass(place, BaseModel) else []
-
-
-def _types_at(model: type[BaseModel], location: Path_) -> list[str]:
-    """The `type`s that a component may have."""
-    return list(_members(_annotation_at(model, location)))
-
-
-def _annotation_at(model: type[BaseModel], location: Path_) -> Any:
-    place: Any = model
-    for step in location:
-        place = _bare(place)
-        members = _members(place)
-        if step in members:
-            place = members[str(step)]
-        elif isinstance(place, type) and issubclass(place, BaseModel):
-            field = place.model_fields.get(str(step))
-            place = field.annotation if field else None
-        else:
-            place = get_args(place)[-1] if get_args(place) else None
-    return _bare(place)
-
-
-def _bare(annotation: Any) -> Any:
-    """An annotation without `Annotated` and `| None`."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif get_origin(annotation) in (Union, types.UnionType):
-            options = [option for option in get_args(annotation) if option is not type(None)]
-            if len(options) > 1:
-                return annotation
-            annotation = options[0]
-        else:
-            return annotation
-
-
-def _members(annotation: Any) -> dict[str, Any]:
-    """The members of a discriminated union by their `type`."""
-    if get_origin(annotation) not in (Union, types.UnionType):
-        return {}
-    members: dict[str, Any] = {}
-    for option in map(_bare, get_args(annotation)):
-        tag = _tag_annotation(option)
-        if get_origin(tag) is Literal:
-            members[get_args(tag)[0]] = option
-    return members
-
-
-def _tag_annotation(option: Any) -> Any:
-    fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
-    return next((fields[name].annotation for name in TAGS if name in fields), None)

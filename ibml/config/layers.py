@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ibml.config import load
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.encoders import USUAL_TYPE
+from ibml.config.file_kinds import PRESETS, TRIAL, describe_other_kind
 from ibml.config.trial import TrialConfig
 
 _PATHS = {"data": ("root", "vectors", "tokenizer"), "encoders": ("weights", "path")}
 """Keys, by the part of the configuration, whose values are paths."""
 MAX_DEPTH = 20
-PRESETS = Path(__file__).parent / "presets"
 
 Steps = tuple[str, ...]
 
@@ -29,6 +29,13 @@ class Setting:
     path: Steps
     value: Any
     source: Source
+    written: Mapping[load.Path_, str] = field(default_factory=dict)
+    """The texts of the scalars in the value, by their paths in it; see `Document.written`."""
+
+    @property
+    def is_left_empty(self) -> bool:
+        """Whether a key has nothing behind it, which changes no mapping."""
+        return self.value is None and self.written.get(()) == ""
 
 
 class Layers:
@@ -39,10 +46,11 @@ class Layers:
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
         self.sources: dict[Steps, Source] = {}
+        self.written: dict[load.Path_, str] = {}
 
     def copy(self) -> Layers:
         twin = Layers()
-        twin.data, twin.sources = deepcopy(self.data), dict(self.sources)
+        twin.data, twin.sources, twin.written = deepcopy(self.data), dict(self.sources), dict(self.written)
         return twin
 
     def add(self, settings: list[Setting]) -> list[Problem]:
@@ -74,16 +82,19 @@ class Layers:
         if last == "target" and node.get("type") == "plugin" and node.get("target", setting.value) != setting.value:
             node.pop("options", None)
             self._forget((*parents, "options"))
-        if setting.value == {} and isinstance(node.get(last), dict):
+        if (setting.value == {} or setting.is_left_empty) and isinstance(node.get(last), dict):
             return []  # an empty mapping merges like any other
         self._forget(setting.path)
         node[last] = deepcopy(setting.value)
         self.sources[setting.path] = setting.source
+        self.written |= {(*setting.path, *inner): text for inner, text in setting.written.items()}
         return []
 
     def _forget(self, below: Steps) -> None:
         for path in [p for p in self.sources if p[: len(below)] == below]:
             del self.sources[path]
+        for place in [p for p in self.written if p[: len(below)] == below]:
+            del self.written[place]
 
     def source(self, path: Steps, fallback: Source) -> Source:
         """Where the value at a path came from: its own source, or that of its nearest relative written last."""
@@ -115,6 +126,7 @@ def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
     for step in at:
         node = node[step]
     root = load.dotted(at)
+    whole = node if isinstance(node, Mapping) else {}  # a mapping that is left empty
 
     def walk(at: load.Path_, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
         for key, value in node.items():
@@ -123,20 +135,29 @@ def settings(document: load.Document, at: load.Path_ = ()) -> list[Setting]:
                 yield from walk((*at, key), value, path)
             else:
                 source = document.source((*at, key))
-                if source.file == document.file:
-                    yield Setting(path, placed(path, value, document.folder), replace(source, path=root))
-                else:
-                    yield Setting(path, placed(path, value, None), source)
+                in_file = source.file == document.file
+                setting = Setting(path, value, source, document.written_below((*at, key)))
+                setting = placed(setting, document.folder if in_file else None)
+                yield replace(setting, source=replace(source, path=root)) if in_file else setting
 
-    return list(walk(at, node, ()))
+    return list(walk(at, whole, ()))
 
 
-def placed(path: Steps, value: Any, folder: Path | None) -> Any:
-    """A value that is a path on this machine made absolute: one in a file is relative to the file, others to the
-    working folder. Other values as they are, and so are the options of plug-ins, whatever they are called."""
+def placed(setting: Setting, folder: Path | None) -> Setting:
+    """Return the setting with an absolute path, if its value is a path on this machine.
+
+    A path in a file is relative to the file, others to the working folder. Options of plug-ins stay as they are.
+    """
+    path, value = setting.path, setting.value
     is_path = path[-1] in _PATHS.get(path[0], ()) and "options" not in path
+    if isinstance(value, int | float):  # a name of digits
+        value = setting.written.get((), str(value))
     if not is_path or not isinstance(value, str) or not value:
-        return value
+        return setting
+    return replace(setting, value=_absolute(value, folder), written={})
+
+
+def _absolute(value: str, folder: Path | None) -> str:
     try:
         return os.path.normpath(Path.cwd() / (folder or Path()) / Path(value).expanduser())
     except RuntimeError:  # a home that is not there
@@ -146,10 +167,14 @@ def placed(path: Steps, value: Any, folder: Path | None) -> Any:
 def find_base(name: str, near: Path | None, source: Source) -> load.Document:
     """The preset of that name, or the file at that path (relative to the file that names it).
 
-    Raises `ConfigError` when there is neither.
+    Raises `ConfigError` when there is neither, or the file is not a trial's configuration.
     """
     if name.endswith((".yaml", ".yml")):
-        return load.read((near or Path()) / name)
+        document = load.read((near or Path()) / name)
+        if other := describe_other_kind(document, TRIAL):
+            is_itself = source.file == document.file
+            raise ConfigError([Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")])
+        return document
     presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
     if name not in presets:
         message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"

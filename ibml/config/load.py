@@ -1,13 +1,13 @@
 """YAML files as plain data that remembers the line of every value.
 
-Scalars follow YAML 1.2: `1e-4` is a number, `on` and `no` are text, keys are text. Tags that build
-objects, duplicate keys, files over 1 MB and anchors that expand without end are refused.
+Scalars follow YAML 1.2: `1e-4` is a number, `on` and `no` are text, keys are text. Merge keys (`<<`) are supported.
+Tags that build objects, duplicate keys, files over 1 MB and anchors that expand without end are refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,55 +16,12 @@ import yaml
 
 from ibml.config.base import ConfigError, Problem, Source
 from ibml.config.printable import is_printable
+from ibml.config.yaml_rules import KINDS, MAX_VALUES, MERGE_KEY, STANDARD, Dumper, Loader, TooManyValues
 
 MAX_BYTES = 1_000_000
-MAX_VALUES = 100_000
 LARGEST = 2**63
 
 Path_ = tuple[str | int, ...]
-
-_STANDARD = "tag:yaml.org,2002:"
-_KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
-
-
-class _TooManyValues(Exception):
-    """Found in the line `args[0]`."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalar rules of YAML 1.2's core schema, and an end."""
-
-    def __init__(self, stream: str):
-        super().__init__(stream)
-        self.composed = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self.composed += 1
-        if self.composed > MAX_VALUES:
-            raise _TooManyValues(self.line + 1)
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {}
-
-
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes what `_Loader` would take for a number."""
-
-
-_Dumper.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in [
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-]:
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"{_STANDARD}{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
 @dataclass(frozen=True)
@@ -77,6 +34,8 @@ class Document:
     text: str = ""
     elsewhere: dict[Path_, Source] = field(default_factory=dict)
     """The sources of values that the command line has put into the data."""
+    written: dict[Path_, str] = field(default_factory=dict)
+    """The text of every scalar that YAML reads as a number, a truth value or null; empty where nothing is written."""
     folder: Path | None = None
     """Where the file is, if it is one."""
 
@@ -89,6 +48,25 @@ class Document:
         while known and known not in self.lines:
             known = known[:-1]
         return Source(self.file, self.lines.get(known), dotted(path))
+
+    def written_below(self, path: Path_) -> dict[Path_, str]:
+        """Return the entries of `written` for the value at a path, by their paths inside the value."""
+        node: Any = self.data
+        for step in path:
+            node = node[step]
+        return {inner: self.written[full] for inner in scalar_paths(node) if (full := (*path, *inner)) in self.written}
+
+
+def scalar_paths(value: Any, at: Path_ = ()) -> Iterator[Path_]:
+    """Yield the path of every scalar inside a value."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from scalar_paths(part, (*at, key))
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from scalar_paths(part, (*at, index))
+    else:
+        yield at
 
 
 def dotted(path: Path_) -> str:
@@ -119,7 +97,7 @@ def read(path: Path) -> Document:
 def parse(text: str, file: str) -> Document:
     """The document in a text; raises `ConfigError` as `read` does."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=Loader)
         reader = _Reader(file)
         data = reader.value(node, ()) if node else None
     except yaml.MarkedYAMLError as error:
@@ -127,7 +105,7 @@ def parse(text: str, file: str) -> Document:
         raise _refused(file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise _refused(file, None, f"is not YAML: {' '.join(str(error).split())}") from None
-    except _TooManyValues as found:
+    except TooManyValues as found:
         raise _refused(file, found.args[0], f"has more than {MAX_VALUES:,} values") from None
     except RecursionError:
         raise _refused(file, None, "is nested too deeply") from None
@@ -135,19 +113,27 @@ def parse(text: str, file: str) -> Document:
         raise _refused(file, 1, "is empty" if data is None else "must be a mapping of keys to values")
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Document(file, data, reader.lines, text)
+    return Document(file, data, reader.lines, text, written=reader.written)
 
 
-def parse_value(text: str, file: str) -> Any:
-    """One YAML value, as on a command line: `-o trainer.epochs=5`."""
+def parse_value(text: str, file: str) -> Document:
+    """Return a document whose only key, `value`, has a value of a command line: `-o trainer.epochs=5`."""
     if "\n" in text or "\r" in text:
         raise _refused(file, None, "a value on the command line is one line")
-    return parse(f"value: {text}" if text.strip() else "value: ''", file).data["value"]
+    return parse(f"value: {text}" if text.strip() else "value: ''", file)
 
 
 def dump(data: Mapping[str, Any]) -> str:
     """Plain data as YAML that `parse` reads back as it was; raises yaml's error for anything else."""
-    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True)
+
+
+def dump_inline(data: Mapping[str, Any]) -> str:
+    """Return plain data as YAML in one line: `{low: 1, high: 2}`."""
+    text = yaml.dump(
+        dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6
+    )
+    return " ".join(text.split())
 
 
 def from_mapping(data: Mapping[str, Any], name: str) -> Document:
@@ -171,18 +157,24 @@ def _whole(text: str) -> int:
     return number
 
 
+def _is_merge(key: yaml.ScalarNode) -> bool:
+    """Return whether a key is YAML's merge key; a quoted `<<` is a key like any other."""
+    return key.value == MERGE_KEY and key.style is None
+
+
 class _Reader:
-    def __init__(self, file: str):
+    def __init__(self, file: str, seen: int = 0):
         self.file = file
         self.lines: dict[Path_, int] = {}
+        self.written: dict[Path_, str] = {}
         self.problems: list[Problem] = []
-        self.seen = 0
+        self.seen = seen
 
     def value(self, node: yaml.Node, path: Path_) -> Any:
         self.seen += 1
         if self.seen > MAX_VALUES:
-            raise _TooManyValues(node.start_mark.line + 1)
-        if node.tag.removeprefix(_STANDARD) not in _KINDS:
+            raise TooManyValues(node.start_mark.line + 1)
+        if node.tag.removeprefix(STANDARD) not in KINDS:
             self._complain(node.start_mark.line + 1, path, f"tag {node.tag!r} is not allowed")
             return None
         if isinstance(node, yaml.MappingNode):
@@ -197,10 +189,19 @@ class _Reader:
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
         result: dict[str, Any] = {}
+        own = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not _is_merge(key)}
+        merged_in: int | None = None
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 self._complain(line, path, "a key must be text")
+                continue
+            if _is_merge(key_node):
+                if merged_in is not None:
+                    self._complain(line, path, f"{MERGE_KEY!r} is given twice, first in line {merged_in}")
+                    continue
+                merged_in = line
+                self._merge(value_node, path, own, result)
                 continue
             key = key_node.value
             if not self._is_text(key, line, path):
@@ -213,8 +214,28 @@ class _Reader:
             result[key] = self.value(value_node, (*path, key))
         return result
 
+    def _merge(self, node: yaml.Node, path: Path_, own: set[str], result: dict[str, Any]) -> None:
+        """Add the entries of the mappings that a merge key names. A key of the mapping itself wins over a merged one,
+        and an earlier mapping of a list over a later one. Each entry keeps the line where it is written."""
+        for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(part, yaml.MappingNode):
+                message = f"{MERGE_KEY!r} takes a mapping or a list of mappings, for instance {MERGE_KEY}: *name"
+                self._complain(node.start_mark.line + 1, path, message)
+                return
+            reader = _Reader(self.file, self.seen)
+            entries = reader.value(part, path)
+            self.seen = reader.seen
+            self.problems += reader.problems
+            taken = {key for key in entries if key not in own and key not in result}
+            result |= {key: value for key, value in entries.items() if key in taken}
+            depth = len(path)
+            self.lines |= {at: line for at, line in reader.lines.items() if at[depth] in taken}
+            self.written |= {at: text for at, text in reader.written.items() if at[depth] in taken}
+
     def _scalar(self, node: yaml.Node, path: Path_) -> Any:
-        kind, text = node.tag.removeprefix(_STANDARD), node.value
+        kind, text = node.tag.removeprefix(STANDARD), node.value
+        if kind != "str":
+            self.written[path] = text
         try:
             if kind == "null":
                 return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 from ibml.config import load
-from ibml.config.base import ConfigError, Problem, Source
+from ibml.config.base import Config, ConfigError, Problem, Source
+from ibml.config.explain import UNKNOWN_KEY
 from ibml.config.layers import Setting, placed, settings
+from ibml.config.suggestions import suggest_setting
 
 
 def command_line(text: str) -> list[Setting]:
@@ -18,17 +21,26 @@ def command_line(text: str) -> list[Setting]:
     steps = tuple(path.strip().split("."))
     if not equals or not all(steps):
         raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])
-    parsed = load.parse_value(value, source.file)
+    document = load.parse_value(value, source.file)
+    parsed, at = document.data["value"], ("value",)
     if not isinstance(parsed, dict) or not parsed:
-        return [Setting(steps, placed(steps, parsed, None), source)]
-    inside = settings(load.Document(source.file, parsed))
-    paths = [((*steps, *setting.path), setting.value) for setting in inside]
-    return [Setting(path, placed(path, value, None), source) for path, value in paths]
+        return [placed(Setting(steps, parsed, source, document.written_below(at)), None)]
+    inside = settings(document, at)
+    return [placed(replace(s, path=(*steps, *s.path), source=source), None) for s in inside]
+
+
+def unknown_sections(given: Iterable[Setting], models: Sequence[type[Config]]) -> list[Problem]:
+    """Return what is wrong with settings whose path begins with no section of these configurations."""
+    return [
+        Problem(s.source, f"{UNKNOWN_KEY} {'.'.join(s.path)!r}{suggest_setting(s.path, s.value, models)}")
+        for s in given
+        if not any(s.path[0] in model.model_fields for model in models)
+    ]
 
 
 def overridden(document: load.Document, given: list[Setting]) -> load.Document:
     """The document with the values in it, over nested and over dotted keys alike."""
-    data, elsewhere = deepcopy(document.data), dict(document.elsewhere)
+    data, elsewhere, written = deepcopy(document.data), dict(document.elsewhere), dict(document.written)
     for setting in given:
         node: dict[str, Any] = data
         place: tuple[str, ...] = ()
@@ -41,8 +53,11 @@ def overridden(document: load.Document, given: list[Setting]) -> load.Document:
         if steps == ("type",) and node.get("type", setting.value) != setting.value:
             node.clear()  # the keys of the old type mean nothing to the new one
         node[".".join(steps)] = deepcopy(setting.value)
-        elsewhere[(*place, ".".join(steps))] = setting.source
-    return replace(document, data=data, elsewhere=elsewhere)
+        at = (*place, ".".join(steps))
+        elsewhere[at] = setting.source
+        written = {path: text for path, text in written.items() if path[: len(at)] != at}
+        written |= {(*at, *inner): text for inner, text in setting.written.items()}
+    return replace(document, data=data, elsewhere=elsewhere, written=written)
 
 
 def _longest_key(node: dict[str, Any], steps: tuple[str, ...]) -> int:

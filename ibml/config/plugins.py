@@ -16,8 +16,9 @@ or `ibml.datasets`. The package must be allowed first, see `ibml.config.allowed`
             return self.options.alpha * super().loss(outputs, labels, rho, epoch)
 
 `Options`, a subclass of `ibml.config.base.Config`, says which options there are; a class without one has none. They are
-checked with the file, at their lines, and are plain values, since they go through YAML and JSON. `problems`, which may
-be left out, says why a plug-in does not fit a trial. The classes, and what each is called with:
+checked with the file, at their lines. They go through YAML and JSON, so a field may have any type that pydantic reads
+from JSON: numbers, text, lists, tuples, sets, `Path`, `Literal`, `Enum`, `datetime`, other models and dataclasses.
+`problems`, which may be left out, says why a plug-in does not fit a trial. The classes, and what each is called with:
 
 - a method, `ibml.methods.Method`: (trial, options, model, samples, precision), which its own constructor takes. It has
   `options`, `seed`, `epochs`, `model`, `memory`, `heads` (modules that are trained with it), a `generator` seeded for
@@ -55,6 +56,8 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from ibml.config.allowed import allow_in, folder_of, located
 from ibml.config.base import Config, IbmlError, WrongOptions, did_you_mean
+from ibml.config.explain import in_words
+from ibml.config.plain import read_plain, sort_sets
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
@@ -93,7 +96,9 @@ class PluginConfig(Config):
         """Every option with its value, so that one left out is the same as its default."""
         if "target" not in info.data:
             return options
-        return _typed(cls.kind, info.data["target"], options).model_dump(mode="json")
+        typed = _typed(cls.kind, info.data["target"], options)
+        plain: dict[str, Any] = sort_sets(typed.model_dump(mode="json"), typed)
+        return plain
 
     @property
     def implementation(self) -> Callable[..., Any]:
@@ -176,7 +181,7 @@ def _options_of(implementation: type[Any], target: str) -> type[Config]:
 def _typed(kind: Kind, target: str, options: dict[str, Any]) -> Config:
     model = _options_of(load_class(kind, target), target)
     try:
-        return model.model_validate(options)
+        return read_plain(model, options)
     except ValidationError as error:
         raise WrongOptions(error, model, options) from None
     except Exception as error:  # noqa: BLE001
@@ -185,7 +190,8 @@ def _typed(kind: Kind, target: str, options: dict[str, Any]) -> Config:
 
 def in_a_line(error: BaseException) -> str:
     """An error in a line, with the place in the code where it came from."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    shown = in_words(error) if isinstance(error, ValidationError) else error
+    text = " ".join(f"{type(error).__name__}: {shown}".split())
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not frames:
         return text  # which says the place itself

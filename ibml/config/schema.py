@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
+from ibml.config import load
+from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.file_kinds import SPACE, STUDY, TRIAL, find_kind
 from ibml.config.space import SearchSpaceConfig
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig
@@ -13,6 +17,29 @@ from ibml.config.trial import TrialConfig
 Kind = Literal["ablation", "trial", "search"]
 
 _MODELS: dict[Kind, type[BaseModel]] = {"ablation": StudyConfig, "trial": TrialConfig, "search": SearchSpaceConfig}
+
+
+_KIND_OF_FILE: dict[str, Kind] = {STUDY.noun: "ablation", TRIAL.noun: "trial", SPACE.noun: "search"}
+_SYNONYMS: dict[str, Kind] = {"study": "ablation", "space": "search", "config": "trial", "preset": "trial"}
+
+
+def find_schema_kind(name: str) -> Kind:
+    """Return the kind of file that has this name.
+
+    Raises:
+        ConfigError: No kind has the name; where it is that of a file, the message has the file's kind.
+    """
+    known: tuple[Kind, ...] = get_args(Kind)
+    for kind in known:
+        if name == kind:
+            return kind
+    hint = did_you_mean(_SYNONYMS.get(name, name), known)
+    message = f"{name!r} is not a kind of file{hint}"
+    if Path(name).is_file():
+        found = find_kind(load.read(Path(name)).data)
+        wanted = _KIND_OF_FILE.get(found.noun) if found else None
+        message = f"{name!r} is {found.noun}; its schema is: ibml schema {wanted}" if found and wanted else message
+    raise ConfigError([Problem(Source("schema"), message)])
 
 
 def schema(kind: Kind) -> dict[str, Any]:
@@ -32,9 +59,10 @@ def schema(kind: Kind) -> dict[str, Any]:
             ]
         }
         return made
-    definitions["Overrides"] = {"type": "object", "properties": paths}
+    definitions["Overrides"] = {"type": ["object", "null"], "properties": paths}
     overrides = {"$ref": "#/$defs/Overrides"}
     made["properties"]["overrides"] = overrides
+    made["properties"]["datasets"]["anyOf"][0]["additionalProperties"] = overrides
     definitions["ArmsDesign"]["properties"]["arms"]["additionalProperties"] = overrides
     definitions["OneFactorDesign"]["properties"]["factors"]["properties"] = {
         path: {"type": "array", "items": value} for path, value in paths.items()

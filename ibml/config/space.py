@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides, StudyName
+from ibml.config.foreign import explain_bounds, explain_parameter
 from ibml.config.metrics import describe
 from ibml.config.resources import ResourcesConfig
 from ibml.config.samplers import SamplerConfig, TPEConfig
@@ -33,6 +34,17 @@ class Between(Config):
     high: float | None = None
 
 
+def _in_own_words(explain: Callable[[Any], str]) -> Callable[[Any], Any]:
+    """Return a validator that answers data in another tool's form with ibml's."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, BaseModel) and (message := explain(value)):
+            raise ValueError(message)
+        return value
+
+    return check
+
+
 def _condition_kind(condition: Any) -> str:
     if isinstance(condition, Mapping | Between):
         return "(bounds)"
@@ -40,7 +52,7 @@ def _condition_kind(condition: Any) -> str:
 
 
 Condition = Annotated[
-    Annotated[Between, Tag("(bounds)")]
+    Annotated[Between, BeforeValidator(_in_own_words(explain_bounds)), Tag("(bounds)")]
     | Annotated[Items[Scalar], Tag("(list)"), Field(min_length=1)]
     | Annotated[Scalar, Tag("(value)")],
     Discriminator(_condition_kind),
@@ -109,6 +121,7 @@ Parameter = Annotated[
     | Annotated[ChoiceParameter, Tag("(choices)")]
     | Annotated[ConstantParameter, Tag("(value)")],
     Discriminator(_kind),
+    BeforeValidator(_in_own_words(explain_parameter)),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ibml.config.base import Config, Overrides, StudyName
+from ibml.config.base import Config, Overrides, StudyName, scalar_text
 from ibml.config.designs import Design, Label
 from ibml.config.resources import ResourcesConfig
 from ibml.config.seeds import DEFAULT_SEEDS, AdaptiveSeeds, Seeds
@@ -19,12 +19,13 @@ def _datasets(value: Any) -> Any:
     """A list of presets stands for a mapping of names to a base each."""
     if not isinstance(value, (list, tuple)):
         return value
-    if not all(isinstance(item, str) for item in value):
+    if not all(isinstance(item, str | bool | int | float) for item in value):
         raise ValueError("expected a list of presets or a mapping of names to overrides")
-    names = [PurePath(item).stem for item in value]
+    bases = [item if isinstance(item, str) else scalar_text(item) for item in value]
+    names = [PurePath(base).stem for base in bases]
     if len(set(names)) < len(names):
         raise ValueError("a data set is listed twice")
-    return {name: {"base": item} for name, item in zip(names, value, strict=True)}
+    return {name: {"base": base} for name, base in zip(names, bases, strict=True)}
 
 
 class StudyConfig(Config):

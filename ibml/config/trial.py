@@ -12,7 +12,7 @@ from ibml.config.data import DataConfig
 from ibml.config.encoders import EncoderConfig, Encoders, kind_problem
 from ibml.config.fusion import ConcatConfig, FusionConfig, HeadConfig
 from ibml.config.methods import IBMLConfig, MethodConfig
-from ibml.config.methods.base import MOST_MODALITIES
+from ibml.config.methods.base import JOINT, MOST_MODALITIES, JointConfig, WindowedPart
 from ibml.config.optimization import (
     ConstantScheduleConfig,
     OptimizerConfig,
@@ -46,9 +46,23 @@ class TrialConfig(Config):
         return self.data.modalities
 
     @property
+    def effective_method(self) -> MethodConfig:
+        """The method that trains: plain joint training in place of a method that acts in no epoch."""
+        return self.method if self.method.acts_in(self.trainer.epochs) else JointConfig()
+
+    @property
+    def notes(self) -> list[str]:
+        """What is allowed in the configuration, but probably not meant."""
+        method, epochs = self.method, self.trainer.epochs
+        if not isinstance(method, WindowedPart) or method.acts_in(epochs) or method.canonical(self) == JOINT:
+            return []
+        begins = f"{method.type} acts from epoch {method.window.first_epoch} on (method.window.first_epoch, from 0)"
+        return [f"{begins}, and training has {epochs} epoch{'s' if epochs > 1 else ''}; it is plain joint training"]
+
+    @property
     def head(self) -> HeadConfig:
         """What makes logits of features: the method's own head, of one modality a linear one, else the fusion."""
-        return ConcatConfig() if len(self.modalities) == 1 else self.method.head or self.fusion
+        return ConcatConfig() if len(self.modalities) == 1 else self.effective_method.head or self.fusion
 
     @property
     def trained_epochs(self) -> int:
@@ -57,7 +71,7 @@ class TrialConfig(Config):
 
     def trained_after(self, epochs: int) -> int:
         """The same when so many of its own are done."""
-        return epochs + self.method.extra_epochs(self, epochs)
+        return epochs + self.effective_method.extra_epochs(self, epochs)
 
     def encoder(self, modality: str) -> EncoderConfig:
         return self.encoders.get(modality) or self.encoders["default"]
@@ -147,16 +161,16 @@ def _plugin_problems(config: TrialConfig) -> Findings:
 def canonical(config: TrialConfig) -> dict[str, Any]:
     """The configuration as plain data, without the parts that cannot influence the result.
 
-    Two configurations with the same canonical form train the same model, bit for bit, on the same kind
-    of machine: an `ibml` whose parts are off is `joint`, one modality alone has no fusion, the name of an entry point
-    is the class that it stands for, and a file is what is in it, wherever it is.
+    Two configurations with the same canonical form train the same model, bit for bit, on the same kind of machine: an
+    `ibml` whose parts are off or that acts in no epoch is `joint`, one modality alone has no fusion, the name of an
+    entry point is the class that it stands for, and a file is what is in it, wherever it is.
     """
     plain = config.model_dump(mode="json")
     plain["encoders"] = {name: _encoder_form(config.encoder(name)) for name in config.modalities}
     for name in config.trainer.without_effect:
         del plain["trainer"][name]
     plain["data"] = config.data.canonical(config.modalities)
-    plain["method"] = config.method.canonical(config)
+    plain["method"] = config.effective_method.canonical(config)
     if config.head is config.fusion:
         plain["fusion"] = _fusion_form(config)
     else:

@@ -43,8 +43,9 @@ METHODS: dict[str, type[Method]] = {
 
 def build_method(config: TrialConfig, model: MultimodalModel, samples: int, precision: Precision) -> Method:
     """The method of a trial."""
-    if config.method.type == "plugin":
-        made: Method = config.method.implementation(config, config.method.typed_options, model, samples, precision)
+    options = config.effective_method
+    if options.type == "plugin":
+        made: Method = options.implementation(config, options.typed_options, model, samples, precision)
         return made
-    kind = config.method.canonical(config)["type"]  # one whose parts are off is joint
-    return METHODS[kind](config, config.method, model, samples, precision)
+    kind = options.canonical(config)["type"]  # one whose parts are off is joint
+    return METHODS[kind](config, options, model, samples, precision)

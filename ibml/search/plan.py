@@ -10,8 +10,9 @@ from typing import Any
 
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source, did_you_mean
+from ibml.config.file_kinds import SPACE, check_kind, read_as
 from ibml.config.layers import Layers, Setting, find_base, settings
-from ibml.config.overrides import command_line, overridden
+from ibml.config.overrides import command_line, overridden, unknown_sections
 from ibml.config.plugins import sources
 from ibml.config.space import (
     BestOf,
@@ -128,7 +129,11 @@ def _by_path(values: Mapping[str, Any], known: Collection[str], prefix: str = ""
 def load_search(source: SpaceSource, base: str | None = None, overrides: Iterable[str] = ()) -> SearchPlan:
     """The search of a file or mapping. `base` takes the place of the file's; `overrides` are `a.b=c` texts over the
     file's or the trials' keys. Raises `ConfigError` with everything that is wrong."""
-    document = load.from_mapping(source, "search") if isinstance(source, Mapping) else load.read(Path(source))
+    document = (
+        check_kind(load.from_mapping(source, "search"), SPACE)
+        if isinstance(source, Mapping)
+        else read_as(source, SPACE)
+    )
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = tuple(overrides)
     extra = [_below_parameters(setting) for override in given for setting in command_line(override)]
@@ -137,7 +142,9 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     if config is None:
         raise ConfigError(problems)
     layers, base_text = _base_layers(config, document, near, base, problems)
-    problems += layers.add([s for s in extra if s.path[0] not in SearchSpaceConfig.model_fields])
+    problems += unknown_sections(extra, [SearchSpaceConfig, TrialConfig])
+    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
+    problems += layers.add(in_trials)
     trial, found = validated(layers, document.source(("base",)))
     if trial is None:
         raise ConfigError([*problems, *found])
@@ -282,6 +289,19 @@ def _warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
             f"scheduler.grace_epochs {grace}: training ends after {space.base.trainer.epochs} epochs, so "
             "no trial is stopped early"
         )
+    found += _acting_in_no_epoch(space)
     if not space.searched:
         found.append("nothing is searched: every parameter is constant")
     return found
+
+
+def _acting_in_no_epoch(space: Space) -> list[str]:
+    """Return a note where the method of the base, or of some proposals, acts in no epoch."""
+    deciding = ("trainer.epochs", "method")
+    if not any(d.path == path or d.path.startswith(f"{path}.") for d in space.searched for path in deciding):
+        return space.base.notes
+    for values, trial, _ in drawn(space):
+        if trial and trial.notes:
+            shown = ", ".join(f"{path}: {value}" for path, value in values.items() if path.startswith(deciding))
+            return [f"where {shown}: {trial.notes[0]}"]
+    return []

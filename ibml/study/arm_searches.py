@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ibml.config import load
 from ibml.config.base import ConfigError, Problem
+from ibml.config.file_kinds import SPACE, describe_other_kind
 from ibml.config.space import SearchSpaceConfig
 from ibml.config.study import StudyConfig
 from ibml.config.validate import parsed
@@ -60,14 +61,15 @@ def _space(
     assert study.tune is not None
     place = document.source(("tune", "space"))
     if isinstance(study.tune.space, Mapping):
-        inside = document.data["tune"]["space"]
-        lines = {p[2:]: line for p, line in document.lines.items() if p[:2] == ("tune", "space") and len(p) > 2}
-        document = load.Document(document.file, {"name": study.name, **inside}, lines, document.text)
+        document = _inner_document(document, study.name)
     else:
         try:
             document = load.read((near or Path()) / study.tune.space)
         except ConfigError as error:
             problems += [Problem(place, p.message if p.source.line else str(p)) for p in error.problems]
+            return None
+        if other := describe_other_kind(document, SPACE):
+            problems.append(Problem(place, f"{document.file} is {other}"))
             return None
     config, found = parsed(document, SearchSpaceConfig, ("parameters",))
     problems += found
@@ -90,6 +92,15 @@ def _space(
     if taken:
         problems.append(Problem(place, f"seed {min(taken)} would tune and evaluate; take other seeds for the study"))
     return config.model_copy(update={"trials": study.tune.trials or config.trials}), document
+
+
+def _inner_document(document: load.Document, name: str) -> load.Document:
+    """Return the search space inside a study's file as a document of its own, with the lines of the file."""
+    at = ("tune", "space")
+    inside = document.data["tune"]["space"] or {}
+    lines = {path[2:]: line for path, line in document.lines.items() if path[:2] == at}
+    written = {path[2:]: text for path, text in document.written.items() if path[:2] == at}
+    return load.Document(document.file, {"name": name, **inside}, lines, document.text, written=written)
 
 
 def _search(

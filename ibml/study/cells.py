@@ -45,6 +45,8 @@ class CellBuilder:
         self.design = designs.expand(study.design, document, problems)
         self.arms, self.reference = self.design.arms, self.design.reference
         self.base_texts: dict[str, str] = {}
+        self._noted: dict[str, list[str]] = {}
+        """What is allowed but probably not meant -> the arms."""
 
     def cells(self) -> tuple[list[Cell], list[str]]:
         names = [arm.name for arm in self.arms]
@@ -60,6 +62,11 @@ class CellBuilder:
             cells += self._cells_of(dataset, base, notes)
         self._compare_datasets(cells)
         return cells, list(dict.fromkeys(notes))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is allowed in the arms, but probably not meant."""
+        return [f"{', '.join(dict.fromkeys(arms))}: {note}" for note, arms in self._noted.items()]
 
     def _bases(self) -> dict[str, Layers]:
         """Per data set: the base, then the study's overrides, the data set's own, and the command line's."""
@@ -123,9 +130,11 @@ class CellBuilder:
             if twin == self.reference and arm.may_equal_reference:
                 where = f" on {dataset}" if len(self.study.datasets) > 1 else ""
                 notes.append(f"{arm.name} is the base itself{where} and is not run twice")
-            elif twin is not None:
+            elif twin is not None and not (config.notes or configs[twin].notes):
                 self.problems.append(Problem(arm.source, f"is the same configuration as arm {twin!r}"))
             else:
+                for note in config.notes:
+                    self._noted.setdefault(note, []).append(arm.name)
                 configs[arm.name], forms[arm.name] = config, form
         reference = configs.get(self.reference)
         return [

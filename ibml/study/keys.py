@@ -54,7 +54,7 @@ def state_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
     hashed, names = hashlib.sha256(_text(content).encode()), []
     for epoch in range(config.trainer.epochs):
         lr = config.optimizer.lr * lr_factor(config.schedule, config.trainer.epochs, epoch)
-        hashed.update(_text([lr, config.method.acting(config, epoch)]).encode())
+        hashed.update(_text([lr, config.effective_method.acting(config, epoch)]).encode())
         names.append(hashed.digest()[:16])
     return names
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source
+from ibml.config.file_kinds import STUDY, check_kind, read_as
 from ibml.config.layers import Layers, Setting, find_base, settings
-from ibml.config.overrides import command_line, overridden
+from ibml.config.overrides import command_line, overridden, unknown_sections
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig
 from ibml.config.validate import parsed, validated
@@ -38,6 +39,8 @@ class Plan:
     design: Expanded
     tuning: list[ArmSearch]
     """One search per cell, in the same order, where the study tunes its arms."""
+    warnings: list[str] = field(default_factory=list)
+    """What is allowed but probably not meant."""
 
     @property
     def tuning_trials(self) -> int:
@@ -83,7 +86,11 @@ def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
 def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | None = None) -> Plan:
     """The plan of a study file or mapping. `overrides` are `a.b=c` texts over the study's or the trials'
     keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong."""
-    document = load.from_mapping(source, "ablation") if isinstance(source, Mapping) else load.read(Path(source))
+    document = (
+        check_kind(load.from_mapping(source, "ablation"), STUDY)
+        if isinstance(source, Mapping)
+        else read_as(source, STUDY)
+    )
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = (*overrides, *([] if seeds is None else [f"seeds={seeds}"]))
 
@@ -94,10 +101,11 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
             raise ConfigError(twice)
         extra.append(Setting(("seeds",), seeds, Source("--seeds")))
     in_study = [s for s in extra if s.path[0] in StudyConfig.model_fields]
-    in_trials = [s for s in extra if s.path[0] not in StudyConfig.model_fields]
+    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
     document = overridden(document, in_study)
 
     study, problems = parsed(document, StudyConfig)
+    problems += unknown_sections(extra, [StudyConfig, TrialConfig])
     if study is None:
         raise ConfigError(problems)
     builder = CellBuilder(study, document, near, in_trials, problems)
@@ -112,4 +120,5 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     names = list(study.table.metrics or metrics.default_table(shared))
     bases = tuple(builder.base_texts.values())
     design = builder.design
-    return Plan(study, document.text, bases, given, design.reference, cells, names, notes, design, tuning)
+    warnings = builder.warnings
+    return Plan(study, document.text, bases, given, design.reference, cells, names, notes, design, tuning, warnings)

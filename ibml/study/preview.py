@@ -49,7 +49,8 @@ def preview(plan: Plan, costs: Sequence[Cost] = (), share: bool = True) -> Group
         grid.add_row(*map(Text, [cell.dataset, *row] if several else row))
     tuning = [_tuning(plan)] if plan.tuning else []
     found = estimate(plan, costs)
-    lines = [*_switches(plan), *plan.notes, *tuning, _total(plan), *(_shared(plan) if share else [])]
+    warnings = [f"Note: {warning}." for warning in plan.warnings]
+    lines = [*_switches(plan), *plan.notes, *warnings, *tuning, _total(plan), *(_shared(plan) if share else [])]
     lines += [*([str(found)] if found else []), "Nothing was run."]
     return Group(Text(plan.study.description), grid, *map(Text, lines))
 

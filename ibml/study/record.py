@@ -38,7 +38,7 @@ def study_record(
         datasets=tuple(plan.datasets),
         seeds=plan.study.all_seeds,
         epochs={name: _epochs(plan, trials, name) for name in plan.datasets},
-        notes=tuple(plan.notes),
+        notes=(*plan.notes, *plan.warnings),
         metrics=tuple(plan.metrics),
         table=plan.study.table,
         trials=tuple(entries),

@@ -155,7 +155,7 @@ class Stages:
 
 def _openings(task: Task) -> list[int]:
     """The epochs, but the first, with which a trial's method sets in or ends."""
-    method, epochs = task.trial.config.method, task.trial.config.trainer.epochs
+    method, epochs = task.trial.config.effective_method, task.trial.config.trainer.epochs
     return [epoch for epoch in method.window.epochs(epochs) if epoch] if isinstance(method, WindowedPart) else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from ibml.config.records import SearchRecord, StudyRecord
+from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
 from ibml.config.urls import shown_url
 from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
 from ibml.tracking.trial_reader import DRIVER_TAG, TrialReader
@@ -47,6 +48,10 @@ class Overview:
         return "KILLED" if self.status == "RUNNING" and self.driver not in alive else self.status
 
 
+_SHOWN_BY: dict[Kind, str] = {"study": "table", "search": "report"}
+"""The command that shows what there is of a kind."""
+
+
 class StoreReader(TrialReader):
     """Reads studies, searches and trials in one experiment."""
 
@@ -76,6 +81,7 @@ class StoreReader(TrialReader):
     def _read(self, kind: Kind, name: str, model: type[R]) -> R:
         run = self._parent_run(kind, name)
         if run is None:
+            self._refuse_other_kind(name, kind)
             known = self.names(kind)
             hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
             raise TrackingError(f"no {kind} is called {name!r} in {shown_url(self.uri)}{hint}")
@@ -84,6 +90,20 @@ class StoreReader(TrialReader):
         except ValidationError:
             message = f"{kind} {name!r} was recorded by another version of ibml; its own command records it anew"
             raise TrackingError(message) from None
+
+    def find_trial(self, text: str) -> TrialRecord:
+        try:
+            return super().find_trial(text)
+        except TrackingError:
+            self._refuse_other_kind(text.partition("/")[0], "trial")
+            raise
+
+    def _refuse_other_kind(self, name: str, wanted: str) -> None:
+        """Raise `TrackingError` for the name of a study or search where something else is named."""
+        for kind, command in _SHOWN_BY.items():
+            if kind != wanted and name in self.names(kind):
+                shown = shlex.quote(name)
+                raise TrackingError(f"{name!r} is a {kind}, not a {wanted}; show it with: ibml {command} {shown}")
 
     def names(self, kind: Kind) -> list[str]:
         """The studies or searches that there are."""

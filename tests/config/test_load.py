@@ -103,8 +103,48 @@ def test_long_lists_are_refused_before_they_are_in_memory() -> None:
         load.parse(f"a: [{'x,' * 110_000} and this is never read}}", "f.yaml")
 
 
-def test_a_merge_key_is_a_key_like_any_other() -> None:
-    assert load.parse("a: &a {x: 1}\nb: {<<: *a}", "f").data["b"] == {"<<": {"x": 1}}
+def test_a_merge_key_takes_over_what_the_mapping_does_not_say_itself() -> None:
+    text = "a: &a {x: 1, y: 1}\nb: &b\n  y: 2\n  z: 2\nc:\n  z: 3\n  <<: [*a, *b]\n  w: 3\n"
+    document = load.parse(text, "f")
+    assert document.data["c"] == {"z": 3, "x": 1, "y": 1, "w": 3}
+    assert list(document.data["c"]) == ["z", "x", "y", "w"], "merged keys stand where the merge key does"
+    assert [document.lines[("c", key)] for key in "zxyw"] == [6, 1, 1, 8], "each at the line where it is written"
+    assert document.written[("c", "x")] == "1"
+
+
+def test_merges_nest_and_leave_the_merged_mapping_as_it_is() -> None:
+    text = "a: &a {deep: {x: 1}}\nb: &b {<<: *a, y: 2}\nc: {<<: *b, deep: {z: 3}}\n"
+    data = load.parse(text, "f").data
+    assert data["a"] == {"deep": {"x": 1}}
+    assert data["c"] == {"deep": {"z": 3}, "y": 2}
+
+
+def test_a_quoted_merge_key_is_a_key_like_any_other() -> None:
+    assert load.parse("a: {'<<': 1, x: <<}", "f").data == {"a": {"<<": 1, "x": "<<"}}
+    assert load.parse(load.dump({"<<": {"x": 1}}), "f").data == {"<<": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb:\n  <<: 3\n", r"f.yaml:3: b: '<<' takes a mapping or a list of mappings"),
+        ("a: &a [1]\nb:\n  <<: *a\n", r"f.yaml:1: b: '<<' takes a mapping"),
+        ("b:\n  <<:\n", r"f.yaml:2: b: '<<' takes a mapping"),
+        ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a\n", r"f.yaml:4: b: '<<' is given twice, first in line 3"),
+        ("a: &a {<<: *a}\n", r"nested too deeply"),
+        ("a: &a {x: !y 1}\nb: {<<: *a}\n", r"tag '!y' is not allowed"),
+    ],
+)
+def test_a_merge_that_makes_no_sense_is_refused_at_its_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load.parse(text, "f.yaml")
+
+
+def test_merges_cannot_blow_up_memory() -> None:
+    lines = ["a0: &a0 {" + ", ".join(f"k{i}: 1" for i in range(10)) + "}"]
+    lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}" for i in range(1, 9)]
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        load.parse("\n".join(lines), "f.yaml")
 
 
 def test_files_that_are_too_large_or_no_text_are_refused(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
+from ibml.config.annotations import members
+from ibml.config.methods import MethodConfig
+from ibml.config.methods.base import WindowedPart
 from ibml.config.trial import TrialConfig, canonical
+from ibml.study.keys import state_keys, trial_key
 
 Build = Callable[..., TrialConfig]
 
@@ -20,7 +24,10 @@ def form(trial: Build, method: dict[str, Any], **parts: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ({"type": "ogm_ge", "window": {"first_epoch": 20}}, "method.window.first_epoch: epoch 20 is outside the 20"),
+        (
+            {"type": "pmr", "window": {"first_epoch": 30, "stop_epoch": 30}},
+            r"method.window.stop_epoch: the window \[30, 30\) is empty",
+        ),
         ({"type": "agm", "window": {"stop_epoch": 21}}, "method.window.stop_epoch: epoch 21 is outside the 20 epochs"),
         (
             {"type": "pmr", "window": {"first_epoch": 5, "stop_epoch": 5}},
@@ -156,3 +163,35 @@ def test_what_compares_modalities_needs_two() -> None:
             TrialConfig.model_validate({**parts, "method": {"type": name}})
     for name in ("joint", "ibml", "auxiliary"):
         TrialConfig.model_validate({**parts, "method": {"type": name}})
+
+
+WINDOWED = sorted(name for name, part in members(get_args(MethodConfig)[0]).items() if issubclass(part, WindowedPart))
+
+
+@pytest.mark.parametrize("method", WINDOWED)
+@pytest.mark.parametrize("first", [20, 21, 10**9])
+def test_a_method_that_acts_in_no_epoch_is_joint(trial: Build, method: str, first: int) -> None:
+    late = trial(method={"type": method, "window": {"first_epoch": first}}, trainer={"epochs": 20})
+    joint = trial(method={"type": "joint"}, trainer={"epochs": 20})
+    assert trial_key(late, "data") == trial_key(joint, "data")
+    assert state_keys(late, "data", "code") == state_keys(joint, "data", "code")
+    assert (late.head, late.trained_epochs, late.trained_after(7)) == (joint.head, 20, 7)
+    assert late.notes == [
+        f"{method} acts from epoch {first} on (method.window.first_epoch, from 0), and training has 20 epochs;"
+        " it is plain joint training"
+    ]
+    assert TrialConfig.model_validate(late.model_dump(mode="json")) == late
+    assert trial(method={"type": method, "window": {"first_epoch": 19}}, trainer={"epochs": 20}).notes == []
+
+
+def test_one_epoch_of_the_default_method_is_joint(trial: Build) -> None:
+    once = trial(trainer={"epochs": 1})
+    assert (once.method.type, once.effective_method.type) == ("ibml", "joint")
+    assert canonical(once) == canonical(trial(trainer={"epochs": 1}, method={"type": "joint"}))
+    assert "training has 1 epoch; it is plain joint training" in once.notes[0]
+
+
+def test_a_method_that_does_nothing_anyway_has_no_note(trial: Build) -> None:
+    off = {"type": "ibml", "bio": {"weight": 0}, "tcm": {"rate": 0}}
+    assert trial(trainer={"epochs": 1}, method=off).notes == []
+    assert trial(trainer={"epochs": 1}, method={"type": "joint"}).notes == []

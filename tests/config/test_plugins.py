@@ -189,6 +189,7 @@ def test_the_option_takes_packages_only(folder: Path) -> None:
         ("alpha: 0.5", "alpha: -1", "study.yaml:12: design.arms.Mine: method.options.alpha: should be greater than or"),
         ("alpha: 0.5", "alpha: much", "method.options.alpha: expected a number, got 'much'"),
         ("{alpha: 0.5}", "3", "study.yaml:12: design.arms.Mine: method.options: expected a mapping"),
+        ("options: {alpha: 0.5}", "alpha: 0.5", "unknown key 'method.alpha'; did you mean 'method.options.alpha'?"),
         ("target:", "tarket:", "unknown key 'method.tarket'; did you mean 'method.target'?"),
         (
             "mine:Scaled",
@@ -380,3 +381,189 @@ def test_a_worker_takes_the_drivers_word_but_not_other_code(mine: Path) -> None:
     (mine / "mine.py").write_text("")
     with pytest.raises(IbmlError, match="is not the code that the study was started with"):
         plugins.receive(sent)
+
+
+TYPED = """\
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+from pathlib import Path
+from typing import Literal, NamedTuple, Optional
+
+from pydantic import Field, field_validator, model_validator
+
+from ibml.config.base import Config
+from ibml.methods.base import Method
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    size: int
+    tags: frozenset[str] = frozenset()
+
+
+class Inner(Config):
+    names: tuple[str, ...] = ()
+    at: Path = Path("here")
+
+
+class Pair(NamedTuple):
+    first: int
+    second: str
+
+
+class Typed(Method):
+    class Options(Config):
+        names: tuple[str, ...] = ("a", "b")
+        pair: tuple[int, float] = (1, 2.0)
+        words: set[str] = set()
+        numbers: frozenset[int] = frozenset({10, 2})
+        place: Path | None = None
+        mode: Literal["slow", "fast"] = "slow"
+        fold: Literal[1, 2] = 1
+        colour: Colour = Colour.RED
+        level: Level = Level.LOW
+        day: datetime.date | None = None
+        moment: Optional[datetime.datetime] = None
+        span: datetime.timedelta | None = None
+        inner: Inner = Inner()
+        several: list[Inner] = []
+        boxes: dict[str, Box] = {}
+        weights: dict[int, float] = {}
+        either: int | tuple[int, ...] = 0
+        named: Pair = Pair(1, "x")
+        even: int = 0
+        share: float = Field(0.5, ge=0)
+        label: str = ""
+
+        @field_validator("even")
+        @classmethod
+        def is_even(cls, value):
+            assert value % 2 == 0, f"{value} is odd"
+            return value
+
+        @field_validator("label")
+        @classmethod
+        def is_short(cls, value):
+            if len(value) > 3:
+                raise ValueError(f"{value!r} is long")
+            return value
+
+        @model_validator(mode="after")
+        def fits(self):
+            assert self.share != 0.25
+            if self.share == 0.75:
+                Inner(names=3)
+            return self
+"""
+
+
+@pytest.fixture
+def typed(mine: Path) -> Path:
+    (mine / "mine.py").write_text(TYPED)
+    return mine
+
+
+def typed_study(folder: Path, options: str) -> str:
+    """A study whose arm has these options in line 12."""
+    text = STUDY.replace("mine:Scaled", "mine:Typed").replace("{alpha: 0.5}", options)
+    (folder / "study.yaml").write_text(text)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("option", "plain"),
+    [
+        ("names: [c, d]", ["c", "d"]),
+        ("names: []", []),
+        ("pair: [2, 3]", [2, 3.0]),
+        ("words: [z, y, z, x]", ["x", "y", "z"]),
+        ("numbers: [100, 9]", [9, 100]),
+        ("place: data/x", "data/x"),
+        ("mode: fast", "fast"),
+        ("fold: 2", 2),
+        ("colour: blue", "blue"),
+        ("level: 2", 2),
+        ("day: 2024-01-31", "2024-01-31"),
+        ("moment: 2024-01-31T12:00:00", "2024-01-31T12:00:00"),
+        ("span: PT1H", "PT1H"),
+        ("inner: {names: [q], at: there}", {"names": ["q"], "at": "there"}),
+        ("several: [{names: [q]}]", [{"names": ["q"], "at": "here"}]),
+        ("boxes: {b: {size: 3, tags: [v, u]}}", {"b": {"size": 3, "tags": ["u", "v"]}}),
+        ("weights: {3: 1, 2: 0.5}", {"3": 1.0, "2": 0.5}),
+        ("either: [1, 2]", [1, 2]),
+        ("named: [5, y]", [5, "y"]),
+        ("label: 0.5", "0.5"),
+        ("names: [0.50, true, x]", ["0.50", "true", "x"]),
+    ],
+)
+def test_options_of_ordinary_types_are_read_from_yaml(typed: Path, option: str, plain: object) -> None:
+    typed_study(typed, f"{{{option}}}")
+    name = option.partition(":")[0]
+    config = load_plan("study.yaml").cells[1].config
+    assert config.method.options[name] == plain
+    again = TrialConfig.model_validate(config.model_dump(mode="json"))
+    assert canonical(again) == canonical(config)
+    assert type(getattr(again.method.typed_options, name)) is type(getattr(config.method.typed_options, name))
+    assert load_trial("mfeat", ["method.type=plugin", "method.target=mine:Typed", f"method.options={{{option}}}"])
+
+
+def test_defaults_of_options_have_one_form(typed: Path, trial: Build) -> None:
+    plain = trial(method=method("mine:Typed")).method.options
+    assert (plain["names"], plain["numbers"], plain["named"]) == (["a", "b"], [2, 10], [1, "x"])
+    given = trial(method=method("mine:Typed", names=["a", "b"], numbers=[10, 2]))
+    assert canonical(given) == canonical(trial(method=method("mine:Typed")))
+
+
+def test_options_of_ordinary_types_are_searched(typed: Path) -> None:
+    parameters = {
+        "method.options.names": {"choices": [["a"], ["b", "c"]]},
+        "method.options.colour": {"choices": ["red", "blue"]},
+    }
+    space = {"name": "s", "base": "mfeat", "overrides": {"method": method("mine:Typed")}, "parameters": parameters}
+    plan = load_search(space)
+    config, _ = plan.space.trial({"method.options.names": ["b", "c"], "method.options.colour": "blue"})
+    assert config.method.typed_options.names == ("b", "c")
+    assert config.method.typed_options.colour.value == "blue"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("names: a", "method.options.names: expected a list, got 'a'"),
+        ("names: [[1]]", "method.options.names[0]: expected text, got [1]"),
+        ("words: {a: 1}", "method.options.words: expected a list, got {'a': 1}"),
+        ("pair: [1]", "'method.options.pair[1]' is missing"),
+        ("mode: fats", "method.options.mode: 'fats' is not known; did you mean 'fast'?"),
+        ("fold: 3", "method.options.fold: 3 is not known; known: 1, 2"),
+        ("colour: blu", "method.options.colour: 'blu' is not known; did you mean 'blue'?"),
+        ("day: soon", "method.options.day: expected a date such as 2024-01-31, got 'soon'"),
+        ("moment: soon", "method.options.moment: expected a time such as 2024-01-31T12:00, got 'soon'"),
+        ("inner: {name: [q]}", "unknown key 'method.options.inner.name'; did you mean 'method.options.inner.names'?"),
+        (
+            "boxes: {b: {sise: 3}}",
+            "unknown key 'method.options.boxes.b.sise'; did you mean 'method.options.boxes.b.size'?",
+        ),
+        ("boxes: {b: 3}", "method.options.boxes.b: expected a mapping of keys to values, got 3"),
+        ("even: 3", "method.options.even: 3 is odd"),
+        ("label: long", "method.options.label: 'long' is long"),
+        ("share: 0.25", "method.options: "),
+        ("share: 0.75", "method.options.names: expected a list, got 3"),
+    ],
+)
+def test_wrong_options_are_refused_in_words(typed: Path, option: str, message: str) -> None:
+    found = study(typed, typed_study(typed, f"{{{option}}}"))
+    assert any(line.startswith(f"study.yaml:12: design.arms.Mine: {message}") for line in found), found
+    assert not any("Value error" in line or "Assertion failed" in line or "Input" in line for line in found), found

@@ -95,6 +95,16 @@ def test_it_trains_in_every_number_format(trial: Build, name: str, precision: st
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "joint"])
+def test_in_a_training_that_ends_before_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
+    dataset = vectors()
+    late = Trainer(configured(trial, name, epochs=2, options={"window": {"first_epoch": 2}}), dataset)
+    joint = Trainer(configured(trial, "joint", epochs=2), dataset)
+    for _ in range(2):
+        assert timeless([late.run_epoch()]) == timeless([joint.run_epoch()])
+    assert timeless([late.finish()]) == timeless([joint.finish()])
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "joint"])
 def test_outside_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
     dataset = vectors()
 

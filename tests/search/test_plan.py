@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ibml.config import load
 from ibml.config.base import ConfigError
 from ibml.search.plan import FIRST_SEED, load_search
 from tests.conftest import ROOT, CommandLine
@@ -154,7 +155,7 @@ BAD = [
         6,
         "is no number",
     ),
-    ("method.window.first_epoch: {low: 0, high: 60}", 5, "outside the 40 epochs"),
+    ("method.window.stop_epoch: {low: 9, high: 60}", 5, "outside the 40 epochs"),
     ("method.window.first_epoch: {low: 0.5, high: 6}", 5, "expected a whole number"),
     (
         "method.window.first_epoch: {low: 0, high: 20}\n  method.window.stop_epoch: {low: 21, high: 40}"
@@ -245,6 +246,104 @@ def test_what_is_probably_not_meant_is_said() -> None:
     assert "10 trials are not more than the 10 random ones" in few.warnings[0]
     late = plan_of(LR, scheduler={"type": "asha", "grace_epochs": 10})
     assert "no trial is stopped early" in late.warnings[0]
+
+
+def test_proposals_that_act_in_no_epoch_are_noted() -> None:
+    short = plan_of(LR, overrides={"trainer.epochs": 1})
+    assert short.warnings[-1].endswith("and training has 1 epoch; it is plain joint training")
+    epochs = plan_of(LR | {"trainer.epochs": {"choices": [1, 5]}})
+    assert epochs.warnings[-1].startswith("where trainer.epochs: 1: ibml acts from epoch 1 on")
+    late = plan_of({"method.window.first_epoch": {"choices": [0, 60]}})
+    assert late.warnings[-1].startswith("where method.window.first_epoch: 60: ibml acts from epoch 60 on")
+    assert not any("acts from" in warning for warning in plan_of(LR).warnings)
+    types = {"method.type": {"choices": ["joint", "ibml"]}}
+    assert plan_of(types, overrides={"trainer.epochs": 1}).warnings[-1].startswith("where method.type: ibml: ibml acts")
+
+
+FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "message"),
+    [
+        ("optimizer.lr", "{values: [0.1, 0.2]}", "'values' is no key of a parameter; write {choices: [0.1, 0.2]}"),
+        ("optimizer.lr", "{min: 0.1, max: 1}", "'min' and 'max' are no keys of a parameter; write {low: 0.1, high: 1}"),
+        (
+            "optimizer.lr",
+            "{distribution: log_uniform_values, max: 0.1, min: 0.001}",
+            "'distribution', 'max' and 'min' are no keys of a parameter; write {low: 0.001, high: 0.1, log: true}",
+        ),
+        ("optimizer.lr", "{distribution: uniform, min: 0, max: 1}", "write {low: 0, high: 1}"),
+        ("optimizer.lr", "{distribution: q_uniform, min: 0, max: 1, q: 0.1}", "write {low: 0, high: 1, step: 0.1}"),
+        (
+            "optimizer.lr",
+            "{distribution: constant, value: 0.1}",
+            "'distribution' is no key of a parameter; write {value: 0.1}",
+        ),
+        ("optimizer.lr", "{distribution: normal, mu: 0, sigma: 1}", f"write {FORMS}"),
+        ("optimizer.lr", "{type: float, low: 0.1, high: 1, log: true}", "write {low: 0.1, high: 1, log: true}"),
+        ("optimizer.lr", "{low: 0.1, max: 1}", "'max' is no key of a parameter; write {low: 0.1, high: 1}"),
+        ("fusion.type", "{type: categorical, choices: [sum, late]}", "write {choices: [sum, late]}"),
+        ("optimizer.lr", "{grid_search: [0.1]}", "write {choices: [0.1]}"),
+        (
+            "optimizer.lr",
+            "[0.1, 0.5]",
+            "a list of values is {choices: [0.1, 0.5]}, and a range between two numbers is {low: 0.1, high: 0.5}",
+        ),
+        ("fusion.type", "[sum, late]", "a list of values is {choices: [sum, late]}"),
+        ("optimizer.lr", "0.1", f"a parameter is {FORMS}; for a constant write {{value: 0.1}}"),
+        ("optimizer.lr", "loguniform(1e-4, 1e-1)", f"a parameter is {FORMS}"),
+        (
+            "optimizer",
+            "{parameters: {lr: {min: 0.1, max: 1}}}",
+            "nested parameters are written as dotted paths, for instance ...lr: {low: 0.1, high: 1}",
+        ),
+        ("method", "{bio: {weight: {low: 0, high: 1}}}", "for instance ...bio.weight: {low: 0, high: 1}"),
+    ],
+)
+def test_spaces_of_other_tools_are_answered_with_how_they_are_written_here(
+    tmp_path: Path, path: str, parameter: str, message: str
+) -> None:
+    file = tmp_path / "foreign.yaml"
+    file.write_text(
+        f"name: foreign\nbase: mfeat\nparameters:\n  trainer.batch_size: {{value: 8}}\n  {path}: {parameter}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_search(file)
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"{file}:5: parameters.{path}: ")
+    assert message in problem.message
+
+
+def test_what_is_suggested_for_another_tools_space_is_accepted() -> None:
+    for parameter in ({"min": 0.1, "max": 0.5}, {"values": [0.1, 0.2]}, [0.1, 0.2], 0.1):
+        with pytest.raises(ConfigError) as caught:
+            plan_of({"optimizer.lr": parameter})
+        written = load.parse(f"optimizer.lr: {str(caught.value).rpartition(' {')[2].join(['{', ''])}", "f").data
+        assert plan_of(written).space.dimensions[0].path == "optimizer.lr"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": {"name": "val.accuracy"}}, "unknown key 'metric'; did you mean 'objectives'?"),
+        ({"method": "bayes"}, "unknown key 'method'; did you mean 'sampler'?"),
+        ({"run_cap": 5}, "unknown key 'run_cap'; did you mean 'trials'?"),
+        ({"n_trials": 5}, "unknown key 'n_trials'; did you mean 'trials'?"),
+        (
+            {"objectives": [{"metric": "val.gap", "goal": "minimize"}]},
+            "unknown key 'objectives[0].goal'; did you mean 'objectives[0].direction'?",
+        ),
+        (
+            {"parameters": LR | {"fusion.type": {"value": "sum", "when": {"optimizer.lr": {"min": 0.1}}}}},
+            "parameters.fusion.type.when.optimizer.lr: bounds are 'low' and 'high'; write {low: 0.1}",
+        ),
+    ],
+)
+def test_other_words_for_the_keys_of_a_search_are_understood(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_search({"name": "s", "base": "mfeat", "parameters": LR} | change)
+    assert message in str(caught.value)
 
 
 def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ibml.config.base import ConfigError
 from ibml.study.plan import Plan, load_plan, load_trial
+from ibml.study.record import study_record
 from ibml.study.trials import planned_trials
 from tests.conftest import ROOT
 
@@ -161,10 +162,6 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
         (("IBML: {}", "IBML: {method.bio.weight: heavy}"), "method.bio.weight: expected a number, got 'heavy'"),
         (("IBML: {}", "IBML: {trainer.epochs: 2.5}"), "trainer.epochs: expected a whole number, got 2.5"),
         (
-            ("IBML: {}", "IBML: {method.window.first_epoch: 4}"),
-            "IBML: method.window.first_epoch: epoch 4 is outside the 4",
-        ),
-        (
             ("IBML: {}", "IBML: {method.window.stop_epoch: 9}"),
             "IBML: method.window.stop_epoch: epoch 9 is outside the 4",
         ),
@@ -231,7 +228,7 @@ def test_the_command_line_reaches_dotted_keys_of_the_file(write) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        "trainer.epochs=1",
+        "trainer.epochs=0",
         "trainer=null",
         "encoders.default=3",
         "fusion={type: film, condition: zzz}",
@@ -280,6 +277,31 @@ def test_cosmetic_changes_keep_the_keys(write) -> None:
     text = STUDY.replace("IBML: {}", "IBML: {method: {type: ibml}, fusion.type: concat}").replace("study", "other")
     text = text.replace("trainer.epochs: 4", "trainer: {epochs: 4, device: cpu}") + "# a comment\n"
     assert [t.key for t in planned_trials(load_plan(write(text)))] == before
+
+
+def test_arms_that_act_in_no_epoch_are_run_as_joint_with_a_note(write) -> None:
+    text = STUDY + "datasets: {one: {}, two: {data.views: [fou, mor]}}\n"
+    text = text.replace("IBML: {}", "IBML: {}\n    PMR: {method: {type: pmr, window: {first_epoch: 2}}}")
+    plan = load_plan(write(text), ["trainer.epochs=1"])
+    assert plan.arms == ["Joint", "IBML", "PMR"]
+    assert plan.warnings == [
+        "IBML: ibml acts from epoch 1 on (method.window.first_epoch, from 0), and training has 1 epoch;"
+        " it is plain joint training",
+        "PMR: pmr acts from epoch 2 on (method.window.first_epoch, from 0), and training has 1 epoch;"
+        " it is plain joint training",
+    ]
+    trials = planned_trials(plan)
+    keys = {arm: {t.key for t in trials if t.cell.arm == arm} for arm in plan.arms}
+    assert keys["Joint"] == keys["IBML"] == keys["PMR"], "they are the same trials"
+    assert study_record(plan, trials).notes == tuple(plan.warnings), "the table says so"
+    assert load_plan(write(text)).warnings == []
+
+
+def test_a_late_window_in_one_arm_is_noted_for_that_arm(write) -> None:
+    plan = load_plan(write(STUDY.replace("IBML: {}", "IBML: {}\n    Late: {method.window.first_epoch: 4}")))
+    assert [warning.partition(":")[0] for warning in plan.warnings] == ["Late"]
+    found = errors(write(STUDY.replace("IBML: {}", "IBML: {}\n    Same: {trainer.device: cpu}")))
+    assert found == ["study.yaml:11: design.arms.Same: is the same configuration as arm 'IBML'"]
 
 
 def tuned(arms: dict[str, object], parameters: dict[str, object], **tune: object) -> Plan:
@@ -339,7 +361,7 @@ def test_every_arm_has_the_same_budget() -> None:
     ("parameters", "tune", "words"),
     [
         ({"optimizer.lrr": LR}, {}, "did you mean 'optimizer.lr'?"),
-        ({"method.window.first_epoch": {"low": 0, "high": 60}}, {}, "in arm 'a': method.window.first_epoch: epoch 60"),
+        ({"method.window.stop_epoch": {"low": 9, "high": 60}}, {}, "in arm 'a': method.window.stop_epoch: epoch 60"),
         ({"optimizer.lr": LR}, {"base": "mfeat"}, "'base' of a search space means nothing to arms"),
         ({"optimizer.lr": LR}, {"resources": {"cpu": 3}}, "'resources' of a search space"),
         ({"optimizer.lr": LR}, {"overrides": {"trainer.epochs": 3}}, "'overrides' of a search space"),

@@ -14,6 +14,7 @@ from ibml.config.urls import shown_url
 from ibml.tracking.entries import End, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
+from tests.report.test_search import proposal, record
 from tests.report.test_table import ACCURACY, study
 
 
@@ -141,6 +142,20 @@ def test_an_unknown_study_is_answered_with_those_there_are(store: MlflowStore) -
     for name in ("dmeo", "d'emo"):
         with pytest.raises(TrackingError, match=r"no study is called .*it has demo"):
             store.study(name)
+
+
+def test_the_name_of_something_else_is_answered_with_the_command_that_shows_it(store: MlflowStore) -> None:
+    with store.open_run("study", study(ACCURACY), ""):
+        pass
+    with store.open_run("search", record([proposal(0, (0.5,))], {}, name="its search"), ""):
+        pass
+    with pytest.raises(TrackingError, match=r"^'its search' is a search, not a study; .*: ibml report 'its search'$"):
+        store.study("its search")
+    with pytest.raises(TrackingError, match=r"^'demo' is a study, not a search; show it with: ibml table demo$"):
+        store.search("demo")
+    for name in ("demo", "demo/a"):
+        with pytest.raises(TrackingError, match=r"^'demo' is a study, not a trial; show it with: ibml table demo$"):
+            store.find_trial(name)
 
 
 @pytest.mark.parametrize(

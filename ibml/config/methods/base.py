@@ -29,19 +29,18 @@ class Window(Config):
         """[first, stop) with its end."""
         return self.first_epoch, self.stop_epoch or of_training
 
+    def opens(self, of_training: int) -> bool:
+        """Return whether any of so many epochs can be in the window."""
+        return self.first_epoch < of_training
+
     def inconsistencies(self, of_training: int) -> Findings:
         """Why it does not fit a training of so many epochs."""
         first, stop = self.first_epoch, self.stop_epoch
-        place = ("method", "window")
-        if first >= of_training:
-            message = f"epoch {first} is outside the {of_training} epochs of training"
-            if "first_epoch" in self.model_fields_set:
-                return [((*place, "first_epoch"), message)]
-            return [(("trainer", "epochs"), f"method.window.first_epoch is {first}: {message}")]
-        if stop is not None and stop > of_training:
-            return [((*place, "stop_epoch"), f"epoch {stop} is outside the {of_training} epochs of training")]
+        place = ("method", "window", "stop_epoch")
+        if stop is not None and stop > of_training and self.opens(of_training):
+            return [(place, f"epoch {stop} is outside the {of_training} epochs of training")]
         if stop is not None and stop <= first:
-            return [((*place, "stop_epoch"), f"the window [{first}, {stop}) is empty")]
+            return [(place, f"the window [{first}, {stop}) is empty")]
         return []
 
 
@@ -63,6 +62,10 @@ class MethodPart(Config):
     def head(self) -> HeadConfig | None:
         """What it has in place of a fusion."""
         return None
+
+    def acts_in(self, epochs: int) -> bool:
+        """Return whether it acts in any epoch of a training of so many."""
+        return True
 
     def extra_epochs(self, trial: TrialConfig, done: int) -> int:
         """How many epochs it has trained beside the trial's own when so many of these are done."""
@@ -108,6 +111,9 @@ class WindowedPart(MethodPart):
     """A method that acts in a window of epochs."""
 
     window: Window = Window()
+
+    def acts_in(self, epochs: int) -> bool:
+        return self.window.opens(epochs)
 
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         return super().inconsistencies(trial) + self.window.inconsistencies(trial.trainer.epochs)
