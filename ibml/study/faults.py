@@ -11,6 +11,10 @@ STALLED = "stalled.txt"
 """In a trial's folder: where its worker was when it was ended because no epoch did."""
 
 
+class TrialFailure(Exception):
+    """An exception of a trial that ends its worker too, in a line."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why a trial stopped before its end. `epoch` is the one in which an exception was raised by the training itself,
