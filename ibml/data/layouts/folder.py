@@ -9,18 +9,8 @@ from typing import Any
 from ibml.config.base import did_you_mean
 from ibml.config.datasets import FolderConfig
 from ibml.config.preprocessing import ColumnConfig
+from ibml.data.layouts.lists import SPLIT_WORDS
 from ibml.data.listing import Listing, Part, Row, SplitName, is_one_line
-
-_SPLITS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "dev": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 def list_samples(config: FolderConfig, listing: Listing) -> None:
@@ -32,7 +22,7 @@ def list_samples(config: FolderConfig, listing: Listing) -> None:
         if file is None:
             continue
         for where, cells in _rows(config, file, split, listing):
-            own = split or _SPLITS.get(str(cells[config.split]).strip().lower())
+            own = split or SPLIT_WORDS.get(str(cells[config.split]).strip().lower())
             if own is None:
                 listing.skip("train", where, f"split {str(cells[config.split])[:40]!r} is none of train, val and test")
                 continue
