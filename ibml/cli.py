@@ -107,10 +107,14 @@ def ablate(
         signal.signal(signal.SIGTERM, _interrupt)
         plan = load_plan(file, override or (), seeds)
         if dry_run:
-            from ibml.study.estimate import past_costs
-            from ibml.study.preview import preview
+            from ibml.search.address import choose_url
+            from ibml.study.preview import metrics_of, preview
+            from ibml.study.search_peek import SearchPeek, peek_searches
+            from ibml.tracking.peek import peek_trials
 
-            out.print(preview(plan, past_costs(tracking_uri), share=not no_share and stage_gb > 0))
+            past = peek_trials(tracking_uri, metrics_of(plan))
+            searches = peek_searches(choose_url(storage)) if plan.tuning else SearchPeek()
+            out.print(preview(plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun))
             return
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
@@ -154,9 +158,11 @@ def tune(
         signal.signal(signal.SIGTERM, _interrupt)
         plan = load_search(space, base, override or ())
         if dry_run:
+            from ibml.search.address import choose_url
             from ibml.study.preview import preview_search
+            from ibml.study.search_peek import peek_searches
 
-            out.print(preview_search(plan))
+            out.print(preview_search(plan, peek_searches(choose_url(storage))))
             return
         for warning in plan.warnings:
             err.print(f"Note: {warning}.", soft_wrap=True)

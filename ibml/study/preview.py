@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rich import box
@@ -15,16 +15,32 @@ from ibml.config.space import Between, ChoiceParameter, ConstantParameter
 from ibml.config.trial import flatten
 from ibml.search.plan import SearchPlan
 from ibml.search.space import Dimension
+from ibml.study.arm_searches import search_name
 from ibml.study.cells import Cell
-from ibml.study.estimate import Cost, estimate
+from ibml.study.estimate import SECONDS, costs_of, estimate
 from ibml.study.keys import state_keys
 from ibml.study.plan import Plan
+from ibml.study.remaining import count_remaining
+from ibml.study.search_peek import SearchPeek
+from ibml.tracking.peek import Peek
 
 
-def preview(plan: Plan, costs: Sequence[Cost] = (), share: bool = True) -> Group:
+def metrics_of(plan: Plan) -> list[str]:
+    """Return the metrics of past trials that a preview goes by."""
+    adaptive = plan.study.adaptive
+    return [SECONDS, *([adaptive.steering(plan.metrics)] if adaptive else [])]
+
+
+def preview(
+    plan: Plan,
+    past: Peek = Peek(),  # noqa: B008
+    searches: SearchPeek = SearchPeek(),  # noqa: B008
+    share: bool = True,
+    rerun: bool = False,
+) -> Group:
     """The design matrix: arms, levels of their factors, trials, epochs, and how each arm differs from the reference;
-    what is trained of the epochs where trials `share` states; and what it would take, going by the costs of past
-    trials."""
+    what is trained of the epochs where trials `share` states; how much of it has a result, which `rerun` trains again;
+    and what it would take, going by the costs of past trials."""
     several = len(plan.datasets) > 1
     crossed = plan.study.design.type == "factorial"
     factors = plan.design.factors if plan.study.design.type != "one_factor" else {}
@@ -40,16 +56,25 @@ def preview(plan: Plan, costs: Sequence[Cost] = (), share: bool = True) -> Group
     grid.add_column("epochs", justify="right")
     grid.add_column("" if factors else Text(f"differs from {plan.reference} in"), overflow="fold")
     least, most = plan.study.least_seeds, len(plan.study.all_seeds)
+    set_by = {cell.dataset: cell.pinned for cell in plan.cells if cell.arm == plan.reference}
     for cell in plan.cells:
         epochs = cell.config.trained_epochs
         of_arm = [levels[cell.arm][name] for name in factors]
         counts = [_between(least, most), _between(least * epochs, most * epochs)]
-        last = "reference" if cell.arm == plan.reference else "" if factors else _difference(cell)
+        last = (
+            "reference"
+            if cell.arm == plan.reference
+            else ""
+            if factors
+            else _difference(cell, set_by.get(cell.dataset, ()))
+        )
         row = [*([] if crossed else [cell.arm]), *of_arm, *counts, last]
         grid.add_row(*map(Text, [cell.dataset, *row] if several else row))
     tuning = [_tuning(plan)] if plan.tuning else []
-    found = estimate(plan, costs)
+    found = estimate(plan, costs_of(past.trials))
     lines = [*_switches(plan), *plan.notes, *tuning, _total(plan), *(_shared(plan) if share else [])]
+    lines += [_proposals(searches, _searches(plan))] if any(arm.plan for arm in plan.tuning) else []
+    lines += _results(plan, past, rerun)
     lines += [*([str(found)] if found else []), "Nothing was run."]
     return Group(Text(plan.study.description), grid, *map(Text, lines))
 
@@ -71,6 +96,27 @@ def _total(plan: Plan) -> str:
         f" {_between(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
         f" {_gpu(resources)} GPU."
     )
+
+
+def _searches(plan: Plan) -> list[tuple[str, SearchPlan]]:
+    several = len(plan.datasets) > 1
+    return [(search_name(plan.study.name, arm.cell, several), arm.plan) for arm in plan.tuning if arm.plan]
+
+
+def _results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
+    """How many trials have a result, and what is left."""
+    if past.problem:
+        return [f"{past.problem}; how many trials have a result is not known."]
+    if plan.tuning and all(arm.plan for arm in plan.tuning):
+        return ["How many trials of this table have a result is known when its arms are tuned."]
+    found = count_remaining(plan, past.trials)
+    cells = sum(not arm.plan for arm in plan.tuning) if plan.tuning else len(plan.cells)
+    every = len(plan.study.all_seeds) * cells
+    of = f"{every:,} trials{' of arms that are not tuned' if plan.tuning else ''}"
+    if rerun:
+        return [f"{found.done:,} of {of} have a result already and would be trained again (--rerun).", *found.notes]
+    left = f"{_between(*found.trials)} with {_between(*found.epochs)} epochs" if found.trials[1] else "nothing"
+    return [f"{found.done:,} of {of} have a result already; left to train: {left}.", *found.notes]
 
 
 def _shared(plan: Plan) -> list[str]:
@@ -116,16 +162,41 @@ def _tuning(plan: Plan) -> str:
     return text + (f" Not searched in {'; in '.join(fixed)}." if fixed else "")
 
 
-def _difference(cell: Cell) -> str:
-    return ", ".join(f"{path}: {_shown(value)}" for path, value in cell.changes.items())
+def _difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
+    """What the arm or the reference sets; of a part of another type, its defaults are counted."""
+    form = flatten(cell.config.model_dump(mode="json"))
+    set_by_either = (*cell.pinned, *set_by_reference)
+    there = [path for path in cell.changes if path in form or not _has_other_type(path, cell.changes)]
+    named = [path for path in there if _is_at_or_below(path, set_by_either) or not _has_other_type(path, cell.changes)]
+    words = []
+    for path in named:
+        part = path.rpartition(".")[0]
+        decides = path == f"{part}.type" or (path == f"{part}.target" and f"{part}.type" not in named)
+        rest = [p for p in there if p not in named and decides and p.startswith(f"{part}.")]
+        defaults = f" with {len(rest)} default{'s' if len(rest) > 1 else ''}" if rest else ""
+        words.append(f"{path}: {_shown(cell.changes[path])}{defaults}")
+    return ", ".join(words)
+
+
+def _has_other_type(path: str, changes: Collection[str]) -> bool:
+    """Whether a value is of a part whose type is another one; the type itself is not meant."""
+    steps = path.split(".")
+    parts = [".".join(steps[:size]) for size in range(1, len(steps))]
+    return steps[-1] not in ("type", "target") and any(
+        f"{part}.{name}" in changes for part in parts for name in ("type", "target")
+    )
+
+
+def _is_at_or_below(path: str, places: Sequence[str]) -> bool:
+    return any(path == place or path.startswith(f"{place}.") for place in places)
 
 
 def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def preview_search(plan: SearchPlan) -> Group:
-    """What a search varies, and what it would cost."""
+def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group:  # noqa: B008
+    """What a search varies, what it would cost, and how much of it a database has."""
     config = plan.config
     grid = Table(title=Text(plan.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("parameter", "values", "only when"):
@@ -142,9 +213,30 @@ def preview_search(plan: SearchPlan) -> Group:
         f"{aims}; sampler {config.sampler.type}, scheduler {config.scheduler.type}.",
         *(f"Note: {warning}." for warning in plan.warnings),
         f"{plan.trials} trials{size}{seeds}, {most}{epochs:,} epochs; a trial takes {config.resources.cpu:g} CPU and"
-        f" {_gpu(config.resources)} GPU. Nothing was run.",
+        f" {_gpu(config.resources)} GPU.",
+        _proposals(past, [(plan.name, plan)]),
+        "Nothing was run.",
     ]
     return Group(Text(config.description), grid, *map(Text, lines))
+
+
+def _proposals(past: SearchPeek, searches: Sequence[tuple[str, SearchPlan]]) -> str:
+    """How many trials of searches, by their names, are done, and what is left of them."""
+    if past.problem:
+        return f"{past.problem}; how many trials are done is not known."
+    versions = [past.version_of(plan, name) for name, plan in searches]
+    done = [
+        min(plan.trials, past.done.get(known or "", 0)) for (_, plan), known in zip(searches, versions, strict=True)
+    ]
+    left = [plan.trials - ended for (_, plan), ended in zip(searches, done, strict=True)]
+    pairs = [(plan, number) for (_, plan), number in zip(searches, left, strict=True)]
+    epochs = sum(number * len(plan.seeds) * plan.trained_epochs for plan, number in pairs)
+    others = [name for (name, _), known in zip(searches, versions, strict=True) if known is None and past.has(name)]
+    note = f" {others[0]!r} has other settings in the database: say --new-version for another one." if others else ""
+    return (
+        f"{sum(done):,} of {sum(done) + sum(left):,} trials of the search{'es' if len(searches) > 1 else ''} are done;"
+        f" left to train: {sum(left):,} with at most {epochs:,} epochs.{note}"
+    )
 
 
 def _values(dimension: Dimension) -> str:
