@@ -159,8 +159,8 @@ def tune(
         plan = load_search(space, base, override or ())
         if dry_run:
             from ibml.search.address import choose_url
-            from ibml.study.preview import preview_search
             from ibml.study.search_peek import peek_searches
+            from ibml.study.search_preview import preview_search
 
             out.print(preview_search(plan, peek_searches(choose_url(storage))))
             return

@@ -1,20 +1,16 @@
-"""What a study or a search would run, for `--dry-run`."""
+"""What a study would run, for `--dry-run`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ibml.config.resources import ResourcesConfig
-from ibml.config.space import Between, ChoiceParameter, ConstantParameter
 from ibml.config.trial import flatten
 from ibml.search.plan import SearchPlan
-from ibml.search.space import Dimension
 from ibml.study.arm_searches import search_name
 from ibml.study.cells import Cell
 from ibml.study.estimate import SECONDS, costs_of, estimate
@@ -22,6 +18,7 @@ from ibml.study.keys import state_keys
 from ibml.study.plan import Plan
 from ibml.study.remaining import count_remaining
 from ibml.study.search_peek import SearchPeek
+from ibml.study.search_preview import describe_proposals, format_gpu, format_setting
 from ibml.tracking.peek import Peek
 
 
@@ -73,7 +70,7 @@ def preview(
     tuning = [_tuning(plan)] if plan.tuning else []
     found = estimate(plan, costs_of(past.trials))
     lines = [*_switches(plan), *plan.notes, *tuning, _total(plan), *(_shared(plan) if share else [])]
-    lines += [_proposals(searches, _searches(plan))] if any(arm.plan for arm in plan.tuning) else []
+    lines += [describe_proposals(searches, _searches(plan))] if any(arm.plan for arm in plan.tuning) else []
     lines += _results(plan, past, rerun)
     lines += [*([str(found)] if found else []), "Nothing was run."]
     return Group(Text(plan.study.description), grid, *map(Text, lines))
@@ -83,7 +80,9 @@ def _switches(plan: Plan) -> list[str]:
     """What switches each component off."""
     components = getattr(plan.study.design, "components", {})
     settings = {name: flatten(of) for name, of in components.items()}
-    return [f"{name} off: {', '.join(f'{p}={_shown(v)}' for p, v in of.items())}" for name, of in settings.items()]
+    return [
+        f"{name} off: {', '.join(f'{p}={format_setting(v)}' for p, v in of.items())}" for name, of in settings.items()
+    ]
 
 
 def _total(plan: Plan) -> str:
@@ -94,7 +93,7 @@ def _total(plan: Plan) -> str:
     return (
         f"{_between(least * cells, most * cells)} trials ({cells} {what} × {_between(least, most)} seeds),"
         f" {_between(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
-        f" {_gpu(resources)} GPU."
+        f" {format_gpu(resources)} GPU."
     )
 
 
@@ -135,10 +134,6 @@ def _shared(plan: Plan) -> list[str]:
     return [f"Trained once where trials train alike: {seeds} epochs, {once / every:.0%} (with --no-share all)."]
 
 
-def _gpu(resources: ResourcesConfig) -> str:
-    return "a share, found by a try," if resources.gpu == "auto" else f"{resources.gpu:g}"
-
-
 def _between(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
@@ -174,7 +169,7 @@ def _difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
         decides = path == f"{part}.type" or (path == f"{part}.target" and f"{part}.type" not in named)
         rest = [p for p in there if p not in named and decides and p.startswith(f"{part}.")]
         defaults = f" with {len(rest)} default{'s' if len(rest) > 1 else ''}" if rest else ""
-        words.append(f"{path}: {_shown(cell.changes[path])}{defaults}")
+        words.append(f"{path}: {format_setting(cell.changes[path])}{defaults}")
     return ", ".join(words)
 
 
@@ -189,71 +184,3 @@ def _has_other_type(path: str, changes: Collection[str]) -> bool:
 
 def _is_at_or_below(path: str, places: Sequence[str]) -> bool:
     return any(path == place or path.startswith(f"{place}.") for place in places)
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)
-
-
-def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group:  # noqa: B008
-    """What a search varies, what it would cost, and how much of it a database has."""
-    config = plan.config
-    grid = Table(title=Text(plan.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("parameter", "values", "only when"):
-        grid.add_column(heading, overflow="fold")
-    for dimension in plan.space.dimensions:
-        when = ", ".join(f"{path}: {_condition(value)}" for path, value in dimension.parameter.when.items())
-        grid.add_row(Text(dimension.path), Text(_values(dimension)), Text(when))
-    aims = ", ".join(f"{objective.sense} {objective.metric}" for objective in config.objectives)
-    size = f" of {plan.space.size:,} different ones" if plan.space.size else ""
-    seeds = f" × {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
-    epochs = plan.trials * len(plan.seeds) * plan.trained_epochs
-    most = "at most " if config.scheduler.type != "none" or "trainer.epochs" in config.parameters else ""
-    lines = [
-        f"{aims}; sampler {config.sampler.type}, scheduler {config.scheduler.type}.",
-        *(f"Note: {warning}." for warning in plan.warnings),
-        f"{plan.trials} trials{size}{seeds}, {most}{epochs:,} epochs; a trial takes {config.resources.cpu:g} CPU and"
-        f" {_gpu(config.resources)} GPU.",
-        _proposals(past, [(plan.name, plan)]),
-        "Nothing was run.",
-    ]
-    return Group(Text(config.description), grid, *map(Text, lines))
-
-
-def _proposals(past: SearchPeek, searches: Sequence[tuple[str, SearchPlan]]) -> str:
-    """How many trials of searches, by their names, are done, and what is left of them."""
-    if past.problem:
-        return f"{past.problem}; how many trials are done is not known."
-    versions = [past.version_of(plan, name) for name, plan in searches]
-    done = [
-        min(plan.trials, past.done.get(known or "", 0)) for (_, plan), known in zip(searches, versions, strict=True)
-    ]
-    left = [plan.trials - ended for (_, plan), ended in zip(searches, done, strict=True)]
-    pairs = [(plan, number) for (_, plan), number in zip(searches, left, strict=True)]
-    epochs = sum(number * len(plan.seeds) * plan.trained_epochs for plan, number in pairs)
-    others = [name for (name, _), known in zip(searches, versions, strict=True) if known is None and past.has(name)]
-    note = f" {others[0]!r} has other settings in the database: say --new-version for another one." if others else ""
-    return (
-        f"{sum(done):,} of {sum(done) + sum(left):,} trials of the search{'es' if len(searches) > 1 else ''} are done;"
-        f" left to train: {sum(left):,} with at most {epochs:,} epochs.{note}"
-    )
-
-
-def _values(dimension: Dimension) -> str:
-    p = dimension.parameter
-    if isinstance(p, ConstantParameter):
-        return f"{_shown(p.value)} (constant)"
-    if isinstance(p, ChoiceParameter):
-        return ", ".join(map(_shown, p.choices))
-    how = ", logarithmic" if p.log else f", step {p.step:g}" if p.step else ", whole numbers" if dimension.whole else ""
-    return f"{p.low:g} to {p.high:g}{how}"
-
-
-def _condition(condition: Any) -> str:
-    if isinstance(condition, Between):
-        bounds = (
-            f">= {condition.low:g}" if condition.low is not None else "",
-            f"<= {condition.high:g}" if condition.high is not None else "",
-        )
-        return " and ".join(filter(None, bounds))
-    return " or ".join(map(_shown, condition)) if isinstance(condition, tuple) else _shown(condition)
