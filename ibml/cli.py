@@ -111,10 +111,14 @@ def ablate(
 
         plan = load_plan(file, override or (), seeds)
         if dry_run:
-            from ibml.study.estimate import past_costs
-            from ibml.study.preview import preview
+            from ibml.search.address import choose_url
+            from ibml.study.preview import metrics_of, preview
+            from ibml.study.search_peek import SearchPeek, peek_searches
+            from ibml.tracking.peek import peek_trials
 
-            out.print(preview(plan, past_costs(tracking_uri), share=not no_share and stage_gb > 0))
+            past = peek_trials(tracking_uri, metrics_of(plan))
+            searches = peek_searches(choose_url(storage)) if plan.tuning else SearchPeek()
+            out.print(preview(plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun))
             return
         show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
@@ -158,9 +162,11 @@ def tune(
 
         plan = load_search(space, base, override or ())
         if dry_run:
-            from ibml.study.preview import preview_search
+            from ibml.search.address import choose_url
+            from ibml.study.search_peek import peek_searches
+            from ibml.study.search_preview import preview_search
 
-            out.print(preview_search(plan))
+            out.print(preview_search(plan, peek_searches(choose_url(storage))))
             return
         show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)

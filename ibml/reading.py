@@ -61,7 +61,7 @@ def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
     from ibml.study.trials import planned_trials
     from ibml.tracking.uri import TrackingError
 
-    plan = load_plan(study)
+    plan = load_plan(study, to_run=False)
     if not plan.tuning:
         return study_record(plan, planned_trials(plan))
     record = store.study(plan.study.name)  # which trials the arms come to is known only to the run

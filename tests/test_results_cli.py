@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 from mlflow import MlflowClient
 
-from tests.conftest import CommandLine
+from tests.conftest import CommandLine, free_port
 
 STUDY = """\
 name: small
@@ -101,6 +103,58 @@ def test_a_dry_run_estimates_the_time_from_past_trials(cli: CommandLine) -> None
     assert re.search(r"\d+ s of training, \d+ s with \d+ at once on this machine\.", shown)
     other = " ".join(cli.inside("ablate", "small.yaml", "--dry-run", "-o", "fusion.type=sum").out.split())
     assert "Estimate" not in other
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "6 of 6 trials have a result already; left to train: nothing."),
+        (["--seeds", "9"], "6 of 18 trials have a result already; left to train: 12 with 24 epochs."),
+        (["-o", "seeds=[2, 7]"], "2 of 4 trials have a result already; left to train: 2 with 4 epochs."),
+        (["-o", "fusion.type=sum"], "0 of 6 trials have a result already; left to train: 6 with 12 epochs."),
+        (["--rerun"], "6 of 6 trials have a result already and would be trained again (--rerun)."),
+        # two looks could be made, and they have decided whatever is decided: nothing, or an arm
+        (["-o", "seeds={min: 2, max: 4}"], "6 of 8 trials have a result already; left to train: "),
+    ],
+)
+def test_a_dry_run_counts_the_results_that_there_are(cli: CommandLine, options: list[str], said: str) -> None:
+    shown = cli.inside("ablate", "small.yaml", "--dry-run", *options)
+    assert shown.code == 0, shown.err
+    assert said in " ".join(shown.out.split())
+
+
+def test_a_dry_run_takes_no_result_of_a_deleted_run(cli: CommandLine) -> None:
+    store, run = client(cli), trials(cli)[0]
+    store.delete_run(run.info.run_id)
+    try:
+        assert "5 of 6 trials have a result already" in cli.inside("ablate", "small.yaml", "--dry-run").out
+    finally:
+        store.restore_run(run.info.run_id)
+
+
+def test_a_dry_run_changes_no_store_and_says_where_it_cannot_be_read(cli: CommandLine) -> None:
+    def said(name: str, *options: str) -> str:
+        uri = name if "://" in name else f"sqlite:///{cli.folder / name}"
+        answer = cli.inside("ablate", "small.yaml", "--dry-run", "--tracking-uri", uri, *options)
+        assert answer.code == 0, answer.err
+        return " ".join(answer.out.split())
+
+    assert "0 of 6 trials have a result already" in said("none.db")
+    assert not (cli.folder / "none.db").exists()
+    (cli.folder / "empty.db").touch()
+    assert "0 of 6 trials have a result already" in said("empty.db")
+    assert (cli.folder / "empty.db").read_bytes() == b""
+    with closing(sqlite3.connect(cli.folder / "other.db")) as database:
+        database.execute("create table experiments (experiment_id integer)")
+    before = (cli.folder / "other.db").read_bytes()
+    assert "other.db cannot be read as it is; how many trials have a result is not known." in said("other.db")
+    assert (cli.folder / "other.db").read_bytes() == before
+    known = (cli.folder / "mlflow.db").read_bytes()
+    assert "6 of 6 trials have a result already" in said("mlflow.db")
+    assert (cli.folder / "mlflow.db").read_bytes() == known
+    away = said(f"http://127.0.0.1:{free_port()}")
+    assert "does not answer" in away
+    assert "how many trials have a result is not known." in away
 
 
 def test_results_of_another_revision_are_refused_until_allowed(cli: CommandLine) -> None:

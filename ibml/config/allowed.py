@@ -66,6 +66,25 @@ def _named_here() -> list[str]:
     return [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
 
 
+def allowed_packages() -> list[str]:
+    """Return the packages that may run as plug-ins. A user's file that cannot be used allows none."""
+    try:
+        own = user_config(user_file()).plugins
+    except ConfigError:
+        own = ()
+    return list(dict.fromkeys([*_named_here(), *own]))
+
+
+def package_files(package: str) -> list[Path]:
+    """Return the folders of a package, or its file; nothing where it is not there."""
+    spec = _spec(package)
+    if spec is None:
+        return []
+    inside = spec.submodule_search_locations
+    found = [spec.origin] if inside is None else list(inside)
+    return [Path(place).absolute() for place in found if place]
+
+
 def located(package: str) -> ModuleSpec:
     """Where an allowed package is; nothing of it is imported. What was allowed by name for this process, not for all
     times, may lie in the working folder too. Raises `ValueError` for a package that is not allowed or not there."""

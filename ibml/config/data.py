@@ -25,7 +25,8 @@ from ibml.config.datasets import (
     UCF101Config,
     VGGSoundConfig,
 )
-from ibml.config.plugins import Kind, PluginConfig, in_a_line, resolved
+from ibml.config.failures import in_a_line
+from ibml.config.plugins import Kind, PluginConfig, resolved
 from ibml.config.preprocessing import ModalityKind
 
 View = Literal["fou", "fac", "kar", "pix", "zer", "mor"]

@@ -204,7 +204,8 @@ class ModelNet40Config(CarvedConfig):
 
 
 class FolderConfig(CarvedConfig):
-    """Data of one's own: tables (CSV or JSON lines) with a row per sample and a column per modality."""
+    """Data of one's own: tables with a row per sample and a column per modality: CSV, whose header shows if the
+    separator is a comma, a semicolon, a tab or a bar, or JSON lines. Paths in them are below the root."""
 
     type: Literal["folder"] = "folder"
     root: str

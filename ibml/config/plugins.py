@@ -45,7 +45,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -56,7 +55,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from ibml.config.allowed import allow_in, folder_of, located
 from ibml.config.base import Config, IbmlError, WrongOptions, did_you_mean
-from ibml.config.explain import in_words
+from ibml.config.failures import in_a_line
 from ibml.config.plain import read_plain, sort_sets
 
 if TYPE_CHECKING:
@@ -186,16 +185,6 @@ def _typed(kind: Kind, target: str, options: dict[str, Any]) -> Config:
         raise WrongOptions(error, model, options) from None
     except Exception as error:  # noqa: BLE001
         raise ValueError(f"{target}.Options fails: {in_a_line(error)}") from None
-
-
-def in_a_line(error: BaseException) -> str:
-    """An error in a line, with the place in the code where it came from."""
-    shown = in_words(error) if isinstance(error, ValidationError) else error
-    text = " ".join(f"{type(error).__name__}: {shown}".split())
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError) or not frames:
-        return text  # which says the place itself
-    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
 
 
 def _package(target: str) -> str:

@@ -11,6 +11,8 @@ from ibml.config.base import Config, InconsistentConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DEFAULT_SEEDS = (0, 1, 2, 3, 4)
+MOST_SEEDS = 10_000
+MOST_ADAPTIVE = 100
 
 
 class AdaptiveSeeds(Config):
@@ -21,7 +23,7 @@ class AdaptiveSeeds(Config):
     """
 
     min: Annotated[int, Field(ge=2)] = 3
-    max: Annotated[int, Field(le=100)]
+    max: Annotated[int, Field(le=MOST_ADAPTIVE)]
     stop: Literal["decided"] = "decided"
     metric: str | None = None
 
@@ -41,8 +43,8 @@ def _listed(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
         raise ValueError(f"expected a number of seeds, a list of seeds or {{min: ..., max: ...}}, got {value!r}")
     if isinstance(value, int):
-        if not 1 <= value <= 10_000:
-            raise ValueError(f"{value} seeds make no study; give at least 1 and at most 10,000")
+        if not 1 <= value <= MOST_SEEDS:
+            raise ValueError(f"{value} seeds make no study; give at least 1 and at most {MOST_SEEDS:,}")
         return tuple(range(value))
     if len(set(map(repr, value))) < len(value):
         raise ValueError("a seed is listed twice")

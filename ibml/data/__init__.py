@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
+from ibml.config.base import IbmlError
 from ibml.config.data import DataConfig, DataPluginConfig
 from ibml.config.datasets import DataPart, FilesConfig
+from ibml.config.failures import in_a_line
 from ibml.data.base import AnySplit, Dataset, Split, StreamedSplit
 from ibml.data.digests import Progress
 from ibml.data.embedded import load_mfeat, mfeat_fingerprint
@@ -52,9 +54,18 @@ def fingerprint(config: DataConfig) -> str:
     if isinstance(config, DataPluginConfig):
         key = _key(config)
         if key not in _fingerprints:
-            _fingerprints[key] = str(config.implementation(config.typed_options).fingerprint())
+            _fingerprints[key] = _plugin_fingerprint(config)
         return _fingerprints[key]
     return _open(config).fingerprint if isinstance(config, FilesConfig) else mfeat_fingerprint()
+
+
+def _plugin_fingerprint(config: DataPluginConfig) -> str:
+    try:
+        return str(config.implementation(config.typed_options).fingerprint())
+    except IbmlError:
+        raise
+    except Exception as error:
+        raise DataError(f"the data set {config.target} has no fingerprint: {in_a_line(error)}") from error
 
 
 def notes(config: DataConfig) -> dict[str, str]:

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +67,8 @@ class Listing:
     """The splits without which the data set is useless."""
     rows: dict[SplitName, list[Row]] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
+    _inside: dict[str, bool] = field(default_factory=dict)
+    """Folders that own tables name: whether they are in the root when links are followed."""
 
     def add(self, split: SplitName, row: Row) -> None:
         for what, text in (("name", row.name), ("label", row.label)):
@@ -86,16 +88,16 @@ class Listing:
     def has(self, file: str) -> bool:
         return os.path.exists(self.root / file)  # noqa: PTH110 - Path.exists raises for a name that is too long
 
-    def lines(self, file: str) -> Iterator[tuple[str, str]]:
+    def lines(self, file: str) -> Generator[tuple[str, str]]:
         """The lines of a text file that are not empty, each with its place."""
         for number, line in enumerate(self._text(file), 1):
             if line.strip():
                 yield f"{file}:{number}", line.strip("\r\n")
 
-    def table(self, file: str) -> Iterator[tuple[str, list[str]]]:
+    def table(self, file: str, delimiter: str = ",") -> Iterator[tuple[str, list[str]]]:
         """The rows of a CSV file that are not empty, each with the place where it begins."""
         # strict, since else a quote that is never closed swallows all rows after it
-        reader = csv.reader(self._text(file, newline=""), strict=True)
+        reader = csv.reader(self._text(file, newline=""), delimiter=delimiter, strict=True)
         begin = 1
         try:
             for cells in reader:
@@ -139,6 +141,38 @@ class Listing:
         self.stop(where, f"{path[:80]!r} {problem}")
         return None
 
+    def locate(self, path: str, where: str) -> str | None:
+        """Return the path of a file that a user's own table names, relative to the root.
+
+        Backslashes count as slashes, and an absolute path below the root is taken. No path leaves the root, by links
+        neither: that refuses the data set.
+        """
+        plain = path.replace("\\", "/")
+        problem = foreign_problem(path) or path_problem(plain.lstrip("/"))
+        inside = plain if problem or not plain.startswith("/") else self._below_root(plain)
+        if problem is None and (inside is None or not self._stays(inside)):
+            by_link = "" if inside is None else " by a link; take a data.root that has what the link leads to"
+            problem = f"leads out of the data set's folder{by_link}"
+        if problem is None and inside is not None:
+            return self.file(inside, where)
+        self.stop(where, f"{path[:80]!r} {problem}")
+        return None
+
+    def _below_root(self, path: str) -> str | None:
+        """An absolute path as one relative to the root; none for one that is not below it."""
+        for base in (self.root.absolute(), self.root.resolve()):
+            if Path(path).is_relative_to(base):
+                return Path(path).relative_to(base).as_posix()
+        return None
+
+    def _stays(self, path: str) -> bool:
+        """Whether a path below the root is there too when its links are followed."""
+        folder, _, _ = path.rpartition("/")
+        if folder not in self._inside:
+            self._inside[folder] = _is_below(self.root / folder, self.root.resolve())
+        file = self.root / path
+        return self._inside[folder] and (not os.path.islink(file) or _is_below(file, self.root.resolve()))  # noqa: PTH114
+
     def names(self, folder: str) -> list[str]:
         """What is in a folder, sorted; raises `OSError`. Hidden files are left out: other systems leave such behind."""
         return sorted(name for name in os.listdir(self.root / folder) if not name.startswith("."))  # noqa: PTH208
@@ -164,6 +198,24 @@ class Listing:
 def is_one_line(text: str) -> bool:
     """Whether an error that has the text says what it seems to say."""
     return is_printable(text) and not re.search("[\n\t\u2028\u2029]", text)
+
+
+def foreign_problem(path: str) -> str | None:
+    """Return why a path cannot be one of a file on this machine; none if it can."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
+        return "is a URL; files must be in the data set's folder"
+    if re.match(r"[A-Za-z]:|\\\\", path):
+        return "is a path of Windows with a drive; write it relative to the data set's folder"
+    if path.startswith("~"):
+        return "begins with ~, which is not expanded; write it relative to the data set's folder"
+    return None
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
+        return True  # it leads nowhere, which is found when it is read
 
 
 def path_problem(path: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +19,13 @@ from ibml.config.base import IbmlError
 from ibml.config.space import Direction
 from ibml.config.trial import flatten
 from ibml.config.urls import shown_url, without_secrets
+from ibml.search.address import DEFAULT_URL, SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler
 
-DEFAULT_URL = "sqlite:///optuna.db"
+__all__ = ["DEFAULT_URL", "LOCK_SECONDS", "SPEC", "Database", "SearchDatabaseError", "as_database_error", "choose_url"]
+
 LOCK_SECONDS = 60
 """How long a SQLite file may be locked by another process before that is an error."""
-SPEC = "ibml.spec"
-"""The study attribute that says what is searched. It is written last, so a study without it was begun and cut off."""
 BEGUN = "ibml.begun"
 """The study attribute that is written first: with it, and without `SPEC`, a study is one that ibml did not finish."""
 _FAILURES = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -34,11 +33,6 @@ _FAILURES = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 class SearchDatabaseError(IbmlError):
     """The database cannot be used, or holds something else under the name of the search."""
-
-
-def choose_url(given: str | None) -> str:
-    """The database's URL: as given, else `OPTUNA_STORAGE`, else a SQLite file in the working folder."""
-    return given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_URL
 
 
 class Database:

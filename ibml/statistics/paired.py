@@ -142,6 +142,11 @@ def signed_rank(d: npt.NDArray[np.float64]) -> float:
     return float(min(1.0, 2 * ways[: observed + 1].sum() / ways.sum()))
 
 
+def smallest_signed_rank(n: int) -> float:
+    """Return the smallest two-sided signed-rank p of n pairs, none of which is equal: 2^(1 - n) up to 25 pairs."""
+    return 2.0 ** (1 - n) if n <= _EXACT_PAIRS else signed_rank(np.arange(1.0, n + 1))
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm-corrected p-values; where there is no test there is nothing to correct for.
 

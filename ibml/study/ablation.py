@@ -15,7 +15,7 @@ from ibml.config.trial import canonical, flatten
 from ibml.search.database import Database
 from ibml.search.search import Ending, Search
 from ibml.storage import Place
-from ibml.study.arm_searches import ArmSearch
+from ibml.study.arm_searches import ArmSearch, search_name
 from ibml.study.cells import Cell
 from ibml.study.driver import Driver
 from ibml.study.outcome import Outcome
@@ -106,8 +106,8 @@ def run_study(
 def _open(plan: Plan, arm: ArmSearch, database: Database, populations: Place, new_version: bool) -> OpenSearch | None:
     if arm.plan is None:
         return None
-    cell, several = arm.cell, len(plan.datasets) > 1
-    name = f"{plan.study.name}/{cell.dataset}/{cell.arm}" if several else f"{plan.study.name}/{cell.arm}"
+    cell = arm.cell
+    name = search_name(plan.study.name, cell, len(plan.datasets) > 1)
     opened = open_search(arm.plan, database, populations, name, new_version)
     opened.arm, opened.dataset = cell.arm, cell.dataset
     return opened

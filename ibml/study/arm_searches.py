@@ -28,6 +28,11 @@ class ArmSearch:
     fixed: tuple[str, ...]
 
 
+def search_name(study: str, cell: Cell, several: bool) -> str:
+    """Return the name of an arm's search in the database; with `several` data sets it has the data set's too."""
+    return f"{study}/{cell.dataset}/{cell.arm}" if several else f"{study}/{cell.arm}"
+
+
 def arm_searches(
     study: StudyConfig, document: load.Document, near: Path | None, cells: list[Cell], problems: list[Problem]
 ) -> list[ArmSearch]:

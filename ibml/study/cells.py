@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ibml.config import load
-from ibml.config.base import ConfigError, Problem, did_you_mean
+from ibml.config.base import ConfigError, Problem, Source, did_you_mean
 from ibml.config.layers import Layers, Setting, find_base, settings
 from ibml.config.study import StudyConfig
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.config.validate import validated
 from ibml.study import designs
+from ibml.study.designs import BASE
+from ibml.study.equivalence import result_form
+from ibml.study.inert import Built, inert_problems, one_factor_problems
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class CellBuilder:
         self.base_texts: dict[str, str] = {}
         self._noted: dict[str, list[str]] = {}
         """What is allowed but probably not meant -> the arms."""
+        self._inert: list[tuple[str, list[Problem]]] = []
+        self._on: dict[str, list[Built]] = {}
 
     def cells(self) -> tuple[list[Cell], list[str]]:
         names = [arm.name for arm in self.arms]
@@ -60,6 +65,7 @@ class CellBuilder:
         notes = list(self.design.notes)
         for dataset, base in self._bases().items():
             cells += self._cells_of(dataset, base, notes)
+        self._refuse_inert()
         self._compare_datasets(cells)
         return cells, list(dict.fromkeys(notes))
 
@@ -115,28 +121,24 @@ class CellBuilder:
         return layers
 
     def _cells_of(self, dataset: str, base: Layers, notes: list[str]) -> list[Cell]:
-        configs: dict[str, TrialConfig] = {}
-        forms: dict[str, dict[str, Any]] = {}
-        for arm in sorted(self.arms, key=lambda arm: arm.name != self.reference):
-            layers = base.copy()
-            if not self._put(layers, arm.settings):
-                continue
-            config, found = validated(layers, arm.source)
-            self.problems += found
-            if config is None:
-                continue
-            form = flatten(canonical(config.model_copy(update={"seed": 0})))
-            twin = next((name for name, other in forms.items() if other == form), None)
-            if twin == self.reference and arm.may_equal_reference:
+        built = self._built(base)
+        groups = _same_forms(built)
+        reference = next((b.config for b in built if b.arm.name == self.reference), None)
+        repeated: set[str] = set()
+        for group in groups:
+            first, *twins = group
+            repeated |= {twin.arm.name for twin in twins}
+            if first.arm.name == self.reference and all(twin.arm.may_equal_reference for twin in twins):
                 where = f" on {dataset}" if len(self.study.datasets) > 1 else ""
-                notes.append(f"{arm.name} is the base itself{where} and is not run twice")
-            elif twin is not None and not (config.notes or configs[twin].notes):
-                self.problems.append(Problem(arm.source, f"is the same configuration as arm {twin!r}"))
-            else:
-                for note in config.notes:
-                    self._noted.setdefault(note, []).append(arm.name)
-                configs[arm.name], forms[arm.name] = config, form
-        reference = configs.get(self.reference)
+                notes += [f"{twin.arm.name} is the base itself{where} and is not run twice" for twin in twins]
+                group.clear()
+        problems = inert_problems(filter(None, groups), built, self.design, lambda levels: self._at(base, levels))
+        self._inert.append((dataset, problems))
+        self._on[dataset] = built
+        configs = {b.arm.name: b.config for b in built if b.arm.name not in repeated}
+        for name, config in configs.items():
+            for note in config.notes:
+                self._noted.setdefault(note, []).append(name)
         return [
             Cell(
                 dataset,
@@ -149,6 +151,38 @@ class CellBuilder:
             if arm.name in configs
         ]
 
+    def _built(self, base: Layers) -> list[Built]:
+        """The arms that can be built on a data set, the reference first."""
+        built = []
+        for arm in sorted(self.arms, key=lambda arm: arm.name != self.reference):
+            layers = base.copy()
+            if self._put(layers, arm.settings):
+                config, found = validated(layers, arm.source)
+                self.problems += found
+                built += [Built(arm, config)] if config else []
+        return built
+
+    def _at(self, base: Layers, levels: Mapping[str, str]) -> TrialConfig | None:
+        """The configuration of an arm that need not be in the design; none where it is not valid."""
+        layers = base.copy()
+        chosen = [setting for name, level in levels.items() for setting in self.design.layers[name][level]]
+        if layers.add(chosen):
+            return None
+        return validated(layers, Source(""))[0]
+
+    def _refuse_inert(self) -> None:
+        """Report factors without effect; a data set is named where the others have no such factor."""
+        everywhere = [set(problems) for _, problems in self._inert]
+        common = set.intersection(*everywhere) if everywhere else set()
+        for dataset, problems in self._inert:
+            for problem in problems:
+                where = "" if problem in common else f"; on {dataset}"
+                self.problems.append(Problem(problem.source, f"{problem.message}{where}"))
+        if self.study.design.type == "one_factor":
+            bases = {name: b.config for name, all_of in self._on.items() for b in all_of if b.arm.name == BASE}
+            others = {name: [b for b in self._on[name] if b.arm.name != BASE] for name in bases}
+            self.problems += one_factor_problems(bases, others, self.design)
+
     def _compare_datasets(self, cells: list[Cell]) -> None:
         seen: dict[str, str] = {}
         for cell in cells:
@@ -160,6 +194,15 @@ class CellBuilder:
                 message = f"data set {cell.dataset!r} is the same configuration as {seen[form]!r}"
                 self.problems.append(Problem(source, message))
             seen.setdefault(form, cell.dataset)
+
+
+def _same_forms(built: list[Built]) -> list[list[Built]]:
+    """The arms that are the same configuration, in groups of two and more, in the order of the arms. An arm with a note
+    about itself may be the same as another."""
+    groups: dict[str, list[Built]] = {}
+    for one in [one for one in built if one.arm.may_equal_reference or not one.config.notes]:
+        groups.setdefault(json.dumps(result_form(one.config), sort_keys=True), []).append(one)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def changed_paths(config: TrialConfig, reference: TrialConfig | None) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ibml.config import load, metrics
 from ibml.config.base import Problem, did_you_mean
+from ibml.config.seeds import MOST_ADAPTIVE, MOST_SEEDS
 from ibml.config.study import StudyConfig
 from ibml.config.trial import flatten
 from ibml.study.cells import Cell
@@ -49,7 +52,6 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
         if name not in known
     ]
     found += [Problem(document.source(place), text) for place, text in _metric_problems(study, logged, cells)]
-    found += _undecidable(study, len(arms) - 1, document)
     return [*found, *_grouped(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
 
 
@@ -107,21 +109,60 @@ def _listed(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:
     return [((*at, index), name) for index, name in enumerate(names)]
 
 
-def _undecidable(study: StudyConfig, arms: int, document: load.Document) -> list[Problem]:
-    """Looks at which a signed-rank test can never pass its level."""
-    seeds = study.adaptive
-    if seeds is None or study.table.test != "wilcoxon" or arms < 1:
+def undecidable(study: StudyConfig, cells: list[Cell], document: load.Document) -> list[Problem]:
+    """Report a signed-rank test that cannot decide anything: even its smallest p is above the level that it takes.
+
+    Args:
+        study: The study.
+        cells: Its arms on each data set.
+        document: The study's file, for the place of the error.
+    """
+    on_each = Counter(cell.dataset for cell in cells)
+    comparisons = max(on_each.values(), default=0) - 1
+    if study.table.test != "wilcoxon" or comparisons < 1:
         return []
+    from ibml.statistics.paired import smallest_signed_rank
+
+    most = len(study.all_seeds)
+    smallest, level = smallest_signed_rank(most), _strictest_level(study, most, comparisons)
+    if smallest <= level:
+        return []
+    enough = _enough_seeds(study, most, comparisons)
+    todo = f"give at least {enough} seeds or take test: t" if enough else "take test: t"
+    needs = f"the last look takes {level:.2g}" if study.adaptive else f"Holm's correction takes {level:.2g}"
+    number = f"{comparisons} comparison{'s' if comparisons > 1 else ''}"
+    message = (
+        f"with {most} seed{'s' if most > 1 else ''} no signed-rank p is below {smallest:.2g}, and {needs} for {number}"
+        f" at alpha {study.table.alpha:g}, so that nothing could be decided; {todo}"
+    )
+    place = ("seeds", "max") if study.adaptive else ("seeds",) if "seeds" in document.data else ("table", "test")
+    return [Problem(document.source(place), message)]
+
+
+def _strictest_level(study: StudyConfig, most: int, comparisons: int) -> float:
+    """The largest p that decides the first of so many comparisons when each arm has `most` seeds."""
+    share = study.table.alpha / comparisons
+    if study.adaptive is None:
+        return math.nextafter(share, 0)  # a corrected p must be below alpha
     from ibml.statistics.sequential import nominal_levels
 
-    last = nominal_levels(seeds.min, seeds.max, study.table.alpha / arms)[seeds.max]
-    if 2.0 ** (1 - seeds.max) <= last:
-        return []
-    message = (
-        f"with {seeds.max} seeds no signed-rank p is below {2.0 ** (1 - seeds.max):.2g}, and the last look takes"
-        f" {last:.2g}, so that nothing could be decided; give more seeds or take test: t"
+    return nominal_levels(study.adaptive.min, most, share)[most]
+
+
+def _enough_seeds(study: StudyConfig, most: int, comparisons: int) -> int | None:
+    """The first number of seeds above `most` that can decide something."""
+    from ibml.statistics.paired import smallest_signed_rank
+
+    candidates = range(most + 1, (MOST_ADAPTIVE if study.adaptive else MOST_SEEDS) + 1)
+    share = study.table.alpha / comparisons  # a look takes less than that, and costs seconds
+    return next(
+        (
+            n
+            for n in candidates
+            if (p := smallest_signed_rank(n)) < share and p <= _strictest_level(study, n, comparisons)
+        ),
+        None,
     )
-    return [Problem(document.source(("seeds", "max")), message)]
 
 
 def _grouped(study: StudyConfig, document: load.Document) -> Iterator[Problem]:

@@ -45,6 +45,7 @@ class Factor:
 
     name: str
     levels: dict[str, list[Setting]]
+    source: Source
     component: bool = False
 
 
@@ -59,6 +60,10 @@ class Expanded:
     pinned: tuple[str, ...] = ()
     """The paths whose values are what the arms are compared for, in every arm."""
     notes: tuple[str, ...] = ()
+    sources: dict[str, Source] = field(default_factory=dict)
+    """Where each factor is written."""
+    layers: dict[str, dict[str, list[Setting]]] = field(default_factory=dict)
+    """The settings of each level of each factor, where an arm is made of one level of every factor."""
 
 
 def expand(design: Design, document: load.Document, problems: list[Problem]) -> Expanded:
@@ -90,7 +95,8 @@ def _one_factor(design: OneFactorDesign, document: load.Document) -> Expanded:
             name, layer = f"{short[path]}={_shown(value)}", _setting(path, value, document, source)
             arms.append(Arm(name, layer, source, True, {short[path]: _shown(value)}, value))
     levels = {short[path]: tuple(map(_shown, values)) for path, values in design.factors.items()}
-    return Expanded(arms, BASE, levels, tuple(design.factors))
+    sources = {short[path]: document.source(("design", "factors", path)) for path in design.factors}
+    return Expanded(arms, BASE, levels, tuple(design.factors), sources=sources)
 
 
 def _leave_one_out(design: LeaveOneOutDesign, document: load.Document) -> Expanded:
@@ -98,7 +104,7 @@ def _leave_one_out(design: LeaveOneOutDesign, document: load.Document) -> Expand
     removed: list[tuple[Factor, ...]] = [(), *((part,) for part in parts)]
     removed += combinations(parts, 2) if design.pairs else ()
     arms = [_without(off, parts, document) for off in removed]
-    return Expanded(arms, FULL, _levels(parts))
+    return _crossed(arms, FULL, parts)
 
 
 def _without(off: tuple[Factor, ...], parts: list[Factor], document: load.Document) -> Arm:
@@ -114,7 +120,7 @@ def _cumulative(design: CumulativeDesign, document: load.Document) -> Expanded:
     arms = [
         _combined(_sum(on), {part: ON if part in on else OFF for part in parts}, document) for on in map(tuple, subsets)
     ]
-    return Expanded(arms, NONE, _levels(parts))
+    return _crossed(arms, NONE, parts)
 
 
 def _factorial(design: FactorialDesign, document: load.Document, problems: list[Problem]) -> Expanded:
@@ -146,7 +152,7 @@ def _factorial(design: FactorialDesign, document: load.Document, problems: list[
         arms.append(_combined(name, chosen, document))
     pinned = tuple(name for name in design.factors if name in short)
     reference = design.reference or arms[0].name
-    return Expanded(arms, reference, _levels(factors), pinned, notes)
+    return _crossed(arms, reference, factors, pinned, notes)
 
 
 def _fraction_notes(names: list[str], cells: int, words: list[int]) -> tuple[str, ...]:
@@ -160,23 +166,35 @@ def _factor(key: str, name: str, design: FactorialDesign, document: load.Documen
     levels = design.factors[key]
     at = ("design", "factors", key)
     if isinstance(levels, Mapping):
-        return Factor(name, {level: settings(document, (*at, level)) for level in levels})
+        return Factor(name, {level: settings(document, (*at, level)) for level in levels}, document.source(at))
     placed = {
         _shown(value): _setting(key, value, document, document.source((*at, index)))
         for index, value in enumerate(levels)
     }
-    return Factor(name, placed)
+    return Factor(name, placed, document.source(at))
 
 
 def _components(components: Mapping[str, Any], document: load.Document) -> list[Factor]:
-    return [
-        Factor(name, {OFF: settings(document, ("design", "components", name)), ON: []}, component=True)
-        for name in components
-    ]
+    factors = []
+    for name in components:
+        at = ("design", "components", name)
+        levels: dict[str, list[Setting]] = {OFF: settings(document, at), ON: []}
+        factors.append(Factor(name, levels, document.source(at), component=True))
+    return factors
 
 
-def _levels(factors: Iterable[Factor]) -> dict[str, tuple[str, ...]]:
-    return {factor.name: tuple(factor.levels) for factor in factors}
+def _crossed(
+    arms: list[Arm],
+    reference: str,
+    factors: list[Factor],
+    pinned: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Expanded:
+    """A design whose arms each have one level of every factor."""
+    levels = {factor.name: tuple(factor.levels) for factor in factors}
+    sources = {factor.name: factor.source for factor in factors}
+    layers = {factor.name: factor.levels for factor in factors}
+    return Expanded(arms, reference, levels, pinned, notes, sources, layers)
 
 
 def _combined(name: str, levels: Mapping[Factor, str], document: load.Document) -> Arm:

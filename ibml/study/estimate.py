@@ -9,10 +9,10 @@ from statistics import median
 
 from ibml.study.keys import trial_shape
 from ibml.study.plan import Plan
-from ibml.tracking.experiment import chosen_experiment
-from ibml.tracking.listing import listed_costs
-from ibml.tracking.uri import choose_uri, database_file
+from ibml.tracking.listing import ListedTrial
 
+SECONDS = "time.total"
+"""The metric that has the seconds of a trial."""
 Cost = tuple[str, float]
 """A trial's shape with its epochs, and its seconds of training."""
 
@@ -42,19 +42,9 @@ class Estimate:
         )
 
 
-def past_costs(tracking_uri: str | None) -> list[Cost]:
-    """The costs of finished trials. Nothing is made and MLflow not imported, unless the store is a server."""
-    uri = choose_uri(tracking_uri)
-    database = database_file(uri)
-    if database is not None and not database.is_file():
-        return []
-    costs = listed_costs(uri, chosen_experiment())
-    if costs is not None:
-        return costs
-    from ibml.tracking.mlflow_store import MlflowStore
-
-    records = MlflowStore(uri).results().values()
-    return [(r.shape, r.metrics["time.total"]) for r in records if r.shape and "time.total" in r.metrics]
+def costs_of(trials: Iterable[ListedTrial]) -> list[Cost]:
+    """Return the costs of trials that have been trained."""
+    return [(trial.shape, trial.metrics[SECONDS]) for trial in trials if trial.shape and SECONDS in trial.metrics]
 
 
 def estimate(plan: Plan, costs: Iterable[Cost]) -> Estimate | None:

@@ -10,6 +10,10 @@ from ibml.storage import Place
 from ibml.training.kept import STALLED
 
 
+class TrialFailure(Exception):
+    """An exception of a trial that ends its worker too, in a line."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why a trial stopped before its end. `epoch` is the one in which an exception was raised by the training itself,

@@ -67,11 +67,11 @@ def _tried(config: TrialConfig, cpu: float) -> tuple[int, int]:
 
 def _try(plain: dict[str, Any], packages: dict[str, tuple[str, str]]) -> tuple[int, int] | str:
     """On a worker: bytes of its GPU, and of a trial's peak; or what is wrong."""
-    from ibml.config.base import IbmlError
+    from ibml.config.failures import describe_failure
     from ibml.training.memory import gpu_memory
 
     try:
         receive(packages)
         return gpu_memory(TrialConfig.model_validate(plain))
-    except IbmlError as error:
-        return str(error)
+    except Exception as error:  # noqa: BLE001
+        return describe_failure(error)

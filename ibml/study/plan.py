@@ -18,7 +18,7 @@ from ibml.config.trial import TrialConfig
 from ibml.config.validate import parsed, validated
 from ibml.study.arm_searches import ArmSearch, arm_searches
 from ibml.study.cells import Cell, CellBuilder
-from ibml.study.checks import shared_modalities, table_problems
+from ibml.study.checks import shared_modalities, table_problems, undecidable
 from ibml.study.designs import Expanded
 
 StudySource = str | Path | Mapping[str, Any]
@@ -83,9 +83,12 @@ def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
     return config
 
 
-def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | None = None) -> Plan:
+def load_plan(
+    source: StudySource, overrides: Iterable[str] = (), seeds: int | None = None, *, to_run: bool = True
+) -> Plan:
     """The plan of a study file or mapping. `overrides` are `a.b=c` texts over the study's or the trials'
-    keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong."""
+    keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong, where it is `to_run` also
+    with a test that could not decide anything; results that a store has of such a study can be read."""
     document = (
         check_kind(load.from_mapping(source, "ablation"), STUDY)
         if isinstance(source, Mapping)
@@ -113,6 +116,7 @@ def load_plan(source: StudySource, overrides: Iterable[str] = (), seeds: int | N
     tuning: list[ArmSearch] = []
     if cells:
         problems += table_problems(study, builder.design, cells, document)
+        problems += undecidable(study, cells, document) if to_run else []
         tuning = arm_searches(study, document, near, cells, problems) if study.tune else []
     if problems:
         raise ConfigError(problems)

@@ -10,6 +10,7 @@ from rich.console import Console
 from ibml import data
 from ibml.config import load
 from ibml.config.base import ConfigError, IbmlError
+from ibml.config.failures import describe_failure
 from ibml.config.records import TrialRecord
 from ibml.config.trial import TrialConfig
 from ibml.config.validate import parsed
@@ -172,7 +173,7 @@ def _trained(
     except IbmlError:
         raise
     except Exception as error:
-        raise IbmlError(f"the trial failed in epoch {len(rows)}: {error!r}") from error
+        raise IbmlError(f"the trial failed in epoch {len(rows)}: {describe_failure(error)}") from error
 
 
 def _other_ending(record: TrialRecord, trainer: Trainer, last: Row) -> str:

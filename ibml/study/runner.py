@@ -18,6 +18,7 @@ from ibml.interruption import raise_if_requested
 from ibml.study.cluster import connected, named
 from ibml.study.cluster_check import refuse_unfit
 from ibml.study.driver import Driver
+from ibml.study.faults import TrialFailure
 from ibml.study.gpu_share import found_share
 from ibml.study.queue import Task
 from ibml.study.worker import Parcel, TrialActor
@@ -174,7 +175,9 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         error = trial.get_error()
         cause = getattr(error, "cause", None)  # of an exception in the trial; a worker that died has none
         died = f" ({type(error).__name__})" if error else ""
-        reason = repr(cause) if cause else f"its worker process died{died}: killed, or the node was lost"
+        reason = f"its worker process died{died}: killed, or the node was lost"
+        if cause:
+            reason = str(cause) if isinstance(cause, TrialFailure) else repr(cause)
         if task := self._over(trial):
             self.driver.died(task, reason, str(error) if error else reason)
 

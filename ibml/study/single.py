@@ -6,6 +6,7 @@ import traceback
 
 from ibml import data
 from ibml.config.base import IbmlError
+from ibml.config.failures import describe_failure
 from ibml.config.records import TrialRecord
 from ibml.config.trial import TrialConfig
 from ibml.interruption import deferred, is_requested, raise_if_requested
@@ -51,12 +52,12 @@ def _recorded(planned: PlannedTrial, session: Session, known: TrialRecord | None
         session.add(key, Stop())
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, IbmlError) else repr(error)
+        reason = describe_failure(error)
         log = None if isinstance(error, IbmlError) else traceback.format_exc()
         session.add(key, End("failed", {}, {"ibml.reason": reason}, log))
         if isinstance(error, IbmlError):
             raise
-        raise IbmlError(f"the trial failed: {error!r}; traceback.txt of MLflow run {claim.run_id}") from error
+        raise IbmlError(f"the trial failed: {reason}; traceback.txt of MLflow run {claim.run_id}") from error
     tags = {"ibml.reason": result.reason, "ibml.platform": result.platform}
     session.add(key, End(result.status, result.metrics, tags))
     clear(folder, config.trainer.keep if result.status == "finished" else "none")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ray import tune
 
 from ibml.storage import location
+from ibml.study.faults import TrialFailure
 from ibml.training.kept import STALLED
 
 if TYPE_CHECKING:
@@ -84,12 +85,15 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         except Exception as error:
             import torch
 
+            from ibml.config.failures import describe_failure
+
+            reason = describe_failure(error)
             if torch.cuda.is_initialized():
-                raise
+                raise TrialFailure(reason) from error
             epoch = self.trainer.epoch if self.trainer else -1
             self.trainer = None
             passing = isinstance(error, MemoryError | torch.OutOfMemoryError)
-            fault = {"error": repr(error), "traceback": traceback.format_exc(), "epoch": None if passing else epoch}
+            fault = {"error": reason, "traceback": traceback.format_exc(), "epoch": None if passing else epoch}
             return {"task": self.task, "done": True, **fault}
 
     def checkpoint_now(self) -> None:

@@ -70,19 +70,53 @@ def listed_runs(uri: str, experiment_id: str) -> dict[str, Listed] | None:
     return listed
 
 
-def listed_costs(uri: str, experiment: str) -> list[tuple[str, float]] | None:
-    """(tag `ibml.shape`, seconds of training) of every trial that finished, without reading MLflow at all. None as
-    above."""
-    statement = (
-        sqlalchemy.select(_TAGS.c.value, _METRICS.c.value)
-        .join(_RUNS, _RUNS.c.run_uuid == _TAGS.c.run_uuid)
-        .join(_METRICS, _METRICS.c.run_uuid == _TAGS.c.run_uuid)
+@dataclass(frozen=True)
+class ListedTrial:
+    """A trial as a database lists it: its key, status, data fingerprint and shape, and the values of some metrics."""
+
+    key: str
+    status: str
+    fingerprint: str
+    shape: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def listed_trials(uri: str, experiment: str, metrics: Sequence[str]) -> list[ListedTrial] | None:
+    """List all trials that are not deleted, without importing MLflow and without changing the database.
+
+    Args:
+        uri: The store, a database that exists.
+        experiment: The name of the experiment.
+        metrics: The metrics whose values are wanted.
+
+    Returns:
+        The trials; none where the database is not as expected or does not answer.
+    """
+    names = {"ibml.key": "key", "ibml.status": "status", "ibml.data": "fingerprint", "ibml.shape": "shape"}
+    ours = (_EXPERIMENTS.c.name == experiment, _RUNS.c.lifecycle_stage == "active")
+    tags = (
+        sqlalchemy.select(_RUNS.c.run_uuid, _TAGS.c.key, _TAGS.c.value)
+        .join(_TAGS, _RUNS.c.run_uuid == _TAGS.c.run_uuid)
         .join(_EXPERIMENTS, _EXPERIMENTS.c.experiment_id == _RUNS.c.experiment_id)
-        .where(_EXPERIMENTS.c.name == experiment, _RUNS.c.lifecycle_stage == "active")
-        .where(_TAGS.c.key == "ibml.shape", _METRICS.c.key == "time.total")
+        .where(*ours, _TAGS.c.key.in_(names))
     )
-    found = _answers(uri, statement)
-    return None if found is None else [(shape, float(seconds)) for shape, seconds in found[0]]
+    values = (
+        sqlalchemy.select(_RUNS.c.run_uuid, _METRICS.c.key, _METRICS.c.value)
+        .join(_METRICS, _RUNS.c.run_uuid == _METRICS.c.run_uuid)
+        .join(_EXPERIMENTS, _EXPERIMENTS.c.experiment_id == _RUNS.c.experiment_id)
+        .where(*ours, _METRICS.c.key.in_(metrics))
+    )
+    found = _answers(uri, tags, values)
+    if found is None:
+        return None
+    runs: dict[str, dict[str, str]] = {}
+    for run_id, key, value in found[0]:
+        runs.setdefault(run_id, {})[names[key]] = value
+    measured: dict[str, dict[str, float]] = {}
+    for run_id, key, value in found[1]:
+        measured.setdefault(run_id, {})[key] = float(value)
+    empty = dict.fromkeys(names.values(), "")
+    return [ListedTrial(**{**empty, **run}, metrics=measured.get(run_id, {})) for run_id, run in runs.items()]
 
 
 def _answers(uri: str, *statements: sqlalchemy.Select[Any]) -> list[Sequence[Any]] | None:

@@ -15,6 +15,7 @@ from ibml.data.inspection import inspect
 from ibml.data.listing import DataError
 from ibml.data.opened import Opened, no_progress, open_files
 from ibml.study.keys import trial_key
+from tests.data.miniatures import picture
 from tests.data.test_layouts import configuration, load
 
 Rows = list[dict[str, Any]]
@@ -95,3 +96,88 @@ def test_samples_that_are_left_out_are_part_of_the_key(tmp_path: Path) -> None:
     assert opened(skipping).skipped == 1
     assert key(skipping, **alone) != key({**skipping, "use": ["b"]}, **alone)
     assert inspect(configuration(skipping), no_progress).fingerprint == opened(skipping).fingerprint
+
+
+IMAGES = {"a": {"kind": "image", "column": "a", "size": 8}, "b": {"kind": "vector", "column": "b"}}
+
+
+def table(root: Path, separator: str, cell: str = "img/{n}.png", name: str = "items.csv") -> dict[str, Any]:
+    """The data of a configuration whose table has this separator, and this cell as the path of the picture n."""
+    (root / "img").mkdir(parents=True, exist_ok=True)
+    lines = [["split", "label", "id", "a", "b"]]
+    for n in range(12):
+        picture(root / f"img/{n}.png", n)
+        lines.append(["train" if n < 8 else "test", f"c{n % 2}", f"{n}", cell.format(n=n), f'"{n} 1"'])
+    (root / name).write_text("".join(f"{separator.join(line)}\n" for line in lines))
+    settings = {"type": "folder", "root": str(root), "tables": name, "label": "label", "id": "id"}
+    return {**settings, "columns": IMAGES, "validation": 0.34}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_header_tells_the_separator(tmp_path: Path, separator: str) -> None:
+    one = opened(table(tmp_path / "one", ","))
+    other = opened(table(tmp_path / "other", separator, name="items.tsv"))
+    assert other.classes == ("c0", "c1")
+    assert other.fingerprint == one.fingerprint
+
+
+def test_a_table_of_no_known_separator_has_no_such_column(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=re.escape("items.csv:1: has no column 'a'")):
+        opened(table(tmp_path, "#"))
+    settings = table(tmp_path, ";")
+    with pytest.raises(DataError, match=re.escape("items.csv:1: has no column 'lable'; did you mean 'label'?")):
+        opened({**settings, "label": "lable"})
+
+
+@pytest.mark.parametrize("cell", [r"img\{n}.png", r".\img\{n}.png", "{root}/img/{n}.png", "{linked}/img/{n}.png"])
+def test_paths_in_the_root_are_the_same_however_they_are_written(tmp_path: Path, cell: str) -> None:
+    """By a link to the root too, and under the name that the link leads to."""
+    plain = opened(table(tmp_path / "plain", ","))
+    root, linked = tmp_path / "data", tmp_path / "linked"
+    root.mkdir()
+    linked.symlink_to("data")
+    written_as = cell.replace("{root}", str(root)).replace("{linked}", str(linked))
+    settings = table(root, ",", written_as)
+    assert opened({**settings, "root": str(linked)}).fingerprint == plain.fingerprint
+    tables = str(root / "items.csv")
+    assert opened({**settings, "root": str(linked), "tables": tables}).fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("/etc/passwd", "'/etc/passwd' leads out of the data set's folder"),
+        ("{root}/../outside/0.png", "leads out of the data set's folder"),
+        (r"..\outside\0.png", "leads out of the data set's folder"),
+        (r"img\..\..\outside\0.png", "leads out of the data set's folder"),
+        ("{root}-twin/0.png", "leads out of the data set's folder"),
+        ("{outside}/0.png", "leads out of the data set's folder"),
+        ("out/0.png", "'out/0.png' leads out of the data set's folder by a link; take a data.root that has what"),
+        ("{root}/out/0.png", "leads out of the data set's folder by a link"),
+        (r"out\0.png", "leads out of the data set's folder by a link"),
+        ("one.png", "'one.png' leads out of the data set's folder by a link"),
+        (r"C:\data\0.png", "is a path of Windows with a drive; write it relative to the data set's folder"),
+        (r"\\server\share\0.png", "is a path of Windows with a drive"),
+        ("~/0.png", "begins with ~, which is not expanded"),
+        ("https://example.org/0.png", "is a URL; files must be in the data set's folder"),
+        ("file:///etc/passwd", "is a URL"),
+        ("loop/0.png", "loop/0.png does not exist"),
+    ],
+)
+def test_no_path_leaves_the_root(tmp_path: Path, cell: str, said: str) -> None:
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    outside.mkdir()
+    picture(outside / "0.png", 0)
+    settings = table(root, ",", cell.replace("{root}", str(root)).replace("{outside}", str(outside)))
+    (root / "out").symlink_to(outside)
+    (root / "one.png").symlink_to("../outside/0.png")
+    (root / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match=re.escape(said)) as error:
+        opened(settings)
+    assert "  items.csv:" in str(error.value)
+
+
+def test_links_inside_the_root_may_be_used(tmp_path: Path) -> None:
+    settings = table(tmp_path / "data", ",", "pictures/{n}.png")
+    (tmp_path / "data/pictures").symlink_to("img")
+    assert opened(settings).classes == ("c0", "c1")

@@ -46,13 +46,16 @@ def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(cli: Comm
     answer = cli("ablate", "faulty.yaml", "--allow-plugin", "faulty")
     assert answer.code == 1
     assert "Traceback" not in answer.out + answer.err
-    assert "2 trials failed, for instance always · seed 0: RuntimeError('something went wrong')" in answer.err
-    assert "Failed: 2 of 14 trials (always 2); for instance RuntimeError('something went wrong')" in flat(answer.out)
+    lines = enumerate((Path(__file__).parent / "faulty.py").read_text().splitlines(), 1)
+    error, memory = [f"(faulty.py:{number})" for number, text in lines if text.strip().startswith("raise ")]
+    wrong = f"RuntimeError('something went wrong') {error}"
+    assert f"2 trials failed, for instance always · seed 0: {wrong}" in answer.err
+    assert f"Failed: 2 of 14 trials (always 2); for instance {wrong}" in flat(answer.out)
     assert "Diverged: 2 of 14 trials (nan 2); for instance train.loss was nan in epoch 20" in flat(answer.out)
     retried = dict(shaken.rows(_TAG.format("ibml.retried_after")))
     assert set(retried) == {f"{arm} · seed {seed}" for arm in (*ARMS[1:], "always") for seed in (0, 1)}
-    assert retried["raise · seed 0"] == "RuntimeError('something went wrong')"
-    assert retried["memory · seed 0"] == "MemoryError()"
+    assert retried["raise · seed 0"] == wrong
+    assert retried["memory · seed 0"] == f"MemoryError() {memory}"
     assert "its worker process died" in retried["kill · seed 0"]
     assert retried["stall · seed 0"] == "no epoch ended in 0.15 minutes, so its worker was ended"
     # what failed once would have failed for ever: it was tried twice, not three times

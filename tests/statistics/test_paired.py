@@ -18,6 +18,7 @@ from ibml.statistics.paired import (
     minimum_detectable,
     paired_difference,
     signed_rank,
+    smallest_signed_rank,
     summarise,
     with_verdicts,
 )
@@ -115,6 +116,11 @@ def test_no_spread_is_not_divided_by() -> None:
     assert (same.mean, same.p, same.verdict) == (0.0, 1.0, "no effect detected")
     constant = paired_difference(by_seed([0.3, 0.4, 0.5]), by_seed([0.1, 0.2, 0.3]))
     assert (constant.p, constant.effect_size, constant.verdict) == (None, None, "no spread: no claim")
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 13, 25, 26, 40])
+def test_the_smallest_signed_rank_p_is_that_of_differences_of_one_sign(n: int) -> None:
+    assert smallest_signed_rank(n) == pytest.approx(signed_rank(np.linspace(1, 2, n)), rel=1e-12)
 
 
 @pytest.mark.parametrize("test", ["t", "wilcoxon"])

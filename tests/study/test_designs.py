@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import combinations, product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ibml.config.base import ConfigError
+from ibml.reading import study_record_of
 from ibml.study.fractions import aliases, fraction
 from ibml.study.plan import Plan, load_plan
 from ibml.study.record import study_record
 from ibml.study.trials import planned_trials
+from ibml.tracking.mlflow_store import MlflowStore
 
 OFF = {"BIO": {"method.bio.weight": 0}, "TCM": {"method.tcm.rate": 0}}
 THREE = {**OFF, "decay": {"optimizer.weight_decay": 0.0}}
@@ -221,11 +225,58 @@ def test_two_arms_of_one_name_are_refused() -> None:
     assert "two arms would both be called 'w/o A, B'" in found[0]
 
 
-def test_looks_that_no_signed_rank_test_can_pass_are_refused() -> None:
-    arms = {"type": "leave_one_out", "components": OFF}
-    (found,) = problems(arms, seeds={"min": 2, "max": 5}, table={"test": "wilcoxon"})
-    assert "with 5 seeds no signed-rank p is below 0.062, and the last look takes" in found
-    plan_of(arms, seeds={"min": 3, "max": 12}, table={"test": "wilcoxon"})
+@pytest.mark.parametrize(
+    ("seeds", "table", "message"),
+    [
+        # 2^(1 - n) m is below alpha from 7 seeds on for two comparisons, at 0.4 from 4 on
+        (5, {}, "with 5 seeds no signed-rank p is below 0.062, and Holm's correction takes 0.025 for 2 comparisons"),
+        (6, {}, "at alpha 0.05, so that nothing could be decided; give at least 7 seeds or take test: t"),
+        (1, {}, "with 1 seed no signed-rank p is below 1,"),
+        ([3, 8], {}, "with 2 seeds no signed-rank p is below 0.5,"),
+        (3, {"alpha": 0.4}, "give at least 4 seeds"),
+        ({"min": 2, "max": 5}, {}, "with 5 seeds no signed-rank p is below 0.062, and the last look takes"),
+        ({"min": 2, "max": 6}, {}, "give at least 7 seeds"),
+        ({"min": 3, "max": 9}, {"alpha": 1e-300}, "nothing could be decided; take test: t"),
+    ],
+)
+def test_a_signed_rank_test_that_can_decide_nothing_is_refused(seeds: Any, table: dict[str, Any], message: str) -> None:
+    arms = {"type": "leave_one_out", "components": {name: OFF[name] for name in ("BIO", "TCM")}}
+    (found,) = problems(arms, seeds=seeds, table={"test": "wilcoxon", **table})
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("seeds", "table", "components"),
+    [
+        (7, {}, 2),
+        (6, {}, 1),
+        (4, {"alpha": 0.4}, 2),
+        ({"min": 3, "max": 12}, {}, 2),
+        (2, {"test": "t"}, 2),
+    ],
+)
+def test_a_test_that_can_decide_something_is_taken(seeds: Any, table: dict[str, Any], components: int) -> None:
+    arms = {"type": "leave_one_out", "components": dict([*OFF.items()][:components])}
+    plan_of(arms, seeds=seeds, table={"test": "wilcoxon", **table})
+
+
+def test_a_design_of_fewer_arms_on_each_data_set_has_fewer_comparisons() -> None:
+    """Six seeds are enough for one comparison, and each data set has one: 0.5 is the base of the other."""
+    datasets = {"a": {"data.views": ["pix", "zer"]}, "b": {"data.views": ["fou", "zer"], "method.bio.weight": 0.5}}
+    design = {"type": "one_factor", "factors": {"method.bio.weight": [0.5, 1]}}
+    plan = plan_of(design, datasets=datasets, seeds=6, table={"test": "wilcoxon"})
+    assert [cell.arm for cell in plan.cells] == ["base", "bio.weight=0.5", "base", "bio.weight=1"]
+
+
+def test_results_of_a_study_that_can_decide_nothing_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    design = {"type": "leave_one_out", "components": OFF}
+    content = {"name": "x", "base": "mfeat", "design": design, "seeds": 3, "table": {"test": "wilcoxon"}}
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="nothing could be decided"):
+        load_plan(path)
+    record = study_record_of(str(path), MlflowStore(f"sqlite:///{tmp_path}/none.db"))
+    assert (record.table.test, len(record.seeds)) == ("wilcoxon", 3)
 
 
 def test_the_metric_that_decides_is_one_of_every_data_set() -> None:

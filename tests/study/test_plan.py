@@ -55,11 +55,11 @@ def test_arms_times_seeds(write) -> None:
 
 
 def test_command_line_overrides_lie_between_the_base_and_the_arms(write) -> None:
-    plan = load_plan(write(), ["trainer.epochs=7", "method.bio.weight=3", "table.test=wilcoxon"], seeds=2)
+    plan = load_plan(write(), ["trainer.epochs=7", "method.bio.weight=3", "table.alpha=0.1"], seeds=2)
     joint, ibml = plan.cells
     assert joint.config.trainer.epochs == ibml.config.trainer.epochs == 7
     assert (joint.config.method.bio.weight, ibml.config.method.bio.weight) == (0, 3)
-    assert plan.study.table.test == "wilcoxon"
+    assert plan.study.table.alpha == 0.1
     assert plan.study.seeds == (0, 1)
 
 
@@ -409,3 +409,11 @@ def test_a_factor_is_searched_in_no_arm() -> None:
     space = {"parameters": {"optimizer.lr": LR, "method.bio.weight": {"low": 0, "high": 4}}}
     plan = load_plan({"name": "t", "base": "mfeat", "design": design, "tune": {"space": space}})
     assert searched(plan) == {arm: ["optimizer.lr"] for arm in ("base", "bio.weight=0.5", "bio.weight=2")}
+
+
+def test_the_study_in_the_readme_can_be_run(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text().partition("    # ablations/mine.yaml\n")[2].partition("    ibml ablate")[0]
+    file = tmp_path / "mine.yaml"
+    file.write_text("".join(line.removeprefix("    ") for line in text.splitlines(keepends=True)))
+    assert load_plan(file).trials == 30
+    assert load_plan(file, ["trainer.epochs=25"], seeds=2).trials == 12

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ibml.config.base import did_you_mean
 from ibml.config.datasets import AVSBenchConfig
 from ibml.data.layouts.clips import add_clip
+from ibml.data.layouts.lists import LABEL_WORDS
 from ibml.data.listing import Listing, SplitName, is_one_line
 
 AUDIO, FRAMES, META = "s4_data/audio_wav", "s4_data/visual_frames", "s4_meta_data.csv"
@@ -44,11 +45,15 @@ def list_samples(config: AVSBenchConfig, listing: Listing) -> None:
 def _table(listing: Listing) -> dict[str, _Clip]:
     """The clips of the table by their names."""
     rows = listing.table(META)
-    header = [cell.strip().lower() for cell in next(rows, ("", []))[1]]
-    name = _column(header, ("name",)) or 0
-    label = _column(header, ("category", "label", "class"))
-    label = 2 if label is None else label
+    first, cells = next(rows, (META, []))
+    header = [cell.strip().lower() for cell in cells]
+    name, label = _column(header, ("name", "id", "video", "video_id", "video_name")), _column(header, LABEL_WORDS)
     split = _column(header, ("split",))
+    if name is label is split is None:
+        if cells:  # a table that is not there has been reported
+            listing.stop(first, "has no header: expected one with name, category and split")
+        return {}
+    name, label = 0 if name is None else name, 2 if label is None else label
     clips: dict[str, _Clip] = {}
     for where, cells in rows:
         own = [cell.strip() for cell in cells]

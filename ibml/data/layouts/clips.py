@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ibml.data.listing import Listing, Part, Row, SplitName
+from ibml.data.listing import Listing, Part, Row, SplitName, path_problem
 
 Place = tuple[str, str]
 """A folder of the layout, and what a split file calls something in it."""
@@ -14,6 +14,11 @@ def filled(cells: Sequence[str], count: int) -> list[str] | None:
     """The first cells of a row without the spaces around them; none where there are fewer, or one is empty."""
     first = [cell.strip() for cell in cells[:count]]
     return first if len(first) == count and all(first) else None
+
+
+def count_files(listing: Listing, audio: Place, frames: Place) -> int:
+    """Count what is there of a clip: its sound, and its folder of pictures."""
+    return sum(path_problem(name) is None and listing.has(f"{folder}/{name}") for folder, name in (audio, frames))
 
 
 def add_clip(

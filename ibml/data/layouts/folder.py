@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from ibml.config.base import did_you_mean
 from ibml.config.datasets import FolderConfig
 from ibml.config.preprocessing import ColumnConfig
+from ibml.data.layouts.lists import SPLIT_WORDS
 from ibml.data.listing import Listing, Part, Row, SplitName, is_one_line
 
-_SPLITS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "dev": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 def list_samples(config: FolderConfig, listing: Listing) -> None:
@@ -28,11 +22,11 @@ def list_samples(config: FolderConfig, listing: Listing) -> None:
         [(None, config.tables)] if isinstance(config.tables, str) else [*config.tables.items()]
     )
     for split, table in tables:
-        file = listing.file(table, "data.tables")
+        file = listing.locate(table, "data.tables")
         if file is None:
             continue
         for where, cells in _rows(config, file, split, listing):
-            own = split or _SPLITS.get(str(cells[config.split]).strip().lower())
+            own = split or SPLIT_WORDS.get(str(cells[config.split]).strip().lower())
             if own is None:
                 listing.skip("train", where, f"split {str(cells[config.split])[:40]!r} is none of train, val and test")
                 continue
@@ -46,7 +40,8 @@ def _rows(
     needed = {config.label, *(part.column for part in config.columns.values())}
     needed |= ({config.split} if split is None else set()) | ({config.id} if config.id else set())
     lines = file.endswith((".jsonl", ".json"))
-    for where, cells in listing.objects(file, split or "train") if lines else _csv_rows(file, split, listing):
+    rows = listing.objects(file, split or "train") if lines else _csv_rows(file, split, listing, needed)
+    for where, cells in rows:
         missing = sorted(needed - set(cells))
         if not missing:
             yield where, cells
@@ -58,8 +53,10 @@ def _rows(
         listing.skip(split or "train", where, message)
 
 
-def _csv_rows(file: str, split: SplitName | None, listing: Listing) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    rows = listing.table(file)
+def _csv_rows(
+    file: str, split: SplitName | None, listing: Listing, needed: Collection[str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    rows = listing.table(file, _delimiter(file, listing, needed))
     first, header = next(rows, ("", []))
     names = [name.strip() for name in header]
     if twice := [name for name in names if names.count(name) > 1 and name]:
@@ -70,6 +67,21 @@ def _csv_rows(file: str, split: SplitName | None, listing: Listing) -> Iterator[
             listing.skip(split or "train", where, f"has {len(cells)} cells, and the header {len(names)}")
             continue
         yield where, dict(zip(names, cells, strict=True))
+
+
+def _delimiter(file: str, listing: Listing, needed: Collection[str]) -> str:
+    """The separator with which the header has most of the columns; a comma where it is as good as another."""
+    with closing(Listing(listing.root).lines(file)) as lines:  # what is wrong with the file is found when it is read
+        _, header = next(lines, ("", ""))
+
+    def columns(delimiter: str) -> tuple[int, int]:
+        try:
+            names = {name.strip() for row in csv.reader([header], delimiter=delimiter) for name in row}
+        except csv.Error:
+            return 0, 0
+        return len(names & set(needed)), len(names)
+
+    return max(_DELIMITERS, key=columns)
 
 
 def _add(config: FolderConfig, split: SplitName, where: str, cells: Mapping[str, Any], listing: Listing) -> None:
@@ -114,7 +126,7 @@ def _part(column: ColumnConfig, name: str, split: SplitName, where: str, cell: A
     if not path:
         listing.skip(split, where, f"{column.column!r} is empty", name)
         return Part()
-    file = listing.file(path, where)
+    file = listing.locate(path, where)
     if file is None:
         return None
     return listing.frames(split, file, where, name) if column.kind == "frames" else Part((file,))

@@ -3,17 +3,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ibml.config.datasets import KineticsSoundsConfig
-from ibml.data.layouts.clips import add_clip, filled
-from ibml.data.listing import Listing
+from ibml.data.layouts.clips import Place, add_clip, count_files
+from ibml.data.layouts.lists import LABEL_WORDS, ListFormat, Record, read_list
+from ibml.data.listing import Listing, SplitName
+
+FORMAT = ListFormat(
+    "wav,frames,label",
+    {"wav": ("wav", "audio", "sound"), "frames": ("frames", "video", "images", "folder"), "label": LABEL_WORDS},
+)
 
 
 def list_samples(config: KineticsSoundsConfig, listing: Listing) -> None:
     for split in listing.needed:
-        for where, cells in listing.table(f"{split}.txt"):
-            if not (first := filled(cells, 3)):
-                listing.skip(split, where, "expected wav,frames,label")
-                continue
-            wav, folder, label = first
-            audio, frames = (f"{split}/audios", wav), (f"{split}/Image-01-FPS", folder)
-            add_clip(listing, split, where, wav, label, audio=audio, frames=frames)
+        rows = listing.table(f"{split}.txt")
+        for where, record in read_list(listing, split, rows, FORMAT, partial(_count, listing, split)):
+            audio, frames = _places(split, record)
+            add_clip(listing, split, where, record["wav"], record["label"], audio=audio, frames=frames)
+
+
+def _places(split: SplitName, record: Record) -> tuple[Place, Place]:
+    return (f"{split}/audios", record["wav"]), (f"{split}/Image-01-FPS", record["frames"])
+
+
+def _count(listing: Listing, split: SplitName, record: Record) -> int:
+    return count_files(listing, *_places(split, record))

@@ -12,8 +12,10 @@ def list_samples(config: UCF101Config, listing: Listing) -> None:
     for split in listing.needed:
         name = f"{split}list0{config.fold}.txt"
         for where, line in listing.lines(name if listing.has(name) else f"ucfTrainTestlist/{name}"):
-            if not (first := filled(line.split()[0].split("/", 1), 2)):
-                listing.skip(split, where, "expected CLASS/CLIP.avi")
+            path, *numbers = line.split()
+            first = filled(path.split("/", 1), 2)
+            if not first or len(numbers) > 1 or not all(number.isdecimal() for number in numbers):
+                listing.skip(split, where, "expected CLASS/CLIP.avi, and in a list of train a number after a space")
                 continue
             label, clip = first[0], first[1].removesuffix(".avi")
             audio, frames = ("audios", f"{clip}.wav"), ("Image-01-FPS", clip)

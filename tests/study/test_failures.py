@@ -1,0 +1,193 @@
+"""What fails in a user's own code is told with the file and the line, wherever the exception was raised."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ibml import data
+from ibml.config import allowed, plugins
+from ibml.config.base import ConfigError
+from ibml.config.failures import describe_failure
+from ibml.config.trial import TrialConfig
+from ibml.data import DataError
+from ibml.study.plan import load_trial
+from ibml.study.worker import TrialActor
+from tests.conftest import CommandLine
+
+PARTS = """\
+import json
+
+import torch
+from torch import nn
+
+import kit_helper
+from ibml.config.base import Config
+from ibml.data.base import Source
+from ibml.methods import Method
+from ibml.models.fusion import Concat
+
+
+class Bad(Method):
+    class Options(Config):
+        how: str
+
+    def start_epoch(self, epoch):
+        match self.options.how:
+            case "raise":
+                raise RuntimeError("trouble")  # raise
+            case "torch":
+                torch.ones(3, 4) @ torch.ones(3, 4)  # torch
+            case "python":
+                json.loads("{")  # python
+            case "long":
+                raise ValueError("x" * 3000)  # long
+            case "helper":
+                kit_helper.fail()
+
+
+class Fuse(Concat):
+    def __init__(self, options, modalities, widths, classes):
+        super().__init__(widths, classes)
+
+    def forward(self, features):
+        return super().forward([feature[:, :7] for feature in features])  # fusion
+
+
+class Net(nn.Module):
+    def __init__(self, options, shape, features):
+        super().__init__()
+        self.layer = nn.Linear(*shape, features)
+
+    def forward(self, x):
+        return self.layer(x[:, :7])  # encoder
+
+
+class Numbers(Source):
+    kinds = {"a": "vector", "b": "vector"}
+
+    def fingerprint(self):
+        return "abc"
+
+    def load(self, modalities, seed):
+        return int("x")  # load
+
+
+class Nameless(Numbers):
+    def fingerprint(self):
+        return open("/none/such")  # fingerprint
+
+
+class Odd(Method):
+    class Options(Config):
+        def problems(self, trial):
+            return torch.ones(3, 4) @ torch.ones(3, 4)  # problems
+"""
+HELPER = """\
+def fail():
+    return {}["missing"]  # helper
+"""
+FILES = {"kit_helper.py": HELPER, "kit/parts.py": PARTS}
+
+
+@pytest.fixture
+def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder with a plug-in package that is allowed, and a module that it uses."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(allowed.VARIABLE, "kit")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit" / "__init__.py").touch()
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("kit", "kit_helper")]:
+        del sys.modules[name]
+    for cached in (plugins.source_hash, plugins.resolved, allowed.user_config):
+        cached.cache_clear()
+
+
+def line_of(mark: str) -> str:
+    """The place of the line with this mark, as a message should have it."""
+    for name, text in FILES.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.endswith(f"  # {mark}"):
+                return f"{name}:{number}"
+    raise AssertionError(mark)
+
+
+def plugged(name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "plugin", "target": f"kit.parts:{name}", **more}
+
+
+def step(**parts: Any) -> dict[str, Any]:
+    """What a worker reports of a trial's first step."""
+    plain = {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp"}}, "trainer": {"epochs": 1}, **parts}
+    config = TrialConfig.model_validate(plain)
+    actor = TrialActor.__new__(TrialActor)
+    actor.take({"task": 0, "trial": config.model_dump(mode="json"), "folder": "states", "pauses": []})
+    return actor.step()
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "mark"),
+    [
+        ({"method": plugged("Bad", options={"how": "raise"})}, r"RuntimeError\('trouble'\)", "raise"),
+        ({"method": plugged("Bad", options={"how": "torch"})}, r"RuntimeError\('mat1 and mat2 .*\)", "torch"),
+        ({"method": plugged("Bad", options={"how": "python"})}, r"JSONDecodeError\(.*\)", "python"),
+        ({"method": plugged("Bad", options={"how": "helper"})}, r"KeyError\('missing'\)", "helper"),
+        ({"method": plugged("Bad", options={"how": "long"})}, r"ValueError\('x{420,440}\.\.\.", "long"),
+        ({"method": {"type": "joint"}, "fusion": plugged("Fuse")}, "RuntimeError.*", "fusion"),
+        (
+            {"method": {"type": "joint"}, "encoders": {"default": plugged("Net", features=4)}},
+            "RuntimeError.*",
+            "encoder",
+        ),
+        ({"method": {"type": "joint"}, "data": plugged("Numbers")}, "ValueError.*", "load"),
+    ],
+)
+def test_a_worker_names_the_line_of_the_users_code(kit: Path, parts: dict[str, Any], error: str, mark: str) -> None:
+    if torch.cuda.is_initialized():
+        pytest.skip("a worker with a GPU ends")
+    said = step(**parts)
+    assert re.fullmatch(rf"{error} \({re.escape(line_of(mark))}\)", said["error"]), said["error"]
+    assert said["traceback"].startswith("Traceback"), "the whole of it is kept"
+
+
+def test_a_fingerprint_that_fails_is_told_with_its_line(kit: Path) -> None:
+    plain = {"data": plugged("Nameless"), "encoders": {"default": {"type": "mlp"}}}
+    with pytest.raises(DataError) as told:
+        data.fingerprint(TrialConfig.model_validate(plain).data)
+    assert str(told.value).startswith("the data set kit.parts:Nameless has no fingerprint: FileNotFoundError")
+    assert str(told.value).endswith(f"({line_of('fingerprint')})")
+
+
+def test_options_that_fail_below_the_users_code_name_that(kit: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        load_trial("mfeat", ["method={type: plugin, target: 'kit.parts:Odd'}"])
+    assert f"({line_of('problems')})" in str(told.value)
+
+
+def test_what_fails_in_no_code_of_the_user_has_no_place() -> None:
+    with pytest.raises(RuntimeError) as told:
+        torch.nn.Linear(3, 4)(torch.ones(2, 2))
+    error = told.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # without this test's own line
+    assert describe_failure(error) == repr(error)
+
+
+def test_train_and_show_have_the_line(kit: Path) -> None:
+    cli = CommandLine(kit)
+    given = "method={type: plugin, target: 'kit.parts:Bad', options: {how: torch}}"
+    answer = cli("train", "mfeat", "--allow-plugin", "kit", "-o", given, "-o", "trainer.epochs=1")
+    assert answer.code == 1
+    assert f"({line_of('torch')}); traceback.txt of MLflow run" in answer.err
+    run = answer.err.split()[-1]
+    assert f"({line_of('torch')})" in "".join(cli.inside("show", run).out.split("traceback.txt")[0].split("\n"))
