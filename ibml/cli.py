@@ -203,12 +203,12 @@ def ui(
         if uri.startswith(("http://", "https://")):
             out.print(f"The store is a server already: open {shown_url(uri)}", soft_wrap=True)
             return
-        _ = open_store(uri).client  # MLflow's own errors would be tracebacks with the URL in them
+        address = open_store(uri).address  # MLflow's own errors would be tracebacks with the URL in them
         where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
         out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True)
         command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", host, "--port", str(port)]
         # everybody on the machine sees a command line, and not an environment
-        environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+        environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": address}
         raise typer.Exit(subprocess.run(command, check=False, env=environment).returncode)
 
 

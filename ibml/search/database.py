@@ -20,6 +20,7 @@ from ibml.config.base import IbmlError
 from ibml.config.space import Direction
 from ibml.config.trial import flatten
 from ibml.config.urls import shown_url, without_secrets
+from ibml.databases import connect_once, resolve_url, sqlite_file
 from ibml.search.samplers import RepeatableSampler
 
 DEFAULT_URL = "sqlite:///optuna.db"
@@ -36,7 +37,7 @@ class SearchDatabaseError(IbmlError):
 
 def choose_url(given: str | None) -> str:
     """The database's URL: as given, else `OPTUNA_STORAGE`, else a SQLite file in the working folder."""
-    return given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_URL
+    return (given or "").strip() or os.environ.get("OPTUNA_STORAGE", "").strip() or DEFAULT_URL
 
 
 class Database:
@@ -50,8 +51,20 @@ class Database:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         with as_database_error(self.url, opening=True):
-            waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if self.url.startswith("sqlite:") else {}
-            return optuna.storages.get_storage(optuna.storages.RDBStorage(self.url, engine_kwargs=waiting))
+            address = resolve_url(self.url)
+            is_file = sqlite_file(self.url) is not None
+            if not is_file:
+                connect_once(address)
+            waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if is_file else {}
+            return optuna.storages.get_storage(optuna.storages.RDBStorage(address, engine_kwargs=waiting))
+
+    def open_storage(self) -> None:
+        """Connect now, so that a database that cannot be used is known before anything is trained.
+
+        Raises:
+            SearchDatabaseError: The database cannot be used.
+        """
+        _ = self.storage
 
     def open(
         self,

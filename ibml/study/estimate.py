@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from ibml.databases import resolve_url
 from ibml.study.keys import trial_shape
 from ibml.study.plan import Plan
 from ibml.tracking.experiment import chosen_experiment
 from ibml.tracking.listing import listed_costs
-from ibml.tracking.uri import choose_uri, database_file
+from ibml.tracking.uri import check_reachable, choose_uri, database_file
 
 Cost = tuple[str, float]
 """A trial's shape with its epochs, and its seconds of training."""
@@ -48,12 +49,13 @@ def past_costs(tracking_uri: str | None) -> list[Cost]:
     database = database_file(uri)
     if database is not None and not database.is_file():
         return []
-    costs = listed_costs(uri, chosen_experiment())
+    check_reachable(uri)
+    costs = listed_costs(resolve_url(uri, read_only=True), chosen_experiment())
     if costs is not None:
         return costs
     from ibml.tracking.mlflow_store import MlflowStore
 
-    records = MlflowStore(uri).results().values()
+    records = MlflowStore(uri, to_read=True).results().values()
     return [(r.shape, r.metrics["time.total"]) for r in records if r.shape and "time.total" in r.metrics]
 
 
