@@ -13,6 +13,7 @@ from sqlite3 import Error as SqliteError
 from urllib.parse import urlsplit
 
 from ibml.config.base import IbmlError
+from ibml.config.places import home_folder
 from ibml.config.urls import shown_url, without_secrets
 from ibml.databases import ANSWER_SECONDS, call_within, connect_once, sqlite_file
 
@@ -86,6 +87,7 @@ def check_reachable(uri: str) -> None:
 
 def _check_server(uri: str) -> None:
     """Ask as MLflow does, with the same client: it knows the same proxies, certificates and passwords."""
+    home_folder()  # MLflow cannot be imported without one
     import requests
     from mlflow.utils.credentials import get_default_host_creds
 
@@ -136,6 +138,7 @@ def _by_proxy(address: str) -> str:
 def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
     """MLflow's and the database's errors as one line that names the store, an answer that is no JSON among them, as of
     a proxy; while it is opened, also those of what reads its URI."""
+    home_folder()  # MLflow cannot be imported without one
     from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
