@@ -18,7 +18,7 @@ _DRIVER_PARAMETERS = frozenset(
 )
 _FILE_PARAMETERS = frozenset(("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs"))
 """SQLite's own parameters, which count with `uri=true` only."""
-_EXAMPLE = "sqlite:///mlflow.db, or sqlite:////folder/mlflow.db with a full path"
+_EXAMPLE = "sqlite:///mlflow.db, or with the whole path sqlite:////folder/mlflow.db"
 
 
 def sqlite_file(url: str) -> Path | None:

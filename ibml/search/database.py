@@ -181,7 +181,7 @@ def _advice(words: str) -> str:
         return " (pip install 'ibml[postgres]')"
     if "locked" in words:
         return f" (another process is writing to it{kept})"
-    if "full" in words:
+    if "is full" in words or "No space left" in words:
         return f" (make room{kept})"
     if "readonly" in words or "unable to open" in words:
         return " (the file or its folder cannot be written)"

@@ -63,7 +63,7 @@ def _make_tables(database: Path) -> None:
         left.unlink(missing_ok=True)
     beside = database.with_name(f"{database.name}.{os.getpid()}{UNFINISHED}")
     try:
-        _open(sqlite_url(beside))
+        _fill(sqlite_url(beside))
         with closing(sqlite3.connect(beside)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
             made.backup(whole)
     finally:
@@ -75,6 +75,15 @@ def _silence_loggers() -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     for name in ("alembic", "mlflow.store.db.utils", "sqlalchemy.pool"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _fill(address: str) -> None:
+    """Let MLflow make its tables. It writes the folder for artifacts into SQL as it is, quotes and colons included, so
+    one with either is given as a URI, which has none."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = Path("mlruns").absolute()
+    SqlAlchemyStore(address, folder.as_uri() if {"'", ":"} & set(str(folder)) else str(folder))
 
 
 def _open(address: str) -> None:

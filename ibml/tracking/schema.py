@@ -137,11 +137,13 @@ def prepare_reading(uri: str, database: Path) -> str | Copy:
         journal is applied to it.
 
     Raises:
-        TrackingError: The file has no tables of MLflow, or its schema is unknown.
+        TrackingError: It is no file, has no tables of MLflow, or its schema is unknown.
         SQLAlchemyError: The file is not a database, or locked.
     """
     from sqlalchemy.exc import OperationalError
 
+    if database.is_dir():
+        raise TrackingError(f"MLflow at {shown_url(uri)}: {database} is a folder")
     address = resolve_url(uri, read_only=True)
     try:
         schema = require_tables(uri, read_schema(address))
