@@ -138,6 +138,8 @@ def run_plan(
     from ibml.search.database import Database, choose_url
 
     database, quiet = Database(choose_url(places.storage)), console or Console(quiet=True)
+    if plan.tuning:
+        database.open_storage()
     with stoppable(), working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
         # What is proposed follows from the order of results, so a search has one driver.
         alone = session.presence.alone(f"the study {plan.study.name}", session.say) if plan.tuning else nullcontext()
@@ -290,14 +292,15 @@ def run_search_plan(
     from ibml.study.stages import shared_stages
     from ibml.study.tuning import run_search
 
-    quiet = console or Console(quiet=True)
+    quiet, database = console or Console(quiet=True), Database(choose_url(places.storage))
+    database.open_storage()
     with stoppable(), ExitStack() as stack:
         prepare([plan.space.base.data], quiet)
         session = stack.enter_context(working_on(open_store(places.tracking_uri), places.checkpoints, quiet))
         return run_search(
             plan,
             session,
-            Database(choose_url(places.storage)),
+            database,
             places.address,
             quiet,
             _search_files,

@@ -205,10 +205,10 @@ def ui(
         if uri.startswith(("http://", "https://")):
             out.print(f"The store is a server already: open {shown_url(uri)}", soft_wrap=True)
             return
-        _ = open_store(uri).client  # MLflow's own errors would be tracebacks with the URL in them
+        address = open_store(uri).address  # MLflow's own errors would be tracebacks with the URL in them
         where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
         try:
-            serve(uri, host, port, lambda: out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True))
+            serve(address, host, port, lambda: out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True))
         except KeyboardInterrupt:
             raise typer.Exit(exit_code()) from None
 

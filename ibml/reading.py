@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,18 +89,38 @@ def is_search(name: str, tracking_uri: str | None = None) -> bool:
 
 
 def study_report(
-    study: str, tracking_uri: str | None = None, allow_mixed: bool = False
+    study: str,
+    tracking_uri: str | None = None,
+    allow_mixed: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[StudyRecord, dict[str, str | bytes]]:
-    """All files of a study's report, by name: page, figures, tables. They are put into the study's run too, where it
-    has one. Raises as `table` does."""
+    """Return the report of a study and add it to the study's run, if there is one.
+
+    Args:
+        study: The name of a study, or its file.
+        tracking_uri: The URI of the store.
+        allow_mixed: See `table`.
+        say: Called with a message where the files cannot be added, as in a store that is read-only.
+
+    Returns:
+        The record of the study; by name the files of the report: page, figures, tables.
+
+    Raises:
+        TrackingError: See `table`.
+        MixedResultsError: See `table`.
+    """
     from ibml.report.page import FORMS
     from ibml.report.table import build_table
+    from ibml.tracking.uri import TrackingError
 
     store = _open_for(tracking_uri, study)
     results = results_of(store, study_record_of(study, store))
     made = build_table(results.study, results.records, allow_mixed)
     files = report_files(store, made, results, FORMS)
-    store.add_files("study", made.name, files)
+    try:
+        store.add_files("study", made.name, files)
+    except TrackingError as error:
+        say(f"The report is not added to the study's run. {error}")
     return made.study, files
 
 
@@ -222,14 +242,22 @@ def _open_for(tracking_uri: str | None, *studies: str) -> MlflowStore:
     return open_store(tracking_uri, to_read=True)
 
 
-def open_store(tracking_uri: str | None, to_read: bool = False) -> MlflowStore:
-    """The store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder. A database that is not
-    there is made, except where it is to be read."""
+def open_store(tracking_uri: str | None, to_read: bool = False, existing: bool = False) -> MlflowStore:
+    """Return the store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder.
+
+    Args:
+        tracking_uri: The URI, if one is given.
+        to_read: Whether the store is only read. Then nothing in it is changed.
+        existing: Whether a database file that does not exist is an error, as for reading, instead of being made.
+
+    Raises:
+        TrackingError: The URI names no store, or the file does not exist.
+    """
     from ibml.tracking.mlflow_store import MlflowStore
     from ibml.tracking.uri import TrackingError, choose_uri, database_file
 
     uri = choose_uri(tracking_uri)
     database = database_file(uri)
-    if to_read and database and not database.is_file():
+    if (to_read or existing) and database and not database.exists():
         raise TrackingError(f"nothing was run here yet: there is no {database}")
-    return MlflowStore(uri)
+    return MlflowStore(uri, to_read=to_read)

@@ -13,6 +13,7 @@ from ibml.terminal import (
     AllowMixed,
     AllowPlugin,
     TrackingUri,
+    err,
     errors,
     out,
     write,
@@ -103,7 +104,7 @@ def report(
             out.print(search_summary(record, others))
             write_search_report(record, search_files(record, others), to)
         else:
-            study, files = study_report(name, tracking_uri, allow_mixed)
+            study, files = study_report(name, tracking_uri, allow_mixed, lambda text: err.print(text, soft_wrap=True))
             write_study_report(study, files, to)
 
 

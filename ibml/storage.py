@@ -127,12 +127,16 @@ Place = Path | ObjectPath
 
 
 def location(text: str | Place) -> Place:
-    """The place that is named by a path or an address. Raises `ValueError` for an address of another kind."""
+    """The place that is named by a path or an address. Raises `ValueError` for an address of another kind, and for
+    a home that is not there."""
     if isinstance(text, ObjectPath):
         return text
     scheme, mark, rest = str(text).partition("://")
     if not mark:
-        return Path(text).expanduser().absolute()
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError:
+            raise ValueError(f"{text} names a home folder that does not exist; set HOME, or name a full path") from None
     plain, _, options = rest.partition("?")
     if scheme not in SCHEMES:
         raise ValueError(f"{scheme}:// is no kind of storage; there are {', '.join(f'{s}://' for s in SCHEMES)}")

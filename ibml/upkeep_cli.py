@@ -36,7 +36,7 @@ def gc(
         from ibml.reading import open_store
         from ibml.study.leftovers import leftovers
 
-        with _files_in_reach(), working_on(open_store(tracking_uri, to_read=True), checkpoints, out) as session:
+        with _files_in_reach(), working_on(open_store(tracking_uri, existing=True), checkpoints, out) as session:
             found = leftovers(session)
             for leftover in found:
                 out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True)

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, ValidationError
 from ibml.config import load
 from ibml.config.base import Config, ConfigError, Items, Problem
 from ibml.config.explain import findings
+from ibml.config.places import home_folder
 
 VARIABLE = "IBML_ALLOW_PLUGINS"
 """Package names, separated by commas, as `--allow-plugin` leaves them for this process and those that it starts."""
@@ -41,7 +42,7 @@ class UserConfig(Config):
 
 def user_file() -> Path:
     """Where the user's own file is, if there is one."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ibml" / "config.yaml"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "ibml" / "config.yaml"
 
 
 @cache
@@ -90,7 +91,7 @@ def located(package: str) -> ModuleSpec:
     times, may lie in the working folder too. Raises `ValueError` for a package that is not allowed or not there."""
     named, file = _named_here(), user_file()
     if package not in named and package not in user_config(file).plugins:
-        shown = str(file).replace(str(Path.home()), "~", 1)
+        shown = str(file).replace(str(home_folder()), "~", 1)
         raise ValueError(
             f"the package {package!r} may not run as a plug-in; if you trust its code, say --allow-plugin {package}"
             f" or put 'plugins: [{package}]' into {shown}"

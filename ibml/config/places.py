@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import overload
 
+from ibml.config.base import IbmlError
 from ibml.storage import ObjectPath, Place
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f%:\\]")
@@ -39,15 +40,48 @@ def absolute_places() -> dict[str, str]:
     return {name: str(Path(value).absolute()) for name, value in given.items() if value}
 
 
+class HomeError(IbmlError):
+    """The user has no home folder."""
+
+
+def home_folder() -> Path:
+    """Return the home folder of the user.
+
+    Raises:
+        HomeError: `HOME` is not set, and the system knows no home of the user either.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise HomeError(
+            f"HOME is not set, and the system knows no home folder of user {os.getuid()}: set HOME to a folder that you"
+            " can write to, for instance HOME=/tmp/me"
+        ) from None
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return an absolute path, with `~` at its beginning replaced by a home folder.
+
+    Raises:
+        HomeError: There is no such home folder.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        if str(path).partition("/")[0] == "~":
+            home_folder()
+        raise HomeError(f"{path}: there is no user {str(path).partition('/')[0].removeprefix('~')!r}") from None
+
+
 def state_folder() -> Path:
-    """The user's folder for what must not be lost. Raises `RuntimeError` where there is no home."""
-    return (Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ibml").expanduser().absolute()
+    """The user's folder for what must not be lost. Raises `HomeError`."""
+    return expand_home(Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ibml")
 
 
 def cache_folder() -> Path:
     """The user's folder for what can be made again: IBML_CACHE, else one in the user's cache.
 
-    Raises `RuntimeError` where there is no home.
+    Raises `HomeError`.
     """
     given, base = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return (Path(given or Path(base) / "ibml")).expanduser().absolute()
+    return expand_home(given or Path(base) / "ibml")

@@ -8,6 +8,12 @@ from urllib.parse import quote, unquote, unquote_plus
 HIDDEN = "***"
 _PARAMETER = re.compile(r"(?<=[?&;#])([^?&;#=]*)=([^&]*)")
 _SECRET_NAME = re.compile(r"(pass|pwd|secret|token|api_?key|credential|signature|odbc_connect)[^=]*=", re.IGNORECASE)
+_LONG, _LONG_WITH_MARKS = 4, 3
+"""The length from which on a secret is looked for as a word: of letters and digits alone, or with others."""
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_WORD = r"(?<!\w){}(?!\w)"
+_SHORT = r"""(?<=['"`]){0}(?=['"`@])|(?<=[:=]){0}(?=[@&])|(?<==){0}(?!\w)|(?<=//){0}(?=@)"""
+"""A short secret that is quoted, or a part of a URL."""
 _DELIMITERS = re.compile(r"[@/?#:\[\]]")
 
 
@@ -24,17 +30,26 @@ def shown_url(url: str) -> str:
 
 
 def without_secrets(text: str, url: str) -> str:
-    """What another program says about a URL, without the URL's secrets in any form."""
+    """Mask the secrets of a URL in what another program says about it.
+
+    URLs in the text are masked as such. Elsewhere a secret is masked where it stands as a word, in any form; a short
+    one, which could be a part of any sentence, only where it is quoted or between the delimiters of a URL.
+
+    Args:
+        text: The words of the other program.
+        url: The URL with its secrets.
+    """
     prefix, rest = _split(url)
     user, _ = _user(prefix, rest)
     name, _, password = (user or "").partition(":")
     secrets = [password or name, *(m[2] for m in _PARAMETER.finditer(rest) if _is_secret(m))]
     forms = {form for secret in secrets for form in _forms(secret) if form}
+    # of a password with a delimiter in it, drivers take a piece for the host or the port and name it
+    forms |= {piece for form in forms for piece in _DELIMITERS.split(form) if piece}
+    text = text.replace(url, shown_url(url))
     for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, HIDDEN)
-    for piece in {piece for form in forms for piece in _DELIMITERS.split(form) if piece} - forms:
-        # of a password with a delimiter in it, drivers take a piece for the host or the port and name it
-        text = re.sub(rf"(?<!\w){re.escape(piece)}(?!\w)", HIDDEN, text)
+        pattern = _WORD if len(form) >= (_LONG if form.isalnum() else _LONG_WITH_MARKS) else _SHORT
+        text = re.sub(pattern.format(re.escape(form)), HIDDEN, text)
     return text
 
 
@@ -60,7 +75,16 @@ def _without_parameters(text: str) -> str:
     return _PARAMETER.sub(lambda m: f"{m[1]}={HIDDEN}" if _is_secret(m) else m[0], text)
 
 
-def _forms(secret: str) -> list[str]:
-    """As it was written, decoded, encoded anew, and as Python shows it."""
+def _forms(secret: str) -> set[str]:
+    """The secret as it was written, decoded, encoded anew, encoded twice, and as Python shows it."""
     plain = unquote(secret)
-    return [secret, plain, unquote_plus(secret), quote(plain, safe=""), repr(plain)[1:-1]]
+    forms = [secret, plain, unquote_plus(secret), quote(plain, safe=""), quote(secret, safe=""), repr(plain)[1:-1]]
+    return {_ENCODED.sub(case, form) for form in forms for case in (r"\g<0>", _lower, _upper)}
+
+
+def _lower(encoded: re.Match[str]) -> str:
+    return encoded[0].lower()
+
+
+def _upper(encoded: re.Match[str]) -> str:
+    return encoded[0].upper()

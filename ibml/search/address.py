@@ -11,4 +11,4 @@ SPEC = "ibml.spec"
 
 def choose_url(given: str | None) -> str:
     """The database's URL: as given, else `OPTUNA_STORAGE`, else a SQLite file in the working folder."""
-    return given or os.environ.get("OPTUNA_STORAGE") or DEFAULT_URL
+    return (given or "").strip() or os.environ.get("OPTUNA_STORAGE", "").strip() or DEFAULT_URL

@@ -19,6 +19,7 @@ from ibml.config.base import IbmlError
 from ibml.config.space import Direction
 from ibml.config.trial import flatten
 from ibml.config.urls import shown_url, without_secrets
+from ibml.databases import connect_once, resolve_url, sqlite_file
 from ibml.search.address import DEFAULT_URL, SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler
 
@@ -46,8 +47,20 @@ class Database:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         with as_database_error(self.url, opening=True):
-            waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if self.url.startswith("sqlite:") else {}
-            return optuna.storages.get_storage(optuna.storages.RDBStorage(self.url, engine_kwargs=waiting))
+            address = resolve_url(self.url)
+            is_file = sqlite_file(self.url) is not None
+            if not is_file:
+                connect_once(address)
+            waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if is_file else {}
+            return optuna.storages.get_storage(optuna.storages.RDBStorage(address, engine_kwargs=waiting))
+
+    def open_storage(self) -> None:
+        """Connect now, so that a database that cannot be used is known before anything is trained.
+
+        Raises:
+            SearchDatabaseError: The database cannot be used.
+        """
+        _ = self.storage
 
     def open(
         self,
@@ -170,7 +183,7 @@ def _advice(words: str) -> str:
         return " (pip install 'ibml[postgres]')"
     if "locked" in words:
         return f" (another process is writing to it{kept})"
-    if "full" in words:
+    if "is full" in words or "No space left" in words:
         return f" (make room{kept})"
     if "readonly" in words or "unable to open" in words:
         return " (the file or its folder cannot be written)"

@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 
 from ibml.config.base import IbmlError
-from ibml.config.places import absolute_places
+from ibml.config.places import absolute_places, home_folder
 from ibml.config.resources import ResourcesConfig
+from ibml.config.urls import shown_url
 from ibml.interruption import install_handlers
 from ibml.ownership import RECORD, TemporaryFolder, remove_abandoned_folders, temporary_folder
 from ibml.study import guardian
@@ -36,6 +37,14 @@ _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 # Ray tries 20 times, a minute each, to reach a cluster.
 _ONE_TRY = {"RAY_gcs_server_port_wait_time_s": "1"}
 _LOCAL_TOKEN = secrets.token_hex(32)
+_ADDRESS = "the address of a cluster is HOST:6379, or `auto` on one of its hosts"
+_JOBS_ADDRESS = "this is the address for jobs (--submit, --jobs)"
+_OTHER_ADDRESSES = {
+    "http": _JOBS_ADDRESS,
+    "https": _JOBS_ADDRESS,
+    "ray": "Ray Client cannot run a study",
+}
+"""By scheme, what an address is that is not the cluster's."""
 _LONGEST_SOCKET_FOLDER = 40
 """Ray puts sockets about 60 characters below its folder, and their paths end at 107."""
 
@@ -46,7 +55,7 @@ class ClusterError(IbmlError):
 
 def named(address: str | None) -> str | None:
     """The running cluster that is meant: as given, else `RAY_ADDRESS`; none for a local one."""
-    return address or os.environ.get("RAY_ADDRESS") or None
+    return (address or "").strip() or os.environ.get("RAY_ADDRESS", "").strip() or None
 
 
 @contextmanager
@@ -98,7 +107,9 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
         ray.init(address=address, **quiet)
     except Exception as error:  # of another version of Ray or Python, among others
         where = "on this host" if address == "auto" else f"at {address}"
-        raise ClusterError(f"no Ray cluster {where} that this process can join: {_first_line(error)}") from error
+        meant = f"; 8265 is usually the port of the dashboard: {_ADDRESS}" if address.endswith(":8265") else ""
+        reason = f"{_first_line(error)}{meant}"
+        raise ClusterError(f"no Ray cluster {where} that this process can join: {reason}") from error
 
 
 @contextmanager
@@ -192,18 +203,24 @@ def _authentication(address: str | None) -> dict[str, str]:
     the cluster by itself."""
     if not address:
         return {"RAY_AUTH_TOKEN": _LOCAL_TOKEN}
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    return {"RAY_AUTH_MODE": "token"} if "RAY_AUTH_TOKEN" in os.environ or file.is_file() else {}
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or home_folder() / ".ray" / "auth_token"
+    known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)  # noqa: PTH113 -- no error where it cannot be read
+    return {"RAY_AUTH_MODE": "token"} if known else {}
 
 
 def _check_address(address: str | None) -> None:
     """Ray tries a wrong address for minutes; whether anything listens there is known at once. For a loopback address
     Ray takes this machine's own."""
-    if address and address.startswith("ray://"):
-        raise ClusterError(f"{address}: Ray Client cannot run a study; use the address of the head's GCS (HOST:6379)")
-    host, colon, port = (address or "").rpartition(":")
-    if not colon or not port.isdigit():
+    if address in (None, "auto", "local"):
         return
+    scheme, mark, _ = str(address).partition("://")
+    if mark:
+        raise ClusterError(
+            f"{shown_url(str(address))}: {_OTHER_ADDRESSES.get(scheme, 'unknown kind of address')}; {_ADDRESS}"
+        )
+    host, _, port = str(address).rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise ClusterError(f"{address} is no address of a Ray cluster; {_ADDRESS}")
     host = host.strip("[]")
     if host in ("127.0.0.1", "localhost", "::1"):
         from ray.util import get_node_ip_address

@@ -13,9 +13,9 @@ from sqlalchemy.pool import NullPool
 from ibml.config.base import IbmlError
 from ibml.config.datasets import FilesConfig
 from ibml.config.urls import shown_url
+from ibml.databases import connect_once, resolve_url, sqlite_file
 from ibml.search.address import SPEC
 from ibml.search.plan import SearchPlan
-from ibml.tracking.uri import database_file, resolved_uri
 from ibml.training.revision import TRAINER_REVISION
 
 _DONE = ("COMPLETE", "PRUNED", "FAIL")
@@ -46,9 +46,6 @@ class SearchPeek:
 
 def peek_searches(url: str) -> SearchPeek:
     """Read the searches of a database if it is there and within reach."""
-    file = database_file(url)
-    if file is not None and (not file.is_file() or not file.stat().st_size):
-        return SearchPeek()
     counts = (
         sqlalchemy.select(_STUDIES.c.study_name, sqlalchemy.func.count())
         .join(_TRIALS, _TRIALS.c.study_id == _STUDIES.c.study_id)
@@ -61,11 +58,15 @@ def peek_searches(url: str) -> SearchPeek:
         .where(_ATTRIBUTES.c.key == SPEC)
     )
     try:
-        engine = sqlalchemy.create_engine(resolved_uri(url), poolclass=NullPool)
+        file, address = sqlite_file(url), resolve_url(url, read_only=True)
+        if file is not None and (not file.is_file() or not file.stat().st_size):
+            return SearchPeek()
+        connect_once(address)
+        engine = sqlalchemy.create_engine(address, poolclass=NullPool)
         with engine.connect() as connection:
             done = {name: int(count) for name, count in connection.execute(counts)}
             return SearchPeek(done, {name: json.loads(text) for name, text in connection.execute(specs)})
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError):
+    except (sqlalchemy.exc.SQLAlchemyError, OSError, ImportError, ValueError):
         return SearchPeek(problem=f"the search database {shown_url(url)} cannot be read as it is")
 
 

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
@@ -14,14 +15,17 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from ibml.config.places import below
+from ibml.config.urls import shown_url
+from ibml.databases import is_read_only, resolve_url, sqlite_url
 from ibml.ownership import remove_abandoned_folders, temporary_folder
+from ibml.tracking.schema import prepare_reading, read_schema, require_current
 from ibml.tracking.uri import (
     TrackingError,
     as_tracking_error,
     check_reachable,
     database_file,
-    database_uri,
-    resolved_uri,
+    is_database,
+    is_server,
     server_address,
 )
 
@@ -54,37 +58,98 @@ def _one_at_a_time(database: Path | None) -> Iterator[None]:
 def _make_tables(database: Path) -> None:
     """Make MLflow's tables in a temporary file, of which SQLite then copies all or nothing: MLflow never opens a
     database in which it was killed while it made them."""
-    from mlflow import MlflowClient
-
     remove_abandoned_folders([gettempdir()])
     with temporary_folder() as folder:
         draft = folder.path / "mlflow.db"
-        MlflowClient(database_uri(draft)).get_experiment_by_name(EXPERIMENT)
+        _fill(sqlite_url(draft))
         with closing(sqlite3.connect(draft)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
             made.backup(whole)
 
 
-class Experiment:
-    """An experiment of a tracking server or database, by `MLFLOW_EXPERIMENT_NAME` or the name `ibml`."""
+def _silence_loggers() -> None:
+    """Print no traceback of an error that is raised as well, and is told in one line."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    for name in ("alembic", "mlflow.store.db.utils", "sqlalchemy.pool"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
-    def __init__(self, uri: str, experiment: str | None = None):
-        self.uri = uri
+
+def _fill(address: str) -> None:
+    """Let MLflow make its tables. It writes the folder for artifacts into SQL as it is, quotes and colons included, so
+    one with either is given as a URI, which has none."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = Path("mlruns").absolute()
+    SqlAlchemyStore(address, folder.as_uri() if {"'", ":"} & set(str(folder)) else str(folder))
+
+
+def _open(address: str) -> None:
+    """Let MLflow open a store, which makes its tables where there are none."""
+    from mlflow import MlflowClient
+
+    MlflowClient(address).get_experiment_by_name(EXPERIMENT)
+
+
+class Experiment:
+    """An experiment of a tracking server or database, by `MLFLOW_EXPERIMENT_NAME` or the name `ibml`. One that is
+    opened to be read is not changed in any way: no table, no experiment and no tag is made."""
+
+    def __init__(self, uri: str, experiment: str | None = None, to_read: bool = False):
+        self.uri, self.to_read = uri, to_read
         self.experiment = experiment or chosen_experiment()
 
     @cached_property
     def client(self) -> Any:
-        check_reachable(self.uri)
         with as_tracking_error(self.uri, opening=True):
             from mlflow import MlflowClient
 
-            for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
-                logging.getLogger(name).setLevel(logging.ERROR)
-            with _one_at_a_time(database := database_file(self.uri)):
-                if database and not database.stat().st_size:
-                    _make_tables(database)
-                client = MlflowClient(resolved_uri(self.uri))
-                client.get_experiment_by_name(self.experiment)  # makes the tables, or brings them up to date
-            return client
+            return MlflowClient(self.address)
+
+    @cached_property
+    def address(self) -> str:
+        """The URI by which MLflow reaches the store, which answers there. Raises `TrackingError`."""
+        check_reachable(self.uri)
+        with as_tracking_error(self.uri, opening=True):
+            import mlflow  # noqa: F401 -- it sets its loggers up, which come to rest after that
+
+            _silence_loggers()
+            database = database_file(self.uri)
+            address = self._address_to_read(database) if self.to_read else self._address_to_write(database)
+            _open(address)
+            return address
+
+    def _address_to_read(self, database: Path | None) -> str:
+        if database is not None:
+            prepared = prepare_reading(self.uri, database)
+            if isinstance(prepared, str):
+                return prepared
+            weakref.finalize(self, prepared.remove)
+            return prepared.address
+        if is_database(self.uri):
+            require_current(self.uri, read_schema(self.uri), to_read=True)
+        return self.uri
+
+    def _address_to_write(self, database: Path | None) -> str:
+        if database is not None:
+            return self._file_to_write(database)
+        if is_database(self.uri):
+            require_current(self.uri, read_schema(self.uri))
+        return self.uri
+
+    def _file_to_write(self, database: Path) -> str:
+        if is_read_only(self.uri):
+            raise TrackingError(f"MLflow at {self.uri}: the URI opens it for reading only, by mode=ro or immutable")
+        try:
+            database.open("ab").close()
+        except OSError as error:
+            words = f"{database} cannot be written: {error.strerror}"
+            raise TrackingError(f"MLflow at {shown_url(self.uri)}: {words}") from None
+        address = resolve_url(self.uri)
+        with _one_at_a_time(database):
+            if not database.stat().st_size:
+                _make_tables(database)
+            require_current(self.uri, read_schema(address))
+            _open(address)
+        return address
 
     @property
     def experiment_id(self) -> str:
@@ -95,16 +160,29 @@ class Experiment:
         """In milliseconds since 1970: no two experiments have both this and the id in common."""
         return self._found.creation_time or 0
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the store has the experiment. Only reading can meet one that has not."""
+        return not self.to_read or self._existing is not None
+
+    @cached_property
+    def _existing(self) -> Any:
+        with as_tracking_error(self.uri):
+            found = self.client.get_experiment_by_name(self.experiment)
+            if found is not None and found.lifecycle_stage != "active":
+                raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
+            return found
+
     @cached_property
     def _found(self) -> Any:
         """The experiment, made where there is none yet."""
+        if self._existing is not None:
+            return self._existing
+        if self.to_read:
+            words = f"{shown_url(self.uri)} has no experiment {self.experiment!r}"
+            raise TrackingError(f"nothing was run here yet: {words}")
         with as_tracking_error(self.uri):
-            found = self.client.get_experiment_by_name(self.experiment)
-            if found is None:
-                return self._made()
-            if found.lifecycle_stage != "active":
-                raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
-            return found
+            return self._made()
 
     def _made(self) -> Any:
         from mlflow.exceptions import MlflowException
@@ -118,8 +196,7 @@ class Experiment:
 
     def run_link(self, run_id: str) -> str:
         """The page of a run: on the server, or for a database where `ibml ui` shows it."""
-        server = self.uri.startswith(("http://", "https://"))
-        base = server_address(self.uri) if server else UI_ADDRESS
+        base = server_address(self.uri) if is_server(self.uri) else UI_ADDRESS
         return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def _artifact_location(self) -> str | None:
@@ -131,6 +208,8 @@ class Experiment:
         """The experiment's runs that pass a filter, oldest first; of those that are deleted, where it is said."""
         from mlflow.entities import ViewType
 
+        if not self.is_there:
+            return
         token = None
         while True:
             with as_tracking_error(self.uri):

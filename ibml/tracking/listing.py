@@ -10,7 +10,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from ibml.config.records import TrialRecord
-from ibml.tracking.uri import resolved_uri
+from ibml.tracking.uri import is_database
 
 _RUNS = sqlalchemy.table(
     "runs", *map(sqlalchemy.column, ("run_uuid", "experiment_id", "lifecycle_stage", "status", "end_time"))
@@ -18,7 +18,6 @@ _RUNS = sqlalchemy.table(
 _METRICS = sqlalchemy.table("latest_metrics", *map(sqlalchemy.column, ("run_uuid", "key", "value")))
 _EXPERIMENTS = sqlalchemy.table("experiments", *map(sqlalchemy.column, ("experiment_id", "name")))
 _TAGS = sqlalchemy.table("tags", *map(sqlalchemy.column, ("run_uuid", "key", "value")))
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 TERMINATED = ("FINISHED", "FAILED", "KILLED")
 """MLflow's statuses of a run that has come to an end."""
 
@@ -45,7 +44,7 @@ class Listed:
         return self.ended_at == record.ended_at and same
 
 
-def listed_runs(uri: str, experiment_id: str) -> dict[str, Listed] | None:
+def listed_runs(address: str, experiment_id: str) -> dict[str, Listed] | None:
     """Run id -> what is listed, of all trials that are not deleted. None where the store is a server, or the database
     is not as expected: then MLflow has to be asked run by run."""
     of_experiment = (_RUNS.c.experiment_id == int(experiment_id), _RUNS.c.lifecycle_stage == "active")
@@ -59,7 +58,7 @@ def listed_runs(uri: str, experiment_id: str) -> dict[str, Listed] | None:
         .join(_TAGS, _TAGS.c.run_uuid == _RUNS.c.run_uuid)
         .where(*of_experiment, _TAGS.c.key.in_(PROVENANCE))
     )
-    found = _answers(uri, trials, tags)
+    found = _answers(address, trials, tags)
     if found is None:
         return None
     rows, tagged = found
@@ -81,11 +80,11 @@ class ListedTrial:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def listed_trials(uri: str, experiment: str, metrics: Sequence[str]) -> list[ListedTrial] | None:
+def listed_trials(address: str, experiment: str, metrics: Sequence[str]) -> list[ListedTrial] | None:
     """List all trials that are not deleted, without importing MLflow and without changing the database.
 
     Args:
-        uri: The store, a database that exists.
+        address: The URL of a database that exists.
         experiment: The name of the experiment.
         metrics: The metrics whose values are wanted.
 
@@ -106,7 +105,7 @@ def listed_trials(uri: str, experiment: str, metrics: Sequence[str]) -> list[Lis
         .join(_EXPERIMENTS, _EXPERIMENTS.c.experiment_id == _RUNS.c.experiment_id)
         .where(*ours, _METRICS.c.key.in_(metrics))
     )
-    found = _answers(uri, tags, values)
+    found = _answers(address, tags, values)
     if found is None:
         return None
     runs: dict[str, dict[str, str]] = {}
@@ -119,12 +118,12 @@ def listed_trials(uri: str, experiment: str, metrics: Sequence[str]) -> list[Lis
     return [ListedTrial(**{**empty, **run}, metrics=measured.get(run_id, {})) for run_id, run in runs.items()]
 
 
-def _answers(uri: str, *statements: sqlalchemy.Select[Any]) -> list[Sequence[Any]] | None:
+def _answers(address: str, *statements: sqlalchemy.Select[Any]) -> list[Sequence[Any]] | None:
     """What a database answers; nothing where the store is none, or not as expected."""
-    if uri.partition(":")[0].partition("+")[0] not in _DATABASES:
+    if not is_database(address):
         return None
     try:
-        engine = sqlalchemy.create_engine(resolved_uri(uri), poolclass=NullPool)
+        engine = sqlalchemy.create_engine(address, poolclass=NullPool)
         with engine.connect() as connection:
             return [connection.execute(statement).all() for statement in statements]
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError):

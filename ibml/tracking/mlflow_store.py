@@ -101,7 +101,11 @@ class MlflowStore(StoreReader):
             return run_id
 
     def add_files(self, kind: Kind, name: str, files: Mapping[str, str | bytes]) -> None:
-        """Put files into the run of a study or search, if there is one, in place of earlier ones."""
+        """Put files into the run of a study or search, if there is one, in place of earlier ones.
+
+        Raises:
+            TrackingError: The files of the run cannot be written.
+        """
         run = self._parent_run(kind, name)
         if run is not None:
             with as_tracking_error(self.uri):
@@ -109,6 +113,12 @@ class MlflowStore(StoreReader):
                     self._log_file(run.info.run_id, path, content)
 
     def _log_file(self, run_id: str, name: str, content: str | bytes) -> None:
+        beside = self._artifacts(run_id)
+        if beside is not None:  # where files are read from, also after the store was moved
+            path = beside / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            return
         if isinstance(content, str):
             self.client.log_text(run_id, content, name)
             return

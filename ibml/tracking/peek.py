@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ibml.config.urls import shown_url
+from ibml.databases import resolve_url
 from ibml.tracking.experiment import chosen_experiment
 from ibml.tracking.listing import ListedTrial, listed_trials
-from ibml.tracking.uri import TrackingError, as_tracking_error, choose_uri, database_file
+from ibml.tracking.uri import TrackingError, check_reachable, choose_uri, database_file, is_server
 
 
 @dataclass(frozen=True)
@@ -27,29 +28,26 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
         metrics: The metrics whose values are wanted.
     """
     uri = choose_uri(tracking_uri)
-    if uri.startswith(("http://", "https://")):
-        return _peek_server(uri, metrics)
-    database = database_file(uri)
-    if database is not None and (not database.is_file() or not database.stat().st_size):
-        return Peek()
-    found = listed_trials(uri, chosen_experiment(), metrics)
+    try:
+        database = database_file(uri)
+        if database is not None and (not database.is_file() or not database.stat().st_size):
+            return Peek()
+        check_reachable(uri)
+        if is_server(uri):
+            return _peek_server(uri, metrics)
+    except TrackingError as error:
+        return Peek(problem=str(error))
+    found = listed_trials(resolve_url(uri, read_only=True), chosen_experiment(), metrics)
     if found is None:
         return Peek(problem=f"MLflow at {shown_url(uri)} cannot be read as it is")
     return Peek(tuple(found))
 
 
 def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
+    """Read the trials of a server. Raises `TrackingError`."""
     from ibml.tracking.mlflow_store import MlflowStore
 
-    store = MlflowStore(uri)
-    try:
-        with as_tracking_error(uri):
-            experiment = store.client.get_experiment_by_name(store.experiment)
-        if experiment is None or experiment.lifecycle_stage != "active":
-            return Peek()
-        records = store.results().values()
-    except TrackingError as error:
-        return Peek(problem=str(error))
+    records = MlflowStore(uri, to_read=True).results().values()
     return Peek(
         tuple(
             ListedTrial(

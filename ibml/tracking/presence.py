@@ -147,7 +147,7 @@ class Presence:
             if sign and driver != self.id:
                 if self._is_alive(driver, sign, now):
                     alive[driver] = sign
-                else:
+                elif not self.store.to_read:
                     self._remove(_DRIVER + driver)  # one that only slept gives its next sign
         return alive
 
@@ -193,6 +193,8 @@ class Presence:
         return None
 
     def _tags(self) -> Mapping[str, str]:
+        if not self.store.is_there:
+            return {}
         with as_tracking_error(self.store.uri):
             tags: Mapping[str, str] = self.store.client.get_experiment(self.store.experiment_id).tags
             return tags

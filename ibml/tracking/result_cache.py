@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from ibml.config.places import cache_folder
+from ibml.config.places import HomeError, cache_folder
 from ibml.config.records import TrialRecord
 
 T = TypeVar("T")
@@ -125,9 +125,9 @@ def _read(database: sqlite3.Connection) -> Cached:
 
 
 def _removed(file: Path) -> bool:
-    if file.exists() and not file.is_file():
-        return False  # a folder or a device is none of ours
     try:
+        if file.exists() and not file.is_file():
+            return False  # a folder or a device is none of ours
         for name in (f"{file.name}-journal", file.name):  # a journal would be applied to the new file
             file.with_name(name).unlink(missing_ok=True)
     except OSError:
@@ -140,7 +140,7 @@ def cache_file(uri: str, experiment_id: str, created: int) -> Path | None:
     `created` tells an experiment from one that had its id before."""
     try:
         folder = cache_folder()
-    except RuntimeError:  # a container's user need not have a home
+    except HomeError:  # a container's user need not have a home
         return None
     name = sha256(f"{uri}\n{experiment_id}\n{created}".encode()).hexdigest()[:32]
     return folder / f"results-{name}.sqlite"

@@ -13,7 +13,7 @@ from ibml.tracking.entries import now
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.listing import TERMINATED, listed_runs
 from ibml.tracking.result_cache import Cached, ResultCache, cache_file
-from ibml.tracking.uri import TrackingError, as_tracking_error, resolved_uri
+from ibml.tracking.uri import TrackingError, as_tracking_error, database_file
 
 _TRIALS = "tags.`ibml.kind` = 'trial'"
 CLOCKS_DIFFER_MS = 5 * 60 * 1000
@@ -40,7 +40,9 @@ class TrialReader(Experiment):
 
     @cached_property
     def cache(self) -> ResultCache:
-        return ResultCache(cache_file(shown_url(resolved_uri(self.uri)), self.experiment_id, self.created_at))
+        database = database_file(self.uri)
+        identity = f"sqlite:///{database}" if database else shown_url(self.uri)
+        return ResultCache(cache_file(identity, self.experiment_id, self.created_at))
 
     def results(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
         """The result of every key: its first ended run, else its last run that failed or never ended. With `keys`,
@@ -51,9 +53,11 @@ class TrialReader(Experiment):
     def trials(self, keys: Collection[str] = ()) -> list[TrialRecord]:
         """Every run of a trial that is not deleted, oldest first. Of a server, runs of `keys` without a result are
         looked for whenever they may have ended."""
+        if not self.is_there:
+            return []
         began = now()
         cached = self.cache.read()
-        listed = listed_runs(self.uri, self.experiment_id)
+        listed = listed_runs(self.address, self.experiment_id)
         if listed is None:
             known, read, deleted = self._of_server(cached, keys)
         else:

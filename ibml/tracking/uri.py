@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.client import HTTPException
 from json import JSONDecodeError
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
+from sqlite3 import Error as SqliteError
+from urllib.parse import urlsplit
 
 from ibml.config.base import IbmlError
+from ibml.config.places import home_folder
 from ibml.config.urls import shown_url, without_secrets
+from ibml.databases import ANSWER_SECONDS, call_within, connect_once, sqlite_file
 
 # Read by mlflow when it is imported: no messages to its makers, no bars among ours; and since whoever writes tries
 # again, a call that fails shall say so in seconds.
@@ -24,6 +26,10 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""The dialects of databases that MLflow uses."""
+_PROXY_ANSWERS = (403, 407, 502, 503, 504)
+"""What a proxy answers in the place of a server."""
 _REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 
@@ -36,27 +42,15 @@ class TrackingError(IbmlError):
 
 def choose_uri(given: str | None) -> str:
     """The tracking URI: as given, else `MLFLOW_TRACKING_URI`, else a SQLite file in the working folder."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    return (given or "").strip() or os.environ.get("MLFLOW_TRACKING_URI", "").strip() or DEFAULT_URI
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of a SQLite store; nothing for any other."""
-    path = uri.removeprefix("sqlite:///")
-    return None if path == uri else Path(unquote(path.partition("?")[0])).absolute()
-
-
-def resolved_uri(uri: str) -> str:
-    """A SQLite URI with the absolute path of its file: MLflow keeps one engine per URI and process, whatever the
-    working folder was when it met a relative one."""
-    database = database_file(uri)
-    if database is None:
-        return uri
-    return "".join([database_uri(database), *uri.partition("?")[1:]])
-
-
-def database_uri(database: Path) -> str:
-    """The URI of a SQLite file."""
-    return f"sqlite:///{str(database).replace('%', '%25')}"
+    """The file of a SQLite store; nothing for any other. Raises `TrackingError` where a SQLite URI names no file."""
+    try:
+        return sqlite_file(uri)
+    except ValueError as error:
+        raise TrackingError(f"MLflow at {shown_url(uri)}: {without_secrets(str(error), uri)}") from None
 
 
 def server_address(uri: str) -> str:
@@ -65,34 +59,94 @@ def server_address(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
 
 
+def is_server(uri: str) -> bool:
+    """Return whether the store is an MLflow server."""
+    return uri.startswith(("http://", "https://"))
+
+
+def is_database(uri: str) -> bool:
+    """Return whether the store is a database that MLflow uses."""
+    return uri.partition(":")[0].partition("+")[0] in DATABASES
+
+
 def check_reachable(uri: str) -> None:
-    """MLflow repeats what fails for minutes, which at the start only hides a wrong URI."""
-    database = database_file(uri)
-    if database:
-        try:
-            database.open("ab").close()
-        except OSError as error:
-            raise TrackingError(f"MLflow at {shown_url(uri)}: {database} cannot be written: {error.strerror}") from None
-    if uri.startswith(("http://", "https://")):
-        try:
-            urlopen(f"{server_address(uri)}/health", timeout=10).close()
-        except HTTPError:
-            return  # it answered
-        except (OSError, ValueError, HTTPException) as error:
-            words = without_secrets(str(error), uri)
-            raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}") from None
+    """Ask the store for one answer, since MLflow repeats for minutes what fails.
+
+    Args:
+        uri: The URI of the store. A SQLite file is left alone.
+
+    Raises:
+        TrackingError: The store does not answer.
+    """
+    if is_server(uri):
+        _check_server(uri)
+    elif is_database(uri) and database_file(uri) is None:
+        with as_tracking_error(uri, opening=True):
+            connect_once(uri)
+
+
+def _check_server(uri: str) -> None:
+    """Ask as MLflow does, with the same client: it knows the same proxies, certificates and passwords."""
+    home_folder()  # MLflow cannot be imported without one
+    import requests
+    from mlflow.utils.credentials import get_default_host_creds
+
+    health, credentials = f"{server_address(uri)}/health", get_default_host_creds(uri)
+
+    def ask() -> int:
+        with requests.get(
+            health,
+            timeout=ANSWER_SECONDS,
+            verify=credentials.verify,
+            cert=credentials.client_cert_path,
+            stream=True,
+        ) as response:
+            return int(response.status_code)
+
+    try:
+        status = call_within(ANSWER_SECONDS, ask)
+    except (OSError, ValueError, HTTPException) as error:
+        words = without_secrets(_reason(error), uri)
+        raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}{_by_proxy(health)}") from None
+    if status in _PROXY_ANSWERS and (proxy := _by_proxy(health)):
+        words = f"{status} {HTTPStatus(status).phrase}"
+        raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}{proxy}")
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost words of an error of urllib3, which wraps errors in errors and names objects in them."""
+    inner = next((part for part in error.args if isinstance(part, BaseException)), None)
+    inner = getattr(error, "reason", None) if inner is None else inner
+    if isinstance(inner, BaseException) and inner is not error:
+        return _reason(inner)
+    words = str(error).partition(": ")
+    return words[2] if words[0].startswith(("<urllib3", "HTTP")) and words[2] else str(error) or type(error).__name__
+
+
+def _by_proxy(address: str) -> str:
+    """By which proxy a request goes, and how to go without."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    proxy = select_proxy(address, get_environ_proxies(address))
+    if not proxy:
+        return ""
+    host = urlsplit(address).hostname
+    return f" (by the proxy {shown_url(proxy)} of the environment; NO_PROXY={host} goes without it)"
 
 
 @contextmanager
 def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
     """MLflow's and the database's errors as one line that names the store, an answer that is no JSON among them, as of
     a proxy; while it is opened, also those of what reads its URI."""
+    home_folder()  # MLflow cannot be imported without one
+    from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    known = (MlflowException, SQLAlchemyError, CommandError, SqliteError, OSError, ImportError, ValueError)
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+    except known as error:
         if isinstance(error, ValueError) and not (opening or isinstance(error, JSONDecodeError)):
             raise
         lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]

@@ -62,6 +62,29 @@ def test_any_password_is_left_out_however_it_is_written(password: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "said", "left"),
+    [
+        ("mysql+pymysql://u:p@host", "No module named 'pymysql'", "No module named 'pymysql'"),
+        ("mysql+pymysql://u:p@host", "mysql+pymysql://u:p@host: a pipe", "mysql+pymysql://u:***@host: a pipe"),
+        ("mysql+pymysql://u:a@host", "not a URL: 'a', u:a@host", "not a URL: '***', u:***@host"),
+        ("mysql://u:a%40b@host", "is 'b@host' a host, or is a@b?", "is '***@host' a host, or is ***?"),
+        ("mysql+pymysql://u:pymy@host", "No module named 'pymysql'", "No module named 'pymysql'"),
+        ("mysql://u:p%2fss@host", "p%2fss, p%2Fss, p/ss, p%252fss", "***, ***, ***, ***"),
+        ("mysql://u:w%C3%A4rm%26@host", "wärm&, w%C3%A4rm%26, w%c3%a4rm%26", "***, ***, ***"),
+        ("postgresql://h/x?password=q", "h/x?password=q, quite", "h/x?password=***, quite"),
+        ("postgresql://h/x?password=q", "quick: password=q", "quick: password=***"),
+        (
+            "https://t@server",
+            "https://t@server is not a tracking server",
+            "https://***@server is not a tracking server",
+        ),
+    ],
+)
+def test_a_secret_is_masked_where_it_is_one(url: str, said: str, left: str) -> None:
+    assert without_secrets(said, url) == left
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "nothing://me:hunter2@127.0.0.1:1/x",

@@ -1,0 +1,177 @@
+"""URLs of databases: the file that a SQLite URL names, a file as a URL, and one connection with a time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+from urllib.parse import parse_qsl, quote, unquote
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 10.0
+"""How long a store may take to answer the first request."""
+_DRIVER_PARAMETERS = frozenset(
+    ("autocommit", "cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri")
+)
+_FILE_PARAMETERS = frozenset(("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs"))
+"""SQLite's own parameters, which count with `uri=true` only."""
+_EXAMPLE = "sqlite:///mlflow.db, or with the whole path sqlite:////folder/mlflow.db"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the absolute path of the file that a SQLite URL names.
+
+    Args:
+        url: The URL of a store, for instance `sqlite:///mlflow.db?timeout=5`.
+
+    Returns:
+        The path, or None for a URL that is not one of SQLite.
+
+    Raises:
+        ValueError: The URL names no file, or has a parameter that SQLite does not know.
+    """
+    parsed = _parse_sqlite(url)
+    return None if parsed is None else parsed[0]
+
+
+def sqlite_url(file: Path, parameters: Mapping[str, str] | None = None) -> str:
+    """Return the URL of a SQLite file, quoted so that SQLAlchemy reads the same path.
+
+    Args:
+        file: The path of the file.
+        parameters: Parameters of the connection; with `uri` those of SQLite are possible too, such as `mode`.
+
+    Returns:
+        A URL that names the driver. Of a URL without the driver MLflow makes the parent folders, from the quoted path.
+    """
+    from sqlalchemy import URL
+
+    given = dict(parameters or {})
+    database = f"file:{quote(str(file.absolute()))}" if "uri" in given else str(file.absolute())
+    return URL.create("sqlite+pysqlite", database=database, query=given).render_as_string(hide_password=False)
+
+
+def resolve_url(url: str, read_only: bool = False) -> str:
+    """Return the URL with the absolute path of its SQLite file; any other URL as it is.
+
+    Args:
+        url: The URL of a store.
+        read_only: Whether the file shall be opened for reading only.
+
+    Returns:
+        The URL to connect to. It means the same file in every working folder.
+
+    Raises:
+        ValueError: See `sqlite_file`.
+    """
+    parsed = _parse_sqlite(url)
+    if parsed is None:
+        return url
+    file, parameters = parsed
+    return sqlite_url(file, {**parameters, "mode": "ro", "uri": "true"} if read_only else parameters)
+
+
+def is_read_only(url: str) -> bool:
+    """Return whether the parameters of a SQLite URL forbid writing."""
+    parsed = _parse_sqlite(url)
+    return parsed is not None and (parsed[1].get("mode") == "ro" or parsed[1].get("immutable", "0") not in ("0", "no"))
+
+
+def _parse_sqlite(url: str) -> tuple[Path, dict[str, str]] | None:
+    """Return the file and the parameters of a SQLite URL."""
+    scheme = url.partition(":")[0]
+    if scheme.partition("+")[0] != "sqlite":
+        return None
+    if scheme not in ("sqlite", "sqlite+pysqlite"):
+        raise ValueError(f"the driver {scheme.partition('+')[2]!r} is not supported; write sqlite:///FILE")
+    head, _, query = url.partition("?")
+    path = head.removeprefix(f"{scheme}://")
+    if path == head or (path and not path.startswith("/")):
+        raise ValueError(f"the URL names no file; it is like {_EXAMPLE}")
+    database, parameters = unquote(path[1:]), _read_parameters(query)
+    if parameters.get("uri", "false").lower() in ("1", "true", "yes", "on", "t", "y"):
+        database, parameters = _read_file_uri(database, parameters)
+    elif "uri" in parameters:
+        del parameters["uri"]
+    _refuse_unknown(parameters)
+    if database in ("", ":memory:") or parameters.get("mode") == "memory" or parameters.get("vfs") == "memdb":
+        raise ValueError(f"a database in memory is lost with the command; name a file: {_EXAMPLE}")
+    if "\0" in database:
+        raise ValueError("the path has a NUL character")
+    return Path(database).absolute(), parameters
+
+
+def _read_parameters(query: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
+    except ValueError:
+        raise ValueError(f"{query!r} is no list of parameters; a '?' in a path is written %3F") from None
+
+
+def _read_file_uri(database: str, parameters: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the path and all parameters of SQLite's own form, `file:PATH?mode=ro`."""
+    if not database.startswith("file:"):
+        return database, parameters
+    path, _, query = database.removeprefix("file:").partition("#")[0].partition("?")
+    if path.startswith("//"):
+        path = "/" + path[2:].partition("/")[2]
+    return unquote(path), {**_read_parameters(query), **parameters}
+
+
+def _refuse_unknown(parameters: Mapping[str, str]) -> None:
+    known = _DRIVER_PARAMETERS | (_FILE_PARAMETERS if "uri" in parameters else frozenset())
+    for name in parameters:
+        if name in _FILE_PARAMETERS - known:
+            raise ValueError(f"the parameter {name!r} counts only together with uri=true")
+        if name not in known:
+            raise ValueError(f"SQLite has no parameter {name!r}; a '?' in a path is written %3F")
+
+
+def connect_once(url: str) -> None:
+    """Open one connection to a database and close it.
+
+    Args:
+        url: The URL of the database, of any dialect.
+
+    Raises:
+        TimeoutError: The database did not answer within `ANSWER_SECONDS`.
+        Exception: What SQLAlchemy or the driver raises.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(url, poolclass=NullPool)
+    call_within(ANSWER_SECONDS, lambda: engine.connect().close())
+
+
+def call_within(seconds: float, job: Callable[[], T]) -> T:
+    """Call a function that may never return.
+
+    Args:
+        seconds: How long the call may take. Drivers differ in their own limits, and some have none.
+        job: The function. It runs in a thread of its own, which is left behind where it takes longer.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        TimeoutError: The function did not return in time.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:  # noqa: BLE001 -- raised again by `result`
+            future.set_exception(error)
+
+    Thread(target=run, name="ibml-first-answer", daemon=True).start()
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        if future.done():
+            raise
+        raise TimeoutError(f"no answer within {seconds:g} seconds") from None
