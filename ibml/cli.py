@@ -114,7 +114,9 @@ def ablate(
             return
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
-            send(context, plan.study.name, file, jobs, places)
+            from ibml.api import find_job_name
+
+            send(context, find_job_name(plan, places, new_version), file, jobs, places)
             return
         from ibml.api import run_plan
 

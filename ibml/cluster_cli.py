@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -75,7 +76,8 @@ def send(context: typer.Context, study: str, file: Path, server: str | None, pla
     if places.address:
         fail("--submit goes to the dashboard of --jobs; the job itself finds the cluster, without --address", 2)
     name = submit(study, _words(context), folder, server, places.variables())
-    out.print(f"Job {name}; see it with: ibml logs {study} --follow, end it with: ibml stop {study}", soft_wrap=True)
+    shown = shlex.quote(study)
+    out.print(f"Job {name}; see it with: ibml logs {shown} --follow, end it with: ibml stop {shown}", soft_wrap=True)
 
 
 def _words(context: typer.Context) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,20 +55,28 @@ def study_record(study: str, tracking_uri: str | None = None) -> StudyRecord:
 
 def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
     """The record of a study by name, or of a file as it is written now."""
+    return find_study(study, store)[0]
+
+
+def find_study(study: str, store: MlflowStore) -> tuple[StudyRecord, bool]:
+    """Return the record of a study, by name or as a file is written now, and whether the store has a run of it."""
     if not study.endswith((".yaml", ".yml")):
-        return store.study(study)
+        return store.study(study), True
     from ibml.study.plan import load_plan
     from ibml.study.record import study_record
     from ibml.study.trials import planned_trials
+    from ibml.study.versions import find_version
     from ibml.tracking.uri import TrackingError
 
     plan = load_plan(study)
+    version = find_version(plan, store)
+    plan = replace(plan, name=version or plan.name)
     if not plan.tuning:
-        return study_record(plan, planned_trials(plan))
-    record = store.study(plan.study.name)  # which trials the arms come to is known only to the run
+        return study_record(plan, planned_trials(plan)), version is not None
+    record = store.study(plan.name)  # which trials the arms come to is known only to the run
     if record.file_hash != plan.file_hash:
         raise TrackingError(f"{study} was changed since it was run, and what its arms are tuned to is not known yet")
-    return record
+    return record, True
 
 
 def is_search(name: str, tracking_uri: str | None = None) -> bool:
@@ -97,10 +106,12 @@ def study_report(
     from ibml.report.table import build_table
 
     store = open_store(tracking_uri, to_read=True)
-    results = results_of(store, study_record_of(study, store))
+    record, is_recorded = find_study(study, store)
+    results = results_of(store, record)
     made = build_table(results.study, results.records, allow_mixed)
     files = report_files(store, made, results, FORMS)
-    store.add_files("study", made.name, files)
+    if is_recorded:
+        store.add_files("study", made.name, files)
     return made.study, files
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ibml.config.base import Config, InconsistentConfig, Items, Overrides
+from ibml.config.names import Name, normalize_name
 
 MOST_ARMS = 1024
 MOST_PARTS = 5
@@ -20,7 +21,7 @@ def _printable(name: str) -> str:
     return name
 
 
-Label = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
+Label = Annotated[str, BeforeValidator(normalize_name), Field(max_length=100), AfterValidator(_printable)]
 
 Components = Annotated[dict[Label, Annotated[Overrides, Field(min_length=1)]], Field(min_length=1)]
 """The parts of the base that are looked at: name -> the settings that switch the part off."""
@@ -30,7 +31,7 @@ class ArmsDesign(Config):
     """Named arms, each a set of overrides; every arm is compared with `reference`."""
 
     type: Literal["arms"] = "arms"
-    reference: str
+    reference: Name
     arms: Annotated[dict[Label, Overrides], Field(min_length=1)]
 
 
@@ -90,7 +91,7 @@ class FactorialDesign(Config):
     factors: dict[Label, Levels] = {}
     components: dict[Label, Annotated[Overrides, Field(min_length=1)]] = {}
     resolution: Annotated[int, Field(ge=3, le=5)] | None = None
-    reference: str | None = None
+    reference: Name | None = None
 
     @property
     def sizes(self) -> list[int]:

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides, StudyName
+from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides
 from ibml.config.metrics import describe
+from ibml.config.names import Name, StudyName
 from ibml.config.resources import ResourcesConfig
 from ibml.config.samplers import SamplerConfig, TPEConfig
 from ibml.config.schedulers import (
@@ -147,7 +148,7 @@ SchedulerConfig = Annotated[
 class BestOf(Config):
     """The best configuration of an earlier search in the same database."""
 
-    search: Annotated[str, Field(min_length=1)]
+    search: Annotated[Name, Field(min_length=1)]
 
 
 def _start_kind(start: Any) -> str:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ibml.config.base import Config, Overrides, StudyName
+from ibml.config.base import Config, Overrides
 from ibml.config.designs import Design, Label
+from ibml.config.names import StudyName, normalize_name
 from ibml.config.resources import ResourcesConfig
 from ibml.config.seeds import DEFAULT_SEEDS, AdaptiveSeeds, Seeds
 from ibml.config.space import TuneConfig
@@ -21,7 +22,7 @@ def _datasets(value: Any) -> Any:
         return value
     if not all(isinstance(item, str) for item in value):
         raise ValueError("expected a list of presets or a mapping of names to overrides")
-    names = [PurePath(item).stem for item in value]
+    names = [normalize_name(PurePath(item).stem) for item in value]
     if len(set(names)) < len(names):
         raise ValueError("a data set is listed twice")
     return {name: {"base": item} for name, item in zip(names, value, strict=True)}

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from ibml.config.base import Config, Items
 from ibml.config.designs import Label
 from ibml.config.metrics import Metric
+from ibml.config.names import Name
 
 Digits = Annotated[int, Field(ge=0, le=8)]
 
@@ -27,11 +28,11 @@ class TableConfig(Config):
     """
 
     metrics: Annotated[Items[str], Field(min_length=1)] | None = None
-    rows: Annotated[Items[str], Field(min_length=1)] | None = None
+    rows: Annotated[Items[Name], Field(min_length=1)] | None = None
     columns: Literal["datasets", "metrics"] | None = None
-    groups: dict[Label, Annotated[Items[str], Field(min_length=1)]] = {}
+    groups: dict[Label, Annotated[Items[Name], Field(min_length=1)]] = {}
     components: dict[Label, str] | None = None
-    names: dict[str, Label] = {}
+    names: dict[Name, Label] = {}
     precision: Annotated[
         Annotated[dict[str, Digits], Tag("(by metric)")] | Annotated[Digits, Tag("(all)")],
         Discriminator(lambda value: "(by metric)" if isinstance(value, dict) else "(all)"),

@@ -29,7 +29,7 @@ def preview(plan: Plan, costs: Sequence[Cost] = (), share: bool = True) -> Group
     crossed = plan.study.design.type == "factorial"
     factors = plan.design.factors if plan.study.design.type != "one_factor" else {}
     levels = {arm.name: arm.levels for arm in plan.design.arms}
-    grid = Table(title=Text(plan.study.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=Text(plan.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ["data set"] if several else []:
         grid.add_column(heading)
     for heading in [] if crossed else ["arm"]:  # its levels say it all

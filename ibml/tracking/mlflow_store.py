@@ -22,6 +22,7 @@ from ibml.config.records import SearchRecord, StudyRecord
 from ibml.tracking.entries import End, Row, TrialDescription
 from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
 from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
+from ibml.tracking.study_tags import study_tag
 from ibml.tracking.trial_reader import DRIVER_TAG
 from ibml.tracking.uri import TrackingError, as_tracking_error
 
@@ -120,7 +121,7 @@ class MlflowStore(StoreReader):
     def share_trial(self, run_id: str, study: str, arm: str) -> None:
         """Mark another study's trial as part of this one too, so that the UI can filter by it."""
         with as_tracking_error(self.uri):
-            self.client.set_tag(run_id, f"ibml.study.{study}", arm)
+            self.client.set_tag(run_id, study_tag(study), arm)
         self.cache.share(run_id, study, arm)
 
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:

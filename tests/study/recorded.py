@@ -6,6 +6,12 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from ibml.study.plan import Plan
+from ibml.study.trial_run import described
+from ibml.study.trials import planned_trials
+from ibml.tracking.entries import End
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.version import code_revision
 from tests.conftest import CommandLine
 
 Metrics = dict[str, dict[str, list[tuple[int, str]]]]
@@ -31,3 +37,18 @@ def metrics(cli: CommandLine, uri: str | None = None) -> Metrics:
             name: sorted((point.step, repr(point.value)) for point in history) for name, history in histories.items()
         }
     return found
+
+
+def record_results(cli: CommandLine, plan: Plan) -> None:
+    """Put a result for every trial of a plan into the folder's store as its driver does, but without training."""
+    store = MlflowStore(f"sqlite:///{cli.folder}/mlflow.db")
+    known = store.results()
+    for number, trial in enumerate(planned_trials(plan)):
+        if trial.key in known:
+            continue
+        tags = {"ibml.study": plan.name, "ibml.revision": code_revision()}
+        description = described(trial, None, tags)
+        run_id = store.create_trial(description, "driver")
+        store.describe_trial(run_id, description, bare=True)
+        values = dict.fromkeys(("test.accuracy", "test.gap"), 0.9 + number / 1000)
+        store.end_trial(run_id, End("finished", values, {"ibml.platform": "cpu"}), 0)
