@@ -169,10 +169,12 @@ def tune(
         from ibml.api import run_search_plan
 
         tuned = run_search_plan(plan, places, out, new_version=new_version, compare=compare, repeats=repeats)
+        from ibml.reading import find_kind
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))
-        write_search_report(tuned.record, tuned.files, to)
+        both = find_kind(tuned.record.name, "search", tracking_uri)[1]
+        write_search_report(tuned.record, tuned.files, to, both)
     out.print(f"Everything is in MLflow, run {tuned.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
     out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
     end(tuned.outcome)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibml.config.base import IbmlError
+from ibml.config.names import normalize_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ibml.report.table import Table
     from ibml.report.trial import TrialView
     from ibml.tracking.mlflow_store import MlflowStore
+    from ibml.tracking.reader import Kind
+
+_PLURALS: dict[Kind, str] = {"study": "studies", "search": "searches"}
 
 
 def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bool = False) -> pd.DataFrame:
@@ -79,20 +83,28 @@ def find_study(study: str, store: MlflowStore) -> tuple[StudyRecord, bool]:
     return record, True
 
 
-def is_search(name: str, tracking_uri: str | None = None) -> bool:
-    """Whether a name is that of a search, and of no study. Raises `TrackingError` where it is of neither."""
+def find_kind(name: str, kind: Kind | None = None, tracking_uri: str | None = None) -> tuple[Kind, bool]:
+    """Return whether a name is that of a study or a search, and whether it is both.
+
+    Raises `TrackingError` where it is neither, or both and no `kind` is given.
+    """
     from ibml.config.urls import shown_url
     from ibml.tracking.uri import TrackingError
 
-    store = open_store(tracking_uri, to_read=True)
     if name.endswith((".yaml", ".yml")):
-        return False
-    studies, searches = store.names("study"), store.names("search")
-    if name in studies or name in searches:
-        return name not in studies
-    known = [
-        f"the {kind} {', '.join(names)}" for kind, names in (("studies", studies), ("searches", searches)) if names
-    ]
+        return "study", False
+    store = open_store(tracking_uri, to_read=True)
+    names: dict[Kind, list[str]] = {"study": store.names("study"), "search": store.names("search")}
+    kinds = [found for found, known in names.items() if normalize_name(name) in map(normalize_name, known)]
+    if kind is None and len(kinds) == 2:
+        place = shown_url(store.uri)
+        raise TrackingError(f"{name!r} is a study and a search in {place}; say --kind study or --kind search")
+    if kinds or kind:
+        return kind or ("study" if "study" in kinds else "search"), len(kinds) == 2
+    known = [f"the {plural} {', '.join(names[one])}" for one, plural in _PLURALS.items() if names[one]]
+    for missing in names:
+        if store.was_deleted(missing, name):
+            raise TrackingError(store.describe_missing(missing, name))
     hint = f"; it has {' and '.join(known)}" if known else ""
     raise TrackingError(f"no search is called {name!r} in {shown_url(store.uri)}, and no study{hint}")
 
@@ -163,10 +175,11 @@ def _side(name: str, store: MlflowStore) -> Side:
 
     if name.endswith((".yaml", ".yml")):
         return Side(name, results_of(store, study_record_of(name, store)), None)
-    study, slash, arm = name.partition("/")
+    study, slash, given = name.partition("/")
     record = store.study(study)
-    if slash and arm not in record.arms:
-        raise IbmlError(f"{study} has no arm {arm!r}{did_you_mean(arm, record.arms)}")
+    arm = next((arm for arm in record.arms if normalize_name(arm) == normalize_name(given)), None)
+    if slash and arm is None:
+        raise IbmlError(f"{study} has no arm {given!r}{did_you_mean(given, record.arms)}")
     return Side(name, results_of(store, record), arm if slash else None)
 
 

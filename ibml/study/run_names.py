@@ -56,7 +56,7 @@ def _format_value(value: Any) -> str:
 
 def _is_read_back(text: str, value: Any) -> bool:
     """Whether a value can be told from its text alone, which must not look like the name of a file."""
-    if not _PLAIN.fullmatch(text) or text.endswith((".yaml", ".yml")):
+    if not _PLAIN.fullmatch(text) or text.endswith((".yaml", ".yml", ".html")):
         return False
     try:
         known = parse_value(text, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from ibml.config.names import normalize_name
 from ibml.config.records import SearchRecord, StudyRecord
 from ibml.config.urls import shown_url
 from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
@@ -74,16 +76,34 @@ class StoreReader(TrialReader):
             return None
 
     def _read(self, kind: Kind, name: str, model: type[R]) -> R:
-        run = self._parent_run(kind, name)
+        run = self._parent_run(kind, name) or self._parent_run(kind, self._written_name(kind, name))
         if run is None:
-            known = self.names(kind)
-            hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
-            raise TrackingError(f"no {kind} is called {name!r} in {shown_url(self.uri)}{hint}")
+            raise TrackingError(self.describe_missing(kind, name))
         try:
             return model.model_validate_json(self.artifact(run.info.run_id, RECORDS[kind]))
         except ValidationError:
             message = f"{kind} {name!r} was recorded by another version of ibml; its own command records it anew"
             raise TrackingError(message) from None
+
+    def _written_name(self, kind: Kind, name: str) -> str:
+        """Return a name as the store has it: a terminal may encode it in another way."""
+        wanted = normalize_name(name)
+        return next((known for known in self.names(kind) if normalize_name(known) == wanted), wanted)
+
+    def describe_missing(self, kind: Kind, name: str) -> str:
+        """Say that there is no study or search of a name, and what to do."""
+        missing = f"no {kind} is called {name!r} in {shown_url(self.uri)}"
+        if self.was_deleted(kind, name):
+            return f"{missing}: its run was deleted; restore it in MLflow, or repeat its command, which keeps results"
+        if kind == "study" and self._parent_run("search", self._written_name("search", name)):
+            return f"{missing}; it is a search: ibml report {shlex.quote(name)}"
+        known = self.names(kind)
+        return f"{missing}; it has {', '.join(known)}" if known else f"{missing}; it has no {kind} yet"
+
+    def was_deleted(self, kind: Kind, name: str) -> bool:
+        """Whether MLflow has a deleted run of a study or search of this name."""
+        deleted = self.runs(f"tags.`ibml.kind` = '{kind}'", deleted=True)
+        return any(run.data.tags.get(f"ibml.{kind}") == normalize_name(name) for run in deleted)
 
     def names(self, kind: Kind) -> list[str]:
         """The studies or searches that there are."""
