@@ -187,6 +187,7 @@ def _run_plan(
     from ibml.study.stages import shared_stages
     from ibml.study.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
+    from ibml.tracking.study_labels import update_labels
     from ibml.version import code_revision
 
     prepare((cell.config.data for cell in plan.cells), console)
@@ -205,6 +206,8 @@ def _run_plan(
         outcome, record = run_study(
             plan, session, known, run_id, places.address, console, database, _search_files, stages, new_version
         )
+        added = {r.run_id for k in record.trials if (r := known.get(k.key)) and plan.name not in r.studies}
+        update_labels(store, record, run_id, added, opened.is_new)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         made, files = _reported(store, record, run_id, allow_mixed, outcome.interrupted)
         opened.files |= files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +13,17 @@ from ibml.config.names import normalize_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ibml.config.records import SearchRecord, StudyRecord
+    from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
     from ibml.report.compare import Side
     from ibml.report.figures.style import FigureForm
     from ibml.report.grid import Grid
+    from ibml.report.listing import Seen
     from ibml.report.power import PowerPlan
     from ibml.report.results import Results
     from ibml.report.table import Table
     from ibml.report.trial import TrialView
     from ibml.tracking.mlflow_store import MlflowStore
-    from ibml.tracking.reader import Kind
+    from ibml.tracking.reader import Kind, Overview
 
 _PLURALS: dict[Kind, str] = {"study": "studies", "search": "searches"}
 
@@ -189,11 +190,27 @@ def overview(tracking_uri: str | None = None) -> Grid:
     from ibml.tracking.presence import Presence
 
     store = open_store(tracking_uri, to_read=True)
-    alive = Presence(store).others()
-    seen = [
-        (o.kind, o.name, o.status_among(alive), o.started_at, o.ended_at, store.record(o)) for o in store.overview()
-    ]
-    return listing(seen, store.results())
+    alive, found, results = Presence(store).others(), store.overview(), store.results()
+    seen = [(o.kind, o.name, o.status_among(alive), o.started_at, o.ended_at, store.record(o)) for o in found]
+    return listing([*seen, *_seen_as_deleted(store, found, results.values())], results)
+
+
+def _seen_as_deleted(
+    store: MlflowStore, found: Collection[Overview], trials: Collection[TrialRecord]
+) -> Iterator[Seen]:
+    """Yield studies and searches whose run was deleted while their trials are there."""
+    from ibml.report.listing import DELETED
+    from ibml.tracking.study_labels import lost_studies
+
+    deleted = {(overview.kind, overview.name): overview for overview in store.overview(deleted=True)}
+    for name, own in lost_studies(trials, {o.name for o in found if o.kind == "study"}):
+        started, ended = min(trial.started_at for trial in own), max(trial.ended_at for trial in own)
+        run = deleted.get(("study", name))
+        yield "study", name, DELETED, started, ended, store.record(run) if run else None
+    there = {o.name for o in found if o.kind == "search"}
+    for (kind, name), run in deleted.items():
+        if kind == "search" and name not in there and store.has_trials(name):
+            yield "search", name, DELETED, run.started_at, run.ended_at, store.record(run)
 
 
 def trial_view(trial: str, tracking_uri: str | None = None) -> TrialView:

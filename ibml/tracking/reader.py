@@ -109,8 +109,8 @@ class StoreReader(TrialReader):
         """The studies or searches that there are."""
         return sorted({run.data.tags[f"ibml.{kind}"] for run in self.runs(f"tags.`ibml.kind` = '{kind}'")})
 
-    def overview(self) -> list[Overview]:
-        """Every study and search, the first begun first."""
+    def overview(self, deleted: bool = False) -> list[Overview]:
+        """Every study and search, the first begun first; those whose run was deleted, where it is said."""
         found = [
             Overview(
                 kind=kind,
@@ -122,7 +122,7 @@ class StoreReader(TrialReader):
                 driver=run.data.tags.get(DRIVER_TAG, ""),
             )
             for kind in RECORDS
-            for run in self.runs(f"tags.`ibml.kind` = '{kind}'")
+            for run in self.runs(f"tags.`ibml.kind` = '{kind}'", deleted)
         ]
         return sorted(found, key=lambda overview: overview.started_at)
 
@@ -131,6 +131,12 @@ class StoreReader(TrialReader):
             runs = self.runs(f"tags.`ibml.kind` = '{kind}'")
             return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
         return next(self.runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
+
+    def has_trials(self, search: str) -> bool:
+        """Whether there are trials of a search."""
+        if "'" in search:  # a filter cannot quote it
+            return any(run.data.tags.get("ibml.search") == search for run in self.runs("tags.`ibml.kind` = 'trial'"))
+        return next(self.runs(f"tags.`ibml.search` = '{search}' and tags.`ibml.kind` = 'trial'"), None) is not None
 
     def trial_config(self, run_id: str) -> str:
         """A trial's configuration as YAML."""

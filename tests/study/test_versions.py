@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 import ibml
 from ibml.study.plan import load_plan
 from ibml.study.versions import DesignChangedError
-from ibml.tracking.mlflow_store import MlflowStore
-from tests.conftest import Answer, CommandLine
-from tests.study.recorded import record_results
+from tests.conftest import CommandLine
+from tests.study.recorded import ablate, record_results, store_of
 
 STUDY = """\
 name: small
@@ -33,19 +30,6 @@ table: {metrics: [test.gap]}
 def cli(shared_cli: CommandLine) -> CommandLine:
     """One store for all tests, each of which has a study name of its own: a new store takes seconds."""
     return shared_cli
-
-
-def ablate(cli: CommandLine, text: str, *options: str, file: str = "small.yaml") -> Answer:
-    """Run a study whose trials all have a result already, so that nothing is trained."""
-    cli.write(file, text)
-    overrides = [value for flag, value in itertools.pairwise(options) if flag == "-o"]
-    seeds = next((int(value) for flag, value in itertools.pairwise(options) if flag == "--seeds"), None)
-    record_results(cli, load_plan(cli.folder / file, overrides, seeds))
-    return cli.inside("ablate", file, *options)
-
-
-def store_of(cli: CommandLine) -> MlflowStore:
-    return MlflowStore(f"sqlite:///{cli.folder}/mlflow.db")
 
 
 def listed(cli: CommandLine, name: str) -> list[str]:
