@@ -206,7 +206,8 @@ def _run_plan(
         outcome, record = run_study(
             plan, session, known, run_id, places.address, console, database, _search_files, stages, new_version
         )
-        added = {r.run_id for k in record.trials if (r := known.get(k.key)) and plan.name not in r.studies}
+        reused = [known[trial.key] for trial in record.trials if trial.key in known]
+        added = {result.run_id for result in reused if result.ended and plan.name not in result.studies}
         update_labels(store, record, run_id, added, opened.is_new)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         made, files = _reported(store, record, run_id, allow_mixed, outcome.interrupted)

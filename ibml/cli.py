@@ -100,7 +100,11 @@ def ablate(
     jobs: Jobs = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Run an ablation study and print its table. The same command again goes on where it stopped."""
+    """Run an ablation study and print its table. The same command again goes on where it stopped.
+
+    With overrides that change results or the table, the study is recorded as NAME+PATH=VALUE. If NAME exists with
+    another design, --new-version records this one as "NAME v2".
+    """
     with errors():
         from ibml.study.plan import load_plan
 

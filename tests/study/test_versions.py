@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import ibml
+from ibml.api import Places, find_job_name
 from ibml.study.plan import load_plan
 from ibml.study.versions import DesignChangedError
 from tests.conftest import CommandLine
@@ -81,6 +82,13 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
         record_results(cli, load_plan("third.yaml"))
         with pytest.raises(DesignChangedError, match=r"trainer\.epochs: 3 -> 4"):
             ibml.ablate("third.yaml")
+        plan, places = load_plan("third.yaml"), Places(store_of(cli).uri)
+        with pytest.raises(DesignChangedError):
+            find_job_name(plan, places, new_version=False)
+        assert find_job_name(plan, places, new_version=True) == "small v3", "a job is called as its study"
+        assert find_job_name(load_plan("other.yaml"), places, new_version=False) == "small v2"
+        elsewhere = Places("http://127.0.0.1:1")
+        assert find_job_name(load_plan("other.yaml", seeds=1), elsewhere, new_version=False) == "small+seeds=1"
         assert ibml.ablate("third.yaml", new_version=True).table.name == "small v3"
         assert len(ibml.table("small v3")) == 2
 
