@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -118,8 +120,10 @@ def ablate(
     without one. `checkpoints` is the folder for checkpoints and for what the store has not taken yet. `rerun` deletes
     the results that there are of the study's trials first. `stage_gb` is the room for states that trials share, so that
     epochs in which they train alike are trained once; with 0 each trains alone. Results of different code revisions or
-    kinds of machine make a table only if `allow_mixed`. Raises `ConfigError` before anything runs, `ClusterError` where
-    Ray cannot be had, `TrackingError` and `SearchDatabaseError` where the store or the database cannot,
+    kinds of machine make a table only if `allow_mixed`. A study with overrides is recorded under a name of its own, as
+    `NAME+PATH=VALUE`. Where a study of this name has another design, `new_version` begins `NAME v2`. Raises
+    `ConfigError` before anything runs, `DesignChangedError` for another design without `new_version`, `ClusterError`
+    where Ray cannot be had, `TrackingError` and `SearchDatabaseError` where the store or the database cannot,
     `MixedResultsError` for mixed results.
     """
     from ibml.study.plan import load_plan
@@ -136,15 +140,37 @@ def run_plan(
 
     from ibml.reading import open_store
     from ibml.search.database import Database, choose_url
+    from ibml.study.versions import choose_version
 
     database, quiet = Database(choose_url(places.storage)), console or Console(quiet=True)
     if plan.tuning:
         database.open_storage()
     with stoppable(), working_on(open_store(places.tracking_uri), places.checkpoints, quiet) as session:
+        plan = choose_version(plan, session.store, new_version, session.say)
+        if plan.name != plan.study.name:
+            session.say(f"This run is recorded as {plan.name!r}; its table: ibml table {shlex.quote(plan.name)}")
         # What is proposed follows from the order of results, so a search has one driver.
-        alone = session.presence.alone(f"the study {plan.study.name}", session.say) if plan.tuning else nullcontext()
+        alone = session.presence.alone(f"the study {plan.name}", session.say) if plan.tuning else nullcontext()
         with alone:
             return _run_plan(plan, session, database, places, quiet, new_version, allow_mixed, rerun)
+
+
+def find_job_name(plan: Plan, places: Places, new_version: bool) -> str:
+    """Return the name under which a job will record a study, as far as its store answers from here.
+
+    Raises `DesignChangedError` as the job would.
+    """
+    from ibml.reading import open_store
+    from ibml.study.versions import choose_version
+    from ibml.tracking.uri import TrackingError
+
+    uri = places.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:  # the cluster's own environment names the store
+        return plan.name
+    try:
+        return choose_version(plan, open_store(uri, to_read=True), new_version, lambda text: None).name
+    except TrackingError:
+        return plan.name
 
 
 def _run_plan(
@@ -165,24 +191,28 @@ def _run_plan(
     from ibml.study.stages import shared_stages
     from ibml.study.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
+    from ibml.tracking.study_labels import update_labels
     from ibml.version import code_revision
 
     prepare((cell.config.data for cell in plan.cells), console)
     store = session.store
     begun = study_record(plan, [] if plan.tuning else planned_trials(plan))
-    before = store.study_if_any(plan.study.name) if plan.tuning else begun  # tuned, the last run knows the trials
+    before = store.study_if_any(plan.name) if plan.tuning else begun  # tuned, the last run knows the trials
     known = store.results()
     if rerun and before:
         known = forget_results(session, before, known)
     if not allow_mixed:
         found = mixtures(Results(before, known), code_revision()) if before else []
-        refuse_mixtures(plan.study.name, found)
+        refuse_mixtures(plan.name, found)
     with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.presence.id) as opened:
         run_id = opened.run_id
         stages = shared_stages(session.workspace.stages, places.stage_gb, anew=rerun)
         outcome, record = run_study(
             plan, session, known, run_id, places.address, console, database, _search_files, stages, new_version
         )
+        reused = [known[trial.key] for trial in record.trials if trial.key in known]
+        added = {result.run_id for result in reused if result.ended and plan.name not in result.studies}
+        update_labels(store, record, run_id, added, opened.is_new)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         made, files = _reported(store, record, run_id, allow_mixed, outcome.interrupted)
         opened.files |= files

@@ -105,7 +105,11 @@ def ablate(
     jobs: Jobs = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Run an ablation study and print its table. The same command again goes on where it stopped."""
+    """Run an ablation study and print its table. The same command again goes on where it stopped.
+
+    With overrides that change results or the table, the study is recorded as NAME+PATH=VALUE. If NAME exists with
+    another design, --new-version records this one as "NAME v2".
+    """
     with errors(STUDY_STOPPED):
         from ibml.study.plan import load_plan
 
@@ -123,7 +127,9 @@ def ablate(
         show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
-            send(context, plan.study.name, file, jobs, places)
+            from ibml.api import find_job_name
+
+            send(context, find_job_name(plan, places, new_version), file, jobs, places)
             return
         from ibml.api import run_plan
 
@@ -176,10 +182,12 @@ def tune(
         from ibml.api import run_search_plan
 
         tuned = run_search_plan(plan, places, out, new_version=new_version, compare=compare, repeats=repeats)
+        from ibml.reading import find_kind
         from ibml.report.search_page import search_summary
 
         out.print(search_summary(tuned.record, tuned.others))
-        write_search_report(tuned.record, tuned.files, to)
+        both = find_kind(tuned.record.name, "search", tracking_uri)[1]
+        write_search_report(tuned.record, tuned.files, to, both)
     out.print(f"Everything is in MLflow, run {tuned.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
     out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
     end(tuned.outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ibml.api import Places
-from ibml.terminal import Address, AllowPlugin, Checkpoints, Overrides, Storage, TrackingUri, errors, fail, out, write
+from ibml.terminal import (
+    Address,
+    AllowPlugin,
+    Checkpoints,
+    Kind,
+    Overrides,
+    Storage,
+    TrackingUri,
+    errors,
+    fail,
+    out,
+    write,
+)
 
 if TYPE_CHECKING:
     from ibml.study.cluster_check import Finding
@@ -25,7 +38,7 @@ Jobs = Annotated[
     str | None,
     typer.Option(help="The head's dashboard; default: RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265, a tunnel."),
 ]
-JobName = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or a job's id.")]
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="A study's or search's name, or a job's id.")]
 _NOT_SENT = ("submit", "jobs", "tracking_uri", "storage", "checkpoints", "address")
 
 app = typer.Typer(help="A running Ray cluster: whether it can run a study.", no_args_is_help=True)
@@ -75,7 +88,8 @@ def send(context: typer.Context, study: str, file: Path, server: str | None, pla
     if places.address:
         fail("--submit goes to the dashboard of --jobs; the job itself finds the cluster, without --address", 2)
     name = submit(study, _words(context), folder, server, places.variables())
-    out.print(f"Job {name}; see it with: ibml logs {study} --follow, end it with: ibml stop {study}", soft_wrap=True)
+    shown = shlex.quote(study)
+    out.print(f"Job {name}; see it with: ibml logs {shown} --follow, end it with: ibml stop {shown}", soft_wrap=True)
 
 
 def _words(context: typer.Context) -> list[str]:
@@ -101,23 +115,24 @@ def logs(
     name: JobName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
     jobs: Jobs = None,
+    kind: Kind = None,
 ) -> None:
     """Print what a job has printed."""
     with errors():
         from ibml.study.jobs import find, log
 
-        for text in log(find(name, jobs), jobs, follow):
+        for text in log(find(name, jobs, kind), jobs, follow):
             write(text)
             sys.stdout.flush()
 
 
-def stop(name: JobName, jobs: Jobs = None) -> None:
+def stop(name: JobName, jobs: Jobs = None, kind: Kind = None) -> None:
     """End a job as Ctrl-C would: finished trials are kept, and the same command goes on with the others."""
     with errors():
         from ibml.study.jobs import find
         from ibml.study.jobs import stop as stop_job
 
-        job = find(name, jobs)
+        job = find(name, jobs, kind)
         out.print(f"Job {job.id}: {stop_job(job, jobs)}", soft_wrap=True)
 
 

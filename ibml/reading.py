@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibml.config.base import IbmlError
+from ibml.config.names import normalize_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ibml.config.records import SearchRecord, StudyRecord
+    from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
     from ibml.report.compare import Side
     from ibml.report.figures.style import FigureForm
     from ibml.report.grid import Grid
+    from ibml.report.listing import Seen
     from ibml.report.power import PowerPlan
     from ibml.report.results import Results
     from ibml.report.table import Table
     from ibml.report.trial import TrialView
     from ibml.tracking.mlflow_store import MlflowStore
+    from ibml.tracking.reader import Kind, Overview
+
+_PLURALS: dict[Kind, str] = {"study": "studies", "search": "searches"}
 
 
 def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bool = False) -> pd.DataFrame:
@@ -54,36 +60,52 @@ def study_record(study: str, tracking_uri: str | None = None) -> StudyRecord:
 
 def study_record_of(study: str, store: MlflowStore) -> StudyRecord:
     """The record of a study by name, or of a file as it is written now."""
+    return find_study(study, store)[0]
+
+
+def find_study(study: str, store: MlflowStore) -> tuple[StudyRecord, bool]:
+    """Return the record of a study, by name or as a file is written now, and whether the store has a run of it."""
     if not is_file(study):
-        return store.study(study)
+        return store.study(study), True
     from ibml.study.plan import load_plan
     from ibml.study.record import study_record
     from ibml.study.trials import planned_trials
+    from ibml.study.versions import find_version
     from ibml.tracking.uri import TrackingError
 
     plan = load_plan(study, to_run=False)
+    version = find_version(plan, store)
+    plan = replace(plan, name=version or plan.name)
     if not plan.tuning:
-        return study_record(plan, planned_trials(plan))
-    record = store.study(plan.study.name)  # which trials the arms come to is known only to the run
+        return study_record(plan, planned_trials(plan)), version is not None
+    record = store.study(plan.name)  # which trials the arms come to is known only to the run
     if record.file_hash != plan.file_hash:
         raise TrackingError(f"{study} was changed since it was run, and what its arms are tuned to is not known yet")
-    return record
+    return record, True
 
 
-def is_search(name: str, tracking_uri: str | None = None) -> bool:
-    """Whether a name is that of a search, and of no study. Raises `TrackingError` where it is of neither."""
+def find_kind(name: str, kind: Kind | None = None, tracking_uri: str | None = None) -> tuple[Kind, bool]:
+    """Return whether a name is that of a study or a search, and whether it is both.
+
+    Raises `TrackingError` where it is neither, or both and no `kind` is given.
+    """
     from ibml.config.urls import shown_url
     from ibml.tracking.uri import TrackingError
 
     store = _open_for(tracking_uri, name)
     if is_file(name):
-        return False
-    studies, searches = store.names("study"), store.names("search")
-    if name in studies or name in searches:
-        return name not in studies
-    known = [
-        f"the {kind} {', '.join(names)}" for kind, names in (("studies", studies), ("searches", searches)) if names
-    ]
+        return "study", False
+    names: dict[Kind, list[str]] = {"study": store.names("study"), "search": store.names("search")}
+    kinds = [found for found, known in names.items() if normalize_name(name) in map(normalize_name, known)]
+    if kind is None and len(kinds) == 2:
+        place = shown_url(store.uri)
+        raise TrackingError(f"{name!r} is a study and a search in {place}; say --kind study or --kind search")
+    if kinds or kind:
+        return kind or ("study" if "study" in kinds else "search"), len(kinds) == 2
+    known = [f"the {plural} {', '.join(names[one])}" for one, plural in _PLURALS.items() if names[one]]
+    for missing in names:
+        if store.was_deleted(missing, name):
+            raise TrackingError(store.describe_missing(missing, name))
     hint = f"; it has {' and '.join(known)}" if known else ""
     raise TrackingError(f"no search is called {name!r} in {shown_url(store.uri)}, and no study{hint}")
 
@@ -114,13 +136,15 @@ def study_report(
     from ibml.tracking.uri import TrackingError
 
     store = _open_for(tracking_uri, study)
-    results = results_of(store, study_record_of(study, store))
+    record, is_recorded = find_study(study, store)
+    results = results_of(store, record)
     made = build_table(results.study, results.records, allow_mixed)
     files = report_files(store, made, results, FORMS)
-    try:
-        store.add_files("study", made.name, files)
-    except TrackingError as error:
-        say(f"The report is not added to the study's run. {error}")
+    if is_recorded:
+        try:
+            store.add_files("study", made.name, files)
+        except TrackingError as error:
+            say(f"The report is not added to the study's run. {error}")
     return made.study, files
 
 
@@ -172,10 +196,11 @@ def _side(name: str, store: MlflowStore) -> Side:
 
     if is_file(name):
         return Side(name, results_of(store, study_record_of(name, store)), None)
-    study, slash, arm = name.partition("/")
+    study, slash, given = name.partition("/")
     record = store.study(study)
-    if slash and arm not in record.arms:
-        raise IbmlError(f"{study} has no arm {arm!r}{did_you_mean(arm, record.arms)}")
+    arm = next((arm for arm in record.arms if normalize_name(arm) == normalize_name(given)), None)
+    if slash and arm is None:
+        raise IbmlError(f"{study} has no arm {given!r}{did_you_mean(given, record.arms)}")
     return Side(name, results_of(store, record), arm if slash else None)
 
 
@@ -185,11 +210,27 @@ def overview(tracking_uri: str | None = None) -> Grid:
     from ibml.tracking.presence import Presence
 
     store = open_store(tracking_uri, to_read=True)
-    alive = Presence(store).others()
-    seen = [
-        (o.kind, o.name, o.status_among(alive), o.started_at, o.ended_at, store.record(o)) for o in store.overview()
-    ]
-    return listing(seen, store.results())
+    alive, found, results = Presence(store).others(), store.overview(), store.results()
+    seen = [(o.kind, o.name, o.status_among(alive), o.started_at, o.ended_at, store.record(o)) for o in found]
+    return listing([*seen, *_seen_as_deleted(store, found, results.values())], results)
+
+
+def _seen_as_deleted(
+    store: MlflowStore, found: Collection[Overview], trials: Collection[TrialRecord]
+) -> Iterator[Seen]:
+    """Yield studies and searches whose run was deleted while their trials are there."""
+    from ibml.report.listing import DELETED
+    from ibml.tracking.study_labels import lost_studies
+
+    deleted = {(overview.kind, overview.name): overview for overview in store.overview(deleted=True)}
+    for name, own in lost_studies(trials, {o.name for o in found if o.kind == "study"}):
+        started, ended = min(trial.started_at for trial in own), max(trial.ended_at for trial in own)
+        run = deleted.get(("study", name))
+        yield "study", name, DELETED, started, ended, store.record(run) if run else None
+    there = {o.name for o in found if o.kind == "search"}
+    for (kind, name), run in deleted.items():
+        if kind == "search" and name not in there and store.has_trials(name):
+            yield "search", name, DELETED, run.started_at, run.ended_at, store.record(run)
 
 
 def trial_view(trial: str, tracking_uri: str | None = None) -> TrialView:

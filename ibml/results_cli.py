@@ -12,6 +12,7 @@ from ibml.config.base import IbmlError
 from ibml.terminal import (
     AllowMixed,
     AllowPlugin,
+    Kind,
     TrackingUri,
     err,
     errors,
@@ -89,23 +90,25 @@ def report(
         Path | None,
         typer.Option("--to", "-o", help="Folder, or a .html file for a study's page alone; default: reports/NAME."),
     ] = None,
+    kind: Kind = None,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
     """Write the report of a study or a search. It has the answers, tables and figures, and goes into MLflow too."""
     with errors():
-        from ibml.reading import is_search, search_record, study_report
+        from ibml.reading import find_kind, search_record, study_report
 
-        if is_search(name, tracking_uri):
+        found, both = find_kind(name, kind, tracking_uri)
+        if found == "search":
             from ibml.report.search_page import search_files, search_summary
 
             record, others = search_record(name, tracking_uri)
             out.print(search_summary(record, others))
-            write_search_report(record, search_files(record, others), to)
+            write_search_report(record, search_files(record, others), to, both)
         else:
             study, files = study_report(name, tracking_uri, allow_mixed, lambda text: err.print(text, soft_wrap=True))
-            write_study_report(study, files, to)
+            write_study_report(study, files, to, both)
 
 
 def compare(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
@@ -75,11 +75,18 @@ Rerun = Annotated[
     bool, typer.Option("--rerun", help="Train again what has a result; MLflow keeps the old runs as deleted.")
 ]
 NewVersion = Annotated[
-    bool, typer.Option("--new-version", help="Begin another search where its name is taken by one with other settings.")
+    bool,
+    typer.Option(
+        "--new-version", help="Start a new version, NAME v2, if NAME exists with another design or other settings."
+    ),
 ]
 AllowMixed = Annotated[
     bool,
     typer.Option("--allow-mixed", help="Use results of different code revisions or machines together, and say so."),
+]
+Kind = Annotated[
+    Literal["study", "search"] | None,
+    typer.Option("--kind", help="Which one is meant, where a study and a search have the same name."),
 ]
 NoShare = Annotated[
     bool, typer.Option("--no-share", help="Let each trial train alone, also the epochs in which others train alike.")
@@ -225,12 +232,12 @@ def end(outcome: Outcome) -> None:
         fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
 
 
-def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
-    """Write a study's page where `to` is a .html file, else everything into a folder."""
+def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool) -> None:
+    """Write a study's page where `to` is a .html file, else everything into a folder. `both`: a search has its name."""
     from ibml.report.page import PAGE
 
     page = to if to is not None and to.suffix == ".html" else None
-    folder = to or below(REPORTS, study.name)
+    folder = to or below(REPORTS, f"{study.name}/study" if both else study.name)
     with _written_to(page or folder):
         if page:
             content = files[PAGE]
@@ -240,13 +247,13 @@ def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to:
     out.print(f"Report: {page or folder / PAGE}", soft_wrap=True)
 
 
-def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None) -> None:
-    """Write a search's report into a folder, in place of an earlier one."""
+def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool) -> None:
+    """Write a search's report into a folder, in place of an earlier one. `both`: a study has its name."""
     from ibml.report.search_page import BEST, FILES, PAGE
 
     if to is not None and to.suffix == ".html":
         raise IbmlError(f"a search's report is a folder of files; {to} would be one named like a page")
-    folder = to or below(REPORTS, record.name)
+    folder = to or below(REPORTS, f"{record.name}/search" if both else record.name)
     with _written_to(folder):
         write_report(folder, {name: files[name] for name in FILES if name in files})
     best = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 
@@ -29,7 +29,7 @@ NULL_NAME = "null_name"
 """The type of pydantic's error for a null where a name is expected."""
 
 
-def _refuse_null(value: Any) -> Any:
+def refuse_null(value: Any) -> Any:
     """Tell a null that may be a name, as it is written, from a null where other text is expected."""
     if value is None:
         raise PydanticCustomError(NULL_NAME, "expected text, got nothing")
@@ -41,10 +41,6 @@ def scalar_text(value: bool | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-Name = Annotated[str, BeforeValidator(_refuse_null, json_schema_input_type=str | int | float | bool | None)]
-"""A name. In a file it may look like a number, a truth value or null; `ibml.config.validate` takes it as written."""
-_STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-StudyName = Annotated[Name, Field(pattern=_STUDY_NAME, max_length=80, json_schema_extra={"pattern": _STUDY_NAME})]
 Overrides = dict[str, Any]
 """Dotted paths into a trial's configuration, or nested mappings, with their values."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from ibml.config.base import Config, InconsistentConfig, Items, Name, Overrides
+from ibml.config.base import Config, InconsistentConfig, Items, Overrides
+from ibml.config.names import Name, normalize_name
 
 MOST_ARMS = 1024
 MOST_PARTS = 5
@@ -20,7 +21,7 @@ def _printable(name: str) -> str:
     return name
 
 
-Label = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
+Label = Annotated[str, BeforeValidator(normalize_name), Field(max_length=100), AfterValidator(_printable)]
 ShownName = Annotated[Name, Field(max_length=100), AfterValidator(_printable)]
 """A label that stands as a value in the file, not as a key."""
 

@@ -163,6 +163,10 @@ class StudyRecord(Config):
     """By data set, the modalities that its arms' trials have."""
     changes: dict[str, dict[str, dict[str, Any]]] = {}
     """By data set and arm, what differs from that; None where an arm has no such part."""
+    base_name: str = ""
+    """The name in the study's file. `name` adds the overrides of the command line and the version."""
+    tune: dict[str, Any] = {}
+    """What determines the searches of the arms, as in a search-space file; empty where they are not tuned."""
 
     @property
     def steering(self) -> str:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides, StudyName
+from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides
 from ibml.config.foreign import explain_bounds, explain_parameter
 from ibml.config.metrics import describe
+from ibml.config.names import Name, StudyName
 from ibml.config.resources import ResourcesConfig
 from ibml.config.samplers import SamplerConfig, TPEConfig
 from ibml.config.schedulers import (
@@ -160,7 +161,7 @@ SchedulerConfig = Annotated[
 class BestOf(Config):
     """The best configuration of an earlier search in the same database."""
 
-    search: Annotated[str, Field(min_length=1)]
+    search: Annotated[Name, Field(min_length=1)]
 
 
 def _start_kind(start: Any) -> str:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ibml.config.base import Config, Overrides, StudyName, scalar_text
+from ibml.config.base import Config, Overrides, scalar_text
 from ibml.config.designs import Design, Label
+from ibml.config.names import StudyName, normalize_name
 from ibml.config.resources import ResourcesConfig
 from ibml.config.seeds import DEFAULT_SEEDS, AdaptiveSeeds, Seeds
 from ibml.config.space import TuneConfig
@@ -22,7 +23,7 @@ def _datasets(value: Any) -> Any:
     if not all(isinstance(item, str | bool | int | float) for item in value):
         raise ValueError("expected a list of presets or a mapping of names to overrides")
     bases = [item if isinstance(item, str) else scalar_text(item) for item in value]
-    names = [PurePath(base).stem for base in bases]
+    names = [normalize_name(PurePath(base).stem) for base in bases]
     if len(set(names)) < len(names):
         raise ValueError("a data set is listed twice")
     return {name: {"base": base} for name, base in zip(names, bases, strict=True)}

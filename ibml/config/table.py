@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from ibml.config.base import Config, Items, Name
+from ibml.config.base import Config, Items
 from ibml.config.designs import Label, ShownName
 from ibml.config.metrics import Metric
+from ibml.config.names import Name
 
 Digits = Annotated[int, Field(ge=0, le=8)]
 
@@ -31,7 +32,7 @@ class TableConfig(Config):
     columns: Literal["datasets", "metrics"] | None = None
     groups: dict[Label, Annotated[Items[Name], Field(min_length=1)]] = {}
     components: dict[Label, str] | None = None
-    names: dict[str, ShownName] = {}
+    names: dict[Label, ShownName] = {}
     precision: Annotated[
         Annotated[dict[str, Digits], Tag("(by metric)")] | Annotated[Digits, Tag("(all)")],
         Discriminator(lambda value: "(by metric)" if isinstance(value, dict) else "(all)"),

@@ -9,8 +9,17 @@ from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
 from ibml.report.grid import NOTHING, Column, Entry, Grid
 from ibml.report.results import Results
 
-_STATES = {"RUNNING": "running", "KILLED": "interrupted", "FAILED": "incomplete", "FINISHED": "complete"}
+DELETED = "DELETED"
+"""The status of a study or a search whose run was deleted while its trials are there."""
+_STATES = {
+    "RUNNING": "running",
+    "KILLED": "interrupted",
+    "FAILED": "incomplete",
+    "FINISHED": "complete",
+    DELETED: "deleted",
+}
 _UNREADABLE = "(its record cannot be read; its own command records it anew)"
+_DELETED = "(its run was deleted in MLflow; restore it there, or repeat its command, which keeps the results)"
 
 Seen = tuple[str, str, str, int, int, StudyRecord | SearchRecord | None]
 """Study or search, name, MLflow's status, begin and end in milliseconds (0 without an end), and the record, if it can
@@ -24,10 +33,20 @@ def listing(seen: Sequence[Seen], results: Mapping[str, TrialRecord], now: float
     for kind, name, status, started, ended, record in sorted(seen, key=lambda one: -one[3]):
         last = (ended or started) / 1000
         progress, question = (_progress(record, results), record.description) if record else (NOTHING, _UNREADABLE)
-        texts = (name, kind, _STATES.get(status, status.lower()), progress, age(moment - last), question)
+        if status == DELETED:
+            question = _DELETED
+        texts = (name, kind, _state(status, record, results), progress, age(moment - last), question)
         rows.append(tuple(map(Entry, texts)))
     columns = [Column("name", "name"), Column("kind", "words"), Column("state", "words"), Column("trials")]
     return Grid("", (*columns, Column("age"), Column("question", "words")), tuple(rows))
+
+
+def _state(status: str, record: StudyRecord | SearchRecord | None, results: Mapping[str, TrialRecord]) -> str:
+    """Return how a study or search is now. Results may be lost, or come from other studies, after a study has ended."""
+    if isinstance(record, StudyRecord) and status in ("KILLED", "FAILED", "FINISHED"):
+        unfinished = Results(record, results).unfinished
+        status = "FINISHED" if not unfinished else "FAILED" if status == "FINISHED" else status
+    return _STATES.get(status, status.lower())
 
 
 def _progress(record: StudyRecord | SearchRecord, results: Mapping[str, TrialRecord]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from ibml.config.base import IbmlError
 from ibml.config.space import Direction
 from ibml.config.trial import flatten
 from ibml.config.urls import shown_url, without_secrets
+from ibml.config.versions import changed_paths, format_change, format_refusal, next_version, select_versions
 from ibml.databases import connect_once, resolve_url, sqlite_file
 from ibml.search.address import DEFAULT_URL, SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler
@@ -90,16 +89,13 @@ class Database:
             if versions and not new_version:
                 latest = list(versions)[-1]
                 raise SearchDatabaseError(_refusal(latest, versions[latest], spec, shown_url(self.url)))
-            study = self._create(_next_version(name, list(versions)), directions, sampler)
+            study = self._create(next_version(name, list(versions)), directions, sampler)
             return _fill(study, spec, start)
 
     def _versions(self, name: str) -> dict[str, dict[str, Any] | None]:
         """The versions of a search, oldest first, each with its spec."""
-        found = {}
-        for study in self.storage.get_all_studies():
-            if study.study_name == name or re.fullmatch(rf"{re.escape(name)} v\d+", study.study_name):
-                found[study.study_name] = study.user_attrs.get(SPEC)
-        return dict(sorted(found.items(), key=lambda item: _version(item[0])))
+        found = {study.study_name: study.user_attrs.get(SPEC) for study in self.storage.get_all_studies()}
+        return {version: found[version] for version in select_versions(name, found)}
 
     def _is_cut_off(self, name: str) -> bool:
         """Return whether ibml was ended while it made this study. A study of other origin lacks ibml's mark."""
@@ -136,28 +132,13 @@ def _fill(study: optuna.Study, spec: Mapping[str, Any], start: Sequence[Mapping[
     return study
 
 
-def _version(name: str) -> int:
-    found = re.search(r" v(\d+)$", name)
-    return int(found[1]) if found else 1
-
-
-def _next_version(name: str, known: list[str]) -> str:
-    return f"{name} v{_version(known[-1]) + 1}" if known else name
-
-
 def _refusal(name: str, known: Mapping[str, Any] | None, spec: Mapping[str, Any], url: str) -> str:
     if known is None:
         return f"{url} has a study {name!r} that ibml did not make; give the search another name"
     before, now = flatten(dict(known)), flatten(dict(spec))
-    changed = [path for path in dict.fromkeys([*before, *now]) if before.get(path) != now.get(path)]
-    lines = [f"  {path}: {_shown(before, path)} -> {_shown(now, path)}" for path in changed[:12]]
-    more = [f"  and {len(changed) - 12} more"] if len(changed) > 12 else []
+    changes = [format_change(path, before, now) for path in changed_paths(before, now)]
     head = f"the search {name!r} in {url} was made with other settings; its trials cannot be compared with new ones:"
-    return "\n".join([head, *lines, *more, "Say --new-version to begin another search beside it."])
-
-
-def _shown(flat: Mapping[str, Any], path: str) -> str:
-    return json.dumps(flat[path]) if path in flat else "nothing"
+    return format_refusal(head, changes, "Say --new-version to begin another search beside it.")
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def run_study(
 
     Raises `ClusterError`, `TrackingError` and `SearchDatabaseError`.
     """
-    tags = {"ibml.study": plan.study.name, "ibml.revision": code_revision()}
+    tags = {"ibml.study": plan.name, "ibml.revision": code_revision()}
     populations = session.workspace.populations
     arms = [Arm(arm, _open(plan, arm, database, populations, new_version)) for arm in plan.tuning]
     searched = [arm.opened for arm in arms if arm.opened]
@@ -92,9 +92,7 @@ def run_study(
         tasks = [Task(trial, run_id, tags) for trial in todo]
         progress = _progress(plan, todo, searched, console)
         driver = Driver(tasks, sources, known, session, progress, database.url, follow, stages)
-        outcome = run_driver(
-            driver, plan.study.name, plan.study.resources, address, [cell.config for cell in plan.cells]
-        )
+        outcome = run_driver(driver, plan.name, plan.study.resources, address, [cell.config for cell in plan.cells])
         outcome.reused += reused
         session.require_all()
         records = [arm.opened.close(outcome, report) if arm.opened else None for arm in arms]
@@ -107,7 +105,7 @@ def _open(plan: Plan, arm: ArmSearch, database: Database, populations: Place, ne
     if arm.plan is None:
         return None
     cell = arm.cell
-    name = search_name(plan.study.name, cell, len(plan.datasets) > 1)
+    name = search_name(plan.name, cell, len(plan.datasets) > 1)
     opened = open_search(arm.plan, database, populations, name, new_version)
     opened.arm, opened.dataset = cell.arm, cell.dataset
     return opened
@@ -131,8 +129,8 @@ def _todo(
             todo.append(trial)
             continue
         reused += 1
-        if plan.study.name not in result.studies:
-            session.add(trial.key, Share(result.run_id, plan.study.name, trial.cell.arm))
+        if plan.name not in result.studies:
+            session.add(trial.key, Share(result.run_id, plan.name, trial.cell.arm))
         waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
     if reused:
         total = reused + len(todo)

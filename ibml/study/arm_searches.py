@@ -21,11 +21,13 @@ from ibml.study.cells import Cell
 @dataclass(frozen=True)
 class ArmSearch:
     """How an arm is tuned on a data set. `fixed`: parameters of the space that the arm itself sets, or that mean
-    nothing in it. Without a `plan` nothing is left to search, and the arm is evaluated as it is."""
+    nothing in it. Without a `plan` nothing is left to search, and the arm is evaluated as it is. `space` is the whole
+    search space, which all arms share."""
 
     cell: Cell
     plan: SearchPlan | None
     fixed: tuple[str, ...]
+    space: SearchSpaceConfig
 
 
 def search_name(study: str, cell: Cell, several: bool) -> str:
@@ -121,10 +123,11 @@ def _search(
     plan = search_over(cell.config, own, document, found, elsewhere=fixed)
     problems += [replace(p, message=f"in arm {cell.arm!r}: {p.message}") for p in found]
     if plan.space.searched or found:
-        return ArmSearch(cell, plan, tuple(fixed))
+        return ArmSearch(cell, plan, tuple(fixed), config)
     constants = plan.space.walk(lambda dimension: None)
     tuned = plan.space.trial(constants)[0] or cell.config
-    return ArmSearch(replace(cell, config=tuned, changes={**cell.changes, **constants}), None, tuple(fixed))
+    evaluated = replace(cell, config=tuned, changes={**cell.changes, **constants})
+    return ArmSearch(evaluated, None, tuple(fixed), config)
 
 
 def _of_arm(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], list[str]]:

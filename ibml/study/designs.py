@@ -18,6 +18,7 @@ from ibml.config.designs import (
     OneFactorDesign,
 )
 from ibml.config.layers import Setting, settings
+from ibml.config.names import normalize_name
 from ibml.config.trial import flatten
 from ibml.study.fractions import aliases, fraction
 
@@ -223,4 +224,4 @@ def _shown(value: object) -> str:
         return ",".join(f"{path}={_shown(part)}" for path, part in flatten(value).items())
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(_shown, value))}]"
-    return "none" if value is None else str(value)
+    return "none" if value is None else normalize_name(str(value))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibml.config.base import IbmlError
+from ibml.config.names import normalize_name
 from ibml.config.urls import shown_url
 from ibml.study.cluster import ClusterError, inherited, ray_environment
 from ibml.study.job_files import gathered
@@ -48,6 +49,11 @@ class Job:
     status: str
     began: float
     command: str
+
+    @property
+    def kind(self) -> str:
+        """What it runs: a study or a search."""
+        return "search" if self.command.startswith("ibml tune") else "study"
 
 
 def submit(study: str, arguments: Sequence[str], folder: Path, server: str | None, places: Mapping[str, str]) -> str:
@@ -93,13 +99,22 @@ def jobs(server: str | None) -> list[Job]:
     return sorted(found, key=lambda job: job.began, reverse=True)
 
 
-def find(name: str, server: str | None) -> Job:
-    """The job of an id, or the newest of a study."""
-    known = jobs(server)
-    for job in known:
-        if name in (job.id, job.study):
-            return job
-    raise ClusterError(f"no job {name!r} there; there are: {', '.join(job.id for job in known) or 'none'}")
+def find(name: str, server: str | None, kind: str | None = None) -> Job:
+    """The job of an id, or the newest of a study or a search."""
+    return select_job(jobs(server), normalize_name(name), kind)
+
+
+def select_job(known: Sequence[Job], name: str, kind: str | None) -> Job:
+    """Return the job of an id, or the first of a study or a search.
+
+    Raises `ClusterError` where there is none, or where a study and a search have that name and no `kind` is given.
+    """
+    found = [job for job in known if name in (job.id, job.study) and kind in (None, job.kind)]
+    if not found:
+        raise ClusterError(f"no job {name!r} there; there are: {', '.join(job.id for job in known) or 'none'}")
+    if found[0].id != name and len({job.kind for job in found}) > 1:
+        raise ClusterError(f"{name!r} is a study and a search there; say --kind study or --kind search, or a job's id")
+    return found[0]
 
 
 def log(job: Job, server: str | None, follow: bool) -> Iterator[str]:

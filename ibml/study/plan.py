@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +14,26 @@ from ibml.config import load, metrics
 from ibml.config.base import ConfigError, Problem, Source
 from ibml.config.file_kinds import STUDY, check_kind, read_as
 from ibml.config.layers import Layers, Setting, find_base, settings
+from ibml.config.names import normalize_names
 from ibml.config.overrides import command_line, overridden, unknown_sections
 from ibml.config.study import StudyConfig
-from ibml.config.trial import TrialConfig
+from ibml.config.trial import TrialConfig, canonical
 from ibml.config.validate import parsed, validated
 from ibml.study.arm_searches import ArmSearch, arm_searches
 from ibml.study.cells import Cell, CellBuilder
 from ibml.study.checks import shared_modalities, table_problems, undecidable
 from ibml.study.designs import Expanded
+from ibml.study.run_names import format_run_name
 
 StudySource = str | Path | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study, checked and spelled out."""
+    """A study, checked and spelled out. `name` is that under which it is recorded: the file's, or with overrides one
+    of its own; see `ibml.study.run_names`."""
 
+    name: str
     study: StudyConfig
     text: str
     bases: tuple[str, ...]
@@ -95,19 +101,31 @@ def load_plan(
         else read_as(source, STUDY)
     )
     near = None if isinstance(source, Mapping) else Path(source).parent
-    given = (*overrides, *([] if seeds is None else [f"seeds={seeds}"]))
-
-    extra = [setting for override in overrides for setting in command_line(override)]
+    texts = tuple(overrides)
+    groups = [command_line(text) for text in texts]
     if seeds is not None:
-        twice = [Problem(s.source, "--seeds is given too") for s in extra if s.path[0] == "seeds"]
+        twice = [Problem(s.source, "--seeds is given too") for group in groups for s in group if s.path[0] == "seeds"]
         if twice:
             raise ConfigError(twice)
-        extra.append(Setting(("seeds",), seeds, Source("--seeds")))
-    in_study = [s for s in extra if s.path[0] in StudyConfig.model_fields]
-    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
-    document = overridden(document, in_study)
+        groups.append([Setting(("seeds",), seeds, Source("--seeds"))])
+        texts = (*texts, f"seeds={seeds}")
 
-    study, problems = parsed(document, StudyConfig)
+    def build(chosen: Sequence[list[Setting]]) -> Plan:
+        return _build_plan(document, near, [setting for group in chosen for setting in group], to_run)
+
+    plan = build(groups)
+    return replace(plan, overrides=texts, name=_choose_name(plan, groups, build))
+
+
+def _build_plan(document: load.Document, near: Path | None, extra: list[Setting], to_run: bool) -> Plan:
+    in_study = [_with_composed_path(s) for s in extra if s.path[0] in StudyConfig.model_fields]
+    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
+    document, problems = normalize_names(document)
+    document, found = normalize_names(overridden(document, in_study))
+    problems += found
+
+    study, found = parsed(document, StudyConfig)
+    problems += found
     problems += unknown_sections(extra, [StudyConfig, TrialConfig])
     if study is None:
         raise ConfigError(problems)
@@ -125,4 +143,37 @@ def load_plan(
     bases = tuple(builder.base_texts.values())
     design = builder.design
     warnings = builder.warnings
-    return Plan(study, document.text, bases, given, design.reference, cells, names, notes, design, tuning, warnings)
+    return Plan(
+        study.name, study, document.text, bases, (), design.reference, cells, names, notes, design, tuning, warnings
+    )
+
+
+def _with_composed_path(setting: Setting) -> Setting:
+    return replace(setting, path=tuple(unicodedata.normalize("NFC", step) for step in setting.path))
+
+
+def _choose_name(plan: Plan, groups: list[list[Setting]], build: Callable[[Sequence[list[Setting]]], Plan]) -> str:
+    """Return the name of a plan with these overrides. It contains those without which it would be another study: not
+    those that repeat the file, and not those that no result depends on, such as `resources`."""
+    if any(setting.path == ("name",) for group in groups for setting in group):
+        return plan.study.name
+    kept, whole = sorted(groups, key=lambda group: str(group[0].source)), _content(plan)
+    for group in tuple(kept):
+        rest = [other for other in kept if other is not group]
+        try:
+            kept = rest if _content(build(rest)) == whole else kept
+        except ConfigError:
+            continue
+    return format_run_name(plan.study.name, [setting for group in kept for setting in group])
+
+
+def _content(plan: Plan) -> str:
+    """Return all that the record of a study depends on, besides its name and its description, as text."""
+    free = {"name", "description", "concurrency", "resources"}
+    content = {
+        "reference": plan.reference,
+        "cells": [[cell.dataset, cell.arm, canonical(cell.config)] for cell in plan.cells],
+        "study": plan.study.model_dump(mode="json", include={"seeds", "table"}),
+        "tune": [s.plan.config.model_dump(mode="json", exclude=free) for s in plan.tuning if s.plan],
+    }
+    return json.dumps(content, sort_keys=True)

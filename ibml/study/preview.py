@@ -42,7 +42,7 @@ def preview(
     crossed = plan.study.design.type == "factorial"
     factors = plan.design.factors if plan.study.design.type != "one_factor" else {}
     levels = {arm.name: arm.levels for arm in plan.design.arms}
-    grid = Table(title=Text(plan.study.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=Text(plan.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ["data set"] if several else []:
         grid.add_column(heading)
     for heading in [] if crossed else ["arm"]:  # its levels say it all
@@ -100,7 +100,7 @@ def _total(plan: Plan) -> str:
 
 def _searches(plan: Plan) -> list[tuple[str, SearchPlan]]:
     several = len(plan.datasets) > 1
-    return [(search_name(plan.study.name, arm.cell, several), arm.plan) for arm in plan.tuning if arm.plan]
+    return [(search_name(plan.name, arm.cell, several), arm.plan) for arm in plan.tuning if arm.plan]
 
 
 def _results(plan: Plan, past: Peek, rerun: bool) -> list[str]:

@@ -29,7 +29,7 @@ def study_record(
         for cell in plan.cells
     )
     return StudyRecord(
-        name=plan.study.name,
+        name=plan.name,
         description=plan.study.description,
         file_hash=plan.file_hash,
         overrides=plan.overrides,
@@ -53,6 +53,8 @@ def study_record(
             name: {c.arm: c.changes for c in plan.cells if c.dataset == name and c.arm != plan.reference}
             for name in plan.datasets
         },
+        base_name=plan.study.name,
+        tune=tuning_spec(plan),
     )
 
 
@@ -102,3 +104,9 @@ def _marks(values: dict[str, Any]) -> dict[str, Any]:
     if len(others) <= 1 and any(not value for value in values.values()):
         return {arm: bool(value) for arm, value in values.items()}
     return values
+
+
+def tuning_spec(plan: Plan) -> dict[str, Any]:
+    """Return what determines the searches of the arms, besides the arms themselves; empty if they are not tuned."""
+    free = {"name", "description", "base", "overrides", "trials", "concurrency", "resources"}
+    return plan.tuning[0].space.model_dump(mode="json", exclude=free) if plan.tuning else {}

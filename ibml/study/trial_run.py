@@ -11,11 +11,12 @@ from ibml.study.cells import Cell
 from ibml.study.keys import trial_shape
 from ibml.study.trials import PlannedTrial
 from ibml.tracking.entries import TrialDescription
+from ibml.tracking.study_tags import study_tag
 
 
 def described(trial: PlannedTrial, parent: str | None, tags: Mapping[str, str]) -> TrialDescription:
     """A trial's run before it has results, below the run of a study or a search."""
-    study = {f"ibml.study.{tags['ibml.study']}": trial.cell.arm} if "ibml.study" in tags else {}
+    study = {study_tag(tags["ibml.study"]): trial.cell.arm} if "ibml.study" in tags else {}
     all_tags = {
         **tags,
         **study,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from ibml.tracking.claims import Claims
 from ibml.tracking.entries import Begin, End, Entry, Prune, Row, Rows, Share, Stop, Tagged, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.study_tags import studies_of
 from ibml.tracking.trial_reader import DRIVER_TAG
 from ibml.tracking.uri import TrackingError
 
@@ -92,9 +93,8 @@ class Delivery:
         return self.dropped
 
     def _share(self, run_id: str, trial: TrialDescription) -> None:
-        for tag, arm in trial.tags.items():
-            if tag.startswith("ibml.study."):
-                self.store.share_trial(run_id, tag.removeprefix("ibml.study."), arm)
+        for study, arm in studies_of(trial.tags).items():
+            self.store.share_trial(run_id, study, arm)
 
     def _log(self, entries: Sequence[Rows]) -> None:
         """All epochs are kept for the file that the trial ends with."""

@@ -22,6 +22,7 @@ from ibml.config.records import SearchRecord, StudyRecord
 from ibml.tracking.entries import End, Row, TrialDescription
 from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
 from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
+from ibml.tracking.study_tags import study_tag
 from ibml.tracking.trial_reader import DRIVER_TAG
 from ibml.tracking.uri import TrackingError, as_tracking_error
 
@@ -44,6 +45,8 @@ class OpenRun:
     """The run of a study or a search while it is written: what it ends with, and the files that are stored then."""
 
     run_id: str
+    is_new: bool
+    """Whether it was made now."""
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     files: dict[str, str | bytes] = field(default_factory=dict)
 
@@ -64,9 +67,8 @@ class MlflowStore(StoreReader):
         """The run of a study or a search, marked as running until the end of the context, and then as its `status`
         says. It is made where there is none yet, below the `parent` run if it has one. `text` is the file. A record
         that is `provisional` does not take the place of one that is there. `driver` is who works on it."""
-        run_id = self._begin_run(kind, record, text, parent, provisional)
-        self.tag_run(run_id, {"ibml.file_hash": record.file_hash, DRIVER_TAG: driver})
-        opened = OpenRun(run_id)
+        opened = self._begin_run(kind, record, text, parent, provisional)
+        self.tag_run(opened.run_id, {"ibml.file_hash": record.file_hash, DRIVER_TAG: driver})
         try:
             yield opened
         except BaseException as error:
@@ -85,12 +87,13 @@ class MlflowStore(StoreReader):
 
     def _begin_run(
         self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None, provisional: bool
-    ) -> str:
+    ) -> OpenRun:
         tags = {"ibml.kind": kind, f"ibml.{kind}": record.name, "mlflow.note.content": record.description}
         with as_tracking_error(self.uri):
             run = self._parent_run(kind, record.name)
-            keep = provisional and run is not None
-            if run is None:
+            is_new = run is None
+            keep = provisional and not is_new
+            if is_new:
                 tags = {**tags, **_below(parent), **_origin()}
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=record.name)
             run_id = str(run.info.run_id)
@@ -98,7 +101,7 @@ class MlflowStore(StoreReader):
             if not keep:
                 self.client.log_text(run_id, text, f"{kind}.yaml")
                 self.client.log_text(run_id, record.model_dump_json(indent=1), RECORDS[kind])
-            return run_id
+            return OpenRun(run_id, is_new)
 
     def add_files(self, kind: Kind, name: str, files: Mapping[str, str | bytes]) -> None:
         """Put files into the run of a study or search, if there is one, in place of earlier ones.
@@ -131,7 +134,7 @@ class MlflowStore(StoreReader):
     def share_trial(self, run_id: str, study: str, arm: str) -> None:
         """Mark another study's trial as part of this one too, so that the UI can filter by it."""
         with as_tracking_error(self.uri):
-            self.client.set_tag(run_id, f"ibml.study.{study}", arm)
+            self.client.set_tag(run_id, study_tag(study), arm)
         self.cache.share(run_id, study, arm)
 
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -149,6 +152,11 @@ class MlflowStore(StoreReader):
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
+
+    def name_run(self, run_id: str, name: str) -> None:
+        """Change the name that MLflow shows of a run."""
+        with as_tracking_error(self.uri):
+            self.client.update_run(run_id, name=name)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run as MLflow does: it can be restored until `mlflow gc`."""

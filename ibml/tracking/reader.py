@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from ibml.config.names import normalize_name
 from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
 from ibml.config.urls import shown_url
 from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
@@ -79,12 +80,10 @@ class StoreReader(TrialReader):
             return None
 
     def _read(self, kind: Kind, name: str, model: type[R]) -> R:
-        run = self._parent_run(kind, name)
+        run = self._parent_run(kind, name) or self._parent_run(kind, self._written_name(kind, name))
         if run is None:
             self._refuse_other_kind(name, kind)
-            known = self.names(kind)
-            hint = f"; it has {', '.join(known)}" if known else f"; it has no {kind} yet"
-            raise TrackingError(f"no {kind} is called {name!r} in {shown_url(self.uri)}{hint}")
+            raise TrackingError(self.describe_missing(kind, name))
         try:
             return model.model_validate_json(self.artifact(run.info.run_id, RECORDS[kind]))
         except ValidationError:
@@ -105,12 +104,32 @@ class StoreReader(TrialReader):
                 shown = shlex.quote(name)
                 raise TrackingError(f"{name!r} is a {kind}, not a {wanted}; show it with: ibml {command} {shown}")
 
+    def _written_name(self, kind: Kind, name: str) -> str:
+        """Return a name as the store has it: a terminal may encode it in another way."""
+        wanted = normalize_name(name)
+        return next((known for known in self.names(kind) if normalize_name(known) == wanted), wanted)
+
+    def describe_missing(self, kind: Kind, name: str) -> str:
+        """Say that there is no study or search of a name, and what to do."""
+        missing = f"no {kind} is called {name!r} in {shown_url(self.uri)}"
+        if self.was_deleted(kind, name):
+            return f"{missing}: its run was deleted; restore it in MLflow, or repeat its command, which keeps results"
+        if kind == "study" and self._parent_run("search", self._written_name("search", name)):
+            return f"{missing}; it is a search: ibml report {shlex.quote(name)}"
+        known = self.names(kind)
+        return f"{missing}; it has {', '.join(known)}" if known else f"{missing}; it has no {kind} yet"
+
+    def was_deleted(self, kind: Kind, name: str) -> bool:
+        """Whether MLflow has a deleted run of a study or search of this name."""
+        deleted = self.runs(f"tags.`ibml.kind` = '{kind}'", deleted=True)
+        return any(run.data.tags.get(f"ibml.{kind}") == normalize_name(name) for run in deleted)
+
     def names(self, kind: Kind) -> list[str]:
         """The studies or searches that there are."""
         return sorted({run.data.tags[f"ibml.{kind}"] for run in self.runs(f"tags.`ibml.kind` = '{kind}'")})
 
-    def overview(self) -> list[Overview]:
-        """Every study and search, the first begun first."""
+    def overview(self, deleted: bool = False) -> list[Overview]:
+        """Every study and search, the first begun first; those whose run was deleted, where it is said."""
         found = [
             Overview(
                 kind=kind,
@@ -122,7 +141,7 @@ class StoreReader(TrialReader):
                 driver=run.data.tags.get(DRIVER_TAG, ""),
             )
             for kind in RECORDS
-            for run in self.runs(f"tags.`ibml.kind` = '{kind}'")
+            for run in self.runs(f"tags.`ibml.kind` = '{kind}'", deleted)
         ]
         return sorted(found, key=lambda overview: overview.started_at)
 
@@ -131,6 +150,12 @@ class StoreReader(TrialReader):
             runs = self.runs(f"tags.`ibml.kind` = '{kind}'")
             return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
         return next(self.runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
+
+    def has_trials(self, search: str) -> bool:
+        """Whether there are trials of a search."""
+        if "'" in search:  # a filter cannot quote it
+            return any(run.data.tags.get("ibml.search") == search for run in self.runs("tags.`ibml.kind` = 'trial'"))
+        return next(self.runs(f"tags.`ibml.search` = '{search}' and tags.`ibml.kind` = 'trial'"), None) is not None
 
     def trial_config(self, run_id: str) -> str:
         """A trial's configuration as YAML."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ibml.config.places import HomeError, cache_folder
 from ibml.config.records import TrialRecord
@@ -69,12 +69,18 @@ class ResultCache:
 
     def share(self, run_id: str, study: str, arm: str) -> None:
         """A run, if it is here, is part of one more study."""
+        self._change(run_id, lambda record: record["studies"].update({study: arm}))
 
+    def relabel(self, run_id: str, studies: Mapping[str, str], arm: str) -> None:
+        """Change the studies of a run, if it is here, and the name of its arm."""
+        self._change(run_id, lambda record: record.update(studies=dict(studies), arm=arm))
+
+    def _change(self, run_id: str, change: Callable[[dict[str, Any]], None]) -> None:
         def job(database: sqlite3.Connection) -> None:
             database.execute("BEGIN IMMEDIATE")
             for (text,) in database.execute("SELECT record FROM runs WHERE run_id = ?", (run_id,)).fetchall():
                 record = json.loads(text)
-                record["studies"][study] = arm
+                change(record)
                 database.execute("UPDATE runs SET record = ? WHERE run_id = ?", (json.dumps(record), run_id))
             database.execute("COMMIT")
 

@@ -13,6 +13,7 @@ from ibml.tracking.entries import now
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.listing import TERMINATED, listed_runs
 from ibml.tracking.result_cache import Cached, ResultCache, cache_file
+from ibml.tracking.study_tags import studies_of
 from ibml.tracking.uri import TrackingError, as_tracking_error, database_file
 
 _TRIALS = "tags.`ibml.kind` = 'trial'"
@@ -156,7 +157,7 @@ def trial_record(run: Any) -> TrialRecord:
         fingerprint=tags.get("ibml.data", ""),
         revision=tags.get("ibml.revision", ""),
         platform=tags.get("ibml.platform", ""),
-        studies={k.removeprefix("ibml.study."): v for k, v in tags.items() if k.startswith("ibml.study.")},
+        studies=studies_of(tags),
         ended_at=(run.info.end_time or 0) if run.info.status in TERMINATED else 0,
         started_at=run.info.start_time or 0,
         arm=tags.get("ibml.arm", ""),

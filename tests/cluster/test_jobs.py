@@ -73,14 +73,15 @@ def test_a_study_runs_as_a_job_and_its_results_stay(head: Head) -> None:
     head.cli.write("smoke.yaml", SMOKE)
     code, said = head.submit("ablate", "smoke.yaml", "-o", "trainer.epochs=3", "--seeds", "3")
     assert code == 0, said
-    assert "ibml logs smoke --follow" in said
-    code, said = head("logs", "smoke", "--follow", "--jobs", head.server)
+    name = "smoke+seeds=3+trainer.epochs=3"
+    assert f"ibml logs {name} --follow" in said
+    code, said = head("logs", name, "--follow", "--jobs", head.server)
     assert code == 0, said
     assert "6 / 6 trials done" in said
     code, said = head("list", "--jobs", head.server)
     assert "SUCCEEDED" in said
     assert "ibml ablate smoke.yaml -o trainer.epochs=3 --seeds 3" in " ".join(said.split())
-    assert head("table", "smoke", "--tracking-uri", head.store)[0] == 0
+    assert head("table", name, "--tracking-uri", head.store)[0] == 0
     assert (head.cli.folder / "ibml-checkpoints").is_dir()
 
 

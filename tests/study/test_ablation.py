@@ -135,8 +135,8 @@ def test_another_study_reuses_the_trials_that_it_shares(finished: tuple[CommandL
     answer = cli("ablate", "other.yaml", "--seeds", "3")
     assert answer.code == 0, answer.err
     assert "2 of 6 trials have a result already" in answer.out
-    assert len(query(cli, "select 1 from tags where key = 'ibml.study.other' and value = 'Joint'")) == 3
-    assert ibml.table("other", f"sqlite:///{cli.folder}/mlflow.db")["n"].tolist() == [3] * 8
+    assert len(query(cli, "select 1 from tags where key = 'ibml.study.other/seeds:3' and value = 'Joint'")) == 3
+    assert ibml.table("other+seeds=3", f"sqlite:///{cli.folder}/mlflow.db")["n"].tolist() == [3] * 8
     # and the first study's table is what it was
     assert len(ibml.table("small", f"sqlite:///{cli.folder}/mlflow.db")) == 8
 

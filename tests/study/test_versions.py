@@ -1,0 +1,122 @@
+"""Studies that share a name, in a store: versions, overridden runs, files. `test_design_changes.py` has the rules."""
+
+from __future__ import annotations
+
+import pytest
+
+import ibml
+from ibml.api import Places, find_job_name
+from ibml.study.plan import load_plan
+from ibml.study.versions import DesignChangedError
+from tests.conftest import CommandLine
+from tests.study.recorded import ablate, record_results, store_of
+
+STUDY = """\
+name: small
+description: First
+base: mfeat
+overrides: {trainer.epochs: 2}
+design:
+  type: arms
+  reference: Joint
+  arms:
+    Joint: {method.type: joint}
+    IBML: {}
+seeds: 2
+table: {metrics: [test.gap]}
+"""
+
+
+@pytest.fixture
+def cli(shared_cli: CommandLine) -> CommandLine:
+    """One store for all tests, each of which has a study name of its own: a new store takes seconds."""
+    return shared_cli
+
+
+def listed(cli: CommandLine, name: str) -> list[str]:
+    """The lines of `ibml list` that begin with this."""
+    lines = [" ".join(line.split()) for line in cli.inside("list").out.splitlines()]
+    return sorted(line for line in lines if line.startswith(name))
+
+
+def run_id(cli: CommandLine, name: str) -> str:
+    return next(overview.run_id for overview in store_of(cli).overview() if overview.name == name)
+
+
+def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
+    other = STUDY.replace("epochs: 2", "epochs: 3").replace("First", "Second")
+    assert ablate(cli, STUDY).code == 0
+    before, page = cli.inside("table", "small").out, store_of(cli).artifact(run_id(cli, "small"), "report.html")
+    refused = ablate(cli, other, file="other.yaml")
+    assert refused.code == 1
+    assert refused.err.startswith(
+        "the study 'small' in sqlite:///mlflow.db was run with another design, which this would replace:\n"
+        "  trainer.epochs: 2 -> 3\n"
+    )
+    assert refused.err.endswith("Say --new-version to run this as 'small v2', or change the file's name.\n")
+    again = cli.inside("ablate", "other.yaml", "--new-version")
+    assert again.code == 0, again.err
+    assert "This run is recorded as 'small v2'; its table: ibml table 'small v2'" in again.out
+    assert cli.inside("table", "small").out == before
+    assert store_of(cli).artifact(run_id(cli, "small"), "report.html") == page
+    assert "Study small v2" in cli.inside("table", "small v2").out
+    assert [line.split(" study ")[0] for line in listed(cli, "small")] == ["small", "small v2"]
+
+    # a file is the version that it says
+    assert cli.inside("table", "other.yaml").out == cli.inside("table", "small v2").out
+    assert "reports/small v2/report.html" in cli.inside("report", "other.yaml").out
+    cli.write("changed.yaml", STUDY.replace("epochs: 2", "epochs: 5"))
+    assert cli.inside("report", "changed.yaml").code == 0
+    assert store_of(cli).artifact(run_id(cli, "small"), "report.html") == page, "it is not that study's report"
+
+    # and goes on without a question, whichever it is
+    for text, name in ((STUDY, ""), (other, "small v2"), (other.replace("seeds: 2", "seeds: 3"), "small v2")):
+        answer = ablate(cli, text)
+        assert answer.code == 0, answer.err
+        assert (f"recorded as '{name}'" in answer.out) == bool(name)
+    assert store_of(cli).study("small v2").seeds == (0, 1, 2)
+    assert store_of(cli).study("small").seeds == (0, 1)
+    cli.write("third.yaml", STUDY.replace("epochs: 2", "epochs: 4"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cli.folder)
+        record_results(cli, load_plan("third.yaml"))
+        with pytest.raises(DesignChangedError, match=r"trainer\.epochs: 3 -> 4"):
+            ibml.ablate("third.yaml")
+        plan, places = load_plan("third.yaml"), Places(store_of(cli).uri)
+        with pytest.raises(DesignChangedError):
+            find_job_name(plan, places, new_version=False)
+        assert find_job_name(plan, places, new_version=True) == "small v3", "a job is called as its study"
+        assert find_job_name(load_plan("other.yaml"), places, new_version=False) == "small v2"
+        elsewhere = Places("http://127.0.0.1:1")
+        assert find_job_name(load_plan("other.yaml", seeds=1), elsewhere, new_version=False) == "small+seeds=1"
+        assert ibml.ablate("third.yaml", new_version=True).table.name == "small v3"
+        assert len(ibml.table("small v3")) == 2
+
+
+def test_overridden_runs_leave_the_study_as_it_is(cli: CommandLine) -> None:
+    study, name = STUDY.replace("name: small", "name: toy"), "toy+seeds=1+trainer.epochs=3"
+    assert ablate(cli, study).code == 0
+    before = cli.inside("table", "toy").out
+    for options in (("-o", "trainer.epochs=3", "--seeds", "1"), ("-o", "seeds=1", "-o", "trainer={epochs: 3}")):
+        answer = ablate(cli, study, *options)
+        assert answer.code == 0, answer.err
+        assert f"This run is recorded as '{name}'; its table: ibml table {name}\n" in answer.out
+    assert cli.inside("table", "toy").out == before
+    first, second = listed(cli, "toy")
+    assert first.startswith("toy study complete 4 / 4")
+    assert second.startswith(f"{name} study complete 2 / 2")
+    assert cli.inside("table", name).out.startswith(name)
+    assert cli.inside("report", name).out == f"Report: reports/{name}/report.html\n"
+    assert f"{name} has no two pairs of test.gap yet" in cli.inside("plan", name, "--detect", "1").err
+    assert "trainer.epochs" in cli.inside("compare", f"{name}/IBML", "toy/IBML").out
+    same = ablate(cli, study, "-o", "trainer.epochs=2", "--seeds", "2")
+    assert "recorded as" not in same.out, "nothing is overridden by what the file says"
+    assert len(listed(cli, "toy")) == 2
+
+
+def test_names_that_differ_in_case_alone_are_said(cli: CommandLine) -> None:
+    ablate(cli, STUDY.replace("name: small", "name: Case"))
+    answer = ablate(cli, STUDY.replace("name: small", "name: case"))
+    assert answer.code == 0, answer.err
+    assert "Note: case differs from the study Case in case alone" in answer.out
+    assert len(listed(cli, "case")) == len(listed(cli, "Case")) == 1
