@@ -85,7 +85,7 @@ def _name(wanted: Wanted, form: Form) -> str:
 def _locked(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.with_name(target.name + LOCK).open("w")
+        file = target.with_name(target.name + LOCK).open("w", encoding="utf-8")
     except OSError as error:
         raise DataError(
             f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
@@ -206,7 +206,7 @@ class Kept:
             self.path.unlink(missing_ok=True)
             return True
         lock = self.path.with_name(self.name.removesuffix(UNFINISHED) + LOCK)
-        with lock.open("w") as file:
+        with lock.open("w", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -225,7 +225,7 @@ def _machine() -> str:
     """This machine since its last start, and the room in which its process numbers are known, as of a container."""
     parts = [socket.gethostname()]
     with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
     return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
