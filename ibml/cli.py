@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from ibml import cluster_cli, data_cli, results_cli, upkeep_cli
+from ibml import cluster_cli, data_cli, results_cli, standard_streams, upkeep_cli
 from ibml.api import STAGE_GB, Places
 from ibml.cluster_cli import Jobs, Submit, send
 from ibml.config.urls import shown_url
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import (
     Address,
     AllowMixed,
@@ -64,6 +65,7 @@ def train(
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
+        continue_without_output()
         from ibml.api import working_on
         from ibml.reading import open_store
         from ibml.study.preparing import prepare
@@ -112,6 +114,7 @@ def ablate(
 
             out.print(preview(plan, past_costs(tracking_uri), share=not no_share and stage_gb > 0))
             return
+        continue_without_output()
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
             send(context, plan.study.name, file, jobs, places)
@@ -158,6 +161,7 @@ def tune(
 
             out.print(preview_search(plan))
             return
+        continue_without_output()
         for warning in plan.warnings:
             err.print(f"Note: {warning}.", soft_wrap=True)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
@@ -203,6 +207,7 @@ def ui(
         if uri.startswith(("http://", "https://")):
             out.print(f"The store is a server already: open {shown_url(uri)}", soft_wrap=True)
             return
+        continue_without_output()
         _ = open_store(uri).client  # MLflow's own errors would be tracebacks with the URL in them
         where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
         out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True)
@@ -254,7 +259,7 @@ def _main(
 
 def main() -> None:
     """The entry point of the command `ibml`."""
-    app()
+    standard_streams.run(app)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibml.api import Places
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import Address, AllowPlugin, Checkpoints, Overrides, Storage, TrackingUri, errors, fail, out, write
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def stop(name: JobName, jobs: Jobs = None) -> None:
         from ibml.study.jobs import find
         from ibml.study.jobs import stop as stop_job
 
+        continue_without_output()
         job = find(name, jobs)
         out.print(f"Job {job.id}: {stop_job(job, jobs)}", soft_wrap=True)
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from ibml.config.data import DataPluginConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.places import DATA_VARIABLE
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import Overrides, errors, fail, out
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def cache(
     with errors():
         from ibml.data.cache import kept, stores_folder
 
+        if clear:
+            continue_without_output()
         found = kept()
         gone = [entry for entry in found if entry.remove()] if clear else []
         for entry in found:
@@ -143,6 +146,7 @@ def prepare(
     with errors():
         from ibml.data.prepare.sets import prepare as run
 
+        continue_without_output()
         try:
             work = run(name, raw, root, out)
         except KeyboardInterrupt:

@@ -135,7 +135,7 @@ def plain_console(**options: Any) -> Console:
     return made
 
 
-out = plain_console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
+out = plain_console(width=None if sys.stdout and sys.stdout.isatty() else WIDTH_ELSEWHERE)
 err = plain_console(stderr=True)
 
 
