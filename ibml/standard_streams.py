@@ -110,12 +110,12 @@ class _Streams:
         failure = self.output.failure
         if failure is None:
             if self._replacer.lost:
-                encoding = self._stdout.encoding
-                self._say(f"Note: '?' stands for characters that {encoding} lacks; PYTHONIOENCODING=utf-8 prints them.")
+                lacks = f"'?' stands for characters that {self._stdout.encoding} lacks"
+                self._say(f"Note: {lacks}; PYTHONIOENCODING=utf-8 prints them.")
             return code
         reader_gone = failure.errno == errno.EPIPE
         if not reader_gone:
-            more = "" if required else "; the command did its work, but its messages are incomplete"
+            more = "" if required or code else "; the command did its work, but its messages are incomplete"
             self._say(f"standard output cannot be written: {failure.strerror}{more}")
         if code or not required:
             return code
@@ -167,7 +167,8 @@ def _restart_in_utf8_mode() -> None:
     if sys.flags.utf8_mode or "utf8" in sys._xoptions or _is_utf8(locale.getencoding()) or not sys.executable:
         return
     os.environ["PYTHONUTF8"] = "1"
-    os.environ.setdefault("PYTHONIOENCODING", f"{locale.getencoding()}:replace")
+    if not os.environ.get("PYTHONIOENCODING", "").partition(":")[0]:
+        os.environ["PYTHONIOENCODING"] = f"{locale.getencoding()}:replace"
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
