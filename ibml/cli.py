@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from ibml import cluster_cli, data_cli, results_cli, upkeep_cli
+from ibml import cluster_cli, data_cli, results_cli, standard_streams, upkeep_cli
 from ibml.api import STAGE_GB, Places
 from ibml.cluster_cli import Jobs, Submit, send
 from ibml.config.urls import shown_url
 from ibml.interruption import exit_code, is_requested, other_threads, watch_signals
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import (
     STUDY_STOPPED,
     Address,
@@ -68,6 +67,7 @@ def train(
         from ibml.study.plan import load_trial
 
         trial = load_trial(config, override or ())
+        continue_without_output()
         show_notes(trial.notes)
         from ibml.api import working_on
         from ibml.reading import open_store
@@ -124,6 +124,7 @@ def ablate(
             searches = peek_searches(choose_url(storage)) if plan.tuning else SearchPeek()
             out.print(preview(plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun))
             return
+        continue_without_output()
         show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
@@ -174,6 +175,7 @@ def tune(
 
             out.print(preview_search(plan, peek_searches(choose_url(storage))))
             return
+        continue_without_output()
         show_notes(plan.warnings)
         places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
         if submit:
@@ -213,6 +215,7 @@ def ui(
         if uri.startswith(("http://", "https://")):
             out.print(f"The store is a server already: open {shown_url(uri)}", soft_wrap=True)
             return
+        continue_without_output()
         address = open_store(uri).address  # MLflow's own errors would be tracebacks with the URL in them
         where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
         try:
@@ -266,22 +269,22 @@ def _main(
 
 def main() -> None:
     """The entry point of the command `ibml`."""
+    standard_streams.run(_run)
+
+
+def _run() -> NoReturn:
+    code: object = 0
     with watch_signals(end_at_second=True):
         try:
             app()
         except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 1
-        stopped = is_requested()
-        if stopped and code:
+            code = ended.code or 0
+        if is_requested() and code:
             code = exit_code()
         # A thread that still waits for a store may neither hold up the end nor run while Python is taken down.
-        if stopped or any(thread.name.startswith("ibml-") for thread in other_threads()):
-            with suppress(OSError, ValueError):
-                sys.stdout.flush()
-            with suppress(OSError, ValueError):
-                sys.stderr.flush()
-            os._exit(code)
-    sys.exit(code)
+        if is_requested() or any(thread.name.startswith("ibml-") for thread in other_threads()):
+            standard_streams.end_process(code if isinstance(code, int) else 1)
+    sys.exit(code)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibml.api import Places
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import (
     Address,
     AllowPlugin,
@@ -132,6 +133,7 @@ def stop(name: JobName, jobs: Jobs = None, kind: Kind = None) -> None:
         from ibml.study.jobs import find
         from ibml.study.jobs import stop as stop_job
 
+        continue_without_output()
         job = find(name, jobs, kind)
         out.print(f"Job {job.id}: {stop_job(job, jobs)}", soft_wrap=True)
 

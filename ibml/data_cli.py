@@ -16,6 +16,7 @@ from ibml.config.data import DataPluginConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.places import DATA_VARIABLE
 from ibml.interruption import exit_code
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import Overrides, errors, fail, out
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def cache(
     with errors():
         from ibml.data.cache import kept, stores_folder
 
+        if clear:
+            continue_without_output()
         found = kept()
         gone = [entry for entry in found if entry.remove()] if clear else []
         for entry in found:
@@ -144,6 +147,7 @@ def prepare(
     with errors():
         from ibml.data.prepare.sets import prepare as run
 
+        continue_without_output()
         try:
             work = run(name, raw, root, out)
         except KeyboardInterrupt:

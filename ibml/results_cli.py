@@ -9,6 +9,7 @@ import typer
 
 from ibml.cluster_cli import show_jobs
 from ibml.config.base import IbmlError
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import (
     AllowMixed,
     AllowPlugin,
@@ -99,6 +100,7 @@ def report(
     with errors():
         from ibml.reading import find_kind, search_record, study_report
 
+        continue_without_output()
         found, both = find_kind(name, kind, tracking_uri)
         if found == "search":
             from ibml.report.search_page import search_files, search_summary
@@ -150,6 +152,7 @@ def reproduce(
     with errors():
         from ibml.api import reproduce as run_again
 
+        continue_without_output()
         found = run_again(trial, tracking_uri=tracking_uri, console=out)
     for line in found.lines:
         out.print(line, soft_wrap=True)

@@ -146,7 +146,7 @@ def plain_console(**options: Any) -> Console:
     return made
 
 
-out = plain_console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
+out = plain_console(width=None if sys.stdout and sys.stdout.isatty() else WIDTH_ELSEWHERE)
 err = plain_console(stderr=True)
 
 
@@ -216,6 +216,7 @@ def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
     from ibml.report.render import rich_table
 
     out.print(rich_table(ablation.table))
+    note_undrawable_names(ablation.table.study)
     out.print(f"\nEverything is in MLflow, run {ablation.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
     out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
     end(ablation.outcome)
@@ -244,7 +245,17 @@ def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to:
             write_file(page, content.encode() if isinstance(content, str) else content)
         else:
             write_report(folder, files)
+    note_undrawable_names(study)
     out.print(f"Report: {page or folder / PAGE}", soft_wrap=True)
+
+
+def note_undrawable_names(study: StudyRecord) -> None:
+    """Name what the study's figures cannot show."""
+    from ibml.report.figure_names import undrawable_names_note
+
+    note = undrawable_names_note(study)
+    if note:
+        err.print(f"Note: {note}", soft_wrap=True)
 
 
 def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool) -> None:

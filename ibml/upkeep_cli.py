@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ibml.config.base import IbmlError
+from ibml.standard_streams import continue_without_output
 from ibml.terminal import Checkpoints, TrackingUri, errors, fail, out, shown_store
 
 
@@ -18,6 +19,7 @@ def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> N
         from ibml.api import working_on
         from ibml.reading import open_store
 
+        continue_without_output()
         with working_on(open_store(tracking_uri), checkpoints, out) as session:
             # Its beginning delivers everything that can be.
             if session.undeliverable:
@@ -36,6 +38,8 @@ def gc(
         from ibml.reading import open_store
         from ibml.study.leftovers import leftovers
 
+        if not dry_run:
+            continue_without_output()
         with _files_in_reach(), working_on(open_store(tracking_uri, existing=True), checkpoints, out) as session:
             found = leftovers(session)
             for leftover in found:

@@ -89,7 +89,7 @@ def _name(wanted: Wanted, form: Form) -> str:
 def _locked(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.with_name(target.name + LOCK).open("w")
+        file = target.with_name(target.name + LOCK).open("w", encoding="utf-8")
     except OSError as error:
         raise DataError(
             f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
@@ -209,7 +209,7 @@ class Kept:
         named = _STORE.match(self.name)
         assert named, "only stores are listed"
         lock = self.path.with_name(named[0] + LOCK)
-        with lock.open("w") as file:
+        with lock.open("w", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -59,14 +59,12 @@ class StoreWriter:
         np.save(self.folder / "shapes.npy", shapes)
         np.save(self.folder / "first.npy", np.array(self._first, np.int64))
         about = {"dtype": self.dtype.name, "bytes": self.bytes, "bad": self._bad, "vocabulary": list(vocabulary)}
-        (self.folder / "about.json").write_text(json.dumps(about))
+        (self.folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
         try:
             self.folder.rename(target)
         except OSError:
-            if not (
-                target / "about.json"
-            ).is_file():  # else another host was faster, and its store has the same content
-                raise
+            if not (target / "about.json").is_file():
+                raise  # else another host was faster, and its store has the same content
 
     def discard(self) -> None:
         self._file.close()
@@ -87,7 +85,7 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         try:
-            about = json.loads((folder / "about.json").read_text())
+            about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
             self.shapes: npt.NDArray[np.int64] = np.load(folder / "shapes.npy", mmap_mode="r")
             self.first: npt.NDArray[np.int64] = np.load(folder / "first.npy")
             self.vocabulary: list[str] = about["vocabulary"]

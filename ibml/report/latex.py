@@ -21,10 +21,28 @@ _BEGIN = rf"""% \input this file into a paper that has \usepackage{{{PACKAGES}}}
 \documentclass{{article}}
 \usepackage[margin=1.5cm,landscape]{{geometry}}
 \usepackage{{{PACKAGES}}}
-\begin{{document}}
+<PREAMBLE>\begin{{document}}
 \def\ibmlend{{\end{{document}}}}
 \fi
 """
+
+_UNICODE = r"""% pdfLaTeX prints substitutes for some characters of this table. To print the characters,
+% compile with XeLaTeX or LuaLaTeX and a font that has them, for example with this in the preamble:
+% \usepackage{fontspec}\setmainfont{Noto Serif}
+% For Chinese, Japanese and Korean also, with XeLaTeX and with LuaLaTeX:
+% \usepackage{xeCJK}\setCJKmainfont{Noto Serif CJK SC}
+% \usepackage{luatexja-fontspec}\setmainjfont{Noto Serif CJK SC}
+\def\ibmlencoding{OT1}
+\def\ibmlsubstitute#1#2{%
+  \ifcsname u8:\detokenize{#1}\endcsname\else\expandafter\gdef\csname u8:\detokenize{#1}\endcsname{#2}\fi}
+\def\ibmlneedsfonts#1#2{% letters that LaTeX's first fonts lack, and its newer ones have
+  \expandafter\ifx\csname f@encoding\endcsname\ibmlencoding
+    \expandafter\gdef\csname u8:\detokenize{#1}\endcsname{#2}\fi}
+"""
+_WIDE_LETTERS = r"""\ifdefined\XeTeXversion\IfFileExists{xeCJK.sty}{\usepackage{xeCJK}}{}\fi
+\ifdefined\directlua\IfFileExists{luatexja-fontspec.sty}{\usepackage{luatexja-fontspec}}{}\fi
+"""
+_JOINERS = "\u200c\u200d"
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -45,6 +63,8 @@ _SPECIAL = {
     "–": "--",
     "—": "---",
     "·": r"$\cdot$",
+    "∞": r"$\infty$",
+    "≠": r"$\neq$",
     "✓": r"$\checkmark$",
     "†": r"\dag{}",
     "µ": r"$\mu$",
@@ -70,8 +90,8 @@ for _name in (*_GREEK.split(), "omega", *_GREEK_CAPITALS.split()):
 
 
 def escaped(text: str) -> str:
-    """A text that prints as it reads. Letters that LaTeX's own fonts lack lose their accent or show their number."""
-    return "".join(map(_char_in_latex, text))
+    """Return a text that prints as it reads. Characters that pdfLaTeX lacks stay as they are: see `document`."""
+    return "".join(map(_char_in_latex, unicodedata.normalize("NFC", text)))
 
 
 def _char_in_latex(char: str) -> str:
@@ -79,16 +99,43 @@ def _char_in_latex(char: str) -> str:
         return _SPECIAL[char]
     if char.isascii():
         return char if char.isprintable() else " "
+    return char if char.isprintable() or char in _JOINERS else _substitute(char)
+
+
+def _is_common(char: str) -> bool:
+    """Whether LaTeX prints a character whatever its engine and fonts are."""
     parts = unicodedata.normalize("NFKD", char)
-    if char in "ßæÆøØœŒłŁ" or ("\u00c0" <= char <= "\u017f" and parts[0].isascii() and _OGONEK not in parts):
-        return char
+    accented = "\u00c0" <= char <= "\u017f" and parts[0].isascii() and _OGONEK not in parts
+    return char.isascii() or char in "ßæÆøØœŒłŁ" or accented
+
+
+def _substitute(char: str) -> str:
+    """Return similar ASCII text for a character, else its number."""
+    if char in _JOINERS:
+        return ""
+    parts = unicodedata.normalize("NFKD", char).replace("\N{FRACTION SLASH}", "/")
     plain = "".join(c for c in parts if c.isascii() and c.isprintable())
     return "".join(_SPECIAL.get(c, c) for c in plain) or f"{{[}}U+{ord(char):04X}{{]}}"
 
 
 def document(blocks: Sequence[str]) -> str:
-    """Floats as a file that compiles as it is."""
-    return _BEGIN + "\n".join(blocks) + "\n\\ibmlend\n"
+    """Return floats as a file that compiles as it is.
+
+    If some characters are beyond pdfLaTeX, the head of the file says how to print them, and has their substitutes.
+    """
+    text = "\n".join(blocks)
+    rare = sorted({char for char in text if not _is_common(char)})
+    wide = any(unicodedata.east_asian_width(char) in "WF" for char in rare)
+    begin = _BEGIN.replace("<PREAMBLE>", _WIDE_LETTERS if wide else "")
+    return f"{_unicode_head(rare)}{begin}{text}\n\\ibmlend\n"
+
+
+def _unicode_head(rare: Sequence[str]) -> str:
+    if not rare:
+        return ""
+    macros = (r"\ibmlneedsfonts" if char <= "\u017f" else r"\ibmlsubstitute" for char in rare)
+    lines = (f"{macro}{{{char}}}{{{_substitute(char)}}}\n" for macro, char in zip(macros, rare, strict=True))
+    return _UNICODE + "".join(lines)
 
 
 def latex_table(grid: Grid, caption: str, label: str, foot: Sequence[str] = ()) -> str:

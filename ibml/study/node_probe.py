@@ -64,14 +64,14 @@ def _cuda() -> str:
     if found is None or found.origin is None:
         return ""
     file = Path(found.origin).parent / "version.py"
-    said = re.search(r"^cuda\b.*= '([^']+)'", file.read_text() if file.is_file() else "", re.MULTILINE)
+    said = re.search(r"^cuda\b.*= '([^']+)'", file.read_text(encoding="utf-8") if file.is_file() else "", re.MULTILINE)
     return said[1] if said else ""
 
 
 def _gpus() -> list[tuple[str, int, int]]:
     command = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        answer = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
         rows = [[part.strip() for part in line.rsplit(",", 2)] for line in answer.splitlines() if line.strip()]
         return [(name, int(total), int(free)) for name, total, free in rows]
     except (OSError, subprocess.SubprocessError, ValueError):

@@ -170,7 +170,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("w")
+            file = path.open("w", encoding="utf-8")
         except OSError:
             yield  # the driver ends a worker too that is not heard of for so long
             return

@@ -237,9 +237,9 @@ class Experiment:
         folder = self._artifacts(run_id)
         with as_tracking_error(self.uri):
             if folder and (folder / name).is_file():
-                return (folder / name).read_text()
+                return (folder / name).read_text(encoding="utf-8")
             with TemporaryDirectory(prefix="ibml-") as temporary:
-                return Path(self.client.download_artifacts(run_id, name, temporary)).read_text()
+                return Path(self.client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
 
     def artifact_if_any(self, run_id: str, name: str) -> str | None:
         """The text of an artifact beside which others lie; nothing where there is none. It is looked for first, since

@@ -58,7 +58,7 @@ class Spool:
         if key in self._broken:
             return
         try:
-            with self.path(key).open("a") as journal:
+            with self.path(key).open("a", encoding="utf-8") as journal:
                 journal.write(f"{as_line(entry)}\n")
                 if isinstance(entry, End):
                     journal.flush()
@@ -86,7 +86,7 @@ def _locked(folder: Path) -> IO[str] | None:
     """A driver's folder, made and locked; nothing where another process has taken it for left behind meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = (folder / _LOCK).open("w")
+        lock = (folder / _LOCK).open("w", encoding="utf-8")
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
             lock.write(machine_id())
@@ -112,7 +112,7 @@ def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple
     """
     for of_driver in sorted(path for path in folder.glob("*/") if _DRIVER.fullmatch(path.name)):
         try:
-            lock = (of_driver / _LOCK).open("a+")
+            lock = (of_driver / _LOCK).open("a+", encoding="utf-8")
         except OSError:
             continue  # gone meanwhile, or another user's
         with lock:
@@ -130,7 +130,7 @@ def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple
 def entries_of(journal: Path) -> list[Entry]:
     """What a journal has. A last line that a kill has cut off is left out; any other that cannot be read raises
     `ValueError`."""
-    *lines, last = journal.read_text(errors="replace").split("\n")
+    *lines, last = journal.read_text(encoding="utf-8", errors="replace").split("\n")
     del last  # empty, or cut off
     return [as_entry(line) for line in lines]
 

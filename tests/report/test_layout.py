@@ -35,6 +35,13 @@ NASTY = {
     "<b>|\\*`[x]`*": [0.6, 0.7, 0.9],
     "ρ → ∞ ✓ ąéß": [0.5, 0.6, 0.7],
 }
+FOREIGN = {
+    "基线 中文": [0.5, 0.6, 0.7],
+    "emoji 🚀": [0.6, 0.7, 0.9],
+    "«x» ½ ° ðą e\u0301 ế ’…": [0.5, 0.6, 0.7],
+    "हिन्दी": [0.5, 0.6, 0.7],
+    "％＃ x\u200by\x07": [0.5, 0.6, 0.8],
+}
 
 
 def made(kind: str = "factorial", datasets: tuple[str, ...] = ("d",), **table: object) -> Table:
@@ -210,26 +217,58 @@ def test_a_metric_that_some_runs_lack_is_said_in_words() -> None:
     assert table.cell("d", "+ A", "test.gap").difference.n == 2
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here (texlive-latex-recommended, -science)")
+def has_engine(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} here (texlive-xetex, -luatex, -science)")
+
+
+@pytest.mark.parametrize("engine", [pytest.param(e, marks=has_engine(e)) for e in ("pdflatex", "xelatex", "lualatex")])
 @pytest.mark.parametrize("included", [False, True])
-def test_latex_compiles_as_it_is_and_inside_a_paper(tmp_path: Path, included: bool) -> None:
+def test_latex_compiles_as_it_is_and_inside_a_paper(tmp_path: Path, included: bool, engine: str) -> None:
     nasty = study(NASTY, ("d_1", "e%"), {"names": {"d_1": "D #1"}, "groups": {"G & H": [list(NASTY)[1]]}})
+    far = study(FOREIGN)
     tables = [made(), made("cumulative", ("d", "e")), build_table(nasty, results(nasty, NASTY))]
+    tables.append(build_table(far, results(far, FOREIGN)))
     for position, table in enumerate(tables):
         text = render(table, "latex")
-        (tmp_path / f"t{position}.tex").write_text(text)
+        (tmp_path / f"t{position}.tex").write_text(text, encoding="utf-8")
         name = f"t{position}"
         if included:
             packages = r"\usepackage{amssymb,booktabs,graphicx,siunitx}"
             paper = rf"\documentclass{{article}}{packages}\begin{{document}}A\input{{{name}}}B\end{{document}}"
             (tmp_path / "paper.tex").write_text(paper)
             name = "paper"
-        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+        command = [engine, "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
         log = (tmp_path / f"{name}.log").read_text(errors="replace")
-        assert "Missing character" not in log
+        if engine == "pdflatex":  # the others have what the machine's fonts have
+            assert "Missing character" not in log
         assert "undefined" not in log.lower()
+
+
+def test_latex_keeps_characters_and_says_how_to_print_them() -> None:
+    record = study(FOREIGN)
+    text = render(build_table(record, results(record, FOREIGN)), "latex")
+    head, _, body = text.partition(r"\begin{document}")
+    for name in ("基线 中文", "emoji 🚀", "हिन्दी", "ðą é", "％＃"):
+        assert name in body
+    assert "[U+" not in body.replace("{[}U+200B{]}", "").replace("{[}U+0007{]}", "")
+    assert head.startswith("% pdfLaTeX prints substitutes")
+    assert {"XeLaTeX", "LuaLaTeX"} <= set(re.findall(r"\w+LaTeX", head))
+    assert r"\ibmlsubstitute{基}{{[}U+57FA{]}}" in head
+    assert r"\ibmlsubstitute{％}{\%}" in head
+    assert r"\ibmlneedsfonts{ą}{a}" in head
+    assert "\x07" not in text
+    assert "\u200b" not in text
+
+
+def test_latex_of_characters_that_pdflatex_has_starts_as_ever() -> None:
+    arms = {"a é ß ≈ ρ ✓": [0.5, 0.6, 0.7], "b": [0.5, 0.6, 0.8]}
+    record = study(arms)
+    text = render(build_table(record, results(record, arms)), "latex")
+    assert text.startswith("% \\input this file into a paper")
+    assert "ibmlsubstitute" not in text
+    assert "xeCJK" not in text
 
 
 def test_text_in_html_and_markdown_stays_text() -> None:

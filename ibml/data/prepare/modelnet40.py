@@ -68,7 +68,7 @@ def _make_points(work: Work, layout: Path, split: str, meshes: list[Mesh], class
     points, names = layout / f"ply_data_{split}0.h5", layout / f"ply_data_{split}_0_id2file.json"
     parts = layout / f"points.{split}"
     remove_unfinished(layout)
-    if points.is_file() and names.is_file() and names.read_text() == _names(meshes):
+    if points.is_file() and names.is_file() and names.read_text(encoding="utf-8") == _names(meshes):
         work.kept += len(meshes)
     else:
         work.make([Piece(m.name, parts / f"{m.name}.npy", partial(_write_points, m)) for m in meshes])
@@ -76,7 +76,7 @@ def _make_points(work: Work, layout: Path, split: str, meshes: list[Mesh], class
         with replacing_path(points) as place:
             _join(place, [parts / f"{m.name}.npy" for m in meshes], [classes.index(m.label) for m in meshes])
         with replacing_path(names) as place:
-            place.write_text(_names(meshes))
+            place.write_text(_names(meshes), encoding="utf-8")
     if not work.failed:
         _remove_parts(parts, meshes)
 

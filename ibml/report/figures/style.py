@@ -9,18 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import wraps
 from typing import Any, Literal, ParamSpec
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib import style as matplotlib_style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from rich.cells import cell_len
 
 from ibml.interruption import raise_if_requested
+from ibml.report.figures.fonts import BASE, borrowing, drawable, families
 from ibml.statistics.paired import Difference, Verdict
 
 P = ParamSpec("P")
@@ -32,9 +33,8 @@ DARK, GREY, PALE = "#333333", "#777777", "#E4E4E4"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
-_FONT = "DejaVu Sans"  # comes with matplotlib, so that figures are the same on every machine
 _RC = {
-    "font.family": _FONT,
+    "font.family": BASE,
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -98,9 +98,9 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def _settings(**further: Any) -> Iterator[None]:
     """The figures' own settings and no others, whatever file of settings the user has."""
-    with matplotlib_style.context(["default", _RC]):
+    with matplotlib_style.context(["default", {**_RC, **further}]):
         yield
 
 
@@ -109,8 +109,12 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @wraps(draw)
     def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
-        with _settings():
+        with _settings(), borrowing() as borrowed:
             figure = draw(*arguments, **options)
+        fonts = {"font.family": families(borrowed)} if borrowed else {}
+        with _settings(**fonts):
+            if borrowed:  # only now is it known which fonts the labels need
+                figure = draw(*arguments, **options)
             # Each drawing would move the panels a little; fewer are not enough for them to fit.
             for _ in range(3):
                 figure.draw_without_rendering()
@@ -142,17 +146,14 @@ def sentence(text: str) -> Figure:
     return figure
 
 
-@cache
-def _glyphs() -> frozenset[int]:
-    return frozenset(font_manager.get_font(font_manager.findfont(_FONT)).get_charmap())
-
-
 def short(text: str, width: int = 28, lines: int = 2) -> str:
     """Any text as a label of at most `lines` lines of `width` characters; a longer one loses its middle, since the
-    names of arms differ at their ends. What the font does not have is shown as a replacement character."""
+    names of arms differ at their ends. A character that no font has is shown as a replacement character."""
     plain = "".join(c if c.isprintable() else " " for c in text)
-    plain = " ".join("".join(c if ord(c) in _glyphs() else "\N{REPLACEMENT CHARACTER}" for c in plain).split())
-    pieces = _wrapped(plain or "(no name)", width)
+    plain = " ".join("".join(c if drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in plain).split())
+    plain = plain or "(no name)"
+    width = max(1, width * len(plain) // cell_len(plain))  # a Chinese character is as wide as two letters
+    pieces = _wrapped(plain, width)
     if len(pieces) <= lines:
         return "\n".join(pieces)
     room = width * lines - 1
@@ -230,7 +231,7 @@ def panels(
 
 def inches(labels: Sequence[str]) -> float:
     """Width of the widest line of the labels."""
-    return _CHARACTER * max((len(line) for label in labels for line in label.split("\n")), default=0)
+    return _CHARACTER * max((cell_len(line) for label in labels for line in label.split("\n")), default=0)
 
 
 def label_rows(places: Sequence[Axes], label: str) -> None:

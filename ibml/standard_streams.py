@@ -1,0 +1,218 @@
+"""Standard streams that cannot end a command: of any encoding, closed, full, or without a reader.
+
+`run` replaces `sys.stdout` and `sys.stderr` once, so that no code that prints has to know about it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import locale
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+READER_GONE = 141
+"""Exit code where the reader of a pipe is gone: 128 + SIGPIPE, as a shell reports it of `cat | head`."""
+_REPLACE = "ibml.replace"
+_SIMILAR = {
+    **dict.fromkeys("−–—─━", "-"),
+    **dict.fromkeys("·│", "|"),
+    **dict.fromkeys("“”", '"'),
+    **{"±": "+-", "×": "x", "≈": "~", "≤": "<=", "≥": ">=", "→": "->", "←": "<-", "↑": "^", "↓": "v"},
+    **{"✓": "x", "†": "+", "…": "...", "’": "'", "µ": "u"},
+}
+_HARMLESS = ("backslashreplace", "ignore", "namereplace", "xmlcharrefreplace")
+"""Error handlers of codecs that raise nothing; a stream that has one keeps it."""
+
+
+class OutputError(Exception):
+    """Standard output cannot be written, and the command has no other purpose."""
+
+
+class _Replacer:
+    """Error handler of codecs: similar ASCII text where there is some, else a question mark."""
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def __call__(self, error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        texts = [_SIMILAR.get(char, "?") for char in error.object[error.start : error.end]]
+        self.lost |= "?" in texts
+        return "".join(texts), error.end
+
+
+class _Descriptor(io.FileIO):
+    """File descriptor of a stream. A write that fails is noted, and its bytes are dropped."""
+
+    def __init__(self, number: int, closed: bool):
+        super().__init__(number, "w", closefd=False)
+        self._closed_before = closed
+        self.failure: OSError | None = None
+        self.required = False
+        self._raised = False
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        try:
+            while rest:
+                rest = rest[self._write_some(rest) :]
+        except OSError as error:
+            self.failure = self.failure or error
+        if self.failure and self.required and not self._raised:
+            self._raise()
+        return size
+
+    def _write_some(self, content: memoryview) -> int:
+        if self._closed_before:
+            raise OSError(errno.EBADF, "it is closed")
+        written: int | None = super().write(content)
+        if written is None:  # a pipe that does not block, and is full
+            select.select([], [self.fileno()], [])
+        return written or 0
+
+    def _raise(self) -> None:
+        """End the command. Other threads leave that to the main one."""
+        if threading.current_thread() is threading.main_thread():
+            self._raised = True  # what is printed on the way out must not raise again
+            raise OutputError
+
+
+class _Streams:
+    """The standard streams of a command."""
+
+    def __init__(self) -> None:
+        self._replacer = _Replacer()
+        codecs.register_error(_REPLACE, self._replacer)
+        _fill_descriptors()
+        # Kept here, since rich puts streams of its own in their place for a while.
+        self._stdout, self.output = _safe_stream(sys.stdout)
+        self._stderr, _ = _safe_stream(sys.stderr)
+        sys.stdout, sys.stderr = self._stdout, self._stderr
+        if not _is_utf8(self._stdout.encoding):  # workers and servers that start from here
+            os.environ["PYTHONIOENCODING"] = f"{self._stdout.encoding}:replace"
+
+    def finish(self, code: int) -> int:
+        """Write what is buffered, say on stderr what was lost, and return the exit code."""
+        required, self.output.required = self.output.required, False
+        self._stdout.flush()
+        failure = self.output.failure
+        if failure is None:
+            if self._replacer.lost:
+                lacks = f"'?' stands for characters that {self._stdout.encoding} lacks"
+                self._say(f"Note: {lacks}; PYTHONIOENCODING=utf-8 prints them.")
+            return code
+        reader_gone = failure.errno == errno.EPIPE
+        if not reader_gone:
+            more = "" if required or code else "; the command did its work, but its messages are incomplete"
+            self._say(f"standard output cannot be written: {failure.strerror}{more}")
+        if code or not required:
+            return code
+        return READER_GONE if reader_gone else 1
+
+    def _say(self, text: str) -> None:
+        self._stderr.write(f"{text}\n")
+        self._stderr.flush()
+
+
+_streams: list[_Streams] = []
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Run a command of this process, and exit with its code.
+
+    A failed write to standard output ends the command with 1, or with `READER_GONE`. After
+    `continue_without_output` it ends nothing.
+    """
+    if not all(map(_is_closed_or_file, (sys.stdout, sys.stderr))):
+        command()  # whose streams are those of a program around it
+        sys.exit()
+    _restart_in_utf8_mode()
+    streams = _Streams()
+    streams.output.required = True
+    _streams.append(streams)
+    code: object = 0
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code or 0
+    except OutputError:
+        pass  # noted in the stream
+    sys.exit(streams.finish(code) if isinstance(code, int) else str(code))
+
+
+def end_process(code: int) -> NoReturn:
+    """Exit after what is buffered is written, and wait for no thread."""
+    for streams in _streams:
+        code = streams.finish(code)
+    os._exit(code)
+
+
+def continue_without_output() -> None:
+    """Let the command run to its end without standard output: it does more than to print."""
+    for streams in _streams:
+        streams.output.required = False
+
+
+def _restart_in_utf8_mode() -> None:
+    """Start Python again where the locale's encoding is another one.
+
+    Arguments, names of files and texts in files are UTF-8 then, in other packages and in workers too. The standard
+    streams keep their encoding.
+    """
+    if sys.flags.utf8_mode or "utf8" in sys._xoptions or _is_utf8(locale.getencoding()) or not sys.executable:
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    if not os.environ.get("PYTHONIOENCODING", "").partition(":")[0]:
+        os.environ["PYTHONIOENCODING"] = f"{locale.getencoding()}:replace"
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _is_closed_or_file(stream: TextIO | None) -> bool:
+    try:
+        return stream is None or (isinstance(stream, io.TextIOWrapper) and stream.fileno() >= 0)
+    except (OSError, ValueError):  # it is in memory, or closed by Python
+        return False
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"
+
+
+def _fill_descriptors() -> None:
+    """Open the null device in place of closed standard streams, whose numbers a database would get otherwise."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def _safe_stream(stream: TextIO | None) -> tuple[TextIO, _Descriptor]:
+    """Return a stream in place of one that may be closed (None)."""
+    if not isinstance(stream, io.TextIOWrapper):
+        descriptor = _Descriptor(os.open(os.devnull, os.O_WRONLY), closed=True)
+        return io.TextIOWrapper(io.BufferedWriter(descriptor), encoding="utf-8", errors=_REPLACE), descriptor
+    with suppress(OSError):
+        stream.flush()
+    descriptor = _Descriptor(stream.fileno(), closed=False)
+    buffer = cast(io.BufferedWriter, descriptor) if stream.write_through else io.BufferedWriter(descriptor)
+    made = io.TextIOWrapper(
+        buffer,
+        encoding=stream.encoding,
+        errors=stream.errors if stream.errors in _HARMLESS else _REPLACE,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+    return made, descriptor
