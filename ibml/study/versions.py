@@ -61,9 +61,12 @@ def find_version(plan: Plan, store: StoreReader) -> str | None:
 
 
 def _select_empty(store: StoreReader, versions: Sequence[str]) -> str | None:
-    """Return the latest version if nothing of it was finished, so that replacing its record loses nothing."""
+    """Return the latest version if nothing of it was finished, so that replacing its record loses nothing. One that
+    may be running is not chosen."""
     record = store.study_if_any(versions[-1]) if versions else None
     if record is None or any(trial.key == UNTUNED for trial in record.trials):
+        return None
+    if ("study", record.name, "RUNNING") in {(o.kind, o.name, o.status) for o in store.overview()}:
         return None
     results = store.results({trial.key for trial in record.trials})
     return None if any(result.ended for result in results.values()) else record.name

@@ -121,7 +121,9 @@ def test_a_study_without_results_is_replaced_and_says_so(cli: CommandLine) -> No
     first = STUDY.replace("name: small", "name: begun").replace("epochs: 2", "epochs: 7")
     plan = load_plan(cli.write("begun.yaml", first))
     with store_of(cli).open_run("study", study_record(plan, planned_trials(plan)), first) as opened:
+        while_it_runs = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
         opened.status = "KILLED"
+    assert "the study 'begun' in sqlite:///mlflow.db was run with another design" in while_it_runs.err
     answer = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
     assert answer.code == 0, answer.err
     assert (
