@@ -135,8 +135,9 @@ def test_a_study_of_data_in_files_runs_on_workers(cli: CommandLine) -> None:
         r"^datasets:\n( .*\n)+", "datasets: {two: {data.use: [image, text]}}\n", FURNITURE.read_text(), flags=re.M
     )
     cli.write("study.yaml", text)
-    options = [word for override in [*QUICK, "trainer.epochs=2"] for word in ("-o", override)]
-    answer = cli("ablate", "study.yaml", *options)
+    overrides = [*QUICK, "trainer.epochs=2"]
+    answer = cli("ablate", "study.yaml", *(word for override in overrides for word in ("-o", override)))
     assert answer.code == 0, answer.err
-    table = cli.inside("table", "furniture", "--format", "csv")
+    name = load_plan(cli.folder / "study.yaml", overrides).name
+    table = cli.inside("table", name, "--format", "csv")
     assert len(re.findall(r"^two,(?:Joint|IBML),test\.accuracy,", table.out, re.M)) == 2, table.out

@@ -68,9 +68,9 @@ def _normalize_keys(document: Document, node: Any, path: Path_, problems: list[P
 
 def _given_twice(document: Document, path: Path_, key: str, first: str) -> Problem:
     source, before = _find_source(document, (*path, key)), _find_source(document, (*path, first))
-    place = f"in line {before.line}" if before.line else f"by {before.file}"
+    place = f", first in line {before.line}" if before.line else ""
     message = (
-        f"{normalize_name(key)!r} is given twice, first {place}; spaces around a name and the encoding of its accents"
+        f"{normalize_name(key)!r} is given twice{place}; spaces around a name and the encoding of its accents"
         " do not count"
     )
     return Problem(replace(source, path=dotted(path)), message)

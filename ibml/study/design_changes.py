@@ -124,7 +124,7 @@ def _is_same(flat: Mapping[str, Any], cell: Cell) -> bool:
     ibml had some of the fields."""
     if _without_none(flat) == _without_none(_planned(cell)):
         return True
-    form = _canonical(flat)
+    form = read_canonical(flat)
     return form is not None and form == _text(canonical(cell.config))
 
 
@@ -133,19 +133,19 @@ def _match_renamed(gone: Mapping[Label, dict[str, Any]], new: Mapping[Label, Cel
     if not gone or not new:
         return {}
     by_form = {_text(canonical(cell.config)): label for label, cell in new.items()}
-    found = {label: by_form.get(_canonical(flat) or "") for label, flat in gone.items()}
+    found = {label: by_form.get(read_canonical(flat) or "") for label, flat in gone.items()}
     return {before: now for before, now in found.items() if now is not None}
 
 
 def _comparable(flat: Mapping[str, Any], cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return both configurations as far as results depend on them, if the recorded one can be read, else whole."""
-    form = _canonical(flat)
+    form = read_canonical(flat)
     if form is None:
         return _without_none(flat), _without_none(_planned(cell))
     return flatten(json.loads(form)), flatten(json.loads(_text(canonical(cell.config))))
 
 
-def _canonical(flat: Mapping[str, Any]) -> str | None:
+def read_canonical(flat: Mapping[str, Any]) -> str | None:
     """Return the canonical form of a recorded configuration as text, if this version of ibml can read it."""
     tree: dict[str, Any] = {}
     for path, value in flat.items():

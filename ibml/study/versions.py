@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ibml.config.base import IbmlError
+from ibml.config.records import UNTUNED
 from ibml.config.urls import shown_url
 from ibml.config.versions import format_refusal, next_version, select_versions
 from ibml.study.design_changes import DesignChange, compare_design
 from ibml.study.plan import Plan
 from ibml.tracking.reader import StoreReader
+
+_REPLACED = "it was begun with another design, of which no trial has a result; its record is replaced"
 
 
 class DesignChangedError(IbmlError):
@@ -36,12 +39,15 @@ def choose_version(plan: Plan, store: StoreReader, new_version: bool, say: Calla
         say(f"Note: {plan.name} differs from the study {alike[0]} in case alone; both reports may share a folder.")
     versions = select_versions(plan.name, names)
     found = _compare_versions(plan, store, versions)
-    chosen = _select_same(found)
+    chosen = _select_same(found) or _select_empty(store, versions)
     if chosen:
-        for notice in found[chosen].notices:
+        change = found[chosen]
+        for notice in [_REPLACED] if change.changes else change.notices:
             say(f"{chosen}: {notice}")
         return replace(plan, name=chosen)
-    if versions and not new_version:
+    if plan.name not in versions:
+        return plan
+    if not new_version:
         latest = versions[-1]
         head = f"the study {latest!r} in {shown_url(store.uri)} was run with another design, which this would replace:"
         advice = f"Say --new-version to run this as {next_version(plan.name, versions)!r}, or change the file's name."
@@ -52,6 +58,18 @@ def choose_version(plan: Plan, store: StoreReader, new_version: bool, say: Calla
 def find_version(plan: Plan, store: StoreReader) -> str | None:
     """Return the name of the version that has the plan's design, if it was run."""
     return _select_same(_compare_versions(plan, store, select_versions(plan.name, store.names("study"))))
+
+
+def _select_empty(store: StoreReader, versions: Sequence[str]) -> str | None:
+    """Return the latest version if nothing of it was finished, so that replacing its record loses nothing. One that
+    may be running is not chosen."""
+    record = store.study_if_any(versions[-1]) if versions else None
+    if record is None or any(trial.key == UNTUNED for trial in record.trials):
+        return None
+    if ("study", record.name, "RUNNING") in {(o.kind, o.name, o.status) for o in store.overview()}:
+        return None
+    results = store.results({trial.key for trial in record.trials})
+    return None if any(result.ended for result in results.values()) else record.name
 
 
 def _compare_versions(plan: Plan, store: StoreReader, versions: list[str]) -> dict[str, DesignChange]:

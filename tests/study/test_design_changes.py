@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 
 from ibml.config.places import below
 from ibml.config.records import StudyRecord
-from ibml.study.design_changes import DesignChange, compare_design
+from ibml.config.trial import canonical
+from ibml.study.design_changes import DesignChange, compare_design, read_canonical
 from ibml.study.plan import load_plan
 from ibml.study.record import study_record
 from ibml.study.trials import planned_trials
 from ibml.terminal import REPORTS
 from ibml.tracking.study_tags import studies_of, study_tag
+from tests.conftest import ROOT
 
 STUDY = """\
 name: small
@@ -170,3 +173,22 @@ def test_many_overrides_have_a_short_name(tmp_path: Path) -> None:
     names = [load_plan(file, [text.replace("tcm.rate=", "tcm.rate=0.") for text in texts]).name for texts in given]
     assert len(set(names)) == 2
     assert all(len(name) <= 100 for name in names)
+
+
+def test_every_shipped_study_is_read_back_from_its_record() -> None:
+    files = sorted((ROOT / "ablations").glob("*.yaml"))
+    assert files
+    for file in files:
+        plan = load_plan(file)
+        record = StudyRecord.model_validate_json(study_record(plan, []).model_dump_json())
+        for cell in plan.cells:
+            recorded = {**record.configs[cell.dataset], **record.changes[cell.dataset].get(cell.arm, {})}
+            assert read_canonical(recorded) == json.dumps(canonical(cell.config), sort_keys=True), cell.arm
+        assert compare_design(record, plan) == DesignChange(identical=True)
+
+
+def test_a_place_of_data_is_no_part_of_a_design() -> None:
+    file = ROOT / "ablations" / "paper" / "cremad.yaml"
+    plans = [load_plan(file, [f"data.root={root}"]) for root in ("/here", "/there")]
+    assert [plan.name for plan in plans] == ["cremad", "cremad"]
+    assert compare_design(study_record(plans[0], []), plans[1]).changes == []

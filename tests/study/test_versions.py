@@ -7,6 +7,8 @@ import pytest
 import ibml
 from ibml.api import Places, find_job_name
 from ibml.study.plan import load_plan
+from ibml.study.record import study_record
+from ibml.study.trials import planned_trials
 from ibml.study.versions import DesignChangedError
 from tests.conftest import CommandLine
 from tests.study.recorded import ablate, record_results, store_of
@@ -112,6 +114,32 @@ def test_overridden_runs_leave_the_study_as_it_is(cli: CommandLine) -> None:
     same = ablate(cli, study, "-o", "trainer.epochs=2", "--seeds", "2")
     assert "recorded as" not in same.out, "nothing is overridden by what the file says"
     assert len(listed(cli, "toy")) == 2
+
+
+def test_a_study_without_results_is_replaced_and_says_so(cli: CommandLine) -> None:
+    """Someone has interrupted it at once to correct the file."""
+    first = STUDY.replace("name: small", "name: begun").replace("epochs: 2", "epochs: 7")
+    plan = load_plan(cli.write("begun.yaml", first))
+    with store_of(cli).open_run("study", study_record(plan, planned_trials(plan)), first) as opened:
+        while_it_runs = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
+        opened.status = "KILLED"
+    assert "the study 'begun' in sqlite:///mlflow.db was run with another design" in while_it_runs.err
+    answer = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
+    assert answer.code == 0, answer.err
+    assert (
+        "begun: it was begun with another design, of which no trial has a result; its record is replaced" in answer.out
+    )
+    assert listed(cli, "begun")[0].startswith("begun study complete 4 / 4")
+
+
+def test_the_plain_name_is_free_again_once_its_run_is_deleted(cli: CommandLine) -> None:
+    first = STUDY.replace("name: small", "name: freed")
+    ablate(cli, first)
+    ablate(cli, first.replace("epochs: 2", "epochs: 3"), "--new-version")
+    store_of(cli).delete_run(run_id(cli, "freed"))
+    answer = ablate(cli, first)
+    assert answer.code == 0, answer.err
+    assert [line.split(" study ")[0] for line in listed(cli, "freed")] == ["freed", "freed v2"]
 
 
 def test_names_that_differ_in_case_alone_are_said(cli: CommandLine) -> None:
