@@ -89,6 +89,11 @@ def test_a_file_with_blanks_in_its_name_is_quoted(files: CommandLine) -> None:
     assert files.inside("train", "my study.yaml").err.endswith("run it with: ibml ablate 'my study.yaml'\n")
 
 
+def test_a_file_without_its_ending_is_suggested_wherever_it_is(files: CommandLine) -> None:
+    path = files.folder / "study"
+    assert files.inside("ablate", str(path)).err == f"{path}: is not a file; did you mean '{path}.yaml'?\n"
+
+
 def test_mappings_of_the_wrong_kind_are_refused_too() -> None:
     with pytest.raises(ConfigError, match=r"^ablation: is a search space, not a study$"):
         load_plan({"name": "x", "parameters": {}})

@@ -95,7 +95,7 @@ def read_as(path: str | Path, wanted: FileKind, results: bool = False) -> load.D
     """
     path = Path(path)
     if not path.exists() and path.suffix not in (".yaml", ".yml"):
-        if (PRESETS / f"{path}.yaml").is_file():
+        if path.name == str(path) and (PRESETS / f"{path}.yaml").is_file():
             message = f"is a preset, not {wanted.noun}; {TRIAL.advice.format(file=path)}"
             raise ConfigError([Problem(Source(str(path)), message)])
         if path.with_name(f"{path.name}.yaml").is_file():

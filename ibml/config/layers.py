@@ -72,6 +72,8 @@ class Layers:
         *parents, last = setting.path
         node = self.data
         for depth, step in enumerate(parents):
+            if node.get(step) is None and self.written.get(setting.path[: depth + 1]) == "":
+                node[step] = {}  # a lower layer has left the mapping empty
             node = node.setdefault(step, {})
             if not isinstance(node, dict):
                 name = ".".join(setting.path[: depth + 1])

@@ -201,7 +201,7 @@ class _Reader:
                     self._complain(line, path, f"{MERGE_KEY!r} is given twice, first in line {merged_in}")
                     continue
                 merged_in = line
-                self._merge(value_node, path, own, result)
+                self._merge(value_node, line, path, own, result)
                 continue
             key = key_node.value
             if not self._is_text(key, line, path):
@@ -214,13 +214,13 @@ class _Reader:
             result[key] = self.value(value_node, (*path, key))
         return result
 
-    def _merge(self, node: yaml.Node, path: Path_, own: set[str], result: dict[str, Any]) -> None:
+    def _merge(self, node: yaml.Node, line: int, path: Path_, own: set[str], result: dict[str, Any]) -> None:
         """Add the entries of the mappings that a merge key names. A key of the mapping itself wins over a merged one,
         and an earlier mapping of a list over a later one. Each entry keeps the line where it is written."""
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(part, yaml.MappingNode):
                 message = f"{MERGE_KEY!r} takes a mapping or a list of mappings, for instance {MERGE_KEY}: *name"
-                self._complain(node.start_mark.line + 1, path, message)
+                self._complain(line, path, message)
                 return
             reader = _Reader(self.file, self.seen)
             entries = reader.value(part, path)

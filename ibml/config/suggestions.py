@@ -28,26 +28,41 @@ def suggest_key(path: Path_, value: Any, model: type[BaseModel], location: Path_
         location: pydantic's location of the key, which also has the tags of unions.
         data: The data of the whole configuration, which says the types of its components.
     """
+    from ibml.config.trial import TrialConfig
+
     name, prefix = dotted(path), dotted(path[:-1])
     siblings = [f"{prefix}.{field}" if prefix else field for field in fields_of(annotation_at(model, location[:-1]))]
     near = _spelled_alike(name, siblings, _ALIKE)
-    if "parameters" in model.model_fields and (foreign := translate_key(path, value)):
-        return _format([f"{prefix}.{foreign}" if prefix else foreign])
-    if "design" in model.model_fields or "parameters" in model.model_fields:
-        elsewhere = same_last_part(name, key_paths(model))[:1] or _below_overrides(name)
-        return _format(near or elsewhere) or did_you_mean(name, siblings)
-    if "trainer" not in model.model_fields:
-        return did_you_mean(name, siblings)
-    paths = key_paths(model)
-    if not near and _type_at(prefix, data) == "plugin":
-        return _format([f"{prefix}.options.{path[-1]}"])
-    usual = _of_default_encoder(name)
-    if usual in paths:
-        return f"; it exists where {_format_types(paths[usual], prefix, data)}"
-    leaf = _only_leaf(name, value) if not near else name
-    same = _active(same_last_part(leaf, paths), paths, data)
-    found = same or near or _active(_spelled_alike(leaf, paths, _ALIKE_ELSEWHERE), paths, data)
+    found: list[str] = []
+    if model is TrialConfig:
+        usual = _of_default_encoder(name)
+        if usual in key_paths(model) and _type_at(prefix, data) != "plugin":
+            return f"; it exists where {_format_types(key_paths(model)[usual], prefix, data)}"
+        found = _in_trial(name, value, near, data)
+    elif "overrides" in model.model_fields:
+        found = _in_file(path, value, near, model)
     return _format(found) or did_you_mean(name, siblings)
+
+
+def _in_trial(name: str, value: Any, near: list[str], data: Any) -> list[str]:
+    """Return the keys of a trial that may be meant; `near` are neighbours of the key that are spelled alike."""
+    from ibml.config.trial import TrialConfig
+
+    paths = key_paths(TrialConfig)
+    component, _, key = name.rpartition(".")
+    if not near and _type_at(component, data) == "plugin":
+        return [f"{component}.options.{key}"]
+    leaf = name if near else _only_leaf(name, value)
+    same = _active(same_last_part(leaf, paths), paths, data)
+    return same or near or _active(_spelled_alike(leaf, paths, _ALIKE_ELSEWHERE), paths, data)
+
+
+def _in_file(path: Path_, value: Any, near: list[str], model: type[BaseModel]) -> list[str]:
+    """Return the keys of the file of a study or a search that may be meant."""
+    if "parameters" in model.model_fields and (foreign := translate_key(path, value)):
+        return [dotted((*path[:-1], foreign))]
+    name = dotted(path)
+    return near or same_last_part(name, key_paths(model))[:1] or _below_overrides(name)
 
 
 def suggest_setting(path: Sequence[str], value: Any, models: Iterable[type[BaseModel]]) -> str:
@@ -71,7 +86,7 @@ def _below_overrides(name: str) -> list[str]:
 
 
 def _spelled_alike(name: str, choices: Iterable[str], cutoff: float) -> list[str]:
-    """Return the paths whose last part is most similar to that of a path, at most one part but any number of paths."""
+    """Return the paths with the last part that is most similar to that of a path."""
     by_last: dict[str, list[str]] = {}
     for choice in choices:
         by_last.setdefault(last_part(choice).casefold(), []).append(choice)

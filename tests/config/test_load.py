@@ -128,7 +128,7 @@ def test_a_quoted_merge_key_is_a_key_like_any_other() -> None:
     ("text", "message"),
     [
         ("a: 1\nb:\n  <<: 3\n", r"f.yaml:3: b: '<<' takes a mapping or a list of mappings"),
-        ("a: &a [1]\nb:\n  <<: *a\n", r"f.yaml:1: b: '<<' takes a mapping"),
+        ("a: &a [1]\nb:\n  <<: *a\n", r"f.yaml:3: b: '<<' takes a mapping"),
         ("b:\n  <<:\n", r"f.yaml:2: b: '<<' takes a mapping"),
         ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a\n", r"f.yaml:4: b: '<<' is given twice, first in line 3"),
         ("a: &a {<<: *a}\n", r"nested too deeply"),

@@ -213,6 +213,15 @@ def test_sections_of_a_trial_that_are_left_empty_change_nothing(write) -> None:
     assert load_trial(write("data:\n  type: mfeat\ntrainer:\nencoders:\n  default:\n")).trainer.epochs == 40
 
 
+def test_a_section_that_a_base_leaves_empty_can_be_overridden(write, tmp_path: Path) -> None:
+    base = write("data:\n  type: mfeat\ntrainer:\nmethod:\n  bio:\n")
+    config = load_trial(base, ["trainer.epochs=3", "method.bio.weight=2"])
+    assert (config.trainer.epochs, config.method.bio.weight) == (3, 2)
+    (tmp_path / "null.yaml").write_text("data:\n  type: mfeat\ntrainer: null\n")
+    with pytest.raises(ConfigError, match=r"'trainer' is a value and has no 'trainer.epochs'"):
+        load_trial(tmp_path / "null.yaml", ["trainer.epochs=3"])
+
+
 def test_what_is_left_empty_and_needs_something_says_what(write) -> None:
     text = "name: x\nbase: mfeat\ndesign: {type: leave_one_out, components: {BIO: }}\n"
     assert errors(write(text)) == ["study.yaml:3: design.components.BIO: is too short, it needs at least 1"]
