@@ -152,6 +152,17 @@ def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
         lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
         first = lines or [type(error).__name__]
         shown, words = shown_url(uri), without_secrets(first[0], uri)[:300]
-        wrapped = TrackingError(f"MLflow at {shown}: {words}")
+        wrapped = TrackingError(f"MLflow at {shown}: {words}{_advice(words)}")
         wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
         raise wrapped from error if shown == uri else None  # a traceback would show what is left out here
+
+
+def _advice(words: str) -> str:
+    """What a person can do about an error of a database or of its driver."""
+    if "database is locked" in words:
+        return " (another process is writing to it)"
+    if "is full" in words or "No space left" in words:
+        return " (make room)"
+    if words.startswith("No module named"):
+        return " (install the database's driver" + (": pip install 'ibml[postgres]')" if "psycopg" in words else ")")
+    return ""
