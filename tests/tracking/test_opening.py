@@ -23,6 +23,7 @@ from ibml.config.base import IbmlError
 from ibml.databases import resolve_url, sqlite_file
 from ibml.reading import open_store
 from ibml.search.database import Database, choose_url
+from ibml.study.estimate import past_costs
 from ibml.tracking import schema
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
@@ -243,8 +244,13 @@ def test_reading_makes_no_tables(tmp_path: Path, content: bytes) -> None:
         with closing(sqlite3.connect(file)) as database:
             database.execute("CREATE TABLE others (x)")
     before = digests(tmp_path)
+    store = open_store(f"sqlite:///{file}", to_read=True)
+    assert (store.overview(), store.results()) == ([], {})
+    assert past_costs(f"sqlite:///{file}") == []
+    with pytest.raises(TrackingError, match="no study is called 'demo'"):
+        store.study("demo")
     with pytest.raises(TrackingError, match=r"nothing was run here yet: .* has no tables of MLflow"):
-        open_store(f"sqlite:///{file}", to_read=True).names("study")
+        _ = store.client
     assert digests(tmp_path) == before
 
 
