@@ -160,8 +160,8 @@ def as_database_error(url: str, opening: bool = False) -> Iterator[None]:
 
 def _advice(words: str) -> str:
     kept = "; what is in it is kept, and the same command goes on"
-    if "psycopg" in words:
-        return " (pip install 'ibml[postgres]')"
+    if words.startswith("No module named"):
+        return " (install the database's driver" + (": pip install 'ibml[postgres]')" if "psycopg" in words else ")")
     if "locked" in words:
         return f" (another process is writing to it{kept})"
     if "is full" in words or "No space left" in words:

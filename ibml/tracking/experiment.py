@@ -18,7 +18,7 @@ from ibml.config.places import below
 from ibml.config.urls import shown_url
 from ibml.databases import is_read_only, resolve_url, sqlite_url
 from ibml.ownership import remove_abandoned_folders, temporary_folder
-from ibml.tracking.schema import prepare_reading, read_schema, require_current
+from ibml.tracking.schema import EmptyStoreError, prepare_reading, read_schema, require_current
 from ibml.tracking.uri import (
     TrackingError,
     as_tracking_error,
@@ -168,7 +168,10 @@ class Experiment:
     @cached_property
     def _existing(self) -> Any:
         with as_tracking_error(self.uri):
-            found = self.client.get_experiment_by_name(self.experiment)
+            try:
+                found = self.client.get_experiment_by_name(self.experiment)
+            except EmptyStoreError:
+                return None
             if found is not None and found.lifecycle_stage != "active":
                 raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
             return found

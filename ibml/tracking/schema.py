@@ -23,6 +23,10 @@ _LOCK_SECONDS = 20.0
 """How long a SQLite file may be locked by another process, as in MLflow."""
 
 
+class EmptyStoreError(TrackingError):
+    """A database that is to be read has no tables of MLflow."""
+
+
 @dataclass(frozen=True)
 class Schema:
     """The schema of a database, and the one that the installed MLflow needs.
@@ -137,7 +141,8 @@ def prepare_reading(uri: str, database: Path) -> str | Copy:
         journal is applied to it.
 
     Raises:
-        TrackingError: It is no file, has no tables of MLflow, or its schema is unknown.
+        EmptyStoreError: The file has no tables of MLflow.
+        TrackingError: It is no file, or its schema is unknown.
         SQLAlchemyError: The file is not a database, or locked.
     """
     from sqlalchemy.exc import OperationalError
@@ -166,10 +171,11 @@ def require_tables(uri: str, schema: Schema) -> Schema:
     """Return the schema of a store that is to be read.
 
     Raises:
-        TrackingError: MLflow has no tables there, or ones that the installed MLflow does not know.
+        EmptyStoreError: MLflow has no tables there.
+        TrackingError: The installed MLflow does not know the tables.
     """
     if schema.state == "empty":
-        raise TrackingError(f"nothing was run here yet: {shown_url(uri)} has no tables of MLflow")
+        raise EmptyStoreError(f"nothing was run here yet: {shown_url(uri)} has no tables of MLflow")
     if schema.state == "unknown":
         raise TrackingError(f"MLflow at {shown_url(uri)}: {schema.remedy}")
     return schema

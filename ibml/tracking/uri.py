@@ -91,11 +91,11 @@ def _check_server(uri: str) -> None:
     import requests
     from mlflow.utils.credentials import get_default_host_creds
 
-    health, credentials = f"{server_address(uri)}/health", get_default_host_creds(uri)
+    credentials = get_default_host_creds(uri)
 
     def ask() -> int:
         with requests.get(
-            health,
+            f"{server_address(uri)}/health",
             timeout=ANSWER_SECONDS,
             verify=credentials.verify,
             cert=credentials.client_cert_path,
@@ -107,8 +107,8 @@ def _check_server(uri: str) -> None:
         status = call_within(ANSWER_SECONDS, ask)
     except (OSError, ValueError, HTTPException) as error:
         words = without_secrets(_reason(error), uri)
-        raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}{_by_proxy(health)}") from None
-    if status in _PROXY_ANSWERS and (proxy := _by_proxy(health)):
+        raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}{_by_proxy(uri)}") from None
+    if status in _PROXY_ANSWERS and (proxy := _by_proxy(uri)):
         words = f"{status} {HTTPStatus(status).phrase}"
         raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}{proxy}")
 
@@ -123,14 +123,17 @@ def _reason(error: BaseException) -> str:
     return words[2] if words[0].startswith(("<urllib3", "HTTP")) and words[2] else str(error) or type(error).__name__
 
 
-def _by_proxy(address: str) -> str:
-    """By which proxy a request goes, and how to go without."""
+def _by_proxy(uri: str) -> str:
+    """By which proxy a request to a server goes, and how to go without."""
     from requests.utils import get_environ_proxies, select_proxy
 
-    proxy = select_proxy(address, get_environ_proxies(address))
+    try:
+        address = server_address(uri)
+        proxy, host = select_proxy(address, get_environ_proxies(address)), urlsplit(address).hostname
+    except ValueError:  # it is no address, which the error itself says
+        return ""
     if not proxy:
         return ""
-    host = urlsplit(address).hostname
     return f" (by the proxy {shown_url(proxy)} of the environment; NO_PROXY={host} goes without it)"
 
 
@@ -152,6 +155,17 @@ def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
         lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
         first = lines or [type(error).__name__]
         shown, words = shown_url(uri), without_secrets(first[0], uri)[:300]
-        wrapped = TrackingError(f"MLflow at {shown}: {words}")
+        wrapped = TrackingError(f"MLflow at {shown}: {words}{_advice(words)}")
         wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
         raise wrapped from error if shown == uri else None  # a traceback would show what is left out here
+
+
+def _advice(words: str) -> str:
+    """What a person can do about an error of a database or of its driver."""
+    if "database is locked" in words:
+        return " (another process is writing to it)"
+    if "is full" in words or "No space left" in words:
+        return " (make room)"
+    if words.startswith("No module named"):
+        return " (install the database's driver" + (": pip install 'ibml[postgres]')" if "psycopg" in words else ")")
+    return ""

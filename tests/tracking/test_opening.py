@@ -23,6 +23,8 @@ from ibml.config.base import IbmlError
 from ibml.databases import resolve_url, sqlite_file
 from ibml.reading import open_store
 from ibml.search.database import Database, choose_url
+from ibml.study.estimate import past_costs
+from ibml.tracking import schema
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
 from tests.conftest import CommandLine, free_port
@@ -242,8 +244,13 @@ def test_reading_makes_no_tables(tmp_path: Path, content: bytes) -> None:
         with closing(sqlite3.connect(file)) as database:
             database.execute("CREATE TABLE others (x)")
     before = digests(tmp_path)
+    store = open_store(f"sqlite:///{file}", to_read=True)
+    assert (store.overview(), store.results()) == ([], {})
+    assert past_costs(f"sqlite:///{file}") == []
+    with pytest.raises(TrackingError, match="no study is called 'demo'"):
+        store.study("demo")
     with pytest.raises(TrackingError, match=r"nothing was run here yet: .* has no tables of MLflow"):
-        open_store(f"sqlite:///{file}", to_read=True).names("study")
+        _ = store.client
     assert digests(tmp_path) == before
 
 
@@ -267,6 +274,23 @@ def test_a_database_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         with pytest.raises(TrackingError, match=words):
             open_store(f"sqlite:///{tmp_path}/{name}", to_read=True).names("study")
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_locked_database_is_said(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_LOCK_SECONDS", 0.1)
+    with closing(sqlite3.connect(kept / "mlflow.db", isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        for to_read in (True, False):
+            with pytest.raises(TrackingError, match=r"database is locked \(another process is writing to it\)"):
+                _ = open_store(f"sqlite:///{kept}/mlflow.db", to_read=to_read).client
+
+
+@pytest.mark.parametrize("opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage])
+def test_a_driver_that_is_not_installed_is_named(opened: object) -> None:
+    with pytest.raises(IbmlError) as caught:
+        opened("mysql+pymysql://u:p@host")  # type: ignore[operator]
+    assert "mysql+pymysql://u:***@host" in str(caught.value)
+    assert str(caught.value).endswith("No module named 'pymysql' (install the database's driver)")
 
 
 def test_a_store_is_read_with_a_log_beside_it(kept: Path) -> None:
