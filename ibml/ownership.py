@@ -126,32 +126,40 @@ class TemporaryFolder:
     lock: int
 
     def remove(self) -> None:
-        """Remove the folder if it is still the one that was made here, and release the lock."""
+        """Remove the folder if it is still the one that was made here, and release the lock; once."""
+        if self.lock < 0:
+            return
         with suppress(OSError):
             if os.path.samestat(os.fstat(self.lock), (self.path / RECORD).lstat()):
                 _remove_owned(self.path)
         os.close(self.lock)
+        self.lock = -1
 
 
 @contextmanager
 def temporary_folder(place: str | Path | None = None) -> Iterator[TemporaryFolder]:
-    """Make a temporary folder with an ownership record, and remove it at the end.
+    """Make a temporary folder with an ownership record, and remove it at the end of the context."""
+    folder = make_temporary_folder(place)
+    try:
+        yield folder
+    finally:
+        folder.remove()
+
+
+def make_temporary_folder(place: str | Path | None = None) -> TemporaryFolder:
+    """Make a temporary folder with an ownership record.
 
     Args:
         place: Where to make it; by default the system's folder for temporary files.
 
-    Yields:
-        The folder. Its record stays locked until the end of the context.
+    Returns:
+        The folder. Its record stays locked until it is removed or this process ends.
     """
     path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
     lock = os.open(path / RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.write(lock, json.dumps(_describe(path)).encode())
-    folder = TemporaryFolder(path, lock)
-    try:
-        yield folder
-    finally:
-        folder.remove()
+    return TemporaryFolder(path, lock)
 
 
 def _describe(path: Path) -> dict[str, str | int]:

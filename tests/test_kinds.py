@@ -63,11 +63,11 @@ def test_one_of_the_kind_needs_no_kind(cli: CommandLine) -> None:
         assert "Report: reports/alone/report.md" in cli.inside("report", "alone", *options).out
     wrong = cli.inside("report", "alone", "--kind", "study")
     assert wrong.code == 1
-    assert "no study is called 'alone' in sqlite:///mlflow.db; it is a search: ibml report alone" in wrong.err
+    assert "'alone' is a search, not a study; show it with: ibml report alone" in wrong.err
     for command in (("table", "alone"), ("plan", "alone", "--detect", "1"), ("compare", "alone", "small")):
         answer = cli.inside(*command)
         assert answer.code == 1
-        assert "it is a search: ibml report alone" in answer.err
+        assert "is a search, not a study; show it with: ibml report alone" in answer.err
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

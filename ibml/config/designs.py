@@ -21,7 +21,7 @@ def _printable(name: str) -> str:
     return name
 
 
-Label = Annotated[str, BeforeValidator(normalize_name), Field(max_length=100), AfterValidator(_printable)]
+Label = Annotated[str, Field(max_length=100), BeforeValidator(normalize_name), AfterValidator(_printable)]
 ShownName = Annotated[Name, Field(max_length=100), AfterValidator(_printable)]
 """A label that stands as a value in the file, not as a key."""
 

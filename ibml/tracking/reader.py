@@ -114,8 +114,6 @@ class StoreReader(TrialReader):
         missing = f"no {kind} is called {name!r} in {shown_url(self.uri)}"
         if self.was_deleted(kind, name):
             return f"{missing}: its run was deleted; restore it in MLflow, or repeat its command, which keeps results"
-        if kind == "study" and self._parent_run("search", self._written_name("search", name)):
-            return f"{missing}; it is a search: ibml report {shlex.quote(name)}"
         known = self.names(kind)
         return f"{missing}; it has {', '.join(known)}" if known else f"{missing}; it has no {kind} yet"
 

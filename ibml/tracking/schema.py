@@ -7,12 +7,12 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Literal
 from urllib.parse import quote
 
 from ibml.config.urls import shown_url
 from ibml.databases import resolve_url, sqlite_url
+from ibml.ownership import make_temporary_folder
 from ibml.tracking.uri import TrackingError
 
 _JOURNALS = ("-wal", "-journal")
@@ -92,8 +92,8 @@ class Copy:
     """A copy of a SQLite file in a temporary folder, for a store that cannot be read where it is."""
 
     def __init__(self, database: Path):
-        self.folder = Path(mkdtemp(prefix="ibml-"))
-        self.file = self.folder / database.name
+        self._folder = make_temporary_folder()
+        self.file = self._folder.path / database.name
         try:
             self._fill(database)
         except BaseException:
@@ -126,7 +126,7 @@ class Copy:
 
     def remove(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def prepare_reading(uri: str, database: Path) -> str | Copy:

@@ -301,7 +301,8 @@ def test_a_late_window_in_one_arm_is_noted_for_that_arm(write) -> None:
     plan = load_plan(write(STUDY.replace("IBML: {}", "IBML: {}\n    Late: {method.window.first_epoch: 4}")))
     assert [warning.partition(":")[0] for warning in plan.warnings] == ["Late"]
     found = errors(write(STUDY.replace("IBML: {}", "IBML: {}\n    Same: {trainer.device: cpu}")))
-    assert found == ["study.yaml:11: design.arms.Same: is the same configuration as arm 'IBML'"]
+    same = "study.yaml:11: design.arms.Same: is the same configuration as arm 'IBML'"
+    assert found == [f"{same}; trainer.device never changes a result"]
 
 
 def tuned(arms: dict[str, object], parameters: dict[str, object], **tune: object) -> Plan:
