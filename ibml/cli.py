@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -279,6 +280,11 @@ def _run() -> NoReturn:
             app()
         except SystemExit as ended:
             code = ended.code or 0
+        except Exception:
+            if not is_requested():
+                raise
+            traceback.print_exc()  # of what broke while the command stopped
+            code = 1
         if is_requested() and code:
             code = exit_code()
         # A thread that still waits for a store may neither hold up the end nor run while Python is taken down.

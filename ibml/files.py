@@ -16,6 +16,8 @@ from ibml.storage import ObjectPath, Place, remove_tree
 
 UNFINISHED = ".unfinished"
 """The end of the name of a file that is being written."""
+_LONGEST_NAME = 180
+"""File systems take names of 255 bytes, and that of an unfinished file is longer."""
 _SEAL = hashlib.sha256().digest_size
 
 
@@ -116,8 +118,10 @@ def is_unfinished(name: str) -> bool:
 
 def unfinished_path(path: Path) -> Path:
     """Return where this process writes a file or folder before it gets its name."""
-    writer = Owner.current()
-    return path.with_name(f"{path.name}.{writer.machine}-{writer.pid}-{writer.start}{UNFINISHED}")
+    writer, name = Owner.current(), path.name
+    if len(name.encode()) > _LONGEST_NAME:
+        name = f"{name[:20]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return path.with_name(f"{name}.{writer.machine}-{writer.pid}-{writer.start}{UNFINISHED}")
 
 
 def _remove(path: Path) -> None:

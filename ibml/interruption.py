@@ -23,6 +23,7 @@ STOP_SECONDS = 30.0
 """How long the end of a stopped command may take."""
 _SAME_SECONDS = 1.0
 """Signals so soon after the first are the same request: timeout(1) and others signal a process and then its group."""
+_JOIN_SECONDS = 1.0
 _WATCHER = "ibml-signals"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -31,12 +32,20 @@ class _State:
     """The stop request of this process, of which there is one, as there is one set of signal handlers."""
 
     def __init__(self) -> None:
-        self.number = 0
-        self.handled_at = 0.0
         self.deferred = 0
-        self.watched = self.ends_at_second = False
         self.announce: list[Callable[[], str]] = []
         self.leftovers: list[Callable[[], str]] = []
+        self.signals: frozenset[int] = frozenset()
+        self.reset()
+
+    def begin(self, signals: frozenset[int], ends_at_second: bool) -> None:
+        self.reset()
+        self.signals, self.watched, self.ends_at_second = signals, True, ends_at_second
+
+    def reset(self) -> None:
+        self.number, self.handled_at = 0, 0.0
+        self.signals = frozenset()
+        self.watched = self.ends_at_second = False
 
 
 _state = _State()
@@ -71,6 +80,9 @@ def deferred(announce: Callable[[], str]) -> Iterator[None]:
     Args:
         announce: Returns what is said at once when the signal comes. It is called in another thread.
     """
+    if threading.current_thread() is not threading.main_thread():  # which alone receives signals
+        yield
+        return
     _state.announce.append(announce)
     _state.deferred += 1
     try:
@@ -108,30 +120,48 @@ def watch_signals(end_at_second: bool = False) -> Iterator[None]:
     if _state.watched or threading.current_thread() is not threading.main_thread():
         yield
         return
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
     watcher = threading.Thread(target=_watch, args=(reader, end_at_second), name=_WATCHER, daemon=True)
-    _state.watched, _state.ends_at_second = True, end_at_second
-    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    install_handlers()
+    _state.begin(frozenset(handlers), end_at_second)
     watcher.start()
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
+        install_handlers()
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        signal.set_wakeup_fd(wakeup)
-        os.close(writer)  # which ends the watcher
-        _state.number, _state.handled_at, _state.watched = 0, 0.0, False
+        # A signal that comes now waits until the handlers of before are back.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup)
+            os.close(writer)  # which ends the watcher
+            watcher.join(_JOIN_SECONDS)
+            _state.reset()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def install_handlers() -> None:
     """Install the handlers again after a library replaced them; nothing outside `watch_signals`."""
     if _state.watched and threading.current_thread() is threading.main_thread():
-        for number in _SIGNALS:
-            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _handle)
+        for number in _state.signals:
+            signal.signal(number, _handle)
+
+
+def _forget_in_child() -> None:
+    """Give a forked process the signals' default actions: its parent is the one that is watched."""
+    if _state.watched:
+        signal.set_wakeup_fd(-1)
+        for number in _state.signals:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        _state.reset()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
@@ -147,16 +177,18 @@ def _handle(number: int, frame: FrameType | None) -> None:
 def _watch(reader: int, end_at_second: bool) -> None:
     """Do what a signal asks for. Runs in a thread of its own."""
     begun: float | None = None
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
     try:
         while True:
             left = max(0.0, begun + STOP_SECONDS - time.monotonic()) if begun and end_at_second else None
-            if not select.select([reader], [], [], left)[0]:
+            if not poll.poll(None if left is None else 1000 * left):
                 _end_process(f"Stopping took longer than {STOP_SECONDS:.0f} s, so the process was ended.")
             numbers = os.read(reader, 64)
             if not numbers:
                 return
             for number in numbers:
-                if number not in _SIGNALS:
+                if number not in _state.signals:
                     continue
                 _state.number = _state.number or number  # the main thread may be in a call that never returns
                 if begun is None:
@@ -175,12 +207,21 @@ def _announce() -> None:
 
 
 def _end_process(reason: str) -> None:
+    """End the process, after the last words if those can be written: a terminal may be stopped, a pipe full."""
+    last = threading.Thread(target=_say_last_words, args=(reason,), daemon=True)
+    try:
+        last.start()
+        last.join(_JOIN_SECONDS)
+    finally:
+        os._exit(exit_code())
+
+
+def _say_last_words(reason: str) -> None:
     parts = [reason]
-    for leftovers in _state.leftovers:
+    for leftovers in list(_state.leftovers):
         with suppress(Exception):  # the last words must not keep the process
             parts.append(leftovers())
     _say(" ".join(filter(None, parts)))
-    os._exit(exit_code())
 
 
 def _say(text: str) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 PREFIX = "ibml-"
 """Temporary folders begin with this. The name alone never makes a folder ours."""
@@ -154,11 +155,22 @@ def make_temporary_folder(place: str | Path | None = None) -> TemporaryFolder:
 
     Returns:
         The folder. Its record stays locked until it is removed or this process ends.
+
+    Raises:
+        OSError: If nothing can be written there.
     """
     path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
-    lock = os.open(path / RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    os.write(lock, json.dumps(_describe(path)).encode())
+    lock = -1
+    try:
+        lock = os.open(path / RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with suppress(OSError):  # a file system without locks: there nobody can prove that a folder is abandoned
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        os.write(lock, json.dumps(_describe(path)).encode())
+    except BaseException:
+        if lock >= 0:
+            os.close(lock)
+        shutil.rmtree(path, ignore_errors=True)
+        raise
     return TemporaryFolder(path, lock)
 
 
@@ -192,24 +204,27 @@ def remove_abandoned_folders(places: Iterable[str | Path]) -> list[Path]:
     for place in places:
         with suppress(OSError):
             for folder in Path(place).glob(f"{PREFIX}*"):
-                with suppress(OSError, ValueError):
+                with suppress(OSError, ValueError, RecursionError):
                     if _remove_if_abandoned(folder):
                         removed.append(folder)
     return removed
 
 
 def _remove_if_abandoned(folder: Path) -> bool:
-    if folder.is_symlink() or not folder.is_dir() or _is_in_use_here(folder):
+    status = folder.lstat()
+    if not S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or _is_in_use_here(folder):
         return False
-    lock = os.open(folder / RECORD, os.O_RDWR | os.O_NOFOLLOW)
+    lock = os.open(folder / RECORD, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        about = os.fstat(lock)
+        if not S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
+            return False
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where the owner holds it
-        status = folder.lstat()
         record = json.loads(os.read(lock, 4096))
         expected = {"kind": _KIND, "name": folder.name, "inode": status.st_ino, "boot": _boot_id()}
         if not isinstance(record, dict) or any(record.get(key) != value for key, value in expected.items()):
             return False
-        if status.st_uid != os.geteuid() or not os.path.samestat(os.fstat(lock), (folder / RECORD).lstat()):
+        if not os.path.samestat(about, (folder / RECORD).lstat()):
             return False
         _remove_owned(folder)
         return True

@@ -117,6 +117,17 @@ def without_a_record(folder: Path) -> Path:
     return folder
 
 
+def with_a_nested_record(folder: Path) -> Path:
+    (folder / RECORD).write_text("[" * 4096)
+    return folder
+
+
+def with_a_pipe_for_a_record(folder: Path) -> Path:
+    (folder / RECORD).unlink()
+    os.mkfifo(folder / RECORD)
+    return folder
+
+
 def with_an_unreadable_record(folder: Path) -> Path:
     (folder / RECORD).write_text("[]")
     return folder
@@ -124,7 +135,16 @@ def with_an_unreadable_record(folder: Path) -> Path:
 
 CHANGES = {
     change.__name__: change
-    for change in (copied, renamed, linked, of_another_boot, without_a_record, with_an_unreadable_record)
+    for change in (
+        copied,
+        renamed,
+        linked,
+        of_another_boot,
+        without_a_record,
+        with_an_unreadable_record,
+        with_a_nested_record,
+        with_a_pipe_for_a_record,
+    )
 }
 
 

@@ -9,12 +9,14 @@ import json
 import os
 import re
 import shutil
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ibml.config.base import IbmlError
 from ibml.config.places import cache_folder
@@ -24,12 +26,15 @@ from ibml.data.media import Form, Media, MediaError
 from ibml.data.media.base import Array
 from ibml.data.store import Store, StoreWriter, remove_store
 from ibml.files import remove_unfinished, unfinished_path
+from ibml.interruption import raise_if_requested
 
 LOCK = ".lock"
 """The end of the name of the file that whoever makes a store holds; such a file stays, or two processes could hold one
 of that name."""
 _STORE = re.compile(r"[^/]+-[0-9a-f]{20}(?=$|\.)")
 """The name of a store, finished or not."""
+_LOOK_SECONDS = 0.1
+"""How often it is looked whether another process has finished a store."""
 _AHEAD = 32
 """How many samples are decoded before the first of them is written."""
 _TRIED = 64
@@ -87,16 +92,27 @@ def _name(wanted: Wanted, form: Form) -> str:
 
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.with_name(target.name + LOCK).open("w", encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
-        ) from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(target.with_name(target.name + LOCK).open("w", encoding="utf-8"))
+            while not _try_lock(file):
+                raise_if_requested()
+                time.sleep(_LOOK_SECONDS)
+        except OSError as error:
+            raise DataError(
+                f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
+            ) from None
         yield
+
+
+def _try_lock(file: IO[str]) -> bool:
+    """Return whether the file could be locked: another process may hold it for as long as it decodes."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None:
@@ -210,9 +226,7 @@ class Kept:
         assert named, "only stores are listed"
         lock = self.path.with_name(named[0] + LOCK)
         with lock.open("w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _try_lock(file):
                 return False
             remove_store(self.path)
         return not self.path.exists()

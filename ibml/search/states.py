@@ -48,7 +48,7 @@ class States:
             for path in self.folder.glob(f"{self.identity}.*"):
                 named = STATE.fullmatch(path.name)
                 if named and int(named[1]) < before:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
             for folder in (self.folder, self.folder.parent):
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()

@@ -14,6 +14,7 @@ from ibml.config.base import IbmlError
 from ibml.config.data import DataConfig
 from ibml.config.plugins import sent
 from ibml.config.trial import flatten
+from ibml.interruption import raise_if_requested
 from ibml.storage import Place
 from ibml.study import node_probe
 from ibml.study.cluster import ClusterError
@@ -29,6 +30,9 @@ ANSWER = "answer"
 """What a node that is silent is wrong about."""
 
 State = Literal["ok", "note", "wrong"]
+
+_LOOK_SECONDS = 0.5
+"""How often it is looked whether the check is to stop."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,8 @@ def _asked(asked: Mapping[str, Any], seconds: float) -> list[Node]:
         found, deadline, before = [], time.monotonic() + seconds, time.time()
         waiting = list(began)
         while waiting and time.monotonic() < deadline:
-            answered, waiting = ray.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+            raise_if_requested()
+            answered, waiting = ray.wait(waiting, timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
             for answer in answered:
                 facts = None
                 with suppress(RayError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ibml.config.plugins import receive, sent
 from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig, flatten
+from ibml.interruption import is_requested, raise_if_requested
 from ibml.study.cluster import ClusterError
 from ibml.study.keys import trial_shape
 
@@ -16,6 +18,7 @@ MARGIN = 0.1
 """Of a GPU's memory, which no trial gets."""
 CONTEXT = 600 * 2**20
 """Bytes that a process takes on a GPU besides its tensors: the driver's context and the libraries' work space."""
+_LOOK_SECONDS = 0.5
 WAIT_SECONDS = 1800.0
 """How long a GPU may take to come, on a cluster that grows for it, and the try itself."""
 
@@ -49,15 +52,18 @@ def found_share(
 
 def _tried(config: TrialConfig, cpu: float) -> tuple[int, int]:
     import ray
-    from ray.exceptions import GetTimeoutError, RayError
+    from ray.exceptions import RayError
 
     plain = config.model_dump(mode="json")
     answer = ray.remote(num_gpus=1, num_cpus=cpu, max_retries=0)(_try).remote(plain, sent(flatten(plain)))
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
+        if is_requested() or time.monotonic() > deadline:
+            ray.cancel(answer, force=True)
+            raise_if_requested()
+            raise ClusterError(f"resources.gpu: auto: no GPU was free for {WAIT_SECONDS / 60:.0f} minutes")
     try:
-        found: tuple[int, int] | str = ray.get(answer, timeout=WAIT_SECONDS)
-    except GetTimeoutError:
-        ray.cancel(answer, force=True)
-        raise ClusterError(f"resources.gpu: auto: no GPU was free for {WAIT_SECONDS / 60:.0f} minutes") from None
+        found: tuple[int, int] | str = ray.get(answer)
     except RayError as error:
         raise ClusterError(f"resources.gpu: auto: the try of a trial ended with {error}") from None
     if isinstance(found, str):

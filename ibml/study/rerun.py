@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 from ibml.config.records import StudyRecord, TrialRecord
-from ibml.storage import remove_tree
+from ibml.interruption import raise_if_requested
 from ibml.tracking.session import Session
+from ibml.training.kept import clear
 
 
 def forget_results(session: Session, study: StudyRecord, known: Mapping[str, TrialRecord]) -> dict[str, TrialRecord]:
@@ -17,13 +17,13 @@ def forget_results(session: Session, study: StudyRecord, known: Mapping[str, Tri
     old = {record.run_id for record in session.store.trials()}
     others, again = session.presence.others(), []
     for key in sorted(keys):
+        raise_if_requested()
         runs = session.store.runs_of(key)
         if any(run_id not in old or run.driver in others for run_id, run in runs.items()):
             continue  # another driver trains it, or has made it anew since
         for run_id in runs:
             session.store.delete_run(run_id)
-        with suppress(OSError):
-            remove_tree(session.workspace.trial(key))
+        clear(session.workspace.trial(key), "none")
         again.append(key)
     if again:
         session.say(

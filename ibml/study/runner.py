@@ -63,6 +63,8 @@ def run_tasks(
 
 _AHEAD = 16
 """Trials that wait for a place on a running cluster, which may grow for them."""
+_CHECKPOINT_SECONDS = 10.0
+"""How long a stop waits for running trials to write checkpoints."""
 _LOOK_SECONDS = 5.0
 """How often it is looked for workers that hang."""
 
@@ -164,12 +166,16 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
                 ray.kill(actor)
 
     def checkpoint_running(self) -> None:
-        """Let the workers of running trials write checkpoints before they are stopped, each once."""
+        """Let the workers of running trials write checkpoints, each once, and wait for that within limits: Tune gives
+        a worker that it stops ten seconds for all that it has to do."""
+        written = []
         while self._running:
             number, trial = self._running.popitem()
             actor = trial.temporary_state.ray_actor
             if actor and number in self.tasks and trial.status == "RUNNING":
-                actor.checkpoint_now.remote()
+                written.append(actor.checkpoint_now.remote())
+        if written:
+            ray.wait(written, num_returns=len(written), timeout=_CHECKPOINT_SECONDS)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()

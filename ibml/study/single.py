@@ -44,8 +44,8 @@ def _recorded(planned: PlannedTrial, session: Session, known: TrialRecord | None
     claim = session.claims.claim(trial, fresh=known is None)
     if not claim.run_id:
         raise IbmlError(f"{planned.name} is being trained by another driver")
-    session.add(key, Begin(trial, claim.run_id))
     try:
+        session.add(key, Begin(trial, claim.run_id))
         with deferred(lambda: "Stopping: the trial will checkpoint after this epoch ..."):
             result = _trained(config, TrialCheckpoints(folder, config.trainer), session, key)
     except KeyboardInterrupt:
@@ -67,6 +67,7 @@ def _recorded(planned: PlannedTrial, session: Session, known: TrialRecord | None
 def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str) -> TrialResult:
     """Train to the end, recording each epoch."""
     trainer, rows = checkpoints.restore(lambda: Trainer(config))
+    raise_if_requested()
     if rows:
         session.say(f"goes on after epoch {rows[-1]['epoch']:.0f}")
         session.add(key, Rows(list(rows)))

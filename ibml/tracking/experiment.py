@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 from typing import Any
 
 from ibml.config.places import below
@@ -241,8 +241,9 @@ class Experiment:
         with as_tracking_error(self.uri):
             if folder and (folder / name).is_file():
                 return (folder / name).read_text(encoding="utf-8")
-            with TemporaryDirectory(prefix="ibml-") as temporary:
-                return Path(self.client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
+            with temporary_folder() as temporary:
+                path = self.client.download_artifacts(run_id, name, str(temporary.path))
+                return Path(path).read_text(encoding="utf-8")
 
     def artifact_if_any(self, run_id: str, name: str) -> str | None:
         """The text of an artifact beside which others lie; nothing where there is none. It is looked for first, since

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Literal
 
 from ibml.config.load import dump
 from ibml.config.records import SearchRecord, StudyRecord
+from ibml.ownership import temporary_folder
 from ibml.tracking.entries import End, Row, TrialDescription
 from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
 from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
@@ -125,8 +125,8 @@ class MlflowStore(StoreReader):
         if isinstance(content, str):
             self.client.log_text(run_id, content, name)
             return
-        with TemporaryDirectory(prefix="ibml-") as folder:
-            path = Path(folder) / Path(name).name
+        with temporary_folder() as folder:
+            path = folder.path / Path(name).name
             path.write_bytes(content)
             parent = str(Path(name).parent)
             self.client.log_artifact(run_id, str(path), None if parent == "." else parent)

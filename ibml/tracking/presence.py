@@ -33,7 +33,7 @@ _LOCK = "ibml.lock."
 _LAST = "ibml.last_driver"
 """A tag of the experiment: which driver was the last to come. Where it is another, or gone, one has come meanwhile."""
 _ATTEMPTS = 5
-_LEAVE_SECONDS = 10.0
+_LEAVE_SECONDS = 5.0
 """How long the end of a driver waits for the store to forget it."""
 _WAIT_SECONDS = (1.0, 3.0)
 

@@ -95,7 +95,7 @@ class Recorder:
                 gone_since = (gone_since or now) if self.down else None
                 if self._taken != taken:
                     taken_at, taken = now, self._taken
-                if gone_since and now - gone_since > patience:
+                if patience == 0 or (gone_since and now - gone_since > patience):
                     return False
                 if now - taken_at > _STUCK_SECONDS or (is_requested() and now - begun > patience):
                     return False
@@ -103,7 +103,8 @@ class Recorder:
 
     def describe_waiting(self) -> str:
         """Return a sentence about what the store has not taken; empty if nothing. Waits for no lock."""
-        number = sum(bool(pending.entries) for pending in list(self._pending.values()))
+        waiting = {key for key, pending in list(self._pending.items()) if pending.entries}
+        number = len(waiting | set(self.refused))
         if not number:
             return ""
         results = "The results of 1 trial are" if number == 1 else f"The results of {number} trials are"

@@ -7,12 +7,13 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Literal
 from urllib.parse import quote
 
 from ibml.config.urls import shown_url
 from ibml.databases import resolve_url, sqlite_url
-from ibml.ownership import make_temporary_folder
+from ibml.ownership import make_temporary_folder, remove_abandoned_folders
 from ibml.tracking.uri import TrackingError
 
 _JOURNALS = ("-wal", "-journal")
@@ -92,6 +93,7 @@ class Copy:
     """A copy of a SQLite file in a temporary folder, for a store that cannot be read where it is."""
 
     def __init__(self, database: Path):
+        remove_abandoned_folders([gettempdir()])
         self._folder = make_temporary_folder()
         self.file = self._folder.path / database.name
         try:

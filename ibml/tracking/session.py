@@ -23,6 +23,8 @@ from ibml.tracking.workspace import workspace
 
 PATIENCE_SECONDS = 20.0
 """How long the end of a command waits for a store that does not answer."""
+_STOP_SECONDS = 10.0
+"""The same where the process was asked to stop: all its waits together stay below `interruption.STOP_SECONDS`."""
 
 
 class Session:
@@ -45,13 +47,14 @@ class Session:
 
     def __enter__(self) -> Self:
         with self._stack as stack:
+            stack.enter_context(reporting(self.recorder.describe_waiting))  # left last
             stack.enter_context(self.presence)
             delivered = self.deliver_left_behind()
             if delivered:
                 self.say(f"{delivered} results were not in MLflow yet; they are now.")
+            raise_if_requested()
             stack.enter_context(self.spool)
             stack.enter_context(self.recorder)
-            stack.enter_context(reporting(self.recorder.describe_waiting))
             self._stack = stack.pop_all()
         return self
 
@@ -59,7 +62,11 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.settle() and self.presence.met and not is_requested():
+            settled = self.settle()
+            if is_requested():
+                if not settled:
+                    self.say(self.recorder.describe_waiting())
+            elif settled and self.presence.met:
                 with suppress(TrackingError):  # then the next driver does
                     self.deliver_left_behind()  # of one that has ended meanwhile, and whose trials were taken over
         finally:  # a second Ctrl-C may end the wait
@@ -82,7 +89,8 @@ class Session:
 
     def settle(self) -> bool:
         """Wait until the store has everything, unless it does not answer; whether it has."""
-        settled = self.recorder.settle(self._patience)
+        patience = min(self._patience, _STOP_SECONDS) if is_requested() else self._patience
+        settled = self.recorder.settle(patience)
         self._patience = PATIENCE_SECONDS if settled else 0.0  # once is enough
         return settled
 
@@ -104,7 +112,8 @@ class Session:
         number = 0
         for _, journals in left_behind(self.workspace.spool, self.presence.alive):
             for journal in journals:
-                raise_if_requested()
+                if is_requested():
+                    return number
                 number += self._deliver(journal)
         return number
 

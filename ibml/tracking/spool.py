@@ -91,6 +91,7 @@ def _locked(folder: Path) -> IO[str] | None:
         if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
             lock.write(machine_id())
             lock.flush()
+            os.fsync(lock.fileno())  # other hosts read it
             return lock
     except FileNotFoundError:
         return None
@@ -121,7 +122,7 @@ def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple
             except OSError:
                 continue  # its driver lives, or another process is delivering
             lock.seek(0)
-            if lock.read() not in ("", machine_id()) and is_alive(of_driver.name):
+            if lock.read() != machine_id() and is_alive(of_driver.name):
                 continue
             yield of_driver.name, sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime)
             _remove_if_empty(of_driver)
