@@ -6,7 +6,7 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -32,6 +32,7 @@ from ibml.terminal import (
     Storage,
     TrackingUri,
     end,
+    err,
     errors,
     fail,
     out,
@@ -42,6 +43,9 @@ from ibml.terminal import (
     write_search_report,
 )
 from ibml.version import __version__
+
+if TYPE_CHECKING:
+    from ibml.study.plan import Plan
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -116,12 +120,15 @@ def ablate(
 
         plan = load_plan(file, override or (), seeds)
         if dry_run:
+            from ibml.config.versions import select_versions
             from ibml.search.address import choose_url
             from ibml.study.preview import metrics_of, preview
             from ibml.study.search_peek import SearchPeek, peek_searches
             from ibml.tracking.peek import peek_trials
 
             past = peek_trials(tracking_uri, metrics_of(plan))
+            if select_versions(plan.name, past.studies):
+                plan = _preview_version(plan, tracking_uri, new_version)
             searches = peek_searches(choose_url(storage)) if plan.tuning else SearchPeek()
             out.print(preview(plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun))
             return
@@ -137,6 +144,24 @@ def ablate(
 
         ablation = run_plan(plan, places, out, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
     show_ablation(ablation, tracking_uri)
+
+
+def _preview_version(plan: Plan, tracking_uri: str | None, new_version: bool) -> Plan:
+    """Return the plan under the name that it would be recorded as, and say what its run would say of that."""
+    from ibml.reading import open_store
+    from ibml.study.versions import DesignChangedError, choose_version
+    from ibml.tracking.uri import TrackingError
+
+    def say(text: str) -> None:
+        err.print(text, soft_wrap=True)
+
+    try:
+        return choose_version(plan, open_store(tracking_uri, to_read=True), new_version, say)
+    except DesignChangedError as error:
+        say(f"Note: this would be refused: {error}")
+    except TrackingError as error:
+        say(f"Note: {error}")
+    return plan
 
 
 @app.command()

@@ -49,6 +49,7 @@ def overridden(document: load.Document, given: list[Setting]) -> load.Document:
             key, steps = ".".join(steps[:size]), steps[size:]
             if not isinstance(node.get(key), dict):
                 node[key] = {}
+                elsewhere[(*place, key)] = setting.source
             node, place = node[key], (*place, key)
         if steps == ("type",) and node.get("type", setting.value) != setting.value:
             node.clear()  # the keys of the old type mean nothing to the new one

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from ibml.config.base import Config, Items
 from ibml.config.seeds import AdaptiveSeeds
 from ibml.config.table import TableConfig
@@ -130,6 +132,9 @@ class DesignRecord(Config):
         return [name for name, level in self.levels.get(arm, {}).items() if level != self.factors[name][0]]
 
 
+_NEW_FIELDS = ("base_name", "tune")
+
+
 class StudyRecord(Config):
     """All that a table needs to know of a study besides the trials' results."""
 
@@ -164,9 +169,15 @@ class StudyRecord(Config):
     changes: dict[str, dict[str, dict[str, Any]]] = {}
     """By data set and arm, what differs from that; None where an arm has no such part."""
     base_name: str = ""
-    """The name in the study's file. `name` adds the overrides of the command line and the version."""
+    """The name in the study's file, where `name` has the overrides of the command line or a version too."""
     tune: dict[str, Any] = {}
     """What determines the searches of the arms, as in a search-space file; empty where they are not tuned."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_new(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Dump without fields of default value that versions before do not know, which then read the record."""
+        plain: dict[str, Any] = dump(self)
+        return {name: value for name, value in plain.items() if value or name not in _NEW_FIELDS}
 
     @property
     def steering(self) -> str:

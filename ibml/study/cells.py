@@ -32,6 +32,10 @@ class Cell:
     pinned: tuple[str, ...] = ()
 
 
+_MOST_NAMED = 6
+"""Arms that a note names one by one."""
+
+
 class CellBuilder:
     """Crosses the arms with the data sets and checks every cell."""
 
@@ -72,7 +76,13 @@ class CellBuilder:
     @property
     def warnings(self) -> list[str]:
         """What is allowed in the arms, but probably not meant."""
-        return [f"{', '.join(dict.fromkeys(arms))}: {note}" for note, arms in self._noted.items()]
+        return [f"{self._name_arms(list(dict.fromkeys(arms)))}: {note}" for note, arms in self._noted.items()]
+
+    def _name_arms(self, arms: list[str]) -> str:
+        """Return names of arms for a note; many are counted, and names with commas are quoted."""
+        if len(arms) > _MOST_NAMED:
+            return f"{len(arms)} of {len(self.arms)} arms"
+        return ", ".join(repr(arm) if "," in arm else arm for arm in arms)
 
     def _bases(self) -> dict[str, Layers]:
         """Per data set: the base, then the study's overrides, the data set's own, and the command line's."""

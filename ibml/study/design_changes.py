@@ -187,7 +187,7 @@ def _shorten(seeds: set[int]) -> str:
 def _tuning_changes(record: StudyRecord, plan: Plan) -> list[str]:
     tuned = bool(record.tuning) or any(trial.key == UNTUNED for trial in record.trials)
     now = tuning_spec(plan)
-    if not record.base_name:  # of a version of ibml that did not record how arms were tuned
+    if not record.tune:  # its arms are not tuned, or a version of ibml did not record how
         return [] if tuned == bool(now) else [f"tune: {'yes' if tuned else 'no'} -> {'yes' if now else 'no'}"]
     before, after = (flatten({"tune": spec}) for spec in (record.tune, now))
     return [format_change(path, before, after) for path in changed_paths(before, after)]

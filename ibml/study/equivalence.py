@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -82,9 +82,10 @@ def find_conditions(
         for path, value, other in [*_unusual_values(first), *others]
         if value != other and not any(name == path or name.startswith(f"{path}.") for name in changed)
     ]
-    for size in (1, 2):
+    switches = [choice for choice in _other_choices(first) if choice[0] not in changed]
+    for size, candidates in ((1, [*values, *switches]), (2, values)):
         found: list[Condition] = []
-        for chosen in combinations(values, size):
+        for chosen in combinations(candidates, size):
             defaults = {path: default for path, _, default in chosen}
             one, two = _with_values(first, defaults), _with_values(second, defaults)
             if one and two and result_form(one) != result_form(two):
@@ -129,6 +130,18 @@ def _unusual_values(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, 
                     yield from _unusual_values(part, f"{path}.{key}.")
         elif not info.is_required() and value != default:
             yield path, _plain(value), _plain(default)
+
+
+def _other_choices(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The path and value of each field of few choices that has its default, with each other choice."""
+    for name, info in type(config).model_fields.items():
+        value, path = getattr(config, name), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            yield from _other_choices(value, f"{path}.")
+        elif name != "type" and not info.is_required() and value == info.get_default(call_default_factory=True):
+            choices = (True, False) if info.annotation is bool else get_args(info.annotation)
+            if info.annotation is bool or get_origin(info.annotation) is Literal:
+                yield from ((path, value, choice) for choice in choices if choice != value)
 
 
 def _plain(value: Any) -> Any:

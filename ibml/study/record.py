@@ -53,7 +53,7 @@ def study_record(
             name: {c.arm: c.changes for c in plan.cells if c.dataset == name and c.arm != plan.reference}
             for name in plan.datasets
         },
-        base_name=plan.study.name,
+        base_name=plan.study.name if plan.overrides or plan.name != plan.study.name else "",
         tune=tuning_spec(plan),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from ibml.config.base import IbmlError
 from ibml.config.data import DataConfig
 from ibml.config.datasets import FilesConfig
 from ibml.study.cells import Cell
+from ibml.study.equivalence import result_form
 from ibml.study.keys import trial_key
 from ibml.study.plan import Plan
 from ibml.tracking.listing import ListedTrial
@@ -38,6 +40,7 @@ def count_remaining(plan: Plan, trials: Sequence[ListedTrial]) -> Remaining:
         trials: What the store has.
     """
     cells = [arm.cell for arm in plan.tuning if arm.plan is None] if plan.tuning else plan.cells
+    cells = cells if plan.study.adaptive else _distinct(cells)
     results = {trial.key: trial for trial in trials if trial.status in ENDED}
     notes: dict[str, None] = {}
     metric = plan.study.adaptive.steering(plan.metrics) if plan.study.adaptive else ""
@@ -52,6 +55,12 @@ def count_remaining(plan: Plan, trials: Sequence[ListedTrial]) -> Remaining:
         (_epochs(cells, least), _epochs(cells, most)),
         tuple(notes),
     )
+
+
+def _distinct(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without those whose trials are another cell's."""
+    forms = [json.dumps(result_form(cell.config), sort_keys=True) for cell in cells]
+    return [cell for position, cell in enumerate(cells) if forms[position] not in forms[:position]]
 
 
 def _value(trial: ListedTrial, metric: str) -> float | None:

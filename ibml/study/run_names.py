@@ -59,7 +59,7 @@ def _is_read_back(text: str, value: Any) -> bool:
     if not _PLAIN.fullmatch(text) or text.endswith((".yaml", ".yml", ".html")):
         return False
     try:
-        known = parse_value(text, "")
+        known = parse_value(text, "").data["value"]
     except ConfigError:
         return False
     same_kind = type(known) is type(value) or {type(known), type(value)} == {int, float}

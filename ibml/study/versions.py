@@ -50,7 +50,8 @@ def choose_version(plan: Plan, store: StoreReader, new_version: bool, say: Calla
     if not new_version:
         latest = versions[-1]
         head = f"the study {latest!r} in {shown_url(store.uri)} was run with another design, which this would replace:"
-        advice = f"Say --new-version to run this as {next_version(plan.name, versions)!r}, or change the file's name."
+        following = next_version(plan.name, versions)
+        advice = f"Say --new-version to run this as {following!r}, or change `name` in the file."
         raise DesignChangedError(format_refusal(head, found[latest].changes, advice))
     return replace(plan, name=next_version(plan.name, versions))
 

@@ -69,6 +69,22 @@ def listed_runs(address: str, experiment_id: str) -> dict[str, Listed] | None:
     return listed
 
 
+def listed_studies(address: str, experiment: str) -> list[str]:
+    """List the names of the studies of a database; none where it does not answer as expected."""
+    kinds = _TAGS.alias("kinds")
+    names = (
+        sqlalchemy.select(_TAGS.c.value)
+        .distinct()
+        .join(kinds, kinds.c.run_uuid == _TAGS.c.run_uuid)
+        .join(_RUNS, _RUNS.c.run_uuid == _TAGS.c.run_uuid)
+        .join(_EXPERIMENTS, _EXPERIMENTS.c.experiment_id == _RUNS.c.experiment_id)
+        .where(_EXPERIMENTS.c.name == experiment, _RUNS.c.lifecycle_stage == "active")
+        .where(kinds.c.key == "ibml.kind", kinds.c.value == "study", _TAGS.c.key == "ibml.study")
+    )
+    found = _answers(address, names)
+    return [name for (name,) in found[0]] if found else []
+
+
 @dataclass(frozen=True)
 class ListedTrial:
     """A trial as a database lists it: its key, status, data fingerprint and shape, and the values of some metrics."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ibml.config.urls import shown_url
 from ibml.databases import resolve_url
 from ibml.tracking.experiment import chosen_experiment
-from ibml.tracking.listing import ListedTrial, listed_trials
+from ibml.tracking.listing import ListedTrial, listed_studies, listed_trials
 from ibml.tracking.uri import TrackingError, check_reachable, choose_uri, database_file, is_server
 
 
@@ -18,6 +18,8 @@ class Peek:
 
     trials: tuple[ListedTrial, ...] = ()
     problem: str = ""
+    studies: tuple[str, ...] = ()
+    """The names of the studies."""
 
 
 def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
@@ -37,17 +39,19 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
             return _peek_server(uri, metrics)
     except TrackingError as error:
         return Peek(problem=str(error))
-    found = listed_trials(resolve_url(uri, read_only=True), chosen_experiment(), metrics)
+    address = resolve_url(uri, read_only=True)
+    found = listed_trials(address, chosen_experiment(), metrics)
     if found is None:
         return Peek(problem=f"MLflow at {shown_url(uri)} cannot be read as it is")
-    return Peek(tuple(found))
+    return Peek(tuple(found), studies=tuple(listed_studies(address, chosen_experiment())))
 
 
 def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
     """Read the trials of a server. Raises `TrackingError`."""
     from ibml.tracking.mlflow_store import MlflowStore
 
-    records = MlflowStore(uri, to_read=True).results().values()
+    store = MlflowStore(uri, to_read=True)
+    records = store.results().values()
     return Peek(
         tuple(
             ListedTrial(
@@ -58,5 +62,6 @@ def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
                 {name: record.metrics[name] for name in metrics if name in record.metrics},
             )
             for record in records
-        )
+        ),
+        studies=tuple(store.names("study")),
     )

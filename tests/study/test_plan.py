@@ -417,4 +417,6 @@ def test_the_study_in_the_readme_can_be_run(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("".join(line.removeprefix("    ") for line in text.splitlines(keepends=True)))
     assert load_plan(file).trials == 30
-    assert load_plan(file, ["trainer.epochs=25"], seeds=2).trials == 12
+    shorter = load_plan(file, ["trainer.epochs=25"], seeds=2)
+    assert shorter.trials == 12
+    assert shorter.name == "mine+seeds=2+trainer.epochs=25", "as the README says"

@@ -55,7 +55,10 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
         "the study 'small' in sqlite:///mlflow.db was run with another design, which this would replace:\n"
         "  trainer.epochs: 2 -> 3\n"
     )
-    assert refused.err.endswith("Say --new-version to run this as 'small v2', or change the file's name.\n")
+    assert refused.err.endswith("Say --new-version to run this as 'small v2', or change `name` in the file.\n")
+    dry = cli.inside("ablate", "other.yaml", "--dry-run")
+    assert (dry.code, dry.out.split()[1]) == (0, "small"), "after the question"
+    assert dry.err.startswith("Note: this would be refused: the study 'small' in sqlite:///mlflow.db was run with")
     again = cli.inside("ablate", "other.yaml", "--new-version")
     assert again.code == 0, again.err
     assert "This run is recorded as 'small v2'; its table: ibml table 'small v2'" in again.out
@@ -65,6 +68,7 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     assert [line.split(" study ")[0] for line in listed(cli, "small")] == ["small", "small v2"]
 
     # a file is the version that it says
+    assert "small v2" in cli.inside("ablate", "other.yaml", "--dry-run").out
     assert cli.inside("table", "other.yaml").out == cli.inside("table", "small v2").out
     assert "reports/small v2/report.html" in cli.inside("report", "other.yaml").out
     cli.write("changed.yaml", STUDY.replace("epochs: 2", "epochs: 5"))
