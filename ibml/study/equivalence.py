@@ -82,7 +82,7 @@ def find_conditions(
         for path, value, other in [*_unusual_values(first), *others]
         if value != other and not any(name == path or name.startswith(f"{path}.") for name in changed)
     ]
-    switches = [choice for choice in _other_choices(first) if choice[0] not in changed]
+    switches = list(_other_choices(first)) if len(changed) == 1 else []
     for size, candidates in ((1, [*values, *switches]), (2, values)):
         found: list[Condition] = []
         for chosen in combinations(candidates, size):

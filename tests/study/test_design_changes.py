@@ -13,7 +13,7 @@ from ibml.config.places import below
 from ibml.config.records import StudyRecord
 from ibml.config.trial import canonical
 from ibml.study.design_changes import DesignChange, compare_design, read_canonical
-from ibml.study.plan import load_plan
+from ibml.study.plan import Plan, load_plan
 from ibml.study.record import study_record
 from ibml.study.trials import planned_trials
 from ibml.terminal import REPORTS
@@ -60,7 +60,7 @@ def compare(folder: Path, record: StudyRecord, text: str) -> DesignChange:
         (("base: mfeat", "base: mfeat\ndatasets: {six: {data.views: [fou, fac]}}"), "'six · Joint'"),
         (("seeds: 2", "seeds: [1, 2]"), "seeds: [0, 1] -> [1, 2]"),
         (("seeds: 2", "seeds: [5, 6]"), "seeds: [0, 1] -> [5, 6]"),
-        (("seeds: 2", TUNE + "seeds: 2"), "tune.parameters.optimizer.lr.low: nothing -> 0.01"),
+        (("seeds: 2", TUNE + "seeds: 2"), "tune: no -> yes"),
     ],
 )
 def test_another_design_is_another_study(tmp_path: Path, change: tuple[str, str], words: str) -> None:
@@ -175,12 +175,17 @@ def test_many_overrides_have_a_short_name(tmp_path: Path) -> None:
     assert all(len(name) <= 100 for name in names)
 
 
+def begun(plan: Plan) -> StudyRecord:
+    """The record of a plan without its trials, whose keys need the data."""
+    return study_record(plan, []).model_copy(update={"trials": ()})
+
+
 def test_every_shipped_study_is_read_back_from_its_record() -> None:
     files = sorted((ROOT / "ablations").glob("*.yaml"))
     assert files
     for file in files:
         plan = load_plan(file)
-        record = StudyRecord.model_validate_json(study_record(plan, []).model_dump_json())
+        record = StudyRecord.model_validate_json(begun(plan).model_dump_json())
         for cell in plan.cells:
             recorded = {**record.configs[cell.dataset], **record.changes[cell.dataset].get(cell.arm, {})}
             assert read_canonical(recorded) == json.dumps(canonical(cell.config), sort_keys=True), cell.arm
@@ -191,4 +196,4 @@ def test_a_place_of_data_is_no_part_of_a_design() -> None:
     file = ROOT / "ablations" / "paper" / "cremad.yaml"
     plans = [load_plan(file, [f"data.root={root}"]) for root in ("/here", "/there")]
     assert [plan.name for plan in plans] == ["cremad", "cremad"]
-    assert compare_design(study_record(plans[0], []), plans[1]).changes == []
+    assert compare_design(begun(plans[0]), plans[1]).changes == []

@@ -1,4 +1,4 @@
-"""VGGSound: `train.txt` and `test.txt` (CLIP.mp4,label and columns without text), `audios/CLIP.wav`, `Image-01-FPS/CLIP/*.jpg`.
+"""VGGSound: `train.txt` and `test.txt` (CLIP.mp4,label), `audios/CLIP.wav`, `Image-01-FPS/CLIP/*.jpg`.
 
 The lists may have the order of the official one too, id,start,label,split. The clip is then ID, ID_START or ID_START
 with six digits, as the files are called.
