@@ -43,9 +43,8 @@ def listing(seen: Sequence[Seen], results: Mapping[str, TrialRecord], now: float
 
 def _state(status: str, record: StudyRecord | SearchRecord | None, results: Mapping[str, TrialRecord]) -> str:
     """Return how a study or search is now. Results may be lost, or come from other studies, after a study has ended."""
-    if isinstance(record, StudyRecord) and status in ("KILLED", "FAILED", "FINISHED"):
-        unfinished = Results(record, results).unfinished
-        status = "FINISHED" if not unfinished else "FAILED" if status == "FINISHED" else status
+    if isinstance(record, StudyRecord) and status in ("FAILED", "FINISHED"):
+        status = "FAILED" if Results(record, results).unfinished else "FINISHED"
     return _STATES.get(status, status.lower())
 
 

@@ -54,14 +54,19 @@ def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(shaken: Shake
 
 
 def stop(driver: subprocess.Popen[str], number: signal.Signals) -> tuple[float, int, str]:
-    """Send a signal, SIGINT to the process group as a terminal does; return seconds to the end, code and messages."""
+    """Send a signal; return the seconds to the end, the exit code and the messages."""
     sent = time.monotonic()
+    send(driver, number)
+    _, err = driver.communicate(timeout=2 * END_SECONDS)
+    return time.monotonic() - sent, driver.returncode, err
+
+
+def send(driver: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send SIGINT to the process group, as a terminal does, and SIGTERM to the process, as a scheduler does."""
     if number == signal.SIGINT:
         os.killpg(driver.pid, number)
     else:
         driver.send_signal(number)
-    _, err = driver.communicate(timeout=2 * END_SECONDS)
-    return time.monotonic() - sent, driver.returncode, err
 
 
 def check_and_begin_anew(shaken: Shaken, tally: Tally, tried: int) -> None:
@@ -77,7 +82,7 @@ def test_the_stop_is_announced_at_once_and_trials_checkpoint(cli: CommandLine, n
     driver = cli.start("ablate", "long.yaml")
     wait_for_epochs(cli, 20)
     sent = time.monotonic()
-    os.killpg(driver.pid, number)
+    send(driver, number)
     assert driver.stderr
     line = ""
     while "Stopping" not in line:

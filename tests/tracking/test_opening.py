@@ -23,9 +23,9 @@ from ibml.config.base import IbmlError
 from ibml.databases import resolve_url, sqlite_file
 from ibml.reading import open_store
 from ibml.search.database import Database, choose_url
-from ibml.study.estimate import past_costs
 from ibml.tracking import schema
 from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.peek import peek_trials
 from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
 from tests.conftest import CommandLine, free_port
 from tests.report.test_table import ACCURACY, study
@@ -246,7 +246,7 @@ def test_reading_makes_no_tables(tmp_path: Path, content: bytes) -> None:
     before = digests(tmp_path)
     store = open_store(f"sqlite:///{file}", to_read=True)
     assert (store.overview(), store.results()) == ([], {})
-    assert past_costs(f"sqlite:///{file}") == []
+    assert peek_trials(f"sqlite:///{file}").trials == ()
     with pytest.raises(TrackingError, match="no study is called 'demo'"):
         store.study("demo")
     with pytest.raises(TrackingError, match=r"nothing was run here yet: .* has no tables of MLflow"):
