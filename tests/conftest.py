@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -82,6 +83,13 @@ class CommandLine:
         process = self.start(*arguments)
         out, err = process.communicate(timeout=300)
         return Answer(process.returncode, out, err)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def in_foreground() -> None:
+    """Let what tests start notice SIGINT, also where the tests themselves run in the background of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
