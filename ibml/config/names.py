@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from ibml.config.base import Problem, Source, refuse_null
+from ibml.config.base import Problem, refuse_null
 from ibml.config.load import Document, Path_, dotted
 
 V = TypeVar("V")
@@ -67,19 +67,13 @@ def _normalize_keys(document: Document, node: Any, path: Path_, problems: list[P
 
 
 def _given_twice(document: Document, path: Path_, key: str, first: str) -> Problem:
-    source, before = _find_source(document, (*path, key)), _find_source(document, (*path, first))
+    source, before = document.source((*path, key)), document.source((*path, first))
     place = f", first in line {before.line}" if before.line else ""
     message = (
         f"{normalize_name(key)!r} is given twice{place}; spaces around a name and the encoding of its accents"
         " do not count"
     )
     return Problem(replace(source, path=dotted(path)), message)
-
-
-def _find_source(document: Document, path: Path_) -> Source:
-    """Return where a key was written: in the file, or on the command line as a part of a longer path."""
-    longer = (source for place, source in document.elsewhere.items() if place[: len(path)] == path)
-    return document.source(path) if path in document.lines else next(longer, document.source(path))
 
 
 def _normalize_path(path: Path_) -> Path_:
