@@ -83,7 +83,7 @@ def test_a_server_that_goes_away_stops_nothing_and_gets_everything(
     assert driver.returncode == 1
     assert out.count("Training goes on; what it gives is kept in") == 2
     assert out.count("MLflow answers again.") == 1, out
-    assert "`ibml sync` or the same command puts it into MLflow" in err
+    assert "Run `ibml sync` to upload them" in err
     assert "Traceback" not in out + err
     server.start()
     answer = shaken.cli("sync", *shaken.uri)
