@@ -1,10 +1,10 @@
 """ibml: hyperparameter search and ablations for balanced multimodal learning."""
 
 from ibml.api import Ablation, ablate, load_model, reproduce, train, tune
-from ibml.config.base import ConfigError
+from ibml.common.errors import ConfigError
+from ibml.common.version import __version__
 from ibml.config.trial import TrialConfig
-from ibml.reading import table
-from ibml.version import __version__
+from ibml.queries import table
 
 __all__ = [
     "Ablation",

@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line. Ctrl-C while it is imported ends the process without a traceback."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from ibml.cli import main as run
+    from ibml.cli.main import main as run
 
     run()
 

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ibml.common.interruption import deferred, watch_signals
 from ibml.config.trial import TrialConfig
-from ibml.interruption import deferred, watch_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ibml.config.data import DataConfig
-    from ibml.config.records import SearchRecord, StudyRecord
     from ibml.models.multimodal import MultimodalModel
-    from ibml.report.table import Table
+    from ibml.records import SearchRecord, StudyRecord
+    from ibml.report.tables.table import Table
     from ibml.search.database import Database
     from ibml.search.plan import SearchPlan, SpaceSource
-    from ibml.study.cluster_check import Finding
-    from ibml.study.outcome import Outcome
-    from ibml.study.plan import Plan, StudySource
+    from ibml.study.engine.run_summary import Outcome
+    from ibml.study.planning.plan import Plan, StudySource
+    from ibml.study.ray.health_check import Finding
     from ibml.study.reproduce import Reproduction
     from ibml.study.tuning import Tuned
     from ibml.tracking.mlflow_store import MlflowStore
@@ -91,7 +91,7 @@ def reproduce(trial: str, *, tracking_uri: str | None = None, console: Console |
     """
     from rich.console import Console
 
-    from ibml.reading import open_store, refuse_file
+    from ibml.queries import open_store, refuse_file
     from ibml.study.reproduce import reproduce_trial
 
     refuse_file(trial)
@@ -126,7 +126,7 @@ def ablate(
     where Ray cannot be had, `TrackingError` and `SearchDatabaseError` where the store or the database cannot,
     `MixedResultsError` for mixed results.
     """
-    from ibml.study.plan import load_plan
+    from ibml.study.planning.plan import load_plan
 
     plan, places = load_plan(source, overrides, seeds), Places(tracking_uri, storage, address, checkpoints, stage_gb)
     return run_plan(plan, places, console, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
@@ -138,9 +138,9 @@ def run_plan(
     """Run a plan that is loaded already; see `ablate`."""
     from rich.console import Console
 
-    from ibml.reading import open_store
+    from ibml.queries import open_store
     from ibml.search.database import Database, choose_url
-    from ibml.study.versions import choose_version
+    from ibml.study.planning.versions import choose_version
 
     database, quiet = Database(choose_url(places.storage)), console or Console(quiet=True)
     if plan.tuning:
@@ -160,8 +160,8 @@ def find_job_name(plan: Plan, places: Places, new_version: bool) -> str:
 
     Raises `DesignChangedError` as the job would.
     """
-    from ibml.reading import open_store
-    from ibml.study.versions import choose_version
+    from ibml.queries import open_store
+    from ibml.study.planning.versions import choose_version
     from ibml.tracking.uri import TrackingError
 
     uri = places.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -183,16 +183,16 @@ def _run_plan(
     allow_mixed: bool,
     rerun: bool,
 ) -> Ablation:
-    from ibml.report.results import Results, mixtures, refuse_mixtures
+    from ibml.common.version import code_revision
+    from ibml.report.tables.results import Results, mixtures, refuse_mixtures
     from ibml.study.ablation import run_study
-    from ibml.study.preparing import prepare
-    from ibml.study.record import study_record
-    from ibml.study.rerun import forget_results
-    from ibml.study.stages import shared_stages
-    from ibml.study.trials import planned_trials
+    from ibml.study.engine.data_preparation import prepare
+    from ibml.study.engine.prefix_cache import shared_stages
+    from ibml.study.invalidation import forget_results
+    from ibml.study.planning.record import study_record
+    from ibml.study.planning.trials import planned_trials
     from ibml.tracking.mlflow_store import RECORDS
     from ibml.tracking.study_labels import update_labels
-    from ibml.version import code_revision
 
     prepare((cell.config.data for cell in plan.cells), console)
     store = session.store
@@ -225,10 +225,10 @@ def _reported(
 ) -> tuple[Table, dict[str, str | bytes]]:
     """The table of a study, and the files of its run: those of the whole report where the table has changed. What makes
     them is imported now, so that no training waits for it."""
-    from ibml.reading import report_files, results_of
-    from ibml.report.page import FIGURES, FORMS, table_files
-    from ibml.report.render import render
-    from ibml.report.table import build_table
+    from ibml.queries import report_files, results_of
+    from ibml.report.study.page import FIGURES, FORMS, table_files
+    from ibml.report.tables.render import render
+    from ibml.report.tables.table import build_table
 
     results = results_of(store, record)
     made = build_table(record, results.records, allow_mixed)
@@ -240,7 +240,7 @@ def _reported(
 
 
 def _search_files(record: SearchRecord, others: Sequence[SearchRecord] = ()) -> dict[str, str | bytes]:
-    from ibml.report.search_page import search_files
+    from ibml.report.search.page import search_files
 
     return search_files(record, others)
 
@@ -262,10 +262,10 @@ def stoppable() -> Iterator[None]:
 def check_cluster(places: Places, data: Iterable[DataConfig] = ()) -> list[Finding]:
     """What every node of a running cluster says of its software, GPUs, checkpoints, clock and these data sets, and
     whether the store and the database answer here. Raises `ClusterError` where there is no cluster."""
-    from ibml.reading import open_store
+    from ibml.queries import open_store
     from ibml.search.database import Database, choose_url
-    from ibml.study.cluster import running_cluster
-    from ibml.study.cluster_check import check_nodes, check_services
+    from ibml.study.ray.cluster import running_cluster
+    from ibml.study.ray.health_check import check_nodes, check_services
     from ibml.tracking.workspace import place
 
     store, database = open_store(places.tracking_uri), Database(choose_url(places.storage))
@@ -316,10 +316,10 @@ def run_search_plan(
     """Run a search that is loaded already; see `tune`."""
     from rich.console import Console
 
-    from ibml.reading import open_store
+    from ibml.queries import open_store
     from ibml.search.database import Database, choose_url
-    from ibml.study.preparing import prepare
-    from ibml.study.stages import shared_stages
+    from ibml.study.engine.data_preparation import prepare
+    from ibml.study.engine.prefix_cache import shared_stages
     from ibml.study.tuning import run_search
 
     quiet, database = console or Console(quiet=True), Database(choose_url(places.storage))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ibml.cli import app
+from ibml.cli.main import app
 from ibml.config.data import MfeatConfig
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split

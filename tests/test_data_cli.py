@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ibml.api import train
-from ibml.study.plan import load_plan, load_trial
+from ibml.study.planning.plan import load_plan, load_trial
 from tests.conftest import ROOT, CommandLine
 from tests.data.miniatures import miniature
 

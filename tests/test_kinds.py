@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ibml.study.cluster import ClusterError
-from ibml.study.jobs import Job, select_job
-from ibml.terminal import write_search_report
+from ibml.cli.console import write_search_report
+from ibml.study.ray.cluster import ClusterError
+from ibml.study.ray.jobs import Job, select_job
 from tests.conftest import CommandLine
 from tests.report.test_search import two_parameters
 from tests.study.recorded import ablate, store_of

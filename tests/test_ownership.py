@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ibml.files import is_unfinished, remove_unfinished, unfinished_path
-from ibml.ownership import RECORD, Owner, remove_abandoned_folders, temporary_folder
+from ibml.common.atomic_files import is_unfinished, remove_unfinished, unfinished_path
+from ibml.common.ownership import RECORD, Owner, remove_abandoned_folders, temporary_folder
 
 HOLD = """\
 import sys

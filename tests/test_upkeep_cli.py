@@ -17,13 +17,13 @@ import pytest
 import torch
 
 import ibml
+from ibml.cli.report_folder import MANIFEST, write_report
+from ibml.common.atomic_files import UNFINISHED, DamagedFileError
 from ibml.config.trial import TrialConfig
-from ibml.files import UNFINISHED, DamagedFileError
-from ibml.report_folder import MANIFEST, write_report
-from ibml.study.keys import trial_key
+from ibml.study.planning.keys import trial_key
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.presence import Presence
-from ibml.training.kept import SELECTED, clear
+from ibml.training.checkpoint_retention import SELECTED, clear
 from tests.conftest import CommandLine
 
 STUDY = """\

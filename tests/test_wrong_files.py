@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ibml.config.base import ConfigError
-from ibml.config.file_kinds import SPACE, STUDY, TRIAL, find_kind
-from ibml.config.layers import PRESETS
-from ibml.config.load import read
+from ibml.common.errors import ConfigError
+from ibml.common.yaml_documents import read
+from ibml.config.loading.file_kinds import SPACE, STUDY, TRIAL, find_kind
+from ibml.config.loading.layers import PRESETS
 from ibml.search.plan import load_search
-from ibml.study.plan import load_plan
+from ibml.study.planning.plan import load_plan
 from tests.conftest import ROOT, CommandLine
 
 STUDY_FILE = "name: mine\nbase: mfeat\ndesign: {type: arms, reference: a, arms: {a: {}}}\nseeds: 2\n"

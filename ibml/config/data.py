@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from ibml.config.base import Items, did_you_mean
+from ibml.common.errors import did_you_mean
+from ibml.config.base import Items
 from ibml.config.datasets import (
     AVEConfig,
     AVSBenchConfig,

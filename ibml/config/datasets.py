@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
-from ibml.config.base import Config, Items, did_you_mean
-from ibml.config.contents import content_hash
-from ibml.config.places import DATA_VARIABLE
+from ibml.common.errors import did_you_mean
+from ibml.common.hashing import content_hash
+from ibml.common.paths import DATA_VARIABLE
+from ibml.config.base import Config, Items
 from ibml.config.preprocessing import (
     AudioConfig,
     ColumnConfig,

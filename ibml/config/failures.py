@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ibml.config.allowed import allowed_packages, package_files
-from ibml.config.base import IbmlError
-from ibml.config.explain import in_words
+from ibml.common.errors import IbmlError
+from ibml.config.loading.error_messages import in_words
+from ibml.config.plugin_allowlist import allowed_packages, package_files
 
 _IBML = Path(__file__).parent.parent
 _INSTALLED = {"site-packages", "dist-packages"}

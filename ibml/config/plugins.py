@@ -3,7 +3,8 @@
     method: {type: plugin, target: "mypackage.methods:Mine", options: {alpha: 0.3}}
 
 A `target` without a colon is the name of an entry point in the group `ibml.methods`, `ibml.fusions`, `ibml.encoders`
-or `ibml.datasets`. The package must be allowed first, see `ibml.config.allowed`; until then nothing of it is imported.
+or `ibml.datasets`. The package must be allowed first, see `ibml.config.plugin_allowlist`; until then nothing of it
+is imported.
 
     class Mine(Method):
         class Options(Config):
@@ -33,7 +34,7 @@ from JSON: numbers, text, lists, tuples, sets, `Path`, `Literal`, `Enum`, `datet
 
 Layers of fusions and encoders are initialised as all others, but for modules whose attribute `keeps_weights` is true;
 `after_initialisation`, if there is one, comes after that.
-Random numbers of a method come from a generator seeded by `ibml.config.streams.stream_seed`.
+Random numbers of a method come from a generator seeded by `ibml.common.rng.stream_seed`.
 
 A trial's key has a hash of the plug-in's source: of its file, or of all .py files of its top-level package. Files are
 hashed whatever version is installed, since a version says nothing of an edit, and reading a package takes less than
@@ -53,10 +54,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from ibml.config.allowed import allow_in, folder_of, located
-from ibml.config.base import Config, IbmlError, WrongOptions, did_you_mean
+from ibml.common.errors import IbmlError, did_you_mean
+from ibml.config.base import Config, WrongOptions
 from ibml.config.failures import in_a_line
 from ibml.config.plain import read_plain, sort_sets
+from ibml.config.plugin_allowlist import allow_in, folder_of, located
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from ibml.config.base import Config, Findings, InconsistentConfig, did_you_mean
-from ibml.config.contents import content_hash
+from ibml.common.errors import did_you_mean
+from ibml.common.hashing import content_hash
+from ibml.config.base import Config, Findings, InconsistentConfig
 from ibml.config.data import DataConfig
 from ibml.config.encoders import EncoderConfig, Encoders, kind_problem
 from ibml.config.fusion import ConcatConfig, FusionConfig, HeadConfig

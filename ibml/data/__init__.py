@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 from ibml.config.data import DataConfig, DataPluginConfig
 from ibml.config.datasets import DataPart, FilesConfig
 from ibml.config.failures import in_a_line

@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ibml.config.base import IbmlError
-from ibml.config.places import cache_folder
+from ibml.common.atomic_files import remove_unfinished, unfinished_path
+from ibml.common.errors import IbmlError
+from ibml.common.interruption import raise_if_requested
+from ibml.common.paths import cache_folder
 from ibml.data.digests import Progress
 from ibml.data.listing import DataError, Part
 from ibml.data.media import Form, Media, MediaError
 from ibml.data.media.base import Array
 from ibml.data.store import Store, StoreWriter, remove_store
-from ibml.files import remove_unfinished, unfinished_path
-from ibml.interruption import raise_if_requested
 
 LOCK = ".lock"
 """The end of the name of the file that whoever makes a store holds; such a file stays, or two processes could hold one

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ibml.config.base import did_you_mean
+from ibml.common.errors import did_you_mean
 from ibml.config.datasets import FilesConfig
 from ibml.data.listing import Damage, Listing, Row, SplitName
 

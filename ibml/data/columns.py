@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ibml.common.rng import stream_seed
 from ibml.config.preprocessing import FramesConfig, PicturesConfig, PointsConfig, ViewsConfig
-from ibml.config.streams import stream_seed
 from ibml.data.base import Indices
 from ibml.data.media.images import segments
 from ibml.data.store import Store

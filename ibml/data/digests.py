@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 
-from ibml.config.places import cache_folder
+from ibml.common.paths import cache_folder
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ibml.common.rng import stream_seed
 from ibml.config.data import MfeatConfig
-from ibml.config.streams import stream_seed
 from ibml.data.base import Dataset, Indices, Labels, Split, standardised, stratified_split
 
 _FILE = Path(__file__).parent / "mfeat" / "mfeat.npz"

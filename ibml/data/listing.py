@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ibml.config.base import IbmlError
-from ibml.config.printable import is_printable
+from ibml.common.errors import IbmlError
+from ibml.common.sanitize import is_printable
 
 SplitName = Literal["train", "val", "test"]
 PICTURES = (".jpg", ".jpeg", ".png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ibml.common.rng import stream_seed
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.preprocessing import (
     AudioConfig,
@@ -15,7 +16,6 @@ from ibml.config.preprocessing import (
     VectorConfig,
     ViewsConfig,
 )
-from ibml.config.streams import stream_seed
 from ibml.data.base import Dataset, Indices, StreamedSplit, stratified_split
 from ibml.data.columns import AnyColumn, Clouds, Crops, Pixels, Plain, RandomViews, Texts, Vectors, moments
 from ibml.data.listing import DataError, SplitName

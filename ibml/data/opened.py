@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from ibml.common.paths import DATA_VARIABLE
 from ibml.config.data import DataConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
-from ibml.config.places import DATA_VARIABLE
 from ibml.config.preprocessing import RawImageConfig, VectorConfig
 from ibml.data.base import Indices, Labels
 from ibml.data.cache import Wanted, stores

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ibml.config.contents import content_hash
+from ibml.common.atomic_files import replacing
+from ibml.common.hashing import content_hash
 from ibml.data.base import Floats
 from ibml.data.cache import stores_folder
 from ibml.data.listing import DataError
-from ibml.files import replacing
 
 
 def word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...], Floats]:

@@ -16,10 +16,10 @@ from ibml.methods.mmpareto import MMPareto
 from ibml.methods.modality_valuation import ModalityValuation
 from ibml.methods.ogm_ge import OGMGE
 from ibml.methods.pmr import PMR
-from ibml.methods.precision import Precision
 from ibml.methods.recon_boost import ReconBoost
 from ibml.methods.unimodal import Unimodal
 from ibml.models.multimodal import MultimodalModel
+from ibml.training.precision import Precision
 
 __all__ = ["Batch", "Method", "Observed", "Precision", "StepLog", "Training", "build_method"]
 

@@ -33,10 +33,10 @@ from torch.nn import functional as F
 from ibml.config.methods import AGMConfig
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Method, Outputs, full, label_log_probability, mean_of_others
-from ibml.methods.precision import Precision
 from ibml.models.fusion import Concat, Sum
 from ibml.models.multimodal import MultimodalModel
 from ibml.statistics.coalitions import members, shapley_weights
+from ibml.training.precision import Precision
 
 LOG_FLOOR = math.log(1e-8)
 CLIP = 10.0

@@ -15,8 +15,8 @@ from ibml.config.methods import AuxiliaryConfig
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Outputs
 from ibml.methods.own_heads import MethodWithOwnLosses
-from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
+from ibml.training.precision import Precision
 
 
 class Auxiliary(MethodWithOwnLosses):

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibml.common.rng import stream_seed
 from ibml.config.base import Config
 from ibml.config.methods.base import Window
-from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.data.feed import Feed
 from ibml.inputs import Input
-from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
+from ibml.training.precision import Precision
 
 Inputs = Mapping[str, Input]
 

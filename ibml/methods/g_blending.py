@@ -26,15 +26,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ibml.common.rng import stream_seed
 from ibml.config.methods import GBlendingConfig
 from ibml.config.schedule import lr_factor
-from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.data.feed import Inputs
 from ibml.methods.base import Method, Outputs, full
-from ibml.methods.optimization import build_optimizer
-from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
+from ibml.training.optimizers import build_optimizer
+from ibml.training.precision import Precision
 
 FLOOR = 1e-8
 

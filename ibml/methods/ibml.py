@@ -39,14 +39,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 from ibml.config.methods import IBMLConfig
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, Sequences
 from ibml.methods.base import Batch, Inputs, Method, Outputs, full, label_log_probability, rates
 from ibml.methods.complexity import Complexity
-from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel
+from ibml.training.precision import Precision
 
 CLIP = 10.0
 """The paper's e."""

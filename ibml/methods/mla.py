@@ -28,9 +28,9 @@ from torch.nn import functional as F
 from ibml.config.methods import MLAConfig
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Batch, Method, StepLog, full
-from ibml.methods.precision import Precision
 from ibml.models.heads import SharedHead
 from ibml.models.multimodal import MultimodalModel
+from ibml.training.precision import Precision
 
 
 def projected(projection: Tensor, mean: Tensor, batch_share: float) -> Tensor:

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ibml.common.rng import stream_seed
 from ibml.config.methods import ModalityValuationConfig
-from ibml.config.streams import stream_seed
 from ibml.methods.base import Batch, Inputs, Method, Observed, Outputs, StepLog
-from ibml.methods.passes import features
 from ibml.statistics.coalitions import members, shapley_weights
+from ibml.training.forward_passes import features
 
 WHOLE = -1
 """What is kept of a visit that is no copy."""

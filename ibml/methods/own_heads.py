@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Method, Outputs, full, label_log_probability
-from ibml.methods.precision import Precision
 from ibml.models.multimodal import MultimodalModel, initialise, seeded
+from ibml.training.precision import Precision
 
 
 class MethodWithOwnLosses(Method):

@@ -24,10 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibml.common.rng import stream_seed
 from ibml.config.methods import PMRConfig
-from ibml.config.streams import stream_seed
 from ibml.methods.base import Method, Outputs, full, label_log_probability
-from ibml.methods.passes import features
+from ibml.training.forward_passes import features
 
 SHARE = 0.1
 """Of each class's training samples, at least one, that prototypes are made of."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ibml.common.rng import stream_seed
 from ibml.config.fusion import HeadConfig, OwnHeadConfig
-from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders import build_encoder

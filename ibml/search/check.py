@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ibml.config.base import Problem, Source, did_you_mean
-from ibml.config.explain import UNKNOWN_KEY
-from ibml.config.space import Between, Parameter, RangeParameter
+from ibml.common.errors import Problem, Source, did_you_mean
+from ibml.config.loading.error_messages import UNKNOWN_KEY
+from ibml.config.search.space import Between, Parameter, RangeParameter
 from ibml.config.trial import TrialConfig
 from ibml.search.space import Dimension, Space, Values, active, holds
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.config import load, metrics
-from ibml.config.base import ConfigError, Problem, Source, did_you_mean
-from ibml.config.file_kinds import SPACE, check_kind, read_as
-from ibml.config.layers import Layers, Setting, find_base, settings
-from ibml.config.overrides import command_line, overridden, unknown_sections
+from ibml.common import yaml_documents
+from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
+from ibml.common.yaml_documents import Document, Path_
+from ibml.config import metrics
+from ibml.config.loading.file_kinds import SPACE, check_kind, read_as
+from ibml.config.loading.layers import Layers, Setting, find_base, settings
+from ibml.config.loading.overrides import command_line, overridden, unknown_sections
+from ibml.config.loading.validation import parsed, validated
 from ibml.config.plugins import sources
-from ibml.config.space import (
+from ibml.config.search.space import (
     BestOf,
     ChoiceParameter,
     ConstantParameter,
@@ -25,9 +28,8 @@ from ibml.config.space import (
     Start,
 )
 from ibml.config.trial import TrialConfig, canonical, flatten
-from ibml.config.validate import parsed, validated
-from ibml.search.changeable import fixed_problems
 from ibml.search.check import checked_space, drawn, ordered
+from ibml.search.pbt_mutable import fixed_problems
 from ibml.search.space import MOST_LISTED, Space, Values, total_trials
 
 SpaceSource = str | Path | Mapping[str, Any]
@@ -130,7 +132,7 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     """The search of a file or mapping. `base` takes the place of the file's; `overrides` are `a.b=c` texts over the
     file's or the trials' keys. Raises `ConfigError` with everything that is wrong."""
     document = (
-        check_kind(load.from_mapping(source, "search"), SPACE)
+        check_kind(yaml_documents.from_mapping(source, "search"), SPACE)
         if isinstance(source, Mapping)
         else read_as(source, SPACE)
     )
@@ -167,7 +169,7 @@ def _below_parameters(setting: Setting) -> Setting:
 def search_over(
     base: TrialConfig,
     config: SearchSpaceConfig,
-    document: load.Document,
+    document: Document,
     problems: list[Problem],
     elsewhere: Collection[str] = (),
 ) -> SearchPlan:
@@ -190,7 +192,11 @@ def search_over(
 
 
 def _base_layers(
-    config: SearchSpaceConfig, document: load.Document, near: Path | None, base: str | None, problems: list[Problem]
+    config: SearchSpaceConfig,
+    document: Document,
+    near: Path | None,
+    base: str | None,
+    problems: list[Problem],
 ) -> tuple[Layers, str]:
     layers, text = Layers(), ""
     named = base or config.base
@@ -209,11 +215,11 @@ def _base_layers(
     return layers, text
 
 
-def _place(document: load.Document, path: load.Path_) -> Source:
-    return replace(document.source(path), path=load.dotted(path))
+def _place(document: Document, path: Path_) -> Source:
+    return replace(document.source(path), path=yaml_documents.dotted(path))
 
 
-def _asked(config: SearchSpaceConfig, document: load.Document) -> list[tuple[str, Source]]:
+def _asked(config: SearchSpaceConfig, document: Document) -> list[tuple[str, Source]]:
     """The metrics of objectives and constraints, and where each is asked for."""
     parts: dict[str, tuple[Objective | Constraint, ...]] = {
         "objectives": config.objectives,
@@ -222,7 +228,7 @@ def _asked(config: SearchSpaceConfig, document: load.Document) -> list[tuple[str
     return [(a.metric, document.source((part, i))) for part, items in parts.items() for i, a in enumerate(items)]
 
 
-def _metric_problems(config: SearchSpaceConfig, base: TrialConfig, document: load.Document) -> list[Problem]:
+def _metric_problems(config: SearchSpaceConfig, base: TrialConfig, document: Document) -> list[Problem]:
     known = metrics.search_names(base.modalities)
     problems = []
     for name, source in _asked(config, document):
@@ -232,7 +238,7 @@ def _metric_problems(config: SearchSpaceConfig, base: TrialConfig, document: loa
     return problems
 
 
-def _lost_metrics(config: SearchSpaceConfig, space: Space, document: load.Document) -> list[Problem]:
+def _lost_metrics(config: SearchSpaceConfig, space: Space, document: Document) -> list[Problem]:
     """Objectives and constraints that some proposals would not log."""
     known_for_base = metrics.search_names(space.base.modalities)
     asked = _asked(config, document)
@@ -253,7 +259,7 @@ def _sampler_problems(config: SearchSpaceConfig, space: Space) -> list[Problem]:
 
 
 def _start_problems(
-    config: SearchSpaceConfig, space: Space, document: load.Document, elsewhere: Collection[str]
+    config: SearchSpaceConfig, space: Space, document: Document, elsewhere: Collection[str]
 ) -> list[Problem]:
     problems = []
     by_path = {dimension.path: dimension for dimension in space.searched}

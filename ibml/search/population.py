@@ -22,15 +22,15 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from ibml.config.space import ChoiceParameter, RangeParameter, SearchSpaceConfig
-from ibml.config.streams import stream_seed
+from ibml.common.rng import stream_seed
+from ibml.config.search.space import ChoiceParameter, RangeParameter, SearchSpaceConfig
 from ibml.config.trial import TrialConfig
 from ibml.search.attempts import Attempt, Leg, Proposal
 from ibml.search.check import draw
+from ibml.search.pbt_checkpoints import States
 from ibml.search.search import Ending, Search
 from ibml.search.space import Dimension, Space, Values
-from ibml.search.states import States
-from ibml.search.told import SEED
+from ibml.search.trial_attributes import SEED
 from ibml.search.values import Row, Tracker
 
 CHANGES = "ibml.changes"

@@ -13,9 +13,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ibml.config.samplers import SamplerConfig
-from ibml.config.space import ChoiceParameter, RangeParameter
-from ibml.config.streams import stream_seed
+from ibml.common.rng import stream_seed
+from ibml.config.search.samplers import SamplerConfig
+from ibml.config.search.space import ChoiceParameter, RangeParameter
 from ibml.search.space import Dimension
 
 FIXED = "fixed_params"

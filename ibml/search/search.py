@@ -15,13 +15,13 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from ibml.config.space import SearchSpaceConfig
+from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.trial import TrialConfig
 from ibml.search.attempts import Attempt, Proposal
 from ibml.search.samplers import FIXED, suggest
 from ibml.search.space import Space, Values, total_trials
 from ibml.search.stopping import bracket, checkpoints, goes_on
-from ibml.search.told import EPOCHS, REASON, SEED, best_trial, mean_over_seeds, seed_values
+from ibml.search.trial_attributes import EPOCHS, REASON, SEED, best_trial, mean_over_seeds, seed_values
 from ibml.search.values import Row, Tracker, worst_value
 
 Ending = Literal["finished", "diverged", "failed"]

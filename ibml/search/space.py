@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ibml.config import load
-from ibml.config.base import Problem, Source
-from ibml.config.layers import Layers, Setting, settings
-from ibml.config.space import (
+from ibml.common.errors import Problem, Source
+from ibml.common.yaml_documents import Document
+from ibml.config.loading.layers import Layers, Setting, settings
+from ibml.config.loading.validation import validated
+from ibml.config.search.space import (
     Between,
     ChoiceParameter,
     ConstantParameter,
@@ -20,7 +21,6 @@ from ibml.config.space import (
     label,
 )
 from ibml.config.trial import TrialConfig, canonical, flatten
-from ibml.config.validate import validated
 
 MOST_LISTED = 10_000
 """Beyond so many values nobody wants them one by one."""
@@ -110,7 +110,7 @@ class Space:
     def __init__(self, base: TrialConfig, dimensions: tuple[Dimension, ...], name: str):
         self.base, self.dimensions, self.name = base, dimensions, name
         self._layers = Layers()
-        self._layers.add(settings(load.Document(name, base.model_dump(mode="json"))))
+        self._layers.add(settings(Document(name, base.model_dump(mode="json"))))
 
     @property
     def searched(self) -> list[Dimension]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from ibml.config.schedulers import HyperbandConfig
-from ibml.config.space import SchedulerConfig
+from ibml.config.search.schedulers import HyperbandConfig
+from ibml.config.search.space import SchedulerConfig
 
 Curve = Mapping[int, float]
 """Step -> value, the higher the better, of one proposal."""

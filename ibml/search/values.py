@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ibml.config.metrics import Selection, rank
-from ibml.config.space import SearchSpaceConfig
+from ibml.config.search.space import SearchSpaceConfig
 
 Row = Mapping[str, float]
 

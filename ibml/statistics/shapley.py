@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import factorial
 
-from ibml.config.designs import MOST_PARTS
+from ibml.config.study.designs import MOST_PARTS
 from ibml.statistics.paired import Difference, paired_difference, with_verdicts
 
 Worth = Mapping[frozenset[str], Mapping[int, float]]

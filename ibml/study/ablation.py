@@ -10,26 +10,27 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from ibml.config.records import SearchRecord, StudyRecord, TrialRecord, Tuning
+from ibml.common.storage import Place
+from ibml.common.version import code_revision
 from ibml.config.trial import canonical, flatten
+from ibml.records import SearchRecord, StudyRecord, TrialRecord, Tuning
 from ibml.search.database import Database
 from ibml.search.search import Ending, Search
-from ibml.storage import Place
-from ibml.study.arm_searches import ArmSearch, search_name
-from ibml.study.cells import Cell
-from ibml.study.driver import Driver
-from ibml.study.outcome import Outcome
-from ibml.study.plan import Plan
-from ibml.study.progress import StudyProgress
-from ibml.study.queue import SearchSource, Task
-from ibml.study.record import study_record
-from ibml.study.schedule import SeedSchedule
-from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
-from ibml.study.stages import Stages
-from ibml.study.trials import PlannedTrial, planned_trials
+from ibml.study.backends import run_driver
+from ibml.study.engine.coordinator import Driver
+from ibml.study.engine.prefix_cache import Stages
+from ibml.study.engine.progress import StudyProgress
+from ibml.study.engine.run_summary import Outcome
+from ibml.study.engine.scheduler import SearchSource, Task
+from ibml.study.engine.searches import OpenSearch, SearchReport, open_search, proposals_left
+from ibml.study.planning.arm_searches import ArmSearch, search_name
+from ibml.study.planning.cells import Cell
+from ibml.study.planning.plan import Plan
+from ibml.study.planning.record import study_record
+from ibml.study.planning.seed_schedule import SeedSchedule
+from ibml.study.planning.trials import PlannedTrial, planned_trials
 from ibml.tracking.entries import Share
 from ibml.tracking.session import Session
-from ibml.version import code_revision
 
 
 @dataclass

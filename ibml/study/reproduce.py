@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from ibml import data
-from ibml.config import load
-from ibml.config.base import ConfigError, IbmlError
+from ibml.common import yaml_documents
+from ibml.common.errors import ConfigError, IbmlError
+from ibml.common.version import code_revision
 from ibml.config.failures import describe_failure
-from ibml.config.records import TrialRecord
+from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig
-from ibml.config.validate import parsed
+from ibml.records import TrialRecord
 from ibml.search.population import CHANGES
 from ibml.study.differences import Difference, epoch_differences, final_differences, is_compared
-from ibml.study.keys import revision_of, trial_key
-from ibml.study.single import epoch_line
+from ibml.study.planning.keys import revision_of, trial_key
+from ibml.study.single_trial import epoch_line
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.uri import TrackingError
 from ibml.training.device import DeviceError, choose_device, platform
 from ibml.training.revision import TRAINER_REVISION
 from ibml.training.trainer import Row, Trainer, divergence
-from ibml.version import code_revision
 
 
 class NotReproducible(IbmlError):
@@ -117,7 +117,7 @@ def _refuse_members(tags: Mapping[str, str], store: MlflowStore) -> None:
 
 def _read(text: str, record: TrialRecord) -> TrialConfig:
     try:
-        config, problems = parsed(load.parse(text, "config.yaml"), TrialConfig)
+        config, problems = parsed(yaml_documents.parse(text, "config.yaml"), TrialConfig)
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:

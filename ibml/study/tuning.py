@@ -10,20 +10,21 @@ from typing import Literal
 
 from rich.console import Console
 
-from ibml.config.base import ConfigError, Problem, Source
-from ibml.config.records import SearchRecord
-from ibml.config.samplers import RandomConfig
-from ibml.config.schedulers import NoSchedulerConfig
+from ibml.common.errors import ConfigError, Problem, Source
+from ibml.common.version import code_revision
+from ibml.config.search.samplers import RandomConfig
+from ibml.config.search.schedulers import NoSchedulerConfig
+from ibml.records import SearchRecord
 from ibml.search.database import Database
 from ibml.search.plan import SearchPlan
-from ibml.study.driver import Driver
-from ibml.study.outcome import Outcome
-from ibml.study.progress import StudyProgress
-from ibml.study.queue import SearchSource
-from ibml.study.searching import OpenSearch, SearchReport, open_search, proposals_left, run_driver
-from ibml.study.stages import Stages
+from ibml.study.backends import run_driver
+from ibml.study.engine.coordinator import Driver
+from ibml.study.engine.prefix_cache import Stages
+from ibml.study.engine.progress import StudyProgress
+from ibml.study.engine.run_summary import Outcome
+from ibml.study.engine.scheduler import SearchSource
+from ibml.study.engine.searches import OpenSearch, SearchReport, open_search, proposals_left
 from ibml.tracking.session import Session
-from ibml.version import code_revision
 
 Against = Literal["random"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ibml.config.records import TrialRecord
+from ibml.records import TrialRecord
 from ibml.tracking.entries import TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.presence import Presence

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ibml.config.records import Status
+from ibml.records import Status
 
 Row = Mapping[str, float]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from ibml.config.places import below
-from ibml.config.urls import shown_url
-from ibml.databases import is_read_only, resolve_url, sqlite_url
-from ibml.ownership import remove_abandoned_folders, temporary_folder
+from ibml.common.databases import is_read_only, resolve_url, sqlite_url
+from ibml.common.ownership import remove_abandoned_folders, temporary_folder
+from ibml.common.paths import below
+from ibml.common.redaction import shown_url
 from ibml.tracking.schema import EmptyStoreError, prepare_reading, read_schema, require_current
 from ibml.tracking.uri import (
     TrackingError,

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from ibml.config.records import TrialRecord
+from ibml.records import TrialRecord
 from ibml.tracking.uri import is_database
 
 _RUNS = sqlalchemy.table(

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ibml.config.load import dump
-from ibml.config.records import SearchRecord, StudyRecord
-from ibml.ownership import temporary_folder
+from ibml.common.ownership import temporary_folder
+from ibml.common.yaml_documents import dump
+from ibml.records import SearchRecord, StudyRecord
 from ibml.tracking.entries import End, Row, TrialDescription
 from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
 from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ibml.config.urls import shown_url
-from ibml.databases import resolve_url
+from ibml.common.databases import resolve_url
+from ibml.common.redaction import shown_url
 from ibml.tracking.experiment import chosen_experiment
 from ibml.tracking.listing import ListedTrial, listed_studies, listed_trials
 from ibml.tracking.uri import TrackingError, check_reachable, choose_uri, database_file, is_server

@@ -20,8 +20,8 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from ibml.interruption import raise_if_requested
-from ibml.ownership import machine_id
+from ibml.common.interruption import raise_if_requested
+from ibml.common.ownership import machine_id
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.uri import TrackingError, as_tracking_error
 

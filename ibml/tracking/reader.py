@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from ibml.common.redaction import shown_url
 from ibml.config.names import normalize_name
-from ibml.config.records import SearchRecord, StudyRecord, TrialRecord
-from ibml.config.urls import shown_url
+from ibml.records import SearchRecord, StudyRecord, TrialRecord
 from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
 from ibml.tracking.trial_reader import DRIVER_TAG, TrialReader
 from ibml.tracking.uri import TrackingError, as_tracking_error, database_file

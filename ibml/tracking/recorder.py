@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from ibml.interruption import is_requested
+from ibml.common.interruption import is_requested
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import End, Entry, Prune, Share, Stop
 from ibml.tracking.mlflow_store import MlflowStore

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ibml.config.places import HomeError, cache_folder
-from ibml.config.records import TrialRecord
+from ibml.common.paths import HomeError, cache_folder
+from ibml.records import TrialRecord
 
 T = TypeVar("T")
 

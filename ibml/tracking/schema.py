@@ -11,9 +11,9 @@ from tempfile import gettempdir
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ibml.config.urls import shown_url
-from ibml.databases import resolve_url, sqlite_url
-from ibml.ownership import make_temporary_folder, remove_abandoned_folders
+from ibml.common.databases import resolve_url, sqlite_url
+from ibml.common.ownership import make_temporary_folder, remove_abandoned_folders
+from ibml.common.redaction import shown_url
 from ibml.tracking.uri import TrackingError
 
 _JOURNALS = ("-wal", "-journal")

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ibml.config.records import TrialRecord
-from ibml.config.urls import shown_url
-from ibml.interruption import is_requested, raise_if_requested, reporting
+from ibml.common.interruption import is_requested, raise_if_requested, reporting
+from ibml.common.redaction import shown_url
+from ibml.records import TrialRecord
 from ibml.tracking.claims import Claim, Claims
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import End, Entry, TrialDescription

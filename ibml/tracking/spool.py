@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from ibml.ownership import machine_id
+from ibml.common.ownership import machine_id
 from ibml.tracking.entries import End, Entry, as_entry, as_line
 
 _LOCK = "lock"

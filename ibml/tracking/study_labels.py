@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ibml.config.records import UNTUNED, StudyRecord, TrialEntry, TrialRecord
+from ibml.records import UNTUNED, StudyRecord, TrialEntry, TrialRecord
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.study_tags import studies_of, study_tag
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Any
 
-from ibml.config.records import TrialRecord
-from ibml.config.urls import shown_url
+from ibml.common.redaction import shown_url
+from ibml.records import TrialRecord
 from ibml.tracking.entries import now
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.listing import TERMINATED, listed_runs

@@ -12,10 +12,10 @@ from pathlib import Path
 from sqlite3 import Error as SqliteError
 from urllib.parse import urlsplit
 
-from ibml.config.base import IbmlError
-from ibml.config.places import home_folder
-from ibml.config.urls import shown_url, without_secrets
-from ibml.databases import ANSWER_SECONDS, call_within, connect_once, sqlite_file
+from ibml.common.databases import ANSWER_SECONDS, call_within, connect_once, sqlite_file
+from ibml.common.errors import IbmlError
+from ibml.common.paths import home_folder
+from ibml.common.redaction import shown_url, without_secrets
 
 # Read by mlflow when it is imported: no messages to its makers, no bars among ours; and since whoever writes tries
 # again, a call that fails shall say so in seconds.

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibml.config.base import IbmlError
-from ibml.config.places import state_folder
-from ibml.storage import ObjectPath, Place, location
+from ibml.common.errors import IbmlError
+from ibml.common.paths import state_folder
+from ibml.common.storage import ObjectPath, Place, location
 from ibml.tracking.experiment import Experiment
 from ibml.tracking.uri import database_file
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
+from ibml.common.atomic_files import DamagedFileError, read_sealed, remove_unfinished, write_sealed
+from ibml.common.storage import Place, location
 from ibml.config.optimization import TrainerConfig
 from ibml.config.trial import TrialConfig
-from ibml.files import DamagedFileError, read_sealed, remove_unfinished, write_sealed
 from ibml.inputs import InputSpec
 from ibml.models.multimodal import MultimodalModel
-from ibml.storage import Place, location
+from ibml.training.checkpoint_retention import SELECTED, epochs_of, states
 from ibml.training.device import platform
-from ibml.training.kept import SELECTED, epochs_of, states
 from ibml.training.trainer import Row, Trainer
 
 KEPT = 2

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 
 _MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26, -8: 1}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD, and M_ARENA_MAX, so that threads use what others freed."""

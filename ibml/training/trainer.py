@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from ibml import data
+from ibml.common.rng import stream_seed
 from ibml.config.metrics import rank
 from ibml.config.schedule import lr_factor
-from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.data.feed import Feed, feed
 from ibml.methods import Batch, Observed, Precision, StepLog, Training, build_method
-from ibml.methods.optimization import build_optimizer
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.device import check_compiler, choose_device, keep_freed_memory, platform, reproducible
-from ibml.training.imbalance import Measures, discrepancy
+from ibml.training.measures import Measures, discrepancy
 from ibml.training.metrics import evaluation
+from ibml.training.optimizers import build_optimizer
 
 LOOK_EVERY = 32
 """After how many steps the losses are looked at."""

@@ -71,7 +71,7 @@ seeds: %SEEDS%
 
 _DRIVE = """
 import json, re, sys, time
-from ibml.study.progress import StudyProgress
+from ibml.study.engine.progress import StudyProgress
 
 began, file = float(sys.argv[1]), open(sys.argv[2], "w")
 

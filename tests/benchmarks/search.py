@@ -15,7 +15,7 @@ from statistics import median
 from mlflow import MlflowClient
 
 import ibml
-from ibml.report.search import best_so_far
+from ibml.report.search.summary import best_so_far
 
 ROOT = Path(__file__).parent.parent.parent
 

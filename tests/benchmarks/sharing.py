@@ -17,9 +17,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibml.study.keys import state_keys
-from ibml.study.plan import load_plan
-from ibml.study.trials import planned_trials
+from ibml.study.planning.keys import state_keys
+from ibml.study.planning.plan import load_plan
+from ibml.study.planning.trials import planned_trials
 from tests.benchmarks.tables import Row, markdown
 
 ROOT = Path(__file__).parent.parent.parent

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from ibml.config.load import dump
-from ibml.config.records import StudyRecord, TrialEntry
-from ibml.config.table import TableConfig
+from ibml.common.yaml_documents import dump
+from ibml.config.study.table import TableConfig
 from ibml.config.trial import TrialConfig
-from ibml.study.cells import Cell
-from ibml.study.trial_run import parameters
+from ibml.records import StudyRecord, TrialEntry
+from ibml.study.engine.run_metadata import parameters
+from ibml.study.planning.cells import Cell
 from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
 from ibml.tracking.mlflow_store import MlflowStore
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ibml.config.load import from_mapping
+from ibml.common.yaml_documents import from_mapping
+from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig, canonical
-from ibml.config.validate import parsed
 
 Build = Callable[..., TrialConfig]
 

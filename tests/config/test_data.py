@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from ibml import data
-from ibml.config import allowed, plugins
-from ibml.config.base import ConfigError
+from ibml.common.errors import ConfigError
+from ibml.config import plugin_allowlist, plugins
 from ibml.config.trial import TrialConfig
-from ibml.study.plan import load_trial
+from ibml.study.planning.plan import load_trial
 
 Build = Callable[..., TrialConfig]
 
@@ -50,14 +50,14 @@ class Mine(Source):
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with a data set of the allowed package `mine`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(allowed.VARIABLE, "")
+    monkeypatch.setenv(plugin_allowlist.VARIABLE, "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "mine.py").write_text(SOURCE)
-    allowed.allow(["mine"])
+    plugin_allowlist.allow(["mine"])
     yield tmp_path
     sys.modules.pop("mine", None)
-    for cached in (plugins.source_hash, plugins.resolved, allowed.user_config):
+    for cached in (plugins.source_hash, plugins.resolved, plugin_allowlist.user_config):
         cached.cache_clear()
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ibml.config.base import ConfigError, IbmlError
-from ibml.config.contents import content_hash
-from ibml.config.schema import schema
+from ibml.common.errors import ConfigError, IbmlError
+from ibml.common.hashing import content_hash
+from ibml.config.loading.json_schema import schema
 from ibml.config.trial import TrialConfig, canonical
-from ibml.study.keys import trial_key
-from ibml.study.plan import load_plan
+from ibml.study.planning.keys import trial_key
+from ibml.study.planning.plan import load_plan
 
 Build = Callable[..., TrialConfig]
 STUDY = """\

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.base import ConfigError
-from ibml.study.plan import Plan, load_plan
-from ibml.study.trials import planned_trials
+from ibml.common.errors import ConfigError
+from ibml.study.planning.plan import Plan, load_plan
+from ibml.study.planning.trials import planned_trials
 
 COMPOSED, DECOMPOSED = "Café", unicodedata.normalize("NFD", "Café")
 STUDY = """\

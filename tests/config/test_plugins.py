@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ibml.config import allowed, plugins
-from ibml.config.base import ConfigError, IbmlError
-from ibml.config.schema import schema
+from ibml.common.errors import ConfigError, IbmlError
+from ibml.config import plugin_allowlist, plugins
+from ibml.config.loading.json_schema import schema
 from ibml.config.trial import TrialConfig, canonical
 from ibml.inputs import InputSpec
 from ibml.methods import Precision, build_method
 from ibml.models.multimodal import MultimodalModel
 from ibml.search.plan import load_search
-from ibml.study.keys import trial_key
-from ibml.study.plan import load_plan, load_trial
+from ibml.study.planning.keys import trial_key
+from ibml.study.planning.plan import load_plan, load_trial
 from tests.conftest import CommandLine
 
 Build = Callable[..., TrialConfig]
@@ -97,7 +97,7 @@ design:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with a plug-in that leaves a file when it is imported; nothing is allowed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(allowed.VARIABLE, "")
+    monkeypatch.setenv(plugin_allowlist.VARIABLE, "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "mine.py").write_text(MINE)
@@ -109,14 +109,14 @@ def forget() -> None:
     """As in a new process."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
         del sys.modules[name]
-    for cached in (plugins.source_hash, plugins.resolved, allowed.user_config):
+    for cached in (plugins.source_hash, plugins.resolved, plugin_allowlist.user_config):
         cached.cache_clear()
 
 
 @pytest.fixture
 def mine(folder: Path) -> Path:
     """The same folder with the plug-in allowed."""
-    allowed.allow(["mine"])
+    plugin_allowlist.allow(["mine"])
     return folder
 
 
@@ -251,7 +251,7 @@ def test_dotted_paths_reach_options(mine: Path) -> None:
 
 def test_a_changed_target_starts_from_its_own_options(mine: Path) -> None:
     (mine / "more.py").write_text(MINE.replace("alpha", "beta"))
-    allowed.allow(["more"])
+    plugin_allowlist.allow(["more"])
     text = STUDY.replace("base: mfeat", f"base: mfeat\noverrides: {{method: {method(alpha=3)}}}".replace("'", ""))
     arm = "    Other: {method.options.beta: 2, method.target: 'more:Scaled'}\n    Same: {method.options.target: x}\n"
     (mine / "study.yaml").write_text(text + arm)
@@ -308,7 +308,7 @@ def test_the_key_changes_with_the_source_and_with_nothing_else(mine: Path, trial
 
 
 def test_the_key_of_a_trial_without_plugins_is_what_it_was(trial: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ibml.study.keys.TRAINER_REVISION", 1)
+    monkeypatch.setattr("ibml.study.planning.keys.TRAINER_REVISION", 1)
     assert trial_key(trial(), "data") == "c9f8b7427fc74374f29516df528f5ed5ecc50bb8476f9a7b61debcbc49231094"
 
 
@@ -334,7 +334,7 @@ def test_entry_points_are_short_names_of_allowed_packages(folder: Path, trial: B
     short = STUDY.replace("mine:Scaled", "scaled")
     assert "the package 'mine' may not run as a plug-in" in study(folder, short)[0]
     assert not (folder / "imported").exists()
-    allowed.allow(["mine"])
+    plugin_allowlist.allow(["mine"])
     assert canonical(trial(method=method("scaled"))) == canonical(trial(method=method()))
     assert "did you mean 'scaled'?" in study(folder, STUDY.replace("mine:Scaled", "scaledd"))[0]
     assert "'bare' is 'mine', which is not of the form" in study(folder, STUDY.replace("mine:Scaled", "bare"))[0]
@@ -373,7 +373,7 @@ def test_a_worker_takes_the_drivers_word_but_not_other_code(mine: Path) -> None:
     sent = plugins.sent({"method.target": "mine:Scaled"})
     assert list(sent) == ["mine"]
     forget()
-    os.environ[allowed.VARIABLE] = ""
+    os.environ[plugin_allowlist.VARIABLE] = ""
     sys.path.remove(str(mine))
     plugins.receive(sent)
     assert plugins.load_class("method", "mine:Scaled").__name__ == "Scaled"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.annotations import key_paths
-from ibml.config.base import ConfigError, did_you_mean
+from ibml.common.errors import ConfigError, did_you_mean
+from ibml.config.loading.annotations import key_paths
 from ibml.config.trial import TrialConfig, flatten
 from ibml.search.plan import load_search
-from ibml.study.plan import load_plan, load_trial
+from ibml.study.planning.plan import load_plan, load_trial
 
 STUDY = "name: s\nbase: mfeat\n%sdesign: {type: arms, reference: a, arms: {a: {}, b: {%s}}}\n%s"
 SPACE = {"name": "s", "base": "mfeat", "parameters": {"optimizer.lr": {"low": 0.1, "high": 1}}}

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
+from ibml.config.loading.json_schema import schema
 from ibml.config.metrics import describe, measure_of, table_names
-from ibml.config.schema import schema
 from ibml.config.trial import TrialConfig, canonical, flatten
 
 Build = Callable[..., TrialConfig]

@@ -14,7 +14,7 @@ from ibml.config.trial import TrialConfig
 from ibml.data.inspection import inspect
 from ibml.data.listing import DataError
 from ibml.data.opened import Opened, no_progress, open_files
-from ibml.study.keys import trial_key
+from ibml.study.planning.keys import trial_key
 from tests.data.miniatures import picture
 from tests.data.test_layouts import configuration, load
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import psutil
 import pytest
 
-from ibml.files import UNFINISHED
-from ibml.training.kept import SELECTED
+from ibml.common.atomic_files import UNFINISHED
+from ibml.training.checkpoint_retention import SELECTED
 from tests.conftest import CommandLine
 from tests.study.test_ablation import wait_for_port
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ibml.training.checkpoint import TrialCheckpoints
-from ibml.training.kept import states
+from ibml.training.checkpoint_retention import states
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine, free_port, vectors
 from tests.faults.conftest import Shaken, Tally, cluster, wait_until, workers_of

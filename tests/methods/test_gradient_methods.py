@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ibml.config.streams import stream_seed
+from ibml.common.rng import stream_seed
 from ibml.inputs import InputSpec, Sequences
 from ibml.methods import Batch, Precision, build_method
 from ibml.methods.mmpareto import integrated, joint_share

@@ -10,8 +10,8 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from ibml.config.base import IbmlError
-from ibml.config.streams import stream_seed
+from ibml.common.errors import IbmlError
+from ibml.common.rng import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.methods import Batch, Precision, StepLog, build_method

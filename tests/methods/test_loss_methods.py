@@ -15,8 +15,8 @@ from scipy.special import logsumexp, rel_entr, softmax
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibml.common.rng import stream_seed
 from ibml.config.schedule import lr_factor
-from ibml.config.streams import stream_seed
 from ibml.methods.base import Inputs
 from ibml.methods.g_blending import blending_weights
 from ibml.methods.lfm import fitted_weight, infonce_alignment, js_alignment, linear_weight

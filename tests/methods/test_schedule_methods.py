@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ibml.config.streams import stream_seed
+from ibml.common.rng import stream_seed
 from ibml.methods import Batch
 from ibml.methods.modality_valuation import WHOLE, copies
 from ibml.models.multimodal import MultimodalModel

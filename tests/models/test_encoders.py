@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 from ibml.config.encoders import EncoderConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.models.encoders import build_encoder

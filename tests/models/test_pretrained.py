@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 from ibml.config.encoders import PretrainedConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.models.encoders import build_encoder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ibml.config.records import DesignRecord, StudyRecord, TrialEntry, TrialRecord
-from ibml.config.table import TableConfig
+from ibml.config.study.table import TableConfig
+from ibml.records import DesignRecord, StudyRecord, TrialEntry, TrialRecord
 
 Values = Mapping[str, Sequence[float | None]]
 """Arm -> value by seed; None is a trial without a result."""

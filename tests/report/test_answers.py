@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ibml.config.records import DesignRecord, StudyRecord
-from ibml.config.seeds import AdaptiveSeeds
-from ibml.report.answers import answers, study_answer
-from ibml.report.results import Results
-from ibml.report.study_figures import drawings
-from ibml.report.table import build_table
+from ibml.config.study.seeds import AdaptiveSeeds
+from ibml.records import DesignRecord, StudyRecord
+from ibml.report.study.conclusions import answers, study_answer
+from ibml.report.study.figures import drawings
+from ibml.report.tables.results import Results
+from ibml.report.tables.table import build_table
 from tests.report.test_table import ACCURACY, results, study
 
 

@@ -15,10 +15,10 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from ibml.report.figure_names import undrawable_names_note
 from ibml.report.figures import fonts
 from ibml.report.figures.differences import paired
 from ibml.report.figures.style import save, short
+from ibml.report.study.figure_names import undrawable_names_note
 from tests.report.records import study
 
 RARE = "\U00012000"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.records import TrialRecord
-from ibml.report.layout import analysis_grids, differences, means
-from ibml.report.render import EXTENSIONS, render
-from ibml.report.results import MixedResultsError, Results, mixtures
-from ibml.report.table import Table, build_table
+from ibml.records import TrialRecord
+from ibml.report.tables.layout import analysis_grids, differences, means
+from ibml.report.tables.render import EXTENSIONS, render
+from ibml.report.tables.results import MixedResultsError, Results, mixtures
+from ibml.report.tables.table import Table, build_table
 from tests.report.records import crossed, results, study
 
 FOUR = {

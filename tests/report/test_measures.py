@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ibml.config.records import StudyRecord, TrialRecord
-from ibml.report.render import render
-from ibml.report.results import Results
-from ibml.report.table import build_table
+from ibml.records import StudyRecord, TrialRecord
+from ibml.report.tables.render import render
+from ibml.report.tables.results import Results
+from ibml.report.tables.table import build_table
 from tests.report.records import study
 
 ALONE = {"method.type": "unimodal", "method.modality": "pix"}

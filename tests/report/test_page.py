@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from ibml.config.records import DesignRecord, StudyRecord, TrialRecord
-from ibml.report.page import study_files
-from ibml.report.plotted import curve_metrics, values_of
-from ibml.report.results import Results
-from ibml.report.study_figures import drawings
-from ibml.report.table import build_table
+from ibml.records import DesignRecord, StudyRecord, TrialRecord
+from ibml.report.study.figure_data import curve_metrics, values_of
+from ibml.report.study.figures import drawings
+from ibml.report.study.page import study_files
+from ibml.report.tables.results import Results
+from ibml.report.tables.table import build_table
 from tests.report.test_table import ACCURACY, results, study
 
 UGLY = '<script>alert("1")</script>'

@@ -8,14 +8,14 @@ import math
 import pytest
 from rich.console import Console
 
-from ibml.config.base import IbmlError
-from ibml.config.records import TrialRecord
-from ibml.report.compare import Side, compare
-from ibml.report.grid import Grid
-from ibml.report.listing import age, listing
-from ibml.report.power import plan_seeds, power_grid, power_words
-from ibml.report.results import Results
-from ibml.report.trial import TrialView, line, trial_group
+from ibml.common.errors import IbmlError
+from ibml.records import TrialRecord
+from ibml.report.tables.results import Results
+from ibml.report.tables.table_spec import Grid
+from ibml.report.views.comparison import Side, compare
+from ibml.report.views.overview import age, listing
+from ibml.report.views.sample_size import plan_seeds, power_grid, power_words
+from ibml.report.views.trial import TrialView, line, trial_group
 from tests.report.records import results, study
 
 ARMS = {"ref": [0.90, 0.91, 0.92], "good": [0.95, 0.955, 0.97], "same": [0.90, 0.905, 0.93]}

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from ibml.config.records import StudyRecord, TrialEntry, TrialRecord
-from ibml.config.study import TableConfig
-from ibml.report.render import EXTENSIONS, render
-from ibml.report.table import Table, build_table
+from ibml.config.study.study import TableConfig
+from ibml.records import StudyRecord, TrialEntry, TrialRecord
+from ibml.report.tables.render import EXTENSIONS, render
+from ibml.report.tables.table import Table, build_table
 
 ACCURACY = {
     "ref": [0.90, 0.91, 0.92, 0.93, 0.94],

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ibml.config.base import ConfigError, Source
-from ibml.config.space import ChoiceParameter, RangeParameter
+from ibml.common.errors import ConfigError, Source
+from ibml.config.search.space import ChoiceParameter, RangeParameter
 from ibml.search.database import Database
+from ibml.search.pbt_checkpoints import StateError
 from ibml.search.plan import load_search
 from ibml.search.population import CHANGES, Population, exploited, perturbed
 from ibml.search.space import Dimension
-from ibml.search.states import StateError
-from ibml.study.driver import Driver
-from ibml.study.plan import load_plan
-from ibml.study.progress import StudyProgress
-from ibml.study.queue import SearchSource
-from ibml.study.searching import CUT, TAG_LENGTH, _shortened, open_search
+from ibml.study.engine.coordinator import Driver
+from ibml.study.engine.progress import StudyProgress
+from ibml.study.engine.scheduler import SearchSource
+from ibml.study.engine.searches import CUT, TAG_LENGTH, _shortened, open_search
+from ibml.study.planning.plan import load_plan
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from ibml.search.database import BEGUN, Database, SearchDatabaseError
 from ibml.search.search import Search
-from ibml.search.told import EPOCHS, REASON, seed_values
+from ibml.search.trial_attributes import EPOCHS, REASON, seed_values
 from tests.search.conftest import BIO, FUSION, LR, Lab, accuracy, plan_of, rows_of, train
 
 SPACE = LR | BIO | FUSION

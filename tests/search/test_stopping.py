@@ -7,7 +7,7 @@ import optuna
 import pytest
 from scipy.stats import wilcoxon
 
-from ibml.config.space import ASHAConfig, HyperbandConfig, MedianConfig, NoSchedulerConfig, WilcoxonConfig
+from ibml.config.search.space import ASHAConfig, HyperbandConfig, MedianConfig, NoSchedulerConfig, WilcoxonConfig
 from ibml.search.stopping import bracket, checkpoints, goes_on
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibml.config.layers import PRESETS
+from ibml.config.loading.layers import PRESETS
 from tests.conftest import ROOT, CommandLine
 
 CASES = 2400

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.allowed import located, user_file
-from ibml.config.base import IbmlError
-from ibml.config.places import HomeError, cache_folder, expand_home, state_folder
-from ibml.storage import location
-from ibml.study.cluster import ray_environment
+from ibml.common.errors import IbmlError
+from ibml.common.paths import HomeError, cache_folder, expand_home, state_folder
+from ibml.common.storage import location
+from ibml.config.plugin_allowlist import located, user_file
+from ibml.study.ray.cluster import ray_environment
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.result_cache import ResultCache, cache_file
 from tests.conftest import CommandLine

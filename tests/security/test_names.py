@@ -11,9 +11,9 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
-from ibml.config.places import below
-from ibml.config.records import StudyRecord
-from ibml.terminal import REPORTS, plain_console
+from ibml.cli.console import REPORTS, plain_console
+from ibml.common.paths import below
+from ibml.records import StudyRecord
 from ibml.tracking.entries import End, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import CommandLine

@@ -20,7 +20,7 @@ LISTENS = "0A"
 CLUSTER = """\
 import sys
 from ibml.config.resources import ResourcesConfig
-from ibml.study.cluster import connected, ray_environment
+from ibml.study.ray.cluster import connected, ray_environment
 
 with ray_environment(None), connected(None, ResourcesConfig()):
     import ray

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibml.config.base import IbmlError
-from ibml.config.urls import shown_url, without_secrets
+from ibml.common.errors import IbmlError
+from ibml.common.redaction import shown_url, without_secrets
 from ibml.search.database import Database
 from ibml.tracking.mlflow_store import MlflowStore
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from ibml.study.plan import Plan, load_plan
-from ibml.study.trial_run import described
-from ibml.study.trials import planned_trials
+from ibml.common.version import code_revision
+from ibml.study.engine.run_metadata import described
+from ibml.study.planning.plan import Plan, load_plan
+from ibml.study.planning.trials import planned_trials
 from ibml.tracking.entries import End
 from ibml.tracking.mlflow_store import MlflowStore
-from ibml.version import code_revision
 from tests.conftest import Answer, CommandLine
 
 Metrics = dict[str, dict[str, list[tuple[int, str]]]]

@@ -20,8 +20,8 @@ import pandas as pd
 import pytest
 
 import ibml
-from ibml.study.plan import load_plan
-from ibml.study.trials import planned_trials
+from ibml.study.planning.plan import load_plan
+from ibml.study.planning.trials import planned_trials
 from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import Answer, CommandLine
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ibml.config.records import TrialRecord, Tuning
-from ibml.config.seeds import AdaptiveSeeds
-from ibml.report.render import render
-from ibml.report.results import Results
-from ibml.report.table import build_table
-from ibml.study.plan import Plan, load_plan
-from ibml.study.schedule import SeedSchedule
-from ibml.study.trials import PlannedTrial
+from ibml.config.study.seeds import AdaptiveSeeds
+from ibml.records import TrialRecord, Tuning
+from ibml.report.tables.render import render
+from ibml.report.tables.results import Results
+from ibml.report.tables.table import build_table
+from ibml.study.planning.plan import Plan, load_plan
+from ibml.study.planning.seed_schedule import SeedSchedule
+from ibml.study.planning.trials import PlannedTrial
 from tests.conftest import CommandLine
 from tests.report.records import results, study
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibml.config.resources import ResourcesConfig
-from ibml.study.cluster import ClusterError, connected, named, running_cluster
+from ibml.study.ray.cluster import ClusterError, connected, named, running_cluster
 
 CLUSTER = "the address of a cluster is HOST:6379, or `auto` on one of its hosts"
 

@@ -11,7 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ibml.api import load_model
-from ibml.storage import ObjectPath, location
+from ibml.common.storage import ObjectPath, location
 from tests.conftest import CommandLine, free_port
 from tests.study.recorded import Metrics, metrics, trials
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ibml.config.data import MfeatConfig
-from ibml.study import cluster_check, node_probe
-from ibml.study.cluster import ClusterError
-from ibml.study.cluster_check import ANSWER, Finding, Node, check_services, judged, refuse_unfit
+from ibml.study.ray import health_check, node_probe
+from ibml.study.ray.cluster import ClusterError
+from ibml.study.ray.health_check import ANSWER, Finding, Node, check_services, judged, refuse_unfit
 
 DATA = [MfeatConfig()]
 
@@ -86,7 +86,7 @@ def test_a_lost_node_does_not_stop_a_study_and_another_version_does(monkeypatch:
         ([Finding("a", "versions", "wrong", "torch is another")], True),
         ([], True),
     ):
-        monkeypatch.setattr(cluster_check, "check_nodes", lambda folder, found=others: [*found, silent])
+        monkeypatch.setattr(health_check, "check_nodes", lambda folder, found=others: [*found, silent])
         if refused:
             with pytest.raises(ClusterError, match="cannot run this"):
                 refuse_unfit(Path(), said.append)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.places import below
-from ibml.config.records import StudyRecord
+from ibml.cli.console import REPORTS
+from ibml.common.paths import below
 from ibml.config.trial import canonical
-from ibml.study.design_changes import DesignChange, compare_design, read_canonical
-from ibml.study.plan import Plan, load_plan
-from ibml.study.record import study_record
-from ibml.study.trials import planned_trials
-from ibml.terminal import REPORTS
+from ibml.records import StudyRecord
+from ibml.study.planning.design_changes import DesignChange, compare_design, read_canonical
+from ibml.study.planning.plan import Plan, load_plan
+from ibml.study.planning.record import study_record
+from ibml.study.planning.trials import planned_trials
 from ibml.tracking.study_tags import studies_of, study_tag
 from tests.conftest import ROOT
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ibml.config.base import ConfigError
-from ibml.reading import study_record_of
-from ibml.study.fractions import aliases, fraction
-from ibml.study.plan import Plan, load_plan
-from ibml.study.record import study_record
-from ibml.study.trials import planned_trials
+from ibml.common.errors import ConfigError
+from ibml.queries import study_record_of
+from ibml.study.planning.fractions import aliases, fraction
+from ibml.study.planning.plan import Plan, load_plan
+from ibml.study.planning.record import study_record
+from ibml.study.planning.trials import planned_trials
 from ibml.tracking.mlflow_store import MlflowStore
 
 OFF = {"BIO": {"method.bio.weight": 0}, "TCM": {"method.tcm.rate": 0}}

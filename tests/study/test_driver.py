@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ibml.study import driver as drivers
-from ibml.study.driver import Driver
-from ibml.study.progress import StudyProgress
-from ibml.study.queue import SearchSource
-from ibml.study.trial_run import described
+from ibml.study.engine import coordinator as drivers
+from ibml.study.engine.coordinator import Driver
+from ibml.study.engine.progress import StudyProgress
+from ibml.study.engine.run_metadata import described
+from ibml.study.engine.scheduler import SearchSource
 from ibml.tracking.entries import Begin, End, Rows
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from ibml import data
-from ibml.config import allowed, plugins
-from ibml.config.base import ConfigError
+from ibml.common.errors import ConfigError
+from ibml.config import plugin_allowlist, plugins
 from ibml.config.failures import describe_failure
 from ibml.config.trial import TrialConfig
 from ibml.data import DataError
-from ibml.study.plan import load_trial
-from ibml.study.worker import TrialActor
+from ibml.study.planning.plan import load_trial
+from ibml.study.ray.worker import TrialActor
 from tests.conftest import CommandLine
 
 PARTS = """\
@@ -100,7 +100,7 @@ FILES = {"kit_helper.py": HELPER, "kit/parts.py": PARTS}
 def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with a plug-in package that is allowed, and a module that it uses."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(allowed.VARIABLE, "kit")
+    monkeypatch.setenv(plugin_allowlist.VARIABLE, "kit")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     (tmp_path / "kit").mkdir()
     (tmp_path / "kit" / "__init__.py").touch()
@@ -109,7 +109,7 @@ def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] in ("kit", "kit_helper")]:
         del sys.modules[name]
-    for cached in (plugins.source_hash, plugins.resolved, allowed.user_config):
+    for cached in (plugins.source_hash, plugins.resolved, plugin_allowlist.user_config):
         cached.cache_clear()
 
 

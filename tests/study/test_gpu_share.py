@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ibml.study.gpu_share import CONTEXT, MARGIN, share_of
+from ibml.study.ray.gpu_sharing import CONTEXT, MARGIN, share_of
 from ibml.training.memory import STEPS, gpu_memory, try_out
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine

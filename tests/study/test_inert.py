@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ibml.config.base import ConfigError
-from ibml.study.plan import Plan, load_plan
+from ibml.common.errors import ConfigError
+from ibml.study.planning.plan import Plan, load_plan
 
 RATE = {"method.tcm.rate": [0, 1]}
 SCALE = {"method.tcm.noise_scale": [0.5, 1]}

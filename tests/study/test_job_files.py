@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.base import IbmlError
-from ibml.study import job_files
-from ibml.study.job_files import gathered
+from ibml.common.errors import IbmlError
+from ibml.study.ray import job_bundle
+from ibml.study.ray.job_bundle import gathered
 
 FILES = (
     "mine.yaml",
@@ -61,13 +61,13 @@ def test_of_a_repository_it_is_what_git_does_not_ignore(folder: Path) -> None:
 def test_a_folder_for_temporary_files_in_it_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "tmp").mkdir()
     (folder / "tmp" / "half").write_text("half")
-    monkeypatch.setattr(job_files.tempfile, "tempdir", str(folder / "tmp"))
+    monkeypatch.setattr(job_bundle.tempfile, "tempdir", str(folder / "tmp"))
     assert sent(folder) == HAND_WRITTEN | {"data/d.bin"}
     assert [path.name for path in (folder / "tmp").iterdir()] == ["half"]
 
 
 def test_much_is_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_files, "_MOST_BYTES", 2 * 2**20)
+    monkeypatch.setattr(job_bundle, "_MOST_BYTES", 2 * 2**20)
     with (folder / "data" / "d.bin").open("wb") as file:
         file.truncate(3 * 2**20)
     with pytest.raises(IbmlError, match=r"has 3 MiB that would be sent with the job, more than 2 \(data 3 MiB"):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ibml.study.plan import load_plan
-from ibml.study.trials import planned_trials
+from ibml.study.planning.plan import load_plan
+from ibml.study.planning.trials import planned_trials
 from tests.conftest import CommandLine
 from tests.study.recorded import ablate, store_of, trials
 from tests.study.test_versions import STUDY, listed, run_id

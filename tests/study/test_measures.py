@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.base import ConfigError
-from ibml.study.plan import load_plan
-from ibml.study.trials import planned_trials
+from ibml.common.errors import ConfigError
+from ibml.study.planning.plan import load_plan
+from ibml.study.planning.trials import planned_trials
 from tests.conftest import CommandLine
 
 STUDY = """\

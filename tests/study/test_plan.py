@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.base import ConfigError
-from ibml.study.plan import Plan, load_plan, load_trial
-from ibml.study.record import study_record
-from ibml.study.trials import planned_trials
+from ibml.common.errors import ConfigError
+from ibml.study.planning.plan import Plan, load_plan, load_trial
+from ibml.study.planning.record import study_record
+from ibml.study.planning.trials import planned_trials
 from tests.conftest import ROOT
 
 STUDY = """\

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ibml.study.plan import Plan, load_plan
-from ibml.study.preview import preview
-from ibml.study.remaining import Remaining, count_remaining
-from ibml.study.trials import planned_trials
+from ibml.study.planning.dry_run import preview
+from ibml.study.planning.plan import Plan, load_plan
+from ibml.study.planning.remaining import Remaining, count_remaining
+from ibml.study.planning.trials import planned_trials
 from ibml.tracking.listing import ListedTrial
 from ibml.tracking.peek import Peek
 

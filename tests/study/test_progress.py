@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ibml.study import progress
+from ibml.study.engine import progress
 
 
 def test_lines_count_trials_and_estimate_from_the_pace_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

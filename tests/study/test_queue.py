@@ -8,11 +8,11 @@ import pytest
 
 from ibml import data
 from ibml.search.attempts import Attempt
-from ibml.study.cells import Cell
-from ibml.study.faults import Fault
-from ibml.study.keys import trial_key
-from ibml.study.queue import Past, SearchSource, Task, TrialQueue
-from ibml.study.trials import PlannedTrial
+from ibml.study.engine.retry import Fault
+from ibml.study.engine.scheduler import Past, SearchSource, Task, TrialQueue
+from ibml.study.planning.cells import Cell
+from ibml.study.planning.keys import trial_key
+from ibml.study.planning.trials import PlannedTrial
 from tests.search.conftest import LR, Lab, plan_of, rows_of
 
 KILLED = Fault("killed", "")

@@ -12,19 +12,19 @@ from mlflow import MlflowClient
 
 import ibml
 from ibml import data
-from ibml.config.records import Status
 from ibml.config.trial import TrialConfig
+from ibml.records import Status
 from ibml.search.database import Database
 from ibml.search.plan import load_search
-from ibml.study.cells import Cell
 from ibml.study.differences import epoch_differences
-from ibml.study.keys import trial_key
-from ibml.study.plan import load_trial
-from ibml.study.queue import SearchSource
-from ibml.study.searching import open_search
-from ibml.study.single import run_single
-from ibml.study.trial_run import described
-from ibml.study.trials import PlannedTrial
+from ibml.study.engine.run_metadata import described
+from ibml.study.engine.scheduler import SearchSource
+from ibml.study.engine.searches import open_search
+from ibml.study.planning.cells import Cell
+from ibml.study.planning.keys import trial_key
+from ibml.study.planning.plan import load_trial
+from ibml.study.planning.trials import PlannedTrial
+from ibml.study.single_trial import run_single
 from ibml.tracking.entries import Begin, End, Entry, Rows, Stop, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session
@@ -138,7 +138,7 @@ def test_a_trial_of_another_trainer_data_or_configuration_is_not_trained(
 ) -> None:
     run = recorded(cli, configured("method.type=joint", epochs=1))
     with monkeypatch.context() as later:
-        later.setattr("ibml.study.keys.TRAINER_REVISION", TRAINER_REVISION + 1)
+        later.setattr("ibml.study.planning.keys.TRAINER_REVISION", TRAINER_REVISION + 1)
         later.setattr("ibml.study.reproduce.TRAINER_REVISION", TRAINER_REVISION + 1)
         answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from ibml.config.trial import TrialConfig
-from ibml.study.cells import Cell
-from ibml.study.faults import Fault
-from ibml.study.keys import state_keys, trial_key
-from ibml.study.queue import SearchSource, Task, TrialQueue
-from ibml.study.stage_files import StageFiles
-from ibml.study.stages import Stages, shared_stages
-from ibml.study.trials import PlannedTrial
+from ibml.study.engine.prefix_cache import Stages, shared_stages
+from ibml.study.engine.prefix_store import StageFiles
+from ibml.study.engine.retry import Fault
+from ibml.study.engine.scheduler import SearchSource, Task, TrialQueue
+from ibml.study.planning.cells import Cell
+from ibml.study.planning.keys import state_keys, trial_key
+from ibml.study.planning.trials import PlannedTrial
 from tests.search.conftest import Lab, plan_of, rows_of
 
 Build = Callable[..., TrialConfig]
@@ -179,7 +179,7 @@ def test_a_state_that_could_not_be_written_is_not_waited_for(trial: Build, stage
 
 def test_a_worker_that_hangs_is_not_waited_for(trial: Build, stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("ibml.study.queue.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ibml.study.engine.scheduler.time.monotonic", lambda: now[0])
     joint, late, later = planned(trial, None), planned(trial, 6), planned(trial, 8)
     workers = Workers(TrialQueue([joint, late, later], stages=stages), 3)
     workers.fill()

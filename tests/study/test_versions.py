@@ -6,10 +6,10 @@ import pytest
 
 import ibml
 from ibml.api import Places, find_job_name
-from ibml.study.plan import load_plan
-from ibml.study.record import study_record
-from ibml.study.trials import planned_trials
-from ibml.study.versions import DesignChangedError
+from ibml.study.planning.plan import load_plan
+from ibml.study.planning.record import study_record
+from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.versions import DesignChangedError
 from tests.conftest import CommandLine
 from tests.study.recorded import ablate, record_results, store_of
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from ibml import databases
-from ibml.config.base import IbmlError
-from ibml.databases import resolve_url, sqlite_file
-from ibml.reading import open_store
+from ibml.common import databases
+from ibml.common.databases import resolve_url, sqlite_file
+from ibml.common.errors import IbmlError
+from ibml.queries import open_store
 from ibml.search.database import Database, choose_url
 from ibml.tracking import schema
 from ibml.tracking.mlflow_store import MlflowStore

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ibml.config.records import SearchRecord
+from ibml.records import SearchRecord
 from ibml.tracking import experiment, reader
 from ibml.tracking.entries import End, TrialDescription
 from ibml.tracking.epochs import epochs_text, parsed_epochs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.records import TrialRecord
+from ibml.records import TrialRecord
 from ibml.tracking import trial_reader
 from ibml.tracking.entries import End, TrialDescription
 from ibml.tracking.listing import listed_runs

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.records import TrialEntry
-from ibml.study.rerun import forget_results
+from ibml.records import TrialEntry
+from ibml.study.invalidation import forget_results
 from ibml.tracking import presence as presences
 from ibml.tracking import spool as spools
 from ibml.tracking.claims import Claims

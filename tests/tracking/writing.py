@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ibml.config.trial import TrialConfig
-from ibml.study.cells import Cell
-from ibml.study.trial_run import described
-from ibml.study.trials import PlannedTrial
+from ibml.study.engine.run_metadata import described
+from ibml.study.planning.cells import Cell
+from ibml.study.planning.trials import PlannedTrial
 from ibml.tracking.claims import Claims
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import Begin, End, Rows, Stop, TrialDescription

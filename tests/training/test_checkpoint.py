@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ibml.common.atomic_files import read_sealed, write_sealed
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
-from ibml.files import read_sealed, write_sealed
 from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders.resnet import Trunk
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.checkpoint import TrialCheckpoints, load_model
-from ibml.training.kept import SELECTED
+from ibml.training.checkpoint_retention import SELECTED
 from ibml.training.trainer import Selection, Trainer
 from tests.conftest import vectors
 

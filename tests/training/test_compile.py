@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig, canonical
-from ibml.study.keys import trial_key
+from ibml.study.planning.keys import trial_key
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.device import DeviceError, check_compiler
 from ibml.training.state import packed, unpack

@@ -16,14 +16,14 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from ibml.common.rng import stream_seed
 from ibml.config.metrics import NOISE_LEVELS, measure_names, table_names, timed
-from ibml.config.streams import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.inputs import Sequences
 from ibml.methods import Precision
 from ibml.training.device import reproducible
-from ibml.training.imbalance import Measures, calibration_error, deviation, discrepancy
+from ibml.training.measures import Measures, calibration_error, deviation, discrepancy
 from ibml.training.probes import STRENGTHS, fitted
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Trainer, TrialResult, train

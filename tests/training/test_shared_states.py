@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig
-from ibml.study.keys import state_keys, trial_key
+from ibml.study.planning.keys import state_keys, trial_key
 from ibml.training.checkpoint import TrialCheckpoints
 from ibml.training.trainer import Row, Trainer
 from tests.conftest import vectors

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from ibml import data
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 from ibml.config.trial import TrialConfig
-from ibml.study.worker import TrialActor
+from ibml.study.ray.worker import TrialActor
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Trainer, train

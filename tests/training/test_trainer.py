@@ -17,7 +17,7 @@ from sklearn import metrics as reference
 
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, StepLog
-from ibml.study.worker import TrialActor
+from ibml.study.ray.worker import TrialActor
 from ibml.training.device import DeviceError, choose_device
 from ibml.training.metrics import evaluation, macro_f1
 from ibml.training.trainer import LOOK_EVERY, Trainer, divergence, train

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from ibml.config.base import Count, Findings, NonNegative, Positive, did_you_mean
+from ibml.common.errors import did_you_mean
+from ibml.config.base import Count, Findings, NonNegative, Positive
 from ibml.config.fusion import (
     BoostedHeadConfig,
     CosineHeadConfig,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ibml.config.base import Config, Findings, did_you_mean
+from ibml.common.errors import did_you_mean
+from ibml.config.base import Config, Findings
 from ibml.config.fusion import HeadConfig
 
 if TYPE_CHECKING:

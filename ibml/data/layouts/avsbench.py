@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ibml.config.base import did_you_mean
+from ibml.common.errors import did_you_mean
 from ibml.config.datasets import AVSBenchConfig
 from ibml.data.layouts.clips import add_clip
 from ibml.data.layouts.lists import LABEL_WORDS

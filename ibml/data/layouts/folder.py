@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from ibml.config.base import did_you_mean
+from ibml.common.errors import did_you_mean
 from ibml.config.datasets import FolderConfig
 from ibml.config.preprocessing import ColumnConfig
 from ibml.data.layouts.lists import SPLIT_WORDS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ibml.common.optional_deps import need
 from ibml.data.listing import Listing
-from ibml.extras import need
 
 
 class Unusable(ValueError):

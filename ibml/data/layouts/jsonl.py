@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ibml.config.base import did_you_mean
+from ibml.common.errors import did_you_mean
 from ibml.config.datasets import Food101Config, MVSAConfig
 from ibml.data.listing import Listing, Part, Row, SplitName
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ibml.common.optional_deps import need
 from ibml.config.preprocessing import AudioConfig
 from ibml.data.listing import Part
 from ibml.data.media.arrays import array_file
 from ibml.data.media.base import Array, Form, Media, MediaError
-from ibml.extras import need
 
 FLOOR = 1e-7
 """Added before the logarithm."""

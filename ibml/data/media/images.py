@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ibml.common.optional_deps import need
 from ibml.config.preprocessing import FramesConfig, PicturesConfig, ViewsConfig
 from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, Media, MediaError
-from ibml.extras import need
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Pillow knows more, and runs another program for some of them, whatever a file is called."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ibml.config.contents import content_hash
+from ibml.common.hashing import content_hash
+from ibml.common.optional_deps import need
 from ibml.config.preprocessing import TextConfig
 from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, Media
-from ibml.extras import need
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 

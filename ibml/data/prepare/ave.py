@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 from ibml.data.pickles import load_array
 from ibml.data.prepare.media import need_ffmpeg, write_frames, write_sound
 from ibml.data.prepare.raw import lines_of, name_of_file, parsed, part_of

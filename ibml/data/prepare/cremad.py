@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ibml.config.base import ConfigError, IbmlError, Problem, Source
+from ibml.common.errors import ConfigError, IbmlError, Problem, Source
 from ibml.data.prepare.draws import drawn
 from ibml.data.prepare.media import need_ffmpeg, write_frames, write_sound
 from ibml.data.prepare.raw import lines_of, name_of_file, named, parsed, part_of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ibml.config.streams import stream_seed
+from ibml.common.rng import stream_seed
 
 
 def drawn(labels: Sequence[str], count: int, *where: str) -> set[int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shutil import which
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 
 # What a clip may be. A play list may not be one: it would have ffmpeg open whatever files and addresses it names.
 _FORMATS = "avi,flv,matroska,mov,mp3,mp4,mpeg,mpegts,ogg,wav,webm"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ibml.common.optional_deps import need
 from ibml.data.prepare.raw import part_of
 from ibml.data.prepare.work import Piece, Work
-from ibml.extras import need
 
 FILES = ("train_point_clouds.h5", "test_point_clouds.h5")
 SIDE = 30

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ibml.config.base import IbmlError
-from ibml.config.streams import stream_seed
+from ibml.common.atomic_files import remove_unfinished, replacing_path
+from ibml.common.errors import IbmlError
+from ibml.common.optional_deps import need
+from ibml.common.rng import stream_seed
 from ibml.data.prepare.meshes import in_unit_ball, read_off, sampled
 from ibml.data.prepare.raw import named, part_of
 from ibml.data.prepare.work import Piece, Work
-from ibml.extras import need
-from ibml.files import remove_unfinished, replacing_path
 
 POINTS = 2_048
 SPLITS = ("train", "test")

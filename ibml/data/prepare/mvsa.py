@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ibml.config.base import ConfigError, Problem, Source
+from ibml.common.errors import ConfigError, Problem, Source
 from ibml.data.prepare.draws import drawn
 from ibml.data.prepare.raw import lines_of, name_of_file, parsed, part_of, text_of
 from ibml.data.prepare.work import Work, copy_of, jsonl

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ibml.config.base import ConfigError, IbmlError, Problem, Source
-from ibml.config.printable import is_printable
+from ibml.common.errors import ConfigError, IbmlError, Problem, Source
+from ibml.common.sanitize import is_printable
 
 Line = TypeVar("Line")
 Row = TypeVar("Row")

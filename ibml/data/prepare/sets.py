@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
 from ibml.data.prepare import ave, cremad, food101, mnist3d, modelnet40, mvsa
 from ibml.data.prepare.work import Work
 

@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ibml.config.base import ConfigError, IbmlError, Problem, Source
-from ibml.files import remove_unfinished, replacing_path
+from ibml.common.atomic_files import remove_unfinished, replacing_path
+from ibml.common.errors import ConfigError, IbmlError, Problem, Source
 
 
 def _is_there(path: Path) -> bool:

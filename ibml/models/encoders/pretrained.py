@@ -9,9 +9,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
+from ibml.common.optional_deps import need
 from ibml.config.encoders import PretrainedConfig
-from ibml.extras import need
 from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders.layers import mean_over_frames
 

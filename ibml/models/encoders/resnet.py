@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ibml.config.base import IbmlError
+from ibml.common.errors import IbmlError
+from ibml.common.optional_deps import need
 from ibml.config.encoders import ResNet18Config
-from ibml.extras import need
 from ibml.models.encoders.layers import BatchNorm1d, BatchNorm2d, mean_over_frames
 
 _NAMED = 3

@@ -11,11 +11,11 @@ from typing import get_args
 
 import pytest
 
-from ibml.config.base import IbmlError
+from ibml.cli.data import Name
+from ibml.common.errors import IbmlError
+from ibml.common.optional_deps import need
+from ibml.common.ownership import machine_id
 from ibml.data.prepare.sets import PREPARED
-from ibml.data_cli import Name
-from ibml.extras import need
-from ibml.ownership import machine_id
 from tests.conftest import CommandLine
 from tests.data.prepare.conftest import Raw, contents
 

@@ -1,0 +1,87 @@
+"""Folders that are named by what a user or a store calls things."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import overload
+
+from ibml.common.errors import IbmlError
+from ibml.common.storage import ObjectPath, Place
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f%:\\]")
+
+
+@overload
+def below(root: Path, name: str) -> Path: ...
+@overload
+def below(root: ObjectPath, name: str) -> ObjectPath: ...
+def below(root: Place, name: str) -> Place:
+    """The folder of a name below a root; `/` makes folders within folders. Whatever would lead elsewhere is written as
+    `%` and its number, so that different names have different folders."""
+    return root.joinpath(*map(_safe, name.split("/")))
+
+
+def _safe(part: str) -> str:
+    if part.strip(".") == "":  # nothing, the folder itself, or the one above
+        return part.replace(".", "%2E") or "%"
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
+
+
+DATA_VARIABLE = "IBML_DATA"
+"""A folder with one folder per data set, by its type; for data sets without a `root`."""
+CACHE_VARIABLE = "IBML_CACHE"
+
+
+def absolute_places() -> dict[str, str]:
+    """The variables that name folders, for processes that work elsewhere."""
+    given = {name: os.environ.get(name) for name in (DATA_VARIABLE, CACHE_VARIABLE)}
+    return {name: str(Path(value).absolute()) for name, value in given.items() if value}
+
+
+class HomeError(IbmlError):
+    """The user has no home folder."""
+
+
+def home_folder() -> Path:
+    """Return the home folder of the user.
+
+    Raises:
+        HomeError: `HOME` is not set, and the system knows no home of the user either.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise HomeError(
+            f"HOME is not set, and the system knows no home folder of user {os.getuid()}: set HOME to a folder that you"
+            " can write to, for instance HOME=/tmp/me"
+        ) from None
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return an absolute path, with `~` at its beginning replaced by a home folder.
+
+    Raises:
+        HomeError: There is no such home folder.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        if str(path).partition("/")[0] == "~":
+            home_folder()
+        raise HomeError(f"{path}: there is no user {str(path).partition('/')[0].removeprefix('~')!r}") from None
+
+
+def state_folder() -> Path:
+    """The user's folder for what must not be lost. Raises `HomeError`."""
+    return expand_home(Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ibml")
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: IBML_CACHE, else one in the user's cache.
+
+    Raises `HomeError`.
+    """
+    given, base = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return expand_home(given or Path(base) / "ibml")

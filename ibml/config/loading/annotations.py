@@ -1,0 +1,115 @@
+"""Reading the annotations of configuration classes: what is allowed at a place, and every dotted path there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, Tag
+
+from ibml.common.yaml_documents import Path_
+
+TAGS = ("type", "kind")
+"""Keys that tell the members of unions apart."""
+Types = Mapping[str, str]
+"""The `type` of each component on the way to a path: dotted path of the component -> type."""
+
+
+def fields_of(annotation: Any) -> list[str]:
+    """Return the keys that a configuration of this class may have."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return list(annotation.model_fields)
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return [field.name for field in dataclasses.fields(annotation)]
+    return []
+
+
+def annotation_at(model: type[BaseModel], location: Path_) -> Any:
+    """Return the annotation at one of pydantic's locations, in which tags of unions are steps too."""
+    place: Any = model
+    for step in location:
+        place = below(place, step)
+    return bare(place)
+
+
+def below(annotation: Any, step: str | int) -> Any:
+    """Return the annotation one step below another: of a member of a union, of a field, or of an item."""
+    place = bare(annotation)
+    union = members(place)
+    if step in union:
+        return union[str(step)]
+    if isinstance(place, type) and issubclass(place, BaseModel):
+        field = place.model_fields.get(str(step))
+        return field.annotation if field else None
+    arguments = [argument for argument in get_args(place) if argument is not Ellipsis]
+    return arguments[-1] if arguments else None
+
+
+def bare(annotation: Any) -> Any:
+    """Return an annotation without `Annotated` and `| None`."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, types.UnionType):
+            options = [option for option in get_args(annotation) if option is not type(None)]
+            if len(options) > 1:
+                return annotation
+            annotation = options[0]
+        else:
+            return annotation
+
+
+def members(annotation: Any) -> dict[str, Any]:
+    """Return the members of a discriminated union by their `type`, or by their pydantic `Tag`."""
+    found: dict[str, Any] = {}
+    for given in _options(annotation):
+        tags = [note.tag for note in getattr(given, "__metadata__", ()) if isinstance(note, Tag)]
+        option = bare(given)
+        literal = _tag_annotation(option)
+        if tags:
+            found[tags[0]] = option
+        elif get_origin(literal) is Literal:
+            found[get_args(literal)[0]] = option
+        else:
+            found |= members(option)
+    return found
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
+
+
+def _tag_annotation(option: Any) -> Any:
+    fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+    return next((fields[name].annotation for name in TAGS if name in fields), None)
+
+
+@cache
+def key_paths(model: type[BaseModel]) -> Mapping[str, tuple[Types, ...]]:
+    """Return every dotted path of a configuration, whatever its types, with the types under which the path exists.
+
+    Of the encoders the paths are those of `encoders.default`.
+    """
+    found: dict[str, list[Types]] = {}
+    _collect(model, "", {}, found)
+    return {path: tuple(types) for path, types in found.items()}
+
+
+def _collect(annotation: Any, prefix: str, types: Types, found: dict[str, list[Types]]) -> None:
+    place = bare(annotation)
+    union = members(place)
+    for tag, member in union.items():
+        _collect(member, prefix, types if tag.startswith("(") else {**types, prefix: tag}, found)
+    if isinstance(place, type) and issubclass(place, BaseModel):
+        for name, field in place.model_fields.items():
+            path = f"{prefix}.{name}" if prefix else name
+            found.setdefault(path, []).append(types)
+            _collect(field.annotation, path, types, found)
+    elif get_origin(place) is dict and members(bare(get_args(place)[1])):
+        _collect(get_args(place)[1], f"{prefix}.default", types, found)
+    elif not union:
+        for option in _options(place):
+            _collect(option, prefix, types, found)

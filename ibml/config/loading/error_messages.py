@@ -1,0 +1,157 @@
+"""pydantic's errors in words: where a value was written, what is wrong, and what was probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ibml.common.errors import did_you_mean
+from ibml.common.yaml_documents import Path_, dotted
+from ibml.config.base import NULL_NAME, InconsistentConfig, WrongOptions
+from ibml.config.loading.annotations import TAGS, annotation_at, bare, below, members
+from ibml.config.loading.suggestions import suggest_key
+
+Finding = tuple[Path_, str]
+
+UNKNOWN_KEY = "unknown key"
+_MAPPING = "a mapping of keys to values"
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "decimal_type", "decimal_parsing"), "a number"),
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    **dict.fromkeys(("string_type", "bytes_type", NULL_NAME), "text"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "a list"),
+    **dict.fromkeys(("model_attributes_type", "model_type", "dict_type", "dataclass_type", "mapping_type"), _MAPPING),
+    "path_type": "a path",
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), "a date such as 2024-01-31"),
+    **dict.fromkeys(
+        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), "a time such as 2024-01-31T12:00"
+    ),
+}
+_UNKNOWN_KEYS = ("extra_forbidden", "unexpected_keyword_argument")
+_LIMITS = {
+    "too_short": "is too short, it needs at least {min_length}",
+    "too_long": "is too long, it has at most {max_length}",
+    "string_too_short": "has fewer than {min_length} characters",
+    "string_too_long": "has more than {max_length} characters",
+}
+
+
+def findings(error: ValidationError, model: type[BaseModel], data: Any, at: Path_ = ()) -> list[Finding]:
+    """Every error as (path in the data, message); `at` is where the data stands in a larger whole."""
+    found: list[Finding] = []
+    errors = error.errors()
+    inside = {details["loc"][:-1] for details in errors}
+    for details in errors:
+        if details["type"] == "too_short" and details["loc"] in inside:
+            continue  # its items are what is wrong with it
+        cause = details.get("ctx", {}).get("error")
+        if isinstance(cause, InconsistentConfig):
+            place = (*at, *path_in_data((*details["loc"], ""), data, model)[:-1])
+            inside_it = [((*place, *path), message) for path, message in cause.findings]
+            found += [(path, f"{dotted(path)}: {message}") for path, message in inside_it]
+        elif isinstance(cause, WrongOptions):
+            place = (*at, *path_in_data(details["loc"], data, model))
+            found += findings(cause.error, cause.model, cause.options, place)
+        else:
+            path = (*at, *path_in_data(details["loc"], data, model))
+            found.append((path, _message(details, path, model, data)))
+    return found
+
+
+def path_in_data(location: Path_, data: Any, model: type[BaseModel]) -> Path_:
+    """Return pydantic's location without the tags of unions, which are not keys of the data."""
+    path: list[str | int] = []
+    node: Any = data
+    annotation: Any = model
+    for position, step in enumerate(location):
+        if str(step).startswith("(") or step == "[key]":
+            continue  # the tag of a union whose members are told apart by their keys; what is wrong is the key itself
+        is_tag = step in members(bare(annotation))  # also where the data has a key of that name
+        annotation = below(annotation, step)
+        if is_tag:
+            continue
+        last = position == len(location) - 1
+        if last and isinstance(node, Mapping) and step not in node and step in [node.get(tag) for tag in TAGS]:
+            continue  # what is wrong with a member of a union as a whole
+        if isinstance(node, Mapping) and (step in node or last):
+            node = node.get(step)
+        elif isinstance(node, (list, tuple)) and isinstance(step, int) and step < len(node):
+            node = node[step]
+        elif isinstance(node, Mapping) or not last or not isinstance(step, int):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _message(details: ErrorDetails, path: Path_, model: type[BaseModel], data: Any) -> str:
+    kind, context, value = details["type"], details.get("ctx", {}), details["input"]
+    name = dotted(path)
+    if kind in _UNKNOWN_KEYS:
+        return f"{UNKNOWN_KEY} {name!r}{suggest_key(path, value, model, details['loc'], data)}"
+    if kind == "missing":
+        return f"{name!r} is missing"
+    if kind == "union_tag_not_found":
+        types = members(annotation_at(model, details["loc"]))
+        return f"'{name}.{_tag(context)}' is missing{did_you_mean('', types)}"
+    if kind in ("literal_error", "enum", "union_tag_invalid"):
+        return _unknown_choice(name, kind, context, value)
+    return f"{name}: {_wrong_value(details, context, value)}"
+
+
+def _unknown_choice(name: str, kind: str, context: Mapping[str, Any], value: Any) -> str:
+    """Return the message about a value that is not one of a list."""
+    expected = context.get("expected") or context.get("expected_tags", "")
+    tag = context.get("tag", value)
+    field = f"{name}.{_tag(context)}" if kind == "union_tag_invalid" else name
+    quoted = re.findall(r"'([^']*)'", expected)
+    hint = did_you_mean(str(tag), quoted) if quoted else f"; known: {expected.replace(' or ', ', ')}"
+    return f"{field}: {_shown(tag)} is not known{hint}"
+
+
+def _wrong_value(details: ErrorDetails, context: Mapping[str, Any], value: Any) -> str:
+    """Return what is wrong with a value, without its name."""
+    kind, cause = details["type"], context.get("error")
+    if kind == "string_pattern_mismatch":
+        return f"{_shown(value)} is no name; use letters, digits, '-' and '_'"
+    if kind in _LIMITS:
+        return _LIMITS[kind].format_map(context)
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, got {_shown(value)}"
+    if isinstance(cause, ValidationError):
+        return in_words(cause)
+    if cause is not None:
+        return str(cause) or f"{_shown(value)} is refused"
+    return f"{plain_message(details['msg'])}, got {_shown(value)}"
+
+
+def plain_message(message: str) -> str:
+    """Return a message of pydantic without its own words at the beginning."""
+    for words in ("Value error, ", "Assertion failed, ", "Input "):
+        message = message.removeprefix(words)
+    return message
+
+
+def in_words(error: ValidationError) -> str:
+    """Return one of pydantic's errors that belongs to no known data in one line, without pydantic's own words."""
+    parts = []
+    for details in error.errors():
+        place, context = dotted(details["loc"]), details.get("ctx", {})
+        message = _wrong_value(details, context, details["input"])
+        parts.append(f"{place}: {message}" if place else message)
+    return "; ".join(parts)
+
+
+def _tag(context: Mapping[str, Any]) -> str:
+    """The key that tells the members of a union apart."""
+    return str(context["discriminator"]).strip("'")
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,89 @@
+"""JSON schemas of the YAML files, so that editors complete and check them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel
+
+from ibml.common import yaml_documents
+from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
+from ibml.config.loading.file_kinds import SPACE, STUDY, TRIAL, find_kind
+from ibml.config.search.space import SearchSpaceConfig
+from ibml.config.study.study import StudyConfig
+from ibml.config.trial import TrialConfig
+
+Kind = Literal["ablation", "trial", "search"]
+
+_MODELS: dict[Kind, type[BaseModel]] = {"ablation": StudyConfig, "trial": TrialConfig, "search": SearchSpaceConfig}
+
+
+_KIND_OF_FILE: dict[str, Kind] = {STUDY.noun: "ablation", TRIAL.noun: "trial", SPACE.noun: "search"}
+_SYNONYMS: dict[str, Kind] = {"study": "ablation", "space": "search", "config": "trial", "preset": "trial"}
+
+
+def find_schema_kind(name: str) -> Kind:
+    """Return the kind of file that has this name.
+
+    Raises:
+        ConfigError: No kind has the name; where it is that of a file, the message has the file's kind.
+    """
+    known: tuple[Kind, ...] = get_args(Kind)
+    for kind in known:
+        if name == kind:
+            return kind
+    hint = did_you_mean(_SYNONYMS.get(name, name), known)
+    message = f"{name!r} is not a kind of file{hint}"
+    if Path(name).is_file():
+        found = find_kind(yaml_documents.read(Path(name)).data)
+        wanted = _KIND_OF_FILE.get(found.noun) if found else None
+        message = f"{name!r} is {found.noun}; its schema is: ibml schema {wanted}" if found and wanted else message
+    raise ConfigError([Problem(Source("schema"), message)])
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    """The schema of a kind of file (JSON Schema 2020-12). Where a file has overrides of a trial's
+    configuration, the schema knows their dotted paths."""
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_MODELS[kind].model_json_schema()}
+    if kind == "trial":
+        return made
+    trial = TrialConfig.model_json_schema()
+    paths = _paths(trial, trial["$defs"])
+    definitions = made["$defs"] = {**made.get("$defs", {}), **trial["$defs"]}
+    if kind == "search":
+        made["properties"]["parameters"]["propertyNames"] = {
+            "anyOf": [
+                {"enum": sorted(paths)},
+                {"pattern": r"^(encoders|data\.columns|(data|method|fusion)\.options)\."},
+            ]
+        }
+        return made
+    definitions["Overrides"] = {"type": ["object", "null"], "properties": paths}
+    overrides = {"$ref": "#/$defs/Overrides"}
+    made["properties"]["overrides"] = overrides
+    made["properties"]["datasets"]["anyOf"][0]["additionalProperties"] = overrides
+    definitions["ArmsDesign"]["properties"]["arms"]["additionalProperties"] = overrides
+    definitions["OneFactorDesign"]["properties"]["factors"]["properties"] = {
+        path: {"type": "array", "items": value} for path, value in paths.items()
+    }
+    return made
+
+
+def _paths(node: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> schema of its value, for every value in a configuration whatever the types chosen."""
+    if "$ref" in node:
+        return _paths(definitions[node["$ref"].rpartition("/")[2]], definitions, prefix)
+    found: dict[str, Any] = {}
+    for option in node.get("oneOf", node.get("anyOf", ())):
+        for path, value in _paths(option, definitions, prefix).items():
+            found[path] = _either(found[path], value) if path in found else value
+    for name, value in node.get("properties", {}).items():
+        below = _paths(value, definitions, f"{prefix}{name}.")
+        found |= below or {f"{prefix}{name}": value}
+    return found
+
+
+def _either(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    options = [*first.get("anyOf", [first])]
+    return first if second in options else {"anyOf": [*options, second]}

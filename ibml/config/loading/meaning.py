@@ -1,0 +1,87 @@
+"""Values that a file means otherwise than YAML reads them: names that look like numbers, mappings left empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ibml.common.yaml_documents import Path_
+from ibml.config.base import NULL_NAME, WrongOptions, scalar_text
+from ibml.config.loading.error_messages import path_in_data
+
+_EXPECTS_TEXT = ("string_type", NULL_NAME)
+_EXPECTS_MAPPING = ("dict_type", "model_type", "model_attributes_type", "dataclass_type")
+
+
+def read_as_meant(
+    error: ValidationError,
+    model: type[BaseModel],
+    data: dict[str, Any],
+    written: Mapping[Path_, str],
+    any_null: bool = False,
+) -> dict[str, Any] | None:
+    """Return the data with the values that were refused for their type and mean something else, or None without any.
+
+    A number or truth value where text is expected is the text as written; null is one where a name is expected.
+    A mapping that is left empty is an empty mapping.
+
+    Args:
+        error: What the model refuses.
+        model: The class of the configuration.
+        data: The data, which stay as they are.
+        written: The text of scalars by their paths; see `ibml.common.yaml_documents.Document`.
+        any_null: Whether a written null is an empty mapping too, and not only a key with nothing behind it.
+    """
+    changes: dict[Path_, Any] = {}
+    for path, kind, value in _refused(error, model, data):
+        text = written.get(path)
+        if kind in _EXPECTS_TEXT and (meant := name_of(value, text if kind == NULL_NAME or value is not None else "")):
+            changes[path] = meant
+        elif kind in _EXPECTS_MAPPING and value is None and (any_null or text == ""):
+            changes.setdefault(path, {})
+    if not changes:
+        return None
+    result = deepcopy(data)
+    for (*parents, last), meant in changes.items():
+        node: Any = result
+        for step in parents:
+            node = node[step]
+        node[last] = meant
+    return result
+
+
+def name_of(value: Any, written: str | None) -> str:
+    """Return the text that a scalar stands for where a name is expected; empty for what is not a name."""
+    if isinstance(value, bool | int | float):
+        return written or scalar_text(value)
+    return written or "" if value is None else ""
+
+
+def _refused(
+    error: ValidationError, model: type[BaseModel], data: Any, at: Path_ = ()
+) -> Iterator[tuple[Path_, str, Any]]:
+    """Yield path, type of error and value of everything refused that is in the data at its path."""
+    for details in error.errors():
+        path = path_in_data(details["loc"], data, model)
+        cause = details.get("ctx", {}).get("error")
+        if isinstance(cause, WrongOptions):
+            yield from _refused(cause.error, cause.model, cause.options, (*at, *path))
+        elif path and _same(_value_at(data, path), details["input"]):
+            yield (*at, *path), details["type"], details["input"]
+
+
+def _same(value: Any, other: Any) -> bool:
+    return value is other or (type(value) is type(other) and bool(value == other))
+
+
+def _value_at(data: Any, path: Path_) -> Any:
+    node = data
+    for step in path:
+        try:
+            node = node[step]
+        except (LookupError, TypeError):
+            return ...
+    return node

@@ -1,0 +1,62 @@
+"""Keys of study files that are names, in their normal form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ibml.common.errors import Problem
+from ibml.common.yaml_documents import Document, Path_, dotted
+from ibml.config.names import normalize_name
+
+_PLACES: set[Path_] = {
+    ("datasets",),
+    *(("design", part) for part in ("arms", "components", "factors")),
+    *(("table", part) for part in ("groups", "names", "components")),
+}
+"""The mappings of a study file whose keys are names."""
+
+
+def normalize_names(document: Document) -> tuple[Document, list[Problem]]:
+    """Return a study's document with the keys that are names normalized, and those that are given twice then."""
+    problems: list[Problem] = []
+    data = _normalize_keys(document, document.data, (), problems)
+    lines = {_normalize_path(path): line for path, line in reversed(document.lines.items())}
+    elsewhere = {_normalize_path(path): source for path, source in reversed(document.elsewhere.items())}
+    written = {_normalize_path(path): text for path, text in reversed(document.written.items())}
+    return replace(document, data=data, lines=lines, elsewhere=elsewhere, written=written), problems
+
+
+def _normalize_keys(document: Document, node: Any, path: Path_, problems: list[Problem]) -> Any:
+    if not isinstance(node, Mapping) or len(path) > 3:
+        return node
+    first: dict[str, str] = {}
+    result: dict[str, Any] = {}
+    for key, value in node.items():
+        name = normalize_name(key) if _holds_names(path) else key
+        if name in result:
+            problems.append(_given_twice(document, path, key, first[name]))
+            continue
+        first[name] = key
+        result[name] = _normalize_keys(document, value, (*path, key), problems)
+    return result
+
+
+def _given_twice(document: Document, path: Path_, key: str, first: str) -> Problem:
+    source, before = document.source((*path, key)), document.source((*path, first))
+    place = f", first in line {before.line}" if before.line else ""
+    message = (
+        f"{normalize_name(key)!r} is given twice{place}; spaces around a name and the encoding of its accents"
+        " do not count"
+    )
+    return Problem(replace(source, path=dotted(path)), message)
+
+
+def _normalize_path(path: Path_) -> Path_:
+    return tuple(normalize_name(step) if _holds_names(path[:depth]) else step for depth, step in enumerate(path))
+
+
+def _holds_names(path: Path_) -> bool:
+    """Whether the keys of the mapping at a path are names; those of a factor are the names of its levels."""
+    return path in _PLACES or (len(path) == 3 and path[:2] == ("design", "factors"))

@@ -1,0 +1,160 @@
+"""What was found about an arm, a part or an effect, in sentences with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ibml.config.metrics import Metric
+from ibml.config.study.table import TableConfig
+from ibml.report.tables.table_spec import capital, confidence, number, p_text, signed
+from ibml.statistics.paired import Difference
+
+UNITS = {"%": "points", "s": "s"}
+"""Of differences: those of percentages are percentage points."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference; `level`: what its p was compared with, where seeds were added until arms were decided."""
+
+    dataset: str
+    metric: Metric
+    difference: Difference
+    level: float | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """How findings of a study are said: its names, digits and level, and how many data sets there are."""
+
+    names: TableConfig
+    datasets: int
+
+    def sentences(self, findings: Sequence[Finding], subject: str = "") -> list[str]:
+        """What helps, what hurts, what was not detected, and what nothing can be said of; the metrics in order.
+
+        `subject`: what does so, where that is more than the arm itself.
+        """
+        found = [f for f in findings if f.difference.verdict in _MOVES]
+        said: list[str] = []
+        for verb in _MOVES:
+            of_verdict = [f for f in found if f.difference.verdict == verb]
+            if of_verdict:
+                clauses = listed(self._moves(of_verdict, named=not said))
+                said.append(f"{capital(f'{subject} {verb}'.strip())}: {clauses}.")
+        moved = {f.metric for f in found}
+        return [*said, *self._rest([f for f in findings if f.metric not in moved], subject)]
+
+    def _moves(self, findings: Sequence[Finding], named: bool) -> list[str]:
+        """A clause for each metric: where it moves, and where the most. What the two numbers of an interval are is
+        said at the first one, if it is to be `named`."""
+        clauses: list[str] = []
+        for metric in dict.fromkeys(f.metric for f in findings):
+            of_metric = [f for f in findings if f.metric == metric]
+            most = max(of_metric, key=lambda f: abs(f.difference.mean or 0.0))
+            name = self.names.shown(metric.name)
+            verb = "rises" if (most.difference.mean or 0.0) > 0 else "falls"
+            if self.datasets > 1:
+                verb += f" on {_count(len(of_metric), self.datasets)}"
+                verb += f", {'most ' if len(of_metric) > 1 else ''}on {self.names.shown(most.dataset)}"
+            clauses.append(f"{name} {verb} by {self.amount(most)} ({self.certainty(most, named and not clauses)})")
+        return clauses
+
+    def amount(self, finding: Finding) -> str:
+        """The size of a difference with its unit."""
+        return self._sized(abs(finding.difference.mean or 0.0), finding.metric)
+
+    def _sized(self, value: float, metric: Metric) -> str:
+        return f"{number(value, self.names.digits(metric.name))} {UNITS.get(metric.unit, '')}".strip()
+
+    def _signed(self, value: float | None, metric: Metric) -> str:
+        text = signed(value, self.names.digits(metric.name)).replace("-", "−")
+        return f"{text} {UNITS.get(metric.unit, '')}".strip()
+
+    def certainty(self, finding: Finding, named: bool = True) -> str:
+        """Interval and p of a difference; the p that is compared with alpha, or with the level of a look."""
+        d, digits = finding.difference, self.names.digits(finding.metric.name)
+        ends = [signed(end, digits).replace("-", "−") for end in (d.low, d.high)]
+        p = p_text(d.p if finding.level is not None else d.p_corrected)
+        tested = f"p {p}" if p.startswith("<") else f"p = {p}"
+        level = "" if finding.level is None else f" at a level of {finding.level:.2g}"
+        interval = f"{confidence(self.names.alpha)} interval " if named else ""
+        return f"{interval}{ends[0]} to {ends[1]}, {tested}{level}"
+
+    def _rest(self, findings: Sequence[Finding], subject: str) -> Iterable[str]:
+        """What is said of metrics that move nowhere, by the verdict that says the least."""
+        by_metric = {metric: [f for f in findings if f.metric == metric] for metric in _metrics(findings)}
+        verdicts: dict[str, dict[Metric, list[Finding]]] = {}
+        for metric, of_metric in by_metric.items():
+            present = [f.difference.verdict for f in of_metric]
+            last = next((v for v in _ORDER if v in present), "no pairs")
+            verdicts.setdefault(last, {})[metric] = [f for f in of_metric if f.difference.verdict == last]
+        say: dict[str, Callable[[dict[Metric, list[Finding]]], str]] = {
+            "no effect detected": partial(self._not_detected, subject),
+            "undecided so far": self._undecided,
+            "one seed: no claim": self._one_seed,
+            "no spread: no claim": self._no_spread,
+            "no pairs": self._no_pairs,
+        }
+        return (sentence(verdicts[verdict]) for verdict, sentence in say.items() if verdict in verdicts)
+
+    def _not_detected(self, subject: str, found: dict[Metric, list[Finding]]) -> str:
+        """With the change that has a power of 0.8: of several data sets, on each."""
+        names, first = [], True
+        for metric, of_metric in found.items():
+            sizes = [f.difference.detectable for f in of_metric]
+            name = self.names.shown(metric.name)
+            known = [size for size in sizes if size is not None]
+            if len(known) == len(sizes):
+                size = self._sized(max(known), metric)
+                everywhere = " on each data set" if len(of_metric) > 1 else ""
+                name += f" (a change of {size} would have shown{everywhere} 4 times in 5)" if first else f" ({size})"
+                first = False
+            names.append(name)
+        of = f" of {subject}" if subject else ""
+        return f"No effect{of} was detected on {listed(names, 'or')}."
+
+    def _undecided(self, found: dict[Metric, list[Finding]]) -> str:
+        parts = [
+            f"{self.names.shown(m.name)} ({self._signed(f.difference.mean, m)} with {seeds(f.difference.n)})"
+            for m, (f, *_) in found.items()
+        ]
+        return f"Not decided yet on {listed(parts)}."
+
+    def _one_seed(self, found: dict[Metric, list[Finding]]) -> str:
+        parts = [f"{self.names.shown(m.name)} {self._signed(f.difference.mean, m)}" for m, (f, *_) in found.items()]
+        return f"One seed alone allows no claim: {listed(parts)}."
+
+    def _no_spread(self, found: dict[Metric, list[Finding]]) -> str:
+        parts = [f"{self.names.shown(m.name)} {self._signed(f.difference.mean, m)}" for m, (f, *_) in found.items()]
+        return f"Every seed gave the same difference, which no test can judge: {listed(parts)}."
+
+    def _no_pairs(self, found: dict[Metric, list[Finding]]) -> str:
+        return f"No seed has a result of both sides on {listed([self.names.shown(m.name) for m in found], 'or')}."
+
+
+_MOVES = ("helps", "hurts")
+_ORDER = ("undecided so far", "no effect detected", "one seed: no claim", "no spread: no claim", "no pairs")
+
+
+def _metrics(findings: Iterable[Finding]) -> list[Metric]:
+    return list(dict.fromkeys(f.metric for f in findings))
+
+
+def listed(parts: Sequence[str], word: str = "and") -> str:
+    """`a, b and c`."""
+    return f"{', '.join(parts[:-1])} {word} {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def seeds(count: int) -> str:
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
+def data_sets(count: int) -> str:
+    return f"{count} data set{'' if count == 1 else 's'}"
+
+
+def _count(some: int, every: int) -> str:
+    return f"{'all' if some == every else f'{some} of'} {every} data sets"

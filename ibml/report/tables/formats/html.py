@@ -1,0 +1,38 @@
+"""Grids in HTML: what stands alone, and what a page is made of."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from ibml.common.sanitize import printable
+from ibml.report.tables.layout import grids
+from ibml.report.tables.table import Table
+from ibml.report.tables.table_spec import Grid
+
+
+@cache
+def environment() -> Environment:
+    """Templates of this package; every text is escaped, and shows nothing but itself."""
+    folder = files("ibml.report") / "templates"
+    return Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def html_grid(grid: Grid) -> str:
+    """One grid as a `table` element."""
+    return str(environment().get_template("grid.html").module.grid(grid)).strip() + "\n"  # type: ignore[attr-defined]
+
+
+def html_table(table: Table) -> str:
+    """A study's table as a part of a page: its grids and its foot, without style."""
+    caption = table.study.table.caption or table.study.description
+    return environment().get_template("table.html").render(grids=grids(table), foot=table.foot, caption=caption)

@@ -1,0 +1,222 @@
+r"""Grids in LaTeX, with booktabs' rules and siunitx's columns.
+
+A file that is made here can be compiled as it is and, unchanged, be \input into a paper.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from ibml.report.tables.table_spec import Column, Entry, Grid
+
+PACKAGES = "amssymb,booktabs,graphicx,siunitx"
+
+# \@onlypreamble changes its meaning at \begin{document}: so the file knows whether it is inside of one.
+_BEGIN = rf"""% \input this file into a paper that has \usepackage{{{PACKAGES}}}, or compile it as it is.
+\expandafter\let\expandafter\ibmlonlypreamble\csname @onlypreamble\endcsname
+\expandafter\let\expandafter\ibmlnotprerr\csname @notprerr\endcsname
+\ifx\ibmlonlypreamble\ibmlnotprerr\let\ibmlend\relax\else
+\documentclass{{article}}
+\usepackage[margin=1.5cm,landscape]{{geometry}}
+\usepackage{{{PACKAGES}}}
+<PREAMBLE>\begin{{document}}
+\def\ibmlend{{\end{{document}}}}
+\fi
+"""
+
+_UNICODE = r"""% pdfLaTeX prints substitutes for some characters of this table. To print the characters,
+% compile with XeLaTeX or LuaLaTeX and a font that has them, for example with this in the preamble:
+% \usepackage{fontspec}\setmainfont{Noto Serif}
+% For Chinese, Japanese and Korean also, with XeLaTeX and with LuaLaTeX:
+% \usepackage{xeCJK}\setCJKmainfont{Noto Serif CJK SC}
+% \usepackage{luatexja-fontspec}\setmainjfont{Noto Serif CJK SC}
+\def\ibmlencoding{OT1}
+\def\ibmlsubstitute#1#2{%
+  \ifcsname u8:\detokenize{#1}\endcsname\else\expandafter\gdef\csname u8:\detokenize{#1}\endcsname{#2}\fi}
+\def\ibmlneedsfonts#1#2{% letters that LaTeX's first fonts lack, and its newer ones have
+  \expandafter\ifx\csname f@encoding\endcsname\ibmlencoding
+    \expandafter\gdef\csname u8:\detokenize{#1}\endcsname{#2}\fi}
+"""
+_WIDE_LETTERS = r"""\ifdefined\XeTeXversion\IfFileExists{xeCJK.sty}{\usepackage{xeCJK}}{}\fi
+\ifdefined\directlua\IfFileExists{luatexja-fontspec.sty}{\usepackage{luatexja-fontspec}}{}\fi
+"""
+_JOINERS = "\u200c\u200d"
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    '"': r"\symbol{34}",  # \textquotedbl is not in the encoding that LaTeX starts with
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "×": r"$\times$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "→": r"$\rightarrow$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "−": r"$-$",
+    "–": "--",
+    "—": "---",
+    "·": r"$\cdot$",
+    "∞": r"$\infty$",
+    "≠": r"$\neq$",
+    "✓": r"$\checkmark$",
+    "†": r"\dag{}",
+    "µ": r"$\mu$",
+    "ο": "o",
+    "φ": r"$\varphi$",
+    "ς": r"$\varsigma$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    **{char: f"{{{char}}}" for char in "[]*"},  # at the start of a row LaTeX would read them as an option
+}
+_WIDEST = 150
+"""Characters of a line that fit beside the margins of a page in landscape; a wider table is shrunk."""
+_APPROX = r"\approx"
+_OGONEK = "\u0328"
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi rho sigma tau upsilon phi chi psi"
+_GREEK_CAPITALS = "Gamma Delta Theta Lamda Xi Pi Sigma Upsilon Phi Psi Omega"
+for _name in (*_GREEK.split(), "omega", *_GREEK_CAPITALS.split()):
+    _kind = "CAPITAL" if _name[0].isupper() else "SMALL"
+    _char = unicodedata.lookup(f"GREEK {_kind} LETTER {_name.upper()}")
+    _SPECIAL.setdefault(_char, rf"$\{_name.replace('amda', 'ambda')}$")
+
+
+def escaped(text: str) -> str:
+    """Return a text that prints as it reads. Characters that pdfLaTeX lacks stay as they are: see `document`."""
+    return "".join(map(_char_in_latex, unicodedata.normalize("NFC", text)))
+
+
+def _char_in_latex(char: str) -> str:
+    if char in _SPECIAL:
+        return _SPECIAL[char]
+    if char.isascii():
+        return char if char.isprintable() else " "
+    return char if char.isprintable() or char in _JOINERS else _substitute(char)
+
+
+def _is_common(char: str) -> bool:
+    """Whether LaTeX prints a character whatever its engine and fonts are."""
+    parts = unicodedata.normalize("NFKD", char)
+    accented = "\u00c0" <= char <= "\u017f" and parts[0].isascii() and _OGONEK not in parts
+    return char.isascii() or char in "ßæÆøØœŒłŁ" or accented
+
+
+def _substitute(char: str) -> str:
+    """Return similar ASCII text for a character, else its number."""
+    if char in _JOINERS:
+        return ""
+    parts = unicodedata.normalize("NFKD", char).replace("\N{FRACTION SLASH}", "/")
+    plain = "".join(c for c in parts if c.isascii() and c.isprintable())
+    return "".join(_SPECIAL.get(c, c) for c in plain) or f"{{[}}U+{ord(char):04X}{{]}}"
+
+
+def document(blocks: Sequence[str]) -> str:
+    """Return floats as a file that compiles as it is.
+
+    If some characters are beyond pdfLaTeX, the head of the file says how to print them, and has their substitutes.
+    """
+    text = "\n".join(blocks)
+    rare = sorted({char for char in text if not _is_common(char)})
+    wide = any(unicodedata.east_asian_width(char) in "WF" for char in rare)
+    begin = _BEGIN.replace("<PREAMBLE>", _WIDE_LETTERS if wide else "")
+    return f"{_unicode_head(rare)}{begin}{text}\n\\ibmlend\n"
+
+
+def _unicode_head(rare: Sequence[str]) -> str:
+    if not rare:
+        return ""
+    macros = (r"\ibmlneedsfonts" if char <= "\u017f" else r"\ibmlsubstitute" for char in rare)
+    lines = (f"{macro}{{{char}}}{{{_substitute(char)}}}\n" for macro, char in zip(macros, rare, strict=True))
+    return _UNICODE + "".join(lines)
+
+
+def latex_table(grid: Grid, caption: str, label: str, foot: Sequence[str] = ()) -> str:
+    """A grid as a float; `caption` and `foot` are plain text."""
+    lines = ["\\begin{table}", "\\centering", "\\small"]
+    if any(column.kind == "measure" for column in grid.columns):
+        # siunitx' bold and its marks behind numbers need text instead of mathematics
+        lines.append("\\sisetup{separate-uncertainty, detect-weight, mode=text, table-align-text-post=false}")
+    made = latex_grid(grid).rstrip()
+    if _width(grid) > _WIDEST:
+        made = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{made}}}"
+    lines += [rf"\caption{{{escaped(caption)}}}", rf"\label{{{_plain(label)}}}", made]
+    if foot:
+        text = "\\\\\n".join(map(escaped, foot))
+        lines += ["", "\\medskip", f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}"]
+    return "\n".join([*lines, "\\end{table}", ""])
+
+
+def _plain(label: str) -> str:
+    """A label is no text: in one, LaTeX carries out what it reads."""
+    return re.sub(r"[^A-Za-z0-9:._-]", "-", label)
+
+
+def _width(grid: Grid) -> int:
+    """How many characters a line of a grid takes."""
+    columns = enumerate(grid.columns)
+    return sum(2 + max([len(c.heading), *(len(row[i].text) for row in grid.entries)]) for i, c in columns)
+
+
+def latex_grid(grid: Grid) -> str:
+    """The tabular alone."""
+    shape = " ".join(_shape(column, [row[i] for row in grid.entries]) for i, column in enumerate(grid.columns))
+    header = " & ".join(_heading(column) for column in grid.columns)
+    lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", rf"{header} \\", r"\midrule"]
+    for row in grid.rows:
+        if isinstance(row, str):
+            lines.append(rf"\multicolumn{{{len(grid.columns)}}}{{l}}{{\textit{{{escaped(row)}}}}} \\")
+        else:
+            cells = (_cell(entry, column) for entry, column in zip(row, grid.columns, strict=True))
+            lines.append(rf"{' & '.join(cells)} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _heading(column: Column) -> str:
+    return f"{{{escaped(column.heading)}}}" if column.kind == "measure" else escaped(column.heading)
+
+
+def _shape(column: Column, entries: Sequence[Entry]) -> str:
+    if column.kind != "measure":
+        return {"name": "l", "words": "l", "mark": "c", "number": "r"}[column.kind]
+    texts = [entry.text.split(" ± ") for entry in entries if entry.summary and entry.summary.mean is not None]
+    digits = max((entry.digits for entry in entries), default=0)
+    whole = max((len(parts[0].split(".")[0].lstrip("-")) for parts in texts), default=1)
+    sign = "-" if any(parts[0].startswith("-") for parts in texts) else ""
+    spread = max((len(parts[1].replace(".", "").lstrip("0")) for parts in texts if len(parts) > 1), default=0)
+    uncertainty = f"({max(spread, digits, 1)})" if any(len(parts) > 1 for parts in texts) else ""
+    decimals = f".{digits}" if digits else ""
+    longest = max((entry.marks for entry in entries), key=len, default="")
+    behind = rf",table-space-text-post={{{_marks(longest)}}}" if longest else ""
+    return f"S[table-format={sign}{whole}{decimals}{uncertainty}{behind}]"
+
+
+def _cell(entry: Entry, column: Column) -> str:
+    if column.kind != "measure":
+        return escaped(entry.text)
+    marks = _marks(entry.marks)
+    if entry.summary is None or entry.summary.mean is None:
+        return f"{{{escaped(entry.text)}{marks}}}"
+    mean, _, spread = entry.text.partition(" ± ")
+    if entry.emphasis == "second":  # siunitx cannot underline a number: one that is in braces stands by itself
+        text = rf"{mean} \pm {spread}" if spread else mean
+        return rf"{{\underline{{${text}$}}{marks}}}"
+    number = f"{mean}({_last_digits(spread)})" if spread else mean
+    behind = f" {{{marks}}}" if marks else ""
+    return rf"\bfseries {number}{behind}" if entry.emphasis == "best" else f"{number}{behind}"
+
+
+def _marks(marks: str) -> str:
+    return rf"\,$^{{{marks.replace('≈', _APPROX)}}}$" if marks else ""
+
+
+def _last_digits(spread: str) -> str:
+    """A spread in units of the last digit, as siunitx reads it: 0.85 -> 85."""
+    return spread.replace(".", "").lstrip("0") or "0"

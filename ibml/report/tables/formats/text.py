@@ -1,0 +1,55 @@
+"""Grids for a terminal, and what it would show as plain text."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ibml.report.tables.table_spec import Entry, Grid
+
+_STYLES = {"best": "bold", "second": "underline", "": ""}
+
+
+def rich_grid(grid: Grid) -> Table:
+    """A grid in which names fold before numbers where the terminal is narrow: best bold, second underlined."""
+    made = Table(
+        title=Text(grid.title, style="bold") if grid.title else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    marks = [max((len(row[i].marks) for row in grid.entries), default=0) for i in range(len(grid.columns))]
+    for column in grid.columns:
+        heading = Text(column.heading)
+        match column.kind:
+            case "name" | "words":
+                made.add_column(heading, overflow="fold")
+            case "mark":
+                made.add_column(heading, justify="center", overflow="fold")
+            case _:
+                made.add_column(heading, justify="right", min_width=8, overflow="fold")
+    for row in grid.rows:
+        if isinstance(row, str):
+            made.add_section()
+            made.add_row(Text(row, style="italic"))
+        else:
+            made.add_row(*(_styled(entry, width) for entry, width in zip(row, marks, strict=True)))
+    return made
+
+
+def _styled(entry: Entry, marks: int) -> Text:
+    tail = f" {entry.marks:{marks}}" if marks else ""
+    return Text(f"{entry.text}{tail}", style=_STYLES[entry.emphasis])
+
+
+def plain_text(content: RenderableType) -> str:
+    """What a terminal of 120 columns without colours shows."""
+    stream = io.StringIO()
+    Console(file=stream, width=120, no_color=True, force_terminal=False, markup=False, emoji=False).print(content)
+    return re.sub(r"[ ]+\n", "\n", stream.getvalue())

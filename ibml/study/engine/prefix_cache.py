@@ -1,0 +1,166 @@
+"""States that trials share: the first that comes to one leaves it on disk, and the others go on from there.
+
+Every trial's epochs are a path in a tree whose branches are where schedules begin to differ. Each edge of it is trained
+once: a trial goes on from the deepest state of its path that is there, and waits only for one that a running trial is
+about to leave. So nothing waits for what waits itself, and what a trial that ends does not leave is not waited for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ibml.common.storage import Place
+from ibml.common.version import code_revision
+from ibml.config.methods.base import WindowedPart
+from ibml.study.engine.prefix_store import StageFiles
+from ibml.study.planning.keys import state_keys
+
+if TYPE_CHECKING:
+    from ibml.search.search import Search
+    from ibml.study.engine.scheduler import Task
+
+ALTERNATIVES = 3
+"""How many states a worker gets to go on from, for where the deepest is gone when it looks."""
+_PATIENCE = 4
+"""Proposals without a state in common after which a search is taken to have none."""
+
+Begin = list[tuple[int, Place]]
+Leave = dict[int, Place]
+
+
+@dataclass
+class _Path:
+    names: list[bytes]
+    """Of the state after each epoch."""
+    tasks: int = 0
+    begun: bool = False
+
+
+@dataclass
+class _Proposals:
+    first: dict[bytes, int] = field(default_factory=dict)
+    """By the state after the first epoch, the proposal that came to it first."""
+    seen: set[int] = field(default_factory=set)
+    shared: bool = False
+
+
+class Stages:
+    """Which trials go on from where, and what they leave. Without files nothing is shared.
+
+    `add` a task when it is planned, `drop` it when it needs no training any more: what is left, and what stays on disk
+    where there is little room, goes by what tasks are still to come.
+    """
+
+    def __init__(self, files: StageFiles | None = None):
+        self.files = files
+        self._paths: dict[str, _Path] = {}
+        self._to_come: Counter[bytes] = Counter()  # how many keys that were not begun come to a state
+        self._leaves: dict[Task, list[int]] = {}
+        self._proposals: dict[Search, _Proposals] = {}
+
+    def add(self, task: Task) -> None:
+        """A task may be trained. Parts of populations share nothing, since their values change."""
+        if self.files is None or task.leg is not None:
+            return
+        path = self._paths.get(task.trial.key)
+        if path is None:
+            names = state_keys(task.trial.config, task.trial.fingerprint, code_revision())
+            path = self._paths[task.trial.key] = _Path(names)
+            self._to_come.update(names)
+        path.tasks += 1
+        if task.source and task.attempt:
+            self._look_at(task.source.search, task.attempt.number, path.names[0])
+
+    def drop(self, task: Task) -> None:
+        """A task has ended, or its result is known."""
+        self._leaves.pop(task, None)
+        path = self._paths.get(task.trial.key)
+        if path is None:
+            return
+        path.tasks -= 1
+        if path.tasks == 0:
+            del self._paths[task.trial.key]
+            self._begun(path)
+
+    def _begun(self, path: _Path) -> None:
+        if path.begun:
+            return
+        path.begun = True
+        for name in path.names:
+            self._to_come[name] -= 1
+            if not self._to_come[name]:
+                del self._to_come[name]
+
+    def awaited(self, task: Task, running: Iterable[Task]) -> Task | None:
+        """The running task that will leave a state of this one's path that is deeper than those that are there."""
+        path = self._paths.get(task.trial.key)
+        if path is None:
+            return None
+        deepest, leader = next(self._there(path), 0), None
+        for other in running:
+            for epoch in self._leaves.get(other, ()):
+                theirs = self._paths[other.trial.key].names
+                common = epoch <= len(path.names) and theirs[epoch - 1] == path.names[epoch - 1]
+                if common and epoch > max(deepest, other.trained):
+                    deepest, leader = epoch, other
+        return leader
+
+    def begin(self, task: Task) -> tuple[Begin, Leave]:
+        """Where a task goes on from, the deepest first, and what it leaves: after how many epochs, and the files.
+
+        A state is left where tasks to come part from this one, and for proposals to come where the method sets in or
+        ends."""
+        path = self._paths.get(task.trial.key)
+        if path is None or self.files is None:
+            return [], {}
+        names, files = path.names, self.files
+        self._begun(path)
+        found = [(epoch, files.path(epoch, names[epoch - 1])) for epoch in islice(self._there(path), ALTERNATIVES)]
+        for _, file in found[:1]:
+            files.used(file)
+        others = [self._to_come[name] for name in names] + [0]
+        epochs = {epoch for epoch in range(1, len(names) + 1) if others[epoch - 1] > others[epoch]}
+        if task.source and not self._in_vain(task.source.search):
+            epochs |= {epoch for epoch in _openings(task) if epoch < len(names)}
+        self._leaves[task] = sorted(epoch for epoch in epochs if not files.has(names[epoch - 1]))
+        return found, {epoch: files.path(epoch, names[epoch - 1]) for epoch in self._leaves[task]}
+
+    def left(self, task: Task, epoch: int, size: int) -> None:
+        """A task has left its state after so many epochs, of so many bytes. What is over the limit goes."""
+        path = self._paths.get(task.trial.key)
+        if path is not None and self.files is not None:
+            self.files.add(epoch, path.names[epoch - 1], size)
+            self.files.trim(self._to_come)
+
+    def _there(self, path: _Path) -> Iterator[int]:
+        """After how many epochs states of a path are there, the most first."""
+        assert self.files is not None
+        return (epoch for epoch in range(len(path.names), 0, -1) if self.files.has(path.names[epoch - 1]))
+
+    def _look_at(self, search: Search, number: int, first: bytes) -> None:
+        """Take note of whether a search's proposals have anything in common."""
+        seen = self._proposals.setdefault(search, _Proposals())
+        seen.seen.add(number)
+        seen.shared |= seen.first.setdefault(first, number) != number
+
+    def _in_vain(self, search: Search) -> bool:
+        """Whether a search's proposals differ from the first epoch on, as where it searches the learning rate."""
+        seen = self._proposals[search]
+        return not seen.shared and len(seen.seen) >= _PATIENCE
+
+
+def _openings(task: Task) -> list[int]:
+    """The epochs, but the first, with which a trial's method sets in or ends."""
+    method, epochs = task.trial.config.effective_method, task.trial.config.trainer.epochs
+    return [epoch for epoch in method.window.epochs(epochs) if epoch] if isinstance(method, WindowedPart) else []
+
+
+def shared_stages(folder: Place, gigabytes: float, anew: bool = False) -> Stages:
+    """Stages in a folder with so much room, or `anew` without those that are there; without room nothing is shared."""
+    if anew:
+        StageFiles(folder, 0).trim({})
+    return Stages(StageFiles(folder, 1e9 * gigabytes) if gigabytes > 0 else None)

@@ -1,0 +1,40 @@
+"""What the store shows of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ibml import data
+from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.study.planning.cells import Cell
+from ibml.study.planning.keys import trial_shape
+from ibml.study.planning.trials import PlannedTrial
+from ibml.tracking.entries import TrialDescription
+from ibml.tracking.study_tags import study_tag
+
+
+def described(trial: PlannedTrial, parent: str | None, tags: Mapping[str, str]) -> TrialDescription:
+    """A trial's run before it has results, below the run of a study or a search."""
+    study = {study_tag(tags["ibml.study"]): trial.cell.arm} if "ibml.study" in tags else {}
+    all_tags = {
+        **tags,
+        **study,
+        "ibml.key": trial.key,
+        "ibml.arm": trial.cell.arm,
+        "ibml.dataset": trial.cell.dataset,
+        "ibml.seed": str(trial.config.seed),
+        "ibml.data": trial.fingerprint,
+        "ibml.shape": trial_shape(trial.config),
+        **{f"ibml.data.{name}": note for name, note in data.notes(trial.config.data).items()},
+    }
+    config = trial.config.model_dump(mode="json")
+    return TrialDescription(trial.key, trial.name, parameters(trial.cell, trial.config), all_tags, config, parent)
+
+
+def parameters(cell: Cell, config: TrialConfig) -> dict[str, Any]:
+    """What MLflow shows of a trial: arm, seed and data set, what sets the arm apart, then the rest."""
+    flat = flatten(canonical(config))
+    first = {"arm": cell.arm, "seed": config.seed, "dataset": cell.dataset}
+    apart = {path: flat[path] for path in cell.changes if path in flat}
+    return first | apart | flat

@@ -1,0 +1,89 @@
+"""How many trials of a search are done already, read from its database without making or changing one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from ibml.common.databases import connect_once, resolve_url, sqlite_file
+from ibml.common.errors import IbmlError
+from ibml.common.redaction import shown_url
+from ibml.config.datasets import FilesConfig
+from ibml.search.address import SPEC
+from ibml.search.plan import SearchPlan
+from ibml.training.revision import TRAINER_REVISION
+
+_DONE = ("COMPLETE", "PRUNED", "FAIL")
+_STUDIES = sqlalchemy.table("studies", *map(sqlalchemy.column, ("study_id", "study_name")))
+_TRIALS = sqlalchemy.table("trials", *map(sqlalchemy.column, ("study_id", "state")))
+_ATTRIBUTES = sqlalchemy.table("study_user_attributes", *map(sqlalchemy.column, ("study_id", "key", "value_json")))
+
+
+@dataclass(frozen=True)
+class SearchPeek:
+    """The searches of a database by name: how many of their trials are done, and what they search; or the problem
+    because of which that is not known."""
+
+    done: dict[str, int] = field(default_factory=dict)
+    specs: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    def version_of(self, plan: SearchPlan, name: str) -> str | None:
+        """Return the version of a search that this plan goes on with; none where it begins a new one."""
+        wanted = _spec(plan)
+        versions = [known for known in self.specs if re.fullmatch(rf"{re.escape(name)}( v\d+)?", known)]
+        return next((known for known in versions if _without_data(self.specs[known], wanted) == wanted), None)
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a search of that name, whatever it searches."""
+        return name in self.specs
+
+
+def peek_searches(url: str) -> SearchPeek:
+    """Read the searches of a database if it is there and within reach."""
+    counts = (
+        sqlalchemy.select(_STUDIES.c.study_name, sqlalchemy.func.count())
+        .join(_TRIALS, _TRIALS.c.study_id == _STUDIES.c.study_id)
+        .where(sqlalchemy.cast(_TRIALS.c.state, sqlalchemy.String).in_(_DONE))
+        .group_by(_STUDIES.c.study_name)
+    )
+    specs = (
+        sqlalchemy.select(_STUDIES.c.study_name, _ATTRIBUTES.c.value_json)
+        .join(_ATTRIBUTES, _ATTRIBUTES.c.study_id == _STUDIES.c.study_id)
+        .where(_ATTRIBUTES.c.key == SPEC)
+    )
+    try:
+        file, address = sqlite_file(url), resolve_url(url, read_only=True)
+        if file is not None and (not file.is_file() or not file.stat().st_size):
+            return SearchPeek()
+        connect_once(address)
+        engine = sqlalchemy.create_engine(address, poolclass=NullPool)
+        with engine.connect() as connection:
+            done = {name: int(count) for name, count in connection.execute(counts)}
+            return SearchPeek(done, {name: json.loads(text) for name, text in connection.execute(specs)})
+    except (sqlalchemy.exc.SQLAlchemyError, OSError, ImportError, ValueError):
+        return SearchPeek(problem=f"the search database {shown_url(url)} cannot be read as it is")
+
+
+def _spec(plan: SearchPlan) -> dict[str, Any]:
+    """What a plan searches, as the database has it. The content of a data set in files is left out, since reading it
+    takes long."""
+    from ibml import data
+
+    fingerprint = ""
+    if not isinstance(plan.space.base.data, FilesConfig):
+        try:
+            fingerprint = data.fingerprint(plan.space.base.data)
+        except IbmlError:
+            fingerprint = ""
+    spec: dict[str, Any] = json.loads(json.dumps(plan.spec(fingerprint, TRAINER_REVISION)))
+    return spec
+
+
+def _without_data(spec: Any, wanted: dict[str, Any]) -> Any:
+    return {**spec, "data": ""} if isinstance(spec, dict) and not wanted["data"] else spec

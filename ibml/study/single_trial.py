@@ -1,0 +1,96 @@
+"""One trial in this process, recorded like a study's."""
+
+from __future__ import annotations
+
+import traceback
+
+from ibml import data
+from ibml.common.errors import IbmlError
+from ibml.common.interruption import deferred, is_requested, raise_if_requested
+from ibml.common.version import code_revision
+from ibml.config.failures import describe_failure
+from ibml.config.trial import TrialConfig
+from ibml.records import TrialRecord
+from ibml.study.engine.run_metadata import described
+from ibml.study.planning.cells import Cell
+from ibml.study.planning.keys import trial_key
+from ibml.study.planning.trials import PlannedTrial
+from ibml.tracking.entries import Begin, End, Rows, Stop
+from ibml.tracking.session import Session
+from ibml.training.checkpoint import TrialCheckpoints
+from ibml.training.checkpoint_retention import clear
+from ibml.training.trainer import Row, Trainer, TrialResult, train
+
+
+def run_single(name: str, config: TrialConfig, session: Session) -> tuple[TrialResult, str]:
+    """Train, showing and recording each epoch, from the last checkpoint on if there is one; gives the result and its
+    MLflow run. A trial that has a result is computed again, since that was asked for, but not recorded a second time.
+
+    Raises `IbmlError` where the trial fails, or another driver is training it.
+    """
+    fingerprint = data.fingerprint(config.data)
+    cell = Cell(dataset=config.data.type, arm=name, config=config, changes={})
+    planned = PlannedTrial(cell, config, trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
+    known = session.store.results({planned.key}).get(planned.key)
+    if known is not None and known.ended:
+        return train(config, lambda row: session.say(epoch_line(row))), known.run_id
+    return _recorded(planned, session, known)
+
+
+def _recorded(planned: PlannedTrial, session: Session, known: TrialRecord | None) -> tuple[TrialResult, str]:
+    key, config = planned.key, planned.config
+    folder = session.workspace.trial(key)
+    trial = described(planned, None, {"ibml.revision": code_revision()})
+    claim = session.claims.claim(trial, fresh=known is None)
+    if not claim.run_id:
+        raise IbmlError(f"{planned.name} is being trained by another driver")
+    try:
+        session.add(key, Begin(trial, claim.run_id))
+        with deferred(lambda: "Stopping: the trial will checkpoint after this epoch ..."):
+            result = _trained(config, TrialCheckpoints(folder, config.trainer), session, key)
+    except KeyboardInterrupt:
+        session.add(key, Stop())
+        raise
+    except Exception as error:
+        reason = describe_failure(error)
+        log = None if isinstance(error, IbmlError) else traceback.format_exc()
+        session.add(key, End("failed", {}, {"ibml.reason": reason}, log))
+        if isinstance(error, IbmlError):
+            raise
+        raise IbmlError(f"the trial failed: {reason}; traceback.txt of MLflow run {claim.run_id}") from error
+    tags = {"ibml.reason": result.reason, "ibml.platform": result.platform}
+    session.add(key, End(result.status, result.metrics, tags))
+    clear(folder, config.trainer.keep if result.status == "finished" else "none")
+    return result, claim.run_id
+
+
+def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str) -> TrialResult:
+    """Train to the end, recording each epoch."""
+    trainer, rows = checkpoints.restore(lambda: Trainer(config))
+    raise_if_requested()
+    if rows:
+        session.say(f"goes on after epoch {rows[-1]['epoch']:.0f}")
+        session.add(key, Rows(list(rows)))
+    while not trainer.done:
+        rows.append(trainer.run_epoch())
+        session.say(epoch_line(rows[-1]))
+        session.add(key, Rows([rows[-1]]))
+        checkpoints.save_if_due(trainer, rows)
+        if is_requested() and not trainer.done:
+            checkpoints.save(trainer, rows)
+            raise_if_requested()
+        for note in checkpoints.take_notes():
+            session.say(note)
+    result = trainer.result(rows)
+    checkpoints.save_selected(trainer, result.metrics)
+    return result
+
+
+def epoch_line(row: Row) -> str:
+    """An epoch in one line: loss, validation accuracies in percent, rates."""
+    accuracy = {k.removeprefix("val.accuracy"): v for k, v in row.items() if k.startswith("val.accuracy")}
+    rates = {k.removeprefix("rate"): v for k, v in row.items() if k.startswith("rate.")}
+    parts = [f"epoch {row['epoch']:3.0f}", f"loss {row['train.loss']:.4f}"]
+    parts += [f"val{name} {100 * value:.1f} %" for name, value in accuracy.items()]
+    parts += [f"rate{name} {value:.3f}" for name, value in rates.items()]
+    return "  ".join(parts)

@@ -1,0 +1,52 @@
+"""The files in a trial's folder by name, and which stay. Drivers use this, which need no torch."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+from ibml.common.storage import Place, matching
+from ibml.config.optimization import Keep
+
+SELECTED = "selected.ckpt"
+"""The name of the file with the selected epoch's weights."""
+STALLED = "stalled.txt"
+"""Where a trial's worker was when it was ended because no epoch did."""
+_STATE = re.compile(r"state-\d{6,}\.ckpt")
+
+
+def states(folder: Place) -> list[Place]:
+    """The states in a trial's folder, the last first."""
+    return [path for path in matching(folder, "state-*.ckpt") if _STATE.fullmatch(path.name)][::-1]
+
+
+def epochs_of(path: Place) -> int:
+    """After how many epochs a state is."""
+    return int(path.stem.partition("-")[2])
+
+
+def is_trial_file(name: str) -> bool:
+    """Return whether a file of this name in a trial's folder was written by ibml."""
+    return name in (SELECTED, STALLED) or _STATE.fullmatch(name) is not None
+
+
+def staying(folder: Place, keep: str) -> set[str]:
+    """The names of the files that stay in the folder of a trial that has finished."""
+    selected = set() if keep == "none" else {SELECTED}
+    return selected | ({path.name for path in states(folder)} if keep == "all" else set())
+
+
+def clear(folder: Place, keep: Keep) -> None:
+    """Remove the checkpoints that do not stay from the folder of a trial that has ended.
+
+    Files of other names are not ibml's and stay, and with them the folder. What is out of reach is left to gc.
+    """
+    with suppress(OSError):
+        if not folder.is_dir():
+            return
+        stay = staying(folder, keep)
+        for path in folder.iterdir():
+            if is_trial_file(path.name) and path.name not in stay:
+                path.unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
