@@ -69,7 +69,7 @@ def find_study(study: str, store: MlflowStore) -> tuple[StudyRecord, bool]:
         return store.study(study), True
     from ibml.study.planning.plan import load_plan
     from ibml.study.planning.record import study_record
-    from ibml.study.planning.trials import planned_trials
+    from ibml.study.planning.trials import build_trials
     from ibml.study.planning.versions import find_version
     from ibml.tracking.uri import TrackingError
 
@@ -77,7 +77,7 @@ def find_study(study: str, store: MlflowStore) -> tuple[StudyRecord, bool]:
     version = find_version(plan, store)
     plan = replace(plan, name=version or plan.name)
     if not plan.tuning:
-        return study_record(plan, planned_trials(plan)), version is not None
+        return study_record(plan, build_trials(plan)), version is not None
     record = store.study(plan.name)  # which trials the arms come to is known only to the run
     if record.file_hash != plan.file_hash:
         raise TrackingError(f"{study} was changed since it was run, and what its arms are tuned to is not known yet")

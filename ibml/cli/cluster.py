@@ -13,7 +13,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ibml.api import Places
 from ibml.cli.console import (
     Address,
     AllowPlugin,
@@ -28,6 +27,7 @@ from ibml.cli.console import (
     write,
 )
 from ibml.cli.standard_streams import continue_without_output
+from ibml.study.options import RunOptions
 
 if TYPE_CHECKING:
     from ibml.study.ray.health_check import Finding
@@ -65,11 +65,11 @@ def check(
     What is wrong is named with what to do about it, and ends the command with 1.
     """
     with errors():
-        from ibml.api import check_cluster
+        from ibml.study.cluster_check import check_cluster
         from ibml.study.planning.plan import load_plan
 
         data = [cell.config.data for cell in load_plan(file, override or ()).cells] if file else []
-        found = check_cluster(Places(tracking_uri, storage, address, checkpoints), data)
+        found = check_cluster(RunOptions(tracking_uri, storage, address, checkpoints), data)
     out.print(_table(found))
     for finding in found:
         if finding.state != "ok" and finding.fix:
@@ -79,16 +79,18 @@ def check(
         fail(f"{wrong} {'is' if wrong == 1 else 'are'} wrong", 1)
 
 
-def send(context: typer.Context, study: str, file: Path, server: str | None, places: Places) -> None:
+def send(context: typer.Context, study: str, file: Path, server: str | None, options: RunOptions) -> None:
     """Send the command of a context as a job, with the working folder, below which its file must be."""
     from ibml.study.ray.jobs import submit
 
     folder = Path.cwd()
     if not file.resolve().is_relative_to(folder):
         fail(f"{file} is not below this folder, which is what is sent", 2)
-    if places.address:
+    if options.backend == "local":
+        fail("--submit sends the command to a Ray cluster, and --backend local uses none: remove one of them", 2)
+    if options.address:
         fail("--submit goes to the dashboard of --jobs; the job itself finds the cluster, without --address", 2)
-    name = submit(study, _words(context), folder, server, places.variables())
+    name = submit(study, _words(context), folder, server, options.variables())
     shown = shlex.quote(study)
     out.print(f"Job {name}; see it with: ibml logs {shown} --follow, end it with: ibml stop {shown}", soft_wrap=True)
 

@@ -25,9 +25,9 @@ from ibml.common.sanitize import printable
 from ibml.config.loading.error_messages import plain_message
 
 if TYPE_CHECKING:
-    from ibml.api import Ablation
     from ibml.records import SearchRecord, StudyRecord
-    from ibml.study.engine.run_summary import Outcome
+    from ibml.study.engine.run_summary import RunSummary
+    from ibml.study.results import Ablation
 
 Overrides = Annotated[
     list[str] | None,
@@ -55,6 +55,21 @@ TrackingUri = Annotated[
 
 Address = Annotated[
     str | None, typer.Option(help="A running Ray cluster; default: RAY_ADDRESS, else a local one is started.")
+]
+BackendOption = Annotated[
+    Literal["ray", "local"] | None,
+    typer.Option(
+        "--backend",
+        help="Where trials are trained: on Ray, or on this machine without Ray; default: the file's, else Ray.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Processes of the local backend; 1 trains in this process; default: the file's."),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Open the debugger (pdb) at a trial's exception; needs --backend local."),
 ]
 Storage = Annotated[
     str | None,
@@ -222,15 +237,15 @@ def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
     end(ablation.outcome)
 
 
-def end(outcome: Outcome) -> None:
+def end(summary: RunSummary) -> None:
     """What was saved, what went wrong, and the exit code that says so."""
-    if outcome.shared:
-        out.print(f"{outcome.shared:,} epochs were trained once for several trials and not again.")
-    if outcome.interrupted:
+    if summary.shared:
+        out.print(f"{summary.shared:,} epochs were trained once for several trials and not again.")
+    if summary.interrupted:
         fail(STUDY_STOPPED, exit_code())
-    if outcome.failed:
-        name, reason = outcome.failed[0]
-        fail(f"{len(outcome.failed)} trials failed, for instance {name}: {reason}", 1)
+    if summary.failed:
+        name, reason = summary.failed[0]
+        fail(f"{len(summary.failed)} trials failed, for instance {name}: {reason}", 1)
 
 
 def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool) -> None:

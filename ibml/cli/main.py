@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from ibml.api import STAGE_GB, Places
 from ibml.cli import cluster, data, maintenance, results, standard_streams
 from ibml.cli.cluster import Jobs, Submit, send
 from ibml.cli.console import (
@@ -18,8 +17,10 @@ from ibml.cli.console import (
     Address,
     AllowMixed,
     AllowPlugin,
+    BackendOption,
     Checkpoints,
     Commands,
+    Debug,
     NewVersion,
     NoShare,
     Overrides,
@@ -28,6 +29,7 @@ from ibml.cli.console import (
     StageGB,
     Storage,
     TrackingUri,
+    Workers,
     end,
     err,
     errors,
@@ -43,6 +45,7 @@ from ibml.cli.standard_streams import continue_without_output
 from ibml.common.interruption import exit_code, is_requested, other_threads, watch_signals
 from ibml.common.redaction import shown_url
 from ibml.common.version import __version__
+from ibml.study.options import STAGE_GB, RunOptions
 
 if TYPE_CHECKING:
     from ibml.study.planning.plan import Plan
@@ -74,13 +77,13 @@ def train(
         trial = load_trial(config, override or ())
         continue_without_output()
         show_notes(trial.notes)
-        from ibml.api import working_on
         from ibml.queries import open_store
         from ibml.study.engine.data_preparation import prepare
+        from ibml.study.sessions import open_session
         from ibml.study.single_trial import run_single
 
         prepare([trial.data], out)
-        with working_on(open_store(tracking_uri), checkpoints, out) as session:
+        with open_session(open_store(tracking_uri), checkpoints, out) as session:
             result, run_id = run_single(Path(config).stem, trial, session)
             session.require_all()
     for name, value in result.metrics.items():
@@ -106,6 +109,9 @@ def ablate(
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
     address: Address = None,
+    backend: BackendOption = None,
+    workers: Workers = None,
+    debug: Debug = False,
     submit: Submit = False,
     jobs: Jobs = None,
     allow_plugin: AllowPlugin = None,
@@ -134,15 +140,25 @@ def ablate(
             return
         continue_without_output()
         show_notes(plan.warnings)
-        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
+        options = RunOptions(
+            tracking_uri,
+            storage,
+            address,
+            checkpoints,
+            0 if no_share else stage_gb,
+            backend,
+            workers,
+            debug,
+            new_version,
+            allow_mixed,
+            rerun,
+        )
+        from ibml.study.ablation import find_job_name, run_ablation
+
         if submit:
-            from ibml.api import find_job_name
-
-            send(context, find_job_name(plan, places, new_version), file, jobs, places)
+            send(context, find_job_name(plan, options), file, jobs, options)
             return
-        from ibml.api import run_plan
-
-        ablation = run_plan(plan, places, out, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
+        ablation = run_ablation(plan, options, out)
     show_ablation(ablation, tracking_uri)
 
 
@@ -184,6 +200,9 @@ def tune(
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
     address: Address = None,
+    backend: BackendOption = None,
+    workers: Workers = None,
+    debug: Debug = False,
     submit: Submit = False,
     jobs: Jobs = None,
     to: ReportFolder = None,
@@ -203,13 +222,23 @@ def tune(
             return
         continue_without_output()
         show_notes(plan.warnings)
-        places = Places(tracking_uri, storage, address, checkpoints, 0 if no_share else stage_gb)
+        options = RunOptions(
+            tracking_uri,
+            storage,
+            address,
+            checkpoints,
+            0 if no_share else stage_gb,
+            backend,
+            workers,
+            debug,
+            new_version,
+        )
         if submit:
-            send(context, plan.space.name, space, jobs, places)
+            send(context, plan.space.name, space, jobs, options)
             return
-        from ibml.api import run_search_plan
+        from ibml.study.tuning import run_search
 
-        tuned = run_search_plan(plan, places, out, new_version=new_version, compare=compare, repeats=repeats)
+        tuned = run_search(plan, options, out, against=compare, repeats=repeats)
         from ibml.queries import find_kind
         from ibml.report.search.page import search_summary
 

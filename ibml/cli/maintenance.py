@@ -16,11 +16,11 @@ from ibml.common.errors import IbmlError
 def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> None:
     """Put into MLflow what commands that have ended could not, since it did not answer."""
     with errors():
-        from ibml.api import working_on
         from ibml.queries import open_store
+        from ibml.study.sessions import open_session
 
         continue_without_output()
-        with working_on(open_store(tracking_uri), checkpoints, out) as session:
+        with open_session(open_store(tracking_uri), checkpoints, out) as session:
             # Its beginning delivers everything that can be.
             if session.undeliverable:
                 fail(f"{len(session.undeliverable)} journals are left in {session.workspace.spool}", 1)
@@ -34,13 +34,13 @@ def gc(
 ) -> None:
     """Remove checkpoints that no run of the store refers to."""
     with errors():
-        from ibml.api import working_on
         from ibml.queries import open_store
         from ibml.study.gc import leftovers
+        from ibml.study.sessions import open_session
 
         if not dry_run:
             continue_without_output()
-        with _files_in_reach(), working_on(open_store(tracking_uri, existing=True), checkpoints, out) as session:
+        with _files_in_reach(), open_session(open_store(tracking_uri, existing=True), checkpoints, out) as session:
             found = leftovers(session)
             for leftover in found:
                 out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True)

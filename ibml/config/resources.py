@@ -1,4 +1,4 @@
-"""What a trial occupies."""
+"""Resources of a trial."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from pydantic import Field, field_validator
 
 from ibml.config.base import Config
 
+Backend = Literal["ray", "local"]
+
 
 class ResourcesConfig(Config):
-    """What Ray reserves for one trial. A fraction of a GPU packs several trials on one; `auto` finds it from the memory
-    that trials take in a short try."""
+    """Where trials run, and what is reserved for one of them.
+
+    A fraction of a GPU packs several trials on one; `auto` finds it from the memory that trials take in a short try.
+    """
 
     cpu: Annotated[float, Field(ge=0.01)] = 1.0
+    """CPUs per trial."""
     gpu: float | Literal["auto"] = 0.0
+    """GPUs per trial: a share of one, or a whole number; `auto` finds the share."""
+    backend: Backend = "ray"
+    """Where trials are trained: on Ray, or `local`, on this machine without Ray."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Number of processes of the local backend; 1 trains in the process of the command."""
 
     @property
     def gpus(self) -> float:

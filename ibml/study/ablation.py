@@ -1,221 +1,212 @@
-"""Runs what a plan lacks: the searches of its arms, then the trials of the table, in one Ray run."""
+"""Runs an ablation: the trials that have no result yet, the searches of its arms, and its table."""
 
 from __future__ import annotations
 
-import json
+import os
+import shlex
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ibml.common.storage import Place
 from ibml.common.version import code_revision
-from ibml.config.trial import canonical, flatten
-from ibml.records import SearchRecord, StudyRecord, TrialRecord, Tuning
-from ibml.search.database import Database
-from ibml.search.search import Ending, Search
-from ibml.study.backends import run_driver
-from ibml.study.engine.coordinator import Driver
-from ibml.study.engine.prefix_cache import Stages
+from ibml.queries import open_store, report_files, results_of
+from ibml.records import StudyRecord, TrialRecord
+from ibml.report.tables.results import Results, mixtures, refuse_mixtures
+from ibml.search.database import Database, choose_url
+from ibml.study.arm_tuning import Arm, StudyFollowUps, describe_budget, describe_tuning, open_arms
+from ibml.study.backends import choose_resources, train_tasks
+from ibml.study.engine.coordinator import Coordinator
+from ibml.study.engine.data_preparation import prepare
+from ibml.study.engine.prefix_cache import open_prefix_cache
 from ibml.study.engine.progress import StudyProgress
-from ibml.study.engine.run_summary import Outcome
-from ibml.study.engine.scheduler import SearchSource, Task
-from ibml.study.engine.searches import OpenSearch, SearchReport, open_search, proposals_left
-from ibml.study.planning.arm_searches import ArmSearch, search_name
-from ibml.study.planning.cells import Cell
+from ibml.study.engine.run_summary import RunSummary
+from ibml.study.engine.searches import OpenSearch, proposals_left
+from ibml.study.invalidation import forget_results
+from ibml.study.options import RunContext, RunOptions
 from ibml.study.planning.plan import Plan
 from ibml.study.planning.record import study_record
 from ibml.study.planning.seed_schedule import SeedSchedule
-from ibml.study.planning.trials import PlannedTrial, planned_trials
+from ibml.study.planning.trials import TrialSpec, build_trials
+from ibml.study.planning.versions import choose_version
+from ibml.study.results import Ablation
+from ibml.study.sessions import open_session, stoppable
 from ibml.tracking.entries import Share
+from ibml.tracking.mlflow_store import RECORDS, MlflowStore
 from ibml.tracking.session import Session
+from ibml.tracking.study_labels import update_labels
+from ibml.tracking.uri import TrackingError
+
+if TYPE_CHECKING:
+    from ibml.report.tables.table import Table
 
 
-@dataclass
-class Arm:
-    """An arm on a data set, with its search where it has one."""
+def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None) -> Ablation:
+    """Run what a plan lacks, and make its table.
 
-    plan: ArmSearch
-    opened: OpenSearch | None
+    Args:
+        plan: The study.
+        options: Options of the run.
+        console: Where progress goes; None for nowhere.
 
-    @property
-    def cell(self) -> Cell | None:
-        """What is evaluated: the arm as it is or with the best values of its search, once that is done."""
-        if self.opened is None:
-            return self.plan.cell
-        search = self.opened.search
-        return _tuned(self.plan.cell, search) if search.done and search.best else None
-
-
-def run_study(
-    plan: Plan,
-    session: Session,
-    known: dict[str, TrialRecord],
-    run_id: str,
-    address: str | None,
-    console: Console,
-    database: Database,
-    report: SearchReport,
-    stages: Stages,
-    new_version: bool = False,
-) -> tuple[Outcome, StudyRecord]:
-    """Run what has no result in `known` (the store's, by key), below the study's run: where arms are tuned, all their
-    searches side by side, and each arm's trials with fresh seeds once its best is known. Gives how it went and the
-    study's record.
-
-    Raises `ClusterError`, `TrackingError` and `SearchDatabaseError`.
+    Raises:
+        DesignChangedError: If the name exists with another design and `new_version` is not set.
+        ClusterError: If Ray is not available.
+        TrackingError: If the store is not available.
+        SearchDatabaseError: If Optuna's database is not available.
+        MixedResultsError: If results are mixed and `allow_mixed` is not set.
     """
+    choose_resources(plan.study.resources, options)
+    database, console = Database(choose_url(options.storage)), console or Console(quiet=True)
+    if plan.tuning:
+        database.open_storage()
+    store = open_store(options.tracking_uri)
+    with stoppable(), open_session(store, options.checkpoints, console) as session:
+        plan = choose_version(plan, session.store, options.new_version, session.say)
+        if plan.name != plan.study.name:
+            session.say(f"This run is recorded as {plan.name!r}; its table: ibml table {shlex.quote(plan.name)}")
+        # What is proposed follows from the order of results, so a search has one driver.
+        alone = session.presence.alone(f"the study {plan.name}", session.say) if plan.tuning else nullcontext()
+        with alone:
+            prepare((cell.config.data for cell in plan.cells), console)
+            prefixes = open_prefix_cache(session.workspace.stages, options.stage_gb, anew=options.rerun)
+            return _run_plan(plan, RunContext(session, database, console, prefixes, options))
+
+
+def find_job_name(plan: Plan, options: RunOptions) -> str:
+    """Return the name under which a job will record a study, as far as its store answers from here.
+
+    Raises:
+        DesignChangedError: As the job would.
+    """
+    uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:  # the cluster's own environment names the store
+        return plan.name
+    try:
+        return choose_version(plan, open_store(uri, to_read=True), options.new_version, lambda text: None).name
+    except TrackingError:
+        return plan.name
+
+
+def _run_plan(plan: Plan, context: RunContext) -> Ablation:
+    session, options = context.session, context.options
+    store = session.store
+    begun = study_record(plan, [] if plan.tuning else build_trials(plan))
+    before = store.study_if_any(plan.name) if plan.tuning else begun  # tuned, the last run knows the trials
+    known = store.results()
+    if options.rerun and before:
+        known = forget_results(session, before, known)
+    if not options.allow_mixed:
+        found = mixtures(Results(before, known), code_revision()) if before else []
+        refuse_mixtures(plan.name, found)
+    with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.presence.id) as opened:
+        run_id = opened.run_id
+        summary, record = _run_study(plan, context, known, run_id)
+        reused = [known[trial.key] for trial in record.trials if trial.key in known]
+        added = {result.run_id for result in reused if result.ended and plan.name not in result.studies}
+        update_labels(store, record, run_id, added, opened.is_new)
+        opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
+        table, files = _make_report(store, record, run_id, options.allow_mixed, summary.interrupted)
+        opened.files |= files
+        opened.status = "KILLED" if summary.interrupted else "FAILED" if table.unfinished else "FINISHED"
+    return Ablation(table, summary, run_id)
+
+
+def _run_study(
+    plan: Plan, context: RunContext, known: dict[str, TrialRecord], run_id: str
+) -> tuple[RunSummary, StudyRecord]:
+    """Train what has no result in `known` (the store's, by key), below the study's run.
+
+    If arms are tuned, their searches run side by side; each arm's trials with fresh seeds follow its search.
+    """
+    session = context.session
     tags = {"ibml.study": plan.name, "ibml.revision": code_revision()}
-    populations = session.workspace.populations
-    arms = [Arm(arm, _open(plan, arm, database, populations, new_version)) for arm in plan.tuning]
-    searched = [arm.opened for arm in arms if arm.opened]
-    fixed = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
+    arms = open_arms(plan, context)
+    searches = [arm.opened for arm in arms if arm.opened]
     schedule = SeedSchedule(plan)
-    todo, reused = _todo(plan, schedule, fixed, known, session, console)
-
-    def follow(task: Task, ending: Ending, final: Mapping[str, float]) -> list[Task]:
-        more = schedule.ended(task.trial, final if ending == "finished" else None)
-        return [Task(trial, run_id, tags) for trial in more]
-
+    todo, reused = _find_missing_trials(plan, schedule, arms, known, context)
+    follow_ups = StudyFollowUps(schedule, arms, run_id, tags)
     with ExitStack() as stack:
-        for opened in searched:
+        for opened in searches:
             opened.run = stack.enter_context(
                 session.store.open_run("search", opened.record(), opened.plan.text, run_id, driver=session.presence.id)
             )
             opened.tags = {"ibml.revision": tags["ibml.revision"]}
-        sources = [
-            SearchSource(arm.opened.search, arm.opened.task, _evaluation(schedule, arm.plan.cell, run_id, tags))
-            for arm in arms
-            if arm.opened
-        ]
-        tasks = [Task(trial, run_id, tags) for trial in todo]
-        progress = _progress(plan, todo, searched, console)
-        driver = Driver(tasks, sources, known, session, progress, database.url, follow, stages)
-        outcome = run_driver(driver, plan.name, plan.study.resources, address, [cell.config for cell in plan.cells])
-        outcome.reused += reused
+        coordinator = Coordinator(
+            session,
+            _make_progress(plan, todo, searches, context.console),
+            follow_ups.make_tasks(todo),
+            searches,
+            known,
+            context.database.url,
+            follow_ups,
+            context.prefixes,
+        )
+        configs = [cell.config for cell in plan.cells]
+        summary = train_tasks(coordinator, plan.name, plan.study.resources, configs, context.options)
+        summary.reused += reused
         session.require_all()
-        records = [arm.opened.close(outcome, report) if arm.opened else None for arm in arms]
+        records = [arm.opened.close(summary) if arm.opened else None for arm in arms]
     cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
-    tuning = [_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
-    return outcome, study_record(plan, planned_trials(plan, cells), tuning, _budget(plan, arms, tuning))
+    tuning = [describe_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
+    return summary, study_record(plan, build_trials(plan, cells), tuning, describe_budget(plan, arms, tuning))
 
 
-def _open(plan: Plan, arm: ArmSearch, database: Database, populations: Place, new_version: bool) -> OpenSearch | None:
-    if arm.plan is None:
-        return None
-    cell = arm.cell
-    name = search_name(plan.name, cell, len(plan.datasets) > 1)
-    opened = open_search(arm.plan, database, populations, name, new_version)
-    opened.arm, opened.dataset = cell.arm, cell.dataset
-    return opened
-
-
-def _todo(
-    plan: Plan,
-    schedule: SeedSchedule,
-    cells: Sequence[Cell],
-    known: dict[str, TrialRecord],
-    session: Session,
-    console: Console,
-) -> tuple[list[PlannedTrial], int]:
-    """The trials without a result, and how many have one; those become part of this study too."""
-    todo, reused = [], 0
+def _find_missing_trials(
+    plan: Plan, schedule: SeedSchedule, arms: Sequence[Arm], known: Mapping[str, TrialRecord], context: RunContext
+) -> tuple[list[TrialSpec], int]:
+    """Return the trials without a result, and how many have one; those become part of this study too."""
+    cells = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
+    missing, reused = [], 0
     waiting = deque(schedule.open(cells))
     while waiting:
         trial = waiting.popleft()
         result = known.get(trial.key)
         if result is None or not result.ended:
-            todo.append(trial)
+            missing.append(trial)
             continue
         reused += 1
-        if plan.name not in result.studies:
-            session.add(trial.key, Share(result.run_id, plan.name, trial.cell.arm))
+        _share_result(trial, result, plan.name, context.session)
         waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
     if reused:
-        total = reused + len(todo)
-        console.print(f"{reused} of {total} trials have a result already and are not run again.", highlight=False)
-    return todo, reused
+        total = reused + len(missing)
+        context.console.print(
+            f"{reused} of {total} trials have a result already and are not run again.", highlight=False
+        )
+    return missing, reused
 
 
-def _evaluation(
-    schedule: SeedSchedule, cell: Cell, run_id: str, tags: dict[str, str]
-) -> Callable[[Search], Iterable[Task]]:
-    """The trials with fresh seeds that follow an arm's search."""
-
-    def tasks(search: Search) -> Iterable[Task]:
-        if search.best is None:
-            return [Task(trial, run_id, tags) for trial in schedule.drop(cell)]
-        return [Task(trial, run_id, tags) for trial in schedule.open([_tuned(cell, search)])]
-
-    return tasks
+def _share_result(trial: TrialSpec, result: TrialRecord, study: str, session: Session) -> None:
+    if study not in result.studies:
+        session.add(trial.key, Share(result.run_id, study, trial.cell.arm))
 
 
-def _tuned(cell: Cell, search: Search) -> Cell:
-    """The arm with the best values of its search."""
-    assert search.best is not None, "a search without a complete trial tunes nothing"
-    values, config = search.configuration(search.best)
-    return Cell(cell.dataset, cell.arm, config, {**cell.changes, **flatten(values)}, cell.pinned)
-
-
-def _progress(
-    plan: Plan, todo: Sequence[PlannedTrial], searched: Sequence[OpenSearch], console: Console
+def _make_progress(
+    plan: Plan, todo: Sequence[TrialSpec], searches: Sequence[OpenSearch], console: Console
 ) -> StudyProgress:
     trials, epochs = len(todo), sum(trial.config.trainer.epochs for trial in todo)
-    for opened in searched:
+    for opened in searches:
         expected = proposals_left(opened) * len(opened.plan.seeds) + plan.study.least_seeds
         trials += expected
         epochs += expected * opened.plan.epochs
     return StudyProgress(console, trials, epochs)
 
 
-def _tuning(arm: Arm, record: SearchRecord | None) -> Tuning:
-    cell = arm.plan.cell
-    if record is None:
-        return Tuning(arm=cell.arm, dataset=cell.dataset, fixed=arm.plan.fixed)
-    best = next((p for p in record.proposals if p.number == record.best), None)
-    return Tuning(
-        search=record.name,
-        arm=cell.arm,
-        dataset=cell.dataset,
-        trials=len(record.proposals),
-        epochs=sum(p.epochs for p in record.proposals),
-        params=record.best_params,
-        metric=record.objectives[0][0],
-        value=best.values[0] if best and best.values else None,
-        exhausted=arm.opened is not None and arm.opened.search.done and best is None,
-        fixed=arm.plan.fixed,
-    )
+def _make_report(
+    store: MlflowStore, record: StudyRecord, run_id: str, allow_mixed: bool, interrupted: bool
+) -> tuple[Table, dict[str, str | bytes]]:
+    """Return the table of a study, and the files of its run: the whole report if the table has changed."""
+    # Imported here, so that no training waits for it.
+    from ibml.report.study.page import FIGURES, FORMS, table_files
+    from ibml.report.tables.render import render
+    from ibml.report.tables.table import build_table
 
-
-def _budget(plan: Plan, arms: Sequence[Arm], tuning: Sequence[Tuning]) -> str:
-    """What every arm's search could spend and did, for the foot of the table."""
-    plans = [arm.plan.plan for arm in arms if arm.plan.plan]
-    if not plans:
-        return ""
-    config, seeds = plans[0].config, len(plans[0].seeds)
-    most = max(p.trials for p in plans)
-    fewer = " (or all there are of a grid with fewer)" if any(p.trials < most for p in plans) else ""
-    several = len(plan.datasets) > 1
-    names = [f"{t.dataset} · {t.arm}" if several else t.arm for t in tuning]
-    trained = [f"{name} {t.trials} ({t.epochs:,} epochs)" for name, t in zip(names, tuning, strict=True) if t.search]
-    alone = [name for name, t in zip(names, tuning, strict=True) if not t.search]
-    unfinished = any(arm.opened and not arm.opened.search.done for arm in arms)
-    note = (
-        f"Tuning: {most} trials{f' of {seeds} seeds' if seeds > 1 else ''} for each arm{fewer}, sampler"
-        f" {config.sampler.type} (seed {config.sampler.seed}), scheduler {config.scheduler.type}, by"
-        f" {config.objectives[0].metric} with seeds from {plans[0].seeds[0]} on; the best is evaluated on other seeds."
-        f" Trained{' so far' if unfinished else ''}: {', '.join(trained)}."
-    )
-    return note + (f" Nothing to tune in {', '.join(alone)}." if alone else "") + _twins(arms, several)
-
-
-def _twins(arms: Sequence[Arm], several: bool) -> str:
-    """Arms that ended as the same configuration, whose comparison says nothing."""
-    found: dict[str, list[str]] = {}
-    for arm in arms:
-        if cell := arm.cell:
-            form = json.dumps(canonical(cell.config.model_copy(update={"seed": 0})), sort_keys=True)
-            found.setdefault(form, []).append(f"{cell.dataset} · {cell.arm}" if several else cell.arm)
-    return "".join(f" THE SAME configuration was chosen for {' and '.join(t)}." for t in found.values() if len(t) > 1)
+    results = results_of(store, record)
+    table = build_table(record, results.records, allow_mixed)
+    if interrupted or store.artifact_if_any(run_id, "table.json") == render(table, "json"):
+        return table, table_files(table)
+    had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(run_id))
+    forms = FORMS if had_figures else ()  # no figure may be older than the page
+    return table, report_files(store, table, results, forms)

@@ -17,7 +17,7 @@ from ibml.common.storage import Place, matching
 from ibml.common.yaml_documents import parse
 from ibml.records import TrialRecord
 from ibml.search.pbt_checkpoints import STATE
-from ibml.study.engine.prefix_store import is_stage
+from ibml.study.engine.prefix_store import is_prefix_file
 from ibml.tracking.session import Session
 from ibml.tracking.uri import TrackingError
 from ibml.training.checkpoint_retention import SELECTED, is_trial_file, states, staying
@@ -79,7 +79,7 @@ def leftovers(session: Session) -> list[Leftover]:
     return found + [
         Leftover(path, "a state that trials shared; none is running", (path,))
         for path in stages
-        if is_stage(path.name) or is_unfinished(path.name)
+        if is_prefix_file(path.name) or is_unfinished(path.name)
     ]
 
 

@@ -14,7 +14,7 @@ from ibml.records import TrialRecord
 from ibml.study.engine.run_metadata import described
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_key
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.entries import Begin, End, Rows, Stop
 from ibml.tracking.session import Session
 from ibml.training.checkpoint import TrialCheckpoints
@@ -30,14 +30,14 @@ def run_single(name: str, config: TrialConfig, session: Session) -> tuple[TrialR
     """
     fingerprint = data.fingerprint(config.data)
     cell = Cell(dataset=config.data.type, arm=name, config=config, changes={})
-    planned = PlannedTrial(cell, config, trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
+    planned = TrialSpec(cell, config, trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
     known = session.store.results({planned.key}).get(planned.key)
     if known is not None and known.ended:
         return train(config, lambda row: session.say(epoch_line(row))), known.run_id
     return _recorded(planned, session, known)
 
 
-def _recorded(planned: PlannedTrial, session: Session, known: TrialRecord | None) -> tuple[TrialResult, str]:
+def _recorded(planned: TrialSpec, session: Session, known: TrialRecord | None) -> tuple[TrialResult, str]:
     key, config = planned.key, planned.config
     folder = session.workspace.trial(key)
     trial = described(planned, None, {"ibml.revision": code_revision()})

@@ -1,11 +1,11 @@
-"""`ibml tune`: a search, or several to compare samplers, in one Ray run; its record and what it found in the store."""
+"""Runs a search, or several to compare samplers, in one run."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 from rich.console import Console
@@ -14,57 +14,67 @@ from ibml.common.errors import ConfigError, Problem, Source
 from ibml.common.version import code_revision
 from ibml.config.search.samplers import RandomConfig
 from ibml.config.search.schedulers import NoSchedulerConfig
-from ibml.records import SearchRecord
-from ibml.search.database import Database
+from ibml.queries import open_store
+from ibml.search.database import Database, choose_url
 from ibml.search.plan import SearchPlan
-from ibml.study.backends import run_driver
-from ibml.study.engine.coordinator import Driver
-from ibml.study.engine.prefix_cache import Stages
+from ibml.study.backends import choose_resources, train_tasks
+from ibml.study.engine.coordinator import Coordinator
+from ibml.study.engine.data_preparation import prepare
+from ibml.study.engine.prefix_cache import open_prefix_cache
 from ibml.study.engine.progress import StudyProgress
-from ibml.study.engine.run_summary import Outcome
-from ibml.study.engine.scheduler import SearchSource
-from ibml.study.engine.searches import OpenSearch, SearchReport, open_search, proposals_left
-from ibml.tracking.session import Session
+from ibml.study.engine.run_summary import RunSummary
+from ibml.study.engine.searches import OpenSearch, open_search, proposals_left
+from ibml.study.options import RunContext, RunOptions
+from ibml.study.results import Tuned
+from ibml.study.sessions import open_session, stoppable
 
 Against = Literal["random"]
 
 
-@dataclass
-class Tuned:
-    """A search that was run, with those that it is compared with: its record, its run, and how it went."""
-
-    record: SearchRecord
-    outcome: Outcome
-    run_id: str
-    files: dict[str, str | bytes]
-    """Its report, by file name."""
-    others: list[SearchRecord] = field(default_factory=list)
-
-
 def run_search(
     plan: SearchPlan,
-    session: Session,
-    database: Database,
-    address: str | None,
-    console: Console,
-    report: SearchReport,
-    stages: Stages,
+    options: RunOptions,
+    console: Console | None = None,
     *,
-    new_version: bool = False,
     against: Against | None = None,
     repeats: int = 1,
 ) -> Tuned:
-    """Run a search to its total number of trials, with `repeats` seeds of its sampler, and as many random searches
-    at full length where it is compared `against` random. `report` makes the files that go into the store.
+    """Run a search to its total number of trials.
 
-    Raises `ClusterError`, `TrackingError` and `SearchDatabaseError`.
+    Args:
+        plan: The search.
+        options: Options of the run.
+        console: Where progress goes; None for nowhere.
+        against: Kind of search to compare with, which runs at full length.
+        repeats: Number of seeds of the sampler, each a search.
+
+    Raises:
+        ClusterError: If Ray is not available.
+        TrackingError: If the store is not available.
+        SearchDatabaseError: If Optuna's database is not available.
     """
-    groups = _groups(plan, against, repeats)
+    choose_resources(plan.config.resources, options)
+    database, console = Database(choose_url(options.storage)), console or Console(quiet=True)
+    database.open_storage()
+    with stoppable(), ExitStack() as stack:
+        prepare([plan.space.base.data], console)
+        store = open_store(options.tracking_uri)
+        session = stack.enter_context(open_session(store, options.checkpoints, console))
+        prefixes = open_prefix_cache(session.workspace.stages, options.stage_gb)
+        return _run_groups(
+            plan, _groups(plan, against, repeats), RunContext(session, database, console, prefixes, options)
+        )
+
+
+def _run_groups(plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]], context: RunContext) -> Tuned:
+    """Run searches side by side, by label."""
+    session, options = context.session, context.options
+    populations = session.workspace.populations
     with ExitStack() as stack:
         for name, _ in itertools.chain(*groups.values()):
             stack.enter_context(session.presence.alone(f"the search {name}", session.say))
         opened = [
-            (label, open_search(variant, database, session.workspace.populations, name, new_version))
+            (label, open_search(variant, context.database, populations, name, options.new_version))
             for label, variants in groups.items()
             for name, variant in variants
         ]
@@ -76,13 +86,13 @@ def run_search(
                 session.store.open_run("search", search.record(), plan.text, driver=session.presence.id)
             )
             search.tags = {"ibml.revision": code_revision()}
-        outcome = _run(plan, searches, session, database, address, console, stages)
+        summary = _train(plan, searches, context)
         session.require_all()
         main, *others = searches
-        records = [other.close(outcome, report) for other in others]
-        record = main.close(outcome, report, records)
+        records = [other.close(summary) for other in others]
+        record = main.close(summary, records)
         assert main.run is not None
-    return Tuned(record, outcome, main.run.run_id, main.run.files, records)
+    return Tuned(record, summary, main.run.run_id, main.run.files, records)
 
 
 def _groups(plan: SearchPlan, against: Against | None, repeats: int) -> dict[str, list[tuple[str, SearchPlan]]]:
@@ -114,18 +124,15 @@ def _with_seed(plan: SearchPlan, repeat: int) -> SearchPlan:
     return replace(plan, config=plan.config.model_copy(update={"sampler": sampler}))
 
 
-def _run(
-    plan: SearchPlan,
-    searches: Sequence[OpenSearch],
-    session: Session,
-    database: Database,
-    address: str | None,
-    console: Console,
-    stages: Stages,
-) -> Outcome:
-    known = session.store.results()
+def _train(plan: SearchPlan, searches: Sequence[OpenSearch], context: RunContext) -> RunSummary:
+    known = context.session.store.results()
     expected = sum(proposals_left(search) * len(search.plan.seeds) for search in searches)
-    progress = StudyProgress(console, expected, expected * plan.epochs)
-    sources = [SearchSource(search.search, search.task) for search in searches]
-    driver = Driver([], sources, known, session, progress, database.url, stages=stages)
-    return run_driver(driver, plan.name, plan.config.resources, address, [plan.space.base])
+    coordinator = Coordinator(
+        context.session,
+        StudyProgress(context.console, expected, expected * plan.epochs),
+        sources=searches,
+        known=known,
+        database=context.database.url,
+        prefixes=context.prefixes,
+    )
+    return train_tasks(coordinator, plan.name, plan.config.resources, [plan.space.base], context.options)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ibml.study.planning.keys import state_keys
 from ibml.study.planning.plan import load_plan
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from tests.benchmarks.tables import Row, markdown
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,7 +58,7 @@ def together() -> float:
     names: set[bytes] = set()
     every = 0
     for file in sorted((ROOT / "ablations").glob("*.yaml")):
-        for trial in planned_trials(load_plan(file)):
+        for trial in build_trials(load_plan(file)):
             names |= (own := set(state_keys(trial.config, trial.fingerprint, "")))
             every += len(own)
     return len(names) / every

@@ -9,7 +9,7 @@ import pytest
 
 from ibml.common.errors import ConfigError
 from ibml.study.planning.plan import Plan, load_plan
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 
 COMPOSED, DECOMPOSED = "Café", unicodedata.normalize("NFD", "Café")
 STUDY = """\
@@ -58,7 +58,7 @@ def test_names_are_composed_and_stripped(tmp_path: Path, form: str) -> None:
     assert (table.rows, table.groups) == (("B", COMPOSED), {"Ours é": ("B",)})
     assert table.names == {COMPOSED: "Mine", "B": "Café!"}
     assert list(table.components or {}) == ["BIO é"]
-    assert len({trial.key for trial in planned_trials(plan)}) == 4
+    assert len({trial.key for trial in build_trials(plan)}) == 4
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

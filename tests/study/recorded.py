@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from ibml.common.version import code_revision
 from ibml.study.engine.run_metadata import described
 from ibml.study.planning.plan import Plan, load_plan
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from ibml.tracking.entries import End
 from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import Answer, CommandLine
@@ -44,7 +44,7 @@ def record_results(cli: CommandLine, plan: Plan) -> None:
     """Put a result for every trial of a plan into the folder's store as its driver does, but without training."""
     store = store_of(cli)
     known = store.results()
-    for number, trial in enumerate(planned_trials(plan)):
+    for number, trial in enumerate(build_trials(plan)):
         if trial.key in known:
             continue
         tags = {"ibml.study": plan.name, "ibml.revision": code_revision()}

@@ -21,7 +21,7 @@ import pytest
 
 import ibml
 from ibml.study.planning.plan import load_plan
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import Answer, CommandLine
 
@@ -85,7 +85,7 @@ def test_mlflow_has_one_parent_and_a_child_per_trial(finished: tuple[CommandLine
     assert ibml_run.data.params["method.bio.weight"] == "1.0"
     assert (ibml_run.data.params["arm"], ibml_run.data.params["seed"]) == ("IBML", "1")
     assert "method.bio.weight" not in next(r for r in children if r.info.run_name == "Joint · seed 1").data.params
-    keys = {trial.key for trial in planned_trials(load_plan(cli.folder / "small.yaml"))}
+    keys = {trial.key for trial in build_trials(load_plan(cli.folder / "small.yaml"))}
     assert {run.data.tags["ibml.key"] for run in children} == keys
     assert all(run.data.tags["ibml.data"] and run.data.tags["ibml.revision"] for run in children)
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
@@ -111,7 +111,7 @@ def test_every_epoch_is_logged_once_under_stable_names(finished: tuple[CommandLi
 def test_trials_on_ray_equal_trials_in_this_process_bit_for_bit(finished: tuple[CommandLine, Answer]) -> None:
     cli, _ = finished
     results = store_of(cli).results()
-    for trial in planned_trials(load_plan(cli.folder / "small.yaml")):
+    for trial in build_trials(load_plan(cli.folder / "small.yaml")):
         alone = ibml.train(trial.config)
         stored = results[trial.key].metrics
         for name, value in {**alone.history[-1], **alone.metrics}.items():

@@ -15,7 +15,7 @@ from ibml.report.tables.results import Results
 from ibml.report.tables.table import build_table
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.seed_schedule import SeedSchedule
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from tests.conftest import CommandLine
 from tests.report.records import results, study
 
@@ -38,7 +38,7 @@ def value_of(arm: str, seed: int) -> float:
 
 
 def run_through(
-    plan: Plan, pick: Callable[[list[PlannedTrial]], int], fails: set[tuple[str, int]] = frozenset()
+    plan: Plan, pick: Callable[[list[TrialSpec]], int], fails: set[tuple[str, int]] = frozenset()
 ) -> dict[str, list[int]]:
     """Arm -> seeds that were run, where trials end in the order that `pick` says."""
     schedule = SeedSchedule(plan)

@@ -16,7 +16,7 @@ from ibml.records import StudyRecord
 from ibml.study.planning.design_changes import DesignChange, compare_design, read_canonical
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.record import study_record
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from ibml.tracking.study_tags import studies_of, study_tag
 from tests.conftest import ROOT
 
@@ -42,7 +42,7 @@ def record_of(folder: Path, text: str, *overrides: str) -> StudyRecord:
     """The record of a study as the store gives it back."""
     (folder / "before.yaml").write_text(text)
     plan = load_plan(folder / "before.yaml", overrides)
-    record = study_record(plan, [] if plan.tuning else planned_trials(plan))
+    record = study_record(plan, [] if plan.tuning else build_trials(plan))
     return StudyRecord.model_validate_json(record.model_dump_json())
 
 

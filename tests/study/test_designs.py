@@ -16,7 +16,7 @@ from ibml.queries import study_record_of
 from ibml.study.planning.fractions import aliases, fraction
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.record import study_record
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from ibml.tracking.mlflow_store import MlflowStore
 
 OFF = {"BIO": {"method.bio.weight": 0}, "TCM": {"method.tcm.rate": 0}}
@@ -65,7 +65,7 @@ def test_cumulative_adds_parts_in_the_order_of_the_file() -> None:
 def test_every_order_of_parts_is_every_subset() -> None:
     plan = plan_of({"type": "cumulative", "components": THREE, "orders": "all"})
     assert len(plan.arms) == 8
-    record = study_record(plan, planned_trials(plan))
+    record = study_record(plan, build_trials(plan))
     subsets = {frozenset(n for n, level in of.items() if level == "on") for of in record.design.levels.values()}
     assert subsets == {frozenset(s) for size in range(4) for s in combinations(THREE, size)}
 
@@ -85,7 +85,7 @@ def test_a_factorial_crosses_paths_named_levels_and_components_with_data_sets() 
     cell = next(c for c in plan.cells if c.arm == "fusion.type=film, size=large + BIO" and c.dataset == "b")
     config = cell.config
     assert (config.fusion.type, config.trainer.batch_size, config.method.bio.weight) == ("film", 64, 1)
-    record = study_record(plan, planned_trials(plan))
+    record = study_record(plan, build_trials(plan))
     assert record.design.factors["BIO"] == ("off", "on")
     assert record.design.components == ("BIO",)
     assert record.columns["BIO"][cell.arm] is True
@@ -102,7 +102,7 @@ def test_check_marks_are_read_from_paths() -> None:
     design = {"type": "arms", "reference": "a", "arms": {"a": {"fusion.type": "sum"}, "b": OFF["BIO"]}}
     components = {"BIO": "method.bio.weight", "fusion": "fusion.type"}
     plan = plan_of(design, table={"components": components})
-    record = study_record(plan, planned_trials(plan))
+    record = study_record(plan, build_trials(plan))
     assert record.columns == {"BIO": {"a": True, "b": False}, "fusion": {"a": "sum", "b": "concat"}}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ibml.study.planning.plan import load_plan
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from tests.conftest import CommandLine
 from tests.study.recorded import ablate, store_of, trials
 from tests.study.test_versions import STUDY, listed, run_id
@@ -28,7 +28,7 @@ def study(name: str, number: int) -> str:
 def runs(cli: CommandLine, text: str) -> dict[str, Any]:
     """Arm and seed -> the run, by the keys of a study."""
     by_key = {run.data.tags["ibml.key"]: run for run in trials(cli)}
-    planned = planned_trials(load_plan(cli.write("asked.yaml", text)))
+    planned = build_trials(load_plan(cli.write("asked.yaml", text)))
     return {f"{trial.cell.arm} {trial.config.seed}": by_key[trial.key] for trial in planned if trial.key in by_key}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ibml.common.errors import ConfigError
 from ibml.study.planning.plan import load_plan
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from tests.conftest import CommandLine
 
 STUDY = """\
@@ -122,7 +122,7 @@ def test_no_measures_are_the_trials_that_there_were(tmp_path: Path) -> None:
     def keys(content: str) -> list[str]:
         path = tmp_path / "study.yaml"
         path.write_text(content)
-        return [trial.key for trial in planned_trials(load_plan(path))]
+        return [trial.key for trial in build_trials(load_plan(path))]
 
     none = keys(text("[test.accuracy]"))
     assert none == keys(text("[test.accuracy]").replace(", trainer.measures: []", ""))

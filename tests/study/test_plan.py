@@ -9,7 +9,7 @@ import pytest
 from ibml.common.errors import ConfigError
 from ibml.study.planning.plan import Plan, load_plan, load_trial
 from ibml.study.planning.record import study_record
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from tests.conftest import ROOT
 
 STUDY = """\
@@ -49,7 +49,7 @@ def test_arms_times_seeds(write) -> None:
     assert plan.metrics == ["test.accuracy", "test.accuracy.pix", "test.accuracy.zer", "test.gap"]
     assert plan.cells[0].changes == {"method.bio.weight": 0.0, "method.tcm.rate": 0.0}
     assert plan.cells[1].changes == {}
-    trials = planned_trials(plan)
+    trials = build_trials(plan)
     assert [(t.cell.arm, t.config.seed) for t in trials[:4]] == [("Joint", 0), ("IBML", 0), ("Joint", 1), ("IBML", 1)]
     assert len({t.key for t in trials}) == 6
 
@@ -273,10 +273,10 @@ def test_shipped_studies_are_valid(path: Path) -> None:
 
 
 def test_cosmetic_changes_keep_the_keys(write) -> None:
-    before = [t.key for t in planned_trials(load_plan(write()))]
+    before = [t.key for t in build_trials(load_plan(write()))]
     text = STUDY.replace("IBML: {}", "IBML: {method: {type: ibml}, fusion.type: concat}").replace("study", "other")
     text = text.replace("trainer.epochs: 4", "trainer: {epochs: 4, device: cpu}") + "# a comment\n"
-    assert [t.key for t in planned_trials(load_plan(write(text)))] == before
+    assert [t.key for t in build_trials(load_plan(write(text)))] == before
 
 
 def test_arms_that_act_in_no_epoch_are_run_as_joint_with_a_note(write) -> None:
@@ -290,7 +290,7 @@ def test_arms_that_act_in_no_epoch_are_run_as_joint_with_a_note(write) -> None:
         "PMR: pmr acts from epoch 2 on (method.window.first_epoch, from 0), and training has 1 epoch;"
         " it is plain joint training",
     ]
-    trials = planned_trials(plan)
+    trials = build_trials(plan)
     keys = {arm: {t.key for t in trials if t.cell.arm == arm} for arm in plan.arms}
     assert keys["Joint"] == keys["IBML"] == keys["PMR"], "they are the same trials"
     assert study_record(plan, trials).notes == tuple(plan.warnings), "the table says so"

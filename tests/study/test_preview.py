@@ -13,7 +13,7 @@ from rich.console import Console
 from ibml.study.planning.dry_run import preview
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.remaining import Remaining, count_remaining
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from ibml.tracking.listing import ListedTrial
 from ibml.tracking.peek import Peek
 
@@ -71,13 +71,13 @@ def test_an_arm_differs_in_what_it_sets_and_defaults_of_another_type_are_counted
 )
 def test_trials_that_have_ended_are_counted(ended: int, status: str, expected: Remaining) -> None:
     plan = plan_of()
-    assert count_remaining(plan, [listed(t, status) for t in planned_trials(plan)[:ended]]) == expected
+    assert count_remaining(plan, [listed(t, status) for t in build_trials(plan)[:ended]]) == expected
 
 
 def test_of_seeds_that_depend_on_results_what_is_left_is_a_range() -> None:
     design = {"type": "leave_one_out", "components": {"BIO": {"method.bio.weight": 0}, "TCM": {"method.tcm.rate": 0}}}
     plan = plan_of(design=design, seeds={"min": 3, "max": 5, "metric": "test.accuracy"}, table={"alpha": 0.2})
-    trials = planned_trials(plan)
+    trials = build_trials(plan)
 
     def results(seeds: int) -> list[ListedTrial]:
         """The arm without BIO is worse by the same in every seed, and the one without TCM is not."""
@@ -97,7 +97,7 @@ def test_of_seeds_that_depend_on_results_what_is_left_is_a_range() -> None:
 
 def test_a_study_whose_results_are_all_there_has_nothing_left() -> None:
     plan = plan_of()
-    past = Peek(tuple(map(listed, planned_trials(plan))))
+    past = Peek(tuple(map(listed, build_trials(plan))))
     assert "18 of 18 trials have a result already; left to train: nothing." in shown(plan, past)
     assert "18 of 18 trials have a result already and would be trained again (--rerun)." in shown(
         plan, past, rerun=True
@@ -116,7 +116,7 @@ def test_results_on_files_are_of_their_content(tmp_path: Path) -> None:
     own = {"type": "folder", "root": str(root), "tables": "t.jsonl", "columns": columns, "validation": 0.34}
     arms = {"type": "arms", "reference": "a", "arms": {"a": {}, "b": {"method.type": "joint"}}}
     plan = plan_of(design=arms, base={"data": own, "encoders": {"default": {"type": "mlp"}}}, seeds=2)
-    results = [listed(trial) for trial in planned_trials(plan)]
+    results = [listed(trial) for trial in build_trials(plan)]
     assert count_remaining(plan, results) == Remaining(4, (0, 0), (0, 0))
     (root / "t.jsonl").write_text("".join(json.dumps({**row, "a": "5 5"}) + "\n" for row in rows))
     assert count_remaining(plan, results) == Remaining(0, (4, 4), (160, 160))

@@ -12,7 +12,7 @@ from ibml.study.engine.retry import Fault
 from ibml.study.engine.scheduler import Past, SearchSource, Task, TrialQueue
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_key
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from tests.search.conftest import LR, Lab, plan_of, rows_of
 
 KILLED = Fault("killed", "")
@@ -24,7 +24,7 @@ def task(source: SearchSource | None, attempt: Attempt | None, seed: int = 0, lr
     if attempt is None:
         config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": lr})})
     fingerprint = data.fingerprint(config.data)
-    trial = PlannedTrial(Cell("mfeat", "arm", config, {}), config, trial_key(config, fingerprint), fingerprint, "trial")
+    trial = TrialSpec(Cell("mfeat", "arm", config, {}), config, trial_key(config, fingerprint), fingerprint, "trial")
     return Task(trial, None, {}, source, attempt)
 
 

@@ -23,7 +23,7 @@ from ibml.study.engine.searches import open_search
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_key
 from ibml.study.planning.plan import load_trial
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from ibml.study.single_trial import run_single
 from ibml.tracking.entries import Begin, End, Entry, Rows, Stop, TrialDescription
 from ibml.tracking.mlflow_store import MlflowStore
@@ -64,7 +64,7 @@ def cut_short(cli: CommandLine, epochs: int, status: Status | None) -> str:
     fingerprint = data.fingerprint(config.data)
     cell = Cell("mfeat", "mfeat", config, {})
     trainer = Trainer(config)
-    trial = PlannedTrial(cell, config, trial_key(config, fingerprint), fingerprint, "cut short")
+    trial = TrialSpec(cell, config, trial_key(config, fingerprint), fingerprint, "cut short")
     end = End(status, {}, {"ibml.reason": "said so"}) if status else Stop()
     rows = [trainer.run_epoch() for _ in range(epochs)]
     return written(store_of(cli), described(trial, None, {}), Rows(rows), end)

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from ibml.config.trial import TrialConfig
-from ibml.study.engine.prefix_cache import Stages, shared_stages
-from ibml.study.engine.prefix_store import StageFiles
+from ibml.study.engine.prefix_cache import Stages, open_prefix_cache
+from ibml.study.engine.prefix_store import PrefixStore
 from ibml.study.engine.retry import Fault
 from ibml.study.engine.scheduler import SearchSource, Task, TrialQueue
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import state_keys, trial_key
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from tests.search.conftest import Lab, plan_of, rows_of
 
 Build = Callable[..., TrialConfig]
@@ -38,7 +38,7 @@ def planned(trial: Build, first: int | None, stop: int | None = None, epochs: in
 
 def task_of(config: TrialConfig) -> Task:
     cell = Cell("mfeat", "arm", config, {})
-    return Task(PlannedTrial(cell, config, trial_key(config, "data"), "data", "trial"), None)
+    return Task(TrialSpec(cell, config, trial_key(config, "data"), "data", "trial"), None)
 
 
 @dataclass
@@ -105,7 +105,7 @@ def once(tasks: Sequence[Task]) -> int:
 
 @pytest.fixture
 def stages(tmp_path: Path) -> Stages:
-    return shared_stages(tmp_path / "stages", 1)
+    return open_prefix_cache(tmp_path / "stages", 1)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 40])
@@ -121,7 +121,7 @@ def test_every_epoch_of_the_tree_is_trained_once(trial: Build, stages: Stages, s
 
 def test_without_room_each_trains_alone(trial: Build, tmp_path: Path) -> None:
     tasks = [planned(trial, first) for first in (None, 4, 8)]
-    workers = Workers(TrialQueue(tasks, stages=shared_stages(tmp_path / "stages", 0)), 3)
+    workers = Workers(TrialQueue(tasks, stages=open_prefix_cache(tmp_path / "stages", 0)), 3)
     workers.fill()
     assert len(workers.running) == 3
     workers.to_the_end()
@@ -199,24 +199,26 @@ def test_a_worker_that_hangs_is_not_waited_for(trial: Build, stages: Stages, mon
 
 def test_states_of_an_earlier_run_are_gone_on_from(trial: Build, tmp_path: Path) -> None:
     first = [planned(trial, None), planned(trial, 6)]
-    Workers(TrialQueue(first, stages=shared_stages(tmp_path, 1)), 1).to_the_end()
+    Workers(TrialQueue(first, stages=open_prefix_cache(tmp_path, 1)), 1).to_the_end()
     again = planned(trial, 8)
-    workers = Workers(TrialQueue([again], stages=shared_stages(tmp_path, 1)), 1)
+    workers = Workers(TrialQueue([again], stages=open_prefix_cache(tmp_path, 1)), 1)
     workers.fill()
     assert [epochs for epochs, _ in again.begin] == [6]
 
 
 def test_a_study_that_is_trained_anew_takes_nothing_from_before(trial: Build, tmp_path: Path) -> None:
-    Workers(TrialQueue([planned(trial, None), planned(trial, 6)], stages=shared_stages(tmp_path, 1)), 1).to_the_end()
+    Workers(
+        TrialQueue([planned(trial, None), planned(trial, 6)], stages=open_prefix_cache(tmp_path, 1)), 1
+    ).to_the_end()
     again = planned(trial, 8)
-    Workers(TrialQueue([again], stages=shared_stages(tmp_path, 1, anew=True)), 1).fill()
+    Workers(TrialQueue([again], stages=open_prefix_cache(tmp_path, 1, anew=True)), 1).fill()
     assert again.begin == []
 
 
 def test_what_is_over_the_limit_goes_and_is_trained_again(trial: Build, tmp_path: Path) -> None:
     """First what nobody needs, then what is soonest trained again; and everything ends all the same."""
     tasks = [planned(trial, first, seed=seed) for seed in range(2) for first in (None, 2, 5, 8, 10)]
-    files = StageFiles(tmp_path / "stages", 2.5 * SIZE)
+    files = PrefixStore(tmp_path / "stages", 2.5 * SIZE)
     workers = Workers(TrialQueue(tasks, stages=Stages(files)), 3)
     most = 0
     while not workers.queue.done:
@@ -229,7 +231,7 @@ def test_what_is_over_the_limit_goes_and_is_trained_again(trial: Build, tmp_path
 
 
 def test_the_order_in_which_states_go(tmp_path: Path) -> None:
-    files = StageFiles(tmp_path, 2 * SIZE)
+    files = PrefixStore(tmp_path, 2 * SIZE)
     for epochs in (30, 10, 20, 5):
         name = bytes([epochs]) * 16
         files.path(epochs, name).write_bytes(b"x" * SIZE)
@@ -284,7 +286,7 @@ def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -
             epochs, seed = int(drawn.integers(10, 13)), int(drawn.integers(2))
             tasks.append(planned(trial, None if drawn.random() < 0.2 else first, stop, epochs, seed))
         place = tmp_path / str(number)
-        stages = Stages(StageFiles(place, float(drawn.choice([1.5, 3.5, 100])) * SIZE))
+        stages = Stages(PrefixStore(place, float(drawn.choice([1.5, 3.5, 100])) * SIZE))
         workers = Workers(TrialQueue(tasks, stages=stages), int(drawn.integers(1, 6)))
         ended = 0
         while not workers.queue.done:

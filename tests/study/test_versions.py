@@ -8,7 +8,7 @@ import ibml
 from ibml.api import Places, find_job_name
 from ibml.study.planning.plan import load_plan
 from ibml.study.planning.record import study_record
-from ibml.study.planning.trials import planned_trials
+from ibml.study.planning.trials import build_trials
 from ibml.study.planning.versions import DesignChangedError
 from tests.conftest import CommandLine
 from tests.study.recorded import ablate, record_results, store_of
@@ -124,7 +124,7 @@ def test_a_study_without_results_is_replaced_and_says_so(cli: CommandLine) -> No
     """Someone has interrupted it at once to correct the file."""
     first = STUDY.replace("name: small", "name: begun").replace("epochs: 2", "epochs: 7")
     plan = load_plan(cli.write("begun.yaml", first))
-    with store_of(cli).open_run("study", study_record(plan, planned_trials(plan)), first) as opened:
+    with store_of(cli).open_run("study", study_record(plan, build_trials(plan)), first) as opened:
         while_it_runs = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
         opened.status = "KILLED"
     assert "the study 'begun' in sqlite:///mlflow.db was run with another design" in while_it_runs.err

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ibml.config.trial import TrialConfig
 from ibml.study.engine.run_metadata import described
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.claims import Claims
 from ibml.tracking.delivery import Delivery
 from ibml.tracking.entries import Begin, End, Rows, Stop, TrialDescription
@@ -17,7 +17,7 @@ from ibml.tracking.presence import Presence
 
 def description(key: str = "k", study: str = "demo", seed: int = 0) -> TrialDescription:
     config = TrialConfig.model_validate({"data": {"type": "mfeat"}, "seed": seed})
-    planned = PlannedTrial(Cell("mfeat", "arm", config, {}), config, key, "data", f"arm · seed {seed}")
+    planned = TrialSpec(Cell("mfeat", "arm", config, {}), config, key, "data", f"arm · seed {seed}")
     return described(planned, None, {"ibml.study": study})
 
 

@@ -1,25 +1,30 @@
-"""Between whoever trains and the records: hands out tasks, and turns what comes back into runs, verdicts, progress."""
+"""Carries out the scheduler's decisions: between whoever trains and the records.
+
+A backend asks `next` for tasks, and passes on what workers report. The coordinator looks up known results, claims
+trials, records events in the session, and counts progress.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from ibml.common.interruption import deferred, is_requested
 from ibml.common.storage import Place
 from ibml.records import TrialRecord
 from ibml.search.database import as_database_error
-from ibml.search.search import Ending
-from ibml.study.engine.prefix_cache import Stages
-from ibml.study.engine.prior_results import past_of
+from ibml.search.search import Ending, Search
+from ibml.study.engine.prefix_cache import PrefixCache
+from ibml.study.engine.prior_results import find_prior_result
 from ibml.study.engine.progress import StudyProgress
-from ibml.study.engine.retry import Fault, death
+from ibml.study.engine.retry import Fault, fault_from_worker_death
 from ibml.study.engine.run_metadata import described
-from ibml.study.engine.run_summary import Outcome
-from ibml.study.engine.scheduler import Follow, Past, SearchSource, Task, TrialQueue
+from ibml.study.engine.run_summary import RunSummary
+from ibml.study.engine.scheduler import Decision, Scheduler
+from ibml.study.engine.tasks import MetricRow, PriorResult, SearchSource, TrialTask
 from ibml.tracking.entries import Begin, End, Prune, Rows, Share, Stop, Tagged
 from ibml.tracking.session import Session
 from ibml.tracking.uri import TrackingError
@@ -30,38 +35,71 @@ R = TypeVar("R")
 SHARED_TAG = "ibml.shared"
 """How many epochs a trial took over from another."""
 _STALL_SECONDS = 30.0
-_LOOK_SECONDS = 2.0
-"""How often trials that other drivers train are looked for in the store."""
+_POLL_SECONDS = 2.0
+"""Interval at which trials of other drivers are looked up in the store."""
 
 
-class Driver:
-    """Runs a queue. All that the store gets goes through a session, so that nothing waits for it.
+class FollowUps(Protocol):
+    """Trials that a study adds once results are known."""
 
-    `known` has the runs of keys that were begun before; they go on. A search is told how a trial ended only when that
-    is in the session's spool, so that whatever is killed in between is found there and not trained again.
+    def after_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> Iterable[TrialTask]:
+        """Return the trials to add after a planned trial."""
+
+    def after_search(self, search: Search) -> Iterable[TrialTask]:
+        """Return the trials to add after a search has finished."""
+
+
+class NoFollowUps:
+    """A run whose trials are all known at its beginning."""
+
+    def after_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> Iterable[TrialTask]:
+        return ()
+
+    def after_search(self, search: Search) -> Iterable[TrialTask]:
+        return ()
+
+
+class Coordinator:
+    """Runs a scheduler's tasks.
+
+    Everything that the store gets goes through the session, so that nothing waits for the store. A search is told how
+    a trial ended only after that is in the session's journal: a trial that ended before a kill is found there, and is
+    not trained again.
+
+    Args:
+        session: The driver's session on the store.
+        progress: Progress shown to the user.
+        tasks: Planned trials.
+        sources: Searches.
+        known: Records of earlier trials, by key; unfinished ones are continued.
+        database: URL of Optuna's database, for error messages.
+        follow_ups: Trials to add once results are known.
+        prefixes: Training prefixes that trials share.
     """
 
     def __init__(
         self,
-        tasks: Sequence[Task],
-        searches: Sequence[SearchSource],
-        known: Mapping[str, TrialRecord],
         session: Session,
         progress: StudyProgress,
+        tasks: Sequence[TrialTask] = (),
+        sources: Sequence[SearchSource] = (),
+        known: Mapping[str, TrialRecord] | None = None,
         database: str = "",
-        follow: Follow = lambda task, ending, final: (),
-        stages: Stages | None = None,
+        follow_ups: FollowUps | None = None,
+        prefixes: PrefixCache | None = None,
     ):
-        self._more = follow
-        self.queue = TrialQueue(tasks, searches, self._past, self._reuse, self._follow, self._claim, stages)
-        self.known, self.session, self.progress, self.database = dict(known), session, progress, database
-        self.outcome = Outcome()
+        self.scheduler = Scheduler(tasks, sources, prefixes)
+        self.session, self.progress, self.database = session, progress, database
+        self.known = dict(known or {})
+        self.follow_ups = follow_ups or NoFollowUps()
+        self.summary = RunSummary()
         self.error: Exception | None = None
-        self._claimed: set[Task] = set()
-        self._begun: set[Task] = set()
-        self._arrived: set[str] = set()  # keys whose trials go on as another task
-        self._first: Task | None = None
-        self._looked, self._told = 0.0, False
+        self._claimed: set[TrialTask] = set()
+        self._started: set[TrialTask] = set()
+        self._between_intervals: set[str] = set()
+        """Keys of trials that continue as another task."""
+        self._first: TrialTask | None = None
+        self._polled, self._warned = 0.0, False
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -74,9 +112,9 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for key in (*(task.trial.key for task in self._claimed), *self._arrived):
+        for key in (*(task.key for task in self._claimed), *self._between_intervals):
             self.session.add(key, Stop())
-        self.outcome.interrupted = self.error is None and not self.queue.done
+        self.summary.interrupted = self.error is None and not self.scheduler.is_done
         try:
             self.session.settle()
         finally:
@@ -88,45 +126,77 @@ class Driver:
         return f"Stopping: {waiting if running else 'no trial is running'} (a second Ctrl-C ends at once) ..."
 
     @property
-    def stopped(self) -> bool:
-        """Whether all trials are to stop: after an error of the queue, or since this process was asked to."""
+    def is_stopped(self) -> bool:
+        """Whether all trials are to stop: after an error of the engine, or because the process was asked to."""
         return self.error is not None or is_requested()
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Whether nothing is left to hand out or to wait for."""
-        return self.stopped or self.queue.done
+        return self.is_stopped or self.scheduler.is_done
 
     def has_work(self) -> bool:
-        """Whether anything has to be trained here at all. What is known already is taken in, and what others train is
-        waited for."""
-        while self._first is None and not self.done:
+        """Return whether anything has to be trained here.
+
+        Known results are taken in first, and trials of other drivers are waited for.
+        """
+        while self._first is None and not self.is_done:
             self._first = self.next(1)
-            if self._first is None and not self.done:
-                time.sleep(_LOOK_SECONDS / 4)
+            if self._first is None and not self.is_done:
+                time.sleep(_POLL_SECONDS / 4)
         return self._first is not None
 
-    def next(self, slots: int, ahead: int = 0) -> Task | None:
-        """The next task for one of so many places to train at, or nothing for now. So many more are handed out
-        `ahead`, except where other drivers could train them now."""
-        if self.stopped:
+    def next(self, slots: int, ahead: int = 0) -> TrialTask | None:
+        """Return the next task to train, or None for now.
+
+        Args:
+            slots: Number of trials that can be trained at the same time.
+            ahead: Number of tasks to hand out beyond that, unless other drivers could train them now.
+        """
+        if self.is_stopped:
             return None
         if self._first:
             first, self._first = self._first, None
             return first
-        return self._of_queue(lambda: self._next(slots, ahead), None)
+        return self._guard(lambda: self._next(slots, ahead), None)
 
-    def _next(self, slots: int, ahead: int) -> Task | None:
-        self.queue.share_out(slots)
-        self._look_elsewhere()
-        if self.queue.flying >= slots + (1 if self.queue.elsewhere else ahead):
+    def _next(self, slots: int, ahead: int) -> TrialTask | None:
+        scheduler = self.scheduler
+        scheduler.share_slots(slots)
+        self._poll_other_drivers()
+        if scheduler.running_count >= slots + (1 if scheduler.deferred else ahead):
             return None
-        searching = any(not source.closed for source in self.queue.searches)
-        return self.queue.next(room=not searching or self.queue.flying < slots)
+        self._follow_finished_searches()
+        room = not scheduler.is_searching or scheduler.running_count < slots
+        while True:
+            task = scheduler.next_candidate(room)
+            if task is not None:
+                if self._carry_out(scheduler.decide(task, self._prior_result(task)), task):
+                    return task
+            elif not self._follow_finished_searches():
+                return None
 
-    def _of_queue(self, call: Callable[[], R], otherwise: R) -> R:
-        """What the queue answers. Its first error stops all trials and is raised after them, since Ray would take one
-        for the trial's and go on."""
+    def _carry_out(self, decision: Decision, task: TrialTask) -> bool:
+        """Return whether the task is to be trained now."""
+        if decision is Decision.TRAIN:
+            if self._claim(task):
+                self.scheduler.start(task)
+                return True
+            decision = self.scheduler.decide_unclaimed(task, self._prior_result(task))
+        if decision is Decision.REUSE:
+            self._reuse(task)
+        return False
+
+    def _follow_finished_searches(self) -> bool:
+        """Add the trials that follow from searches that have finished; return whether there was any such search."""
+        finished = self.scheduler.take_finished_searches()
+        for search in finished:
+            self.scheduler.add(self.follow_ups.after_search(search))
+        return bool(finished)
+
+    def _guard(self, call: Callable[[], R], otherwise: R) -> R:
+        """Call the engine. Its first error stops all trials and is raised after them: Ray would take it for an error of
+        the trial, and continue."""
         if self.error:
             return otherwise
         try:
@@ -136,166 +206,202 @@ class Driver:
             self.error = error
             return otherwise
 
-    def _claim(self, task: Task) -> bool:
-        """Whether the trial is ours to train. A result that another driver has left meanwhile becomes known; one that
-        does not have what a search looks at is trained beside, and not recorded again."""
-        key = task.trial.key
+    def _claim(self, task: TrialTask) -> bool:
+        """Return whether the trial is this driver's to train.
+
+        A result that another driver has written meanwhile becomes known. If it lacks what a search needs, the trial is
+        trained again, and not recorded a second time.
+        """
+        key = task.key
         if task in self._claimed:
-            return True  # it goes on after a fault
-        if key in self._arrived:
-            self._arrived.remove(key)
+            return True  # it is trained again after a fault
+        if key in self._between_intervals:
+            self._between_intervals.remove(key)
             self._claimed.add(task)
             self.session.add(key, Tagged(task.tags))
             return True
-        trial = described(task.trial, task.parent, task.tags)
+        trial = described(task.spec, task.parent, task.tags)
         claim = self.session.claim(trial, self.known.get(key))
         if claim and claim.result:
             self.known[key] = claim.result
-        if claim and not claim.run_id and not (claim.result and self._past(task) is None):
+        if claim and not claim.run_id and not (claim.result and self._prior_result(task) is None):
             return False
         self._claimed.add(task)
         self.session.add(key, Begin(trial, claim.run_id if claim else ""))
         return True
 
-    def _look_elsewhere(self) -> None:
-        """See whether trials that other drivers had are done, or are left by them."""
-        waiting, recorder = self.queue.elsewhere, self.session.recorder
-        if not waiting or time.monotonic() - self._looked < _LOOK_SECONDS:
+    def _poll_other_drivers(self) -> None:
+        """Look up whether trials of other drivers have ended, or were abandoned."""
+        waiting, recorder = self.scheduler.deferred, self.session.recorder
+        if not waiting or time.monotonic() - self._polled < _POLL_SECONDS:
             return
         if recorder.down and recorder.waiting:
-            return  # the recorder tries the store; where it has nothing to try with, this look does
-        if not self._told:
-            self._told = True
+            return  # the recorder tries the store; if it has nothing to write, this look-up does
+        if not self._warned:
+            self._warned = True
             self.session.say(f"{len(waiting)} trials are being run by another driver; waiting for them.")
         try:
             self.session.deliver_left_behind()  # of a driver that has ended meanwhile
-            found = self.session.store.results({task.trial.key for task in waiting})
+            found = self.session.store.results({task.key for task in waiting})
             others = self.session.presence.others()
         except TrackingError as error:
             recorder.failed(error)
             return
         finally:
-            self._looked = time.monotonic()
+            self._polled = time.monotonic()
         recorder.answered()
         self.known |= {key: record for key, record in found.items() if record.ended}
         held = {key for key, record in found.items() if not record.ended and record.driver in others}
-        self.queue.reconsider([task for task in waiting if task.trial.key not in held])
+        self.scheduler.reconsider([task for task in waiting if task.key not in held])
 
-    def begin(self, task: Task) -> None:
-        """A task is being trained."""
-        task.hear()
-        if task not in self._begun:
-            self._begun.add(task)
+    def start(self, task: TrialTask) -> None:
+        """Take in that a task is being trained."""
+        task.record_report()
+        if task not in self._started:
+            self._started.add(task)
             self.progress.trial_started()
-            self.progress.skipped(0, task.first)
+            self.progress.skipped(0, task.first_epoch)
 
-    def result(self, task: Task, result: Mapping[str, Any]) -> bool:
-        """Take in what a worker reported; whether the task goes on."""
-        if not self.queue.trains(task):
+    def report(self, task: TrialTask, result: Mapping[str, Any]) -> bool:
+        """Take in a worker's report; return whether the task continues.
+
+        Args:
+            task: The task.
+            result: The report, see `ibml.study.engine.worker.TrialWorker.step`.
+        """
+        if not self.scheduler.is_running(task):
             return False
-        rows = [{**row, **task.numbers} for row in result.get("rows", [])]
-        for note in result.get("notes", []):
-            self.session.say(f"{task.trial.name}: {note}")
-        self.progress.epochs_trained(len(rows))
-        if rows:
-            self.session.add(task.trial.key, Rows(rows))
-        if shared := result.get("shared"):
-            self.outcome.shared += shared
-            self.session.add(task.trial.key, Tagged({SHARED_TAG: str(shared)}))
-        for epoch, size in result.get("left", {}).items():
-            self.queue.stages.left(task, epoch, size)
-        goes_on = self._of_queue(lambda: self.queue.report(task, rows), False)
+        rows = [{**row, **task.interval_values} for row in result.get("rows", [])]
+        self._record_report(task, rows, result)
+        continues = self._guard(lambda: self.scheduler.report(task, rows), False)
         if "error" in result:
-            self.fault(task, Fault(result["error"], result["traceback"], result["epoch"]))
-        elif not goes_on:
+            self.handle_fault(task, Fault(result["error"], result["traceback"], result["epoch"]))
+        elif not continues:
             self._end(task, "finished", {}, {})
         elif "state" in result:
-            self._arrive(task, result["state"])
+            self._end_interval(task, result["state"])
         elif result["done"]:
             tags = {"ibml.reason": result["reason"], "ibml.platform": result["platform"]}
             self._end(task, result["status"], result["final"], tags)
-        return goes_on and not result["done"]
+        return continues and not result["done"]
 
-    def is_silent(self, task: Task) -> bool:
-        """Whether a task's worker should have ended itself because it hangs, and did not."""
+    def _record_report(self, task: TrialTask, rows: Sequence[MetricRow], result: Mapping[str, Any]) -> None:
+        for note in result.get("notes", []):
+            self.session.say(f"{task.spec.name}: {note}")
+        self.progress.epochs_trained(len(rows))
+        if rows:
+            self.session.add(task.key, Rows(rows))
+        if shared := result.get("shared"):
+            self.summary.shared += shared
+            self.session.add(task.key, Tagged({SHARED_TAG: str(shared)}))
+        for epoch, size in result.get("left", {}).items():
+            self.scheduler.prefixes.record_saved(task, epoch, size)
+
+    def is_silent(self, task: TrialTask) -> bool:
+        """Return whether a task's worker hangs: it should have ended itself by now, and did not."""
         patience = 60 * task.config.trainer.stall_minutes + _STALL_SECONDS
-        return self.queue.trains(task) and time.monotonic() - task.heard > patience
+        return self.scheduler.is_running(task) and time.monotonic() - task.last_report > patience
 
-    def died(self, task: Task, reason: str, log: str) -> None:
-        """A task's worker ended without a word."""
-        if not self.queue.trains(task):
+    def handle_worker_death(self, task: TrialTask, reason: str, log: str) -> None:
+        """Take in that a task's worker has ended without a report."""
+        if not self.scheduler.is_running(task):
             return  # it had ended before its worker did
-        self.begin(task)  # the worker may have died between two trials
-        self.fault(task, death(self.folder(task), reason, log, task.config.trainer.stall_minutes))
+        self.start(task)  # the worker may have died between two trials
+        fault = fault_from_worker_death(self.folder(task), reason, log, task.config.trainer.stall_minutes)
+        self.handle_fault(task, fault)
 
-    def fault(self, task: Task, fault: Fault) -> None:
-        """Something went wrong with a trial: it goes on from its last checkpoint where that can help, or has failed."""
+    def handle_fault(self, task: TrialTask, fault: Fault, retry: bool = True) -> None:
+        """Take in a fault: the trial is trained again from its last checkpoint if that can help, or has failed.
+
+        Args:
+            task: The task.
+            fault: What went wrong.
+            retry: Whether the trial may be trained again.
+        """
         self.progress.epochs_trained(-task.epochs)
-        if self.error is None and self.queue.retry(task, fault):
+        if retry and self.error is None and self.scheduler.retry(task, fault):
             tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
-            self.session.add(task.trial.key, Tagged(tags))
-            self.outcome.retried += 1
+            self.session.add(task.key, Tagged(tags))
             return
-        self.outcome.failed.append((task.trial.name, fault.reason))
+        self.summary.failed.append((task.spec.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 
-    def folder(self, task: Task) -> Place:
-        """Where a task's trial has its checkpoints."""
-        return self.session.workspace.trial(task.trial.key)
+    def folder(self, task: TrialTask) -> Place:
+        """Return the folder of a task's checkpoints."""
+        return self.session.workspace.trial(task.key)
 
-    def _arrive(self, task: Task, state: bytes) -> None:
-        """A part of a trial is trained. Its state counts only when its epochs are in the spool, so that a search that
-        is killed in between trains them again and logs them once."""
+    def _end_interval(self, task: TrialTask, state: bytes) -> None:
+        """Take in the end of a population's interval.
+
+        The state counts only after its epochs are in the journal: a search that is killed in between trains them again
+        and logs them once.
+        """
         self._forget(task)
-        self._arrived.add(task.trial.key)
-        self._of_queue(lambda: self.queue.arrive(task, state), None)
+        self._between_intervals.add(task.key)
+        self._guard(lambda: self.scheduler.end_interval(task, state), None)
 
-    def _forget(self, task: Task) -> None:
-        """A task has ended."""
+    def _forget(self, task: TrialTask) -> None:
+        """Forget a task that has ended."""
         self._claimed.remove(task)
-        self._begun.discard(task)
+        self._started.discard(task)
 
     def _end(
-        self, task: Task, ending: Ending, final: Mapping[str, float], tags: Mapping[str, str], log: str | None = None
+        self,
+        task: TrialTask,
+        ending: Ending,
+        final: Mapping[str, float],
+        tags: Mapping[str, str],
+        log: str | None = None,
     ) -> None:
         if self.error:
             return  # it is stopped with the others
         self._forget(task)
         pruned = task.attempt.pruned if task.attempt else ""
-        ended = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
-        self.session.add(task.trial.key, End("pruned" if pruned else ending, dict(final), ended, log))
+        all_tags = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
+        self.session.add(task.key, End("pruned" if pruned else ending, dict(final), all_tags, log))
         if ending != "failed":
             clear(self.folder(task), task.keep if ending == "finished" else "none")
-        self.outcome.pruned += bool(pruned)
-        self.outcome.finished += not pruned and ending != "failed"
-        unused = task.trial.config.trainer.epochs - task.first - task.epochs
-        self._of_queue(lambda: self.queue.end(task, ending, final, tags.get("ibml.reason", "")), None)
-        self.progress.trial_ended(ending == "failed", unused)
+        self.summary.pruned += bool(pruned)
+        self.summary.finished += not pruned and ending != "failed"
+        unused_epochs = task.spec.config.trainer.epochs - task.trained_epochs
+        self._guard(lambda: self._end_in_scheduler(task, ending, final, tags.get("ibml.reason", "")), None)
+        self.progress.trial_ended(ending == "failed", unused_epochs)
         if task.attempt and task.source and (pruned or ending != "finished"):
-            left = len(task.source.search.seeds) - task.attempt.position - 1
-            self.progress.skipped(left, left * task.trial.config.trainer.epochs)
+            seeds_left = len(task.source.search.seeds) - task.attempt.position - 1
+            self.progress.skipped(seeds_left, seeds_left * task.spec.config.trainer.epochs)
 
-    def _follow(self, task: Task, ending: Ending, final: Mapping[str, float]) -> Sequence[Task]:
-        """What follows from how a planned trial ended."""
-        more = list(self._more(task, ending, final))
-        if more:
-            self.progress.added(len(more), sum(new.trial.config.trainer.epochs for new in more))
-        return more
+    def _end_in_scheduler(self, task: TrialTask, ending: Ending, final: MetricRow, reason: str) -> None:
+        self.scheduler.end(task, ending, final, reason)
+        if task.source is None:
+            self._follow_trial(task, ending, final)
 
-    def _past(self, task: Task) -> Past | None:
-        """What the store has of a task's key."""
-        record = self.known.get(task.trial.key)
-        return past_of(task, record, self.session.store) if record else None
+    def _follow_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> None:
+        """Add the trials that follow from a planned trial."""
+        added = list(self.follow_ups.after_trial(task, ending, final))
+        if added:
+            self.progress.added(len(added), sum(new.spec.config.trainer.epochs for new in added))
+        self.scheduler.add(added)
 
-    def _reuse(self, task: Task) -> None:
-        """A task needs no training, since the result of its key is known."""
-        self.outcome.reused += 1
-        self.progress.skipped(1, task.trial.config.trainer.epochs)
-        key = task.trial.key
-        record, study = self.known.get(key), task.tags.get("ibml.study")
+    def _prior_result(self, task: TrialTask) -> PriorResult | None:
+        """Return what the store has of a task's key."""
+        record = self.known.get(task.key)
+        return find_prior_result(task, record, self.session.store) if record else None
+
+    def _reuse(self, task: TrialTask) -> None:
+        """Take in that the result of a task's key is known."""
+        self.summary.reused += 1
+        self.progress.skipped(1, task.spec.config.trainer.epochs)
+        self._share_result(task)
+        if task.source is None and (result := self.scheduler.result_of(task) or self._prior_result(task)):
+            assert result.ending is not None
+            self._follow_trial(task, result.ending, result.final)
+
+    def _share_result(self, task: TrialTask) -> None:
+        """Record that a known result is part of this study too."""
+        record, study = self.known.get(task.key), task.tags.get("ibml.study")
         if record is None:
             return
         if task.attempt and task.attempt.pruned and not record.ended:
-            self.session.add(key, Prune(record.run_id, task.attempt.pruned))
+            self.session.add(task.key, Prune(record.run_id, task.attempt.pruned))
         if study and record.ended and study not in record.studies:
-            self.session.add(key, Share(record.run_id, study, task.trial.cell.arm))
+            self.session.add(task.key, Share(record.run_id, study, task.spec.cell.arm))

@@ -16,20 +16,17 @@ from typing import TYPE_CHECKING
 from ibml.common.storage import Place
 from ibml.common.version import code_revision
 from ibml.config.methods.base import WindowedPart
-from ibml.study.engine.prefix_store import StageFiles
+from ibml.study.engine.prefix_store import PrefixStore
 from ibml.study.planning.keys import state_keys
 
 if TYPE_CHECKING:
     from ibml.search.search import Search
-    from ibml.study.engine.scheduler import Task
+    from ibml.study.engine.tasks import TrialTask
 
 ALTERNATIVES = 3
 """How many states a worker gets to go on from, for where the deepest is gone when it looks."""
 _PATIENCE = 4
 """Proposals without a state in common after which a search is taken to have none."""
-
-Begin = list[tuple[int, Place]]
-Leave = dict[int, Place]
 
 
 @dataclass
@@ -48,45 +45,45 @@ class _Proposals:
     shared: bool = False
 
 
-class Stages:
+class PrefixCache:
     """Which trials go on from where, and what they leave. Without files nothing is shared.
 
-    `add` a task when it is planned, `drop` it when it needs no training any more: what is left, and what stays on disk
-    where there is little room, goes by what tasks are still to come.
+    `register` a task when it is planned, `unregister` it when it needs no training any more: which checkpoints are
+    saved, and which stay if there is little room, depends on the tasks that are still to come.
     """
 
-    def __init__(self, files: StageFiles | None = None):
+    def __init__(self, files: PrefixStore | None = None):
         self.files = files
         self._paths: dict[str, _Path] = {}
         self._to_come: Counter[bytes] = Counter()  # how many keys that were not begun come to a state
-        self._leaves: dict[Task, list[int]] = {}
+        self._leaves: dict[TrialTask, list[int]] = {}
         self._proposals: dict[Search, _Proposals] = {}
 
-    def add(self, task: Task) -> None:
+    def register(self, task: TrialTask) -> None:
         """A task may be trained. Parts of populations share nothing, since their values change."""
-        if self.files is None or task.leg is not None:
+        if self.files is None or task.interval is not None:
             return
-        path = self._paths.get(task.trial.key)
+        path = self._paths.get(task.spec.key)
         if path is None:
-            names = state_keys(task.trial.config, task.trial.fingerprint, code_revision())
-            path = self._paths[task.trial.key] = _Path(names)
+            names = state_keys(task.spec.config, task.spec.fingerprint, code_revision())
+            path = self._paths[task.spec.key] = _Path(names)
             self._to_come.update(names)
         path.tasks += 1
         if task.source and task.attempt:
             self._look_at(task.source.search, task.attempt.number, path.names[0])
 
-    def drop(self, task: Task) -> None:
+    def unregister(self, task: TrialTask) -> None:
         """A task has ended, or its result is known."""
         self._leaves.pop(task, None)
-        path = self._paths.get(task.trial.key)
+        path = self._paths.get(task.spec.key)
         if path is None:
             return
         path.tasks -= 1
         if path.tasks == 0:
-            del self._paths[task.trial.key]
-            self._begun(path)
+            del self._paths[task.spec.key]
+            self._mark_begun(path)
 
-    def _begun(self, path: _Path) -> None:
+    def _mark_begun(self, path: _Path) -> None:
         if path.begun:
             return
         path.begun = True
@@ -95,30 +92,30 @@ class Stages:
             if not self._to_come[name]:
                 del self._to_come[name]
 
-    def awaited(self, task: Task, running: Iterable[Task]) -> Task | None:
+    def pending_producer(self, task: TrialTask, running: Iterable[TrialTask]) -> TrialTask | None:
         """The running task that will leave a state of this one's path that is deeper than those that are there."""
-        path = self._paths.get(task.trial.key)
+        path = self._paths.get(task.spec.key)
         if path is None:
             return None
         deepest, leader = next(self._there(path), 0), None
         for other in running:
             for epoch in self._leaves.get(other, ()):
-                theirs = self._paths[other.trial.key].names
+                theirs = self._paths[other.spec.key].names
                 common = epoch <= len(path.names) and theirs[epoch - 1] == path.names[epoch - 1]
-                if common and epoch > max(deepest, other.trained):
+                if common and epoch > max(deepest, other.trained_epochs):
                     deepest, leader = epoch, other
         return leader
 
-    def begin(self, task: Task) -> tuple[Begin, Leave]:
+    def start(self, task: TrialTask) -> tuple[list[tuple[int, Place]], dict[int, Place]]:
         """Where a task goes on from, the deepest first, and what it leaves: after how many epochs, and the files.
 
         A state is left where tasks to come part from this one, and for proposals to come where the method sets in or
         ends."""
-        path = self._paths.get(task.trial.key)
+        path = self._paths.get(task.spec.key)
         if path is None or self.files is None:
             return [], {}
         names, files = path.names, self.files
-        self._begun(path)
+        self._mark_begun(path)
         found = [(epoch, files.path(epoch, names[epoch - 1])) for epoch in islice(self._there(path), ALTERNATIVES)]
         for _, file in found[:1]:
             files.used(file)
@@ -129,9 +126,9 @@ class Stages:
         self._leaves[task] = sorted(epoch for epoch in epochs if not files.has(names[epoch - 1]))
         return found, {epoch: files.path(epoch, names[epoch - 1]) for epoch in self._leaves[task]}
 
-    def left(self, task: Task, epoch: int, size: int) -> None:
+    def record_saved(self, task: TrialTask, epoch: int, size: int) -> None:
         """A task has left its state after so many epochs, of so many bytes. What is over the limit goes."""
-        path = self._paths.get(task.trial.key)
+        path = self._paths.get(task.spec.key)
         if path is not None and self.files is not None:
             self.files.add(epoch, path.names[epoch - 1], size)
             self.files.trim(self._to_come)
@@ -153,14 +150,14 @@ class Stages:
         return not seen.shared and len(seen.seen) >= _PATIENCE
 
 
-def _openings(task: Task) -> list[int]:
+def _openings(task: TrialTask) -> list[int]:
     """The epochs, but the first, with which a trial's method sets in or ends."""
-    method, epochs = task.trial.config.effective_method, task.trial.config.trainer.epochs
+    method, epochs = task.spec.config.effective_method, task.spec.config.trainer.epochs
     return [epoch for epoch in method.window.epochs(epochs) if epoch] if isinstance(method, WindowedPart) else []
 
 
-def shared_stages(folder: Place, gigabytes: float, anew: bool = False) -> Stages:
+def open_prefix_cache(folder: Place, gigabytes: float, anew: bool = False) -> PrefixCache:
     """Stages in a folder with so much room, or `anew` without those that are there; without room nothing is shared."""
     if anew:
-        StageFiles(folder, 0).trim({})
-    return Stages(StageFiles(folder, 1e9 * gigabytes) if gigabytes > 0 else None)
+        PrefixStore(folder, 0).trim({})
+    return PrefixCache(PrefixStore(folder, 1e9 * gigabytes) if gigabytes > 0 else None)

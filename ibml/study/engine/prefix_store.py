@@ -20,7 +20,7 @@ _COST_SHARE = 20
 """Looking takes at most one part in so many of the time."""
 
 
-def is_stage(name: str) -> bool:
+def is_prefix_file(name: str) -> bool:
     """Return whether a file of this name is a state that trials share."""
     return _NAME.fullmatch(name) is not None
 
@@ -32,7 +32,7 @@ class _File:
     used: float
 
 
-class StageFiles:
+class PrefixStore:
     """A folder of files `000010-<name>.ckpt`, the state after ten epochs. All together are kept below `limit` bytes, up
     to those that are being written."""
 

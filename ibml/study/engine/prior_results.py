@@ -1,4 +1,4 @@
-"""What the store knows of a trial from before, as a queue takes it in."""
+"""Results of earlier runs, in the form that the scheduler takes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import math
 from ibml.records import TrialRecord
 from ibml.search.search import Ending
 from ibml.search.values import needed_metrics
-from ibml.study.engine.scheduler import Past, Task
+from ibml.study.engine.tasks import PriorResult, TrialTask
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.uri import TrackingError
 
 
-def past_of(task: Task, record: TrialRecord, store: MlflowStore) -> Past | None:
+def find_prior_result(task: TrialTask, record: TrialRecord, store: MlflowStore) -> PriorResult | None:
     """The result of a task's key, and for a search the epochs; nothing where what the search looks at is not all
     there, so that the trial is trained again, to the same numbers."""
     ending: Ending | None = "diverged" if record.status == "diverged" else "finished" if record.ended else None
     if task.source is None:
-        return Past([], ending, record.metrics)
-    selection = task.trial.config.trainer.selection
+        return PriorResult([], ending, record.metrics)
+    selection = task.spec.config.trainer.selection
     try:
         rows = store.history(record.run_id, needed_metrics(task.source.search.config, selection))
     except TrackingError:
         rows = []
-    if ending == "finished" and len(rows) < task.trial.config.trainer.epochs:
+    if ending == "finished" and len(rows) < task.spec.config.trainer.epochs:
         return None
     if ending == "diverged" and not (rows and not math.isfinite(rows[-1]["val.loss"])):
         rows = [*rows, {"epoch": float(len(rows)), "val.loss": math.nan}]  # the epoch that ended it has no more
-    return Past(rows, ending, record.metrics, record.reason)
+    return PriorResult(rows, ending, record.metrics, record.reason)

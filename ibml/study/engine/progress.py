@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +29,7 @@ class StudyProgress:
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("starting Ray", total=epochs)
+        self._task = self._bar.add_task("starting", total=epochs)
 
     def trial_started(self) -> None:
         self.running += 1
@@ -75,6 +77,17 @@ class StudyProgress:
         began, before = self._first
         pace = (time.monotonic() - began) / (self.epochs_done - before)
         return f" · about {pace * (self.epochs - self.epochs_done):.0f} s left"
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to someone else in this context."""
+        if self.console.is_terminal:
+            self._bar.stop()
+        try:
+            yield
+        finally:
+            if self.console.is_terminal:
+                self._bar.start()
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:

@@ -24,7 +24,7 @@ class Fault:
     epoch: int | None = None
 
 
-def may_help(faults: Sequence[Fault], max_retries: int) -> bool:
+def should_retry(faults: Sequence[Fault], max_retries: int) -> bool:
     """Whether to go on from the last checkpoint after these faults of a trial: until it has failed too often, or in the
     same way and place as the time before, since then it always will."""
     if len(faults) > max_retries:
@@ -33,7 +33,7 @@ def may_help(faults: Sequence[Fault], max_retries: int) -> bool:
     return last.epoch is None or (last.reason, last.epoch) not in [(f.reason, f.epoch) for f in faults[:-1]]
 
 
-def death(folder: Place, reason: str, log: str, minutes: float) -> Fault:
+def fault_from_worker_death(folder: Place, reason: str, log: str, minutes: float) -> Fault:
     """The fault of a worker that ended without a word: where it says so, because it hung."""
     try:
         stack = (folder / STALLED).read_bytes().decode(errors="replace")

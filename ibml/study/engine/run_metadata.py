@@ -9,12 +9,12 @@ from ibml import data
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_shape
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.entries import TrialDescription
 from ibml.tracking.study_tags import study_tag
 
 
-def described(trial: PlannedTrial, parent: str | None, tags: Mapping[str, str]) -> TrialDescription:
+def described(trial: TrialSpec, parent: str | None, tags: Mapping[str, str]) -> TrialDescription:
     """A trial's run before it has results, below the run of a study or a search."""
     study = {study_tag(tags["ibml.study"]): trial.cell.arm} if "ibml.study" in tags else {}
     all_tags = {

@@ -1,4 +1,4 @@
-"""How the run of a study went."""
+"""Counters of a run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Outcome:
-    """`failed` has (trial's name, reason); `retried` counts how often a trial went on after a fault, and `shared` the
-    epochs that trials took over from others."""
+class RunSummary:
+    """Counters of a run.
+
+    Attributes:
+        finished: Trials that finished or diverged.
+        pruned: Trials that their search stopped early.
+        reused: Trials whose result was known already.
+        failed: Name and reason of each trial that has failed for good.
+        interrupted: Whether the run was stopped before its end.
+        shared: Epochs that trials took over from other trials' checkpoints.
+    """
 
     finished: int = 0
     pruned: int = 0
     reused: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
-    retried: int = 0
     shared: int = 0

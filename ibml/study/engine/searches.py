@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -25,11 +25,11 @@ from ibml.search.samplers import RepeatableSampler
 from ibml.search.search import Search
 from ibml.search.space import Values
 from ibml.search.trial_attributes import EPOCHS, REASON, best_trial, feasible, seed_values
-from ibml.study.engine.run_summary import Outcome
-from ibml.study.engine.scheduler import SearchSource, Task
+from ibml.study.engine.run_summary import RunSummary
+from ibml.study.engine.tasks import TrialTask
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import member_key, population_key, trial_key
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.mlflow_store import RECORDS, OpenRun
 from ibml.training.revision import TRAINER_REVISION
 
@@ -43,9 +43,6 @@ _STATES: dict[TrialState, ProposalState] = {
 TAG_LENGTH = 5000
 """MLflow's limit."""
 CUT = " ... cut here; the search's report and database have all changes"
-
-SearchReport = Callable[[SearchRecord, Sequence[SearchRecord]], dict[str, str | bytes]]
-"""Makes the files of a search's report, by name, from its record and those of searches to compare it with."""
 
 
 @dataclass
@@ -63,7 +60,7 @@ class OpenSearch:
     population: str = ""
     """The key of the population, where the search trains one."""
 
-    def task(self, source: SearchSource, attempt: Attempt) -> Task:
+    def make_task(self, attempt: Attempt) -> TrialTask:
         """The trial that an attempt asks for. Its run shows what the training began with; of a member of a population
         a tag says what has changed."""
         leg = attempt.leg
@@ -74,18 +71,25 @@ class OpenSearch:
         place = f"{self.dataset} · " if self.dataset else ""
         name = f"{place}{label}" + (f" · seed {config.seed}" if len(self.search.seeds) > 1 else "")
         key = member_key(self.population, attempt.number) if leg else trial_key(config, fingerprint)
-        trial = PlannedTrial(cell, config, key, fingerprint, name)
+        trial = TrialSpec(cell, config, key, fingerprint, name)
         tags = {**self.tags, "ibml.search": self.search.name, "ibml.trial": str(attempt.number)}
         if leg and leg.changes:
             tags[CHANGES] = _shortened(json.dumps(leg.changes))
-        return Task(trial, self.run.run_id if self.run else None, tags, source, attempt)
+        return TrialTask(trial, self.run.run_id if self.run else None, tags, self, attempt)
 
-    def close(self, outcome: Outcome, report: SearchReport, others: Sequence[SearchRecord] = ()) -> SearchRecord:
-        """Leave the record and its report in the search's run."""
+    def close(self, summary: RunSummary, others: Sequence[SearchRecord] = ()) -> SearchRecord:
+        """Write the record and its report to the search's run.
+
+        Args:
+            summary: How the run went.
+            others: Records of searches to compare with.
+        """
+        from ibml.report.search.page import search_files
+
         record = self.record()
         if self.run:
-            self.run.files = {RECORDS["search"]: record.model_dump_json(indent=1), **report(record, others)}
-            self.run.status = "KILLED" if outcome.interrupted else "FINISHED"
+            self.run.files = {RECORDS["search"]: record.model_dump_json(indent=1), **search_files(record, others)}
+            self.run.status = "KILLED" if summary.interrupted else "FINISHED"
         return record
 
     def record(self) -> SearchRecord:

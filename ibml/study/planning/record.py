@@ -10,16 +10,16 @@ from ibml.records import UNTUNED, DesignRecord, StudyRecord, TrialEntry, Tuning
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.designs import OFF, ON
 from ibml.study.planning.plan import Plan
-from ibml.study.planning.trials import PlannedTrial
+from ibml.study.planning.trials import TrialSpec
 
 
-def _epochs(plan: Plan, trials: Sequence[PlannedTrial], dataset: str) -> tuple[int, ...]:
+def _epochs(plan: Plan, trials: Sequence[TrialSpec], dataset: str) -> tuple[int, ...]:
     own = {trial.config.trained_epochs for trial in trials if trial.cell.dataset == dataset}
     return tuple(sorted(own or {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}))
 
 
 def study_record(
-    plan: Plan, trials: Sequence[PlannedTrial], tuning: Sequence[Tuning] = (), tuning_note: str = ""
+    plan: Plan, trials: Sequence[TrialSpec], tuning: Sequence[Tuning] = (), tuning_note: str = ""
 ) -> StudyRecord:
     """What a table needs to know of the study. Trials that await their arm's tuning are in it without a key."""
     keys = {(trial.cell.arm, trial.cell.dataset, trial.config.seed): trial.key for trial in trials}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from ibml.statistics.sequential import follow
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.plan import Plan
-from ibml.study.planning.trials import PlannedTrial, planned_trial
+from ibml.study.planning.trials import TrialSpec, build_trial
 
 
 class SeedSchedule:
@@ -23,19 +23,19 @@ class SeedSchedule:
         for cell in plan.cells:
             self._values.setdefault(cell.dataset, {})[cell.arm] = {}
 
-    def open(self, cells: Iterable[Cell]) -> list[PlannedTrial]:
+    def open(self, cells: Iterable[Cell]) -> list[TrialSpec]:
         """The first trials of arms, seed by seed, so that a study that is cut short has whole pairs to compare."""
         new = list(cells)
         self._cells |= {(cell.dataset, cell.arm): cell for cell in new}
         seeds = self.plan.study.all_seeds[: self.plan.study.least_seeds]
         return [self._give(cell, seed) for seed in seeds for cell in new]
 
-    def drop(self, cell: Cell) -> list[PlannedTrial]:
+    def drop(self, cell: Cell) -> list[TrialSpec]:
         """What follows where an arm cannot be run at all: the others do not wait for it."""
         self._values[cell.dataset][cell.arm] = dict.fromkeys(self.plan.study.all_seeds)
         return self._next(cell.dataset)
 
-    def ended(self, trial: PlannedTrial, metrics: Mapping[str, float] | None) -> list[PlannedTrial]:
+    def ended(self, trial: TrialSpec, metrics: Mapping[str, float] | None) -> list[TrialSpec]:
         """What follows from a trial's result; without metrics it failed or diverged."""
         if self.adaptive is None:
             return []
@@ -43,7 +43,7 @@ class SeedSchedule:
         self._values[trial.cell.dataset][trial.cell.arm][trial.config.seed] = value if math.isfinite(value) else None
         return self._next(trial.cell.dataset)
 
-    def _next(self, dataset: str) -> list[PlannedTrial]:
+    def _next(self, dataset: str) -> list[TrialSpec]:
         """The trials that the next look at a data set waits for and that were not given yet."""
         if self.adaptive is None:
             return []
@@ -63,6 +63,6 @@ class SeedSchedule:
             if (dataset, arm) in self._cells and (dataset, arm, seed) not in self._given
         ]
 
-    def _give(self, cell: Cell, seed: int) -> PlannedTrial:
+    def _give(self, cell: Cell, seed: int) -> TrialSpec:
         self._given.add((cell.dataset, cell.arm, seed))
-        return planned_trial(cell, seed, len(self.plan.datasets) > 1)
+        return build_trial(cell, seed, len(self.plan.datasets) > 1)

@@ -1,4 +1,4 @@
-"""Trains a driver's tasks with Ray Tune: one Tune run, whatever they come from."""
+"""Trains the coordinator's tasks with Ray Tune, in one Tune run."""
 
 from __future__ import annotations
 
@@ -12,40 +12,54 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from ibml.common.interruption import raise_if_requested
-from ibml.config.plugins import sent as sent_plugins
 from ibml.config.resources import ResourcesConfig
-from ibml.config.trial import TrialConfig, flatten
-from ibml.study.engine.coordinator import Driver
+from ibml.config.trial import TrialConfig
+from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.retry import TrialFailure
-from ibml.study.engine.scheduler import Task
+from ibml.study.engine.tasks import TrialTask
+from ibml.study.engine.worker import build_assignment
+from ibml.study.ray.actor import Parcel, TrialActor
 from ibml.study.ray.cluster import connected, named
 from ibml.study.ray.gpu_sharing import found_share
 from ibml.study.ray.health_check import refuse_unfit
-from ibml.study.ray.worker import Parcel, TrialActor
 
 _SLOTS_SECONDS = 5.0
 """How long the size of the cluster is taken to be what it was."""
 
 
-def run_tasks(
-    name: str, resources: ResourcesConfig, driver: Driver, address: str | None, configs: Sequence[TrialConfig]
+def run_on_ray(
+    name: str,
+    resources: ResourcesConfig,
+    coordinator: Coordinator,
+    address: str | None,
+    configs: Sequence[TrialConfig],
 ) -> None:
-    """Train everything that the driver hands out, which is like `configs` in what it takes of a GPU.
+    """Train everything that the coordinator hands out.
 
-    Raises `ClusterError` where Ray cannot be had. A trial that fails does not stop the others; Ctrl-C (or SIGTERM)
-    ends the run, and the driver knows what is left.
+    A trial that fails does not stop the others. Ctrl-C (or SIGTERM) ends the run, and the coordinator knows what is
+    left.
+
+    Args:
+        name: Name of the Tune run.
+        resources: Resources of one trial.
+        coordinator: Hands out tasks and takes in reports.
+        address: Address of a running cluster; None for `RAY_ADDRESS`, or a cluster on this machine.
+        configs: Configurations like those of the tasks, to find how many fit a GPU.
+
+    Raises:
+        ClusterError: If Ray is not available.
     """
     raise_if_requested()
-    events = _Events(driver)
+    events = _Events(coordinator)
     with connected(address, resources) as folder:
         raise_if_requested()
         if named(address):
-            refuse_unfit(driver.session.workspace.root, driver.session.say)
-        resources = found_share(resources, configs, driver.session.say)
+            refuse_unfit(coordinator.session.workspace.root, coordinator.session.say)
+        resources = found_share(resources, configs, coordinator.session.say)
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=_Tasks(driver, resources, events.tasks, _AHEAD if named(address) else 1),
+                search_alg=_Suggestions(coordinator, resources, events.tasks, _AHEAD if named(address) else 1),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -53,7 +67,7 @@ def run_tasks(
                 name=name,
                 storage_path=str(folder),
                 callbacks=[events],
-                stop=_Verdicts(driver, events),
+                stop=_Stopper(coordinator, events),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -80,40 +94,28 @@ class _NotKept:
         return {}
 
 
-class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
-    """The driver's tasks as Tune's suggestions."""
+class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
+    """The coordinator's tasks as Tune's suggestions."""
 
-    def __init__(self, driver: Driver, resources: ResourcesConfig, tasks: dict[int, Task], ahead: int):
+    def __init__(self, coordinator: Coordinator, resources: ResourcesConfig, tasks: dict[int, TrialTask], ahead: int):
         super().__init__()
-        self.driver, self.resources, self.tasks, self.ahead = driver, resources, tasks, ahead
+        self.coordinator, self.resources, self.tasks, self.ahead = coordinator, resources, tasks, ahead
         self._numbers = count()
         self._slots, self._counted = 1, -_SLOTS_SECONDS
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        task = self.driver.next(self._places(), self.ahead)
+        task = self.coordinator.next(self._count_slots(), self.ahead)
         if task is None:
-            return Searcher.FINISHED if self.driver.done else None
+            return Searcher.FINISHED if self.coordinator.is_done else None
         number = next(self._numbers)
         self.tasks[number] = task
-        leg = task.leg
-        part = {"start": leg.state, "copied": leg.copied, "stop": leg.stop} if leg else {}
-        trial = _sent(task, self.resources.gpus)
-        sent = {
-            "task": number,
-            "pauses": list(task.pauses),
-            "trial": trial,
-            "data": task.trial.fingerprint,
-            "plugins": sent_plugins(flatten(trial)),
-            "folder": str(self.driver.folder(task)),
-            "begin": [(epoch, str(path)) for epoch, path in task.begin],
-            "leave": {epoch: str(path) for epoch, path in task.leave.items()},
-        }
-        return {"task": number, "parcel": Parcel({**sent, **part})}
+        assignment = build_assignment(task, number, self.coordinator.folder(task), self.resources.gpus)
+        return {"task": number, "parcel": Parcel(assignment)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass
 
-    def _places(self) -> int:
+    def _count_slots(self) -> int:
         """How many trials fit the cluster as it is."""
         if time.monotonic() - self._counted > _SLOTS_SECONDS:
             self._counted, total = time.monotonic(), ray.cluster_resources()
@@ -122,30 +124,30 @@ class _Tasks(_NotKept, Searcher):  # type: ignore[misc]
         return self._slots
 
 
-class _Verdicts(_NotKept, tune.Stopper):  # type: ignore[misc]
-    """Every report goes to the driver, which says whether the trial goes on."""
+class _Stopper(_NotKept, tune.Stopper):  # type: ignore[misc]
+    """Passes every report to the coordinator, which decides whether the trial continues."""
 
-    def __init__(self, driver: Driver, events: _Events):
-        self.driver, self.events = driver, events
+    def __init__(self, coordinator: Coordinator, events: _Events):
+        self.coordinator, self.events = coordinator, events
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        goes_on = self.driver.result(self.events.tasks[result["task"]], result)
+        continues = self.coordinator.report(self.events.tasks[result["task"]], result)
         for name in result.keys() - _KEPT:
             del result[name]
-        return not goes_on
+        return not continues
 
     def stop_all(self) -> bool:
-        if self.driver.stopped:
+        if self.coordinator.is_stopped:
             self.events.checkpoint_running()
-        return self.driver.stopped
+        return self.coordinator.is_stopped
 
 
 class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
     """Starts and deaths of trials."""
 
-    def __init__(self, driver: Driver):
-        self.driver = driver
-        self.tasks: dict[int, Task] = {}
+    def __init__(self, coordinator: Coordinator):
+        self.coordinator = coordinator
+        self.tasks: dict[int, TrialTask] = {}
         self._running: dict[int, Any] = {}
         self._looked = time.monotonic()
 
@@ -153,7 +155,7 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         number = trial.config["task"]
         trial.config["parcel"].empty()
         self._running[number] = trial
-        self.driver.begin(self.tasks[number])
+        self.coordinator.start(self.tasks[number])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """A worker that hangs ends itself, unless its whole process does nothing or its host is out of reach."""
@@ -162,7 +164,7 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         self._looked = time.monotonic()
         for number, trial in self._running.items():
             actor = trial.temporary_state.ray_actor
-            if actor and trial.status == "RUNNING" and self.driver.is_silent(self.tasks[number]):
+            if actor and trial.status == "RUNNING" and self.coordinator.is_silent(self.tasks[number]):
                 ray.kill(actor)
 
     def checkpoint_running(self) -> None:
@@ -185,21 +187,12 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         if cause:
             reason = str(cause) if isinstance(cause, TrialFailure) else repr(cause)
         if task := self._over(trial):
-            self.driver.died(task, reason, str(error) if error else reason)
+            self.coordinator.handle_worker_death(task, reason, str(error) if error else reason)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._over(trial)
 
-    def _over(self, trial: Any) -> Task | None:
+    def _over(self, trial: Any) -> TrialTask | None:
         """Forget a trial that has ended; its task, unless it had ended before."""
         self._running.pop(trial.config["task"], None)
         return self.tasks.pop(trial.config["task"], None)
-
-
-def _sent(task: Task, gpu: float) -> dict[str, Any]:
-    """A configuration for a worker. Without a reserved GPU a trial stays away from those that are there."""
-    plain = task.config.model_dump(mode="json")
-    plain["trainer"]["keep"] = task.keep
-    if plain["trainer"]["device"] == "auto" and gpu == 0:
-        plain["trainer"]["device"] = "cpu"
-    return plain

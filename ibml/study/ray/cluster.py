@@ -6,22 +6,18 @@ import logging
 import os
 import secrets
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
-
 from ibml.common.errors import IbmlError
+from ibml.common.guarded_processes import guarded
 from ibml.common.interruption import install_handlers
-from ibml.common.ownership import RECORD, TemporaryFolder, remove_abandoned_folders, temporary_folder
+from ibml.common.ownership import remove_abandoned_folders, temporary_folder
 from ibml.common.paths import absolute_places, home_folder
 from ibml.common.redaction import shown_url
 from ibml.config.resources import ResourcesConfig
-from ibml.study.ray import watchdog
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -125,38 +121,6 @@ def _as_start_error() -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     return next(filter(None, lines), type(error).__name__).rstrip(".")
-
-
-@contextmanager
-def guarded(folder: TemporaryFolder | None = None) -> Iterator[dict[str, str]]:
-    """Start a watchdog that ends the processes started in this context, also if this process is killed.
-
-    The watchdog has a session of its own, so that a signal to this process's group or terminal leaves it alone. This
-    process holds the only other end of the pipe, since Python's files are closed in the processes that it starts.
-
-    Args:
-        folder: Temporary folder of these processes, which the watchdog removes after them.
-
-    Yields:
-        Environment variables by which the watchdog knows the processes.
-    """
-    mark = secrets.token_hex(8)
-    command = [sys.executable, "-I", "-S", watchdog.__file__, mark, str(Path(psutil.__file__).parents[1])]
-    command += [str(folder.path), RECORD, str(folder.lock)] if folder else []
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        pass_fds=[folder.lock] if folder else [],
-    )
-    try:
-        # Ray's agents write their titles over their environment unless setproctitle is told not to.
-        yield {watchdog.MARKER: mark, "SPT_NOENV": "1"}
-    finally:
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(b"\n", timeout=watchdog.GIVE_UP_SECONDS)
 
 
 @contextmanager

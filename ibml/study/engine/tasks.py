@@ -1,0 +1,138 @@
+"""A trial on its way through the engine: scheduled as a task, answered by a known result or by training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ibml.common.storage import Place
+from ibml.config.optimization import Keep
+from ibml.config.trial import TrialConfig
+from ibml.search.attempts import Attempt, Leg
+from ibml.search.search import Ending, Search
+from ibml.study.engine.retry import Fault
+from ibml.study.planning.trials import TrialSpec
+
+MetricRow = Mapping[str, float]
+"""Metrics of one epoch, or the final metrics of a trial."""
+
+_LATE_FACTOR = 5.0
+"""A task is late if it has been silent this many times longer than ever before, and this many seconds more."""
+
+
+@dataclass(frozen=True)
+class PriorResult:
+    """What the store, or this run, knows about a key: its epochs, and how the trial ended if it did."""
+
+    rows: Sequence[MetricRow]
+    ending: Ending | None = None
+    final: MetricRow = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the result answers a planned trial."""
+        return self.ending in ("finished", "diverged")
+
+
+class SearchSource(Protocol):
+    """A search whose proposals become tasks."""
+
+    @property
+    def search(self) -> Search: ...
+
+    def make_task(self, attempt: Attempt) -> TrialTask:
+        """Return the task that trains an attempt of the search."""
+
+
+@dataclass(eq=False)
+class TrialTask:
+    """A trial to train, and what is known while it is trained.
+
+    Attributes:
+        spec: What to train.
+        parent: The run of its study or search in the store.
+        tags: Tags of its run.
+        source: The search that proposed it, if any.
+        attempt: The attempt of that search.
+        faults: Faults so far.
+        epochs: Number of epochs reported since it was started.
+        rows: Metrics per epoch that searches need; empty without searches.
+        warm_start_candidates: Checkpoints of other trials to start from, the deepest first.
+        checkpoints_to_save: Checkpoints to save for other trials, by number of epochs.
+        last_report: Monotonic time of the last report, in seconds.
+        longest_silence: Longest time between two reports, in seconds.
+    """
+
+    spec: TrialSpec
+    parent: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+    source: SearchSource | None = None
+    attempt: Attempt | None = None
+    faults: list[Fault] = field(default_factory=list)
+    epochs: int = 0
+    rows: list[MetricRow] = field(default_factory=list)
+    warm_start_candidates: list[tuple[int, Place]] = field(default_factory=list)
+    checkpoints_to_save: dict[int, Place] = field(default_factory=dict)
+    last_report: float = 0.0
+    longest_silence: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """The key of its result."""
+        return self.spec.key
+
+    @property
+    def config(self) -> TrialConfig:
+        """The configuration to train; of a population's member, with its present values."""
+        return self.attempt.config if self.attempt else self.spec.config
+
+    @property
+    def interval(self) -> Leg | None:
+        """The part of a training that the task is, if it is not the whole."""
+        return self.attempt.leg if self.attempt else None
+
+    @property
+    def keep(self) -> Keep:
+        """The files to keep: none of a search's trials, since the best is trained again to the same numbers."""
+        return "none" if self.attempt else self.config.trainer.keep
+
+    @property
+    def first_epoch(self) -> int:
+        """Number of epochs that were trained before the task."""
+        return self.interval.first if self.interval else 0
+
+    @property
+    def trained_epochs(self) -> int:
+        """Number of epochs that are known to be trained."""
+        return self.first_epoch + self.epochs
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Numbers of epochs after which the search decides whether the trial continues."""
+        return self.attempt.pauses if self.attempt else ()
+
+    @property
+    def interval_values(self) -> dict[str, float]:
+        """Numeric values of an interval, logged with every epoch, since they may change between intervals."""
+        return {f"value.{path}": value for path, value in self.interval.numbers.items()} if self.interval else {}
+
+    def record_report(self) -> None:
+        """Note that the task was started, or has reported."""
+        now = time.monotonic()
+        silence = now - self.last_report if self.last_report else 0.0
+        self.longest_silence = max(self.longest_silence, silence)
+        self.last_report = now
+
+    def reset_progress(self) -> None:
+        """Forget the epochs of a training that will be started again."""
+        self.epochs, self.last_report = 0, 0.0
+        self.rows.clear()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has been silent for so long that no other task should wait for it."""
+        silence = time.monotonic() - self.last_report
+        return self.longest_silence > 0 and silence > _LATE_FACTOR * (1 + self.longest_silence)

@@ -1,0 +1,225 @@
+"""Trains one trial after another, step by step; the same on every backend."""
+
+from __future__ import annotations
+
+import faulthandler
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibml.common.storage import Place, location
+from ibml.config.plugins import sent as plugin_hashes
+from ibml.config.trial import flatten
+from ibml.study.engine.retry import TrialFailure
+from ibml.study.engine.tasks import TrialTask
+from ibml.training.checkpoint_retention import STALLED
+
+if TYPE_CHECKING:
+    from ibml.training.checkpoint import TrialCheckpoints
+    from ibml.training.trainer import Row, Trainer
+
+REPORT_SECONDS = 0.5
+"""Epochs shorter than this are reported together, since a report costs the driver milliseconds."""
+
+
+def build_assignment(task: TrialTask, number: int, folder: Place, gpus: float) -> dict[str, Any]:
+    """Return what a worker needs to train a task, as plain data.
+
+    Args:
+        task: The task.
+        number: Number of the task, which the worker repeats in its reports.
+        folder: The folder of the trial's checkpoints.
+        gpus: GPUs reserved for the trial; without any, a trial with `device: auto` stays on the CPU.
+    """
+    config = task.config.model_dump(mode="json")
+    config["trainer"]["keep"] = task.keep
+    if config["trainer"]["device"] == "auto" and gpus == 0:
+        config["trainer"]["device"] = "cpu"
+    assignment = {
+        "task": number,
+        "trial": config,
+        "data": task.spec.fingerprint,
+        "plugins": plugin_hashes(flatten(config)),
+        "folder": str(folder),
+        "rungs": list(task.rungs),
+        "warm_start_candidates": [(epoch, str(path)) for epoch, path in task.warm_start_candidates],
+        "checkpoints_to_save": {epoch: str(path) for epoch, path in task.checkpoints_to_save.items()},
+    }
+    if interval := task.interval:
+        assignment |= {"start": interval.state, "copied": interval.copied, "stop": interval.stop}
+    return assignment
+
+
+class TrialWorker:
+    """Trains the trial of an assignment, some epochs per step.
+
+    A whole training continues from the last checkpoint in its folder, or from another trial's checkpoint where that is
+    further; it reports the epochs before it, and saves checkpoints. A population's interval starts from the state in
+    the assignment, and ends with its state in the report. After each number of epochs in `rungs` the worker reports,
+    so that its search can stop the trial.
+
+    An exception ends the trial, not the worker, except where it may leave a GPU in a bad state.
+
+    Args:
+        ends_process: Whether a trial that ends no epoch for `stall_minutes` ends the process, since what hangs may be
+            below Python.
+        on_exception: Called with a trial's exception, within its handler.
+    """
+
+    def __init__(self, ends_process: bool = True, on_exception: Callable[[Exception], None] | None = None):
+        self.ends_process, self.on_exception = ends_process, on_exception
+        self.trainer: Trainer | None = None
+        self.checkpoints: TrialCheckpoints | None = None
+
+    def assign(self, assignment: dict[str, Any]) -> None:
+        """Take a trial to train, see `build_assignment`."""
+        self.task = assignment["task"]
+        self.config = assignment["trial"]
+        self.fingerprint: str | None = assignment.get("data")
+        self.folder = location(assignment["folder"])
+        self.plugins = assignment.get("plugins", {})
+        self.rungs = frozenset(assignment.get("rungs", ()))
+        self.start: bytes | None = assignment.get("start")
+        self.copied: bool = assignment.get("copied", False)
+        self.stop_epoch: int | None = assignment.get("stop")
+        candidates = assignment.get("warm_start_candidates", [])
+        to_save = assignment.get("checkpoints_to_save", {})
+        self.warm_start_candidates = [(epoch, location(path)) for epoch, path in candidates]
+        self.checkpoints_to_save = {int(epoch): location(path) for epoch, path in to_save.items()}
+        self.trainer = None
+        self.checkpoints = None
+        self.rows: list[Row] = []
+
+    def step(self) -> dict[str, Any]:
+        """Train some epochs.
+
+        Returns:
+            The report: `task`, `done`, and `rows` (metrics of the new epochs); at the end `status`, `final` metrics,
+            `reason` and `platform`; at the end of an interval `state`; after an exception `error`, `traceback` and
+            `epoch`; notes and checkpoints of `TrialCheckpoints.take_said`.
+
+        Raises:
+            TrialFailure: If a GPU may be left in a bad state.
+        """
+        try:
+            with self._watch_for_stall():
+                return {"task": self.task, **self._train()}
+        except Exception as error:  # noqa: BLE001
+            if self.on_exception:
+                self.on_exception(error)
+            return {"task": self.task, **self._report_exception(error)}
+
+    def checkpoint_now(self) -> None:
+        """Write a checkpoint of a training that is about to be stopped."""
+        if self.trainer and self.checkpoints and not self.trainer.done:
+            self.checkpoints.save(self.trainer, self.rows)
+
+    def _report_exception(self, error: Exception) -> dict[str, Any]:
+        import torch
+
+        from ibml.config.failures import describe_failure
+
+        reason = describe_failure(error)
+        if torch.cuda.is_initialized():
+            raise TrialFailure(reason) from error
+        epoch = self.trainer.epoch if self.trainer else -1
+        self.trainer = None
+        is_passing = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        return {
+            "done": True,
+            "error": reason,
+            "traceback": traceback.format_exc(),
+            "epoch": None if is_passing else epoch,
+        }
+
+    def _train(self) -> dict[str, Any]:
+        rows: list[Row] = []
+        if self.trainer is None:
+            self.trainer, self.rows = self._begin()
+            if self.rows:
+                return self._report(list(self.rows))  # the driver decides whether it continues
+        trainer, deadline = self.trainer, time.monotonic() + REPORT_SECONDS
+        while not (trainer.done or trainer.epoch == self.stop_epoch):
+            rows.append(trainer.run_epoch())
+            self.rows.append(rows[-1])
+            if self.checkpoints:
+                self.checkpoints.save_if_due(trainer, self.rows)
+            must_report = trainer.epoch in self.rungs or trainer.epoch in self.checkpoints_to_save
+            if must_report or time.monotonic() > deadline:
+                break
+        if trainer.done:
+            return self._report(rows) | self._report_end(trainer)
+        if trainer.epoch == self.stop_epoch:
+            from ibml.training.state import packed
+
+            return self._report(rows) | {"done": True, "state": packed(trainer)}
+        return self._report(rows)
+
+    def _report(self, rows: list[Row]) -> dict[str, Any]:
+        said = self.checkpoints.take_said() if self.checkpoints else {}
+        return {"rows": rows, "done": False, **said}
+
+    def _report_end(self, trainer: Trainer) -> dict[str, Any]:
+        result = trainer.result(self.rows)
+        if self.checkpoints:
+            self.checkpoints.save_selected(trainer, result.metrics)
+        return {
+            "done": True,
+            "status": result.status,
+            "platform": result.platform,
+            "reason": result.reason,
+            "final": result.metrics,
+        }
+
+    def _begin(self) -> tuple[Trainer, list[Row]]:
+        """Return a trainer as far as the trial was trained, and its epochs."""
+        from ibml import data
+        from ibml.common.errors import IbmlError
+        from ibml.config.plugins import receive
+        from ibml.config.trial import TrialConfig
+        from ibml.training.checkpoint import TrialCheckpoints
+        from ibml.training.trainer import Trainer
+
+        receive(self.plugins)
+        config = TrialConfig.model_validate(self.config)
+        if self.fingerprint is not None and data.fingerprint(config.data) != self.fingerprint:
+            raise IbmlError(
+                f"the data set {config.data.type} of a worker is not the one that the study was started with"
+            )
+        if self.stop_epoch is None:
+            self.checkpoints = TrialCheckpoints(
+                self.folder, config.trainer, self.warm_start_candidates, self.checkpoints_to_save
+            )
+            return self.checkpoints.restore(lambda: Trainer(config))
+        trainer = Trainer(config)
+        if self.start is not None:
+            from ibml.training.state import unpack
+
+            unpack(self.start, trainer, self.copied)
+            self.start = None
+        return trainer, []
+
+    @contextmanager
+    def _watch_for_stall(self) -> Iterator[None]:
+        """End the process if a step takes too long: an epoch, or less than a second."""
+        seconds = 60 * self.config["trainer"]["stall_minutes"]
+        path = self.folder / STALLED
+        if not (self.ends_process and isinstance(path, Path)):
+            yield
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w", encoding="utf-8")
+        except OSError:
+            yield  # the driver too ends a worker that is silent for so long
+            return
+        with file:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+                path.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""The local backend: trains the coordinator's tasks in this process, or in a small pool of processes."""
+
+from __future__ import annotations
+
+import pdb
+import time
+import traceback
+
+from ibml.common.interruption import raise_if_requested
+from ibml.config.resources import ResourcesConfig
+from ibml.study.engine.coordinator import Coordinator
+from ibml.study.engine.retry import Fault, TrialFailure
+from ibml.study.engine.tasks import TrialTask
+from ibml.study.engine.worker import TrialWorker, build_assignment
+from ibml.study.local.pool import WorkerPool
+
+_POLL_SECONDS = 0.2
+"""Interval at which the coordinator is asked for a task while it waits for other drivers."""
+
+
+def run_locally(resources: ResourcesConfig, coordinator: Coordinator, debug: bool = False) -> None:
+    """Train everything that the coordinator hands out.
+
+    Results equal those on Ray bit for bit, since both backends use the same workers.
+
+    Args:
+        resources: Resources of one trial, and the number of workers; 1 trains in this process.
+        coordinator: Hands out tasks and takes in reports.
+        debug: Whether an exception of a trial opens the debugger in this process, and then stops the run.
+    """
+    raise_if_requested()
+    if resources.workers > 1:
+        with WorkerPool(resources, coordinator) as pool:
+            pool.run()
+        return
+    _run_in_process(resources, coordinator, debug)
+
+
+def _run_in_process(resources: ResourcesConfig, coordinator: Coordinator, debug: bool) -> None:
+    number = 0
+    while not coordinator.is_done:
+        task = coordinator.next(slots=1)
+        if task is None:
+            if not coordinator.is_done:
+                time.sleep(_POLL_SECONDS)
+            continue
+        worker = _DebuggedWorker(coordinator) if debug else TrialWorker(ends_process=False)
+        coordinator.start(task)
+        worker.assign(build_assignment(task, number, coordinator.folder(task), resources.gpus))
+        number += 1
+        if not _train(worker, task, coordinator):
+            return
+
+
+def _train(worker: TrialWorker, task: TrialTask, coordinator: Coordinator) -> bool:
+    """Train a task to its end; return whether the run continues."""
+    continues = True
+    while continues:
+        if coordinator.is_stopped:
+            worker.checkpoint_now()
+            return False
+        try:
+            report = worker.step()
+        except _DebuggerClosed as closed:
+            error = closed.error
+            fault = Fault(repr(error), "".join(traceback.format_exception(error)))
+            coordinator.handle_fault(task, fault, retry=False)
+            return False
+        except TrialFailure as failure:
+            coordinator.handle_worker_death(task, str(failure), traceback.format_exc())
+            return True
+        continues = coordinator.report(task, report)
+    return True
+
+
+class _DebuggerClosed(Exception):
+    """The debugger of a trial's exception was closed."""
+
+    def __init__(self, error: Exception):
+        super().__init__(repr(error))
+        self.error = error
+
+
+class _DebuggedWorker(TrialWorker):
+    """A worker that opens the debugger at a trial's exception."""
+
+    def __init__(self, coordinator: Coordinator):
+        super().__init__(ends_process=False, on_exception=self._open_debugger)
+        self._coordinator = coordinator
+
+    def _open_debugger(self, error: Exception) -> None:
+        with self._coordinator.progress.paused():
+            traceback.print_exception(error)
+            pdb.post_mortem(error.__traceback__)
+        raise _DebuggerClosed(error)

@@ -1,0 +1,45 @@
+"""What running a study or a search returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ibml.records import SearchRecord
+    from ibml.report.tables.table import Table
+    from ibml.study.engine.run_summary import RunSummary
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A study that was run.
+
+    Attributes:
+        table: Its table.
+        outcome: Counters of the run.
+        run_id: Id of its MLflow run.
+    """
+
+    table: Table
+    outcome: RunSummary
+    run_id: str
+
+
+@dataclass
+class Tuned:
+    """A search that was run, and the searches that it is compared with.
+
+    Attributes:
+        record: The record of the search.
+        outcome: Counters of the run.
+        run_id: Id of its MLflow run.
+        files: Its report, by file name.
+        others: Records of the searches that it is compared with.
+    """
+
+    record: SearchRecord
+    outcome: RunSummary
+    run_id: str
+    files: dict[str, str | bytes]
+    others: list[SearchRecord] = field(default_factory=list)

@@ -1,0 +1,27 @@
+"""Sessions on a store, and stopping in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibml.common.interruption import deferred, watch_signals
+from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def open_session(store: MlflowStore, checkpoints: str | Path | None, console: Console) -> Session:
+    """Return a driver's session on a store; its messages go to the console."""
+    return Session(store, checkpoints, lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False))
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop a study or a search where that is safe; finished trials are kept."""
+    with watch_signals(), deferred(lambda: "Stopping ... (a second Ctrl-C ends at once)"):
+        yield
