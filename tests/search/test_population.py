@@ -18,9 +18,8 @@ from ibml.search.pbt_checkpoints import StateError
 from ibml.search.plan import load_search
 from ibml.search.population import CHANGES, Population, exploited, perturbed
 from ibml.search.space import Dimension
-from ibml.study.engine.coordinator import Driver
+from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
-from ibml.study.engine.scheduler import SearchSource
 from ibml.study.engine.searches import CUT, TAG_LENGTH, _shortened, open_search
 from ibml.study.planning.plan import load_plan
 from ibml.tracking.mlflow_store import MlflowStore
@@ -208,19 +207,19 @@ def test_a_task_whose_worker_died_before_it_began_is_not_waited_for(place):
     plan = load_search(SPACE)
     opened = open_search(plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name)
     store = MlflowStore(f"sqlite:///{folder}/mlflow.db")
-    source = SearchSource(opened.search, opened.task)
+    source = opened
     with (
         Session(store, folder / "checkpoints", lambda text: None) as session,
-        Driver([], [source], {}, session, StudyProgress(Console(quiet=True), 6, 42)) as driver,
+        Coordinator(session, StudyProgress(Console(quiet=True), 6, 42), [], [source]) as driver,
     ):
         task = driver.next(1)
         for _ in range(task.config.trainer.max_retries):
-            driver.died(task, "killed", "")
+            driver.handle_worker_death(task, "killed", "")
             assert driver.next(1) is task
-        driver.died(task, "killed", "")
+        driver.handle_worker_death(task, "killed", "")
         assert driver.next(1).attempt.number == 1
-        driver.died(task, "killed", "")  # it has ended
-    assert [reason for _, reason in driver.outcome.failed] == ["killed"]
+        driver.handle_worker_death(task, "killed", "")  # it has ended
+    assert [reason for _, reason in driver.summary.failed] == ["killed"]
 
 
 def test_a_tag_that_is_cut_says_so():

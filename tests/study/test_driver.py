@@ -9,15 +9,15 @@ import pytest
 from rich.console import Console
 
 from ibml.study.engine import coordinator as drivers
-from ibml.study.engine.coordinator import Driver
+from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.run_metadata import described
-from ibml.study.engine.scheduler import SearchSource
 from ibml.tracking.entries import Begin, End, Rows
 from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session
 from tests.search.conftest import LR, Lab, plan_of, rows_of
 from tests.study.test_queue import task
+from tests.support.scheduling import Source
 from tests.tracking.writing import description
 
 
@@ -25,15 +25,15 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of its own is waiting for the store then, which would show that it answers."""
-    monkeypatch.setattr(drivers, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(drivers, "_POLL_SECONDS", 0.0)
     store, said, shared = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db"), list[str](), task(None, None)
-    trial = described(shared.trial, None, {})
+    trial = described(shared.spec, None, {})
     with Session(store, None, said.append) as first, Session(store, None, said.append) as second:
         claim = first.claim(trial, None)
         assert claim
         first.add(trial.key, Begin(trial, claim.run_id))
         assert first.settle()
-        with Driver([shared], [], {}, second, StudyProgress(Console(quiet=True), 1, 40)) as driver:
+        with Coordinator(second, StudyProgress(Console(quiet=True), 1, 40), [shared]) as driver:
             assert driver.next(1) is None
             database = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
             database.execute("ALTER TABLE runs RENAME TO away")
@@ -42,10 +42,10 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
             database.close()
             first.add(trial.key, End("finished", {}, {}))
             assert first.settle()
-            assert not driver.done
+            assert not driver.is_done
             assert driver.next(1) is None
-            assert driver.done
-            assert driver.outcome.reused == 1
+            assert driver.is_done
+            assert driver.summary.reused == 1
     assert [text.partition(" ")[0] for text in said] == ["1", "MLflow", "MLflow"]
     assert "no such table" in said[1]
     assert said[2] == "MLflow answers again."
@@ -53,26 +53,26 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
 
 def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(tmp_path: Path) -> None:
     store = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db")
-    source = SearchSource(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
+    source = Source(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
     with Session(store, None, print) as session:
         attempt = source.search.next()
         assert attempt
-        key = task(source, attempt).trial.key
+        key = task(source, attempt).spec.key
         session.add(key, Begin(description(key), ""))
         session.add(key, Rows(rows_of(attempt)[:5]))
         session.add(key, End("finished", {"time.total": 1.0}, {}))
         session.settle()
         before = store.runs_of(key)
-        again = SearchSource(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
+        again = Source(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
         progress = StudyProgress(Console(quiet=True), 1, 10)
-        with Driver([], [again], store.results(), session, progress) as driver:
+        with Coordinator(session, progress, [], [again], store.results()) as driver:
             trained = driver.next(1)
             assert trained, "it waits for nobody"
             assert trained.attempt
             end = {"status": "finished", "final": {"time.total": 1.0}, "reason": "", "platform": "cpu"}
-            driver.result(trained, {"rows": rows_of(trained.attempt), "done": True, **end})
+            driver.report(trained, {"rows": rows_of(trained.attempt), "done": True, **end})
             assert driver.next(1) is None
-            assert driver.done
+            assert driver.is_done
             assert driver.error is None
         session.require_all()
         assert store.runs_of(key) == before

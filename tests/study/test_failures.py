@@ -17,8 +17,8 @@ from ibml.config import plugin_allowlist, plugins
 from ibml.config.failures import describe_failure
 from ibml.config.trial import TrialConfig
 from ibml.data import DataError
+from ibml.study.engine.worker import TrialWorker
 from ibml.study.planning.plan import load_trial
-from ibml.study.ray.worker import TrialActor
 from tests.conftest import CommandLine
 
 PARTS = """\
@@ -130,9 +130,9 @@ def step(**parts: Any) -> dict[str, Any]:
     """What a worker reports of a trial's first step."""
     plain = {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp"}}, "trainer": {"epochs": 1}, **parts}
     config = TrialConfig.model_validate(plain)
-    actor = TrialActor.__new__(TrialActor)
-    actor.take({"task": 0, "trial": config.model_dump(mode="json"), "folder": "states", "pauses": []})
-    return actor.step()
+    worker = TrialWorker()
+    worker.assign({"task": 0, "trial": config.model_dump(mode="json"), "folder": "states", "rungs": []})
+    return worker.step()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from ibml.search.database import Database
 from ibml.search.plan import load_search
 from ibml.study.differences import epoch_differences
 from ibml.study.engine.run_metadata import described
-from ibml.study.engine.scheduler import SearchSource
 from ibml.study.engine.searches import open_search
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_key
@@ -220,10 +219,10 @@ def test_a_member_of_a_population_is_not_determined_by_its_configuration(cli: Co
     plan = load_search(space)
     opened = open_search(plan, Database(f"sqlite:///{cli.folder}/optuna.db"), cli.folder, plan.name)
     attempt = opened.search.next()
-    task = opened.task(SearchSource(opened.search, opened.task), attempt)
+    task = opened.make_task(attempt)
     store, trainer = store_of(cli), Trainer(task.config)
     with store.open_run("search", opened.record(), plan.text):
-        run = written(store, described(task.trial, None, task.tags), Rows([trainer.run_epoch()]), Stop())
+        run = written(store, described(task.spec, None, task.tags), Rows([trainer.run_epoch()]), Stop())
     answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")
     assert "trial 0 of population is a member of a population" in answer.err

@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 
 from ibml.config.trial import TrialConfig
-from ibml.study.engine.prefix_cache import Stages, open_prefix_cache
+from ibml.study.engine.prefix_cache import PrefixCache, open_prefix_cache
 from ibml.study.engine.prefix_store import PrefixStore
 from ibml.study.engine.retry import Fault
-from ibml.study.engine.scheduler import SearchSource, Task, TrialQueue
+from ibml.study.engine.scheduler import Scheduler
+from ibml.study.engine.tasks import SearchSource, TrialTask
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import state_keys, trial_key
 from ibml.study.planning.trials import TrialSpec
 from tests.search.conftest import Lab, plan_of, rows_of
+from tests.support.scheduling import Desk, Source
 
 Build = Callable[..., TrialConfig]
 SIZE = 100
@@ -29,91 +31,91 @@ KILLED = Fault("killed", "")
 WINDOW = "method.window.first_epoch"
 
 
-def planned(trial: Build, first: int | None, stop: int | None = None, epochs: int = 12, seed: int = 0) -> Task:
+def planned(trial: Build, first: int | None, stop: int | None = None, epochs: int = 12, seed: int = 0) -> TrialTask:
     """A trial of `ibml` in a window, or a joint one."""
     window = {"first_epoch": first, **({"stop_epoch": stop} if stop else {})}
     method = {"type": "joint"} if first is None else {"type": "ibml", "window": window}
     return task_of(trial(method=method, trainer={"epochs": epochs}, seed=seed))
 
 
-def task_of(config: TrialConfig) -> Task:
+def task_of(config: TrialConfig) -> TrialTask:
     cell = Cell("mfeat", "arm", config, {})
-    return Task(TrialSpec(cell, config, trial_key(config, "data"), "data", "trial"), None)
+    return TrialTask(TrialSpec(cell, config, trial_key(config, "data"), "data", "trial"), None)
 
 
 @dataclass
 class Workers:
     """Train what a queue hands out, an epoch at a time."""
 
-    queue: TrialQueue
+    desk: Desk
     slots: int
     epochs: Counter[bytes] = field(default_factory=Counter)
     """How often the epoch before a state was trained."""
-    running: dict[Task, int] = field(default_factory=dict)
+    running: dict[TrialTask, int] = field(default_factory=dict)
     lost: int = 0
 
     def fill(self) -> None:
-        while len(self.running) < self.slots and (task := self.queue.next()) is not None:
+        while len(self.running) < self.slots and (task := self.desk.next()) is not None:
             self.running[task] = 0
-            begun = next((epochs for epochs, path in task.begin if path.exists()), 0)
+            begun = next((epochs for epochs, path in task.warm_start_candidates if path.exists()), 0)
             if begun:
                 self._reached(task, begun)
 
-    def train(self, task: Task, write: bool = True) -> bool:
+    def train(self, task: TrialTask, write: bool = True) -> bool:
         """One epoch of a task; whether it has ended."""
         epoch = self.running[task] + 1
         if epoch <= task.config.trainer.epochs:
-            names = state_keys(task.config, task.trial.fingerprint, self.code)
+            names = state_keys(task.config, task.spec.fingerprint, self.code)
             self.epochs[names[epoch - 1]] += 1
-            if write and epoch in task.leave:
-                task.leave[epoch].parent.mkdir(exist_ok=True)
-                task.leave[epoch].write_bytes(b"x" * SIZE)
-                self.queue.stages.left(task, epoch, SIZE)
+            if write and epoch in task.checkpoints_to_save:
+                task.checkpoints_to_save[epoch].parent.mkdir(exist_ok=True)
+                task.checkpoints_to_save[epoch].write_bytes(b"x" * SIZE)
+                self.desk.scheduler.prefixes.record_saved(task, epoch, SIZE)
             self._reached(task, epoch)
         if epoch >= task.config.trainer.epochs:
             del self.running[task]
-            self.queue.end(task, "finished", {"time.total": 1.0})
+            self.desk.end(task, "finished", {"time.total": 1.0})
             return True
         return False
 
     code = "any"
 
-    def _reached(self, task: Task, epochs: int) -> None:
+    def _reached(self, task: TrialTask, epochs: int) -> None:
         rows = rows_of(task.attempt) if task.attempt else [{"epoch": float(epoch)} for epoch in range(epochs)]
         rows = rows[self.running[task] : epochs]
         self.running[task] = epochs
-        self.queue.report(task, rows)
+        self.desk.scheduler.report(task, rows)
 
-    def kill(self, task: Task) -> None:
+    def kill(self, task: TrialTask) -> None:
         del self.running[task]
-        if not self.queue.retry(task, KILLED):
+        if not self.desk.scheduler.retry(task, KILLED):
             self.lost += 1
-            self.queue.end(task, "failed", {})
+            self.desk.end(task, "failed", {})
 
     def to_the_end(self) -> None:
-        while not self.queue.done:
+        while not self.desk.scheduler.is_done:
             self.fill()
             assert self.running, "everything waits"
             for task in list(self.running):
                 self.train(task)
 
 
-def once(tasks: Sequence[Task]) -> int:
+def once(tasks: Sequence[TrialTask]) -> int:
     """How many epochs there are in the tree of the tasks."""
     return len({name for task in tasks for name in state_keys(task.config, "data", "any")})
 
 
 @pytest.fixture
-def stages(tmp_path: Path) -> Stages:
+def stages(tmp_path: Path) -> PrefixCache:
     return open_prefix_cache(tmp_path / "stages", 1)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 40])
-def test_every_epoch_of_the_tree_is_trained_once(trial: Build, stages: Stages, slots: int) -> None:
+def test_every_epoch_of_the_tree_is_trained_once(trial: Build, stages: PrefixCache, slots: int) -> None:
     windows = [(None, None), (2, None), (2, 4), (2, 8), (6, None), (6, 8), (11, None)]
     tasks = [planned(trial, *window, seed=seed) for seed in range(3) for window in windows]
     tasks += [planned(trial, 2, 8, epochs=15), planned(trial, 2, 8, epochs=8), planned(trial, 2, 8, epochs=9)]
-    workers = Workers(TrialQueue(tasks, stages=stages), slots)
+    workers = Workers(Desk(Scheduler(tasks, prefixes=stages)), slots)
     workers.to_the_end()
     assert set(workers.epochs.values()) == {1}
     assert workers.epochs.total() == once(tasks) < sum(task.config.trainer.epochs for task in tasks)
@@ -121,7 +123,7 @@ def test_every_epoch_of_the_tree_is_trained_once(trial: Build, stages: Stages, s
 
 def test_without_room_each_trains_alone(trial: Build, tmp_path: Path) -> None:
     tasks = [planned(trial, first) for first in (None, 4, 8)]
-    workers = Workers(TrialQueue(tasks, stages=open_prefix_cache(tmp_path / "stages", 0)), 3)
+    workers = Workers(Desk(Scheduler(tasks, prefixes=open_prefix_cache(tmp_path / "stages", 0))), 3)
     workers.fill()
     assert len(workers.running) == 3
     workers.to_the_end()
@@ -129,26 +131,26 @@ def test_without_room_each_trains_alone(trial: Build, tmp_path: Path) -> None:
     assert not (tmp_path / "stages").exists()
 
 
-def test_trials_wait_for_a_state_and_no_longer(trial: Build, stages: Stages) -> None:
+def test_trials_wait_for_a_state_and_no_longer(trial: Build, stages: PrefixCache) -> None:
     joint, early, late, other = planned(trial, None), planned(trial, 3), planned(trial, 6), planned(trial, None, seed=1)
-    workers = Workers(TrialQueue([joint, early, late, other], stages=stages), 4)
+    workers = Workers(Desk(Scheduler([joint, early, late, other], prefixes=stages)), 4)
     workers.fill()
     assert list(workers.running) == [joint, other]  # another seed has nothing in common
-    assert sorted(joint.leave) == [3, 6]
+    assert sorted(joint.checkpoints_to_save) == [3, 6]
     for _ in range(3):
         workers.train(joint)
     workers.fill()
     assert list(workers.running) == [joint, other, early]
-    assert [epochs for epochs, _ in early.begin] == [3]
+    assert [epochs for epochs, _ in early.warm_start_candidates] == [3]
     for _ in range(3):
         workers.train(joint)
     workers.fill()
-    assert [epochs for epochs, _ in late.begin] == [6, 3]
+    assert [epochs for epochs, _ in late.warm_start_candidates] == [6, 3]
 
 
-def test_a_worker_that_dies_holds_nobody_up(trial: Build, stages: Stages) -> None:
+def test_a_worker_that_dies_holds_nobody_up(trial: Build, stages: PrefixCache) -> None:
     joint, late = planned(trial, None), planned(trial, 6)
-    workers = Workers(TrialQueue([joint, late], stages=stages), 2)
+    workers = Workers(Desk(Scheduler([joint, late], prefixes=stages)), 2)
     workers.fill()
     workers.train(joint)
     workers.kill(joint)
@@ -164,9 +166,9 @@ def test_a_worker_that_dies_holds_nobody_up(trial: Build, stages: Stages) -> Non
     assert workers.lost == 1
 
 
-def test_a_state_that_could_not_be_written_is_not_waited_for(trial: Build, stages: Stages) -> None:
+def test_a_state_that_could_not_be_written_is_not_waited_for(trial: Build, stages: PrefixCache) -> None:
     joint, late = planned(trial, None), planned(trial, 2)
-    workers = Workers(TrialQueue([joint, late], stages=stages), 2)
+    workers = Workers(Desk(Scheduler([joint, late], prefixes=stages)), 2)
     workers.fill()
     workers.train(joint, write=False)
     workers.fill()
@@ -174,16 +176,18 @@ def test_a_state_that_could_not_be_written_is_not_waited_for(trial: Build, stage
     workers.train(joint, write=False)
     workers.fill()
     assert late in workers.running
-    assert late.begin == []
+    assert late.warm_start_candidates == []
 
 
-def test_a_worker_that_hangs_is_not_waited_for(trial: Build, stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_hangs_is_not_waited_for(
+    trial: Build, stages: PrefixCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [1000.0]
-    monkeypatch.setattr("ibml.study.engine.scheduler.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ibml.study.engine.tasks.time.monotonic", lambda: now[0])
     joint, late, later = planned(trial, None), planned(trial, 6), planned(trial, 8)
-    workers = Workers(TrialQueue([joint, late, later], stages=stages), 3)
+    workers = Workers(Desk(Scheduler([joint, late, later], prefixes=stages)), 3)
     workers.fill()
-    joint.hear()
+    joint.record_report()
     now[0] += 60  # the first report takes its time
     workers.train(joint)
     now[0] += 300
@@ -192,36 +196,36 @@ def test_a_worker_that_hangs_is_not_waited_for(trial: Build, stages: Stages, mon
     now[0] += 10
     workers.fill()
     assert list(workers.running) == [joint, late], "the next one leads"
-    assert sorted(late.leave) == [6]
+    assert sorted(late.checkpoints_to_save) == [6]
     workers.to_the_end()
-    assert joint.trained == later.trained == 12
+    assert joint.trained_epochs == later.trained_epochs == 12
 
 
 def test_states_of_an_earlier_run_are_gone_on_from(trial: Build, tmp_path: Path) -> None:
     first = [planned(trial, None), planned(trial, 6)]
-    Workers(TrialQueue(first, stages=open_prefix_cache(tmp_path, 1)), 1).to_the_end()
+    Workers(Desk(Scheduler(first, prefixes=open_prefix_cache(tmp_path, 1))), 1).to_the_end()
     again = planned(trial, 8)
-    workers = Workers(TrialQueue([again], stages=open_prefix_cache(tmp_path, 1)), 1)
+    workers = Workers(Desk(Scheduler([again], prefixes=open_prefix_cache(tmp_path, 1))), 1)
     workers.fill()
-    assert [epochs for epochs, _ in again.begin] == [6]
+    assert [epochs for epochs, _ in again.warm_start_candidates] == [6]
 
 
 def test_a_study_that_is_trained_anew_takes_nothing_from_before(trial: Build, tmp_path: Path) -> None:
     Workers(
-        TrialQueue([planned(trial, None), planned(trial, 6)], stages=open_prefix_cache(tmp_path, 1)), 1
+        Desk(Scheduler([planned(trial, None), planned(trial, 6)], prefixes=open_prefix_cache(tmp_path, 1))), 1
     ).to_the_end()
     again = planned(trial, 8)
-    Workers(TrialQueue([again], stages=open_prefix_cache(tmp_path, 1, anew=True)), 1).fill()
-    assert again.begin == []
+    Workers(Desk(Scheduler([again], prefixes=open_prefix_cache(tmp_path, 1, anew=True))), 1).fill()
+    assert again.warm_start_candidates == []
 
 
 def test_what_is_over_the_limit_goes_and_is_trained_again(trial: Build, tmp_path: Path) -> None:
     """First what nobody needs, then what is soonest trained again; and everything ends all the same."""
     tasks = [planned(trial, first, seed=seed) for seed in range(2) for first in (None, 2, 5, 8, 10)]
     files = PrefixStore(tmp_path / "stages", 2.5 * SIZE)
-    workers = Workers(TrialQueue(tasks, stages=Stages(files)), 3)
+    workers = Workers(Desk(Scheduler(tasks, prefixes=PrefixCache(files))), 3)
     most = 0
-    while not workers.queue.done:
+    while not workers.desk.scheduler.is_done:
         workers.fill()
         for task in list(workers.running):
             workers.train(task)
@@ -246,17 +250,17 @@ def test_the_order_in_which_states_go(tmp_path: Path) -> None:
     assert (tmp_path / "something else").exists()
 
 
-def attempts(source: SearchSource, attempt: Any) -> Task:
+def attempts(source: SearchSource, attempt: Any) -> TrialTask:
     made = task_of(attempt.config)
-    return Task(made.trial, None, {}, source, attempt)
+    return TrialTask(made.spec, None, {}, source, attempt)
 
 
-def test_proposals_of_a_search_share_where_schedules_are_searched(tmp_path: Path, stages: Stages) -> None:
+def test_proposals_of_a_search_share_where_schedules_are_searched(tmp_path: Path, stages: PrefixCache) -> None:
     spaces = {WINDOW: {"low": 4, "high": 8}}
-    source = SearchSource(Lab(tmp_path).open(plan_of(spaces, trials=12, sampler={"type": "random"})), attempts)
-    workers = Workers(TrialQueue([], [source], stages=stages), 2)
+    source = Source(Lab(tmp_path).open(plan_of(spaces, trials=12, sampler={"type": "random"})), attempts)
+    workers = Workers(Desk(Scheduler([], [source], prefixes=stages)), 2)
     tasks = []
-    while not workers.queue.done:
+    while not workers.desk.scheduler.is_done:
         workers.fill()
         tasks += [task for task in workers.running if task not in tasks]
         for task in list(workers.running):
@@ -266,13 +270,13 @@ def test_proposals_of_a_search_share_where_schedules_are_searched(tmp_path: Path
     assert workers.epochs.total() < 0.85 * alone
 
 
-def test_proposals_that_have_nothing_in_common_leave_nothing(tmp_path: Path, stages: Stages) -> None:
+def test_proposals_that_have_nothing_in_common_leave_nothing(tmp_path: Path, stages: PrefixCache) -> None:
     spaces = {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}}
-    source = SearchSource(Lab(tmp_path).open(plan_of(spaces, trials=8, sampler={"type": "random"})), attempts)
-    queue = TrialQueue([], [source], stages=stages)
-    queue.share_out(8)
+    source = Source(Lab(tmp_path).open(plan_of(spaces, trials=8, sampler={"type": "random"})), attempts)
+    queue = Desk(Scheduler([], [source], prefixes=stages))
+    queue.scheduler.share_slots(8)
     tasks = [task for _ in range(8) if (task := queue.next())]
-    assert [bool(task.leave) for task in tasks] == [True] * 3 + [False] * 5
+    assert [bool(task.checkpoints_to_save) for task in tasks] == [True] * 3 + [False] * 5
 
 
 def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -> None:
@@ -286,12 +290,12 @@ def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -
             epochs, seed = int(drawn.integers(10, 13)), int(drawn.integers(2))
             tasks.append(planned(trial, None if drawn.random() < 0.2 else first, stop, epochs, seed))
         place = tmp_path / str(number)
-        stages = Stages(PrefixStore(place, float(drawn.choice([1.5, 3.5, 100])) * SIZE))
-        workers = Workers(TrialQueue(tasks, stages=stages), int(drawn.integers(1, 6)))
+        stages = PrefixCache(PrefixStore(place, float(drawn.choice([1.5, 3.5, 100])) * SIZE))
+        workers = Workers(Desk(Scheduler(tasks, prefixes=stages)), int(drawn.integers(1, 6)))
         ended = 0
-        while not workers.queue.done:
+        while not workers.desk.scheduler.is_done:
             workers.fill()
-            if workers.queue.done:
+            if workers.desk.scheduler.is_done:
                 break  # the last ones had the key of one that ended
             assert workers.running, "everything waits"
             task = list(workers.running)[int(drawn.integers(len(workers.running)))]
@@ -303,7 +307,7 @@ def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -
                     path.unlink()
             else:
                 ended += workers.train(task, write=drawn.random() < 0.9)
-        assert ended == len({task.trial.key for task in tasks})
+        assert ended == len({task.spec.key for task in tasks})
         assert workers.lost == 0
         assert workers.epochs.total() <= sum(task.config.trainer.epochs * (1 + len(task.faults)) for task in tasks)
         assert not stages._paths

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import ibml
-from ibml.api import Places, find_job_name
+from ibml.study.ablation import find_job_name
+from ibml.study.options import RunOptions
 from ibml.study.planning.plan import load_plan
 from ibml.study.planning.record import study_record
 from ibml.study.planning.trials import build_trials
@@ -88,13 +91,13 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
         record_results(cli, load_plan("third.yaml"))
         with pytest.raises(DesignChangedError, match=r"trainer\.epochs: 3 -> 4"):
             ibml.ablate("third.yaml")
-        plan, places = load_plan("third.yaml"), Places(store_of(cli).uri)
+        plan, options = load_plan("third.yaml"), RunOptions(store_of(cli).uri)
         with pytest.raises(DesignChangedError):
-            find_job_name(plan, places, new_version=False)
-        assert find_job_name(plan, places, new_version=True) == "small v3", "a job is called as its study"
-        assert find_job_name(load_plan("other.yaml"), places, new_version=False) == "small v2"
-        elsewhere = Places("http://127.0.0.1:1")
-        assert find_job_name(load_plan("other.yaml", seeds=1), elsewhere, new_version=False) == "small+seeds=1"
+            find_job_name(plan, options)
+        assert find_job_name(plan, replace(options, new_version=True)) == "small v3", "a job is called as its study"
+        assert find_job_name(load_plan("other.yaml"), options) == "small v2"
+        elsewhere = RunOptions("http://127.0.0.1:1")
+        assert find_job_name(load_plan("other.yaml", seeds=1), elsewhere) == "small+seeds=1"
         assert ibml.ablate("third.yaml", new_version=True).table.name == "small v3"
         assert len(ibml.table("small v3")) == 2
 

@@ -14,7 +14,7 @@ from PIL import Image
 from ibml import data
 from ibml.common.errors import IbmlError
 from ibml.config.trial import TrialConfig
-from ibml.study.ray.worker import TrialActor
+from ibml.study.engine.worker import TrialWorker
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Trainer, train
@@ -89,13 +89,13 @@ def test_a_modality_alone_reads_that_alone(tmp_path: Path) -> None:
 
 def test_a_worker_with_other_data_does_not_train(tmp_path: Path) -> None:
     config = configured(tmp_path / "set")
-    actor = TrialActor.__new__(TrialActor)
-    task = {"task": 0, "trial": config.model_dump(mode="json"), "folder": str(tmp_path / "trial"), "pauses": []}
-    actor.take({**task, "data": "0" * 64})
-    report = actor.step()
+    worker = TrialWorker()
+    task = {"task": 0, "trial": config.model_dump(mode="json"), "folder": str(tmp_path / "trial"), "rungs": []}
+    worker.assign({**task, "data": "0" * 64})
+    report = worker.step()
     assert "is not the one that the study was started with" in report["error"]
-    actor.take({**task, "data": data.fingerprint(config.data)})
-    while not (report := actor.step())["done"]:
+    worker.assign({**task, "data": data.fingerprint(config.data)})
+    while not (report := worker.step())["done"]:
         pass
     assert report["status"] == "finished"
     model = load_model(tmp_path / "trial" / "selected.ckpt")

@@ -17,7 +17,7 @@ from sklearn import metrics as reference
 
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, StepLog
-from ibml.study.ray.worker import TrialActor
+from ibml.study.engine.worker import TrialWorker
 from ibml.training.device import DeviceError, choose_device
 from ibml.training.metrics import evaluation, macro_f1
 from ibml.training.trainer import LOOK_EVERY, Trainer, divergence, train
@@ -250,14 +250,14 @@ def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
 
 def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build, tmp_path: Path) -> None:
     configs = [trial(seed=1), trial(encoders={"default": {"type": "mlp", "hidden": [10**9]}}), trial(seed=2)]
-    actor = TrialActor.__new__(TrialActor)
+    worker = TrialWorker()
     finals = []
     for index, config in enumerate(configs):
         folder = str(tmp_path / str(index))
-        actor.take({"task": index, "trial": config.model_dump(mode="json"), "folder": folder, "pauses": []})
-        report = actor.step()
+        worker.assign({"task": index, "trial": config.model_dump(mode="json"), "folder": folder, "rungs": []})
+        report = worker.step()
         while not report["done"]:
-            report = actor.step()
+            report = worker.step()
         finals.append(report)
     assert "can't allocate memory" in finals[1]["error"]
     for index in (0, 2):
@@ -268,10 +268,10 @@ def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build, tmp_path: P
 
 
 def test_an_actor_reports_where_it_is_asked_to_pause(trial: Build, tmp_path: Path) -> None:
-    actor = TrialActor.__new__(TrialActor)
+    worker = TrialWorker()
     plain = trial(trainer={"epochs": 4}).model_dump(mode="json")
-    actor.take({"task": 7, "trial": plain, "folder": str(tmp_path), "pauses": [1, 3]})
-    reports = [actor.step() for _ in range(3)]
+    worker.assign({"task": 7, "trial": plain, "folder": str(tmp_path), "rungs": [1, 3]})
+    reports = [worker.step() for _ in range(3)]
     assert [len(report["rows"]) for report in reports] == [1, 2, 1]
     assert [report["done"] for report in reports] == [False, False, True]
     assert {report["task"] for report in reports} == {7}

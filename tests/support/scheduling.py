@@ -1,0 +1,63 @@
+"""Tasks and searches for tests of the engine, and a coordinator's part of the scheduling without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ibml.search.attempts import Attempt
+from ibml.search.search import Search
+from ibml.study.engine.scheduler import Decision, Scheduler
+from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
+
+
+@dataclass(eq=False)
+class Source:
+    """A search whose attempts become tasks by a function."""
+
+    search: Search
+    build: Callable[[SearchSource, Attempt], TrialTask]
+
+    def make_task(self, attempt: Attempt) -> TrialTask:
+        return self.build(self, attempt)
+
+
+@dataclass
+class Desk:
+    """Carries out a scheduler's decisions, as the coordinator does, and notes what was reused."""
+
+    scheduler: Scheduler
+    past: Callable[[TrialTask], PriorResult | None] = lambda task: None
+    claim: Callable[[TrialTask], bool] = lambda task: True
+    after_trial: Callable[..., Iterable[TrialTask]] = lambda task, ending, final: ()
+    after_search: Callable[[Search], Iterable[TrialTask]] = lambda search: ()
+
+    def __post_init__(self) -> None:
+        self.reused: list[TrialTask] = []
+
+    def next(self, room: bool = True) -> TrialTask | None:
+        while True:
+            finished = self.scheduler.take_finished_searches()
+            for search in finished:
+                self.scheduler.add(self.after_search(search))
+            task = self.scheduler.next_candidate(room)
+            if task is None:
+                if finished:
+                    continue
+                return None
+            decision = self.scheduler.decide(task, self.past(task))
+            if decision is Decision.TRAIN:
+                if self.claim(task):
+                    self.scheduler.start(task)
+                    return task
+                decision = self.scheduler.decide_unclaimed(task, self.past(task))
+            if decision is Decision.REUSE:
+                self.reused.append(task)
+                result = self.scheduler.result_of(task) or self.past(task)
+                if task.source is None and result:
+                    self.scheduler.add(self.after_trial(task, result.ending, result.final))
+
+    def end(self, task: TrialTask, ending: str, final: dict[str, float], reason: str = "") -> None:
+        self.scheduler.end(task, ending, final, reason)  # type: ignore[arg-type]
+        if task.source is None:
+            self.scheduler.add(self.after_trial(task, ending, final))
