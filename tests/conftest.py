@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from ibml.cli.main import app
 from ibml.config.data import MfeatConfig
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
+from ibml.tracking import experiment
+from tests.support.ray_cluster import RayCluster, start_cluster
+from tests.support.stores import EMPTY_STORE, create_tables
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,11 +43,25 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-class CommandLine:
-    """`ibml` in a folder, with a home and a temporary folder of its own."""
+TRAINING = {"ablate", "tune", "train"}
+"""Commands that create the store."""
+OTHER_STORE = {"--dry-run", "--submit", "--tracking-uri"}
+"""Options with which they do not create it in the folder."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+
+class CommandLine:
+    """`ibml` in a folder, with a home and a temporary folder of its own.
+
+    Three ways to run a command, from the fastest: `study` and `inside` in this process, and `cli(...)` or `start` in a
+    process of its own, for tests of signals, streams, environments, imports and Ray.
+
+    Args:
+        folder: The working folder.
+        copies_store: Whether a process that trains finds an empty store, so that it need not create MLflow's tables.
+    """
+
+    def __init__(self, folder: Path, copies_store: bool = True):
+        self.folder, self.copies_store = folder, copies_store
         temporary = folder / "tmp"
         temporary.mkdir(exist_ok=True)
         self.environment = {
@@ -61,6 +78,7 @@ class CommandLine:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start in a process group of its own, as a shell does."""
+        self._copy_store(arguments)
         return subprocess.Popen(
             [sys.executable, "-m", "ibml", *arguments],
             cwd=self.folder,
@@ -71,9 +89,19 @@ class CommandLine:
             start_new_session=True,
         )
 
+    def _copy_store(self, arguments: Sequence[str]) -> None:
+        database = self.folder / "mlflow.db"
+        creates = {*arguments[:1]} & TRAINING and not OTHER_STORE & {*arguments}
+        if creates and self.copies_store and "MLFLOW_TRACKING_URI" not in self.environment and not database.exists():
+            EMPTY_STORE.copy_to(database, self.folder)
+
+    def study(self, *arguments: str) -> Answer:
+        """Run `ablate` or `tune` in this process on the local backend: Ray alone would take ten seconds."""
+        return self.inside(*arguments, "--backend", "local")
+
     def inside(self, *arguments: str) -> Answer:
-        """The command in this process, for those that only read: it saves the seconds of importing mlflow. What would
-        be a traceback is raised."""
+        """Run the command in this process, which saves the seconds of importing mlflow. What would be a traceback is
+        raised."""
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -103,6 +131,22 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let MLflow databases of this process begin as copies of an empty one."""
+    folder = tmp_path_factory.getbasetemp()
+    EMPTY_STORE.folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "_make_tables", lambda database: EMPTY_STORE.copy_to(database, Path.cwd()))
+        yield
+
+
+@pytest.fixture
+def created_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let MLflow create the tables itself, for tests of that."""
+    monkeypatch.setattr(experiment, "_make_tables", create_tables)
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
@@ -112,6 +156,14 @@ def cli(tmp_path: Path) -> CommandLine:
 def shared_cli(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """One folder for a module's tests, for those that look at different sides of the same study."""
     return CommandLine(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    """A Ray cluster that all tests of this worker share; none of them may end it or a part of it."""
+    environment = CommandLine(tmp_path_factory.mktemp("ray")).environment
+    with start_cluster(environment, free_port(), cpus=2, gpus=1) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -48,13 +48,13 @@ def test_what_needs_no_heavy_package_imports_none(tmp_path: Path, arguments: lis
 
 
 def test_help_names_every_command(cli: CommandLine) -> None:
-    text = cli("--help").out
+    text = cli.inside("--help").out
     for command in ("train", "ablate", "table", "ui", "schema"):
         assert command in text
 
 
 def test_a_dry_run_shows_the_plan_and_runs_nothing(cli: CommandLine) -> None:
-    answer = cli("ablate", str(ROOT / "ablations/components.yaml"), "--dry-run", "--seeds", "7")
+    answer = cli.inside("ablate", str(ROOT / "ablations/components.yaml"), "--dry-run", "--seeds", "7")
     assert answer.code == 0
     assert "28 trials (4 arms × 7 seeds), 1,120 epochs" in answer.out
     assert "method.bio.weight: 1.0, method.tcm.rate: 1.0" in answer.out
@@ -64,7 +64,7 @@ def test_a_dry_run_shows_the_plan_and_runs_nothing(cli: CommandLine) -> None:
 def test_errors_go_to_stderr_with_their_line_and_code_2(cli: CommandLine) -> None:
     text = (ROOT / "ablations/components.yaml").read_text()
     cli.write("wrong.yaml", text.replace("IBML: {}", "IBML: {fusion.tpye: sum}").replace("seeds: 5", "seeds: 0"))
-    answer = cli("ablate", "wrong.yaml")
+    answer = cli.inside("ablate", "wrong.yaml")
     assert answer.code == 2
     assert answer.out == ""
     lines = text.splitlines()
@@ -77,13 +77,13 @@ def test_errors_go_to_stderr_with_their_line_and_code_2(cli: CommandLine) -> Non
 
 @pytest.mark.parametrize("path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_studies_satisfy_the_schema(cli: CommandLine, path: Path) -> None:
-    made = json.loads(cli("schema", "ablation").out)
+    made = json.loads(cli.inside("schema", "ablation").out)
     jsonschema.Draft202012Validator.check_schema(made)
     jsonschema.validate(yaml_documents.read(path).data, made)
 
 
 def test_the_schema_refuses_a_wrong_value_of_a_dotted_path(cli: CommandLine) -> None:
-    made = json.loads(cli("schema", "ablation").out)
+    made = json.loads(cli.inside("schema", "ablation").out)
     study = yaml_documents.read(ROOT / "ablations/components.yaml").data
     study["design"]["arms"]["IBML"] = {"method.bio.weight": "heavy"}
     with pytest.raises(jsonschema.ValidationError):
@@ -91,8 +91,8 @@ def test_the_schema_refuses_a_wrong_value_of_a_dotted_path(cli: CommandLine) -> 
 
 
 def test_train_records_one_run_however_often_it_is_called(cli: CommandLine) -> None:
-    first = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "seed=3")
-    second = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "seed=3")
+    first = cli.inside("train", "mfeat", "-o", "trainer.epochs=2", "-o", "seed=3")
+    second = cli.inside("train", "mfeat", "-o", "trainer.epochs=2", "-o", "seed=3")
     assert first.code == second.code == 0, first.err
     assert "epoch   1  loss" in first.out
     assert "test.accuracy" in first.out
@@ -101,16 +101,16 @@ def test_train_records_one_run_however_often_it_is_called(cli: CommandLine) -> N
 
 
 def test_a_trial_file_trains_as_the_artifact_of_a_run_does(cli: CommandLine) -> None:
-    cli("train", "mfeat", "-o", "trainer.epochs=2")
+    cli.inside("train", "mfeat", "-o", "trainer.epochs=2")
     (config,) = (cli.folder / "mlruns").rglob("config.yaml")
     assert yaml.safe_load(config.read_text())["trainer"]["epochs"] == 2
-    answer = cli("train", str(config))
+    answer = cli.inside("train", str(config))
     assert answer.code == 0, answer.err
     assert len(list((cli.folder / "mlruns").rglob("config.yaml"))) == 1, "it is the same trial"
 
 
 def test_a_trial_that_diverges_ends_with_1(cli: CommandLine) -> None:
-    answer = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "optimizer.lr=1e30")
+    answer = cli.inside("train", "mfeat", "-o", "trainer.epochs=2", "-o", "optimizer.lr=1e30")
     assert answer.code == 1
     assert "diverged: train.loss was" in answer.err
 
@@ -119,10 +119,10 @@ NOTE = "ibml acts from epoch 1 on (method.window.first_epoch, from 0), and train
 
 
 def test_one_epoch_of_the_default_method_trains_as_joint_and_says_so(cli: CommandLine) -> None:
-    once = cli("train", "mfeat", "-o", "trainer.epochs=1")
+    once = cli.inside("train", "mfeat", "-o", "trainer.epochs=1")
     assert once.code == 0, once.err
     assert once.err.startswith(f"Note: {NOTE}")
-    joint = cli("train", "mfeat", "-o", "trainer.epochs=1", "-o", "method.type=joint")
+    joint = cli.inside("train", "mfeat", "-o", "trainer.epochs=1", "-o", "method.type=joint")
     assert (joint.code, joint.err) == (0, "")
     run = [next(line for line in answer.out.splitlines() if line.startswith("MLflow run")) for answer in (once, joint)]
     assert run[0] == run[1], "it is the same trial"
@@ -145,20 +145,20 @@ def test_a_dry_run_and_the_beginning_of_a_run_say_what_is_probably_not_meant(
 def test_a_device_that_is_not_there_is_said_in_a_line(cli: CommandLine) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    answer = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "trainer.device=cuda")
+    answer = cli.inside("train", "mfeat", "-o", "trainer.epochs=2", "-o", "trainer.device=cuda")
     assert answer.code == 1
     assert answer.err == "trainer.device is 'cuda', but this process sees no such device\n"
 
 
 def test_reading_a_store_does_not_make_one(cli: CommandLine) -> None:
-    answer = cli("table", "x")
+    answer = cli.inside("table", "x")
     assert answer.code == 1
     assert "nothing was run here yet" in answer.err
     assert not (cli.folder / "mlflow.db").exists()
 
 
 def test_a_trial_that_raises_is_recorded_and_told_in_a_line(cli: CommandLine) -> None:
-    answer = cli("train", "mfeat", "-o", "trainer.epochs=2", "-o", "encoders.default.features=1000000000")
+    answer = cli.inside("train", "mfeat", "-o", "trainer.epochs=2", "-o", "encoders.default.features=1000000000")
     assert answer.code == 1
     assert "the trial failed: RuntimeError" in answer.err
     assert "Traceback" not in answer.err
@@ -166,6 +166,6 @@ def test_a_trial_that_raises_is_recorded_and_told_in_a_line(cli: CommandLine) ->
 
 
 def test_the_ui_of_a_server_is_the_server(cli: CommandLine) -> None:
-    answer = cli("ui", "--tracking-uri", "http://me:secret@127.0.0.1:5999")
+    answer = cli.inside("ui", "--tracking-uri", "http://me:secret@127.0.0.1:5999")
     assert answer.code == 0
     assert "open http://me:***@127.0.0.1:5999" in answer.out

@@ -107,6 +107,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_media_are_learned_in_the_papers_layouts(name: str) -> None:
     if not (SHARED / name).is_dir():
@@ -120,6 +121,7 @@ FURNITURE = ROOT / "ablations" / "small" / "furniture.yaml"
 QUICK = ["seeds=[0]", f"data.root={SHARED / 'furniture'}", "data.columns.points.count=32", "data.columns.image.size=24"]
 
 
+@pytest.mark.slow
 def test_furniture_is_learned_from_a_description_alone() -> None:
     if not (SHARED / "furniture").is_dir():
         pytest.skip(f"there is no {SHARED / 'furniture'}")
@@ -128,6 +130,7 @@ def test_furniture_is_learned_from_a_description_alone() -> None:
     assert result.metrics["test.accuracy"] > 0.3, "hardly better than saying the largest class, 22 %"
 
 
+@pytest.mark.slow
 def test_a_study_of_data_in_files_runs_on_workers(cli: CommandLine) -> None:
     if not (SHARED / "furniture").is_dir():
         pytest.skip(f"there is no {SHARED / 'furniture'}")
@@ -136,7 +139,8 @@ def test_a_study_of_data_in_files_runs_on_workers(cli: CommandLine) -> None:
     )
     cli.write("study.yaml", text)
     overrides = [*QUICK, "trainer.epochs=2"]
-    answer = cli("ablate", "study.yaml", *(word for override in overrides for word in ("-o", override)))
+    options = [word for override in overrides for word in ("-o", override)]
+    answer = cli.study("ablate", "study.yaml", "--workers", "2", *options)
     assert answer.code == 0, answer.err
     name = load_plan(cli.folder / "study.yaml", overrides).name
     table = cli.inside("table", name, "--format", "csv")

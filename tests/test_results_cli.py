@@ -27,7 +27,7 @@ table: {metrics: [test.accuracy, test.gap], names: {w/o BIO: Joint}}
 @pytest.fixture(scope="module")
 def cli(shared_cli: CommandLine) -> CommandLine:
     """A folder in which the study was run once."""
-    done = shared_cli("ablate", str(shared_cli.write("small.yaml", STUDY)))
+    done = shared_cli.study("ablate", str(shared_cli.write("small.yaml", STUDY)))
     assert done.code == 0, done.err
     return shared_cli
 

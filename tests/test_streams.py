@@ -66,6 +66,8 @@ def ran(cli: CommandLine) -> CommandLine:
     return cli
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_study_without_a_reader_stores_its_results_in_utf_8(ran: CommandLine) -> None:
     made = ran.inside("table", "streams", "--format", "csv").out
     assert made.count("🚀 rocket") == 2
@@ -75,6 +77,8 @@ def test_a_study_without_a_reader_stores_its_results_in_utf_8(ran: CommandLine) 
     assert "基线".encode() in artifacts["study.yaml"].read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.parametrize("redirected", [">/dev/full", ">&- 2>&- <&-"])
 def test_a_study_that_cannot_print_ends_well(ran: CommandLine, redirected: str) -> None:
     done = run(ran, "ablate 流.yaml", redirected)
@@ -84,6 +88,8 @@ def test_a_study_that_cannot_print_ends_well(ran: CommandLine, redirected: str) 
         assert done.err.endswith(f"{said} its messages are incomplete\n")
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_table_has_replacements_where_the_encoding_lacks_characters(ran: CommandLine, form: str) -> None:
     done = run(ran, f"table 流.yaml --format {form}", **ASCII)

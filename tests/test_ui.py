@@ -13,7 +13,7 @@ import pytest
 
 from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import CommandLine, free_port
-from tests.faults.conftest import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def store(cli: CommandLine) -> CommandLine:
     return cli
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_server_ends_with_the_command(store: CommandLine, number: signal.Signals) -> None:
     port = free_port()
@@ -54,6 +55,7 @@ def test_a_port_that_is_taken_is_said(store: CommandLine) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_server_starts_ends_it(store: CommandLine) -> None:
     command = store.start("ui", "--port", str(free_port()))
     wait_until(lambda: len(psutil.Process(command.pid).children(recursive=True)) > 1)

@@ -38,7 +38,7 @@ seeds: 2
 @pytest.fixture(scope="module")
 def finished(shared_cli: CommandLine) -> CommandLine:
     shared_cli.write("small.yaml", STUDY)
-    answer = shared_cli("ablate", "small.yaml")
+    answer = shared_cli.study("ablate", "small.yaml")
     assert answer.code == 0, answer.err
     return shared_cli
 
@@ -201,9 +201,10 @@ def test_a_study_whose_driver_was_killed_is_listed_as_interrupted(finished: Comm
         store.client.set_terminated(study.run_id, "FINISHED")
 
 
+@pytest.mark.slow
 def test_rerun_trains_everything_again_to_the_same_numbers(finished: CommandLine) -> None:
     before, table = runs(finished), finished.inside("table", "small", "--format", "csv").out
-    answer = finished("ablate", "small.yaml", "--rerun")
+    answer = finished.study("ablate", "small.yaml", "--rerun")
     assert answer.code == 0, answer.err
     assert "4 results are made anew; their old runs are deleted in MLflow and can be restored there." in answer.out
     assert "4 / 4 trials done" in answer.out
@@ -213,6 +214,7 @@ def test_rerun_trains_everything_again_to_the_same_numbers(finished: CommandLine
     assert runs(finished, "deleted") == before
 
 
+@pytest.mark.slow
 def test_a_single_trial_that_was_killed_goes_on_from_its_checkpoint(cli: CommandLine) -> None:
     options = ("-o", "trainer.epochs=150", "-o", "trainer.checkpoint_seconds=0", "-o", "trainer.keep=none")
     process = cli.start("train", "mfeat", *options)
@@ -221,7 +223,7 @@ def test_a_single_trial_that_was_killed_goes_on_from_its_checkpoint(cli: Command
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    again = cli("train", "mfeat", *options)
+    again = cli.inside("train", "mfeat", *options)
     assert again.code == 0, again.err
     assert "goes on after epoch" in again.out
     connection = sqlite3.connect(cli.folder / "mlflow.db")

@@ -16,6 +16,8 @@ import pytest
 
 from tests.conftest import ROOT, CommandLine, free_port
 
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.cluster]
+
 SMOKE = (ROOT / "ablations" / "smoke.yaml").read_text()
 SLOW = """\
 name: slow

@@ -17,6 +17,8 @@ from tests.conftest import ROOT, CommandLine
 from tests.data.miniatures import miniature, picture
 from tests.study.recorded import Metrics, metrics, trials
 
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.cluster]
+
 SMOKE = (ROOT / "ablations" / "smoke.yaml").read_text()
 HALVES = "resources: {cpu: 1, gpu: 0.5}\n"
 LONG = """\

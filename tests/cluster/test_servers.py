@@ -22,6 +22,8 @@ import pytest
 from tests.conftest import CommandLine, free_port
 from tests.study.recorded import metrics
 
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.cluster]
+
 STUDY = """\
 name: tuned
 base: mfeat

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psutil
@@ -16,7 +13,6 @@ import pytest
 from ibml.common.atomic_files import UNFINISHED
 from ibml.training.checkpoint_retention import SELECTED
 from tests.conftest import CommandLine
-from tests.study.test_ablation import wait_for_port
 
 STUDY = """\
 name: shaken
@@ -31,6 +27,9 @@ design:
 seeds: 4
 """
 TRIALS, EPOCHS = 8, 150
+RAY = ("--backend", "ray")
+BACKEND = RAY if os.environ.get("IBML_TEST_BACKEND") == "ray" else ("--backend", "local", "--workers", "2")
+"""The backend of tests in which the fault is not of Ray. `make faults` runs them on Ray, `make test` without."""
 
 
 @dataclass
@@ -79,10 +78,12 @@ class Shaken:
     uri: tuple[str, ...] = ()
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        return self.cli.start("ablate", "shaken.yaml", *self.uri, *options)
+        """Start a driver, on the backend of `BACKEND` unless the options name another."""
+        return self.cli.start("ablate", "shaken.yaml", *self.uri, *(options or BACKEND))
 
     def run(self, *options: str) -> str:
-        answer = self.cli("ablate", "shaken.yaml", *self.uri, *options)
+        """Run a driver to its end."""
+        answer = self.cli("ablate", "shaken.yaml", *self.uri, *(options or BACKEND))
         assert answer.code == 0, answer.err + answer.out
         return answer.out
 
@@ -162,9 +163,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The tables of the study when nothing happens to it."""
     cli = CommandLine(tmp_path_factory.mktemp("undisturbed"))
     cli.write("shaken.yaml", STUDY)
-    shaken = Shaken(cli)
-    shaken.run()
-    return shaken.tables()
+    answer = cli.study("ablate", "shaken.yaml")
+    assert answer.code == 0, answer.err
+    return Shaken(cli).tables()
 
 
 @pytest.fixture
@@ -173,31 +174,7 @@ def shaken(cli: CommandLine, undisturbed: dict[str, str]) -> Shaken:
     return Shaken(cli, undisturbed)
 
 
-def wait_until(true: Callable[[], object], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.1)
-
-
 def workers_of(driver: int) -> list[psutil.Process]:
     """The processes of a driver's own cluster that train."""
     started = psutil.Process(driver).children(recursive=True)
-    return [process for process in started if process.is_running() and "Trainable" in " ".join(process.cmdline())]
-
-
-@contextmanager
-def cluster(cli: CommandLine, place: str, port: int, cpus: int = 2) -> Iterator[str]:
-    """A Ray cluster that outlives drivers; its address."""
-    address = f"127.0.0.1:{port}"
-    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
-    head += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={place}", f"--num-cpus={cpus}"]
-    process = subprocess.Popen(
-        [*head, "--disable-usage-stats"], env=cli.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for_port(address)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(60)
+    return [process for process in started if process.is_running() and "TrialActor" in " ".join(process.cmdline())]

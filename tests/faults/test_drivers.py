@@ -8,43 +8,47 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 
-from tests.conftest import CommandLine, free_port
-from tests.faults.conftest import STUDY, TRIALS, Shaken, Tally, cluster, wait_until
+import pytest
 
-KILLS = int(os.environ.get("IBML_TEST_KILLS", "6"))
+from tests.conftest import CommandLine
+from tests.faults.conftest import BACKEND, STUDY, TRIALS, Shaken, Tally
+from tests.support.ray_cluster import RayCluster
+from tests.support.waiting import wait_for_epochs, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
+
+KILLS = int(os.environ.get("IBML_TEST_KILLS", "2"))
 """`make faults` asks for more."""
 
 
-def test_a_driver_killed_at_any_moment_comes_to_the_same_table(shaken: Shaken, tally: Tally) -> None:
+@pytest.mark.ray
+def test_a_driver_killed_at_any_moment_comes_to_the_same_table(
+    shaken: Shaken, tally: Tally, ray_cluster: RayCluster
+) -> None:
     """On a cluster that stays, since to start one takes most of the time otherwise. A study that is done is checked,
     and then another begun from nothing, until there were enough kills."""
     moments = random.Random(6)
-    place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
+    shaken.cli.copies_store = False  # a moment may be that of the store's creation
+    on_cluster = ("--address", ray_cluster.address)
     kills = 0
-    try:
-        with cluster(shaken.cli, place, free_port()) as address:
-            while kills < KILLS:
-                in_study = 0
-                while in_study < KILLS:
-                    driver = shaken.start("--address", address)
-                    try:
-                        driver.communicate(timeout=moments.uniform(0.5, 14))
-                        break  # it was done before its moment came
-                    except subprocess.TimeoutExpired:
-                        driver.send_signal(signal.SIGKILL)
-                        driver.communicate()
-                        kills += 1
-                        in_study += 1
-                shaken.run("--address", address)
-                shaken.check_processes = lambda: None  # type: ignore[method-assign]  # the cluster runs on
-                shaken.check(tally, "driver killed (SIGKILL)", in_study)
-                for left in ("mlflow.db", "mlruns", "checkpoints"):
-                    path = shaken.cli.folder / left
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    while kills < KILLS:
+        in_study = 0
+        while in_study < KILLS:
+            driver = shaken.start(*on_cluster)
+            try:
+                driver.communicate(timeout=moments.uniform(0.5, 14))
+                break  # it was done before its moment came
+            except subprocess.TimeoutExpired:
+                driver.send_signal(signal.SIGKILL)
+                driver.communicate()
+                kills += 1
+                in_study += 1
+        shaken.run(*on_cluster)
+        shaken.check(tally, "driver killed (SIGKILL)", in_study)
+        for left in ("mlflow.db", "mlruns", "checkpoints"):
+            path = shaken.cli.folder / left
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert kills >= KILLS
 
 
@@ -63,7 +67,7 @@ def test_two_drivers_at_once_share_a_study(shaken: Shaken, tally: Tally) -> None
 
 def test_one_of_two_drivers_killed_is_taken_over_by_the_other(shaken: Shaken, tally: Tally) -> None:
     first, second = shaken.start(), shaken.start()
-    wait_until(lambda: has_epochs(shaken, 100))
+    wait_for_epochs(shaken.cli.folder, 100)
     first.kill()
     first.communicate()
     _, err = second.communicate(timeout=200)
@@ -75,7 +79,7 @@ def test_one_of_two_drivers_killed_is_taken_over_by_the_other(shaken: Shaken, ta
 def test_a_trial_that_two_studies_share_is_trained_by_one_of_them(cli: CommandLine) -> None:
     cli.write("a.yaml", STUDY.replace("shaken", "a").replace("IBML: {", "IBML: {method.bio.weight: 2, "))
     cli.write("b.yaml", STUDY.replace("shaken", "b"))
-    drivers = [cli.start("ablate", name) for name in ("a.yaml", "b.yaml")]
+    drivers = [cli.start("ablate", name, *BACKEND) for name in ("a.yaml", "b.yaml")]
     for driver in drivers:
         _, err = driver.communicate(timeout=200)
         assert driver.returncode == 0, err
@@ -83,12 +87,3 @@ def test_a_trial_that_two_studies_share_is_trained_by_one_of_them(cli: CommandLi
     names = shaken.rows("select name, count(*) from runs where lifecycle_stage = 'active' group by name")
     assert all(count == 1 for name, count in names if name.startswith("Joint")), names
     assert not shaken.rows("select 1 from metrics join runs using (run_uuid) where lifecycle_stage = 'deleted'")
-
-
-def has_epochs(shaken: Shaken, number: int) -> bool:
-    if not (shaken.cli.folder / "mlflow.db").exists():
-        return False
-    try:
-        return shaken.rows("select count(*) from metrics where key = 'val.loss'")[0][0] >= number
-    except Exception:  # noqa: BLE001 - the tables are not there yet
-        return False

@@ -12,12 +12,15 @@ import psutil
 import pytest
 
 from tests.conftest import CommandLine
-from tests.faults.conftest import wait_until
-from tests.study.test_ablation import LONG, wait_for_epochs
+from tests.study.test_ablation import LONG
+from tests.support.waiting import wait_for_epochs, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 SECONDS = 30.0
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["the driver", "its process group"])
 def test_a_driver_that_is_killed_in_training_leaves_no_process_and_no_file(
     cli: CommandLine, kill: Callable[[int, int], None]
@@ -25,7 +28,7 @@ def test_a_driver_that_is_killed_in_training_leaves_no_process_and_no_file(
     cli.write("long.yaml", LONG)
     objects = set(Path("/dev/shm").glob("plasma*"))
     driver = cli.start("ablate", "long.yaml")
-    wait_for_epochs(cli, 20)
+    wait_for_epochs(cli.folder, 20)
     # by descent and not by their mark, which one of them might lack
     started = psutil.Process(driver.pid).children(recursive=True)
     names = {process.name() for process in started}

@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from tests.conftest import CommandLine
-from tests.faults.conftest import Shaken, Tally, wait_until
-from tests.study.test_ablation import LONG, wait_for_epochs
+from tests.faults.conftest import RAY, Shaken, Tally
+from tests.study.test_ablation import LONG
+from tests.support.waiting import wait_for_epochs, wait_until
 
-MOMENTS = int(os.environ.get("IBML_TEST_SIGNALS", "6"))
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.faults]
+MOMENTS = int(os.environ.get("IBML_TEST_SIGNALS", "2"))
 """`make faults` asks for 40."""
 LONGEST_SECONDS = 24.0
 """About as long as the study takes."""
@@ -26,6 +28,7 @@ END_SECONDS = 40.0
 
 def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(shaken: Shaken, tally: Tally) -> None:
     """The moments are spread evenly over the study. One that is done is checked, and another begun from nothing."""
+    shaken.cli.copies_store = False  # a moment may be that of the store's creation
     chance = random.Random(22)
     moments = [(index + chance.random()) * LONGEST_SECONDS / MOMENTS for index in range(MOMENTS)]
     chance.shuffle(moments)
@@ -33,7 +36,7 @@ def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(shaken: Shake
     in_study = 0
     for index, moment in enumerate(moments):
         number = (signal.SIGTERM, signal.SIGINT)[index % 2]
-        driver = shaken.start()
+        driver = shaken.start(*RAY)
         try:
             driver.communicate(timeout=moment)
         except subprocess.TimeoutExpired:
@@ -47,7 +50,7 @@ def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(shaken: Shake
         if driver.returncode == 0:
             check_and_begin_anew(shaken, tally, in_study)
             in_study = 0
-    shaken.run()
+    shaken.run(*RAY)
     check_and_begin_anew(shaken, tally, in_study)
     print(f"{MOMENTS} signals: longest end {longest:.1f} s, exit codes {codes}")
     assert longest < END_SECONDS
@@ -80,7 +83,7 @@ def check_and_begin_anew(shaken: Shaken, tally: Tally, tried: int) -> None:
 def test_the_stop_is_announced_at_once_and_trials_checkpoint(cli: CommandLine, number: signal.Signals) -> None:
     cli.write("long.yaml", LONG.replace("overrides: {", "overrides: {trainer.checkpoint_seconds: 3600, "))
     driver = cli.start("ablate", "long.yaml")
-    wait_for_epochs(cli, 20)
+    wait_for_epochs(cli.folder, 20)
     sent = time.monotonic()
     send(driver, number)
     assert driver.stderr
@@ -98,11 +101,11 @@ def test_the_stop_is_announced_at_once_and_trials_checkpoint(cli: CommandLine, n
 def test_a_second_signal_ends_at_once(cli: CommandLine) -> None:
     cli.write("long.yaml", LONG)
     driver = cli.start("ablate", "long.yaml")
-    wait_for_epochs(cli, 20)
+    wait_for_epochs(cli.folder, 20)
     (worker, *_) = [
         process
         for process in psutil.Process(driver.pid).children(recursive=True)
-        if "Trainable" in str(process.cmdline())
+        if "TrialActor" in str(process.cmdline())
     ]
     worker.suspend()  # it will never checkpoint
     driver.send_signal(signal.SIGTERM)
@@ -120,9 +123,9 @@ def test_a_second_signal_ends_at_once(cli: CommandLine) -> None:
 def test_a_worker_that_never_checkpoints_does_not_hold_up_the_end(cli: CommandLine) -> None:
     cli.write("long.yaml", LONG)
     driver = cli.start("ablate", "long.yaml")
-    wait_for_epochs(cli, 20)
+    wait_for_epochs(cli.folder, 20)
     for process in psutil.Process(driver.pid).children(recursive=True):
-        if "Trainable" in str(process.cmdline()):
+        if "TrialActor" in str(process.cmdline()):
             process.suspend()
     seconds, code, err = stop(driver, signal.SIGTERM)
     assert code == 143, err

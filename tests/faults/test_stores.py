@@ -15,7 +15,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.faults.conftest import TRIALS, Shaken, Tally, wait_until
+from tests.faults.conftest import TRIALS, Shaken, Tally
+from tests.support.waiting import count_epochs, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 class Server:
@@ -63,21 +66,17 @@ def server(shaken: Shaken) -> Iterator[Server]:
     server.kill()
 
 
-def epochs_in(shaken: Shaken) -> int:
-    return int(shaken.rows("select count(*) from metrics where key = 'val.loss'")[0][0])
-
-
 def test_a_server_that_goes_away_stops_nothing_and_gets_everything(
     shaken: Shaken, server: Server, tally: Tally
 ) -> None:
     driver = shaken.start()
-    wait_until(lambda: epochs_in(shaken) > 20)
+    wait_until(lambda: count_epochs(shaken.cli.folder) > 20)
     server.kill()
     spool = shaken.cli.folder / "checkpoints"
     journals = lambda: [path.read_text() for path in spool.glob("*/spool/*/*.jsonl")]  # noqa: E731
     wait_until(lambda: any('"entry": "End"' in text for text in journals()))  # training went on
     server.start()
-    wait_until(lambda: epochs_in(shaken) > 300)
+    wait_until(lambda: count_epochs(shaken.cli.folder) > 300)
     server.kill()
     out, err = driver.communicate(timeout=200)
     assert driver.returncode == 1
@@ -107,7 +106,11 @@ def test_a_disk_that_is_full_stops_nothing_and_gets_everything(shaken: Shaken, t
         driver = shaken.start()
         link = shaken.cli.folder / "mlflow.db"
         link.symlink_to(small / "mlflow.db")
-        wait_until(lambda: (small / "mlflow.db").exists() and (small / "mlruns").exists() and epochs_in(shaken) > 20)
+        wait_until(
+            lambda: (
+                (small / "mlflow.db").exists() and (small / "mlruns").exists() and count_epochs(shaken.cli.folder) > 20
+            )
+        )
         with contextlib.suppress(OSError), (small / "filler").open("wb") as filler:
             while True:
                 filler.write(bytes(1024))

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import psutil
@@ -18,8 +17,11 @@ from ibml.training.checkpoint import TrialCheckpoints
 from ibml.training.checkpoint_retention import states
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine, free_port, vectors
-from tests.faults.conftest import Shaken, Tally, cluster, wait_until, workers_of
-from tests.faults.test_drivers import has_epochs
+from tests.faults.conftest import RAY, Shaken, Tally, workers_of
+from tests.support.ray_cluster import start_cluster
+from tests.support.waiting import wait_for_epochs, wait_until
+
+pytestmark = pytest.mark.faults
 
 ARMS = ("none", "raise", "memory", "kill", "stall")
 FAULTY = """\
@@ -39,6 +41,8 @@ def faulty(folder: Path, arms: tuple[str, ...]) -> str:
     return FAULTY + "\n".join(lines) + "\nseeds: 2\n"
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(cli: CommandLine, tally: Tally) -> None:
     shutil.copy(Path(__file__).parent / "faulty.py", cli.folder)
     cli.write("faulty.yaml", faulty(cli.folder, (*ARMS, "nan", "always")))
@@ -65,7 +69,7 @@ def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(cli: Comm
     twin = CommandLine(cli.folder / "tmp")
     shutil.copy(cli.folder / "faulty.py", twin.folder)
     twin.write("faulty.yaml", faulty(cli.folder, ARMS))  # where everything has happened already
-    assert twin("ablate", "faulty.yaml", "--allow-plugin", "faulty").code == 0
+    assert twin("ablate", "faulty.yaml", "--allow-plugin", "faulty", "--backend", "local").code == 0
     disturbed, quiet = (_metrics(Shaken(one)) for one in (cli, twin))
     assert len(quiet) == 2 * len(ARMS)
     lost = sum(name not in disturbed for name in quiet)
@@ -96,10 +100,12 @@ def _metrics(shaken: Shaken) -> dict[str, list[tuple[str, int, float]]]:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_workers_that_are_killed_are_replaced(shaken: Shaken, tally: Tally) -> None:
-    driver = shaken.start()
+    driver = shaken.start(*RAY)
     for kills in range(1, 4):
-        wait_until(lambda at=60 * kills: has_epochs(shaken, at))
+        wait_for_epochs(shaken.cli.folder, 60 * kills)
         workers = workers_of(driver.pid)
         assert workers
         workers[kills % len(workers)].send_signal(signal.SIGKILL)
@@ -109,29 +115,28 @@ def test_workers_that_are_killed_are_replaced(shaken: Shaken, tally: Tally) -> N
     shaken.check(tally, "worker killed (SIGKILL)", 3)
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_node_that_is_lost_is_done_without(shaken: Shaken, tally: Tally) -> None:
-    place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
-    try:
-        with cluster(shaken.cli, place, free_port(), cpus=1) as address:
-            node = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--block"]
-            node += ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats"]
-            silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            second = subprocess.Popen(node, env=shaken.cli.environment, **silent)
-            driver = shaken.start("--address", address)
-            wait_until(lambda: has_epochs(shaken, 100))
-            children = psutil.Process(second.pid).children(recursive=True)
-            (raylet,) = [process for process in children if process.name() == "raylet"]
-            assert any("Trainable" in " ".join(process.cmdline()) for process in raylet.children())
-            raylet.kill()
-            out, err = driver.communicate(timeout=300)
-            assert driver.returncode == 0, err + out
-            second.wait(60)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with start_cluster(shaken.cli.environment, free_port(), cpus=1) as cluster:
+        node = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--block"]
+        node += ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats"]
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        second = subprocess.Popen(node, env=shaken.cli.environment, **silent)
+        driver = shaken.start("--address", cluster.address)
+        wait_for_epochs(shaken.cli.folder, 100)
+        children = psutil.Process(second.pid).children(recursive=True)
+        (raylet,) = [process for process in children if process.name() == "raylet"]
+        assert any("TrialActor" in " ".join(process.cmdline()) for process in raylet.children())
+        raylet.kill()
+        out, err = driver.communicate(timeout=300)
+        assert driver.returncode == 0, err + out
+        second.wait(60)
     wait_until(lambda: not shaken.processes(), 30)
     shaken.check(tally, "raylet of a node killed", 1)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(shaken: Shaken, tally: Tally) -> None:
     driver = shaken.start()
     cut = random.Random(1)

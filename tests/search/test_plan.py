@@ -232,10 +232,10 @@ def test_all_that_is_wrong_is_said_at_once(cli: CommandLine) -> None:
         "name: bad\nparameters:\n  optimizer.lrr: {low: 1, high: 2}\n  fusion.type: {choices: [summ]}\n"
         "objectives: [{metric: test.accuracy}]\ntrials: 0\n",
     )
-    answer = cli("tune", "bad.yaml", "--base", "mfeat", "-o", "trainer.epochs=0")
+    answer = cli.inside("tune", "bad.yaml", "--base", "mfeat", "-o", "trainer.epochs=0")
     assert answer.code == 2
     assert "-o trainer.epochs=0: trainer.epochs: should be greater than or equal to 1, got 0" in answer.err
-    answer = cli("tune", "bad.yaml", "--base", "mfeat")
+    answer = cli.inside("tune", "bad.yaml", "--base", "mfeat")
     assert answer.code == 2
     lines = answer.err.splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"bad.yaml:{n}" for n in (3, 4, 5, 6)]
@@ -370,7 +370,7 @@ def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Pat
 
 
 def test_a_dry_run_shows_the_space_and_imports_nothing_heavy(cli: CommandLine) -> None:
-    answer = cli("tune", str(ROOT / "search_spaces" / "ibml.yaml"), "--base", "mfeat", "--dry-run")
+    answer = cli.inside("tune", str(ROOT / "search_spaces" / "ibml.yaml"), "--base", "mfeat", "--dry-run")
     assert answer.code == 0
     assert "fusion.type: film or gated" in " ".join(answer.out.split())
     assert "40 trials, at most 1,600 epochs" in answer.out

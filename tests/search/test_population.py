@@ -247,10 +247,11 @@ def test_a_study_cannot_tune_its_arms_with_it(tmp_path):
         load_plan(study)
 
 
+@pytest.mark.slow
 def test_members_are_single_runs_that_say_what_was_changed(cli):
     space = {**SPACE, "overrides": {"trainer.epochs": 5}, "trials": 4}
     cli.write("space.yaml", json.dumps(space))
-    answer = cli("tune", "space.yaml")
+    answer = cli.study("tune", "space.yaml")
     assert answer.code == 0, answer.err
     assert not list((cli.folder / "checkpoints").glob("*/populations/*"))
     database = sqlite3.connect(cli.folder / "mlflow.db")

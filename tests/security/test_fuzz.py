@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -11,10 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ibml.common.errors import ConfigError
 from ibml.config.loading.layers import PRESETS
+from ibml.search.plan import load_search
+from ibml.study.planning.dry_run import preview
+from ibml.study.planning.plan import load_plan
+from ibml.study.planning.search_preview import preview_search
 from tests.conftest import ROOT, CommandLine
 
 CASES = 2400
+CASES_OF_COMMANDS = 150
+"""Those that go through the whole command line, which only adds how a plan or a problem is printed."""
 SECONDS = 20.0
 """Of computing: far beyond what any file needs, so that only one that blows up is found."""
 SEEDS = [path for folder in (ROOT / "ablations", ROOT / "search_spaces", PRESETS) for path in folder.glob("*.yaml")]
@@ -114,22 +122,62 @@ def arguments(original: Path, mutated: str) -> list[str]:
 mutation = st.tuples(st.sampled_from(MUTATIONS), st.floats(0, 1, exclude_max=True), st.sampled_from(ODD))
 
 
-@settings(
-    max_examples=CASES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(original=st.sampled_from(SEEDS), mutations=st.lists(mutation, min_size=1, max_size=2))
-def test_a_mutated_file_is_run_or_refused_in_words(
-    shipped: CommandLine, original: Path, mutations: list[tuple[Callable[[str, int, str], str], float, str]]
-) -> None:
+def settings_for(cases: int) -> settings:
+    """The same cases in every run."""
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    return settings(max_examples=cases, deadline=None, derandomize=True, database=None, suppress_health_check=checks)
+
+
+MUTATED = given(original=st.sampled_from(SEEDS), mutations=st.lists(mutation, min_size=1, max_size=2))
+
+
+def write_mutated(
+    folder: Path, original: Path, mutations: list[tuple[Callable[[str, int, str], str], float, str]]
+) -> str:
+    """Write a mutated file into a folder; return its name."""
     text = original.read_text()
     for change, where, odd in mutations:
         text = change(text, int(where * len(text)), odd)
     name = f"{'search_spaces' if original.parent == PRESETS else original.parent.name}/mutated.yaml"
-    (shipped.folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    return name
+
+
+def load(original: Path, name: str) -> object:
+    """Load the file as its command does, and return the preview of a dry run."""
+    match original.parent.name:
+        case "ablations":
+            return preview(load_plan(Path(name)))
+        case "search_spaces":
+            return preview_search(load_search(Path(name)))
+        case _:
+            return preview_search(load_search(Path("search_spaces/optimizer.yaml"), name))
+
+
+@pytest.mark.slow
+@settings_for(CASES)
+@MUTATED
+def test_a_mutated_file_is_loaded_or_refused_in_words(
+    shipped: CommandLine, original: Path, mutations: list[tuple[Callable[[str, int, str], str], float, str]]
+) -> None:
+    name = write_mutated(shipped.folder, original, mutations)
+    began = time.thread_time()
+    with contextlib.chdir(shipped.folder):
+        try:
+            loaded, problems = load(original, name), []
+        except ConfigError as error:
+            loaded, problems = None, [*map(str, error.problems)]
+    assert loaded or problems
+    assert all(problem and "Traceback" not in problem for problem in problems)
+    assert time.thread_time() - began < SECONDS
+
+
+@settings_for(CASES_OF_COMMANDS)
+@MUTATED
+def test_a_command_runs_a_mutated_file_or_refuses_it_in_words(
+    shipped: CommandLine, original: Path, mutations: list[tuple[Callable[[str, int, str], str], float, str]]
+) -> None:
+    name = write_mutated(shipped.folder, original, mutations)
     began = time.thread_time()
     answer = shipped.inside(*arguments(original, name), "--dry-run")
     took = time.thread_time() - began

@@ -56,6 +56,8 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 """127.0.0.1, the same within IPv6, and ::1."""
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_local_cluster_listens_on_this_machine_alone(cli: CommandLine) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", CLUSTER],
@@ -75,6 +77,7 @@ def test_a_local_cluster_listens_on_this_machine_alone(cli: CommandLine) -> None
     assert found <= LOOPBACK
 
 
+@pytest.mark.slow
 def test_ui_listens_on_this_machine_alone_and_hides_the_store(cli: CommandLine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

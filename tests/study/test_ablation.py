@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +18,8 @@ from ibml.study.planning.plan import load_plan
 from ibml.study.planning.trials import build_trials
 from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import Answer, CommandLine
+from tests.support.ray_cluster import RayCluster
+from tests.support.waiting import wait_for_epochs
 
 STUDY = """\
 name: small
@@ -52,13 +48,20 @@ def query(cli: CommandLine, sql: str) -> list[tuple]:
         connection.close()
 
 
+def on_ray(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test of the study that is run once on Ray."""
+    return pytest.mark.slow(pytest.mark.ray(test))
+
+
 @pytest.fixture(scope="module")
 def finished(shared_cli: CommandLine) -> tuple[CommandLine, Answer]:
-    """The small study, run once."""
+    """The small study, run once: a process that creates the store, on Ray."""
     shared_cli.write("small.yaml", STUDY)
+    shared_cli.copies_store = False
     return shared_cli, shared_cli("ablate", "small.yaml")
 
 
+@on_ray
 def test_the_command_shows_progress_a_table_and_the_way_on(finished: tuple[CommandLine, Answer]) -> None:
     _, answer = finished
     assert answer.code == 0, answer.err
@@ -69,6 +72,7 @@ def test_the_command_shows_progress_a_table_and_the_way_on(finished: tuple[Comma
     assert answer.err == "", "Ray's or MLflow's noise reached the terminal"
 
 
+@on_ray
 def test_mlflow_has_one_parent_and_a_child_per_trial(finished: tuple[CommandLine, Answer]) -> None:
     cli, _ = finished
     client = store_of(cli).client
@@ -94,6 +98,7 @@ def test_mlflow_has_one_parent_and_a_child_per_trial(finished: tuple[CommandLine
     assert [a.path for a in client.list_artifacts(ibml_run.info.run_id)] == ["config.yaml", "epochs.csv"]
 
 
+@on_ray
 def test_every_epoch_is_logged_once_under_stable_names(finished: tuple[CommandLine, Answer]) -> None:
     cli, _ = finished
     rows = query(cli, "select run_uuid, key, step, count(*) from metrics group by run_uuid, key, step")
@@ -108,6 +113,7 @@ def test_every_epoch_is_logged_once_under_stable_names(finished: tuple[CommandLi
     assert {step for _, key, step, _ in rows if key == "test.accuracy"} == {2}
 
 
+@on_ray
 def test_trials_on_ray_equal_trials_in_this_process_bit_for_bit(finished: tuple[CommandLine, Answer]) -> None:
     cli, _ = finished
     results = store_of(cli).results()
@@ -119,20 +125,22 @@ def test_trials_on_ray_equal_trials_in_this_process_bit_for_bit(finished: tuple[
                 assert stored[name] == value, (trial.name, name)
 
 
+@on_ray
 def test_the_same_command_again_runs_nothing_and_prints_the_same(finished: tuple[CommandLine, Answer]) -> None:
     cli, first = finished
     before = query(cli, "select run_uuid from runs")
-    again = cli("ablate", "small.yaml")
+    again = cli.inside("ablate", "small.yaml")
     assert again.code == 0
     assert "4 of 4 trials have a result already and are not run again." in again.out
     assert query(cli, "select run_uuid from runs") == before
     assert table_of(again) == table_of(first)
 
 
+@on_ray
 def test_another_study_reuses_the_trials_that_it_shares(finished: tuple[CommandLine, Answer]) -> None:
     cli, _ = finished
     cli.write("other.yaml", STUDY.replace("small", "other").replace("IBML: {}", "BIO: {method.tcm.rate: 0}"))
-    answer = cli("ablate", "other.yaml", "--seeds", "3")
+    answer = cli.study("ablate", "other.yaml", "--seeds", "3")
     assert answer.code == 0, answer.err
     assert "2 of 6 trials have a result already" in answer.out
     assert len(query(cli, "select 1 from tags where key = 'ibml.study.other/seeds:3' and value = 'Joint'")) == 3
@@ -141,15 +149,17 @@ def test_another_study_reuses_the_trials_that_it_shares(finished: tuple[CommandL
     assert len(ibml.table("small", f"sqlite:///{cli.folder}/mlflow.db")) == 8
 
 
+@on_ray
 def test_tables_come_from_mlflow_by_name_or_file(finished: tuple[CommandLine, Answer]) -> None:
     cli, _ = finished
     frame = ibml.table("small", f"sqlite:///{cli.folder}/mlflow.db")
-    stored = json.loads(cli("table", "small", "--format", "json").out)
+    stored = json.loads(cli.inside("table", "small", "--format", "json").out)
     assert [row["mean"] for row in stored["rows"]] == frame["mean"].tolist()
-    assert cli("table", "small.yaml", "--format", "csv").out == cli("table", "small", "--format", "csv").out
+    by_file, by_name = (cli.inside("table", name, "--format", "csv").out for name in ("small.yaml", "small"))
+    assert by_file == by_name
     csv = pd.read_csv(cli.folder / "mlruns" / "ibml" / parent_id(cli, "small") / "artifacts" / "table.csv")
     assert csv["mean"].tolist() == frame["mean"].tolist()
-    answer = cli("table", "smal")
+    answer = cli.inside("table", "smal")
     assert answer.code == 1
     assert "no study is called 'smal'" in answer.err
 
@@ -163,10 +173,11 @@ def table_of(answer: Answer) -> str:
     return answer.out[answer.out.index("\n arm") : answer.out.index("Everything is in MLflow")]
 
 
+@pytest.mark.slow
 def test_a_failing_and_a_diverging_arm_do_not_stop_the_study(cli: CommandLine) -> None:
     arms = "IBML: {}\n    Huge: {encoders.default.hidden: [1000000000]}\n    Wild: {optimizer.lr: 1.0e+30}"
     cli.write("fail.yaml", STUDY.replace("IBML: {}", arms).replace("small", "fail"))
-    answer = cli("ablate", "fail.yaml")
+    answer = cli.study("ablate", "fail.yaml")
     assert answer.code == 1
     assert "Failed: 2 of 8 trials (Huge 2); for instance RuntimeError" in answer.out
     assert "Diverged: 2 of 8 trials (Wild 2)" in answer.out
@@ -177,7 +188,7 @@ def test_a_failing_and_a_diverging_arm_do_not_stop_the_study(cli: CommandLine) -
     trace = (cli.folder / "mlruns" / "ibml" / run / "artifacts" / "traceback.txt").read_text()
     assert trace.startswith("Traceback (most recent call last)")
     assert "can't allocate memory" in trace
-    again = cli("ablate", "fail.yaml")
+    again = cli.study("ablate", "fail.yaml")
     assert again.code == 1
     assert "6 of 8 trials have a result already" in again.out
     assert len(query(cli, "select 1 from runs where name like 'Huge%'")) == 2, "a failed trial's run goes on"
@@ -192,16 +203,18 @@ LONG = (
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     cli = CommandLine(tmp_path_factory.mktemp("undisturbed"))
     cli.write("long.yaml", LONG)
-    answer = cli("ablate", "long.yaml")
+    answer = cli.study("ablate", "long.yaml")
     assert answer.code == 0, answer.err
-    return cli("table", "long", "--format", "csv").out
+    return cli.inside("table", "long", "--format", "csv").out
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_study_that_is_cut_off_goes_on_to_the_same_table(cli: CommandLine, undisturbed: str, how: int) -> None:
     cli.write("long.yaml", LONG)
     process = cli.start("ablate", "long.yaml")
-    wait_for_epochs(cli, 60)
+    wait_for_epochs(cli.folder, 60)
     if how == signal.SIGINT:
         os.killpg(process.pid, how)  # Ctrl-C reaches the whole group
     else:
@@ -214,27 +227,16 @@ def test_a_study_that_is_cut_off_goes_on_to_the_same_table(cli: CommandLine, und
         assert "Stopped. Finished trials are kept. Repeat the command to continue with the others." in err
         assert "Not run" in out or "Not finished" in out
         assert query(cli, "select distinct status from runs where name like '%seed%'") != [("RUNNING",)]
-    again = cli("ablate", "long.yaml")
+    # the workers of a driver that was killed may train for a moment, so another process, on Ray too, follows it
+    again = cli("ablate", "long.yaml") if how == signal.SIGKILL else cli.study("ablate", "long.yaml")
     assert again.code == 0, again.err
-    assert cli("table", "long", "--format", "csv").out == undisturbed
+    assert cli.inside("table", "long", "--format", "csv").out == undisturbed
     assert len(query(cli, "select 1 from runs where name like '%seed%'")) == 8, "a trial has two runs"
     logged = query(cli, "select count(*), count(distinct step) from metrics where key = 'val.loss' group by run_uuid")
     assert logged == [(120, 120)] * 8
 
 
-def wait_for_epochs(cli: CommandLine, number: int, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (cli.folder / "mlflow.db").exists():
-            try:
-                if query(cli, "select count(*) from metrics where key = 'val.loss'")[0][0] >= number:
-                    return
-            except sqlite3.OperationalError:
-                pass
-        time.sleep(0.1)
-    raise AssertionError("no epoch was logged")
-
-
+@pytest.mark.ray
 def test_ray_that_does_not_start_in_time_is_one_sentence(cli: CommandLine) -> None:
     cli.write("small.yaml", STUDY)
     cli.environment["RAY_gcs_server_port_wait_time_s"] = "0"
@@ -246,6 +248,7 @@ def test_ray_that_does_not_start_in_time_is_one_sentence(cli: CommandLine) -> No
     assert not list((cli.folder / "tmp").glob("ibml-*"))
 
 
+@pytest.mark.slow
 def test_from_python_with_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -257,7 +260,8 @@ def test_from_python_with_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "datasets": {"near": {}, "all": {"data.views": ["fou", "fac", "kar", "pix", "zer", "mor"]}},
             "design": {"type": "one_factor", "factors": {"method.bio.weight": [0, 1]}},
             "seeds": [3],
-        }
+        },
+        backend="local",
     )
     assert (made.outcome.finished, made.outcome.failed, made.outcome.interrupted) == (4, [], False)
     frame = ibml.table("inline")
@@ -270,6 +274,7 @@ def test_from_python_with_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert set(frame.verdict) == {"reference", "one seed: no claim"}
 
 
+@pytest.mark.ray
 def test_more_than_the_machine_has_is_refused(cli: CommandLine) -> None:
     cli.write("gpu.yaml", STUDY + "resources: {gpu: 4}\n")
     answer = cli("ablate", "gpu.yaml")
@@ -278,36 +283,14 @@ def test_more_than_the_machine_has_is_refused(cli: CommandLine) -> None:
     assert "Traceback" not in answer.err
 
 
-def test_a_running_cluster_is_used_and_left_running(cli: CommandLine) -> None:
-    place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
-    head += ["--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}", f"--temp-dir={place}"]
-    head += ["--num-cpus=1", "--num-gpus=1", "--disable-usage-stats"]
-    process = subprocess.Popen(head, env=cli.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for_port(address)
-        cli.write("small.yaml", STUDY + "resources: {cpu: 0.5, gpu: 0.5}\n")
-        answer = cli("ablate", "small.yaml", "--address", address)
-        assert answer.code == 0, answer.err
-        assert "4 / 4 trials done" in answer.out
-        assert process.poll() is None, "the cluster was stopped with the study"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        shutil.rmtree(place)
-
-
-def wait_for_port(address: str, seconds: float = 60) -> None:
-    host, port = address.split(":")
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing listens on {address}")
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_running_cluster_is_used_and_left_running(cli: CommandLine, ray_cluster: RayCluster) -> None:
+    cli.write("small.yaml", STUDY + "resources: {cpu: 0.5, gpu: 0.5}\n")
+    answer = cli("ablate", "small.yaml", "--address", ray_cluster.address)
+    assert answer.code == 0, answer.err
+    assert "4 / 4 trials done" in answer.out
+    assert ray_cluster.process.poll() is None, "the cluster was stopped with the study"
 
 
 def test_ray_client_is_refused_in_words(cli: CommandLine) -> None:

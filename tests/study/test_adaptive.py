@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from ibml.config.study.seeds import AdaptiveSeeds
 from ibml.records import TrialRecord, Tuning
@@ -172,17 +173,18 @@ table: {metrics: [test.accuracy.zer, test.gap]}
 """
 
 
+@pytest.mark.slow
 def test_a_study_adds_seeds_until_its_arms_are_decided(cli: CommandLine) -> None:
     file = str(cli.write("decided.yaml", REAL))
-    dry = cli("ablate", file, "--dry-run").out
+    dry = cli.inside("ablate", file, "--dry-run").out
     assert "9 to 15 trials (3 arms × 3 to 5 seeds), 27 to 45 epochs" in dry
-    first = cli("ablate", file)
+    first = cli.study("ablate", file)
     assert first.code == 0, first.err
-    table = cli("table", "decided").out
+    table = cli.inside("table", "decided").out
     shares = [line.split() for line in table.splitlines() if line.startswith(" + BIO")]
     assert [row[-1] for row in shares if "helps" in row] == ["helps"] * 6, "two metrics of two arms and of BIO's gain"
     assert "Early stop" in table
-    again = cli("ablate", file)
+    again = cli.study("ablate", file)
     assert "trials have a result already and are not run again." in again.out
     assert "done" not in again.out
-    assert cli("table", "decided").out == table
+    assert cli.inside("table", "decided").out == table

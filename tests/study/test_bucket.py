@@ -15,6 +15,8 @@ from ibml.common.storage import ObjectPath, location
 from tests.conftest import CommandLine, free_port
 from tests.study.recorded import Metrics, metrics, trials
 
+pytestmark = pytest.mark.slow
+
 STUDY = """\
 name: late
 base: mfeat
@@ -43,11 +45,12 @@ def bucket() -> Iterator[str]:
 def alone(shared_cli: CommandLine) -> Metrics:
     """The results with checkpoints in a folder."""
     shared_cli.write("late.yaml", STUDY)
-    answer = shared_cli("ablate", "late.yaml")
+    answer = shared_cli.study("ablate", "late.yaml")
     assert answer.code == 0, answer.err
     return metrics(shared_cli)
 
 
+@pytest.mark.ray
 def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(bucket: str, cli: CommandLine, alone: Metrics) -> None:
     cli.write("late.yaml", STUDY)
     cli.environment |= KEYS
@@ -69,12 +72,13 @@ def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(bucket: str, cl
     selected = [path for path in location(bucket).rglob("selected.ckpt") if isinstance(path, ObjectPath)]
     assert {path.parent.name for path in selected} == {run.data.tags["ibml.key"] for run in trials(cli)}
     assert load_model(str(selected[0])).labels
-    gone = cli("gc", "--checkpoints", bucket)
+    gone = cli.inside("gc", "--checkpoints", bucket)
     assert gone.code == 0, gone.err
     assert f"{len(states)} files" in gone.out
     assert sorted(location(bucket).rglob("*.ckpt"), key=str) == sorted(selected, key=str)
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("bucket")
 def test_a_bucket_that_is_gone_stops_no_study(cli: CommandLine, alone: Metrics) -> None:
     """Its server ends while trials train: checkpoints are lost, which is said, and nothing else."""

@@ -186,7 +186,7 @@ def test_what_fails_in_no_code_of_the_user_has_no_place() -> None:
 def test_train_and_show_have_the_line(kit: Path) -> None:
     cli = CommandLine(kit)
     given = "method={type: plugin, target: 'kit.parts:Bad', options: {how: torch}}"
-    answer = cli("train", "mfeat", "--allow-plugin", "kit", "-o", given, "-o", "trainer.epochs=1")
+    answer = cli.inside("train", "mfeat", "--allow-plugin", "kit", "-o", given, "-o", "trainer.epochs=1")
     assert answer.code == 1
     assert f"({line_of('torch')}); traceback.txt of MLflow run" in answer.err
     run = answer.err.split()[-1]

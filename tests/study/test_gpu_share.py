@@ -50,6 +50,7 @@ def count(step, steps):
     return counted
 
 
+@pytest.mark.ray
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_said(trial, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception, match="cuda"):
@@ -63,6 +64,7 @@ def test_without_a_gpu_it_is_said(trial, cli: CommandLine, monkeypatch: pytest.M
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.ray
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="it takes a GPU")
 def test_on_a_gpu_several_trials_share_it(trial, cli: CommandLine) -> None:
     total, peak = gpu_memory(trial())

@@ -139,9 +139,10 @@ SHOWN = [
 ]
 
 
+@pytest.mark.slow
 def test_measures_reach_the_table(cli: CommandLine) -> None:
     cli.write("measured.yaml", text(f"[{', '.join(['test.accuracy', *SHOWN, 'test.accuracy.pix'])}]", EVERY))
-    answer = cli("ablate", "measured.yaml")
+    answer = cli.study("ablate", "measured.yaml")
     assert answer.code == 0, answer.err
     table = json.loads(cli.inside("table", "measured.yaml", "--format", "json").out)
     values = {(row["arm"], row["metric"]): row for row in table["rows"]}

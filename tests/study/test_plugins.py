@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from ibml.tracking.mlflow_store import MlflowStore
 from tests.conftest import ROOT, CommandLine
 
@@ -59,6 +61,8 @@ def run(cli: CommandLine, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_study_with_plugins_gives_the_numbers_of_what_they_copy(cli: CommandLine) -> None:
     cli.write("mine.py", MINE)
     cli.write("plugged.yaml", STUDY)

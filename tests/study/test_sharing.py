@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import CommandLine
 from tests.study.recorded import metrics, trials
 
+pytestmark = pytest.mark.slow
+
 STUDY = """\
 name: late
 base: mfeat
@@ -38,9 +40,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Command
     sharing, alone = (CommandLine(tmp_path_factory.mktemp(name)) for name in ("sharing", "alone"))
     for cli in (sharing, alone):
         cli.write("late.yaml", STUDY)
-    said = sharing("ablate", "late.yaml", *LATE)
+    said = sharing.study("ablate", "late.yaml", *LATE)
     assert said.code == 0, said.err
-    other = alone("ablate", "late.yaml", *LATE, "--no-share")
+    other = alone.study("ablate", "late.yaml", *LATE, "--no-share")
     assert other.code == 0, other.err
     assert "were trained once" not in other.out
     return sharing, alone, said.out
@@ -71,7 +73,7 @@ def test_what_is_shared_is_said_before_and_after(both: tuple[CommandLine, Comman
 def test_a_trial_that_shared_is_reproduced_alone(both: tuple[CommandLine, CommandLine, str]) -> None:
     cli, _, _ = both
     run = next(run for run in trials(cli) if run.data.tags.get("ibml.shared"))
-    answer = cli("reproduce", run.info.run_id)
+    answer = cli.inside("reproduce", run.info.run_id)
     assert answer.code == 0, answer.out + answer.err
 
 
@@ -79,7 +81,7 @@ def test_an_arm_that_is_added_later_goes_on_from_what_is_there(both: tuple[Comma
     cli, _, _ = both
     before = shared(cli)
     cli.write("more.yaml", STUDY.replace("[0.5, 1]", "[0.5, 1, 3]").replace("name: late", "name: more"))
-    answer = cli("ablate", "more.yaml", *LATE)
+    answer = cli.study("ablate", "more.yaml", *LATE)
     assert answer.code == 0, answer.err
     assert shared(cli) == before + 2 * 8
 
@@ -89,7 +91,7 @@ def test_damaged_states_are_named_and_trained_again(both: tuple[CommandLine, Com
     for state in cli.folder.glob("checkpoints/*/stages/*"):
         state.write_bytes(state.read_bytes()[:-1])
     cli.write("weight.yaml", STUDY.replace("name: late", "name: weight").replace("[0.5, 1]", "[1, 2]"))
-    answer = cli("ablate", "weight.yaml", *LATE)
+    answer = cli.study("ablate", "weight.yaml", *LATE)
     assert answer.code == 0, answer.err
     assert "a checkpoint was passed over" in answer.out
     expected, found = metrics(alone), metrics(cli)
@@ -107,7 +109,7 @@ def test_states_go_with_gc(both: tuple[CommandLine, CommandLine, str]) -> None:
 
 def test_little_room_costs_epochs_and_no_results(both: tuple[CommandLine, CommandLine, str], cli: CommandLine) -> None:
     cli.write("late.yaml", STUDY)
-    answer = cli("ablate", "late.yaml", *LATE, "--stage-gb", "0.000001")
+    answer = cli.study("ablate", "late.yaml", *LATE, "--stage-gb", "0.000001")
     assert answer.code == 0, answer.err
     assert metrics(cli) == metrics(both[1])
     assert shared(cli) < ALONE - ONCE
@@ -131,7 +133,7 @@ def test_a_search_of_schedules_uses_states(cli: CommandLine, tmp_path: Path) -> 
         "trials": 8,
     }
     cli.write("windows.yaml", json.dumps(space))
-    answer = cli("tune", "windows.yaml")
+    answer = cli.study("tune", "windows.yaml")
     assert answer.code == 0, answer.err
     numbers = metrics(cli)
     epochs = shared(cli)
@@ -139,5 +141,5 @@ def test_a_search_of_schedules_uses_states(cli: CommandLine, tmp_path: Path) -> 
     assert f"{epochs} epochs were trained once" in answer.out
     alone = CommandLine(tmp_path)
     alone.write("windows.yaml", json.dumps(space))
-    assert alone("tune", "windows.yaml", "--no-share").code == 0
+    assert alone.study("tune", "windows.yaml", "--no-share").code == 0
     assert metrics(alone) == numbers

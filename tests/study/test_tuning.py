@@ -83,11 +83,12 @@ def outline(cli: CommandLine, name: str = "demo") -> list[tuple[object, ...]]:
 @pytest.fixture(scope="module")
 def searched(shared_cli: CommandLine) -> tuple[CommandLine, Answer]:
     shared_cli.write("demo.yaml", SPACE)
-    answer = shared_cli("tune", "demo.yaml")
+    answer = shared_cli.study("tune", "demo.yaml")
     assert answer.code == 0, answer.err
     return shared_cli, answer
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_its_best_configuration(searched: tuple[CommandLine, Answer]) -> None:
     cli, answer = searched
     best = study(cli).best_trial
@@ -97,9 +98,10 @@ def test_a_search_ends_with_its_best_configuration(searched: tuple[CommandLine, 
     config = TrialConfig.model_validate({**yaml.safe_load(preset.read_text()), "seed": FIRST_SEED})
     again = train(config)
     assert again.metrics["selected.val.accuracy"] == best.value
-    assert cli("train", str(preset), "-o", "trainer.epochs=4").code == 0
+    assert cli.inside("train", str(preset), "-o", "trainer.epochs=4").code == 0
 
 
+@pytest.mark.slow
 def test_optuna_reads_the_truth(searched: tuple[CommandLine, Answer]) -> None:
     trials = study(searched[0]).trials
     states = [t.state.name for t in trials]
@@ -111,6 +113,7 @@ def test_optuna_reads_the_truth(searched: tuple[CommandLine, Answer]) -> None:
         assert ("fusion.condition" in trial.params) == (trial.params["fusion.type"] == "film")
 
 
+@pytest.mark.slow
 def test_mlflow_has_a_parent_and_a_child_per_trial_with_the_same_numbers(searched: tuple[CommandLine, Answer]) -> None:
     cli, _ = searched
     (parent,) = runs(cli, "search")
@@ -133,28 +136,31 @@ def test_mlflow_has_a_parent_and_a_child_per_trial_with_the_same_numbers(searche
     assert {"search.yaml", "search.json", "best.yaml", "report.md", "trials.csv", "history.png"} <= names
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing_and_says_the_same(searched: tuple[CommandLine, Answer]) -> None:
     cli, answer = searched
     before = len(runs(cli, "trial"))
-    again = cli("tune", "demo.yaml")
+    again = cli.inside("tune", "demo.yaml")
     assert again.code == 0
     assert again.out.splitlines()[-12:] == answer.out.splitlines()[-12:]
     assert len(runs(cli, "trial")) == before
     page = cli.folder / "reports" / "demo" / "report.md"
     text = page.read_text()
     page.unlink()
-    assert cli("report", "demo").code == 0
+    assert cli.inside("report", "demo").code == 0
     assert page.read_text() == text
 
 
+@pytest.mark.slow
 def test_another_space_under_the_same_name_is_refused(searched: tuple[CommandLine, Answer]) -> None:
     cli, _ = searched
-    answer = cli("tune", "demo.yaml", "-o", "parameters.optimizer.lr.high=0.5")
+    answer = cli.inside("tune", "demo.yaml", "-o", "parameters.optimizer.lr.high=0.5")
     assert answer.code == 1
     assert "parameters.optimizer.lr.high: 0.1 -> 0.5" in answer.err
-    assert "no search is called 'nothing'" in cli("report", "nothing").err
+    assert "no search is called 'nothing'" in cli.inside("report", "nothing").err
 
 
+@pytest.mark.slow
 def test_optuna_dashboard_serves_the_study(searched: tuple[CommandLine, Answer]) -> None:
     cli, _ = searched
     url = f"sqlite:///{cli.folder / 'optuna.db'}"
@@ -175,6 +181,8 @@ def test_optuna_dashboard_serves_the_study(searched: tuple[CommandLine, Answer])
         process.wait()
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_killed_search_goes_on_to_the_same_trials(cli: CommandLine, searched: tuple[CommandLine, Answer]) -> None:
     cli.write("demo.yaml", SPACE)
     process = cli.start("tune", "demo.yaml")
@@ -205,11 +213,12 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine) -> None:
     cli.write("tuned.yaml", TUNED)
-    shown = " ".join(cli("ablate", "tuned.yaml", "--dry-run").out.split())
+    shown = " ".join(cli.inside("ablate", "tuned.yaml", "--dry-run").out.split())
     assert "Not searched in Joint: method.bio.weight, method.bio.ramp" in shown
-    answer = cli("ablate", "tuned.yaml")
+    answer = cli.study("ablate", "tuned.yaml")
     assert answer.code == 0, answer.err
     foot = " ".join(answer.out.split())
     assert "Tuning: 3 trials for each arm, sampler random (seed 0)" in foot
@@ -226,10 +235,10 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
     chosen = [run for run in runs(cli, "trial") if run.data.tags.get("ibml.arm") == "+ BIO"]
     assert {float(run.data.params["optimizer.lr"]) for run in chosen} == {best.params["optimizer.lr"]}
     assert {float(run.data.params["method.bio.weight"]) for run in chosen} == {1.0}
-    table = cli("table", "tuned", "--tuning", "--format", "csv").out
+    table = cli.inside("table", "tuned", "--tuning", "--format", "csv").out
     assert f"tuned/+ BIO,3,9,val.accuracy,{best.value}" in table
-    assert "nothing to tune" in cli("table", "tuned.yaml", "--tuning").out
-    again = cli("ablate", "tuned.yaml")
+    assert "nothing to tune" in cli.inside("table", "tuned.yaml", "--tuning").out
+    again = cli.study("ablate", "tuned.yaml")
     assert again.out.split("Everything")[0].splitlines()[-8:] == answer.out.split("Everything")[0].splitlines()[-8:]
     assert len(runs(cli, "trial")) == len(trials)
 
@@ -250,7 +259,7 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
 )
 def test_a_search_that_cannot_be_run_is_refused(cli: CommandLine, arguments: list[str], code: int, words: str) -> None:
     cli.write("demo.yaml", SPACE)
-    answer = cli("tune", "demo.yaml", *arguments)
+    answer = cli.inside("tune", "demo.yaml", *arguments)
     assert answer.code == code
     assert words in answer.err
     assert "Traceback" not in answer.err
