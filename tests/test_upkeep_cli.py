@@ -21,8 +21,8 @@ from ibml.cli.report_folder import MANIFEST, write_report
 from ibml.common.atomic_files import UNFINISHED, DamagedFileError
 from ibml.config.trial import TrialConfig
 from ibml.study.planning.keys import trial_key
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
+from ibml.tracking.heartbeat import Presence
+from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.training.checkpoint_retention import SELECTED, clear
 from tests.conftest import CommandLine
 

@@ -20,8 +20,8 @@ from typing import IO
 
 from ibml.common.atomic_files import remove_unfinished, unfinished_path
 from ibml.common.errors import IbmlError
-from ibml.common.interruption import raise_if_requested
 from ibml.common.paths import cache_folder
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.data.digests import Progress
 from ibml.data.listing import DataError, Part
 from ibml.data.media import Form, Media, MediaError

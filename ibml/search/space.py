@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ibml.common.errors import Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.yaml.documents import Document
 from ibml.config.loading.layers import Layers, Setting, settings
 from ibml.config.loading.validation import validated
 from ibml.config.search.space import (

@@ -33,11 +33,11 @@ from ibml.study.planning.trials import TrialSpec, build_trials
 from ibml.study.planning.versions import choose_version
 from ibml.study.results import Ablation
 from ibml.study.sessions import open_session, stoppable
-from ibml.tracking.entries import Share
-from ibml.tracking.mlflow_store import RECORDS, MlflowStore
+from ibml.tracking.journal.events import Share
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import RECORDS, MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from ibml.tracking.study_labels import update_labels
-from ibml.tracking.uri import TrackingError
 
 if TYPE_CHECKING:
     from ibml.report.tables.table import Table

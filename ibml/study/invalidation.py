@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.records import StudyRecord, TrialRecord
 from ibml.tracking.session import Session
 from ibml.training.checkpoint_retention import clear

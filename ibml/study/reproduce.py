@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from ibml import data
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError, IbmlError
 from ibml.common.version import code_revision
+from ibml.common.yaml import documents
 from ibml.config.failures import describe_failure
 from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig
@@ -19,8 +19,8 @@ from ibml.search.population import CHANGES
 from ibml.study.differences import Difference, epoch_differences, final_differences, is_compared
 from ibml.study.planning.keys import revision_of, trial_key
 from ibml.study.single_trial import epoch_line
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from ibml.training.device import DeviceError, choose_device, platform
 from ibml.training.revision import TRAINER_REVISION
 from ibml.training.trainer import Row, Trainer, divergence
@@ -117,7 +117,7 @@ def _refuse_members(tags: Mapping[str, str], store: MlflowStore) -> None:
 
 def _read(text: str, record: TrialRecord) -> TrialConfig:
     try:
-        config, problems = parsed(yaml_documents.parse(text, "config.yaml"), TrialConfig)
+        config, problems = parsed(documents.parse(text, "config.yaml"), TrialConfig)
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:

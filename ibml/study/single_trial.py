@@ -6,7 +6,7 @@ import traceback
 
 from ibml import data
 from ibml.common.errors import IbmlError
-from ibml.common.interruption import deferred, is_requested, raise_if_requested
+from ibml.common.processes.interruption import deferred, is_requested, raise_if_requested
 from ibml.common.version import code_revision
 from ibml.config.failures import describe_failure
 from ibml.config.trial import TrialConfig
@@ -15,7 +15,7 @@ from ibml.study.engine.run_metadata import described
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_key
 from ibml.study.planning.trials import TrialSpec
-from ibml.tracking.entries import Begin, End, Rows, Stop
+from ibml.tracking.journal.events import Begin, End, Rows, Stop
 from ibml.tracking.session import Session
 from ibml.training.checkpoint import TrialCheckpoints
 from ibml.training.checkpoint_retention import clear

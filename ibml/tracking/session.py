@@ -8,17 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ibml.common.interruption import is_requested, raise_if_requested, reporting
+from ibml.common.processes.interruption import is_requested, raise_if_requested, reporting
 from ibml.common.redaction import shown_url
 from ibml.records import TrialRecord
-from ibml.tracking.claims import Claim, Claims
-from ibml.tracking.delivery import Delivery
-from ibml.tracking.entries import End, Entry, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
-from ibml.tracking.recorder import Recorder
-from ibml.tracking.spool import Spool, entries_of, left_behind
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.heartbeat import Presence
+from ibml.tracking.journal.events import End, Entry, TrialDescription
+from ibml.tracking.journal.journal import Spool, entries_of, left_behind
+from ibml.tracking.journal.replay import Delivery
+from ibml.tracking.journal.writer import Recorder
+from ibml.tracking.leases import Claim, Claims
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from ibml.tracking.workspace import workspace
 
 PATIENCE_SECONDS = 20.0

@@ -22,8 +22,8 @@ from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.searches import CUT, TAG_LENGTH, _shortened, open_search
 from ibml.study.planning.plan import load_plan
-from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 SPACE = {
     "name": "population",

@@ -14,8 +14,8 @@ from ibml.common.paths import HomeError, cache_folder, expand_home, state_folder
 from ibml.common.storage import location
 from ibml.config.plugin_allowlist import located, user_file
 from ibml.study.ray.cluster import ray_environment
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.result_cache import ResultCache, cache_file
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.result_cache import ResultCache, cache_file
 from tests.conftest import CommandLine
 
 

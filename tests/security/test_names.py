@@ -14,8 +14,8 @@ from rich.table import Table
 from ibml.cli.console import REPORTS, plain_console
 from ibml.common.paths import below
 from ibml.records import StudyRecord
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import End, TrialDescription
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import CommandLine
 from tests.report.records import study
 

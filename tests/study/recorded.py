@@ -11,8 +11,8 @@ from ibml.common.version import code_revision
 from ibml.study.engine.run_metadata import described
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.trials import build_trials
-from ibml.tracking.entries import End
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import End
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import Answer, CommandLine
 
 Metrics = dict[str, dict[str, list[tuple[int, str]]]]

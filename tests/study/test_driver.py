@@ -12,9 +12,9 @@ from ibml.study.engine import coordinator as drivers
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.run_metadata import described
-from ibml.tracking.entries import Begin, End, Rows
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import Begin, End, Rows
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.search.conftest import LR, Lab, plan_of, rows_of
 from tests.study.test_queue import task
 from tests.support.scheduling import Source

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import ROOT, CommandLine
 
 MINE = """\

@@ -24,9 +24,9 @@ from ibml.study.planning.keys import trial_key
 from ibml.study.planning.plan import load_trial
 from ibml.study.planning.trials import TrialSpec
 from ibml.study.single_trial import run_single
-from ibml.tracking.entries import Begin, End, Entry, Rows, Stop, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import Begin, End, Entry, Rows, Stop, TrialDescription
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.training.revision import TRAINER_REVISION
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine

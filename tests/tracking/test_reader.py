@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from ibml.records import SearchRecord
-from ibml.tracking import experiment, reader
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.epochs import epochs_text, parsed_epochs
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.journal.events import End, TrialDescription
+from ibml.tracking.store import experiment, reader
+from ibml.tracking.store.epochs import epochs_text, parsed_epochs
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from tests.report.test_table import ACCURACY, study
 from tests.tracking.writing import Writing
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from ibml.records import TrialRecord
-from ibml.tracking import trial_reader
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.listing import listed_runs
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.result_cache import ResultCache, cache_file
-from ibml.tracking.trial_reader import trial_record
+from ibml.tracking.journal.events import End, TrialDescription
+from ibml.tracking.store import trial_reader
+from ibml.tracking.store.listing import listed_runs
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.result_cache import ResultCache, cache_file
+from ibml.tracking.store.trial_reader import trial_record
 from tests.benchmarks.store import MINUTE, START, make_store, study_trials
 
 RUNS = 60
@@ -286,7 +286,7 @@ def test_a_cache_that_cannot_be_is_done_without(database: MlflowStore, tmp_path:
 def test_the_cache_of_a_busy_process_is_waited_for_and_then_done_without(
     database: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ibml.tracking.result_cache.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("ibml.tracking.store.result_cache.WAIT_SECONDS", 0.05)
     expected = database.results()
     file = database.cache.file.stat().st_ino
     with sqlite3.connect(database.cache.file, isolation_level=None) as other:

@@ -18,16 +18,16 @@ import pytest
 
 from ibml.records import TrialEntry
 from ibml.study.invalidation import forget_results
-from ibml.tracking import presence as presences
-from ibml.tracking import spool as spools
-from ibml.tracking.claims import Claims
-from ibml.tracking.delivery import Delivery
-from ibml.tracking.entries import Begin, End, Entry, Prune, Rows, Share, Stop, Tagged, as_entry, as_line
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
+from ibml.tracking import heartbeat as presences
+from ibml.tracking.heartbeat import Presence
+from ibml.tracking.journal import journal as spools
+from ibml.tracking.journal.events import Begin, End, Entry, Prune, Rows, Share, Stop, Tagged, as_entry, as_line
+from ibml.tracking.journal.journal import Spool, entries_of, left_behind
+from ibml.tracking.journal.replay import Delivery
+from ibml.tracking.leases import Claims
 from ibml.tracking.session import Session
-from ibml.tracking.spool import Spool, entries_of, left_behind
-from ibml.tracking.uri import TrackingError, as_tracking_error
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError, as_tracking_error
 from tests.report.records import study
 from tests.tracking.writing import description
 
@@ -468,7 +468,7 @@ def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowSt
 def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: MlflowStore) -> None:
     code = (
         "import sys, time\n"
-        "from ibml.tracking.mlflow_store import MlflowStore\n"
+        "from ibml.tracking.store.mlflow_store import MlflowStore\n"
         "from ibml.tracking.session import Session\n"
         "from tests.tracking.writing import description\n"
         "with Session(MlflowStore(sys.argv[1]), None, print) as mine:\n"
@@ -639,7 +639,7 @@ def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store
 
 def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    code = f"from ibml.tracking.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
+    code = f"from ibml.tracking.store.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
     process = subprocess.Popen([sys.executable, "-c", code])
     while not any(path.stat().st_size > 200_000 for path in tmp_path.iterdir() if "-journal" not in path.name):
         assert process.poll() is None

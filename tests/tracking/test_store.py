@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ibml.common import yaml_documents
 from ibml.common.redaction import shown_url
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
+from ibml.common.yaml import documents
+from ibml.tracking.journal.events import End, TrialDescription
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri
 from tests.report.test_search import proposal, record
 from tests.report.test_table import ACCURACY, study
 
@@ -107,7 +107,7 @@ def test_a_record_of_another_version_is_said(store: MlflowStore) -> None:
 def test_a_config_file_is_read_back_as_it_was(store: MlflowStore, tmp_path: Path) -> None:
     begin(store)
     (path,) = (tmp_path / "mlruns").rglob("config.yaml")
-    assert yaml_documents.read(path).data == {"seed": 0, "name": "1e3"}
+    assert documents.read(path).data == {"seed": 0, "name": "1e3"}
 
 
 def test_rows_are_not_cut_between_calls(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:

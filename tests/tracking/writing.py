@@ -8,11 +8,11 @@ from ibml.config.trial import TrialConfig
 from ibml.study.engine.run_metadata import described
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.trials import TrialSpec
-from ibml.tracking.claims import Claims
-from ibml.tracking.delivery import Delivery
-from ibml.tracking.entries import Begin, End, Rows, Stop, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
+from ibml.tracking.heartbeat import Presence
+from ibml.tracking.journal.events import Begin, End, Rows, Stop, TrialDescription
+from ibml.tracking.journal.replay import Delivery
+from ibml.tracking.leases import Claims
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 
 def description(key: str = "k", study: str = "demo", seed: int = 0) -> TrialDescription:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError, Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document
 
 PRESETS = Path(__file__).parent.parent / "presets"
 
@@ -101,4 +101,4 @@ def read_as(path: str | Path, wanted: FileKind, results: bool = False) -> Docume
             raise ConfigError([Problem(Source(str(path)), message)])
         if path.with_name(f"{path.name}.yaml").is_file():
             raise ConfigError([Problem(Source(str(path)), f"is not a file; did you mean '{path}.yaml'?")])
-    return check_kind(yaml_documents.read(path), wanted, results)
+    return check_kind(documents.read(path), wanted, results)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
-from ibml.common.yaml_documents import Document, Path_
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document, Path_
 from ibml.config.encoders import USUAL_TYPE
 from ibml.config.loading.file_kinds import PRESETS, TRIAL, describe_other_kind
 from ibml.config.trial import TrialConfig
@@ -128,7 +128,7 @@ def settings(document: Document, at: Path_ = ()) -> list[Setting]:
     node: Any = document.data
     for step in at:
         node = node[step]
-    root = yaml_documents.dotted(at)
+    root = documents.dotted(at)
     whole = node if isinstance(node, Mapping) else {}  # a mapping that is left empty
 
     def walk(at: Path_, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
@@ -173,7 +173,7 @@ def find_base(name: str, near: Path | None, source: Source) -> Document:
     Raises `ConfigError` when there is neither, or the file is not a trial's configuration.
     """
     if name.endswith((".yaml", ".yml")):
-        document = yaml_documents.read((near or Path()) / name)
+        document = documents.read((near or Path()) / name)
         if other := describe_other_kind(document, TRIAL):
             is_itself = source.file == document.file
             raise ConfigError([Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")])
@@ -182,5 +182,5 @@ def find_base(name: str, near: Path | None, source: Source) -> Document:
     if name not in presets:
         message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"
         raise ConfigError([Problem(source, message)])
-    document = yaml_documents.read(presets[name])
+    document = documents.read(presets[name])
     return replace(document, file=f"preset {name}")

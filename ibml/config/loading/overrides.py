@@ -7,9 +7,9 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError, Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document
 from ibml.config.base import Config
 from ibml.config.loading.error_messages import UNKNOWN_KEY
 from ibml.config.loading.layers import Setting, placed, settings
@@ -23,7 +23,7 @@ def command_line(text: str) -> list[Setting]:
     steps = tuple(path.strip().split("."))
     if not equals or not all(steps):
         raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])
-    document = yaml_documents.parse_value(value, source.file)
+    document = documents.parse_value(value, source.file)
     parsed, at = document.data["value"], ("value",)
     if not isinstance(parsed, dict) or not parsed:
         return [placed(Setting(steps, parsed, source, document.written_below(at)), None)]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ibml.common.errors import Problem, Source
-from ibml.common.yaml_documents import Document, Path_
+from ibml.common.yaml.documents import Document, Path_
 from ibml.config.base import Config
 from ibml.config.loading.error_messages import Finding, findings, path_in_data
 from ibml.config.loading.layers import Layers

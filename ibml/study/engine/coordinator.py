@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from ibml.common.interruption import deferred, is_requested
+from ibml.common.processes.interruption import deferred, is_requested
 from ibml.common.storage import Place
 from ibml.records import TrialRecord
 from ibml.search.database import as_database_error
@@ -25,9 +25,9 @@ from ibml.study.engine.run_metadata import described
 from ibml.study.engine.run_summary import RunSummary
 from ibml.study.engine.scheduler import Decision, Scheduler
 from ibml.study.engine.tasks import MetricRow, PriorResult, SearchSource, TrialTask
-from ibml.tracking.entries import Begin, End, Prune, Rows, Share, Stop, Tagged
+from ibml.tracking.journal.events import Begin, End, Prune, Rows, Share, Stop, Tagged
 from ibml.tracking.session import Session
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.store.uri import TrackingError
 from ibml.training.checkpoint_retention import clear
 
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ibml import data
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.config.data import DataConfig
 from ibml.data.digests import Progress as Told
 

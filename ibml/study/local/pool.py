@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from ibml.common.guarded_processes import guarded
+from ibml.common.processes.guarded_processes import guarded
 from ibml.config.resources import ResourcesConfig
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.tasks import TrialTask

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
-from ibml.common.yaml_documents import Document, Path_
+from ibml.common.yaml.documents import Document, Path_
 from ibml.config.loading.layers import Layers, Setting, find_base, settings
 from ibml.config.loading.validation import validated
 from ibml.config.study.study import StudyConfig

@@ -8,7 +8,7 @@ from itertools import combinations, product
 from typing import Any
 
 from ibml.common.errors import Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.yaml.documents import Document
 from ibml.config.loading.layers import Setting, settings
 from ibml.config.names import normalize_name
 from ibml.config.study.designs import (

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ibml.common.errors import Problem, did_you_mean
-from ibml.common.yaml_documents import Document
+from ibml.common.yaml.documents import Document
 from ibml.config import metrics
 from ibml.config.study.seeds import MOST_ADAPTIVE, MOST_SEEDS
 from ibml.config.study.study import StudyConfig

@@ -11,7 +11,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig
 from ibml.study.engine.coordinator import Coordinator

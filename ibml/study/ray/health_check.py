@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ibml.common.errors import IbmlError
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.common.storage import Place
 from ibml.config.data import DataConfig
 from ibml.config.plugins import sent

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from ibml.common import watchdog
-from ibml.common.ownership import RECORD, TemporaryFolder
+from ibml.common.processes import watchdog
+from ibml.common.processes.ownership import RECORD, TemporaryFolder
 
 
 @contextmanager

@@ -16,15 +16,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ibml.common.ownership import temporary_folder
-from ibml.common.yaml_documents import dump
+from ibml.common.processes.ownership import temporary_folder
+from ibml.common.yaml.documents import dump
 from ibml.records import SearchRecord, StudyRecord
-from ibml.tracking.entries import End, Row, TrialDescription
-from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
-from ibml.tracking.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
+from ibml.tracking.journal.events import End, Row, TrialDescription
+from ibml.tracking.store.epochs import EPOCHS_FILE, epochs_text
+from ibml.tracking.store.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
+from ibml.tracking.store.trial_reader import DRIVER_TAG
+from ibml.tracking.store.uri import TrackingError, as_tracking_error
 from ibml.tracking.study_tags import study_tag
-from ibml.tracking.trial_reader import DRIVER_TAG
-from ibml.tracking.uri import TrackingError, as_tracking_error
 
 __all__ = ["LAST_OF_ROW", "RECORDS", "Kind", "MlflowStore", "OpenRun"]
 

@@ -16,7 +16,7 @@ import yaml
 
 from ibml.common.errors import ConfigError, Problem, Source
 from ibml.common.sanitize import is_printable
-from ibml.common.yaml_rules import KINDS, MAX_VALUES, MERGE_KEY, STANDARD, Dumper, Loader, TooManyValues
+from ibml.common.yaml.rules import KINDS, MAX_VALUES, MERGE_KEY, STANDARD, Dumper, Loader, TooManyValues
 
 MAX_BYTES = 1_000_000
 LARGEST = 2**63

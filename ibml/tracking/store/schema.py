@@ -12,9 +12,9 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from ibml.common.databases import resolve_url, sqlite_url
-from ibml.common.ownership import make_temporary_folder, remove_abandoned_folders
+from ibml.common.processes.ownership import make_temporary_folder, remove_abandoned_folders
 from ibml.common.redaction import shown_url
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.store.uri import TrackingError
 
 _JOURNALS = ("-wal", "-journal")
 """What SQLite keeps beside a file, and needs to read it."""

@@ -10,7 +10,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from ibml.records import TrialRecord
-from ibml.tracking.uri import is_database
+from ibml.tracking.store.uri import is_database
 
 _RUNS = sqlalchemy.table(
     "runs", *map(sqlalchemy.column, ("run_uuid", "experiment_id", "lifecycle_stage", "status", "end_time"))

@@ -15,11 +15,11 @@ from tempfile import gettempdir
 from typing import Any
 
 from ibml.common.databases import is_read_only, resolve_url, sqlite_url
-from ibml.common.ownership import remove_abandoned_folders, temporary_folder
 from ibml.common.paths import below
+from ibml.common.processes.ownership import remove_abandoned_folders, temporary_folder
 from ibml.common.redaction import shown_url
-from ibml.tracking.schema import EmptyStoreError, prepare_reading, read_schema, require_current
-from ibml.tracking.uri import (
+from ibml.tracking.store.schema import EmptyStoreError, prepare_reading, read_schema, require_current
+from ibml.tracking.store.uri import (
     TrackingError,
     as_tracking_error,
     check_reachable,

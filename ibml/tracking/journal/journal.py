@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from ibml.common.ownership import machine_id
-from ibml.tracking.entries import End, Entry, as_entry, as_line
+from ibml.common.processes.ownership import machine_id
+from ibml.tracking.journal.events import End, Entry, as_entry, as_line
 
 _LOCK = "lock"
 _JOURNALS = "*.jsonl"

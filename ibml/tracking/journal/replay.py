@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ibml.tracking.claims import Claims
-from ibml.tracking.entries import Begin, End, Entry, Prune, Row, Rows, Share, Stop, Tagged, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import Begin, End, Entry, Prune, Row, Rows, Share, Stop, Tagged, TrialDescription
+from ibml.tracking.leases import Claims
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.trial_reader import DRIVER_TAG
+from ibml.tracking.store.uri import TrackingError
 from ibml.tracking.study_tags import studies_of
-from ibml.tracking.trial_reader import DRIVER_TAG
-from ibml.tracking.uri import TrackingError
 
 
 class Delivery:

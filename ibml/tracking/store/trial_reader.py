@@ -9,12 +9,12 @@ from typing import Any
 
 from ibml.common.redaction import shown_url
 from ibml.records import TrialRecord
-from ibml.tracking.entries import now
-from ibml.tracking.experiment import Experiment
-from ibml.tracking.listing import TERMINATED, listed_runs
-from ibml.tracking.result_cache import Cached, ResultCache, cache_file
+from ibml.tracking.journal.events import now
+from ibml.tracking.store.experiment import Experiment
+from ibml.tracking.store.listing import TERMINATED, listed_runs
+from ibml.tracking.store.result_cache import Cached, ResultCache, cache_file
+from ibml.tracking.store.uri import TrackingError, as_tracking_error, database_file
 from ibml.tracking.study_tags import studies_of
-from ibml.tracking.uri import TrackingError, as_tracking_error, database_file
 
 _TRIALS = "tags.`ibml.kind` = 'trial'"
 CLOCKS_DIFFER_MS = 5 * 60 * 1000

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ibml.records import TrialRecord
-from ibml.tracking.entries import TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
-from ibml.tracking.trial_reader import DRIVER_TAG
+from ibml.tracking.heartbeat import Presence
+from ibml.tracking.journal.events import TrialDescription
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.trial_reader import DRIVER_TAG
 
 _CLAIM = "ibml.claim."
 

@@ -14,7 +14,7 @@ from ibml.config.resources import ResourcesConfig
 from ibml.config.search.space import Between, ChoiceParameter, ConstantParameter
 from ibml.search.plan import SearchPlan
 from ibml.search.space import Dimension
-from ibml.study.planning.search_peek import SearchPeek
+from ibml.study.planning.dry_run.search_peek import SearchPeek
 
 
 def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group:  # noqa: B008

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from ibml.common.redaction import shown_url
 from ibml.config.names import normalize_name
 from ibml.records import SearchRecord, StudyRecord, TrialRecord
-from ibml.tracking.epochs import EPOCHS_FILE, parsed_epochs
-from ibml.tracking.trial_reader import DRIVER_TAG, TrialReader
-from ibml.tracking.uri import TrackingError, as_tracking_error, database_file
+from ibml.tracking.store.epochs import EPOCHS_FILE, parsed_epochs
+from ibml.tracking.store.trial_reader import DRIVER_TAG, TrialReader
+from ibml.tracking.store.uri import TrackingError, as_tracking_error, database_file
 
 Kind = Literal["study", "search"]
 RECORDS: dict[Kind, str] = {"study": "study.json", "search": "search.json"}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ibml.common.databases import resolve_url
 from ibml.common.redaction import shown_url
-from ibml.tracking.experiment import chosen_experiment
-from ibml.tracking.listing import ListedTrial, listed_studies, listed_trials
-from ibml.tracking.uri import TrackingError, check_reachable, choose_uri, database_file, is_server
+from ibml.tracking.store.experiment import chosen_experiment
+from ibml.tracking.store.listing import ListedTrial, listed_studies, listed_trials
+from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri, database_file, is_server
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
 
 def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
     """Read the trials of a server. Raises `TrackingError`."""
-    from ibml.tracking.mlflow_store import MlflowStore
+    from ibml.tracking.store.mlflow_store import MlflowStore
 
     store = MlflowStore(uri, to_read=True)
     records = store.results().values()

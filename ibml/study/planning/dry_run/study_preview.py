@@ -13,13 +13,13 @@ from ibml.config.trial import flatten
 from ibml.search.plan import SearchPlan
 from ibml.study.planning.arm_searches import search_name
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.estimate import SECONDS, costs_of, estimate
+from ibml.study.planning.dry_run.estimate import SECONDS, costs_of, estimate
+from ibml.study.planning.dry_run.remaining import count_remaining
+from ibml.study.planning.dry_run.search_peek import SearchPeek
+from ibml.study.planning.dry_run.search_preview import describe_proposals, format_gpu, format_setting
 from ibml.study.planning.keys import state_keys
 from ibml.study.planning.plan import Plan
-from ibml.study.planning.remaining import count_remaining
-from ibml.study.planning.search_peek import SearchPeek
-from ibml.study.planning.search_preview import describe_proposals, format_gpu, format_setting
-from ibml.tracking.peek import Peek
+from ibml.tracking.store.peek import Peek
 
 
 def metrics_of(plan: Plan) -> list[str]:

@@ -14,7 +14,7 @@ from ibml.study.planning.cells import Cell
 from ibml.study.planning.equivalence import result_form
 from ibml.study.planning.keys import trial_key
 from ibml.study.planning.plan import Plan
-from ibml.tracking.listing import ListedTrial
+from ibml.tracking.store.listing import ListedTrial
 
 ENDED = ("finished", "diverged")
 """The statuses of a trial that has a result."""

@@ -20,10 +20,10 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from ibml.common.interruption import raise_if_requested
-from ibml.common.ownership import machine_id
-from ibml.tracking.experiment import Experiment
-from ibml.tracking.uri import TrackingError, as_tracking_error
+from ibml.common.processes.interruption import raise_if_requested
+from ibml.common.processes.ownership import machine_id
+from ibml.tracking.store.experiment import Experiment
+from ibml.tracking.store.uri import TrackingError, as_tracking_error
 
 BEAT_SECONDS = 10.0
 LEASE_SECONDS = 60.0

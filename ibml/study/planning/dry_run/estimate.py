@@ -9,7 +9,7 @@ from statistics import median
 
 from ibml.study.planning.keys import trial_shape
 from ibml.study.planning.plan import Plan
-from ibml.tracking.listing import ListedTrial
+from ibml.tracking.store.listing import ListedTrial
 
 SECONDS = "time.total"
 """The metric that has the seconds of a trial."""

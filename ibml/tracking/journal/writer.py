@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from ibml.common.interruption import is_requested
-from ibml.tracking.delivery import Delivery
-from ibml.tracking.entries import End, Entry, Prune, Share, Stop
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.spool import Spool
-from ibml.tracking.uri import TrackingError
+from ibml.common.processes.interruption import is_requested
+from ibml.tracking.journal.events import End, Entry, Prune, Share, Stop
+from ibml.tracking.journal.journal import Spool
+from ibml.tracking.journal.replay import Delivery
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between attempts at a store that does not answer; the last goes on."""
