@@ -207,10 +207,10 @@ def _side(name: str, store: MlflowStore) -> Side:
 def overview(tracking_uri: str | None = None) -> Grid:
     """Every study and search: kind, state, progress, age."""
     from ibml.report.views.overview import listing
-    from ibml.tracking.heartbeat import Presence
+    from ibml.tracking.heartbeat import Heartbeat
 
     store = open_store(tracking_uri, to_read=True)
-    alive, found, results = Presence(store).others(), store.overview(), store.results()
+    alive, found, results = Heartbeat(store).others(), store.overview(), store.results()
     seen = [(o.kind, o.name, o.status_among(alive), o.started_at, o.ended_at, store.record(o)) for o in found]
     return listing([*seen, *_seen_as_deleted(store, found, results.values())], results)
 
@@ -262,12 +262,12 @@ def refuse_file(trial: str) -> None:
     """
     if not is_file(trial):
         return
-    from ibml.common.errors import ConfigError, Problem, Source
+    from ibml.common.errors import ConfigError, Problem, SourceLocation
     from ibml.common.yaml import documents
     from ibml.config.loading.file_kinds import RECORDED, describe_other_kind
 
     what = describe_other_kind(documents.read(Path(trial)), RECORDED, results=True) or f"a file, not {RECORDED.noun}"
-    raise ConfigError([Problem(Source(trial), f"is {what}")])
+    raise ConfigError([Problem(SourceLocation(trial), f"is {what}")])
 
 
 def _open_for(tracking_uri: str | None, *studies: str) -> MlflowStore:

@@ -62,7 +62,7 @@ class Leftover:
 def leftovers(session: Session) -> list[Leftover]:
     """The leftovers of a store's workspace. Raises `TrackingError`, and `OSError` where files cannot be read."""
     workspace, records = session.workspace, session.store.results()
-    others = session.presence.others()
+    others = session.heartbeat.others()
     searched = {below(workspace.populations, name.partition("/")[0]) for name in session.store.names("search")}
     found: list[Leftover] = []
     for folder in matching(workspace.trials, "*/"):

@@ -15,7 +15,7 @@ def forget_results(session: Session, study: StudyRecord, known: Mapping[str, Tri
     known then. Whatever is interrupted from then on goes on without `--rerun`. Raises `TrackingError`."""
     keys = {trial.key for trial in study.trials} & known.keys()
     old = {record.run_id for record in session.store.trials()}
-    others, again = session.presence.others(), []
+    others, again = session.heartbeat.others(), []
     for key in sorted(keys):
         raise_if_requested()
         runs = session.store.runs_of(key)

@@ -52,7 +52,7 @@ class Sign:
         return f"process {self.pid} on {self.host}"
 
 
-class Presence:
+class Heartbeat:
     """This driver's own sign of life, and those of others. Inside the context a thread renews the sign."""
 
     def __init__(self, store: Experiment):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ibml.records import TrialRecord
-from ibml.tracking.heartbeat import Presence
+from ibml.tracking.heartbeat import Heartbeat
 from ibml.tracking.journal.events import TrialDescription
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.trial_reader import DRIVER_TAG
@@ -21,7 +21,7 @@ _CLAIM = "ibml.claim."
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """The trial's run, if it is ours now; else the driver that has it, or the result that is there already."""
 
     run_id: str = ""
@@ -29,66 +29,66 @@ class Claim:
     result: TrialRecord | None = None
 
 
-class Claims:
-    """Claims of a driver on trials. Every method raises `TrackingError`."""
+class Leases:
+    """Leases of a driver on trials. Every method raises `TrackingError`."""
 
-    def __init__(self, store: MlflowStore, presence: Presence):
-        self.store, self.presence = store, presence
+    def __init__(self, store: MlflowStore, presence: Heartbeat):
+        self.store, self.heartbeat = store, presence
         self.bare: set[str] = set()
         """Runs that this driver has made and that show nothing but their tags yet."""
         self._made: set[str] = set()  # keys for which there is a run since the store was read
 
-    def claim(self, trial: TrialDescription, fresh: bool) -> Claim:
-        """Claim a trial for this driver, in the run that was begun for it or in a new one. `fresh` says that its key
+    def claim(self, trial: TrialDescription, fresh: bool) -> Lease:
+        """Lease a trial for this driver, in the run that was begun for it or in a new one. `fresh` says that its key
         had no run when the store was read, so that it is not looked for where no other driver is at work."""
-        self.presence.confirm()
-        if fresh and (not self.presence.met or not self.presence.others()):
+        self.heartbeat.confirm()
+        if fresh and (not self.heartbeat.met or not self.heartbeat.others()):
             return self._in_new(trial)
         runs = self.store.runs_of(trial.key)
         return self._in_old(runs) if runs else self._in_new(trial)
 
-    def _in_new(self, trial: TrialDescription) -> Claim:
+    def _in_new(self, trial: TrialDescription) -> Lease:
         first = trial.key not in self._made
         self._made.add(trial.key)
-        mine = self.store.create_trial(trial, self.presence.id)
-        if first and not self.presence.meets():
+        mine = self.store.create_trial(trial, self.heartbeat.id)
+        if first and not self.heartbeat.meets():
             self.bare.add(mine)
-            return Claim(mine)
+            return Lease(mine)
         others = {run_id: run for run_id, run in self.store.runs_of(trial.key).items() if run_id != mine}
         if not others:
-            return Claim(mine)
+            return Lease(mine)
         self.store.delete_run(mine)
         return self._in_old(others)
 
-    def _in_old(self, runs: Mapping[str, TrialRecord]) -> Claim:
+    def _in_old(self, runs: Mapping[str, TrialRecord]) -> Lease:
         """In the oldest of a key's runs, unless one has a result or is another driver's."""
         taken = self._of_others(runs)
         if taken:
             return taken
-        run_id, tag = next(iter(runs)), _CLAIM + self.presence.id
+        run_id, tag = next(iter(runs)), _CLAIM + self.heartbeat.id
         self.store.tag_run(run_id, {tag: "claimed"})
         tags = self.store.tags_of(run_id)
         claimed = [name.removeprefix(_CLAIM) for name in tags if name.startswith(_CLAIM)]
         for driver in (*claimed, tags.get(DRIVER_TAG, "")):
-            if driver not in ("", self.presence.id):
-                if self.presence.alive(driver):
+            if driver not in ("", self.heartbeat.id):
+                if self.heartbeat.alive(driver):
                     self.store.remove_tag(run_id, tag)
-                    return Claim(holder=driver)
+                    return Lease(holder=driver)
                 if driver in claimed:
                     self.store.remove_tag(run_id, _CLAIM + driver)
-        self.store.tag_run(run_id, {DRIVER_TAG: self.presence.id})
+        self.store.tag_run(run_id, {DRIVER_TAG: self.heartbeat.id})
         self.store.remove_tag(run_id, tag)
         for other, run in runs.items():
             if other != run_id and run.status == "running" and not run.metrics:
                 self.store.delete_run(other)  # the answer to the call that made it was lost, so that it was made again
-        return Claim(run_id)
+        return Lease(run_id)
 
-    def _of_others(self, runs: Mapping[str, TrialRecord]) -> Claim | None:
+    def _of_others(self, runs: Mapping[str, TrialRecord]) -> Lease | None:
         """The result that one of the runs has, or the driver that trains in one of them."""
         for run in runs.values():
             if run.ended:
-                return Claim(result=run)
+                return Lease(result=run)
         for run in runs.values():
-            if run.driver and run.driver != self.presence.id and self.presence.alive(run.driver):
-                return Claim(holder=run.driver)
+            if run.driver and run.driver != self.heartbeat.id and self.heartbeat.alive(run.driver):
+                return Lease(holder=run.driver)
         return None

@@ -11,12 +11,12 @@ from typing import Self
 from ibml.common.processes.interruption import is_requested, raise_if_requested, reporting
 from ibml.common.redaction import shown_url
 from ibml.records import TrialRecord
-from ibml.tracking.heartbeat import Presence
-from ibml.tracking.journal.events import End, Entry, TrialDescription
-from ibml.tracking.journal.journal import Spool, entries_of, left_behind
-from ibml.tracking.journal.replay import Delivery
-from ibml.tracking.journal.writer import Recorder
-from ibml.tracking.leases import Claim, Claims
+from ibml.tracking.heartbeat import Heartbeat
+from ibml.tracking.journal.events import Event, TrialDescription, TrialEnded
+from ibml.tracking.journal.journal import JournalFolder, left_behind, read_events
+from ibml.tracking.journal.replay import Replay
+from ibml.tracking.journal.writer import JournalWriter
+from ibml.tracking.leases import Lease, Leases
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 from ibml.tracking.workspace import workspace
@@ -37,24 +37,24 @@ class Session:
     def __init__(self, store: MlflowStore, checkpoints: str | Path | None, say: Callable[[str], None]):
         self.store, self.say = store, say
         self.workspace = workspace(store, checkpoints)
-        self.presence = Presence(store)
-        self.claims = Claims(store, self.presence)
-        self.spool = Spool(self.workspace.spool, self.presence.id)
-        self.recorder = Recorder(store, self.spool, lambda: Delivery(store, self.claims, own=True), say)
+        self.heartbeat = Heartbeat(store)
+        self.leases = Leases(store, self.heartbeat)
+        self.journals = JournalFolder(self.workspace.spool, self.heartbeat.id)
+        self.writer = JournalWriter(store, self.journals, lambda: Replay(store, self.leases, own=True), say)
         self._stack = ExitStack()
         self._patience = PATIENCE_SECONDS
         self.undeliverable: set[Path] = set()
 
     def __enter__(self) -> Self:
         with self._stack as stack:
-            stack.enter_context(reporting(self.recorder.describe_waiting))  # left last
-            stack.enter_context(self.presence)
+            stack.enter_context(reporting(self.writer.describe_waiting))  # left last
+            stack.enter_context(self.heartbeat)
             delivered = self.deliver_left_behind()
             if delivered:
                 self.say(f"{delivered} results were not in MLflow yet; they are now.")
             raise_if_requested()
-            stack.enter_context(self.spool)
-            stack.enter_context(self.recorder)
+            stack.enter_context(self.journals)
+            stack.enter_context(self.writer)
             self._stack = stack.pop_all()
         return self
 
@@ -65,32 +65,32 @@ class Session:
             settled = self.settle()
             if is_requested():
                 if not settled:
-                    self.say(self.recorder.describe_waiting())
-            elif settled and self.presence.met:
+                    self.say(self.writer.describe_waiting())
+            elif settled and self.heartbeat.met:
                 with suppress(TrackingError):  # then the next driver does
                     self.deliver_left_behind()  # of one that has ended meanwhile, and whose trials were taken over
         finally:  # a second Ctrl-C may end the wait
             self._stack.__exit__(kind, error, trace)
 
-    def add(self, key: str, entry: Entry) -> None:
+    def add(self, key: str, entry: Event) -> None:
         """Record something of a trial."""
-        self.recorder.add(key, entry)
+        self.writer.add(key, entry)
 
-    def claim(self, trial: TrialDescription, known: TrialRecord | None) -> Claim | None:
-        """Claim a trial for this driver; nothing where the store does not answer. Then the trial may be trained all the
+    def claim(self, trial: TrialDescription, known: TrialRecord | None) -> Lease | None:
+        """Lease a trial for this driver; nothing where the store does not answer. Then the trial may be trained all the
         same: when it is recorded, a result that is there meanwhile stays."""
-        if self.recorder.down:
+        if self.writer.down:
             return None
         try:
-            return self.claims.claim(trial, fresh=known is None)
+            return self.leases.claim(trial, fresh=known is None)
         except TrackingError as error:
-            self.recorder.failed(error)
+            self.writer.failed(error)
             return None
 
     def settle(self) -> bool:
         """Wait until the store has everything, unless it does not answer; whether it has."""
         patience = min(self._patience, _STOP_SECONDS) if is_requested() else self._patience
-        settled = self.recorder.settle(patience)
+        settled = self.writer.settle(patience)
         self._patience = PATIENCE_SECONDS if settled else 0.0  # once is enough
         return settled
 
@@ -98,19 +98,19 @@ class Session:
         """Raise `TrackingError` where the store does not have everything, with what to do."""
         if self.settle():
             return
-        error = self.recorder.down or next(iter(self.recorder.refused.values()), None)
-        number = self.recorder.waiting + len(self.recorder.refused)
+        error = self.writer.down or next(iter(self.writer.refused.values()), None)
+        number = self.writer.waiting + len(self.writer.refused)
         results = "The results of 1 trial" if number == 1 else f"The results of {number} trials"
-        advice = f"are buffered in {self.spool.folder}. Run `ibml sync` to upload them, or repeat the command."
-        if self.spool.warning:
-            advice = f"may be lost: {self.spool.warning}. Repeating the command trains lost trials again."
+        advice = f"are buffered in {self.journals.folder}. Run `ibml sync` to upload them, or repeat the command."
+        if self.journals.warning:
+            advice = f"may be lost: {self.journals.warning}. Repeating the command trains lost trials again."
         raise TrackingError(f"{error or f'MLflow at {shown_url(self.store.uri)} takes nothing'}\n{results} {advice}")
 
     def deliver_left_behind(self) -> int:
         """Deliver what drivers that have ended left in their spools; how many results were among it. Raises
         `TrackingError`."""
         number = 0
-        for _, journals in left_behind(self.workspace.spool, self.presence.alive):
+        for _, journals in left_behind(self.workspace.spool, self.heartbeat.alive):
             for journal in journals:
                 if is_requested():
                     return number
@@ -123,8 +123,8 @@ class Session:
         if journal in self.undeliverable:
             return False
         try:
-            every = entries_of(journal)
-            entries, delivery = list(every), Delivery(self.store, self.claims, own=False)
+            every = read_events(journal)
+            entries, delivery = list(every), Replay(self.store, self.leases, own=False)
             while entries:
                 del entries[: delivery.deliver(entries)]
             delivery.close()
@@ -135,4 +135,4 @@ class Session:
             self.undeliverable.add(journal)
             self.say(f"{journal} cannot be delivered and is left where it is: {error}")
             return False
-        return any(isinstance(entry, End) for entry in every)
+        return any(isinstance(entry, TrialEnded) for entry in every)

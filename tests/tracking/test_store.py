@@ -11,7 +11,7 @@ import pytest
 
 from ibml.common.redaction import shown_url
 from ibml.common.yaml import documents
-from ibml.tracking.journal.events import End, TrialDescription
+from ibml.tracking.journal.events import TrialDescription, TrialEnded
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri
 from tests.report.test_search import proposal, record
@@ -39,7 +39,7 @@ def test_a_trial_is_found_by_its_key_once_it_has_ended(store: MlflowStore) -> No
     assert store.results()["k"].status == "running"
     store.log_rows(run, [(1, row) for row in [{"epoch": 0, "train.loss": 1.5}, {"epoch": 1, "train.loss": 0.5}]])
     assert not store.results()["k"].ended
-    store.end_trial(run, End("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}), 1)
+    store.end_trial(run, TrialEnded("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}), 1)
     record = store.results()["k"]
     assert record.ended
     assert record.metrics == {"train.loss": 0.5, "test.accuracy": 0.9}
@@ -55,11 +55,11 @@ def test_epochs_are_steps_and_batches_hold_any_number(store: MlflowStore) -> Non
 
 def test_a_result_wins_over_a_failure_with_the_same_key(store: MlflowStore) -> None:
     first = begin(store)
-    store.end_trial(first, End("failed", {}, {"ibml.reason": "because"}, "the trace"), 0)
+    store.end_trial(first, TrialEnded("failed", {}, {"ibml.reason": "because"}, "the trace"), 0)
     record = store.results()["k"]
     assert (record.status, record.reason, record.ended) == ("failed", "because", False)
     second = begin(store)
-    store.end_trial(second, End("finished", {}, {}), 0)
+    store.end_trial(second, TrialEnded("finished", {}, {}), 0)
     assert store.results()["k"].run_id == second
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ibml.common.errors import ConfigError, Problem, Source
+from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.common.sanitize import is_printable
 from ibml.common.yaml.rules import KINDS, MAX_VALUES, MERGE_KEY, STANDARD, Dumper, Loader, TooManyValues
 
@@ -32,14 +32,14 @@ class Document:
     data: dict[str, Any]
     lines: dict[Path_, int] = field(default_factory=dict)
     text: str = ""
-    elsewhere: dict[Path_, Source] = field(default_factory=dict)
+    elsewhere: dict[Path_, SourceLocation] = field(default_factory=dict)
     """The sources of values that the command line has put into the data."""
     written: dict[Path_, str] = field(default_factory=dict)
     """The text of every scalar that YAML reads as a number, a truth value or null; empty where nothing is written."""
     folder: Path | None = None
     """Where the file is, if it is one."""
 
-    def source(self, path: Path_) -> Source:
+    def source(self, path: Path_) -> SourceLocation:
         """The place of a path, or of the closest ancestor that is in the file."""
         for size in range(len(path), 0, -1):
             if path[:size] in self.elsewhere:
@@ -47,7 +47,7 @@ class Document:
         known = path
         while known and known not in self.lines:
             known = known[:-1]
-        return Source(self.file, self.lines.get(known), dotted(path))
+        return SourceLocation(self.file, self.lines.get(known), dotted(path))
 
     def written_below(self, path: Path_) -> dict[Path_, str]:
         """Return the entries of `written` for the value at a path, by their paths inside the value."""
@@ -146,7 +146,7 @@ def from_mapping(data: Mapping[str, Any], name: str) -> Document:
 
 
 def _refused(file: str, line: int | None, message: str) -> ConfigError:
-    return ConfigError([Problem(Source(file, line), message)])
+    return ConfigError([Problem(SourceLocation(file, line), message)])
 
 
 def _whole(text: str) -> int:
@@ -258,4 +258,4 @@ class _Reader:
         return False
 
     def _complain(self, line: int, path: Path_, message: str) -> None:
-        self.problems.append(Problem(Source(self.file, line, dotted(path)), message))
+        self.problems.append(Problem(SourceLocation(self.file, line, dotted(path)), message))

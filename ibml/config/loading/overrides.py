@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from ibml.common.errors import ConfigError, Problem, Source
+from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document
 from ibml.config.base import Config
@@ -19,7 +19,7 @@ from ibml.config.loading.suggestions import suggest_setting
 def command_line(text: str) -> list[Setting]:
     """The settings of one `path=value`; a mapping as value merges as it does in a file."""
     path, equals, value = text.partition("=")
-    source = Source(f"-o {text}")
+    source = SourceLocation(f"-o {text}")
     steps = tuple(path.strip().split("."))
     if not equals or not all(steps):
         raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.common.errors import ConfigError, Problem, Source
+from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document
 from ibml.config import metrics
@@ -80,7 +80,7 @@ class Plan:
 
 def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
     """The trial configuration of a preset or file with `a.b=c` overrides; raises `ConfigError`."""
-    source = Source(str(name))
+    source = SourceLocation(str(name))
     document = find_base(str(name), Path(), source)
     layers = Layers()
     problems = layers.add(settings(document))
@@ -109,7 +109,7 @@ def load_plan(
         twice = [Problem(s.source, "--seeds is given too") for group in groups for s in group if s.path[0] == "seeds"]
         if twice:
             raise ConfigError(twice)
-        groups.append([Setting(("seeds",), seeds, Source("--seeds"))])
+        groups.append([Setting(("seeds",), seeds, SourceLocation("--seeds"))])
         texts = (*texts, f"seeds={seeds}")
 
     def build(chosen: Sequence[list[Setting]]) -> Plan:

@@ -1,4 +1,4 @@
-"""What a trial has to tell the store, as lines of a journal. Times are in milliseconds since 1970."""
+"""Events of a trial, as lines of a journal. Times are in milliseconds since 1970."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ibml.records import Status
-
-Row = Mapping[str, float]
+from ibml.records import MetricRow, Status
 
 
 def now() -> int:
@@ -31,47 +29,47 @@ class TrialDescription:
 
 
 @dataclass(frozen=True)
-class Begin:
-    """A trial is being trained; `run_id` is its run if that could be claimed."""
+class TrialStarted:
+    """The training of a trial has started; `run_id` is its run if that could be claimed."""
 
     trial: TrialDescription
     run_id: str
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Metrics of epochs, each row with its `epoch`."""
+class MetricsLogged:
+    """Metrics of epochs; each row has its `epoch`."""
 
-    rows: Sequence[Row]
+    rows: Sequence[MetricRow]
     at: int = field(default_factory=now)
 
 
 @dataclass(frozen=True)
-class Tagged:
-    """What has changed since the beginning."""
+class TagsUpdated:
+    """Tags that have changed since the start."""
 
     tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class End:
-    """How a trial ended: final metrics, tags, and a traceback if it has one."""
+class TrialEnded:
+    """A trial has ended: final metrics, tags, and the traceback of a failure."""
 
     status: Status
-    metrics: Row
+    metrics: MetricRow
     tags: Mapping[str, str]
     log: str | None = None
     at: int = field(default_factory=now)
 
 
 @dataclass(frozen=True)
-class Stop:
-    """A trial was interrupted; the same command goes on with it."""
+class TrialInterrupted:
+    """A trial was interrupted; the same command resumes it."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """A result is part of another study too, as an arm of it."""
+class ResultShared:
+    """A result belongs to another study too, as one of its arms."""
 
     run_id: str
     study: str
@@ -79,30 +77,44 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Prune:
-    """A run that was left unfinished has as many epochs as a search wants."""
+class TrialPruned:
+    """An unfinished run has all the epochs that a search needs."""
 
     run_id: str
     reason: str
 
 
-Entry = Begin | Rows | Tagged | End | Stop | Share | Prune
-_KINDS = {kind.__name__: kind for kind in (Begin, Rows, Tagged, End, Stop, Share, Prune)}
+Event = TrialStarted | MetricsLogged | TagsUpdated | TrialEnded | TrialInterrupted | ResultShared | TrialPruned
+_WIRE_NAMES: dict[type[Event], str] = {
+    TrialStarted: "Begin",
+    MetricsLogged: "Rows",
+    TagsUpdated: "Tagged",
+    TrialEnded: "End",
+    TrialInterrupted: "Stop",
+    ResultShared: "Share",
+    TrialPruned: "Prune",
+}
+"""Names of events in journals. Journals outlive the version that wrote them: these names never change."""
+_EVENTS = {name: event for event, name in _WIRE_NAMES.items()}
 
 
-def as_line(entry: Entry) -> str:
-    """An entry as a line of JSON without its end; numbers that are no JSON are written as Python does."""
-    return json.dumps({"entry": type(entry).__name__, **vars(entry)}, default=vars)
+def to_line(event: Event) -> str:
+    """Return an event as a line of JSON without its end; NaN and infinity are written as Python writes them."""
+    return json.dumps({"entry": _WIRE_NAMES[type(event)], **vars(event)}, default=vars)
 
 
-def as_entry(line: str) -> Entry:
-    """The entry of a line; raises `ValueError` for one that is cut off or of another version."""
+def from_line(line: str) -> Event:
+    """Return the event of a line.
+
+    Raises:
+        ValueError: If the line is cut off, or from another version.
+    """
     try:
         content = json.loads(line)
-        kind = _KINDS[content.pop("entry")]
-        if kind is Begin:
+        kind = _EVENTS[content.pop("entry")]
+        if kind is TrialStarted:
             content["trial"] = TrialDescription(**content["trial"])
-        entry: Entry = kind(**content)
+        event: Event = kind(**content)
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"no entry of a journal: {error}") from error
-    return entry
+        raise ValueError(f"not an event of a journal: {error}") from error
+    return event

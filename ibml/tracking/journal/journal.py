@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from ibml.common.processes.ownership import machine_id
-from ibml.tracking.journal.events import End, Entry, as_entry, as_line
+from ibml.tracking.journal.events import Event, TrialEnded, from_line, to_line
 
 _LOCK = "lock"
 _JOURNALS = "*.jsonl"
@@ -24,7 +24,7 @@ _DRIVER = re.compile(r"[0-9a-f]{12}")
 """The name of a driver's folder: its id."""
 
 
-class Spool:
+class JournalFolder:
     """The journals of one driver, whose folder is locked as long as the driver lives.
 
     `warning` says why entries could not be written down; they are then in memory alone.
@@ -51,7 +51,7 @@ class Spool:
             _remove_if_empty(self.folder)
             self._lock.close()
 
-    def append(self, key: str, entry: Entry) -> None:
+    def append(self, key: str, entry: Event) -> None:
         """Write an entry to the journal of a trial. It survives the death of this process; how a trial ended also
         survives that of the machine. After an entry that could not be written none of the trial is, so that a journal
         never says of a trial that it ended without what came before."""
@@ -59,8 +59,8 @@ class Spool:
             return
         try:
             with self.path(key).open("a", encoding="utf-8") as journal:
-                journal.write(f"{as_line(entry)}\n")
-                if isinstance(entry, End):
+                journal.write(f"{to_line(entry)}\n")
+                if isinstance(entry, TrialEnded):
                     journal.flush()
                     os.fsync(journal.fileno())
         except OSError as error:
@@ -128,12 +128,12 @@ def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple
             _remove_if_empty(of_driver)
 
 
-def entries_of(journal: Path) -> list[Entry]:
+def read_events(journal: Path) -> list[Event]:
     """What a journal has. A last line that a kill has cut off is left out; any other that cannot be read raises
     `ValueError`."""
     *lines, last = journal.read_text(encoding="utf-8", errors="replace").split("\n")
     del last  # empty, or cut off
-    return [as_entry(line) for line in lines]
+    return [from_line(line) for line in lines]
 
 
 def _remove_if_empty(folder: Path) -> None:

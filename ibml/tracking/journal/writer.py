@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from ibml.common.processes.interruption import is_requested
-from ibml.tracking.journal.events import End, Entry, Prune, Share, Stop
-from ibml.tracking.journal.journal import Spool
-from ibml.tracking.journal.replay import Delivery
+from ibml.tracking.journal.events import Event, ResultShared, TrialEnded, TrialInterrupted, TrialPruned
+from ibml.tracking.journal.journal import JournalFolder
+from ibml.tracking.journal.replay import Replay
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 
@@ -25,19 +25,19 @@ _STUCK_SECONDS = 60.0
 """A store that takes nothing for so long, and reports no error, is not waited for at the end."""
 _JOIN_SECONDS = 5.0
 """How long the end waits for a call to the store that is under way."""
-_LAST = (End, Stop, Share, Prune)
+_LAST = (TrialEnded, TrialInterrupted, ResultShared, TrialPruned)
 """Entries after which nothing of a trial is waiting."""
 
 
 @dataclass
 class _Pending:
-    delivery: Delivery
-    entries: deque[Entry] = field(default_factory=deque)
+    delivery: Replay
+    entries: deque[Event] = field(default_factory=deque)
     attempts: int = 0
     failed_at: int | None = None
 
 
-class Recorder:
+class JournalWriter:
     """Takes entries, writes them down in the spool, and delivers them, those of a trial in order.
 
     While the store does not answer everything waits; `say` is told once, and when it answers again. What the store does
@@ -45,30 +45,30 @@ class Recorder:
     """
 
     def __init__(
-        self, store: MlflowStore, spool: Spool, new_delivery: Callable[[], Delivery], say: Callable[[str], None]
+        self, store: MlflowStore, journals: JournalFolder, new_replay: Callable[[], Replay], say: Callable[[str], None]
     ):
-        self.store, self.spool, self.say = store, spool, say
+        self.store, self.journals, self.say = store, journals, say
         self.down: TrackingError | None = None
         self.refused: dict[str, TrackingError] = {}
-        self._new_delivery = new_delivery
+        self._new_replay = new_replay
         self._pending: dict[str, _Pending] = {}
         self._changed = threading.Condition()
         self._closing = self._warned = False
         self._taken = 0
         self._thread = threading.Thread(target=self._work, name="ibml-recorder", daemon=True)
 
-    def add(self, key: str, entry: Entry) -> None:
+    def add(self, key: str, entry: Event) -> None:
         """Take an entry of a trial. When this returns it is in the spool."""
         with self._changed:
-            self.spool.append(key, entry)
+            self.journals.append(key, entry)
             if key not in self.refused:
                 if key not in self._pending:
-                    self._pending[key] = _Pending(self._new_delivery())
+                    self._pending[key] = _Pending(self._new_replay())
                 self._pending[key].entries.append(entry)
                 self._changed.notify_all()
-            warn, self._warned = bool(self.spool.warning) and not self._warned, bool(self.spool.warning)
+            warn, self._warned = bool(self.journals.warning) and not self._warned, bool(self.journals.warning)
         if warn:
-            self.say(f"{self.spool.warning}. What MLflow has not taken yet is lost if this process is killed.")
+            self.say(f"{self.journals.warning}. What MLflow has not taken yet is lost if this process is killed.")
 
     @property
     def waiting(self) -> int:
@@ -108,7 +108,7 @@ class Recorder:
         if not number:
             return ""
         results = "The results of 1 trial are" if number == 1 else f"The results of {number} trials are"
-        return f"{results} buffered in {self.spool.folder}. Run `ibml sync` to upload them."
+        return f"{results} buffered in {self.journals.folder}. Run `ibml sync` to upload them."
 
     def failed(self, error: TrackingError) -> None:
         """Take note that the store does not answer."""
@@ -116,7 +116,7 @@ class Recorder:
             first = self.down is None
             self.down = error
         if first:
-            kept = "memory" if self.spool.warning else self.spool.folder
+            kept = "memory" if self.journals.warning else self.journals.folder
             self.say(f"{error}. Training goes on; what it gives is kept in {kept} until MLflow answers.")
 
     def answered(self) -> None:
@@ -185,7 +185,7 @@ class Recorder:
             self._taken += number
             if isinstance(last, _LAST) and not pending.entries:
                 del self._pending[key]
-                self.spool.remove(key)
+                self.journals.remove(key)
             self._changed.notify_all()
 
     def _set_aside(self, key: str, error: TrackingError) -> None:

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from ibml.common.processes.ownership import temporary_folder
 from ibml.common.yaml.documents import dump
-from ibml.records import SearchRecord, StudyRecord
-from ibml.tracking.journal.events import End, Row, TrialDescription
+from ibml.records import MetricRow, SearchRecord, StudyRecord
+from ibml.tracking.journal.events import TrialDescription, TrialEnded
 from ibml.tracking.store.epochs import EPOCHS_FILE, epochs_text
 from ibml.tracking.store.reader import CONFIG_FILE, RECORDS, TRACEBACK_FILE, Kind, StoreReader
 from ibml.tracking.store.trial_reader import DRIVER_TAG
@@ -189,7 +189,7 @@ class MlflowStore(StoreReader):
             history = self.client.get_metric_history(run_id, LAST_OF_ROW)
         return 1 + max(int(metric.step) for metric in history)
 
-    def log_rows(self, run_id: str, rows: Sequence[tuple[int, Row]]) -> None:
+    def log_rows(self, run_id: str, rows: Sequence[tuple[int, MetricRow]]) -> None:
         """Epochs' metrics with their times, each row with its `epoch` as step, in as few calls as MLflow allows; a row
         is never cut."""
         calls: list[list[Point]] = [[]]
@@ -202,7 +202,7 @@ class MlflowStore(StoreReader):
             for points in filter(None, calls):
                 self._log(run_id, metrics=points)
 
-    def end_trial(self, run_id: str, end: End, step: int, epochs: Sequence[Row] = ()) -> None:
+    def end_trial(self, run_id: str, end: TrialEnded, step: int, epochs: Sequence[MetricRow] = ()) -> None:
         """Store how a trial ended, its final metrics as of the epoch `step`, and all its epochs as a file if they are
         given. The status comes last: a run without it is not a result."""
         tags = {key: value[:_TAG] for key, value in end.tags.items()}
