@@ -21,7 +21,7 @@ from pydantic import AfterValidator, ValidationError
 from ibml.config import load
 from ibml.config.base import Config, ConfigError, Items, Problem
 from ibml.config.explain import findings
-from ibml.config.places import home_folder
+from ibml.config.places import home_folder, user_folder
 
 VARIABLE = "IBML_ALLOW_PLUGINS"
 """Package names, separated by commas, as `--allow-plugin` leaves them for this process and those that it starts."""
@@ -42,7 +42,7 @@ class UserConfig(Config):
 
 def user_file() -> Path:
     """Where the user's own file is, if there is one."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "ibml" / "config.yaml"
+    return user_folder("config") / "config.yaml"
 
 
 @cache
