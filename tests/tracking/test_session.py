@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from ibml.config.records import TrialEntry
 from ibml.study.rerun import forget_results
@@ -591,15 +592,15 @@ def test_what_was_left_of_a_run_that_was_deleted_since_keeps_nobody_from_working
 def test_a_folder_that_another_took_for_left_behind_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, looked = spools.fcntl.flock, []
+    acquire, looked = spools.FileLock._acquire, []
 
-    def late(file, operation) -> None:
-        if not looked:  # between the file and its lock
+    def late(lock: FileLock) -> None:
+        if not looked:  # before the lock, when the folder is there
             looked.append(True)
             looked.extend(left_behind(tmp_path, never))
-        lock(file, operation)
+        acquire(lock)
 
-    monkeypatch.setattr(spools.fcntl, "flock", late)
+    monkeypatch.setattr(spools.FileLock, "_acquire", late)
     with Spool(tmp_path, "d00000000000") as spool:
         spool.append("k", Stop())
         assert spool.path("k").exists()
