@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ibml.config.printable import printable
 from ibml.config.trial import TrialConfig
 from ibml.interruption import deferred, watch_signals
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from ibml.tracking.session import Session
     from ibml.training.trainer import TrialResult
 
+_log = logging.getLogger(__name__)
 
 STAGE_GB = 10.0
 
@@ -71,8 +74,14 @@ def train(config: TrialConfig) -> TrialResult:
     from ibml import data
     from ibml.training.trainer import train as train_trial
 
+    _log_warnings(config.notes)
     data.ready([config.data])
     return train_trial(config)
+
+
+def _log_warnings(texts: Iterable[str]) -> None:
+    for text in texts:
+        _log.warning("%s", printable(text))
 
 
 def load_model(path: str | Path) -> MultimodalModel:
@@ -117,18 +126,19 @@ def ablate(
 
     Trials whose result the store has already are not run. `overrides` are `path=value` texts, `seeds` takes the place
     of the study's, `storage` is the database of searches where arms are tuned; progress goes to `console`, and nowhere
-    without one. `checkpoints` is the folder for checkpoints and for what the store has not taken yet. `rerun` deletes
-    the results that there are of the study's trials first. `stage_gb` is the room for states that trials share, so that
-    epochs in which they train alike are trained once; with 0 each trains alone. Results of different code revisions or
-    kinds of machine make a table only if `allow_mixed`. A study with overrides is recorded under a name of its own, as
-    `NAME+PATH=VALUE`. Where a study of this name has another design, `new_version` begins `NAME v2`. Raises
-    `ConfigError` before anything runs, `DesignChangedError` for another design without `new_version`, `ClusterError`
-    where Ray cannot be had, `TrackingError` and `SearchDatabaseError` where the store or the database cannot,
-    `MixedResultsError` for mixed results.
+    without one; messages go to the logger `ibml` in either case. `checkpoints` is the folder for checkpoints and for
+    what the store has not taken yet. `rerun` deletes the results that there are of the study's trials first. `stage_gb`
+    is the room for states that trials share, so that epochs in which they train alike are trained once; with 0 each
+    trains alone. Results of different code revisions or kinds of machine make a table only if `allow_mixed`. A study
+    with overrides is recorded under a name of its own, as `NAME+PATH=VALUE`. Where a study of this name has another
+    design, `new_version` begins `NAME v2`. Raises `ConfigError` before anything runs, `DesignChangedError` for another
+    design without `new_version`, `ClusterError` where Ray cannot be had, `TrackingError` and `SearchDatabaseError`
+    where the store or the database cannot, `MixedResultsError` for mixed results.
     """
     from ibml.study.plan import load_plan
 
     plan, places = load_plan(source, overrides, seeds), Places(tracking_uri, storage, address, checkpoints, stage_gb)
+    _log_warnings(plan.warnings)
     return run_plan(plan, places, console, new_version=new_version, allow_mixed=allow_mixed, rerun=rerun)
 
 
@@ -201,8 +211,10 @@ def _run_plan(
     known = store.results()
     if rerun and before:
         known = forget_results(session, before, known)
-    if not allow_mixed:
-        found = mixtures(Results(before, known), code_revision()) if before else []
+    found = mixtures(Results(before, known), code_revision()) if before else []
+    if allow_mixed:
+        _log_warnings(f"{plan.name} mixes {text}" for text in found)
+    else:
         refuse_mixtures(plan.name, found)
     with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.presence.id) as opened:
         run_id = opened.run_id
@@ -300,6 +312,7 @@ def tune(
     from ibml.search.plan import load_search
 
     plan = load_search(space, base, overrides)
+    _log_warnings(plan.warnings)
     places = Places(tracking_uri, storage, address, checkpoints, stage_gb)
     return run_search_plan(plan, places, console, new_version=new_version, compare=compare, repeats=repeats)
 

@@ -72,7 +72,7 @@ def run_study(
     searched = [arm.opened for arm in arms if arm.opened]
     fixed = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
     schedule = SeedSchedule(plan)
-    todo, reused = _todo(plan, schedule, fixed, known, session, console)
+    todo, reused = _todo(plan, schedule, fixed, known, session)
 
     def follow(task: Task, ending: Ending, final: Mapping[str, float]) -> list[Task]:
         more = schedule.ended(task.trial, final if ending == "finished" else None)
@@ -117,7 +117,6 @@ def _todo(
     cells: Sequence[Cell],
     known: dict[str, TrialRecord],
     session: Session,
-    console: Console,
 ) -> tuple[list[PlannedTrial], int]:
     """The trials without a result, and how many have one; those become part of this study too."""
     todo, reused = [], 0
@@ -134,7 +133,7 @@ def _todo(
         waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
     if reused:
         total = reused + len(todo)
-        console.print(f"{reused} of {total} trials have a result already and are not run again.", highlight=False)
+        session.say(f"{reused} of {total} trials have a result already and are not run again.")
     return todo, reused
 
 

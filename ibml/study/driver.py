@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from ibml.config.printable import printable
 from ibml.config.records import TrialRecord
 from ibml.interruption import deferred, is_requested
 from ibml.search.database import as_database_error
@@ -26,6 +28,8 @@ from ibml.tracking.uri import TrackingError
 from ibml.training.kept import clear
 
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 SHARED_TAG = "ibml.shared"
 """How many epochs a trial took over from another."""
@@ -195,7 +199,7 @@ class Driver:
             return False
         rows = [{**row, **task.numbers} for row in result.get("rows", [])]
         for note in result.get("notes", []):
-            self.session.say(f"{task.trial.name}: {note}")
+            self.session.warn(f"{task.trial.name}: {note}")
         self.progress.epochs_trained(len(rows))
         if rows:
             self.session.add(task.trial.key, Rows(rows))
@@ -234,8 +238,9 @@ class Driver:
         if self.error is None and self.queue.retry(task, fault):
             tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
             self.session.add(task.trial.key, Tagged(tags))
-            self.outcome.retried += 1
+            _log.warning("%s is retried after a fault: %s", printable(task.trial.name), printable(fault.reason))
             return
+        _log.warning("%s failed: %s", printable(task.trial.name), printable(fault.reason))
         self.outcome.failed.append((task.trial.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 

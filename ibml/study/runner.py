@@ -40,7 +40,7 @@ def run_tasks(
     with connected(address, resources) as folder:
         raise_if_requested()
         if named(address):
-            refuse_unfit(driver.session.workspace.root, driver.session.say)
+            refuse_unfit(driver.session.workspace.root, driver.session.warn)
         resources = found_share(resources, configs, driver.session.say)
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),
