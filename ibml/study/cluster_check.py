@@ -97,7 +97,7 @@ def judged(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], node
     name = node.name
     yield _versions(name, facts, here)
     yield _gpus(node, facts)
-    yield from _storage(name, facts, here, nodes)
+    yield from _storage(name, facts, nodes)
     yield _clock(node)
     for position, config in enumerate(data):
         yield _data(name, config.type, facts["data"][position], here["data"][position])
@@ -127,7 +127,7 @@ def _gpus(node: Node, facts: Mapping[str, Any]) -> Finding:
     return Finding(node.name, "GPUs", "ok", shown)
 
 
-def _storage(name: str, facts: Mapping[str, Any], here: Mapping[str, Any], nodes: int) -> Iterator[Finding]:
+def _storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[Finding]:
     if facts["written"]:
         fix = "give --checkpoints a place that every node may write to; for s3:// and gs:// with their keys"
         yield Finding(name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix)

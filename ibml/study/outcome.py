@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outcome:
-    """`failed` has (trial's name, reason); `retried` counts how often a trial went on after a fault, and `shared` the
-    epochs that trials took over from others."""
+    """Counters of a run.
+
+    Attributes:
+        finished: Trials that were trained to their end.
+        pruned: Trials that a search stopped early.
+        reused: Trials whose result was known.
+        failed: Name and reason of every trial that failed.
+        interrupted: Whether the run was stopped before its end.
+        shared: Epochs that trials took over from others.
+    """
 
     finished: int = 0
     pruned: int = 0
     reused: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
-    retried: int = 0
     shared: int = 0
