@@ -19,7 +19,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ValidationError
 
 from ibml.common.errors import ConfigError, Problem
-from ibml.common.paths import home_folder
+from ibml.common.paths import home_folder, user_folder
 from ibml.common.yaml import documents
 from ibml.config.base import Config, Items
 from ibml.config.loading.error_messages import findings
@@ -43,7 +43,7 @@ class UserConfig(Config):
 
 def user_file() -> Path:
     """Where the user's own file is, if there is one."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "ibml" / "config.yaml"
+    return user_folder("config") / "config.yaml"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections import deque
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from ibml.common.sanitize import printable
 from ibml.common.version import code_revision
 from ibml.queries import open_store, report_files, results_of
 from ibml.records import StudyRecord, TrialRecord
@@ -41,6 +43,8 @@ from ibml.tracking.study_labels import update_labels
 
 if TYPE_CHECKING:
     from ibml.report.tables.table import Table
+
+_log = logging.getLogger(__name__)
 
 
 def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None) -> Ablation:
@@ -98,8 +102,11 @@ def _run_plan(plan: Plan, context: RunContext) -> Ablation:
     known = store.results()
     if options.rerun and before:
         known = forget_results(session, before, known)
-    if not options.allow_mixed:
-        found = mixtures(Results(before, known), code_revision()) if before else []
+    found = mixtures(Results(before, known), code_revision()) if before else []
+    if options.allow_mixed:
+        for text in found:
+            _log.warning("%s", printable(f"{plan.name} mixes {text}"))
+    else:
         refuse_mixtures(plan.name, found)
     with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.heartbeat.id) as opened:
         run_id = opened.run_id
@@ -172,9 +179,7 @@ def _find_missing_trials(
         waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
     if reused:
         total = reused + len(missing)
-        context.console.print(
-            f"{reused} of {total} trials have a result already and are not run again.", highlight=False
-        )
+        context.session.say(f"{reused} of {total} trials have a result already and are not run again.")
     return missing, reused
 
 

@@ -80,7 +80,7 @@ def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Sessio
             checkpoints.save(trainer, rows)
             raise_if_requested()
         for note in checkpoints.take_notes():
-            session.say(note)
+            session.warn(note)
     result = trainer.result(rows)
     checkpoints.save_selected(trainer, result.metrics)
     return result

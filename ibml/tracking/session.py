@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Self
 
 from ibml.common.processes.interruption import is_requested, raise_if_requested, reporting
 from ibml.common.redaction import shown_url
+from ibml.common.sanitize import printable
 from ibml.records import TrialRecord
 from ibml.tracking.heartbeat import Heartbeat
 from ibml.tracking.journal.events import Event, TrialDescription, TrialEnded
@@ -21,6 +23,8 @@ from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 from ibml.tracking.workspace import workspace
 
+_log = logging.getLogger(__name__)
+
 PATIENCE_SECONDS = 20.0
 """How long the end of a command waits for a store that does not answer."""
 _STOP_SECONDS = 10.0
@@ -31,16 +35,19 @@ class Session:
     """What a driver does with a store while it trains. The store has to answer at the beginning, when also the
     journals are delivered that drivers have left behind; afterwards it may be out of reach for as long as it likes.
 
-    `say` gets what a person should know, a line at a time.
+    `say` gets what a person should know, a line at a time. The log of this module gets it too, for programs that call
+    ibml without a console.
     """
 
     def __init__(self, store: MlflowStore, checkpoints: str | Path | None, say: Callable[[str], None]):
-        self.store, self.say = store, say
+        self.store, self._show = store, say
         self.workspace = workspace(store, checkpoints)
         self.heartbeat = Heartbeat(store)
         self.leases = Leases(store, self.heartbeat)
         self.journals = JournalFolder(self.workspace.spool, self.heartbeat.id)
-        self.writer = JournalWriter(store, self.journals, lambda: Replay(store, self.leases, own=True), say)
+        self.writer = JournalWriter(
+            store, self.journals, lambda: Replay(store, self.leases, own=True), self.say, self.warn
+        )
         self._stack = ExitStack()
         self._patience = PATIENCE_SECONDS
         self.undeliverable: set[Path] = set()
@@ -65,12 +72,24 @@ class Session:
             settled = self.settle()
             if is_requested():
                 if not settled:
-                    self.say(self.writer.describe_waiting())
+                    self.warn(self.writer.describe_waiting())
             elif settled and self.heartbeat.met:
                 with suppress(TrackingError):  # then the next driver does
                     self.deliver_left_behind()  # of one that has ended meanwhile, and whose trials were taken over
         finally:  # a second Ctrl-C may end the wait
             self._stack.__exit__(kind, error, trace)
+
+    def say(self, text: str) -> None:
+        """Show a message to the user, and log it with level INFO."""
+        self._tell(logging.INFO, text)
+
+    def warn(self, text: str) -> None:
+        """Show a message to the user, and log it with level WARNING."""
+        self._tell(logging.WARNING, text)
+
+    def _tell(self, level: int, text: str) -> None:
+        _log.log(level, "%s", printable(text))
+        self._show(text)
 
     def add(self, key: str, entry: Event) -> None:
         """Record something of a trial."""
@@ -133,6 +152,6 @@ class Session:
             if isinstance(error, TrackingError) and not error.refused:
                 raise
             self.undeliverable.add(journal)
-            self.say(f"{journal} cannot be delivered and is left where it is: {error}")
+            self.warn(f"{journal} cannot be delivered and is left where it is: {error}")
             return False
         return any(isinstance(entry, TrialEnded) for entry in every)

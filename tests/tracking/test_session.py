@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from ibml.records import TrialEntry
 from ibml.study.invalidation import forget_results
@@ -98,7 +99,7 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
         record = store.results()["k"]
         assert (record.status, record.driver, record.retries) == ("finished", "", 1)
         assert history(store, record.run_id) == [(e, 1 / (e + 1)) for e in range(5)]
-        assert not list(mine.spool.folder.glob("*.jsonl"))
+        assert not list(mine.journals.folder.glob("*.jsonl"))
     assert not list(mine.workspace.spool.iterdir())
     assert not store.client.get_experiment(store.experiment_id).tags, "its sign of life goes with it"
 
@@ -314,16 +315,16 @@ def test_an_entry_that_cannot_be_recorded_holds_no_other_up(store: MlflowStore) 
 def test_a_spool_that_cannot_be_written_is_said_once(store: MlflowStore) -> None:
     said: list[str] = []
     with session(store, said) as mine:
-        mine.spool.path("k").mkdir()
+        mine.journals.path("k").mkdir()
         claim = mine.claim(TRIAL, None)
         assert claim
         for entry in (TrialStarted(TRIAL, claim.run_id), *ENTRIES[1:-1]):
             mine.add("k", entry)
         assert len(said) == 1
-        assert f"nothing can be written to {mine.spool.folder}" in said[0]
+        assert f"nothing can be written to {mine.journals.folder}" in said[0]
         assert mine.settle()
         assert len(history(store, claim.run_id)) == 4
-        mine.spool.path("k").rmdir()
+        mine.journals.path("k").rmdir()
         mine.add("k", ENTRIES[-1])
 
 
@@ -607,15 +608,15 @@ def test_what_was_left_of_a_run_that_was_deleted_since_keeps_nobody_from_working
 def test_a_folder_that_another_took_for_left_behind_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, looked = spools.fcntl.flock, []
+    acquire, looked = spools.FileLock._acquire, []
 
-    def late(file, operation) -> None:
-        if not looked:  # between the file and its lock
+    def late(lock: FileLock) -> None:
+        if not looked:  # before the lock, when the folder is there
             looked.append(True)
             looked.extend(left_behind(tmp_path, never))
-        lock(file, operation)
+        acquire(lock)
 
-    monkeypatch.setattr(spools.fcntl, "flock", late)
+    monkeypatch.setattr(spools.FileLock, "_acquire", late)
     with JournalFolder(tmp_path, "d00000000000") as spool:
         spool.append("k", TrialInterrupted())
         assert spool.path("k").exists()

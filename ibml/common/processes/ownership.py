@@ -21,6 +21,9 @@ from hashlib import sha256
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+# Not `filelock`: it creates a missing file, which would put a record into folders of other origin. It also unlocks at
+# its release and at exit, which would end the hold of the watchdog process that inherits the descriptor.
+
 PREFIX = "ibml-"
 """Temporary folders begin with this. The name alone never makes a folder ours."""
 RECORD = ".ibml-owner.json"

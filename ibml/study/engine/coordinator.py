@@ -6,6 +6,7 @@ trials, records events in the session, and counts progress.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from ibml.common.processes.interruption import deferred, is_requested
+from ibml.common.sanitize import printable
 from ibml.common.storage import Place
 from ibml.records import MetricRow, TrialRecord
 from ibml.search.database import as_database_error
@@ -33,6 +35,8 @@ from ibml.tracking.session import Session
 from ibml.training.checkpoint_retention import clear
 
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 SHARED_TAG = "ibml.shared"
 """How many epochs a trial took over from another."""
@@ -236,7 +240,7 @@ class Coordinator:
 
     def _record_report(self, task: TrialTask, rows: Sequence[MetricRow], result: Mapping[str, Any]) -> None:
         for note in result.get("notes", []):
-            self.session.say(f"{task.spec.name}: {note}")
+            self.session.warn(f"{task.spec.name}: {note}")
         self.progress.epochs_trained(len(rows))
         if rows:
             self.session.add(task.key, MetricsLogged(rows))
@@ -271,7 +275,9 @@ class Coordinator:
         if retry and self.error is None and self.scheduler.retry(task, fault):
             tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
             self.session.add(task.key, TagsUpdated(tags))
+            _log.warning("%s is retried after a fault: %s", printable(task.spec.name), printable(fault.reason))
             return
+        _log.warning("%s failed: %s", printable(task.spec.name), printable(fault.reason))
         self.summary.failed.append((task.spec.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 

@@ -54,7 +54,7 @@ def run_on_ray(
     with connected(address, resources) as folder:
         raise_if_requested()
         if named(address):
-            refuse_unfit(coordinator.session.workspace.root, coordinator.session.say)
+            refuse_unfit(coordinator.session.workspace.root, coordinator.session.warn)
         resources = found_share(resources, configs, coordinator.session.say)
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),

@@ -99,7 +99,7 @@ def judged(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], node
     name = node.name
     yield _versions(name, facts, here)
     yield _gpus(node, facts)
-    yield from _storage(name, facts, here, nodes)
+    yield from _storage(name, facts, nodes)
     yield _clock(node)
     for position, config in enumerate(data):
         yield _data(name, config.type, facts["data"][position], here["data"][position])
@@ -129,7 +129,7 @@ def _gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
     return CheckResult(node.name, "GPUs", "ok", shown)
 
 
-def _storage(name: str, facts: Mapping[str, Any], here: Mapping[str, Any], nodes: int) -> Iterator[CheckResult]:
+def _storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[CheckResult]:
     if facts["written"]:
         fix = "give --checkpoints a place that every node may write to; for s3:// and gs:// with their keys"
         yield CheckResult(name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix)

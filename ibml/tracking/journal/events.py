@@ -116,5 +116,5 @@ def from_line(line: str) -> Event:
             content["trial"] = TrialDescription(**content["trial"])
         event: Event = kind(**content)
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"not an event of a journal: {error}") from error
+        raise ValueError(f"no entry of a journal: {error}") from error
     return event

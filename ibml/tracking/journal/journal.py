@@ -6,14 +6,16 @@ altogether; whoever reads it delivers it again from its beginning, which writes 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
+
+from filelock import FileLock
 
 from ibml.common.processes.ownership import machine_id
 from ibml.tracking.journal.events import Event, TrialEnded, from_line, to_line
@@ -33,13 +35,14 @@ class JournalFolder:
     def __init__(self, folder: Path, driver: str):
         self.folder = folder / driver
         self.warning = ""
-        self._lock: IO[str] | None = None
+        self._lock = _lock_of(self.folder, _write_machine)
         self._broken: set[str] = set()
 
     def __enter__(self) -> Self:
         try:
-            while self._lock is None:
-                self._lock = _locked(self.folder)
+            while not self._lock.is_locked:
+                with suppress(FileNotFoundError):  # another process took the folder for left behind, and removed it
+                    self._lock.acquire()
         except OSError as error:
             self._warn(error)
         return self
@@ -47,9 +50,9 @@ class JournalFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock:
+        if self._lock.is_locked:
             _remove_if_empty(self.folder)
-            self._lock.close()
+            self._lock.release()
 
     def append(self, key: str, entry: Event) -> None:
         """Write an entry to the journal of a trial. It survives the death of this process; how a trial ended also
@@ -82,21 +85,23 @@ class JournalFolder:
         self.warning = self.warning or f"nothing can be written to {self.folder}: {error.strerror}"
 
 
-def _locked(folder: Path) -> IO[str] | None:
-    """A driver's folder, made and locked; nothing where another process has taken it for left behind meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = (folder / _LOCK).open("w", encoding="utf-8")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
-            lock.write(machine_id())
-            lock.flush()
-            os.fsync(lock.fileno())  # other hosts read it
-            return lock
-    except FileNotFoundError:
-        return None
-    lock.close()
-    return None
+def _lock_of(folder: Path, on_acquired: Callable[[int], None]) -> FileLock:
+    """Return the lock of a driver's folder; `on_acquired` gets the descriptor of the locked file.
+
+    Earlier versions of ibml lock the same file by `flock`, as `filelock` does.
+    """
+    return FileLock(folder / _LOCK, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired)
+
+
+def _write_machine(lock: int) -> None:
+    """Write into a locked file on which machine its holder is; other hosts read it."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, machine_id().encode(), 0)
+    os.fsync(lock)
+
+
+def _read_machine(machines: list[str], lock: int) -> None:
+    machines.append(os.pread(lock, 64, 0).decode(errors="replace"))
 
 
 def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple[str, list[Path]]]:
@@ -112,17 +117,13 @@ def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple
         then removed if its journals are gone.
     """
     for of_driver in sorted(path for path in folder.glob("*/") if _DRIVER.fullmatch(path.name)):
+        machines: list[str] = []
         try:
-            lock = (of_driver / _LOCK).open("a+", encoding="utf-8")
+            lock = _lock_of(of_driver, partial(_read_machine, machines)).acquire(blocking=False)
         except OSError:
-            continue  # gone meanwhile, or another user's
+            continue  # its driver lives, another process is delivering, or the folder is another user's
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue  # its driver lives, or another process is delivering
-            lock.seek(0)
-            if lock.read() != machine_id() and is_alive(of_driver.name):
+            if machines != [machine_id()] and is_alive(of_driver.name):
                 continue
             yield of_driver.name, sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime)
             _remove_if_empty(of_driver)

@@ -40,14 +40,19 @@ class _Pending:
 class JournalWriter:
     """Takes entries, writes them down in the spool, and delivers them, those of a trial in order.
 
-    While the store does not answer everything waits; `say` is told once, and when it answers again. What the store does
-    not take although it answers stays in the spool, and `refused` says why.
+    While the store does not answer everything waits; `warn` is told once, and `say` when it answers again. What the
+    store does not take although it answers stays in the spool, and `refused` says why.
     """
 
     def __init__(
-        self, store: MlflowStore, journals: JournalFolder, new_replay: Callable[[], Replay], say: Callable[[str], None]
+        self,
+        store: MlflowStore,
+        journals: JournalFolder,
+        new_replay: Callable[[], Replay],
+        say: Callable[[str], None],
+        warn: Callable[[str], None],
     ):
-        self.store, self.journals, self.say = store, journals, say
+        self.store, self.journals, self.say, self.warn = store, journals, say, warn
         self.down: TrackingError | None = None
         self.refused: dict[str, TrackingError] = {}
         self._new_replay = new_replay
@@ -68,7 +73,7 @@ class JournalWriter:
                 self._changed.notify_all()
             warn, self._warned = bool(self.journals.warning) and not self._warned, bool(self.journals.warning)
         if warn:
-            self.say(f"{self.journals.warning}. What MLflow has not taken yet is lost if this process is killed.")
+            self.warn(f"{self.journals.warning}. What MLflow has not taken yet is lost if this process is killed.")
 
     @property
     def waiting(self) -> int:
@@ -117,7 +122,7 @@ class JournalWriter:
             self.down = error
         if first:
             kept = "memory" if self.journals.warning else self.journals.folder
-            self.say(f"{error}. Training goes on; what it gives is kept in {kept} until MLflow answers.")
+            self.warn(f"{error}. Training goes on; what it gives is kept in {kept} until MLflow answers.")
 
     def answered(self) -> None:
         """Take note that the store answers."""

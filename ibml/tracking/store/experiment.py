@@ -49,6 +49,7 @@ def _one_at_a_time(database: Path | None) -> Iterator[None]:
     folder = os.open(database.parent, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems have no locks
+            # Not `filelock`, which locks only files: one would be left beside the user's database.
             fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
