@@ -82,9 +82,12 @@ class PluginConfig(Component):
 
     kind: ClassVar[Kind]
     type: Literal["plugin"] = "plugin"
+    """A class of another package."""
     target: str
-    """`module:Class`, or the name of an entry point."""
+    """`module:Class`, or the name of an entry point in the group `ibml.methods`, `ibml.fusions`, `ibml.encoders` or
+    `ibml.datasets`."""
     options: Annotated[dict[str, Any], Field(validate_default=True)] = {}
+    """Options of the plug-in, as its class `Options` declares them."""
 
     @field_validator("target")
     @classmethod

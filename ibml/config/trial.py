@@ -30,13 +30,21 @@ class TrialConfig(Config):
     """
 
     data: DataConfig
+    """The data set, its split and preprocessing."""
     encoders: Encoders
+    """The encoder of each modality; `default` serves the modalities without their own."""
     fusion: FusionConfig = create(FUSIONS, "concat")
+    """Combines the features of the modalities into logits."""
     method: MethodConfig = create(METHODS, "ibml")
+    """The balancing method."""
     optimizer: OptimizerConfig = SGDConfig()
+    """The optimizer of all parameters."""
     schedule: ScheduleConfig = ConstantScheduleConfig()
+    """The schedule of the learning rate over epochs."""
     trainer: TrainerConfig = TrainerConfig()
+    """The training loop."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of every random number of the trial: split, initialisation, order, noise, dropout."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
