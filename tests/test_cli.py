@@ -21,7 +21,7 @@ HEAVY = ("torch", "ray", "mlflow", "pandas")
 def imports_of(*arguments: str, folder: Path) -> tuple[int, set[str]]:
     """The exit code of a command, and which heavy packages it imported."""
     script = (
-        "import sys\nfrom ibml.cli import app\n"
+        "import sys\nfrom ibml.cli.main import app\n"
         "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
         f"print('HEAVY', *[name for name in {HEAVY!r} if name in sys.modules])\nsys.exit(code)"
     )

@@ -32,7 +32,7 @@ POSIX = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
 
 def run(cli: CommandLine, words: str, redirected: str = "", **environment: str) -> Answer:
     """A command of a shell, its streams redirected."""
-    program = f'"$0" -m ibml.cli {words} {redirected}'
+    program = f'"$0" -m ibml {words} {redirected}'
     given = {**cli.environment, **environment}
     command = ["/bin/sh", "-c", program, sys.executable]
     done = subprocess.run(command, cwd=cli.folder, env=given, check=False, capture_output=True)
@@ -44,7 +44,7 @@ def run_without_reader(cli: CommandLine, *words: str, **environment: str) -> Ans
     reading, writing = os.pipe()
     os.close(reading)
     given = {**cli.environment, **environment}
-    command = [sys.executable, "-m", "ibml.cli", *words]
+    command = [sys.executable, "-m", "ibml", *words]
     done = subprocess.run(command, cwd=cli.folder, env=given, check=False, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     return Answer(done.returncode, "", done.stderr.decode())
@@ -167,7 +167,7 @@ def test_a_pipe_that_does_not_block_gets_everything(tmp_path: Path) -> None:
 
 def test_streams_of_a_program_around_it_stay(tmp_path: Path) -> None:
     script = (
-        "import contextlib, io\nfrom ibml.cli import main\n"
+        "import contextlib, io\nfrom ibml.cli.main import main\n"
         "made = io.StringIO()\n"
         "with contextlib.redirect_stdout(made), contextlib.suppress(SystemExit):\n    main()\n"
         "print(len(made.getvalue().split()))"

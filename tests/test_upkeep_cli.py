@@ -192,7 +192,7 @@ def test_a_study_whose_driver_was_killed_is_listed_as_interrupted(finished: Comm
         assert "interrupted" in finished.inside("list").out
         with Heartbeat(store) as driver:
             store.tag_run(study.run_id, {"ibml.driver": driver.id})
-            code = "import sys; from ibml.cli import app; app(['list'])"
+            code = "import sys; from ibml.cli.main import app; app(['list'])"
             here = subprocess.run(
                 [sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True
             )

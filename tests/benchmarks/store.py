@@ -180,7 +180,7 @@ _CONFIG_TEXT = dump(_CONFIG.model_dump(mode="json"))
 
 _TABLE = """
 import resource, sys
-from ibml.cli import app
+from ibml.cli.main import app
 app(["table", "large", "--tracking-uri", sys.argv[1]], standalone_mode=False)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(f"{peak:.0f}", file=sys.stderr)

@@ -16,7 +16,7 @@ from ibml.common.rng import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Sequences
 from ibml.methods import Batch
-from ibml.methods.ibml import class_rates
+from ibml.methods.ibml.method import class_rates
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Row, Trainer
 from tests.conftest import vectors

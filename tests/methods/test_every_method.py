@@ -1,4 +1,4 @@
-"""What holds for every method, whichever there are: `METHODS` says."""
+"""Properties of every method in the registry."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import torch
 from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ibml.config.registry import FUSIONS, METHODS
 from ibml.config.trial import TrialConfig
-from ibml.methods import METHODS, Batch
+from ibml.methods import Batch
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Row, Trainer, train
@@ -25,7 +26,6 @@ from tests.methods.steps import check_that_it_goes_on, timeless
 
 Build = Callable[..., TrialConfig]
 
-FUSIONS = ("concat", "sum", "film", "gated", "attention", "lmf", "late")
 SOONER: dict[str, dict[str, Any]] = {
     "unimodal": {"modality": "zer"},
     "g_blending": {"super_epoch": 2},

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from ibml.common.rng import stream_seed
 from ibml.config.schedule import lr_factor
 from ibml.methods.base import Inputs
-from ibml.methods.g_blending import blending_weights
-from ibml.methods.lfm import fitted_weight, infonce_alignment, js_alignment, linear_weight
-from ibml.methods.pmr import lag_weights
+from ibml.methods.g_blending.method import blending_weights
+from ibml.methods.lfm.method import fitted_weight, infonce_alignment, js_alignment, linear_weight
+from ibml.methods.pmr.method import lag_weights
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import Row, Trainer
 from tests.methods.steps import Build, batches, by_parameters, close, copied, gradients, same, started, trainer_with
