@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ibml.common.sanitize import printable
 from ibml.config.trial import TrialConfig
 from ibml.study.options import STAGE_GB, RunOptions
 
@@ -20,14 +22,22 @@ if TYPE_CHECKING:
     from ibml.study.results import Ablation, Tuned
     from ibml.training.trainer import TrialResult
 
+_log = logging.getLogger(__name__)
+
 
 def train(config: TrialConfig) -> TrialResult:
     """Train one trial in this process, without Ray and without MLflow."""
     from ibml import data
     from ibml.training.trainer import train as train_trial
 
+    _log_warnings(config.notes)
     data.ready([config.data])
     return train_trial(config)
+
+
+def _log_warnings(texts: Iterable[str]) -> None:
+    for text in texts:
+        _log.warning("%s", printable(text))
 
 
 def load_model(path: str | Path) -> MultimodalModel:
@@ -87,7 +97,7 @@ def ablate(
         tracking_uri: URI of the MLflow store.
         storage: URL of Optuna's database, for studies whose arms are tuned.
         address: Address of a running Ray cluster.
-        console: Where progress goes; None for nowhere.
+        console: Where progress goes; None for nowhere. Messages go to the logger `ibml` in any case.
         checkpoints: Folder for checkpoints, and for results that the store has not taken yet.
         new_version: Whether to start `NAME v2` if the name exists with another design.
         allow_mixed: Whether results of different code revisions or kinds of machines make a table together.
@@ -108,6 +118,7 @@ def ablate(
     from ibml.study.planning.plan import load_plan
 
     plan = load_plan(source, overrides, seeds)
+    _log_warnings(plan.warnings)
     options = RunOptions(
         tracking_uri=tracking_uri,
         storage=storage,
@@ -153,7 +164,7 @@ def tune(
         tracking_uri: URI of the MLflow store.
         storage: URL of Optuna's database.
         address: Address of a running Ray cluster.
-        console: Where progress goes; None for nowhere.
+        console: Where progress goes; None for nowhere. Messages go to the logger `ibml` in any case.
         checkpoints: Folder for checkpoints, and for results that the store has not taken yet.
         new_version: Whether to start a new version if a search of this name with other settings exists.
         compare: Kind of search to compare with, which runs at full length.
@@ -172,6 +183,7 @@ def tune(
     from ibml.search.plan import load_search
 
     plan = load_search(space, base, overrides)
+    _log_warnings(plan.warnings)
     options = RunOptions(
         tracking_uri=tracking_uri,
         storage=storage,

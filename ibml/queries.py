@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ibml.report.views.overview import Seen
     from ibml.report.views.sample_size import PowerPlan
     from ibml.report.views.trial import TrialView
-    from ibml.tracking.mlflow_store import MlflowStore
-    from ibml.tracking.reader import Kind, Overview
+    from ibml.tracking.store.mlflow_store import MlflowStore
+    from ibml.tracking.store.reader import Kind, Overview
 
 _PLURALS: dict[Kind, str] = {"study": "studies", "search": "searches"}
 
@@ -71,7 +71,7 @@ def find_study(study: str, store: MlflowStore) -> tuple[StudyRecord, bool]:
     from ibml.study.planning.record import study_record
     from ibml.study.planning.trials import build_trials
     from ibml.study.planning.versions import find_version
-    from ibml.tracking.uri import TrackingError
+    from ibml.tracking.store.uri import TrackingError
 
     plan = load_plan(study, to_run=False)
     version = find_version(plan, store)
@@ -90,7 +90,7 @@ def find_kind(name: str, kind: Kind | None = None, tracking_uri: str | None = No
     Raises `TrackingError` where it is neither, or both and no `kind` is given.
     """
     from ibml.common.redaction import shown_url
-    from ibml.tracking.uri import TrackingError
+    from ibml.tracking.store.uri import TrackingError
 
     store = _open_for(tracking_uri, name)
     if is_file(name):
@@ -133,7 +133,7 @@ def study_report(
     """
     from ibml.report.study.page import FORMS
     from ibml.report.tables.table import build_table
-    from ibml.tracking.uri import TrackingError
+    from ibml.tracking.store.uri import TrackingError
 
     store = _open_for(tracking_uri, study)
     record, is_recorded = find_study(study, store)
@@ -207,10 +207,10 @@ def _side(name: str, store: MlflowStore) -> Side:
 def overview(tracking_uri: str | None = None) -> Grid:
     """Every study and search: kind, state, progress, age."""
     from ibml.report.views.overview import listing
-    from ibml.tracking.presence import Presence
+    from ibml.tracking.heartbeat import Heartbeat
 
     store = open_store(tracking_uri, to_read=True)
-    alive, found, results = Presence(store).others(), store.overview(), store.results()
+    alive, found, results = Heartbeat(store).others(), store.overview(), store.results()
     seen = [(o.kind, o.name, o.status_among(alive), o.started_at, o.ended_at, store.record(o)) for o in found]
     return listing([*seen, *_seen_as_deleted(store, found, results.values())], results)
 
@@ -262,14 +262,12 @@ def refuse_file(trial: str) -> None:
     """
     if not is_file(trial):
         return
-    from ibml.common import yaml_documents
-    from ibml.common.errors import ConfigError, Problem, Source
+    from ibml.common.errors import ConfigError, Problem, SourceLocation
+    from ibml.common.yaml import documents
     from ibml.config.loading.file_kinds import RECORDED, describe_other_kind
 
-    what = (
-        describe_other_kind(yaml_documents.read(Path(trial)), RECORDED, results=True) or f"a file, not {RECORDED.noun}"
-    )
-    raise ConfigError([Problem(Source(trial), f"is {what}")])
+    what = describe_other_kind(documents.read(Path(trial)), RECORDED, results=True) or f"a file, not {RECORDED.noun}"
+    raise ConfigError([Problem(SourceLocation(trial), f"is {what}")])
 
 
 def _open_for(tracking_uri: str | None, *studies: str) -> MlflowStore:
@@ -296,8 +294,8 @@ def open_store(tracking_uri: str | None, to_read: bool = False, existing: bool =
     Raises:
         TrackingError: The URI names no store, or the file does not exist.
     """
-    from ibml.tracking.mlflow_store import MlflowStore
-    from ibml.tracking.uri import TrackingError, choose_uri, database_file
+    from ibml.tracking.store.mlflow_store import MlflowStore
+    from ibml.tracking.store.uri import TrackingError, choose_uri, database_file
 
     uri = choose_uri(tracking_uri)
     database = database_file(uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from ibml.config.base import Config, Items
 from ibml.config.study.seeds import AdaptiveSeeds
 from ibml.config.study.table import TableConfig
 
+MetricRow = Mapping[str, float]
+"""Metrics of one epoch, or the final metrics of a trial."""
 Status = Literal["finished", "diverged", "failed", "pruned", "running"]
 
 

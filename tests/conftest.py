@@ -20,7 +20,7 @@ from ibml.cli.main import app
 from ibml.config.data import MfeatConfig
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
-from ibml.tracking import experiment
+from ibml.tracking.store import experiment
 from tests.support.ray_cluster import RayCluster, start_cluster
 from tests.support.stores import EMPTY_STORE, create_tables
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from ibml.common import yaml_documents
+from ibml.common.yaml import documents
 from tests.conftest import ROOT, CommandLine
 
 HEAVY = ("torch", "ray", "mlflow", "pandas")
@@ -21,7 +21,7 @@ HEAVY = ("torch", "ray", "mlflow", "pandas")
 def imports_of(*arguments: str, folder: Path) -> tuple[int, set[str]]:
     """The exit code of a command, and which heavy packages it imported."""
     script = (
-        "import sys\nfrom ibml.cli import app\n"
+        "import sys\nfrom ibml.cli.main import app\n"
         "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
         f"print('HEAVY', *[name for name in {HEAVY!r} if name in sys.modules])\nsys.exit(code)"
     )
@@ -79,12 +79,12 @@ def test_errors_go_to_stderr_with_their_line_and_code_2(cli: CommandLine) -> Non
 def test_shipped_studies_satisfy_the_schema(cli: CommandLine, path: Path) -> None:
     made = json.loads(cli.inside("schema", "ablation").out)
     jsonschema.Draft202012Validator.check_schema(made)
-    jsonschema.validate(yaml_documents.read(path).data, made)
+    jsonschema.validate(documents.read(path).data, made)
 
 
 def test_the_schema_refuses_a_wrong_value_of_a_dotted_path(cli: CommandLine) -> None:
     made = json.loads(cli.inside("schema", "ablation").out)
-    study = yaml_documents.read(ROOT / "ablations/components.yaml").data
+    study = documents.read(ROOT / "ablations/components.yaml").data
     study["design"]["arms"]["IBML"] = {"method.bio.weight": "heavy"}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(study, made)

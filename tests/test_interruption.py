@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ibml.common.interruption import deferred, is_requested, raise_if_requested, watch_signals
+from ibml.common.processes.interruption import deferred, is_requested, raise_if_requested, watch_signals
 
 NOBODY_READS = """\
 import os, sys, time

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ibml.common.atomic_files import is_unfinished, remove_unfinished, unfinished_path
-from ibml.common.ownership import RECORD, Owner, remove_abandoned_folders, temporary_folder
+from ibml.common.processes.ownership import RECORD, Owner, remove_abandoned_folders, temporary_folder
 
 HOLD = """\
 import sys

@@ -32,7 +32,7 @@ POSIX = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
 
 def run(cli: CommandLine, words: str, redirected: str = "", **environment: str) -> Answer:
     """A command of a shell, its streams redirected."""
-    program = f'"$0" -m ibml.cli {words} {redirected}'
+    program = f'"$0" -m ibml {words} {redirected}'
     given = {**cli.environment, **environment}
     command = ["/bin/sh", "-c", program, sys.executable]
     done = subprocess.run(command, cwd=cli.folder, env=given, check=False, capture_output=True)
@@ -44,7 +44,7 @@ def run_without_reader(cli: CommandLine, *words: str, **environment: str) -> Ans
     reading, writing = os.pipe()
     os.close(reading)
     given = {**cli.environment, **environment}
-    command = [sys.executable, "-m", "ibml.cli", *words]
+    command = [sys.executable, "-m", "ibml", *words]
     done = subprocess.run(command, cwd=cli.folder, env=given, check=False, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     return Answer(done.returncode, "", done.stderr.decode())
@@ -104,7 +104,7 @@ def test_a_table_has_replacements_where_the_encoding_lacks_characters(ran: Comma
 @pytest.mark.parametrize("encoding", ["", "ascii", "latin-1", "cp1252", "utf-8"])
 def test_names_of_arguments_and_files_are_utf_8_in_any_locale(tmp_path: Path, encoding: str) -> None:
     script = (
-        "import sys\nfrom ibml import standard_streams\n"
+        "import sys\nfrom ibml.cli import standard_streams\n"
         "def command():\n"
         "    name = sys.argv[1]\n    open(name, 'w').write(name)\n"
         "    print(name, chr(177))\n    print(name, file=sys.stderr)\n"
@@ -149,7 +149,7 @@ def test_errors_that_cannot_be_printed_keep_their_exit_code(cli: CommandLine, re
 
 def test_a_closed_stream_is_not_the_number_of_a_database(tmp_path: Path) -> None:
     script = (
-        "import os, sys\nfrom ibml import standard_streams\n"
+        "import os, sys\nfrom ibml.cli import standard_streams\n"
         "def command():\n"
         "    file = open('file', 'wb')\n"
         "    assert file.fileno() > 2, file.fileno()\n"
@@ -164,7 +164,7 @@ def test_a_closed_stream_is_not_the_number_of_a_database(tmp_path: Path) -> None
 
 def test_a_pipe_that_does_not_block_gets_everything(tmp_path: Path) -> None:
     script = (
-        "import os\nfrom ibml import standard_streams\nos.set_blocking(1, False)\n"
+        "import os\nfrom ibml.cli import standard_streams\nos.set_blocking(1, False)\n"
         "standard_streams.run(lambda: print('x' * 1_000_000))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=False)
@@ -173,7 +173,7 @@ def test_a_pipe_that_does_not_block_gets_everything(tmp_path: Path) -> None:
 
 def test_streams_of_a_program_around_it_stay(tmp_path: Path) -> None:
     script = (
-        "import contextlib, io\nfrom ibml.cli import main\n"
+        "import contextlib, io\nfrom ibml.cli.main import main\n"
         "made = io.StringIO()\n"
         "with contextlib.redirect_stdout(made), contextlib.suppress(SystemExit):\n    main()\n"
         "print(len(made.getvalue().split()))"

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import CommandLine, free_port
 from tests.support.waiting import wait_until
 

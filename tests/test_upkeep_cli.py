@@ -21,8 +21,8 @@ from ibml.cli.report_folder import MANIFEST, write_report
 from ibml.common.atomic_files import UNFINISHED, DamagedFileError
 from ibml.config.trial import TrialConfig
 from ibml.study.planning.keys import trial_key
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
+from ibml.tracking.heartbeat import Heartbeat
+from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.training.checkpoint_retention import SELECTED, clear
 from tests.conftest import CommandLine
 
@@ -190,9 +190,9 @@ def test_a_study_whose_driver_was_killed_is_listed_as_interrupted(finished: Comm
     store.client.update_run(study.run_id, status="RUNNING")
     try:
         assert "interrupted" in finished.inside("list").out
-        with Presence(store) as driver:
+        with Heartbeat(store) as driver:
             store.tag_run(study.run_id, {"ibml.driver": driver.id})
-            code = "import sys; from ibml.cli import app; app(['list'])"
+            code = "import sys; from ibml.cli.main import app; app(['list'])"
             here = subprocess.run(
                 [sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibml.common.errors import ConfigError
-from ibml.common.yaml_documents import read
+from ibml.common.yaml.documents import read
 from ibml.config.loading.file_kinds import SPACE, STUDY, TRIAL, find_kind
 from ibml.config.loading.layers import PRESETS
 from ibml.search.plan import load_search

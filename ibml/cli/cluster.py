@@ -30,7 +30,7 @@ from ibml.cli.standard_streams import continue_without_output
 from ibml.study.options import RunOptions
 
 if TYPE_CHECKING:
-    from ibml.study.ray.health_check import Finding
+    from ibml.study.ray.health_check import CheckResult
 
 Submit = Annotated[
     bool, typer.Option("--submit", help="Run as a job on the cluster instead; see: ibml logs, ibml stop, ibml list.")
@@ -153,7 +153,7 @@ def show_jobs(server: str) -> None:
     out.print(table if table.rows else "No job of ibml is there.")
 
 
-def _table(found: list[Finding]) -> Table:
+def _table(found: list[CheckResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("node", "what", "", "found"):
         table.add_column(heading, overflow="fold")

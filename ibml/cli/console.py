@@ -18,8 +18,8 @@ from typer.core import TyperGroup
 
 from ibml.cli.report_folder import write_file, write_report
 from ibml.common.errors import ConfigError, IbmlError
-from ibml.common.interruption import exit_code
 from ibml.common.paths import below
+from ibml.common.processes.interruption import exit_code
 from ibml.common.redaction import shown_url
 from ibml.common.sanitize import printable
 from ibml.config.loading.error_messages import plain_message
@@ -214,7 +214,7 @@ def show_notes(notes: Iterable[str]) -> None:
 
 def shown_store(tracking_uri: str | None) -> str:
     """The store's URI without a password."""
-    from ibml.tracking.uri import choose_uri
+    from ibml.tracking.store.uri import choose_uri
 
     return shown_url(choose_uri(tracking_uri))
 

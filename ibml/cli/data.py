@@ -14,8 +14,8 @@ from rich.text import Text
 
 from ibml.cli.console import Overrides, errors, fail, out
 from ibml.cli.standard_streams import continue_without_output
-from ibml.common.interruption import exit_code
 from ibml.common.paths import DATA_VARIABLE
+from ibml.common.processes.interruption import exit_code
 from ibml.config.data import DataPluginConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 

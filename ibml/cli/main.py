@@ -42,7 +42,7 @@ from ibml.cli.console import (
     write_search_report,
 )
 from ibml.cli.standard_streams import continue_without_output
-from ibml.common.interruption import exit_code, is_requested, other_threads, watch_signals
+from ibml.common.processes.interruption import exit_code, is_requested, other_threads, watch_signals
 from ibml.common.redaction import shown_url
 from ibml.common.version import __version__
 from ibml.study.options import STAGE_GB, RunOptions
@@ -128,9 +128,9 @@ def ablate(
         if dry_run:
             from ibml.common.version_names import select_versions
             from ibml.search.address import choose_url
-            from ibml.study.planning.dry_run import metrics_of, preview
-            from ibml.study.planning.search_peek import SearchPeek, peek_searches
-            from ibml.tracking.peek import peek_trials
+            from ibml.study.planning.dry_run.search_peek import SearchPeek, peek_searches
+            from ibml.study.planning.dry_run.study_preview import metrics_of, preview
+            from ibml.tracking.store.peek import peek_trials
 
             past = peek_trials(tracking_uri, metrics_of(plan))
             if select_versions(plan.name, past.studies):
@@ -166,7 +166,7 @@ def _preview_version(plan: Plan, tracking_uri: str | None, new_version: bool) ->
     """Return the plan under the name that it would be recorded as, and say what its run would say of that."""
     from ibml.queries import open_store
     from ibml.study.planning.versions import DesignChangedError, choose_version
-    from ibml.tracking.uri import TrackingError
+    from ibml.tracking.store.uri import TrackingError
 
     def say(text: str) -> None:
         err.print(text, soft_wrap=True)
@@ -215,8 +215,8 @@ def tune(
         plan = load_search(space, base, override or ())
         if dry_run:
             from ibml.search.address import choose_url
-            from ibml.study.planning.search_peek import peek_searches
-            from ibml.study.planning.search_preview import preview_search
+            from ibml.study.planning.dry_run.search_peek import peek_searches
+            from ibml.study.planning.dry_run.search_preview import preview_search
 
             out.print(preview_search(plan, peek_searches(choose_url(storage))))
             return
@@ -264,7 +264,7 @@ def ui(
     with errors():
         from ibml.cli.mlflow_ui import serve
         from ibml.queries import open_store
-        from ibml.tracking.uri import choose_uri
+        from ibml.tracking.store.uri import choose_uri
 
         uri = choose_uri(tracking_uri)
         if uri.startswith(("http://", "https://")):

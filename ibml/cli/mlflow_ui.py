@@ -35,7 +35,7 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
         IbmlError: If the server does not start or ends by itself.
         KeyboardInterrupt: On SIGINT or SIGTERM, after the server has ended.
     """
-    from ibml.common.guarded_processes import guarded
+    from ibml.common.processes.guarded_processes import guarded
 
     _check_free(host, port)
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", host, "--port", str(port)]

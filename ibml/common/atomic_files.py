@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ibml.common.ownership import Owner
+from ibml.common.processes.ownership import Owner
 from ibml.common.storage import ObjectPath, Place, remove_tree
 
 UNFINISHED = ".unfinished"

@@ -12,7 +12,7 @@ class IbmlError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceLocation:
     """Where a value was written: the file (or `-o ...`), its line, and the path inside the file."""
 
     file: str
@@ -28,7 +28,7 @@ class Source:
 class Problem:
     """One thing that is wrong with a configuration, and where."""
 
-    source: Source
+    source: SourceLocation
     message: str
 
     def __str__(self) -> str:

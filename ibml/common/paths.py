@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
+
+from platformdirs.unix import Unix
 
 from ibml.common.errors import IbmlError
 from ibml.common.storage import ObjectPath, Place
 
+_APPLICATION = "ibml"
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f%:\\]")
 
 
@@ -75,7 +78,7 @@ def expand_home(path: str | Path) -> Path:
 
 def state_folder() -> Path:
     """The user's folder for what must not be lost. Raises `HomeError`."""
-    return expand_home(Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ibml")
+    return user_folder("state")
 
 
 def cache_folder() -> Path:
@@ -83,5 +86,27 @@ def cache_folder() -> Path:
 
     Raises `HomeError`.
     """
-    given, base = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return expand_home(given or Path(base) / "ibml")
+    given = os.environ.get(CACHE_VARIABLE)
+    return expand_home(given) if given else user_folder("cache")
+
+
+def user_folder(kind: Literal["cache", "config", "state"]) -> Path:
+    """Return ibml's own folder among the user's folders of one kind, as the XDG base directory specification names it.
+
+    Every system has the folders of Linux, so that what an earlier version of ibml wrote on macOS is found.
+
+    Raises:
+        HomeError: The folder is in the home folder, and the user has none.
+    """
+    given = os.environ.get(f"XDG_{kind.upper()}_HOME")
+    if given and not Path(given).is_absolute():
+        # platformdirs ignores such a value, as the specification says; ibml always resolved it.
+        return expand_home(Path(given) / _APPLICATION)
+    folders = Unix(_APPLICATION)
+    try:
+        if kind == "cache":
+            return expand_home(folders.user_cache_path)
+        return expand_home(folders.user_config_path if kind == "config" else folders.user_state_path)
+    except RuntimeError:
+        home_folder()  # names the missing home folder
+        raise

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 
 class Config(BaseModel):
-    """A frozen configuration: unknown keys are errors, and a value must have its field's type."""
+    """A frozen configuration: unknown keys are errors, and a value must have its field's type.
+
+    The docstring below a field is its description in the JSON schema.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        from ibml.config.descriptions import field_descriptions
+
+        schema = handler(core_schema)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in field_descriptions(cls).items():
+            fields.get(name, {}).setdefault("description", text)
+        return schema
 
 
 # YAML has lists only; a frozen configuration keeps them as tuples.

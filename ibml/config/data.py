@@ -74,7 +74,7 @@ class DataPluginConfig(ChosenModalities, PluginConfig):
     @cached_property
     def all_kinds(self) -> dict[str, ModalityKind]:  # kept, since each look makes the plug-in's object anew
         try:
-            return dict(self.implementation(self.typed_options).kinds)
+            return dict(self.load_implementation()(self.typed_options).kinds)
         except Exception as error:  # noqa: BLE001
             raise ValueError(f"{self.target}.kinds fails: {in_a_line(error)}") from None
 

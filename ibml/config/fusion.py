@@ -1,103 +1,58 @@
-"""Configurations of fusions: features of M modalities -> logits. `ibml.models.fusion` has the formulas."""
+"""Base classes of the configurations of fusions: features of M modalities -> logits.
+
+The configurations are in `ibml.models.fusions.<name>.config`; heads that a method brings in place of a fusion are in
+the method's folder.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from ibml.common.errors import did_you_mean
+from ibml.config.base import Findings
+from ibml.config.component import Component
 
-from ibml.config.base import Config, Count, Positive
-from ibml.config.plugins import Kind, PluginConfig
-
-
-class ConcatConfig(Config):
-    """One linear head over the concatenated features."""
-
-    type: Literal["concat"] = "concat"
+if TYPE_CHECKING:
+    from ibml.config.trial import TrialConfig
 
 
-class SumConfig(Config):
-    """One linear head per modality; the logits are added."""
+class FusionPart(Component):
+    """Base class of the configurations of fusions. The implementation is called with (options, modalities, widths,
+    classes), `widths` of the features by modality."""
 
-    type: Literal["sum"] = "sum"
+    def inconsistencies(self, trial: TrialConfig) -> Findings:
+        """Return what of the trial the fusion cannot be used with."""
+        return []
 
-
-class FiLMConfig(Config):
-    """The conditioning modality scales and shifts the others' features (Perez et al. 2018)."""
-
-    type: Literal["film"] = "film"
-    condition: str = "first"
-    """`first`, `last` or the name of a modality."""
-
-
-class GatedConfig(Config):
-    """The conditioning modality gates the others' features (Kiela et al. 2018)."""
-
-    type: Literal["gated"] = "gated"
-    condition: str = "first"
-    """`first`, `last` or the name of a modality."""
+    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+        """Return everything in this configuration that determines the result, as plain data."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        return plain
 
 
-class AttentionConfig(Config):
-    """One transformer encoder layer over one token per modality (Vaswani et al. 2017)."""
+class ConditionedPart(FusionPart):
+    """A fusion in which one modality, the `condition`, acts on the features of the others."""
 
-    type: Literal["attention"] = "attention"
-    width: Count = 64
-    heads: Count = 4
-    feedforward: Count = 128
+    if TYPE_CHECKING:
 
+        @property
+        def condition(self) -> str:
+            """`first`, `last` or the name of a modality. Each class has it as a field."""
 
-class LMFConfig(Config):
-    """Low-rank multimodal fusion: a bilinear head in factors (Liu et al. 2018)."""
+    def position(self, modalities: Sequence[str]) -> int:
+        """Return the position of the conditioning modality."""
+        ends = {"first": 0, "last": len(modalities) - 1}
+        return ends[self.condition] if self.condition in ends else list(modalities).index(self.condition)
 
-    type: Literal["lmf"] = "lmf"
-    rank: Count = 16
+    def inconsistencies(self, trial: TrialConfig) -> Findings:
+        names = trial.data.modalities
+        if self.condition in ("first", "last", *names):
+            return []
+        hint = did_you_mean(self.condition, ["first", "last", *names])
+        return [(("fusion", "condition"), f"no modality is called {self.condition!r}{hint}")]
 
-
-class LateConfig(Config):
-    """One classifier per modality; their probabilities are averaged."""
-
-    type: Literal["late"] = "late"
-
-
-class FusionPluginConfig(PluginConfig):
-    """A fusion of another package."""
-
-    kind: ClassVar[Kind] = "fusion"
-
-
-FusionConfig = Annotated[
-    ConcatConfig | SumConfig | FiLMConfig | GatedConfig | AttentionConfig | LMFConfig | LateConfig | FusionPluginConfig,
-    Field(discriminator="type"),
-]
-
-
-class SharedHeadConfig(Config):
-    """One linear head for every modality; the surer a modality, the more its logits weigh."""
-
-    type: Literal["shared"] = "shared"
-
-
-class MeanHeadConfig(Config):
-    """One linear head per modality; the logits are averaged."""
-
-    type: Literal["mean"] = "mean"
-
-
-class BoostedHeadConfig(Config):
-    """One perceptron for every modality; the sum of the logits is scaled by a learned number."""
-
-    type: Literal["boosted"] = "boosted"
-    hidden: Count = 256
-
-
-class CosineHeadConfig(Config):
-    """Cosines of each modality's features and its part of a class's weights, added and scaled."""
-
-    type: Literal["cosine"] = "cosine"
-    scale: Positive = 10.0
-
-
-OwnHeadConfig = SharedHeadConfig | MeanHeadConfig | BoostedHeadConfig | CosineHeadConfig
-HeadConfig = FusionConfig | OwnHeadConfig
-"""What makes logits of features: a fusion, or what a method has in its place."""
+    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+        names = trial.data.modalities
+        ends = {"first": names[0], "last": names[-1]}
+        return super().canonical(trial) | {"condition": ends.get(self.condition, self.condition)}

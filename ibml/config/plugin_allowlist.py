@@ -18,9 +18,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ValidationError
 
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError, Problem
-from ibml.common.paths import home_folder
+from ibml.common.paths import home_folder, user_folder
+from ibml.common.yaml import documents
 from ibml.config.base import Config, Items
 from ibml.config.loading.error_messages import findings
 
@@ -43,7 +43,7 @@ class UserConfig(Config):
 
 def user_file() -> Path:
     """Where the user's own file is, if there is one."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "ibml" / "config.yaml"
+    return user_folder("config") / "config.yaml"
 
 
 @cache
@@ -51,7 +51,7 @@ def user_config(file: Path) -> UserConfig:
     """What the file says, or nothing where there is none; raises `ConfigError`."""
     if not file.is_file():
         return UserConfig()
-    document = yaml_documents.read(file)
+    document = documents.read(file)
     try:
         return UserConfig.model_validate(document.data)
     except ValidationError as error:

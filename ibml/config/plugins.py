@@ -46,7 +46,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -56,6 +56,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from ibml.common.errors import IbmlError, did_you_mean
 from ibml.config.base import Config, WrongOptions
+from ibml.config.component import Component
 from ibml.config.failures import in_a_line
 from ibml.config.plain import read_plain, sort_sets
 from ibml.config.plugin_allowlist import allow_in, folder_of, located
@@ -76,14 +77,17 @@ _KINDS: dict[str, Kind] = {"method": "method", "fusion": "fusion", "encoders": "
 _TARGET = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
-class PluginConfig(Config):
+class PluginConfig(Component):
     """A class of another package; `ibml.config.plugins` says what it must be."""
 
     kind: ClassVar[Kind]
     type: Literal["plugin"] = "plugin"
+    """A class of another package."""
     target: str
-    """`module:Class`, or the name of an entry point."""
+    """`module:Class`, or the name of an entry point in the group `ibml.methods`, `ibml.fusions`, `ibml.encoders` or
+    `ibml.datasets`."""
     options: Annotated[dict[str, Any], Field(validate_default=True)] = {}
+    """Options of the plug-in, as its class `Options` declares them."""
 
     @field_validator("target")
     @classmethod
@@ -101,10 +105,14 @@ class PluginConfig(Config):
         plain: dict[str, Any] = sort_sets(typed.model_dump(mode="json"), typed)
         return plain
 
-    @property
-    def implementation(self) -> Callable[..., Any]:
-        """The plug-in's class."""
+    def load_implementation(self) -> Any:
+        """Return the plug-in's class."""
         return load_class(self.kind, self.target)
+
+    @property
+    def resolved_target(self) -> str:
+        """`module:Class` of the target, which may be the name of an entry point."""
+        return resolved(self.kind, self.target)
 
     @property
     def typed_options(self) -> Config:

@@ -7,13 +7,11 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from ibml.common.errors import did_you_mean
-from ibml.common.hashing import content_hash
 from ibml.config.base import Config, Findings, InconsistentConfig
+from ibml.config.components import EncoderConfig, Encoders, FusionConfig, MethodConfig
 from ibml.config.data import DataConfig
-from ibml.config.encoders import EncoderConfig, Encoders, kind_problem
-from ibml.config.fusion import ConcatConfig, FusionConfig, HeadConfig
-from ibml.config.methods import IBMLConfig, MethodConfig
-from ibml.config.methods.base import JOINT, MOST_MODALITIES, JointConfig, WindowedPart
+from ibml.config.fusion import FusionPart
+from ibml.config.methods.base import JOINT, MOST_MODALITIES, WindowedPart
 from ibml.config.optimization import (
     ConstantScheduleConfig,
     OptimizerConfig,
@@ -21,7 +19,8 @@ from ibml.config.optimization import (
     SGDConfig,
     TrainerConfig,
 )
-from ibml.config.plugins import PluginConfig, resolved
+from ibml.config.plugins import PluginConfig
+from ibml.config.registry import FUSIONS, METHODS, create
 
 
 class TrialConfig(Config):
@@ -31,25 +30,33 @@ class TrialConfig(Config):
     """
 
     data: DataConfig
+    """The data set, its split and preprocessing."""
     encoders: Encoders
-    fusion: FusionConfig = ConcatConfig()
-    method: MethodConfig = IBMLConfig()
+    """The encoder of each modality; `default` serves the modalities without their own."""
+    fusion: FusionConfig = create(FUSIONS, "concat")
+    """Combines the features of the modalities into logits."""
+    method: MethodConfig = create(METHODS, "ibml")
+    """The balancing method."""
     optimizer: OptimizerConfig = SGDConfig()
+    """The optimizer of all parameters."""
     schedule: ScheduleConfig = ConstantScheduleConfig()
+    """The schedule of the learning rate over epochs."""
     trainer: TrainerConfig = TrainerConfig()
+    """The training loop."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of every random number of the trial: split, initialisation, order, noise, dropout."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities that the model sees, in the order of the data."""
-        if self.method.type == "unimodal":
-            return (self.method.modality,)
-        return self.data.modalities
+        only = self.method.only_modality
+        return self.data.modalities if only is None else (only,)
 
     @property
     def effective_method(self) -> MethodConfig:
         """The method that trains: plain joint training in place of a method that acts in no epoch."""
-        return self.method if self.method.acts_in(self.trainer.epochs) else JointConfig()
+        acts = self.method.acts_in(self.trainer.epochs)
+        return self.method if acts else create(METHODS, "joint")
 
     @property
     def notes(self) -> list[str]:
@@ -61,9 +68,10 @@ class TrialConfig(Config):
         return [f"{begins}, and training has {epochs} epoch{'s' if epochs > 1 else ''}; it is plain joint training"]
 
     @property
-    def head(self) -> HeadConfig:
+    def head(self) -> FusionPart:
         """What makes logits of features: the method's own head, of one modality a linear one, else the fusion."""
-        return ConcatConfig() if len(self.modalities) == 1 else self.effective_method.head or self.fusion
+        linear: FusionPart = create(FUSIONS, "concat")
+        return linear if len(self.modalities) == 1 else self.effective_method.head or self.fusion
 
     @property
     def trained_epochs(self) -> int:
@@ -98,7 +106,7 @@ class TrialConfig(Config):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         findings = self.data.inconsistencies() + _encoder_problems(self)
-        findings += _fusion_problems(self) + _plugin_problems(self)
+        findings += self.fusion.inconsistencies(self) + _plugin_problems(self)
         findings += self.method.inconsistencies(self) + _measure_problems(self)
         if findings:
             raise InconsistentConfig(findings)
@@ -120,21 +128,8 @@ def _encoder_problems(config: TrialConfig) -> Findings:
     for name, kind in config.data.kinds.items():
         place = ("encoders", name if name in config.encoders else "default")
         encoder = config.encoder(name)
-        if problem := kind_problem(encoder, name, kind):
-            findings.append((place, problem))
-        elif kind == "audio" and encoder.type == "resnet18" and encoder.weights:
-            findings.append(((*place, "weights"), f"weights are for three channels, and {name} has one"))
+        findings += [((*place, *below), message) for below, message in encoder.inconsistencies(name, kind)]
     return findings
-
-
-def _fusion_problems(config: TrialConfig) -> Findings:
-    fusion, names = config.fusion, config.data.modalities
-    if fusion.type in ("film", "gated") and fusion.condition not in ("first", "last", *names):
-        hint = did_you_mean(fusion.condition, ["first", "last", *names])
-        return [(("fusion", "condition"), f"no modality is called {fusion.condition!r}{hint}")]
-    if fusion.type == "attention" and fusion.width % fusion.heads:
-        return [(("fusion", "heads"), f"width {fusion.width} cannot be divided among {fusion.heads} heads")]
-    return []
 
 
 def _measure_problems(config: TrialConfig) -> Findings:
@@ -167,34 +162,16 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     entry point is the class that it stands for, and a file is what is in it, wherever it is.
     """
     plain = config.model_dump(mode="json")
-    plain["encoders"] = {name: _encoder_form(config.encoder(name)) for name in config.modalities}
+    plain["encoders"] = {name: config.encoder(name).canonical() for name in config.modalities}
     for name in config.trainer.without_effect:
         del plain["trainer"][name]
     plain["data"] = config.data.canonical(config.modalities)
     plain["method"] = config.effective_method.canonical(config)
     if config.head is config.fusion:
-        plain["fusion"] = _fusion_form(config)
+        plain["fusion"] = config.fusion.canonical(config)
     else:
         del plain["fusion"]
     return plain
-
-
-def _fusion_form(config: TrialConfig) -> dict[str, Any]:
-    fusion = config.fusion
-    form: dict[str, Any] = fusion.model_dump(mode="json")
-    if isinstance(fusion, PluginConfig):
-        form["target"] = resolved(fusion.kind, fusion.target)
-    if fusion.type in ("film", "gated"):
-        ends = {"first": config.data.modalities[0], "last": config.data.modalities[-1]}
-        form["condition"] = ends.get(fusion.condition, fusion.condition)
-    return form
-
-
-def _encoder_form(encoder: EncoderConfig) -> dict[str, Any]:
-    form: dict[str, Any] = encoder.model_dump(mode="json")
-    if isinstance(encoder, PluginConfig):
-        form["target"] = resolved(encoder.kind, encoder.target)
-    return form | {field: content_hash(path) for field, path in encoder.files.items()}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

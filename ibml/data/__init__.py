@@ -44,7 +44,7 @@ def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
 
         return split_for(_open(config), config, modalities, seed)
     if isinstance(config, DataPluginConfig):
-        made: Dataset = config.implementation(config.typed_options).load(modalities, seed)
+        made: Dataset = config.load_implementation()(config.typed_options).load(modalities, seed)
         return made
     return load_mfeat(config, modalities, seed)
 
@@ -61,7 +61,7 @@ def fingerprint(config: DataConfig) -> str:
 
 def _plugin_fingerprint(config: DataPluginConfig) -> str:
     try:
-        return str(config.implementation(config.typed_options).fingerprint())
+        return str(config.load_implementation()(config.typed_options).fingerprint())
     except IbmlError:
         raise
     except Exception as error:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from ibml.common.atomic_files import remove_unfinished, unfinished_path
 from ibml.common.errors import IbmlError
-from ibml.common.interruption import raise_if_requested
 from ibml.common.paths import cache_folder
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.data.digests import Progress
 from ibml.data.listing import DataError, Part
 from ibml.data.media import Form, Media, MediaError
@@ -92,13 +91,10 @@ def _name(wanted: Wanted, form: Form) -> str:
 
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
+    """Hold a store's lock. Raises `DataError` if the cache cannot be used, `KeyboardInterrupt` if asked to stop."""
     with ExitStack() as stack:
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(target.with_name(target.name + LOCK).open("w", encoding="utf-8"))
-            while not _try_lock(file):
-                raise_if_requested()
-                time.sleep(_LOOK_SECONDS)
+            stack.enter_context(_lock(target).acquire(cancel_check=_raise_if_stopping))
         except OSError as error:
             raise DataError(
                 f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
@@ -106,13 +102,17 @@ def _locked(target: Path) -> Iterator[None]:
         yield
 
 
-def _try_lock(file: IO[str]) -> bool:
-    """Return whether the file could be locked: another process may hold it for as long as it decodes."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _lock(store: Path) -> FileLock:
+    """Return the lock of a store, which another process may hold for as long as it decodes.
+
+    Earlier versions of ibml lock the same file by `flock`, as `filelock` does.
+    """
+    return FileLock(store.with_name(store.name + LOCK), poll_interval=_LOOK_SECONDS, fallback_to_soft=False)
+
+
+def _raise_if_stopping() -> bool:
+    raise_if_requested()
+    return False
 
 
 def _make(wanted: Wanted, targets: dict[Form, Path], progress: Progress) -> None:
@@ -224,11 +224,11 @@ class Kept:
         """Remove it, unless it is being made; a process that reads it goes on. Whether it is gone."""
         named = _STORE.match(self.name)
         assert named, "only stores are listed"
-        lock = self.path.with_name(named[0] + LOCK)
-        with lock.open("w", encoding="utf-8") as file:
-            if not _try_lock(file):
-                return False
-            remove_store(self.path)
+        try:
+            with _lock(self.path.with_name(named[0])).acquire(blocking=False):
+                remove_store(self.path)
+        except Timeout:
+            return False
         return not self.path.exists()
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ibml.common.rng import stream_seed
-from ibml.config.fusion import HeadConfig, OwnHeadConfig
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, InputSpec, Sequences
 from ibml.models.encoders import build_encoder
-from ibml.models.fusion import Fusion, build_fusion
-from ibml.models.heads import build_own_head
+from ibml.models.fusion import build_fusion
 
 
 class MultimodalModel(nn.Module):
@@ -40,14 +38,9 @@ class MultimodalModel(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         widths = [config.encoder(name).features for name in self.modalities]
         with seeded(config.seed, "fusion"):
-            self.fusion = self._head(config.head, widths)
+            self.fusion = build_fusion(config.head, self.modalities, widths, classes)
             initialise(self.fusion)
             self.fusion.after_initialisation()
-
-    def _head(self, config: HeadConfig, widths: Sequence[int]) -> Fusion:
-        if isinstance(config, OwnHeadConfig):
-            return build_own_head(config, widths, self.classes)
-        return build_fusion(config, self.modalities, widths, self.classes)
 
     def embedded(self, inputs: Mapping[str, Input]) -> dict[str, Input]:
         """The inputs with vectors in place of token ids, where an encoder has them: it takes either."""

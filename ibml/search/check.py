@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ibml.common.errors import Problem, Source, did_you_mean
+from ibml.common.errors import Problem, SourceLocation, did_you_mean
 from ibml.config.loading.error_messages import UNKNOWN_KEY
 from ibml.config.search.space import Between, Parameter, RangeParameter
 from ibml.config.trial import TrialConfig
@@ -20,7 +20,7 @@ _DRAWS = 200
 
 
 def ordered(
-    parameters: Mapping[str, Parameter], sources: Mapping[str, Source]
+    parameters: Mapping[str, Parameter], sources: Mapping[str, SourceLocation]
 ) -> tuple[list[Dimension], list[Problem]]:
     """The dimensions, conditions first, and what is wrong with paths and conditions among themselves."""
     problems = [problem for path in parameters for problem in _condition_problems(path, parameters, sources[path])]
@@ -34,7 +34,7 @@ def ordered(
     return [Dimension(path, parameters[path], sources[path]) for path in order], problems
 
 
-def _condition_problems(path: str, parameters: Mapping[str, Parameter], source: Source) -> list[Problem]:
+def _condition_problems(path: str, parameters: Mapping[str, Parameter], source: SourceLocation) -> list[Problem]:
     problems = []
     if path.split(".", maxsplit=1)[0] == "seed":
         problems.append(Problem(source, "'seed' differs from trial to trial and is not searched"))
@@ -47,7 +47,7 @@ def _condition_problems(path: str, parameters: Mapping[str, Parameter], source: 
     return problems
 
 
-def _never_true(parent: str, condition: Any, parameter: Parameter, source: Source) -> list[Problem]:
+def _never_true(parent: str, condition: Any, parameter: Parameter, source: SourceLocation) -> list[Problem]:
     """A condition that no value of its parameter meets, or a value in it that the parameter never has."""
     dimension = Dimension(parent, parameter, source)
     if isinstance(condition, Between):
@@ -69,7 +69,7 @@ def _never_true(parent: str, condition: Any, parameter: Parameter, source: Sourc
     ]
 
 
-def _overlaps(paths: list[str], sources: Mapping[str, Source]) -> list[Problem]:
+def _overlaps(paths: list[str], sources: Mapping[str, SourceLocation]) -> list[Problem]:
     return [
         Problem(sources[longer], f"is a part of {path!r}, which is searched too")
         for path in paths

@@ -19,10 +19,10 @@ from ibml.common.redaction import shown_url, without_secrets
 from ibml.common.version_names import changed_paths, format_change, format_refusal, next_version, select_versions
 from ibml.config.search.space import Direction
 from ibml.config.trial import flatten
-from ibml.search.address import DEFAULT_URL, SPEC, choose_url
+from ibml.search.address import SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler
 
-__all__ = ["DEFAULT_URL", "LOCK_SECONDS", "SPEC", "Database", "SearchDatabaseError", "as_database_error", "choose_url"]
+__all__ = ["LOCK_SECONDS", "Database", "SearchDatabaseError", "as_database_error", "choose_url"]
 
 LOCK_SECONDS = 60
 """How long a SQLite file may be locked by another process before that is an error."""

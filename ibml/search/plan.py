@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.common import yaml_documents
-from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
-from ibml.common.yaml_documents import Document, Path_
+from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mean
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document, Path_
 from ibml.config import metrics
 from ibml.config.loading.file_kinds import SPACE, check_kind, read_as
 from ibml.config.loading.layers import Layers, Setting, find_base, settings
@@ -132,7 +132,7 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     """The search of a file or mapping. `base` takes the place of the file's; `overrides` are `a.b=c` texts over the
     file's or the trials' keys. Raises `ConfigError` with everything that is wrong."""
     document = (
-        check_kind(yaml_documents.from_mapping(source, "search"), SPACE)
+        check_kind(documents.from_mapping(source, "search"), SPACE)
         if isinstance(source, Mapping)
         else read_as(source, SPACE)
     )
@@ -201,13 +201,13 @@ def _base_layers(
     layers, text = Layers(), ""
     named = base or config.base
     if isinstance(named, str):
-        source = Source("--base") if base else document.source(("base",))
+        source = SourceLocation("--base") if base else document.source(("base",))
         found = find_base(named, Path() if base else near, source)
         text = found.text
         problems += layers.add(settings(found))
     elif named is None:
         message = "no base: name a preset or a .yaml file, here or with --base"
-        raise ConfigError([*problems, Problem(Source(document.file, path="base"), message)])
+        raise ConfigError([*problems, Problem(SourceLocation(document.file, path="base"), message)])
     else:
         problems += layers.add(settings(document, ("base",)))
     if config.overrides:
@@ -215,11 +215,11 @@ def _base_layers(
     return layers, text
 
 
-def _place(document: Document, path: Path_) -> Source:
-    return replace(document.source(path), path=yaml_documents.dotted(path))
+def _place(document: Document, path: Path_) -> SourceLocation:
+    return replace(document.source(path), path=documents.dotted(path))
 
 
-def _asked(config: SearchSpaceConfig, document: Document) -> list[tuple[str, Source]]:
+def _asked(config: SearchSpaceConfig, document: Document) -> list[tuple[str, SourceLocation]]:
     """The metrics of objectives and constraints, and where each is asked for."""
     parts: dict[str, tuple[Objective | Constraint, ...]] = {
         "objectives": config.objectives,

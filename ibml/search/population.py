@@ -25,13 +25,14 @@ from optuna.trial import FrozenTrial
 from ibml.common.rng import stream_seed
 from ibml.config.search.space import ChoiceParameter, RangeParameter, SearchSpaceConfig
 from ibml.config.trial import TrialConfig
+from ibml.records import MetricRow
 from ibml.search.attempts import Attempt, Leg, Proposal
 from ibml.search.check import draw
 from ibml.search.pbt_checkpoints import States
 from ibml.search.search import Ending, Search
 from ibml.search.space import Dimension, Space, Values
 from ibml.search.trial_attributes import SEED
-from ibml.search.values import Row, Tracker
+from ibml.search.values import Tracker
 
 CHANGES = "ibml.changes"
 """Trial attribute: how the member's values were changed, a list of {epoch, from, values}. From that epoch on, counted
@@ -79,7 +80,7 @@ class Population(Search):
     def restart(self, attempt: Attempt) -> None:
         """Its epochs are trained again to the same numbers, so there is nothing to forget."""
 
-    def report(self, attempt: Attempt, rows: Sequence[Row]) -> bool:
+    def report(self, attempt: Attempt, rows: Sequence[MetricRow]) -> bool:
         """Take in epochs of a member, each with its own value: what is copied is the training as it is now."""
         for row in rows:
             if math.isfinite(row.get("val.loss", math.nan)):
@@ -92,7 +93,7 @@ class Population(Search):
         self.states.put(attempt.number, attempt.leg.stop, state)
         self._land(attempt)
 
-    def end(self, attempt: Attempt, ending: Ending, final: Row, reason: str = "") -> None:
+    def end(self, attempt: Attempt, ending: Ending, final: MetricRow, reason: str = "") -> None:
         """Take in how a member ended: with the last generation, or before."""
         self._land(attempt)
         proposal = self.running[attempt.number]

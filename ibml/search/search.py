@@ -17,12 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.trial import TrialConfig
+from ibml.records import MetricRow
 from ibml.search.attempts import Attempt, Proposal
 from ibml.search.samplers import FIXED, suggest
 from ibml.search.space import Space, Values, total_trials
 from ibml.search.stopping import bracket, checkpoints, goes_on
 from ibml.search.trial_attributes import EPOCHS, REASON, SEED, best_trial, mean_over_seeds, seed_values
-from ibml.search.values import Row, Tracker, worst_value
+from ibml.search.values import Tracker, worst_value
 
 Ending = Literal["finished", "diverged", "failed"]
 
@@ -109,7 +110,7 @@ class Search:
         tracker = Tracker(config.trainer.selection)
         self._ready.append(Attempt(number, position, config, proposal.values, pauses, tracker))
 
-    def report(self, attempt: Attempt, rows: Sequence[Row]) -> bool:
+    def report(self, attempt: Attempt, rows: Sequence[MetricRow]) -> bool:
         """Take in epochs of an attempt; whether it goes on. Epochs after the one at which it is stopped are ignored."""
         for row in rows:
             if attempt.pruned:
@@ -126,7 +127,7 @@ class Search:
                     attempt.pruned += f" by {self.config.scheduler.type}"
         return not attempt.pruned
 
-    def end(self, attempt: Attempt, ending: Ending, final: Row, reason: str = "") -> None:
+    def end(self, attempt: Attempt, ending: Ending, final: MetricRow, reason: str = "") -> None:
         """Take in how an attempt ended: to its end, or early because `report` said so."""
         proposal = self.running[attempt.number]
         if attempt.pruned:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ibml.common.errors import Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.errors import Problem, SourceLocation
+from ibml.common.yaml.documents import Document
 from ibml.config.loading.layers import Layers, Setting, settings
 from ibml.config.loading.validation import validated
 from ibml.config.search.space import (
@@ -34,7 +34,7 @@ class Dimension:
 
     path: str
     parameter: Parameter
-    source: Source
+    source: SourceLocation
     whole: bool = False
 
     @cached_property
@@ -131,7 +131,7 @@ class Space:
         sources = {dimension.path: dimension.source for dimension in self.dimensions}
         layer = [s for path, value in values.items() for s in _settings(path, value, sources[path])]
         problems = layers.add(layer)
-        config, found = validated(layers, next((s.source for s in layer), Source(self.name)))
+        config, found = validated(layers, next((s.source for s in layer), SourceLocation(self.name)))
         return (None, [*problems, *found]) if problems else (config, found)
 
     def base_values(self, config: TrialConfig | None = None) -> Values:
@@ -199,7 +199,7 @@ def holds(condition: Any, value: Any) -> bool:
     return value in (condition if isinstance(condition, tuple) else (condition,))
 
 
-def _settings(path: str, value: Any, source: Source) -> list[Setting]:
+def _settings(path: str, value: Any, source: SourceLocation) -> list[Setting]:
     if not isinstance(value, dict) or not value:
         return [Setting(tuple(path.split(".")), value, source)]
     return [s for key, part in value.items() for s in _settings(f"{path}.{key}", part, source)]

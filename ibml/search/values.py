@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from ibml.config.metrics import Selection, rank
 from ibml.config.search.space import SearchSpaceConfig
-
-Row = Mapping[str, float]
+from ibml.records import MetricRow
 
 
 class Tracker:
@@ -16,11 +14,11 @@ class Tracker:
 
     def __init__(self, selection: Selection):
         self.selection = selection
-        self.selected: Row | None = None
+        self.selected: MetricRow | None = None
         self.epochs = 0
         self.seconds = 0.0
 
-    def add(self, row: Row) -> None:
+    def add(self, row: MetricRow) -> None:
         self.epochs += 1
         self.seconds += row["time.epoch"]
         if self.selected is None or rank(row, self.selection) > rank(self.selected, self.selection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections import deque
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from ibml.common.sanitize import printable
 from ibml.common.version import code_revision
 from ibml.queries import open_store, report_files, results_of
 from ibml.records import StudyRecord, TrialRecord
 from ibml.report.tables.results import Results, mixtures, refuse_mixtures
 from ibml.search.database import Database, choose_url
-from ibml.study.arm_tuning import Arm, StudyFollowUps, describe_budget, describe_tuning, open_arms
+from ibml.study.arm_tuning import StudyFollowUps, TunedArm, describe_budget, describe_tuning, open_arms
 from ibml.study.backends import choose_resources, train_tasks
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.data_preparation import prepare
@@ -33,14 +35,16 @@ from ibml.study.planning.trials import TrialSpec, build_trials
 from ibml.study.planning.versions import choose_version
 from ibml.study.results import Ablation
 from ibml.study.sessions import open_session, stoppable
-from ibml.tracking.entries import Share
-from ibml.tracking.mlflow_store import RECORDS, MlflowStore
+from ibml.tracking.journal.events import ResultShared
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import RECORDS, MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from ibml.tracking.study_labels import update_labels
-from ibml.tracking.uri import TrackingError
 
 if TYPE_CHECKING:
     from ibml.report.tables.table import Table
+
+_log = logging.getLogger(__name__)
 
 
 def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None) -> Ablation:
@@ -68,7 +72,7 @@ def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None
         if plan.name != plan.study.name:
             session.say(f"This run is recorded as {plan.name!r}; its table: ibml table {shlex.quote(plan.name)}")
         # What is proposed follows from the order of results, so a search has one driver.
-        alone = session.presence.alone(f"the study {plan.name}", session.say) if plan.tuning else nullcontext()
+        alone = session.heartbeat.alone(f"the study {plan.name}", session.say) if plan.tuning else nullcontext()
         with alone:
             prepare((cell.config.data for cell in plan.cells), console)
             prefixes = open_prefix_cache(session.workspace.stages, options.stage_gb, anew=options.rerun)
@@ -98,10 +102,13 @@ def _run_plan(plan: Plan, context: RunContext) -> Ablation:
     known = store.results()
     if options.rerun and before:
         known = forget_results(session, before, known)
-    if not options.allow_mixed:
-        found = mixtures(Results(before, known), code_revision()) if before else []
+    found = mixtures(Results(before, known), code_revision()) if before else []
+    if options.allow_mixed:
+        for text in found:
+            _log.warning("%s", printable(f"{plan.name} mixes {text}"))
+    else:
         refuse_mixtures(plan.name, found)
-    with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.presence.id) as opened:
+    with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.heartbeat.id) as opened:
         run_id = opened.run_id
         summary, record = _run_study(plan, context, known, run_id)
         reused = [known[trial.key] for trial in record.trials if trial.key in known]
@@ -131,7 +138,7 @@ def _run_study(
     with ExitStack() as stack:
         for opened in searches:
             opened.run = stack.enter_context(
-                session.store.open_run("search", opened.record(), opened.plan.text, run_id, driver=session.presence.id)
+                session.store.open_run("search", opened.record(), opened.plan.text, run_id, driver=session.heartbeat.id)
             )
             opened.tags = {"ibml.revision": tags["ibml.revision"]}
         coordinator = Coordinator(
@@ -155,7 +162,7 @@ def _run_study(
 
 
 def _find_missing_trials(
-    plan: Plan, schedule: SeedSchedule, arms: Sequence[Arm], known: Mapping[str, TrialRecord], context: RunContext
+    plan: Plan, schedule: SeedSchedule, arms: Sequence[TunedArm], known: Mapping[str, TrialRecord], context: RunContext
 ) -> tuple[list[TrialSpec], int]:
     """Return the trials without a result, and how many have one; those become part of this study too."""
     cells = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
@@ -172,15 +179,13 @@ def _find_missing_trials(
         waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
     if reused:
         total = reused + len(missing)
-        context.console.print(
-            f"{reused} of {total} trials have a result already and are not run again.", highlight=False
-        )
+        context.session.say(f"{reused} of {total} trials have a result already and are not run again.")
     return missing, reused
 
 
 def _share_result(trial: TrialSpec, result: TrialRecord, study: str, session: Session) -> None:
     if study not in result.studies:
-        session.add(trial.key, Share(result.run_id, study, trial.cell.arm))
+        session.add(trial.key, ResultShared(result.run_id, study, trial.cell.arm))
 
 
 def _make_progress(

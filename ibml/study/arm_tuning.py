@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ibml.config.trial import canonical, flatten
-from ibml.records import SearchRecord, Tuning
+from ibml.records import MetricRow, SearchRecord, Tuning
 from ibml.search.search import Ending, Search
 from ibml.study.engine.searches import OpenSearch, open_search
-from ibml.study.engine.tasks import MetricRow, TrialTask
+from ibml.study.engine.tasks import TrialTask
 from ibml.study.options import RunContext
 from ibml.study.planning.arm_searches import ArmSearch, search_name
 from ibml.study.planning.cells import Cell
@@ -20,7 +20,7 @@ from ibml.study.planning.trials import TrialSpec
 
 
 @dataclass
-class Arm:
+class TunedArm:
     """An arm on a data set, with its search if it has one."""
 
     plan: ArmSearch
@@ -45,7 +45,7 @@ class StudyFollowUps:
         tags: Tags of every trial's run.
     """
 
-    def __init__(self, schedule: SeedSchedule, arms: Sequence[Arm], run_id: str, tags: dict[str, str]):
+    def __init__(self, schedule: SeedSchedule, arms: Sequence[TunedArm], run_id: str, tags: dict[str, str]):
         self.schedule, self.run_id, self.tags = schedule, run_id, tags
         self._cells = {arm.opened.search.name: arm.plan.cell for arm in arms if arm.opened}
 
@@ -65,9 +65,9 @@ class StudyFollowUps:
         return self.make_tasks(self.schedule.open([_apply_best(cell, search)]))
 
 
-def open_arms(plan: Plan, context: RunContext) -> list[Arm]:
+def open_arms(plan: Plan, context: RunContext) -> list[TunedArm]:
     """Open the searches of a study's arms."""
-    return [Arm(arm, _open_arm_search(plan, arm, context)) for arm in plan.tuning]
+    return [TunedArm(arm, _open_arm_search(plan, arm, context)) for arm in plan.tuning]
 
 
 def _open_arm_search(plan: Plan, arm: ArmSearch, context: RunContext) -> OpenSearch | None:
@@ -88,7 +88,7 @@ def _apply_best(cell: Cell, search: Search) -> Cell:
     return Cell(cell.dataset, cell.arm, config, {**cell.changes, **flatten(values)}, cell.pinned)
 
 
-def describe_tuning(arm: Arm, record: SearchRecord | None) -> Tuning:
+def describe_tuning(arm: TunedArm, record: SearchRecord | None) -> Tuning:
     """Return what the study's record says about an arm's search."""
     cell = arm.plan.cell
     if record is None:
@@ -108,7 +108,7 @@ def describe_tuning(arm: Arm, record: SearchRecord | None) -> Tuning:
     )
 
 
-def describe_budget(plan: Plan, arms: Sequence[Arm], tuning: Sequence[Tuning]) -> str:
+def describe_budget(plan: Plan, arms: Sequence[TunedArm], tuning: Sequence[Tuning]) -> str:
     """Return the table note on the budget of the arms' searches, and what they trained."""
     plans = [arm.plan.plan for arm in arms if arm.plan.plan]
     if not plans:
@@ -131,7 +131,7 @@ def describe_budget(plan: Plan, arms: Sequence[Arm], tuning: Sequence[Tuning]) -
     return note + _describe_duplicates(arms, several)
 
 
-def _describe_duplicates(arms: Sequence[Arm], several: bool) -> str:
+def _describe_duplicates(arms: Sequence[TunedArm], several: bool) -> str:
     """Return a note on arms that were tuned to the same configuration, whose comparison has no meaning."""
     found: dict[str, list[str]] = {}
     for arm in arms:

@@ -9,11 +9,11 @@ from ibml.queries import open_store
 from ibml.search.database import Database, choose_url
 from ibml.study.options import RunOptions
 from ibml.study.ray.cluster import running_cluster
-from ibml.study.ray.health_check import Finding, check_nodes, check_services
+from ibml.study.ray.health_check import CheckResult, check_nodes, check_services
 from ibml.tracking.workspace import place
 
 
-def check_cluster(options: RunOptions, data: Iterable[DataConfig] = ()) -> list[Finding]:
+def check_cluster(options: RunOptions, data: Iterable[DataConfig] = ()) -> list[CheckResult]:
     """Check every node of a running cluster, and the servers.
 
     Args:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from ibml.records import MetricRow
+
 Epochs = Mapping[str, Sequence[float]]
-Row = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Difference:
+class MetricMismatch:
     """A metric that is not as it was recorded in `source`: `then` and `now` are its values in the first such epoch, or
     at the end where `epoch` is none, and are none where there is no value. `count` epochs differ, by at most `largest`.
     """
@@ -35,7 +36,9 @@ class Difference:
         return text if self.count == 1 else f"{text}; in {self.count} epochs, by at most {self.largest:.3g}"
 
 
-def epoch_differences(source: str, then: Epochs, rows: Sequence[Row], final: Row) -> Iterator[Difference]:
+def epoch_differences(
+    source: str, then: Epochs, rows: Sequence[MetricRow], final: MetricRow
+) -> Iterator[MetricMismatch]:
     """Metrics that differ in an epoch; those of the end, which MLflow has in the last epoch, are not looked at."""
     names = dict.fromkeys([*(rows[0] if rows else ()), *then])
     for name in names:
@@ -45,15 +48,15 @@ def epoch_differences(source: str, then: Epochs, rows: Sequence[Row], final: Row
         found = [(epoch, was, now) for epoch, (was, now) in pairs if not _same(was, now)]
         if found:
             sizes = [abs(now - was) for _, was, now in found if was is not None and now is not None]
-            yield Difference(name, source, *found[0], len(found), max(sizes, default=math.nan))
+            yield MetricMismatch(name, source, *found[0], len(found), max(sizes, default=math.nan))
 
 
-def final_differences(source: str, then: Row, now: Row) -> Iterator[Difference]:
+def final_differences(source: str, then: MetricRow, now: MetricRow) -> Iterator[MetricMismatch]:
     """Metrics whose last values differ."""
     for name in dict.fromkeys([*now, *then]):
         was, is_ = then.get(name), now.get(name)
         if is_compared(name) and not _same(was, is_):
-            yield Difference(name, source, None, was, is_)
+            yield MetricMismatch(name, source, None, was, is_)
 
 
 def is_compared(name: str) -> bool:

@@ -14,12 +14,12 @@ from ibml.common.atomic_files import UNFINISHED, is_unfinished
 from ibml.common.errors import IbmlError
 from ibml.common.paths import below
 from ibml.common.storage import Place, matching
-from ibml.common.yaml_documents import parse
+from ibml.common.yaml.documents import parse
 from ibml.records import TrialRecord
 from ibml.search.pbt_checkpoints import STATE
 from ibml.study.engine.prefix_store import is_prefix_file
 from ibml.tracking.session import Session
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.store.uri import TrackingError
 from ibml.training.checkpoint_retention import SELECTED, is_trial_file, states, staying
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -62,7 +62,7 @@ class Leftover:
 def leftovers(session: Session) -> list[Leftover]:
     """The leftovers of a store's workspace. Raises `TrackingError`, and `OSError` where files cannot be read."""
     workspace, records = session.workspace, session.store.results()
-    others = session.presence.others()
+    others = session.heartbeat.others()
     searched = {below(workspace.populations, name.partition("/")[0]) for name in session.store.names("search")}
     found: list[Leftover] = []
     for folder in matching(workspace.trials, "*/"):

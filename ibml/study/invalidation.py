@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.records import StudyRecord, TrialRecord
 from ibml.tracking.session import Session
 from ibml.training.checkpoint_retention import clear
@@ -15,7 +15,7 @@ def forget_results(session: Session, study: StudyRecord, known: Mapping[str, Tri
     known then. Whatever is interrupted from then on goes on without `--rerun`. Raises `TrackingError`."""
     keys = {trial.key for trial in study.trials} & known.keys()
     old = {record.run_id for record in session.store.trials()}
-    others, again = session.presence.others(), []
+    others, again = session.heartbeat.others(), []
     for key in sorted(keys):
         raise_if_requested()
         runs = session.store.runs_of(key)

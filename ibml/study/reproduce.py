@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from ibml import data
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError, IbmlError
 from ibml.common.version import code_revision
+from ibml.common.yaml import documents
 from ibml.config.failures import describe_failure
 from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig
 from ibml.records import TrialRecord
 from ibml.search.population import CHANGES
-from ibml.study.differences import Difference, epoch_differences, final_differences, is_compared
+from ibml.study.differences import MetricMismatch, epoch_differences, final_differences, is_compared
 from ibml.study.planning.keys import revision_of, trial_key
 from ibml.study.single_trial import epoch_line
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from ibml.training.device import DeviceError, choose_device, platform
 from ibml.training.revision import TRAINER_REVISION
-from ibml.training.trainer import Row, Trainer, divergence
+from ibml.training.trainer import EpochMetrics, Trainer, divergence
 
 
 class NotReproducible(IbmlError):
@@ -38,7 +38,7 @@ class Reproduction:
     epochs: int
     epoch_metrics: int
     final_metrics: int
-    differences: tuple[Difference, ...]
+    differences: tuple[MetricMismatch, ...]
     ending: str
     """How it ended otherwise, if it did."""
     notes: tuple[str, ...]
@@ -81,7 +81,7 @@ def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduc
     # a trial without a result may have gone on since its file was written
     of_file = rows if record.ended else rows[: max(map(len, file.values()), default=0)]
     last = {**rows[-1], **final}
-    found: dict[str, Difference] = {}
+    found: dict[str, MetricMismatch] = {}
     for difference in (
         *epoch_differences("MLflow", history, rows, final),
         *epoch_differences("epochs.csv", file, of_file, final),
@@ -117,7 +117,7 @@ def _refuse_members(tags: Mapping[str, str], store: MlflowStore) -> None:
 
 def _read(text: str, record: TrialRecord) -> TrialConfig:
     try:
-        config, problems = parsed(yaml_documents.parse(text, "config.yaml"), TrialConfig)
+        config, problems = parsed(documents.parse(text, "config.yaml"), TrialConfig)
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:
@@ -159,10 +159,10 @@ def _on_recorded_device(config: TrialConfig, record: TrialRecord) -> TrialConfig
 
 
 def _trained(
-    config: TrialConfig, epochs: int, on_epoch: Callable[[Row], None]
-) -> tuple[Trainer, list[Row], dict[str, float]]:
+    config: TrialConfig, epochs: int, on_epoch: Callable[[EpochMetrics], None]
+) -> tuple[Trainer, list[EpochMetrics], dict[str, float]]:
     """The trainer, at most so many epochs, and the final metrics of a training that came to its end."""
-    rows: list[Row] = []
+    rows: list[EpochMetrics] = []
     try:
         trainer = Trainer(config)
         while not trainer.done and len(rows) < epochs:
@@ -176,7 +176,7 @@ def _trained(
         raise IbmlError(f"the trial failed in epoch {len(rows)}: {describe_failure(error)}") from error
 
 
-def _other_ending(record: TrialRecord, trainer: Trainer, last: Row) -> str:
+def _other_ending(record: TrialRecord, trainer: Trainer, last: EpochMetrics) -> str:
     if record.status == "finished" and trainer.diverged:
         return f"It finished then, and diverges now: {divergence(last)}"
     if record.status == "diverged" and not trainer.diverged:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibml.common.interruption import deferred, watch_signals
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.common.processes.interruption import deferred, watch_signals
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 if TYPE_CHECKING:
     from rich.console import Console

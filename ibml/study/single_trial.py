@@ -6,7 +6,7 @@ import traceback
 
 from ibml import data
 from ibml.common.errors import IbmlError
-from ibml.common.interruption import deferred, is_requested, raise_if_requested
+from ibml.common.processes.interruption import deferred, is_requested, raise_if_requested
 from ibml.common.version import code_revision
 from ibml.config.failures import describe_failure
 from ibml.config.trial import TrialConfig
@@ -15,11 +15,11 @@ from ibml.study.engine.run_metadata import described
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_key
 from ibml.study.planning.trials import TrialSpec
-from ibml.tracking.entries import Begin, End, Rows, Stop
+from ibml.tracking.journal.events import MetricsLogged, TrialEnded, TrialInterrupted, TrialStarted
 from ibml.tracking.session import Session
 from ibml.training.checkpoint import TrialCheckpoints
 from ibml.training.checkpoint_retention import clear
-from ibml.training.trainer import Row, Trainer, TrialResult, train
+from ibml.training.trainer import EpochMetrics, Trainer, TrialResult, train
 
 
 def run_single(name: str, config: TrialConfig, session: Session) -> tuple[TrialResult, str]:
@@ -41,25 +41,25 @@ def _recorded(planned: TrialSpec, session: Session, known: TrialRecord | None) -
     key, config = planned.key, planned.config
     folder = session.workspace.trial(key)
     trial = described(planned, None, {"ibml.revision": code_revision()})
-    claim = session.claims.claim(trial, fresh=known is None)
+    claim = session.leases.claim(trial, fresh=known is None)
     if not claim.run_id:
         raise IbmlError(f"{planned.name} is being trained by another driver")
     try:
-        session.add(key, Begin(trial, claim.run_id))
+        session.add(key, TrialStarted(trial, claim.run_id))
         with deferred(lambda: "Stopping: the trial will checkpoint after this epoch ..."):
             result = _trained(config, TrialCheckpoints(folder, config.trainer), session, key)
     except KeyboardInterrupt:
-        session.add(key, Stop())
+        session.add(key, TrialInterrupted())
         raise
     except Exception as error:
         reason = describe_failure(error)
         log = None if isinstance(error, IbmlError) else traceback.format_exc()
-        session.add(key, End("failed", {}, {"ibml.reason": reason}, log))
+        session.add(key, TrialEnded("failed", {}, {"ibml.reason": reason}, log))
         if isinstance(error, IbmlError):
             raise
         raise IbmlError(f"the trial failed: {reason}; traceback.txt of MLflow run {claim.run_id}") from error
     tags = {"ibml.reason": result.reason, "ibml.platform": result.platform}
-    session.add(key, End(result.status, result.metrics, tags))
+    session.add(key, TrialEnded(result.status, result.metrics, tags))
     clear(folder, config.trainer.keep if result.status == "finished" else "none")
     return result, claim.run_id
 
@@ -70,23 +70,23 @@ def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Sessio
     raise_if_requested()
     if rows:
         session.say(f"goes on after epoch {rows[-1]['epoch']:.0f}")
-        session.add(key, Rows(list(rows)))
+        session.add(key, MetricsLogged(list(rows)))
     while not trainer.done:
         rows.append(trainer.run_epoch())
         session.say(epoch_line(rows[-1]))
-        session.add(key, Rows([rows[-1]]))
+        session.add(key, MetricsLogged([rows[-1]]))
         checkpoints.save_if_due(trainer, rows)
         if is_requested() and not trainer.done:
             checkpoints.save(trainer, rows)
             raise_if_requested()
         for note in checkpoints.take_notes():
-            session.say(note)
+            session.warn(note)
     result = trainer.result(rows)
     checkpoints.save_selected(trainer, result.metrics)
     return result
 
 
-def epoch_line(row: Row) -> str:
+def epoch_line(row: EpochMetrics) -> str:
     """An epoch in one line: loss, validation accuracies in percent, rates."""
     accuracy = {k.removeprefix("val.accuracy"): v for k, v in row.items() if k.startswith("val.accuracy")}
     rates = {k.removeprefix("rate"): v for k, v in row.items() if k.startswith("rate.")}

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from ibml.common.errors import ConfigError, Problem, Source
+from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.common.version import code_revision
 from ibml.config.search.samplers import RandomConfig
 from ibml.config.search.schedulers import NoSchedulerConfig
@@ -72,7 +72,7 @@ def _run_groups(plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]
     populations = session.workspace.populations
     with ExitStack() as stack:
         for name, _ in itertools.chain(*groups.values()):
-            stack.enter_context(session.presence.alone(f"the search {name}", session.say))
+            stack.enter_context(session.heartbeat.alone(f"the search {name}", session.say))
         opened = [
             (label, open_search(variant, context.database, populations, name, options.new_version))
             for label, variants in groups.items()
@@ -83,7 +83,7 @@ def _run_groups(plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]
         for search in searches:
             search.compared = compared if len(searches) > 1 else {}
             search.run = stack.enter_context(
-                session.store.open_run("search", search.record(), plan.text, driver=session.presence.id)
+                session.store.open_run("search", search.record(), plan.text, driver=session.heartbeat.id)
             )
             search.tags = {"ibml.revision": code_revision()}
         summary = _train(plan, searches, context)
@@ -101,7 +101,7 @@ def _groups(plan: SearchPlan, against: Against | None, repeats: int) -> dict[str
     if against == "random":
         if _label(plan) == "random":
             message = "the search is a random one at full length itself; --repeats runs it with other seeds"
-            raise ConfigError([Problem(Source("--compare random"), message)])
+            raise ConfigError([Problem(SourceLocation("--compare random"), message)])
         config = plan.config.model_copy(
             update={"sampler": RandomConfig(seed=plan.config.sampler.seed), "scheduler": NoSchedulerConfig()}
         )

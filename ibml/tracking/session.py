@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ibml.common.interruption import is_requested, raise_if_requested, reporting
+from ibml.common.processes.interruption import is_requested, raise_if_requested, reporting
 from ibml.common.redaction import shown_url
+from ibml.common.sanitize import printable
 from ibml.records import TrialRecord
-from ibml.tracking.claims import Claim, Claims
-from ibml.tracking.delivery import Delivery
-from ibml.tracking.entries import End, Entry, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
-from ibml.tracking.recorder import Recorder
-from ibml.tracking.spool import Spool, entries_of, left_behind
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.heartbeat import Heartbeat
+from ibml.tracking.journal.events import Event, TrialDescription, TrialEnded
+from ibml.tracking.journal.journal import JournalFolder, left_behind, read_events
+from ibml.tracking.journal.replay import Replay
+from ibml.tracking.journal.writer import JournalWriter
+from ibml.tracking.leases import Lease, Leases
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from ibml.tracking.workspace import workspace
+
+_log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 20.0
 """How long the end of a command waits for a store that does not answer."""
@@ -31,30 +35,33 @@ class Session:
     """What a driver does with a store while it trains. The store has to answer at the beginning, when also the
     journals are delivered that drivers have left behind; afterwards it may be out of reach for as long as it likes.
 
-    `say` gets what a person should know, a line at a time.
+    `say` gets what a person should know, a line at a time. The log of this module gets it too, for programs that call
+    ibml without a console.
     """
 
     def __init__(self, store: MlflowStore, checkpoints: str | Path | None, say: Callable[[str], None]):
-        self.store, self.say = store, say
+        self.store, self._show = store, say
         self.workspace = workspace(store, checkpoints)
-        self.presence = Presence(store)
-        self.claims = Claims(store, self.presence)
-        self.spool = Spool(self.workspace.spool, self.presence.id)
-        self.recorder = Recorder(store, self.spool, lambda: Delivery(store, self.claims, own=True), say)
+        self.heartbeat = Heartbeat(store)
+        self.leases = Leases(store, self.heartbeat)
+        self.journals = JournalFolder(self.workspace.spool, self.heartbeat.id)
+        self.writer = JournalWriter(
+            store, self.journals, lambda: Replay(store, self.leases, own=True), self.say, self.warn
+        )
         self._stack = ExitStack()
         self._patience = PATIENCE_SECONDS
         self.undeliverable: set[Path] = set()
 
     def __enter__(self) -> Self:
         with self._stack as stack:
-            stack.enter_context(reporting(self.recorder.describe_waiting))  # left last
-            stack.enter_context(self.presence)
+            stack.enter_context(reporting(self.writer.describe_waiting))  # left last
+            stack.enter_context(self.heartbeat)
             delivered = self.deliver_left_behind()
             if delivered:
                 self.say(f"{delivered} results were not in MLflow yet; they are now.")
             raise_if_requested()
-            stack.enter_context(self.spool)
-            stack.enter_context(self.recorder)
+            stack.enter_context(self.journals)
+            stack.enter_context(self.writer)
             self._stack = stack.pop_all()
         return self
 
@@ -65,32 +72,44 @@ class Session:
             settled = self.settle()
             if is_requested():
                 if not settled:
-                    self.say(self.recorder.describe_waiting())
-            elif settled and self.presence.met:
+                    self.warn(self.writer.describe_waiting())
+            elif settled and self.heartbeat.met:
                 with suppress(TrackingError):  # then the next driver does
                     self.deliver_left_behind()  # of one that has ended meanwhile, and whose trials were taken over
         finally:  # a second Ctrl-C may end the wait
             self._stack.__exit__(kind, error, trace)
 
-    def add(self, key: str, entry: Entry) -> None:
-        """Record something of a trial."""
-        self.recorder.add(key, entry)
+    def say(self, text: str) -> None:
+        """Show a message to the user, and log it with level INFO."""
+        self._tell(logging.INFO, text)
 
-    def claim(self, trial: TrialDescription, known: TrialRecord | None) -> Claim | None:
-        """Claim a trial for this driver; nothing where the store does not answer. Then the trial may be trained all the
+    def warn(self, text: str) -> None:
+        """Show a message to the user, and log it with level WARNING."""
+        self._tell(logging.WARNING, text)
+
+    def _tell(self, level: int, text: str) -> None:
+        _log.log(level, "%s", printable(text))
+        self._show(text)
+
+    def add(self, key: str, entry: Event) -> None:
+        """Record something of a trial."""
+        self.writer.add(key, entry)
+
+    def claim(self, trial: TrialDescription, known: TrialRecord | None) -> Lease | None:
+        """Lease a trial for this driver; nothing where the store does not answer. Then the trial may be trained all the
         same: when it is recorded, a result that is there meanwhile stays."""
-        if self.recorder.down:
+        if self.writer.down:
             return None
         try:
-            return self.claims.claim(trial, fresh=known is None)
+            return self.leases.claim(trial, fresh=known is None)
         except TrackingError as error:
-            self.recorder.failed(error)
+            self.writer.failed(error)
             return None
 
     def settle(self) -> bool:
         """Wait until the store has everything, unless it does not answer; whether it has."""
         patience = min(self._patience, _STOP_SECONDS) if is_requested() else self._patience
-        settled = self.recorder.settle(patience)
+        settled = self.writer.settle(patience)
         self._patience = PATIENCE_SECONDS if settled else 0.0  # once is enough
         return settled
 
@@ -98,19 +117,19 @@ class Session:
         """Raise `TrackingError` where the store does not have everything, with what to do."""
         if self.settle():
             return
-        error = self.recorder.down or next(iter(self.recorder.refused.values()), None)
-        number = self.recorder.waiting + len(self.recorder.refused)
+        error = self.writer.down or next(iter(self.writer.refused.values()), None)
+        number = self.writer.waiting + len(self.writer.refused)
         results = "The results of 1 trial" if number == 1 else f"The results of {number} trials"
-        advice = f"are buffered in {self.spool.folder}. Run `ibml sync` to upload them, or repeat the command."
-        if self.spool.warning:
-            advice = f"may be lost: {self.spool.warning}. Repeating the command trains lost trials again."
+        advice = f"are buffered in {self.journals.folder}. Run `ibml sync` to upload them, or repeat the command."
+        if self.journals.warning:
+            advice = f"may be lost: {self.journals.warning}. Repeating the command trains lost trials again."
         raise TrackingError(f"{error or f'MLflow at {shown_url(self.store.uri)} takes nothing'}\n{results} {advice}")
 
     def deliver_left_behind(self) -> int:
         """Deliver what drivers that have ended left in their spools; how many results were among it. Raises
         `TrackingError`."""
         number = 0
-        for _, journals in left_behind(self.workspace.spool, self.presence.alive):
+        for _, journals in left_behind(self.workspace.spool, self.heartbeat.alive):
             for journal in journals:
                 if is_requested():
                     return number
@@ -123,8 +142,8 @@ class Session:
         if journal in self.undeliverable:
             return False
         try:
-            every = entries_of(journal)
-            entries, delivery = list(every), Delivery(self.store, self.claims, own=False)
+            every = read_events(journal)
+            entries, delivery = list(every), Replay(self.store, self.leases, own=False)
             while entries:
                 del entries[: delivery.deliver(entries)]
             delivery.close()
@@ -133,6 +152,6 @@ class Session:
             if isinstance(error, TrackingError) and not error.refused:
                 raise
             self.undeliverable.add(journal)
-            self.say(f"{journal} cannot be delivered and is left where it is: {error}")
+            self.warn(f"{journal} cannot be delivered and is left where it is: {error}")
             return False
-        return any(isinstance(entry, End) for entry in every)
+        return any(isinstance(entry, TrialEnded) for entry in every)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from ibml.records import UNTUNED, StudyRecord, TrialEntry, TrialRecord
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.study_tags import studies_of, study_tag
 
 _STUDY, _PARENT = "ibml.study", "mlflow.parentRunId"

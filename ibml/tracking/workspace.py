@@ -12,8 +12,8 @@ from pathlib import Path
 from ibml.common.errors import IbmlError
 from ibml.common.paths import state_folder
 from ibml.common.storage import ObjectPath, Place, location
-from ibml.tracking.experiment import Experiment
-from ibml.tracking.uri import database_file
+from ibml.tracking.store.experiment import Experiment
+from ibml.tracking.store.uri import database_file
 
 FOLDER = "checkpoints"
 

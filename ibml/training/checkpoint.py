@@ -21,7 +21,7 @@ from ibml.inputs import InputSpec
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.checkpoint_retention import SELECTED, epochs_of, states
 from ibml.training.device import platform
-from ibml.training.trainer import Row, Trainer
+from ibml.training.trainer import EpochMetrics, Trainer
 
 KEPT = 2
 """How many states of a running trial there are at most."""
@@ -65,7 +65,7 @@ class TrialCheckpoints:
         self._shared, self._left = 0, {}
         return said
 
-    def save_if_due(self, trainer: Trainer, rows: list[Row]) -> None:
+    def save_if_due(self, trainer: Trainer, rows: list[EpochMetrics]) -> None:
         """Keep the state of a trainer and the rows of all its epochs, if it is time to, and where it is to be left for
         others. The last state is kept only where it is to stay."""
         place = self.leave.get(trainer.epoch)
@@ -79,7 +79,7 @@ class TrialCheckpoints:
         seconds = self.config.checkpoint_seconds
         return seconds == 0 or time.monotonic() - self._written >= max(seconds, _COST_SHARE * self._cost)
 
-    def save(self, trainer: Trainer, rows: list[Row]) -> None:
+    def save(self, trainer: Trainer, rows: list[EpochMetrics]) -> None:
         """Write the state of a trainer and the rows of all its epochs, unless the last state is this one."""
         if trainer.diverged or trainer.epoch == self._epoch:
             return
@@ -93,7 +93,7 @@ class TrialCheckpoints:
         self._written = time.monotonic()
         self._cost = self._written - began
 
-    def _leave(self, place: Place, trainer: Trainer, rows: list[Row]) -> None:
+    def _leave(self, place: Place, trainer: Trainer, rows: list[EpochMetrics]) -> None:
         content = {"rows": rows, "state": trainer.state_dict(), "platform": platform(trainer.device)}
         with suppress(OSError):
             remove_unfinished(place.parent)
@@ -116,7 +116,7 @@ class TrialCheckpoints:
         }
         self._write(self.folder / SELECTED, content)
 
-    def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[Row]]:
+    def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[EpochMetrics]]:
         """A trainer in the furthest state that is whole, and the epochs before it; a new one where there is none. A
         damaged state is named and removed; one of another version is named and passed over."""
         own: list[tuple[int, Place]] = []
@@ -134,7 +134,7 @@ class TrialCheckpoints:
                 continue  # another kind of machine's
             try:
                 trainer.load_state_dict(content["state"])
-                rows: list[Row] = content["rows"]
+                rows: list[EpochMetrics] = content["rows"]
             except (RuntimeError, KeyError, ValueError) as error:  # whole, but of another version
                 self._note(f"a checkpoint was passed over: {path} does not fit this version of ibml: {error}")
                 continue

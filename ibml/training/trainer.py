@@ -30,7 +30,7 @@ LOOK_EVERY = 32
 
 _OF_SELECTED = ("epoch", "val.", "train.discrepancy")
 
-Row = dict[str, float]
+EpochMetrics = dict[str, float]
 """One epoch's metrics by name, among them `epoch`."""
 
 
@@ -38,7 +38,7 @@ Row = dict[str, float]
 class Selection:
     """The epoch that is evaluated on test: its validation metrics and its weights."""
 
-    row: Row
+    row: EpochMetrics
     weights: dict[str, Tensor]
 
 
@@ -52,7 +52,7 @@ class TrialResult:
 
     status: Literal["finished", "diverged"]
     metrics: dict[str, float] = field(default_factory=dict)
-    history: list[Row] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
     reason: str = ""
     platform: str = ""
 
@@ -127,7 +127,7 @@ class Trainer:
     def done(self) -> bool:
         return self.diverged or self.epoch >= self.config.trainer.epochs
 
-    def run_epoch(self) -> Row:
+    def run_epoch(self) -> EpochMetrics:
         """Train one epoch, validate, and keep the weights if it is the best so far."""
         started = time.perf_counter()
         with reproducible(self.device, self.config.trainer.threads), self._seeded():
@@ -193,7 +193,7 @@ class Trainer:
         for index, inputs, labels in self.train_split.batches(order.split(self.config.trainer.batch_size), self.epoch):
             yield self.method.update(Batch(index, inputs, labels), self.epoch)
 
-    def _train_row(self, seen: list[Observed]) -> Row:
+    def _train_row(self, seen: list[Observed]) -> EpochMetrics:
         """Means over the epoch; of one whose loss is infinite or no number, that alone."""
         visits, names = self.visits, self.model.modalities
         loss = torch.cat([part.loss for part in seen]).double().mean()[None]
@@ -226,7 +226,7 @@ class Trainer:
             torch.cat(joint).to(dtype), torch.cat(unimodal, 1).to(dtype), split.labels, self.model.modalities
         )
 
-    def _select(self, row: Row) -> None:
+    def _select(self, row: EpochMetrics) -> None:
         selection = self.config.trainer.selection
         if self.selected is None or rank(row, selection) > rank(self.selected.row, selection):
             weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
@@ -246,7 +246,7 @@ class Trainer:
         self.seconds += time.perf_counter() - started
         return metrics | {"samples.total": float(self.samples), "time.total": self.seconds}
 
-    def result(self, history: list[Row]) -> TrialResult:
+    def result(self, history: list[EpochMetrics]) -> TrialResult:
         """How a training that is `done` ended, after these epochs. Call once."""
         computed_on = platform(self.device)
         if self.diverged:
@@ -254,7 +254,7 @@ class Trainer:
         return TrialResult("finished", self.finish(), history, platform=computed_on)
 
 
-def train(config: TrialConfig, on_epoch: Callable[[Row], None] = lambda row: None) -> TrialResult:
+def train(config: TrialConfig, on_epoch: Callable[[EpochMetrics], None] = lambda row: None) -> TrialResult:
     """Train one trial to its end, in this process; `on_epoch` sees every epoch's metrics."""
     trainer = Trainer(config)
     history = []
@@ -264,11 +264,11 @@ def train(config: TrialConfig, on_epoch: Callable[[Row], None] = lambda row: Non
     return trainer.result(history)
 
 
-def divergence(row: Row) -> str:
+def divergence(row: EpochMetrics) -> str:
     """Why a trial diverged in its last epoch."""
     losses = " and ".join(f"{name} was {row[name]}" for name in _infinite_losses(row))
     return f"{losses} in epoch {row['epoch']:.0f}"
 
 
-def _infinite_losses(row: Row) -> list[str]:
+def _infinite_losses(row: EpochMetrics) -> list[str]:
     return [name for name in ("train.loss", "val.loss") if not math.isfinite(row.get(name, 0.0))]

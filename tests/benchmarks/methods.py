@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from ibml.config.registry import METHODS
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
-from ibml.methods import METHODS, Batch
+from ibml.methods import Batch
 from ibml.training.trainer import Trainer
 
 Shapes = dict[str, tuple[int, ...]]

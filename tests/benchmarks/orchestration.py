@@ -83,7 +83,7 @@ def noting(method, what):
 
 StudyProgress.trial_started = noting(StudyProgress.trial_started, "began")
 StudyProgress.trial_ended = noting(StudyProgress.trial_ended, "ended")
-from ibml.cli import app
+from ibml.cli.main import app
 try:
     code = app(["ablate", "tiny.yaml", "--allow-plugin", "tiny", *sys.argv[3:]], standalone_mode=False)
 finally:

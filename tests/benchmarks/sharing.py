@@ -41,7 +41,7 @@ def run(study: str, arguments: tuple[str, ...]) -> Run:
     with tempfile.TemporaryDirectory(prefix="ibml-bench-") as folder:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "RAY", "IBML"))}
         environment = {**plain, "HOME": folder, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "ibml.cli", "ablate", str(ROOT / "ablations" / f"{study}.yaml"), *arguments]
+        command = [sys.executable, "-m", "ibml", "ablate", str(ROOT / "ablations" / f"{study}.yaml"), *arguments]
         began = time.monotonic()
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         seconds = time.monotonic() - began

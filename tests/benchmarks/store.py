@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from ibml.common.yaml_documents import dump
+from ibml.common.yaml.documents import dump
 from ibml.config.study.table import TableConfig
 from ibml.config.trial import TrialConfig
 from ibml.records import StudyRecord, TrialEntry
 from ibml.study.engine.run_metadata import parameters
 from ibml.study.planning.cells import Cell
-from ibml.tracking.epochs import EPOCHS_FILE, epochs_text
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.epochs import EPOCHS_FILE, epochs_text
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 STUDY = "large"
 EPOCH_METRICS = ("train.loss", "val.loss", "val.accuracy", "val.accuracy.fou", "val.accuracy.zer", "time.epoch")
@@ -180,14 +180,14 @@ _CONFIG_TEXT = dump(_CONFIG.model_dump(mode="json"))
 
 _TABLE = """
 import resource, sys
-from ibml.cli import app
+from ibml.cli.main import app
 app(["table", "large", "--tracking-uri", sys.argv[1]], standalone_mode=False)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(f"{peak:.0f}", file=sys.stderr)
 """
 _READ = """
 import sys, time
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 store = MlflowStore(sys.argv[1], "ibml")
 store.experiment_id
 begun = time.perf_counter()

@@ -314,7 +314,7 @@ while sum(node["Alive"] for node in ray.nodes()) < 2 and time.monotonic() < dead
     time.sleep(0.2)
 print("nodes:", sum(node["Alive"] for node in ray.nodes()), flush=True)
 ray.shutdown()
-os.execv(sys.executable, [sys.executable, "-m", "ibml.cli", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, "-m", "ibml", *sys.argv[1:]])
 """
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ibml.common.yaml_documents import from_mapping
+from ibml.common.yaml.documents import from_mapping
 from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig, canonical
 

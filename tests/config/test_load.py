@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError
+from ibml.common.yaml import documents
 
 
 def value(text: str) -> object:
-    return yaml_documents.parse(f"key: {text}", "f.yaml").data["key"]
+    return documents.parse(f"key: {text}", "f.yaml").data["key"]
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_scalars(text: str, expected: object) -> None:
 
 
 def test_keys_stay_text() -> None:
-    assert yaml_documents.parse("{0.5: a, no: b, 3: c}", "f").data == {"0.5": "a", "no": "b", "3": "c"}
+    assert documents.parse("{0.5: a, no: b, 3: c}", "f").data == {"0.5": "a", "no": "b", "3": "c"}
 
 
 def test_every_value_knows_its_line() -> None:
-    document = yaml_documents.parse("a:\n  b: 1\n  c:\n    - x\n    - y: 2\n", "f.yaml")
+    document = documents.parse("a:\n  b: 1\n  c:\n    - x\n    - y: 2\n", "f.yaml")
     assert str(document.source(("a", "c", 1, "y"))) == "f.yaml:5: a.c[1].y"
     assert document.source(("a", "b")).line == 2
     assert document.source(("a", "nothing")).line == 1
@@ -88,24 +88,24 @@ def test_every_value_knows_its_line() -> None:
 )
 def test_what_is_refused_says_where(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        yaml_documents.parse(text, "f.yaml")
+        documents.parse(text, "f.yaml")
 
 
 def test_anchors_cannot_blow_up_memory() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
     with pytest.raises(ConfigError, match="more than 100,000 values"):
-        yaml_documents.parse("\n".join(lines), "f.yaml")
+        documents.parse("\n".join(lines), "f.yaml")
 
 
 def test_long_lists_are_refused_before_they_are_in_memory() -> None:
     with pytest.raises(ConfigError, match=r"f.yaml:1: has more than 100,000 values"):
-        yaml_documents.parse(f"a: [{'x,' * 110_000} and this is never read}}", "f.yaml")
+        documents.parse(f"a: [{'x,' * 110_000} and this is never read}}", "f.yaml")
 
 
 def test_a_merge_key_takes_over_what_the_mapping_does_not_say_itself() -> None:
     text = "a: &a {x: 1, y: 1}\nb: &b\n  y: 2\n  z: 2\nc:\n  z: 3\n  <<: [*a, *b]\n  w: 3\n"
-    document = yaml_documents.parse(text, "f")
+    document = documents.parse(text, "f")
     assert document.data["c"] == {"z": 3, "x": 1, "y": 1, "w": 3}
     assert list(document.data["c"]) == ["z", "x", "y", "w"], "merged keys stand where the merge key does"
     assert [document.lines[("c", key)] for key in "zxyw"] == [6, 1, 1, 8], "each at the line where it is written"
@@ -114,14 +114,14 @@ def test_a_merge_key_takes_over_what_the_mapping_does_not_say_itself() -> None:
 
 def test_merges_nest_and_leave_the_merged_mapping_as_it_is() -> None:
     text = "a: &a {deep: {x: 1}}\nb: &b {<<: *a, y: 2}\nc: {<<: *b, deep: {z: 3}}\n"
-    data = yaml_documents.parse(text, "f").data
+    data = documents.parse(text, "f").data
     assert data["a"] == {"deep": {"x": 1}}
     assert data["c"] == {"deep": {"z": 3}, "y": 2}
 
 
 def test_a_quoted_merge_key_is_a_key_like_any_other() -> None:
-    assert yaml_documents.parse("a: {'<<': 1, x: <<}", "f").data == {"a": {"<<": 1, "x": "<<"}}
-    assert yaml_documents.parse(yaml_documents.dump({"<<": {"x": 1}}), "f").data == {"<<": {"x": 1}}
+    assert documents.parse("a: {'<<': 1, x: <<}", "f").data == {"a": {"<<": 1, "x": "<<"}}
+    assert documents.parse(documents.dump({"<<": {"x": 1}}), "f").data == {"<<": {"x": 1}}
 
 
 @pytest.mark.parametrize(
@@ -137,27 +137,27 @@ def test_a_quoted_merge_key_is_a_key_like_any_other() -> None:
 )
 def test_a_merge_that_makes_no_sense_is_refused_at_its_line(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        yaml_documents.parse(text, "f.yaml")
+        documents.parse(text, "f.yaml")
 
 
 def test_merges_cannot_blow_up_memory() -> None:
     lines = ["a0: &a0 {" + ", ".join(f"k{i}: 1" for i in range(10)) + "}"]
     lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}" for i in range(1, 9)]
     with pytest.raises(ConfigError, match="more than 100,000 values"):
-        yaml_documents.parse("\n".join(lines), "f.yaml")
+        documents.parse("\n".join(lines), "f.yaml")
 
 
 def test_files_that_are_too_large_or_no_text_are_refused(tmp_path: Path) -> None:
     large = tmp_path / "large.yaml"
     large.write_text("a: " + "x" * 1_000_001)
     with pytest.raises(ConfigError, match="at most 1,000,000"):
-        yaml_documents.read(large)
+        documents.read(large)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"a: 1\nb: \xff\xfe")
     with pytest.raises(ConfigError, match=r"binary.yaml:2: is not UTF-8"):
-        yaml_documents.read(binary)
+        documents.read(binary)
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        yaml_documents.read(tmp_path / "none.yaml")
+        documents.read(tmp_path / "none.yaml")
 
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -175,11 +175,11 @@ plain = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), plain, min_size=1, max_size=4))
 def test_what_is_written_is_read_back(data: dict[str, object]) -> None:
-    assert yaml_documents.parse(yaml_documents.dump(data), "f").data == data
+    assert documents.parse(documents.dump(data), "f").data == data
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ConfigError):
-        yaml_documents.parse(text, "f")
+        documents.parse(text, "f")

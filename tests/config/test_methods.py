@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
+from ibml.config.components import MethodConfig
 from ibml.config.loading.annotations import members
-from ibml.config.methods import MethodConfig
 from ibml.config.methods.base import WindowedPart
 from ibml.config.trial import TrialConfig, canonical
 from ibml.study.planning.keys import state_keys, trial_key

@@ -32,7 +32,7 @@ from torch import nn
 
 from ibml.config.base import Config, NonNegative
 from ibml.methods.base import Method
-from ibml.models.fusion import Concat
+from ibml.models.fusions.concat.fusion import Concat
 
 Path("imported").touch()
 
@@ -48,7 +48,7 @@ class Scaled(Method):
 
 class Plain(Concat):
     def __init__(self, options, modalities, widths, classes):
-        super().__init__(widths, classes)
+        super().__init__(options, modalities, widths, classes)
 
 
 class Net(nn.Sequential):

@@ -13,7 +13,7 @@ from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.state import packed, unpack
-from ibml.training.trainer import Row, Trainer
+from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]
@@ -75,7 +75,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def timeless(rows: list[Row]) -> list[Row]:
+def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
     return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
 
 

@@ -11,21 +11,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ibml.config.methods import ReconBoostConfig
 from ibml.config.trial import TrialConfig
 from ibml.inputs import InputSpec
 from ibml.methods import Batch, Method, Precision, Training, build_method
-from ibml.methods.agm import coefficients as agm_coefficients
-from ibml.methods.g_blending import blending_weights
-from ibml.methods.lfm import fitted_weight, js_alignment
-from ibml.methods.mla import MLA
-from ibml.methods.mmpareto import integrated, joint_share
-from ibml.methods.modality_valuation import added_share, copies, valuations
-from ibml.methods.ogm_ge import coefficients as ogm_coefficients
-from ibml.methods.ogm_ge import ratios
-from ibml.methods.pmr import lag_weights, similarities
-from ibml.methods.recon_boost import boosting_loss
-from ibml.models.heads import CosineHead, SharedHead
+from ibml.methods.agm.method import coefficients as agm_coefficients
+from ibml.methods.g_blending.method import blending_weights
+from ibml.methods.lfm.method import fitted_weight, js_alignment
+from ibml.methods.mla.head import SharedHead
+from ibml.methods.mla.method import MLA
+from ibml.methods.mmcosine.head import CosineHead
+from ibml.methods.mmpareto.method import integrated, joint_share
+from ibml.methods.modality_valuation.method import added_share, copies, valuations
+from ibml.methods.ogm_ge.method import coefficients as ogm_coefficients
+from ibml.methods.ogm_ge.method import ratios
+from ibml.methods.pmr.method import lag_weights, similarities
+from ibml.methods.recon_boost.config import ReconBoostConfig
+from ibml.methods.recon_boost.method import boosting_loss
 from ibml.models.multimodal import MultimodalModel
 from ibml.statistics.coalitions import members, shapley_weights
 

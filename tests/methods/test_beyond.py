@@ -16,9 +16,9 @@ from ibml.common.rng import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Sequences
 from ibml.methods import Batch
-from ibml.methods.ibml import class_rates
+from ibml.methods.ibml.method import class_rates
 from ibml.training.state import packed, unpack
-from ibml.training.trainer import Row, Trainer
+from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 from tests.data.miniatures import miniature
 from tests.methods.test_every_method import ReadsTheDevice
@@ -42,7 +42,7 @@ def first_batch(trainer: Trainer, size: int = 12) -> Batch:
     return next(Batch(*batch) for batch in trainer.train_split.batches([torch.arange(size)]))
 
 
-def timeless(rows: list[Row]) -> list[Row]:
+def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
     return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
 
 

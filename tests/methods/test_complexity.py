@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from ibml.config.methods.ibml import TCMConfig
 from ibml.inputs import Sequences
-from ibml.methods.complexity import Complexity
+from ibml.methods.ibml.complexity import Complexity
+from ibml.methods.ibml.config import TCMConfig
 
 
 def changed(kind: str, values: Any, drawn: list[bool], labels: list[int], **options: Any) -> Any:

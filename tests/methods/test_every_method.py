@@ -1,4 +1,4 @@
-"""What holds for every method, whichever there are: `METHODS` says."""
+"""Properties of every method in the registry."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import torch
 from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ibml.config.registry import FUSIONS, METHODS
 from ibml.config.trial import TrialConfig
-from ibml.methods import METHODS, Batch
+from ibml.methods import Batch
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.state import packed, unpack
-from ibml.training.trainer import Row, Trainer, train
+from ibml.training.trainer import EpochMetrics, Trainer, train
 from tests.conftest import vectors
 from tests.data.miniatures import miniature
 from tests.methods.steps import check_that_it_goes_on, timeless
 
 Build = Callable[..., TrialConfig]
 
-FUSIONS = ("concat", "sum", "film", "gated", "attention", "lmf", "late")
 SOONER: dict[str, dict[str, Any]] = {
     "unimodal": {"modality": "zer"},
     "g_blending": {"super_epoch": 2},
@@ -108,7 +108,7 @@ def test_in_a_training_that_ends_before_its_window_it_is_plain_joint(trial: Buil
 def test_outside_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
     dataset = vectors()
 
-    def rows(kind: str, **options: Any) -> list[Row]:
+    def rows(kind: str, **options: Any) -> list[EpochMetrics]:
         trainer = Trainer(configured(trial, kind, options=options), dataset)
         return timeless([trainer.run_epoch() for _ in range(4)])
 

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.methods.base import rates
-from ibml.methods.ibml import tcm_probability
-from ibml.models.fusion import Concat
+from ibml.methods.ibml.method import tcm_probability
+from ibml.models.fusions.concat.config import ConcatConfig
+from ibml.models.fusions.concat.fusion import Concat
 from ibml.training.trainer import Trainer
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "ibml.json").read_text())
@@ -38,7 +39,7 @@ def test_rates_probabilities_and_lagging_modalities(case: dict) -> None:
 
 def test_concat_logits_and_their_exact_shares() -> None:
     case = GOLDEN["concat_logits"]
-    fusion = Concat([4, 2], 5).double()
+    fusion = Concat(ConcatConfig(), ["a", "b"], [4, 2], 5).double()
     with torch.no_grad():
         fusion.head.weight.copy_(double(case["weight"]))
         fusion.head.bias.copy_(double(case["bias"]))

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from ibml.common.rng import stream_seed
 from ibml.inputs import InputSpec, Sequences
 from ibml.methods import Batch, Precision, build_method
-from ibml.methods.mmpareto import integrated, joint_share
-from ibml.methods.ogm_ge import OGMGE
+from ibml.methods.mmpareto.method import integrated, joint_share
+from ibml.methods.ogm_ge.method import OGMGE
 from ibml.models.fusion import Fusion
 from ibml.models.multimodal import MultimodalModel
 from tests.methods.steps import Build, batches, by_parameters, close, copied, gradients, same, started, trainer_with

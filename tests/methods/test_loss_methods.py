@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from ibml.common.rng import stream_seed
 from ibml.config.schedule import lr_factor
 from ibml.methods.base import Inputs
-from ibml.methods.g_blending import blending_weights
-from ibml.methods.lfm import fitted_weight, infonce_alignment, js_alignment, linear_weight
-from ibml.methods.pmr import lag_weights
+from ibml.methods.g_blending.method import blending_weights
+from ibml.methods.lfm.method import fitted_weight, infonce_alignment, js_alignment, linear_weight
+from ibml.methods.pmr.method import lag_weights
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.trainer import Row, Trainer
+from ibml.training.trainer import EpochMetrics, Trainer
 from tests.methods.steps import Build, batches, by_parameters, close, copied, gradients, same, started, trainer_with
 
 
@@ -313,7 +313,7 @@ def test_estimates_are_made_when_they_are_due_and_counted(
     trial: Build, mode: str, window: dict[str, int], estimated: set[int]
 ) -> None:
     trainer = trainer_with(trial, BLENDING | {"mode": mode, "window": window}, trainer={"epochs": 5})
-    rows: list[Row] = [trainer.run_epoch() for _ in range(5)]
+    rows: list[EpochMetrics] = [trainer.run_epoch() for _ in range(5)]
     assert [row["samples.epoch"] for row in rows] == [24 + 144 * (epoch in estimated) for epoch in range(5)]
     assert trainer.finish()["samples.total"] == 5 * 24 + 144 * len(estimated)
 

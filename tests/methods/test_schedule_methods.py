@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ibml.common.rng import stream_seed
 from ibml.methods import Batch
-from ibml.methods.modality_valuation import WHOLE, copies
+from ibml.methods.modality_valuation.method import WHOLE, copies
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import Trainer
 from tests.methods.steps import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig
-from ibml.methods.modality_valuation import added_share, whole_samples
+from ibml.methods.modality_valuation.method import added_share, whole_samples
 from ibml.training.trainer import Trainer
 from tests.conftest import vectors
 from tests.methods.steps import check_that_it_goes_on

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ibml.common.errors import IbmlError
-from ibml.config.encoders import EncoderConfig
+from ibml.config.components import EncoderConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.models.encoders import build_encoder
-from ibml.models.encoders.dgcnn import EdgeConv, neighbours
-from ibml.models.encoders.resnet import Trunk
+from ibml.models.encoders.dgcnn.encoder import EdgeConv, neighbours
+from ibml.models.encoders.resnet18.encoder import Trunk
 from ibml.models.multimodal import initialise
 
 WORDS = ("a", "dog", "runs", "home")

@@ -7,11 +7,20 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ibml.config.fusion import AttentionConfig, FusionConfig
-from ibml.models.fusion import Attention, Concat, FiLM, Fusion, Gated, Late, LowRank, Sum, build_fusion
+from ibml.config.components import FusionConfig
+from ibml.config.registry import FUSIONS, create
+from ibml.models.fusion import Fusion, build_fusion
+from ibml.models.fusions.attention.config import AttentionConfig
+from ibml.models.fusions.attention.fusion import Attention
+from ibml.models.fusions.film.fusion import FiLM
+from ibml.models.fusions.gated.fusion import Gated
+from ibml.models.fusions.late.fusion import Late
+from ibml.models.fusions.lmf.fusion import LowRank
 from ibml.models.multimodal import initialise
 
-TYPES = ["concat", "sum", "film", "gated", "attention", "lmf", "late"]
+SPLIT = [name for name in FUSIONS if create(FUSIONS, name).load_implementation().splits_logits]
+"""The fusions whose joint logits are the sum of the unimodal ones."""
+OTHERS = [name for name in FUSIONS if name not in SPLIT]
 NAMES = ("a", "b", "c")
 WIDTHS = (5, 4, 3)
 
@@ -33,7 +42,7 @@ def features_of(modalities: int = 2, samples: int = 7) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("modalities", [1, 2, 3])
-@pytest.mark.parametrize("kind", ["concat", "sum"])
+@pytest.mark.parametrize("kind", SPLIT)
 def test_shares_add_up_to_the_joint_logits(kind: str, modalities: int) -> None:
     fusion, features = fusion_of(kind, modalities), features_of(modalities)
     joint, parts = fusion.both(features)
@@ -42,7 +51,7 @@ def test_shares_add_up_to_the_joint_logits(kind: str, modalities: int) -> None:
 
 
 @pytest.mark.parametrize("modalities", [2, 3])
-@pytest.mark.parametrize("kind", ["film", "gated", "attention", "lmf", "late"])
+@pytest.mark.parametrize("kind", OTHERS)
 def test_others_take_the_fusion_of_zeroed_features(kind: str, modalities: int) -> None:
     fusion, features = fusion_of(kind, modalities), features_of(modalities)
     joint, parts = fusion.both(features)
@@ -54,7 +63,7 @@ def test_others_take_the_fusion_of_zeroed_features(kind: str, modalities: int) -
 
 
 @pytest.mark.parametrize("modalities", [2, 3])
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", FUSIONS)
 def test_every_modality_gets_a_gradient(kind: str, modalities: int) -> None:
     fusion = fusion_of(kind, modalities)
     features = [z.requires_grad_() for z in features_of(modalities)]
@@ -122,7 +131,7 @@ def test_attention_mixes_tokens_of_modalities() -> None:
 
 
 def test_attention_starts_as_the_paper_says() -> None:
-    fusion = Attention([5, 4], 6, AttentionConfig(width=128))
+    fusion = Attention(AttentionConfig(width=128), NAMES[:2], [5, 4], 6)
     initialise(fusion)
     fusion.after_initialisation()
     for weight in fusion.layer.self_attn.in_proj_weight.chunk(3):
@@ -131,7 +140,7 @@ def test_attention_starts_as_the_paper_says() -> None:
 
 
 def test_sum_and_concat_start_as_the_paper_says() -> None:
-    for kind in (Concat([300, 200], 100), Sum([300, 200], 100)):
+    for kind in (build_fusion(create(FUSIONS, name), NAMES[:2], [300, 200], 100) for name in SPLIT):
         torch.manual_seed(0)
         initialise(kind)
         for layer in (m for m in kind.modules() if isinstance(m, torch.nn.Linear)):

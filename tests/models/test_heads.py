@@ -13,17 +13,24 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from ibml.config.fusion import BoostedHeadConfig, CosineHeadConfig, MeanHeadConfig, OwnHeadConfig, SharedHeadConfig
+from ibml.config.fusion import FusionPart
 from ibml.config.trial import TrialConfig
-from ibml.models.fusion import Fusion
-from ibml.models.heads import BoostedHead, CosineHead, MeanHead, SharedHead, build_own_head, certainty
+from ibml.methods.lfm.config import MeanHeadConfig
+from ibml.methods.lfm.head import MeanHead
+from ibml.methods.mla.config import SharedHeadConfig
+from ibml.methods.mla.head import SharedHead, certainty
+from ibml.methods.mmcosine.config import CosineHeadConfig
+from ibml.methods.mmcosine.head import CosineHead
+from ibml.methods.recon_boost.config import BoostedHeadConfig
+from ibml.methods.recon_boost.head import BoostedHead
+from ibml.models.fusion import Fusion, build_fusion
 from ibml.models.multimodal import initialise
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.trainer import Trainer
 from tests.conftest import vectors
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "methods.json").read_text())
-CONFIGS: dict[str, OwnHeadConfig] = {
+CONFIGS: dict[str, FusionPart] = {
     "mla": SharedHeadConfig(),
     "lfm": MeanHeadConfig(),
     "recon_boost": BoostedHeadConfig(hidden=7),
@@ -45,7 +52,7 @@ def head_of(method: str, modalities: int = 3, classes: int = 4) -> tuple[Any, li
     """A head with biases that are not 0, and features of unequal widths, where it takes them."""
     widths = [5] * modalities if method in ONE_WIDTH else [5, 3, 6][:modalities]
     torch.manual_seed(0)
-    head = build_own_head(CONFIGS[method], widths, classes)
+    head = build_fusion(CONFIGS[method], [f"m{m}" for m in range(modalities)], widths, classes)
     initialise(head)
     for parameter in head.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
@@ -70,7 +77,7 @@ def test_the_shared_head_weighs_by_entropy() -> None:
 
 def test_the_shared_head_gives_the_golden_prediction() -> None:
     case = GOLDEN["mla"]
-    head = SharedHead(3, 4).double()
+    head = SharedHead(SharedHeadConfig(), ["a", "b"], [3, 3], 4).double()
     with torch.no_grad():
         head.head.weight.copy_(double(case["head"]))
         head.head.bias.zero_()
@@ -100,7 +107,7 @@ def test_the_mean_head_averages() -> None:
 
 
 def test_the_boosted_head_scales_the_sum() -> None:
-    assert BoostedHead(5, 7, 4).scale == 1
+    assert BoostedHead(BoostedHeadConfig(hidden=7), ["a"], [5], 4).scale == 1
     head, features = head_of("recon_boost")
     assert isinstance(head, BoostedHead)
     first, _, last = head.head
@@ -114,7 +121,7 @@ def test_the_boosted_head_scales_the_sum() -> None:
 
 
 def test_the_cosine_head_gives_the_golden_logits() -> None:
-    head = CosineHead([3, 3], 4, GOLDEN["mmcosine"]["scale"]).double()
+    head = CosineHead(CosineHeadConfig(scale=GOLDEN["mmcosine"]["scale"]), ["a", "b"], [3, 3], 4).double()
     with torch.no_grad():
         head.head.weight.copy_(double(GOLDEN["W"]))
     close(head([double(z) for z in GOLDEN["z"]]), GOLDEN["mmcosine"]["logits"])
@@ -138,7 +145,7 @@ def test_cosines_do_not_see_lengths() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_features_of_zero_have_cosines_of_zero(dtype: torch.dtype) -> None:
-    head = CosineHead([3, 2], 4, 10.0)
+    head = CosineHead(CosineHeadConfig(), ["a", "b"], [3, 2], 4)
     features = [torch.zeros(2, 3, dtype=dtype, requires_grad=True), torch.ones(2, 2, dtype=dtype)]
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
         joint, parts = head.both(features)

@@ -23,9 +23,9 @@ from transformers import (
 from transformers.utils import logging
 
 from ibml.common.errors import IbmlError
-from ibml.config.encoders import PretrainedConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.models.encoders import build_encoder
+from ibml.models.encoders.pretrained.config import PretrainedConfig
 from ibml.models.multimodal import initialise
 
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibml.records import TrialRecord
+from ibml.report.tables.formats.latex import escaped
 from ibml.report.tables.layout import analysis_grids, differences, means
 from ibml.report.tables.render import EXTENSIONS, render
 from ibml.report.tables.results import MixedResultsError, Results, mixtures
@@ -41,6 +42,7 @@ FOREIGN = {
     "«x» ½ ° ðą e\u0301 ế ’…": [0.5, 0.6, 0.7],
     "हिन्दी": [0.5, 0.6, 0.7],
     "％＃ x\u200by\x07": [0.5, 0.6, 0.8],
+    "∈ ⇒ ϑ ∬": [0.5, 0.6, 0.8],
 }
 
 
@@ -258,6 +260,7 @@ def test_latex_keeps_characters_and_says_how_to_print_them() -> None:
     assert r"\ibmlsubstitute{基}{{[}U+57FA{]}}" in head
     assert r"\ibmlsubstitute{％}{\%}" in head
     assert r"\ibmlneedsfonts{ą}{a}" in head
+    assert r"\ibmlsubstitute{∈}{\ifcsname in\endcsname$\in$\else {[}U+2208{]}\fi}" in head
     assert "\x07" not in text
     assert "\u200b" not in text
 
@@ -269,6 +272,17 @@ def test_latex_of_characters_that_pdflatex_has_starts_as_ever() -> None:
     assert text.startswith("% \\input this file into a paper")
     assert "ibmlsubstitute" not in text
     assert "xeCJK" not in text
+
+
+def test_symbols_that_every_latex_has_are_commands() -> None:
+    assert escaped("± ≈ ≤ ≥ ∞ ≠") == r"$\pm$ $\approx$ $\leq$ $\geq$ $\infty$ $\neq$"
+    small = (
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho varsigma sigma tau upsilon"
+    )
+    names = [*small.split(), "varphi", "chi", "psi", "omega"]
+    assert escaped("αβγδεζηθικλμνξοπρςστυφχψω") == "".join(name if name == "o" else f"$\\{name}$" for name in names)
+    capitals = ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"]
+    assert escaped("ΓΔΘΛΞΠΣΥΦΨΩ") == "".join(f"$\\{name}$" for name in capitals)
 
 
 def test_text_in_html_and_markdown_stays_text() -> None:

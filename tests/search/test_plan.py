@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError
+from ibml.common.yaml import documents
 from ibml.search.plan import FIRST_SEED, load_search
 from tests.conftest import ROOT, CommandLine
 from tests.search.conftest import BIO, FUSION, LR, plan_of
@@ -319,9 +319,7 @@ def test_what_is_suggested_for_another_tools_space_is_accepted() -> None:
     for parameter in ({"min": 0.1, "max": 0.5}, {"values": [0.1, 0.2]}, [0.1, 0.2], 0.1):
         with pytest.raises(ConfigError) as caught:
             plan_of({"optimizer.lr": parameter})
-        written = yaml_documents.parse(
-            f"optimizer.lr: {str(caught.value).rpartition(' {')[2].join(['{', ''])}", "f"
-        ).data
+        written = documents.parse(f"optimizer.lr: {str(caught.value).rpartition(' {')[2].join(['{', ''])}", "f").data
         assert plan_of(written).space.dimensions[0].path == "optimizer.lr"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ibml.common.errors import ConfigError, Source
+from ibml.common.errors import ConfigError, SourceLocation
 from ibml.config.search.space import ChoiceParameter, RangeParameter
 from ibml.search.database import Database
 from ibml.search.pbt_checkpoints import StateError
@@ -22,8 +22,8 @@ from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.searches import CUT, TAG_LENGTH, _shortened, open_search
 from ibml.study.planning.plan import load_plan
-from ibml.tracking.mlflow_store import MlflowStore
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 SPACE = {
     "name": "population",
@@ -162,7 +162,7 @@ def test_the_worst_copy_one_of_the_best():
     ],
 )
 def test_perturbed_values(parameter, whole, value, expected):
-    dimension = Dimension("p", parameter, Source("file"), whole)
+    dimension = Dimension("p", parameter, SourceLocation("file"), whole)
     found = {perturbed(dimension, value, random.Random(seed)) for seed in range(40)}
     assert found == expected
     assert all(dimension.contains(v) for v in found)

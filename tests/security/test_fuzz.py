@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ibml.common.errors import ConfigError
 from ibml.config.loading.layers import PRESETS
 from ibml.search.plan import load_search
-from ibml.study.planning.dry_run import preview
+from ibml.study.planning.dry_run.search_preview import preview_search
+from ibml.study.planning.dry_run.study_preview import preview
 from ibml.study.planning.plan import load_plan
-from ibml.study.planning.search_preview import preview_search
 from tests.conftest import ROOT, CommandLine
 
 CASES = 2400

@@ -6,16 +6,17 @@ import os
 import pwd
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from ibml.common.errors import IbmlError
-from ibml.common.paths import HomeError, cache_folder, expand_home, state_folder
+from ibml.common.paths import HomeError, cache_folder, expand_home, state_folder, user_folder
 from ibml.common.storage import location
 from ibml.config.plugin_allowlist import located, user_file
 from ibml.study.ray.cluster import ray_environment
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.result_cache import ResultCache, cache_file
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.result_cache import ResultCache, cache_file
 from tests.conftest import CommandLine
 
 
@@ -58,6 +59,29 @@ def test_a_home_that_is_needed_and_not_there_is_named(
     with pytest.raises(HomeError, match=rf"HOME is not set, .* user {os.getuid()}: set HOME to a folder"):
         call()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"), [("cache", ".cache/ibml"), ("config", ".config/ibml"), ("state", ".local/state/ibml")]
+)
+def test_folders_of_the_user_stay_where_they_were(
+    kind: Literal["cache", "config", "state"], default: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    for value, expected in [
+        (None, f"/home/me/{default}"),
+        ("", f"/home/me/{default}"),
+        ("/var/mine", "/var/mine/ibml"),
+        ("~/mine", "/home/me/mine/ibml"),
+        ("mine", f"{tmp_path}/mine/ibml"),
+    ]:
+        if value is None:
+            monkeypatch.delenv(f"XDG_{kind.upper()}_HOME", raising=False)
+        else:
+            monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", value)
+        assert user_folder(kind) == Path(expected)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("homeless")

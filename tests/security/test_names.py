@@ -14,8 +14,8 @@ from rich.table import Table
 from ibml.cli.console import REPORTS, plain_console
 from ibml.common.paths import below
 from ibml.records import StudyRecord
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import TrialDescription, TrialEnded
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import CommandLine
 from tests.report.records import study
 
@@ -39,7 +39,7 @@ def hostile(shared_cli: CommandLine) -> CommandLine:
             store.describe_trial(run, described)
             value = ARMS[trial.arm][trial.seed]
             ended = {"ibml.reason": NAME, "ibml.platform": NAME, "ibml.revision": NAME}
-            store.end_trial(run, End("finished", {"test.accuracy": value, "test.gap": 1 - value}, ended), 0)
+            store.end_trial(run, TrialEnded("finished", {"test.accuracy": value, "test.gap": 1 - value}, ended), 0)
     return shared_cli
 
 

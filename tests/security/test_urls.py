@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ibml.common.errors import IbmlError
 from ibml.common.redaction import shown_url, without_secrets
 from ibml.search.database import Database
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 SECRET = "hunter2"
 

@@ -11,8 +11,8 @@ from ibml.common.version import code_revision
 from ibml.study.engine.run_metadata import described
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.trials import build_trials
-from ibml.tracking.entries import End
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import TrialEnded
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import Answer, CommandLine
 
 Metrics = dict[str, dict[str, list[tuple[int, str]]]]
@@ -52,7 +52,7 @@ def record_results(cli: CommandLine, plan: Plan) -> None:
         run_id = store.create_trial(description, "driver")
         store.describe_trial(run_id, description, bare=True)
         values = dict.fromkeys(("test.accuracy", "test.gap"), 0.9 + number / 1000)
-        store.end_trial(run_id, End("finished", values, {"ibml.platform": "cpu"}), 0)
+        store.end_trial(run_id, TrialEnded("finished", values, {"ibml.platform": "cpu"}), 0)
 
 
 def ablate(cli: CommandLine, text: str, *options: str, file: str = "small.yaml") -> Answer:

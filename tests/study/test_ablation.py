@@ -16,7 +16,7 @@ import pytest
 import ibml
 from ibml.study.planning.plan import load_plan
 from ibml.study.planning.trials import build_trials
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import Answer, CommandLine
 from tests.support.ray_cluster import RayCluster
 from tests.support.waiting import wait_for_epochs

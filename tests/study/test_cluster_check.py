@@ -10,7 +10,7 @@ import pytest
 from ibml.config.data import MfeatConfig
 from ibml.study.ray import health_check, node_probe
 from ibml.study.ray.cluster import ClusterError
-from ibml.study.ray.health_check import ANSWER, Finding, Node, check_services, judged, refuse_unfit
+from ibml.study.ray.health_check import ANSWER, CheckResult, Node, check_services, judged, refuse_unfit
 
 DATA = [MfeatConfig()]
 
@@ -78,12 +78,12 @@ def test_the_folder_of_a_single_node_need_not_be_shared(here: dict[str, Any]) ->
 
 
 def test_a_lost_node_does_not_stop_a_study_and_another_version_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    silent = Finding("b", ANSWER, "wrong", "none", "look at it")
+    silent = CheckResult("b", ANSWER, "wrong", "none", "look at it")
     said: list[str] = []
     for others, refused in (
-        ([Finding("a", "clock", "ok", "")], False),
-        ([Finding("a", "checkpoints", "note", "not shared", "share it")], False),
-        ([Finding("a", "versions", "wrong", "torch is another")], True),
+        ([CheckResult("a", "clock", "ok", "")], False),
+        ([CheckResult("a", "checkpoints", "note", "not shared", "share it")], False),
+        ([CheckResult("a", "versions", "wrong", "torch is another")], True),
         ([], True),
     ):
         monkeypatch.setattr(health_check, "check_nodes", lambda folder, found=others: [*found, silent])

@@ -17,7 +17,7 @@ from ibml.study.planning.fractions import aliases, fraction
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.record import study_record
 from ibml.study.planning.trials import build_trials
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 OFF = {"BIO": {"method.bio.weight": 0}, "TCM": {"method.tcm.rate": 0}}
 THREE = {**OFF, "decay": {"optimizer.weight_decay": 0.0}}

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ibml.study.engine import coordinator as drivers
+from ibml.study.engine import trial_ledger
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.run_metadata import described
-from ibml.tracking.entries import Begin, End, Rows
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import MetricsLogged, TrialEnded, TrialStarted
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.search.conftest import LR, Lab, plan_of, rows_of
 from tests.study.test_queue import task
 from tests.support.scheduling import Source
@@ -25,13 +25,13 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of its own is waiting for the store then, which would show that it answers."""
-    monkeypatch.setattr(drivers, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(trial_ledger, "_POLL_SECONDS", 0.0)
     store, said, shared = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db"), list[str](), task(None, None)
     trial = described(shared.spec, None, {})
     with Session(store, None, said.append) as first, Session(store, None, said.append) as second:
         claim = first.claim(trial, None)
         assert claim
-        first.add(trial.key, Begin(trial, claim.run_id))
+        first.add(trial.key, TrialStarted(trial, claim.run_id))
         assert first.settle()
         with Coordinator(second, StudyProgress(Console(quiet=True), 1, 40), [shared]) as driver:
             assert driver.next(1) is None
@@ -40,7 +40,7 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
             assert driver.next(1) is None
             database.execute("ALTER TABLE away RENAME TO runs")
             database.close()
-            first.add(trial.key, End("finished", {}, {}))
+            first.add(trial.key, TrialEnded("finished", {}, {}))
             assert first.settle()
             assert not driver.is_done
             assert driver.next(1) is None
@@ -58,9 +58,9 @@ def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(t
         attempt = source.search.next()
         assert attempt
         key = task(source, attempt).spec.key
-        session.add(key, Begin(description(key), ""))
-        session.add(key, Rows(rows_of(attempt)[:5]))
-        session.add(key, End("finished", {"time.total": 1.0}, {}))
+        session.add(key, TrialStarted(description(key), ""))
+        session.add(key, MetricsLogged(rows_of(attempt)[:5]))
+        session.add(key, TrialEnded("finished", {"time.total": 1.0}, {}))
         session.settle()
         before = store.runs_of(key)
         again = Source(Lab(tmp_path).open(plan_of(LR, trials=1)), task)

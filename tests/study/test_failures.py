@@ -31,7 +31,7 @@ import kit_helper
 from ibml.config.base import Config
 from ibml.data.base import Source
 from ibml.methods import Method
-from ibml.models.fusion import Concat
+from ibml.models.fusions.concat.fusion import Concat
 
 
 class Bad(Method):
@@ -54,7 +54,7 @@ class Bad(Method):
 
 class Fuse(Concat):
     def __init__(self, options, modalities, widths, classes):
-        super().__init__(widths, classes)
+        super().__init__(options, modalities, widths, classes)
 
     def forward(self, features):
         return super().forward([feature[:, :7] for feature in features])  # fusion

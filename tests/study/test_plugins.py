@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import ROOT, CommandLine
 
 MINE = """\
 from pathlib import Path
 
-from ibml.config.methods import IBMLConfig
-from ibml.methods.ibml import IBML
-from ibml.models.fusion import Sum
+from ibml.methods.ibml.config import IBMLConfig
+from ibml.methods.ibml.method import IBML
+from ibml.models.fusions.sum.fusion import Sum
 
 with open(Path(__file__).with_name("imported"), "a") as file:
     file.write("x")
@@ -29,7 +29,7 @@ class Balanced(IBML):
 
 class Added(Sum):
     def __init__(self, options, modalities, widths, classes):
-        super().__init__(widths, classes)
+        super().__init__(options, modalities, widths, classes)
 """
 
 STUDY = """\
@@ -53,7 +53,7 @@ def run(cli: CommandLine, *arguments: str) -> subprocess.CompletedProcess[str]:
     path."""
     script = cli.folder / "bin" / "ibml"
     script.parent.mkdir(exist_ok=True)
-    script.write_text("from ibml.cli import main\nmain()\n")
+    script.write_text("from ibml.cli.main import main\nmain()\n")
     command = [sys.executable, str(script), *arguments]
     environment = {**cli.environment, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(cli.folder)}
     return subprocess.run(

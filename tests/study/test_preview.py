@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ibml.study.planning.dry_run import preview
+from ibml.study.planning.dry_run.remaining import Remaining, count_remaining
+from ibml.study.planning.dry_run.study_preview import preview
 from ibml.study.planning.plan import Plan, load_plan
-from ibml.study.planning.remaining import Remaining, count_remaining
 from ibml.study.planning.trials import build_trials
-from ibml.tracking.listing import ListedTrial
-from ibml.tracking.peek import Peek
+from ibml.tracking.store.listing import ListedTrial
+from ibml.tracking.store.peek import Peek
 
 ARMS = {
     "type": "arms",

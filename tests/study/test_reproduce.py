@@ -24,9 +24,16 @@ from ibml.study.planning.keys import trial_key
 from ibml.study.planning.plan import load_trial
 from ibml.study.planning.trials import TrialSpec
 from ibml.study.single_trial import run_single
-from ibml.tracking.entries import Begin, End, Entry, Rows, Stop, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
+from ibml.tracking.journal.events import (
+    Event,
+    MetricsLogged,
+    TrialDescription,
+    TrialEnded,
+    TrialInterrupted,
+    TrialStarted,
+)
 from ibml.tracking.session import Session
+from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.training.revision import TRAINER_REVISION
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine
@@ -46,12 +53,12 @@ def recorded(cli: CommandLine, config: TrialConfig) -> str:
         return run_single("mfeat", config, session)[1]
 
 
-def written(store: MlflowStore, trial: TrialDescription, *entries: Entry) -> str:
+def written(store: MlflowStore, trial: TrialDescription, *entries: Event) -> str:
     """The run of a trial that has these entries."""
     with Session(store, None, print) as session:
         claim = session.claim(trial, None)
         assert claim
-        for entry in (Begin(trial, claim.run_id), *entries):
+        for entry in (TrialStarted(trial, claim.run_id), *entries):
             session.add(trial.key, entry)
         session.require_all()
     return claim.run_id
@@ -64,9 +71,9 @@ def cut_short(cli: CommandLine, epochs: int, status: Status | None) -> str:
     cell = Cell("mfeat", "mfeat", config, {})
     trainer = Trainer(config)
     trial = TrialSpec(cell, config, trial_key(config, fingerprint), fingerprint, "cut short")
-    end = End(status, {}, {"ibml.reason": "said so"}) if status else Stop()
+    end = TrialEnded(status, {}, {"ibml.reason": "said so"}) if status else TrialInterrupted()
     rows = [trainer.run_epoch() for _ in range(epochs)]
-    return written(store_of(cli), described(trial, None, {}), Rows(rows), end)
+    return written(store_of(cli), described(trial, None, {}), MetricsLogged(rows), end)
 
 
 def change(cli: CommandLine, sql: str, *values: object) -> None:
@@ -222,7 +229,9 @@ def test_a_member_of_a_population_is_not_determined_by_its_configuration(cli: Co
     task = opened.make_task(attempt)
     store, trainer = store_of(cli), Trainer(task.config)
     with store.open_run("search", opened.record(), plan.text):
-        run = written(store, described(task.spec, None, task.tags), Rows([trainer.run_epoch()]), Stop())
+        run = written(
+            store, described(task.spec, None, task.tags), MetricsLogged([trainer.run_epoch()]), TrialInterrupted()
+        )
     answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")
     assert "trial 0 of population is a member of a population" in answer.err

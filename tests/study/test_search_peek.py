@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from ibml.search.database import Database
 from ibml.search.plan import SearchPlan, load_search
 from ibml.study.engine.searches import open_search
-from ibml.study.planning.search_peek import peek_searches
+from ibml.study.planning.dry_run.search_peek import peek_searches
 from tests.conftest import ROOT, CommandLine
 
 SPACE = """\
@@ -110,7 +110,7 @@ def test_searches_of_arms_are_counted_together(cli: CommandLine) -> None:
 
 def test_a_peek_needs_no_optuna(begun: CommandLine) -> None:
     code = (
-        "import sys; from ibml.study.planning.search_peek import peek_searches;"
+        "import sys; from ibml.study.planning.dry_run.study_preview.search_peek import peek_searches;"
         f"print(peek_searches({url(begun)!r}).done); print({{'optuna', 'torch', 'ray', 'mlflow'}} & set(sys.modules))"
     )
     done = subprocess.run(

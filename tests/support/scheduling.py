@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ibml.search.attempts import Attempt
 from ibml.search.search import Search
-from ibml.study.engine.scheduler import Decision, Scheduler
+from ibml.study.engine.scheduler import Scheduler, SchedulingDecision
 from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 
 
@@ -46,12 +46,12 @@ class Desk:
                     continue
                 return None
             decision = self.scheduler.decide(task, self.past(task))
-            if decision is Decision.TRAIN:
+            if decision is SchedulingDecision.TRAIN:
                 if self.claim(task):
                     self.scheduler.start(task)
                     return task
                 decision = self.scheduler.decide_unclaimed(task, self.past(task))
-            if decision is Decision.REUSE:
+            if decision is SchedulingDecision.REUSE:
                 self.reused.append(task)
                 result = self.scheduler.result_of(task) or self.past(task)
                 if task.source is None and result:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ibml.tracking import experiment
+from ibml.tracking.store import experiment
 
 create_tables = experiment._make_tables
 """Creates MLflow's tables as the product does, by its migrations."""

@@ -23,10 +23,10 @@ from ibml.common.databases import resolve_url, sqlite_file
 from ibml.common.errors import IbmlError
 from ibml.queries import open_store
 from ibml.search.database import Database, choose_url
-from ibml.tracking import schema
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.peek import peek_trials
-from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
+from ibml.tracking.store import schema
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.peek import peek_trials
+from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri
 from tests.conftest import CommandLine, free_port
 from tests.report.test_table import ACCURACY, study
 
@@ -375,7 +375,7 @@ def silent() -> Iterator[int]:
 def test_a_store_that_says_nothing_is_given_up(
     silent: int, scheme: str, to_read: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ibml.tracking import uri as module
+    from ibml.tracking.store import uri as module
 
     for place in (databases, module):
         monkeypatch.setattr(place, "ANSWER_SECONDS", 0.5)

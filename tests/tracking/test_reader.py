@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from ibml.records import SearchRecord
-from ibml.tracking import experiment, reader
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.epochs import epochs_text, parsed_epochs
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.journal.events import TrialDescription, TrialEnded
+from ibml.tracking.store import experiment, reader
+from ibml.tracking.store.epochs import epochs_text, parsed_epochs
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 from tests.report.test_table import ACCURACY, study
 from tests.tracking.writing import Writing
 
@@ -148,7 +148,7 @@ def test_an_overview_has_every_study_and_search_as_it_stands(store: MlflowStore)
 def test_a_trial_is_found_by_what_its_run_or_key_begins_with(store: MlflowStore) -> None:
     keys = ["abcdef", "abcxyz", "abcxyz", "ab"]
     ids = [store.create_trial(TrialDescription(k, "t", {}, {"ibml.key": k, "ibml.arm": "A"}, {}), "") for k in keys]
-    store.end_trial(ids[2], End("finished", {}, {}), 0)
+    store.end_trial(ids[2], TrialEnded("finished", {}, {}), 0)
     store.create_trial(TrialDescription("abcxq", "t", {}, {"ibml.key": "abcxq"}, {}), "")
     for run in ids:
         assert store.find_trial(run).run_id == store.find_trial(run[:9]).run_id == run

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from ibml.records import TrialRecord
-from ibml.tracking import trial_reader
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.listing import listed_runs
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.result_cache import ResultCache, cache_file
-from ibml.tracking.trial_reader import trial_record
+from ibml.tracking.journal.events import TrialDescription, TrialEnded
+from ibml.tracking.store import trial_reader
+from ibml.tracking.store.listing import listed_runs
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.result_cache import ResultCache, cache_file
+from ibml.tracking.store.trial_reader import trial_record
 from tests.benchmarks.store import MINUTE, START, make_store, study_trials
 
 RUNS = 60
@@ -115,17 +115,17 @@ def test_a_run_is_followed_from_its_begin_through_failures_to_its_end(store: Mlf
     assert checked(store)["new"].status == "running"
     store.log_rows(run, [(1, row) for row in [{"epoch": 0, "train.loss": 1.5}]])
     assert checked(store)["new"].metrics == {"train.loss": 1.5}
-    store.end_trial(run, End("failed", {}, {"ibml.reason": "because"}), 0)
+    store.end_trial(run, TrialEnded("failed", {}, {"ibml.reason": "because"}), 0)
     assert (checked(store)["new"].status, store.results()["new"].reason) == ("failed", "because")
     store.describe_trial(run, TrialDescription("new", "new", {}, {"ibml.key": "new"}, {}))
     assert (checked(store)["new"].status, store.results()["new"].ended_at) == ("running", 0)
     store.stop_trial(run)
     assert checked(store)["new"].status == "running"
-    store.end_trial(run, End("finished", {"test.accuracy": 0.5, "test.loss": float("nan")}, {}), 0)
+    store.end_trial(run, TrialEnded("finished", {"test.accuracy": 0.5, "test.loss": float("nan")}, {}), 0)
     record = store.results()["new"]
     assert (record.ended, record.seed, record.metrics["test.accuracy"]) == (True, 4, 0.5)
     other = begin(store, "new")
-    store.end_trial(other, End("finished", {}, {}), 0)
+    store.end_trial(other, TrialEnded("finished", {}, {}), 0)
     assert store.results()["new"].run_id == run
 
 
@@ -182,7 +182,7 @@ def test_an_end_in_the_future_hides_no_end_after_it(server: MlflowStore) -> None
     run = begin(server, "future")
     server.client.set_terminated(run, end_time=4_000_000_000_000)
     checked(server)
-    server.end_trial(begin(server, "now"), End("finished", {}, {}), 0)
+    server.end_trial(begin(server, "now"), TrialEnded("finished", {}, {}), 0)
     assert checked(server)["now"].ended
 
 
@@ -205,7 +205,7 @@ def test_a_shared_result_is_known_as_such(store: MlflowStore) -> None:
 def test_experiments_of_one_store_do_not_mix(store: MlflowStore) -> None:
     other = MlflowStore(store.uri, "other")
     assert other.results() == {}
-    other.end_trial(begin(other, "there"), End("finished", {}, {}), 0)
+    other.end_trial(begin(other, "there"), TrialEnded("finished", {}, {}), 0)
     assert list(checked(other)) == ["there"]
     assert "there" not in checked(store)
     assert len(listed_runs(other.uri, other.experiment_id)) == 1
@@ -221,7 +221,7 @@ def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(store: Mlfl
 
 def test_a_database_that_an_older_one_replaced_is_as_that_one(database: MlflowStore, template: Path) -> None:
     failed = begin(database, "k")
-    database.end_trial(failed, End("failed", {}, {}), 0)
+    database.end_trial(failed, TrialEnded("failed", {}, {}), 0)
     database.client.delete_run(RUN)
     assert checked(database)["k"].status == "failed"
     with sqlite3.connect(template / "mlflow.db") as older, sqlite3.connect(database.uri[10:]) as newer:
@@ -286,7 +286,7 @@ def test_a_cache_that_cannot_be_is_done_without(database: MlflowStore, tmp_path:
 def test_the_cache_of_a_busy_process_is_waited_for_and_then_done_without(
     database: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ibml.tracking.result_cache.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("ibml.tracking.store.result_cache.WAIT_SECONDS", 0.05)
     expected = database.results()
     file = database.cache.file.stat().st_ino
     with sqlite3.connect(database.cache.file, isolation_level=None) as other:

@@ -15,19 +15,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from ibml.records import TrialEntry
 from ibml.study.invalidation import forget_results
-from ibml.tracking import presence as presences
-from ibml.tracking import spool as spools
-from ibml.tracking.claims import Claims
-from ibml.tracking.delivery import Delivery
-from ibml.tracking.entries import Begin, End, Entry, Prune, Rows, Share, Stop, Tagged, as_entry, as_line
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
+from ibml.tracking import heartbeat as presences
+from ibml.tracking.heartbeat import Heartbeat
+from ibml.tracking.journal import journal as spools
+from ibml.tracking.journal.events import (
+    Event,
+    MetricsLogged,
+    ResultShared,
+    TagsUpdated,
+    TrialEnded,
+    TrialInterrupted,
+    TrialPruned,
+    TrialStarted,
+    from_line,
+    to_line,
+)
+from ibml.tracking.journal.journal import JournalFolder, left_behind, read_events
+from ibml.tracking.journal.replay import Replay
+from ibml.tracking.leases import Leases
 from ibml.tracking.session import Session
-from ibml.tracking.spool import Spool, entries_of, left_behind
-from ibml.tracking.uri import TrackingError, as_tracking_error
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError, as_tracking_error
 from tests.report.records import study
 from tests.tracking.writing import description
 
@@ -78,16 +90,16 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
     with session(store) as mine:
         claim = mine.claim(TRIAL, None)
         assert claim
-        mine.add("k", Begin(TRIAL, claim.run_id))
+        mine.add("k", TrialStarted(TRIAL, claim.run_id))
         for epoch in range(5):
-            mine.add("k", Rows([row(epoch)]))
-        mine.add("k", Tagged({"ibml.retries": "1"}))
-        mine.add("k", End("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}))
+            mine.add("k", MetricsLogged([row(epoch)]))
+        mine.add("k", TagsUpdated({"ibml.retries": "1"}))
+        mine.add("k", TrialEnded("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}))
         assert mine.settle()
         record = store.results()["k"]
         assert (record.status, record.driver, record.retries) == ("finished", "", 1)
         assert history(store, record.run_id) == [(e, 1 / (e + 1)) for e in range(5)]
-        assert not list(mine.spool.folder.glob("*.jsonl"))
+        assert not list(mine.journals.folder.glob("*.jsonl"))
     assert not list(mine.workspace.spool.iterdir())
     assert not store.client.get_experiment(store.experiment_id).tags, "its sign of life goes with it"
 
@@ -95,59 +107,59 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
 @pytest.mark.parametrize(
     "entry",
     [
-        Begin(TRIAL, "run"),
-        Rows([{"epoch": 0, "val.loss": float("inf")}], 5),
-        Tagged({"a": "b"}),
-        End("failed", {}, {"ibml.reason": "kaputt \ud800"}, "trace\nback", 7),
-        Stop(),
-        Share("run", "study", "arm"),
-        Prune("run", "enough"),
+        TrialStarted(TRIAL, "run"),
+        MetricsLogged([{"epoch": 0, "val.loss": float("inf")}], 5),
+        TagsUpdated({"a": "b"}),
+        TrialEnded("failed", {}, {"ibml.reason": "kaputt \ud800"}, "trace\nback", 7),
+        TrialInterrupted(),
+        ResultShared("run", "study", "arm"),
+        TrialPruned("run", "enough"),
     ],
     ids=lambda entry: type(entry).__name__,
 )
-def test_entries_survive_their_journal(entry: Entry, tmp_path: Path) -> None:
-    with Spool(tmp_path, "d00000000000") as spool:
+def test_entries_survive_their_journal(entry: Event, tmp_path: Path) -> None:
+    with JournalFolder(tmp_path, "d00000000000") as spool:
         spool.append("k", entry)
-        assert [as_line(found) for found in entries_of(spool.path("k"))] == [as_line(entry)]
+        assert [to_line(found) for found in read_events(spool.path("k"))] == [to_line(entry)]
         spool.remove("k")
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", '{"entry": "Rows"}', '{"entry": "Nonsense"}', "{", '{"entry": "Begin"}'])
 def test_a_line_that_is_no_entry_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"entry|Expecting"):
-        as_entry(line)
+        from_line(line)
 
 
 def test_a_journal_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path: Path) -> None:
-    with Spool(tmp_path, "d00000000000") as spool:
-        spool.append("k", Rows([row(0)], 1))
+    with JournalFolder(tmp_path, "d00000000000") as spool:
+        spool.append("k", MetricsLogged([row(0)], 1))
         whole = spool.path("k").read_text()
-        spool.append("k", Rows([row(1)], 2))
+        spool.append("k", MetricsLogged([row(1)], 2))
         every = spool.path("k").read_text()
         for size in range(len(whole), len(every)):
             spool.path("k").write_text(every[:size])
-            assert entries_of(spool.path("k")) == [Rows([row(0)], 1)]
+            assert read_events(spool.path("k")) == [MetricsLogged([row(0)], 1)]
         spool.remove("k")
 
 
 def test_a_journal_says_nothing_after_what_could_not_be_written(tmp_path: Path) -> None:
-    with Spool(tmp_path, "d00000000000") as spool:
-        spool.append("k", Rows([row(0)], 1))
+    with JournalFolder(tmp_path, "d00000000000") as spool:
+        spool.append("k", MetricsLogged([row(0)], 1))
         spool.folder.chmod(0o500)
         spool.path("k").rename(tmp_path / "kept") if os.getuid() else None
         spool.path("k").unlink(missing_ok=True)
         spool.path("k").mkdir()  # nothing can be written there, not even by root
-        spool.append("k", Rows([row(1)], 2))
+        spool.append("k", MetricsLogged([row(1)], 2))
         assert "nothing can be written" in spool.warning
         spool.path("k").rmdir()
-        spool.append("k", End("finished", {}, {}))
+        spool.append("k", TrialEnded("finished", {}, {}))
         assert not spool.path("k").exists()
         spool.folder.chmod(0o700)
 
 
 def test_journals_of_the_living_are_left_alone(tmp_path: Path) -> None:
-    with Spool(tmp_path, "a11e00000000") as spool:
-        spool.append("k", Stop())
+    with JournalFolder(tmp_path, "a11e00000000") as spool:
+        spool.append("k", TrialInterrupted())
         assert list(left_behind(tmp_path, never)) == []
     assert [(driver, [path.name for path in paths]) for driver, paths in left_behind(tmp_path, never)] == [
         ("a11e00000000", ["k.jsonl"])
@@ -173,21 +185,21 @@ def test_journals_locked_on_another_machine_wait_for_the_end_of_their_driver(tmp
 
 
 ENTRIES = [
-    Begin(TRIAL, ""),
-    *(Rows([row(epoch)], 1000 + epoch) for epoch in range(4)),
-    End("finished", {"test.accuracy": 0.5}, {"ibml.reason": ""}, at=2000),
+    TrialStarted(TRIAL, ""),
+    *(MetricsLogged([row(epoch)], 1000 + epoch) for epoch in range(4)),
+    TrialEnded("finished", {"test.accuracy": 0.5}, {"ibml.reason": ""}, at=2000),
 ]
 
 
 @pytest.mark.parametrize("delivered", range(len(ENTRIES) + 1))
 def test_what_a_killed_driver_left_is_delivered_once_however_far_it_came(store: MlflowStore, delivered: int) -> None:
     """The first entries reached the store before the kill, and the journal has all of them."""
-    with Presence(store) as dead:
-        first = Delivery(store, Claims(store, dead), own=True)
+    with Heartbeat(store) as dead:
+        first = Replay(store, Leases(store, dead), own=True)
         for entry in ENTRIES[:delivered]:
             first.deliver([entry])
     said: list[str] = []
-    with Spool(session(store).workspace.spool, dead.id) as spool:
+    with JournalFolder(session(store).workspace.spool, dead.id) as spool:
         for entry in ENTRIES:
             spool.append("k", entry)
     with session(store, said):
@@ -203,8 +215,8 @@ def test_what_a_killed_driver_left_is_delivered_once_however_far_it_came(store: 
 
 
 def test_a_trial_in_flight_goes_on_in_its_run(store: MlflowStore) -> None:
-    dead = Presence(store)
-    with Spool(session(store).workspace.spool, dead.id) as spool:
+    dead = Heartbeat(store)
+    with JournalFolder(session(store).workspace.spool, dead.id) as spool:
         for entry in ENTRIES[:3]:
             spool.append("k", entry)
     with session(store) as mine:
@@ -213,8 +225,8 @@ def test_a_trial_in_flight_goes_on_in_its_run(store: MlflowStore) -> None:
         claim = mine.claim(TRIAL, left)
         assert claim
         assert claim.run_id == left.run_id
-        mine.add("k", Begin(TRIAL, claim.run_id))
-        mine.add("k", Rows([row(epoch) for epoch in range(4)]))
+        mine.add("k", TrialStarted(TRIAL, claim.run_id))
+        mine.add("k", MetricsLogged([row(epoch) for epoch in range(4)]))
         mine.add("k", ENTRIES[-1])
         mine.settle()
         assert history(store, left.run_id) == [(e, 1 / (e + 1)) for e in range(4)]
@@ -226,22 +238,22 @@ def test_while_the_store_takes_nothing_training_goes_on_and_nothing_is_lost(stor
     with session(store, said) as mine:
         claim = mine.claim(TRIAL, None)
         assert claim
-        mine.add("k", Begin(TRIAL, claim.run_id))
+        mine.add("k", TrialStarted(TRIAL, claim.run_id))
         mine.settle()
         database = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
         database.execute("ALTER TABLE metrics RENAME TO away")
         began = time.monotonic()
         for epoch in range(100):
-            mine.add("k", Rows([row(epoch)]))
+            mine.add("k", MetricsLogged([row(epoch)]))
         assert time.monotonic() - began < 1
         deadline = time.monotonic() + 60
-        while mine.recorder.down is None and time.monotonic() < deadline:
+        while mine.writer.down is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert mine.recorder.down
+        assert mine.writer.down
         assert mine.claim(replace(TRIAL, key="other"), None) is None, "it is not asked again"
         database.execute("ALTER TABLE away RENAME TO metrics")
-        mine.add("k", End("finished", {}, {}))
-        while mine.recorder.waiting and time.monotonic() < deadline:
+        mine.add("k", TrialEnded("finished", {}, {}))
+        while mine.writer.waiting and time.monotonic() < deadline:
             time.sleep(0.1)
         assert history(store, claim.run_id) == [(e, 1 / (e + 1)) for e in range(100)]
     assert len(said) == 2
@@ -256,12 +268,12 @@ def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -
         claims = [mine.claim(TRIAL, None), mine.claim(other, None)]
         for trial, claim in zip((TRIAL, other), claims, strict=True):
             assert claim
-            mine.add(trial.key, Begin(trial, claim.run_id))
+            mine.add(trial.key, TrialStarted(trial, claim.run_id))
         mine.settle()
         store.delete_run(claims[0].run_id)  # type: ignore[union-attr]
         for key in ("k", "other"):
-            mine.add(key, Rows([row(0)]))
-            mine.add(key, End("finished", {}, {}))
+            mine.add(key, MetricsLogged([row(0)]))
+            mine.add(key, TrialEnded("finished", {}, {}))
         mine.settle()
         assert store.results()["other"].ended
         with pytest.raises(TrackingError, match=r"ibml sync"):
@@ -272,9 +284,9 @@ def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -
 
 def test_a_journal_that_the_store_refuses_holds_no_command_up(store: MlflowStore) -> None:
     said: list[str] = []
-    with Spool(session(store).workspace.spool, "dead00000000") as spool:
-        spool.append("gone", Begin(description("gone", seed=1), ""))
-        spool.append("gone", Tagged({"x" * 300: "longer than a name may be"}))
+    with JournalFolder(session(store).workspace.spool, "dead00000000") as spool:
+        spool.append("gone", TrialStarted(description("gone", seed=1), ""))
+        spool.append("gone", TagsUpdated({"x" * 300: "longer than a name may be"}))
         for entry in ENTRIES:
             spool.append("k", entry)
     with session(store, said) as mine:
@@ -291,9 +303,9 @@ def test_an_entry_that_cannot_be_recorded_holds_no_other_up(store: MlflowStore) 
             trial = description(key)
             claim = mine.claim(trial, None)
             assert claim
-            mine.add(key, Begin(trial, claim.run_id))
-            mine.add(key, Rows([{"val.loss": 1.0} if key == "k" else row(0)]))  # one has no epoch
-        mine.add("other", End("finished", {}, {}))
+            mine.add(key, TrialStarted(trial, claim.run_id))
+            mine.add(key, MetricsLogged([{"val.loss": 1.0} if key == "k" else row(0)]))  # one has no epoch
+        mine.add("other", TrialEnded("finished", {}, {}))
         assert not mine.settle()
         assert store.results()["other"].ended
         with pytest.raises(TrackingError, match=r"KeyError\('epoch'\)"):
@@ -303,16 +315,16 @@ def test_an_entry_that_cannot_be_recorded_holds_no_other_up(store: MlflowStore) 
 def test_a_spool_that_cannot_be_written_is_said_once(store: MlflowStore) -> None:
     said: list[str] = []
     with session(store, said) as mine:
-        mine.spool.path("k").mkdir()
+        mine.journals.path("k").mkdir()
         claim = mine.claim(TRIAL, None)
         assert claim
-        for entry in (Begin(TRIAL, claim.run_id), *ENTRIES[1:-1]):
+        for entry in (TrialStarted(TRIAL, claim.run_id), *ENTRIES[1:-1]):
             mine.add("k", entry)
         assert len(said) == 1
-        assert f"nothing can be written to {mine.spool.folder}" in said[0]
+        assert f"nothing can be written to {mine.journals.folder}" in said[0]
         assert mine.settle()
         assert len(history(store, claim.run_id)) == 4
-        mine.spool.path("k").rmdir()
+        mine.journals.path("k").rmdir()
         mine.add("k", ENTRIES[-1])
 
 
@@ -323,15 +335,15 @@ def test_an_answer_that_is_no_json_is_an_error_of_the_store() -> None:
 
 def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -> None:
     """Each tries again until somebody has it, as drivers do."""
-    presences_ = [Presence(store) for _ in range(4)]
+    presences_ = [Heartbeat(store) for _ in range(4)]
     for one in presences_:
         one.beat()
     for number in range(5):
         trial = description(f"key {number}", seed=number)
         won: list[str] = []
 
-        def claim(presence: Presence, trial=trial, won=won, number=number) -> None:
-            claims = Claims(store, presence)
+        def claim(presence: Heartbeat, trial=trial, won=won, number=number) -> None:
+            claims = Leases(store, presence)
             for _ in range(50):
                 found = claims.claim(trial, fresh=number % 2 == 0)
                 if found.run_id:
@@ -360,9 +372,9 @@ def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(store: 
 
         def drive(after: float, trial=trial, won=won, over=over) -> None:
             time.sleep(after)
-            with Presence(store) as mine:
+            with Heartbeat(store) as mine:
                 known = store.runs_of(trial.key)
-                claims = Claims(store, mine)
+                claims = Leases(store, mine)
                 for _ in range(50):
                     if claims.claim(trial, fresh=not known).run_id:
                         won.append(mine.id)
@@ -391,8 +403,8 @@ def test_what_another_driver_did_while_it_came_and_went_is_found(store: MlflowSt
         with session(store) as other:
             claim = other.claim(TRIAL, None)
             assert claim
-            other.add("k", Begin(TRIAL, claim.run_id))
-            other.add("k", End("finished", {}, {}))
+            other.add("k", TrialStarted(TRIAL, claim.run_id))
+            other.add("k", TrialEnded("finished", {}, {}))
         found = mine.claim(TRIAL, None)
         assert found
         assert found.result
@@ -403,16 +415,16 @@ def test_what_another_driver_did_while_it_came_and_went_is_found(store: MlflowSt
 
 @pytest.mark.usefixtures("other_machine")
 def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(store: MlflowStore) -> None:
-    slept = Presence(store)
+    slept = Heartbeat(store)
     slept.beat()
-    watching = Presence(store)
+    watching = Heartbeat(store)
     for _ in range(9):
         watching.others()
         time.sleep(0.2)
-    with Presence(store) as mine:
+    with Heartbeat(store) as mine:
         assert not mine.met
-        run_id = Claims(store, slept).claim(TRIAL, fresh=True).run_id
-        found = Claims(store, mine).claim(TRIAL, fresh=True)
+        run_id = Leases(store, slept).claim(TRIAL, fresh=True).run_id
+        found = Leases(store, mine).claim(TRIAL, fresh=True)
         assert (found.run_id, found.holder) == ("", slept.id)
         assert set(store.runs_of("k")) == {run_id}
 
@@ -424,12 +436,12 @@ def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(store: 
             assert claim
             left = other.workspace.spool / "dead00000000"
             left.mkdir()
-            entries = [Begin(TRIAL, claim.run_id), Rows([row(0)])]
-            (left / "k.jsonl").write_text("".join(f"{as_line(entry)}\n" for entry in entries))
+            entries = [TrialStarted(TRIAL, claim.run_id), MetricsLogged([row(0)])]
+            (left / "k.jsonl").write_text("".join(f"{to_line(entry)}\n" for entry in entries))
             (left / "lock").touch()
-            other.presence.met = False
+            other.heartbeat.met = False
         assert left.exists()
-        assert mine.presence.meets()
+        assert mine.heartbeat.meets()
     assert not left.exists()
     assert history(store, claim.run_id) == [(0, 1.0)]
 
@@ -439,8 +451,8 @@ def test_a_trial_that_is_claimed_again_has_one_run(store: MlflowStore) -> None:
     with session(store) as mine:
         first = mine.claim(TRIAL, None)
         assert first
-        mine.add("k", Begin(TRIAL, first.run_id))
-        mine.add("k", End("failed", {}, {}))
+        mine.add("k", TrialStarted(TRIAL, first.run_id))
+        mine.add("k", TrialEnded("failed", {}, {}))
         mine.settle()
         again = mine.claim(TRIAL, None)
         assert again
@@ -454,9 +466,9 @@ def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowSt
         assert mine
         theirs = second.claim(TRIAL, None)
         assert theirs
-        assert (theirs.run_id, theirs.holder) == ("", first.presence.id)
-        first.add("k", Begin(TRIAL, mine.run_id))
-        first.add("k", End("finished", {}, {}))
+        assert (theirs.run_id, theirs.holder) == ("", first.heartbeat.id)
+        first.add("k", TrialStarted(TRIAL, mine.run_id))
+        first.add("k", TrialEnded("finished", {}, {}))
         first.settle()
         late = second.claim(TRIAL, None)
         assert late
@@ -468,7 +480,7 @@ def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowSt
 def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: MlflowStore) -> None:
     code = (
         "import sys, time\n"
-        "from ibml.tracking.mlflow_store import MlflowStore\n"
+        "from ibml.tracking.store.mlflow_store import MlflowStore\n"
         "from ibml.tracking.session import Session\n"
         "from tests.tracking.writing import description\n"
         "with Session(MlflowStore(sys.argv[1]), None, print) as mine:\n"
@@ -479,17 +491,17 @@ def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: Mlfl
     assert process.stdout
     run_id = process.stdout.readline().strip()
     with session(store) as mine:
-        assert len(mine.presence.others()) == 1
+        assert len(mine.heartbeat.others()) == 1
         assert not mine.claim(TRIAL, None).run_id  # type: ignore[union-attr]
         process.kill()
         process.wait()
-        assert mine.presence.others() == {}
+        assert mine.heartbeat.others() == {}
         assert mine.claim(TRIAL, None).run_id == run_id  # type: ignore[union-attr]
 
 
 @pytest.mark.usefixtures("other_machine")
 def test_a_driver_elsewhere_lives_as_long_as_its_sign_changes(store: MlflowStore) -> None:
-    watching, silent, living = Presence(store), Presence(store), Presence(store)
+    watching, silent, living = Heartbeat(store), Heartbeat(store), Heartbeat(store)
     silent.beat()
     deadline = time.monotonic() + 4
     while time.monotonic() < deadline:
@@ -504,31 +516,36 @@ def test_a_driver_elsewhere_lives_as_long_as_its_sign_changes(store: MlflowStore
 
 @pytest.mark.usefixtures("other_machine")
 def test_a_driver_that_slept_writes_nothing_into_what_was_taken_over(store: MlflowStore) -> None:
-    slept, awake = Presence(store), Presence(store)
+    slept, awake = Heartbeat(store), Heartbeat(store)
     slept.beat()
     awake.beat()
-    claims = Claims(store, slept)
+    claims = Leases(store, slept)
     run_id = claims.claim(TRIAL, fresh=True).run_id
-    mine = Delivery(store, claims, own=True)
-    mine.deliver([Begin(TRIAL, run_id)])
-    mine.deliver([Rows([row(0)])])
+    mine = Replay(store, claims, own=True)
+    mine.deliver([TrialStarted(TRIAL, run_id)])
+    mine.deliver([MetricsLogged([row(0)])])
     for _ in range(9):
         awake.others()
         time.sleep(0.2)
-    assert Claims(store, awake).claim(TRIAL, fresh=False).run_id == run_id
-    mine.deliver([Rows([row(1)])])
-    mine.deliver([End("finished", {}, {})])
+    assert Leases(store, awake).claim(TRIAL, fresh=False).run_id == run_id
+    mine.deliver([MetricsLogged([row(1)])])
+    mine.deliver([TrialEnded("finished", {}, {})])
     assert history(store, run_id) == [(0, 1.0)]
     (run,) = store.runs_of("k").values()
     assert (run.status, run.driver) == ("running", awake.id)
 
 
 def test_a_trial_that_is_begun_again_after_it_failed_is_not_left_running_when_it_is_stopped(store: MlflowStore) -> None:
-    with Presence(store) as mine:
-        claims = Claims(store, mine)
-        delivery = Delivery(store, claims, own=True)
+    with Heartbeat(store) as mine:
+        claims = Leases(store, mine)
+        delivery = Replay(store, claims, own=True)
         run_id = claims.claim(TRIAL, fresh=True).run_id
-        for entry in (Begin(TRIAL, run_id), End("failed", {}, {}), Begin(TRIAL, run_id), Stop()):
+        for entry in (
+            TrialStarted(TRIAL, run_id),
+            TrialEnded("failed", {}, {}),
+            TrialStarted(TRIAL, run_id),
+            TrialInterrupted(),
+        ):
             delivery.deliver([entry])
         assert store.client.get_run(run_id).info.status == "KILLED"
 
@@ -540,7 +557,7 @@ def test_one_driver_at_a_time_works_on_what_only_one_may(store: MlflowStore) -> 
     deadline = time.monotonic() + 20
 
     def work(number: int) -> None:
-        with session(store, said) as mine, mine.presence.alone("the search s", mine.say):
+        with session(store, said) as mine, mine.heartbeat.alone("the search s", mine.say):
             inside.append(number)
             most.append(len(inside))
             while not said and time.monotonic() < deadline:  # the others come back within three seconds
@@ -569,19 +586,19 @@ def test_the_folder_is_of_the_experiment_however_it_is_reached(store: MlflowStor
     assert json.dumps(str(folder))
 
 
-def leave(store: MlflowStore, key: str, *entries: Entry) -> Path:
+def leave(store: MlflowStore, key: str, *entries: Event) -> Path:
     """What a driver that was killed has left of a trial."""
-    with Spool(session(store).workspace.spool, "c111ed000000") as spool:
+    with JournalFolder(session(store).workspace.spool, "c111ed000000") as spool:
         for entry in entries:
             spool.append(key, entry)
     return spool.path(key)
 
 
-@pytest.mark.parametrize("last", [Share("", "other", "arm"), Prune("", "enough")], ids=["share", "prune"])
+@pytest.mark.parametrize("last", [ResultShared("", "other", "arm"), TrialPruned("", "enough")], ids=["share", "prune"])
 def test_what_was_left_of_a_run_that_was_deleted_since_keeps_nobody_from_working(
-    store: MlflowStore, last: Share | Prune
+    store: MlflowStore, last: ResultShared | TrialPruned
 ) -> None:
-    run_id = Claims(store, Presence(store)).claim(TRIAL, fresh=True).run_id
+    run_id = Leases(store, Heartbeat(store)).claim(TRIAL, fresh=True).run_id
     journal = leave(store, "k", replace(last, run_id=run_id))
     store.delete_run(run_id)
     with session(store):
@@ -591,17 +608,17 @@ def test_what_was_left_of_a_run_that_was_deleted_since_keeps_nobody_from_working
 def test_a_folder_that_another_took_for_left_behind_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, looked = spools.fcntl.flock, []
+    acquire, looked = spools.FileLock._acquire, []
 
-    def late(file, operation) -> None:
-        if not looked:  # between the file and its lock
+    def late(lock: FileLock) -> None:
+        if not looked:  # before the lock, when the folder is there
             looked.append(True)
             looked.extend(left_behind(tmp_path, never))
-        lock(file, operation)
+        acquire(lock)
 
-    monkeypatch.setattr(spools.fcntl, "flock", late)
-    with Spool(tmp_path, "d00000000000") as spool:
-        spool.append("k", Stop())
+    monkeypatch.setattr(spools.FileLock, "_acquire", late)
+    with JournalFolder(tmp_path, "d00000000000") as spool:
+        spool.append("k", TrialInterrupted())
         assert spool.path("k").exists()
         assert not spool.warning
         assert list(left_behind(tmp_path, never)) == []
@@ -610,7 +627,7 @@ def test_a_folder_that_another_took_for_left_behind_is_made_again(
 
 def test_a_run_whose_making_was_not_answered_is_not_made_twice(store: MlflowStore) -> None:
     with session(store) as mine:
-        first, *_ = [store.create_trial(TRIAL, mine.presence.id) for _ in range(3)]
+        first, *_ = [store.create_trial(TRIAL, mine.heartbeat.id) for _ in range(3)]
         for entry in ENTRIES:
             mine.add("k", entry)
         mine.settle()
@@ -639,7 +656,7 @@ def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store
 
 def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    code = f"from ibml.tracking.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
+    code = f"from ibml.tracking.store.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
     process = subprocess.Popen([sys.executable, "-c", code])
     while not any(path.stat().st_size > 200_000 for path in tmp_path.iterdir() if "-journal" not in path.name):
         assert process.poll() is None

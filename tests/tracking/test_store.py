@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ibml.common import yaml_documents
 from ibml.common.redaction import shown_url
-from ibml.tracking.entries import End, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError, check_reachable, choose_uri
+from ibml.common.yaml import documents
+from ibml.tracking.journal.events import TrialDescription, TrialEnded
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri
 from tests.report.test_search import proposal, record
 from tests.report.test_table import ACCURACY, study
 
@@ -39,7 +39,7 @@ def test_a_trial_is_found_by_its_key_once_it_has_ended(store: MlflowStore) -> No
     assert store.results()["k"].status == "running"
     store.log_rows(run, [(1, row) for row in [{"epoch": 0, "train.loss": 1.5}, {"epoch": 1, "train.loss": 0.5}]])
     assert not store.results()["k"].ended
-    store.end_trial(run, End("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}), 1)
+    store.end_trial(run, TrialEnded("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}), 1)
     record = store.results()["k"]
     assert record.ended
     assert record.metrics == {"train.loss": 0.5, "test.accuracy": 0.9}
@@ -55,11 +55,11 @@ def test_epochs_are_steps_and_batches_hold_any_number(store: MlflowStore) -> Non
 
 def test_a_result_wins_over_a_failure_with_the_same_key(store: MlflowStore) -> None:
     first = begin(store)
-    store.end_trial(first, End("failed", {}, {"ibml.reason": "because"}, "the trace"), 0)
+    store.end_trial(first, TrialEnded("failed", {}, {"ibml.reason": "because"}, "the trace"), 0)
     record = store.results()["k"]
     assert (record.status, record.reason, record.ended) == ("failed", "because", False)
     second = begin(store)
-    store.end_trial(second, End("finished", {}, {}), 0)
+    store.end_trial(second, TrialEnded("finished", {}, {}), 0)
     assert store.results()["k"].run_id == second
 
 
@@ -107,7 +107,7 @@ def test_a_record_of_another_version_is_said(store: MlflowStore) -> None:
 def test_a_config_file_is_read_back_as_it_was(store: MlflowStore, tmp_path: Path) -> None:
     begin(store)
     (path,) = (tmp_path / "mlruns").rglob("config.yaml")
-    assert yaml_documents.read(path).data == {"seed": 0, "name": "1e3"}
+    assert documents.read(path).data == {"seed": 0, "name": "1e3"}
 
 
 def test_rows_are_not_cut_between_calls(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from ibml.config.trial import TrialConfig
 from ibml.study.engine.run_metadata import described
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.trials import TrialSpec
-from ibml.tracking.claims import Claims
-from ibml.tracking.delivery import Delivery
-from ibml.tracking.entries import Begin, End, Rows, Stop, TrialDescription
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.presence import Presence
+from ibml.tracking.heartbeat import Heartbeat
+from ibml.tracking.journal.events import MetricsLogged, TrialDescription, TrialEnded, TrialInterrupted, TrialStarted
+from ibml.tracking.journal.replay import Replay
+from ibml.tracking.leases import Leases
+from ibml.tracking.store.mlflow_store import MlflowStore
 
 
 def description(key: str = "k", study: str = "demo", seed: int = 0) -> TrialDescription:
@@ -25,22 +25,22 @@ class Writing:
     """Begins a run of its own, unless a key is to go on."""
 
     def __init__(self, store: MlflowStore, study: str = "demo", goes_on: bool = False):
-        self.store, self.presence = store, Presence(store)
-        self.presence.beat()
+        self.store, self.heartbeat = store, Heartbeat(store)
+        self.heartbeat.beat()
         trial = description(study=study)
-        self.delivery = Delivery(store, Claims(store, self.presence), own=True)
-        run_id = "" if goes_on else store.create_trial(trial, self.presence.id)
-        self.delivery.deliver([Begin(trial, run_id)])
+        self.delivery = Replay(store, Leases(store, self.heartbeat), own=True)
+        run_id = "" if goes_on else store.create_trial(trial, self.heartbeat.id)
+        self.delivery.deliver([TrialStarted(trial, run_id)])
 
     @property
     def id(self) -> str:
         return self.delivery.run_id
 
     def log(self, rows: Sequence[Mapping[str, float]]) -> None:
-        self.delivery.deliver([Rows(rows)])
+        self.delivery.deliver([MetricsLogged(rows)])
 
     def end(self, status: str, metrics: Mapping[str, float], log: str | None = None) -> None:
-        self.delivery.deliver([End(status, metrics, {}, log)])  # type: ignore[arg-type]
+        self.delivery.deliver([TrialEnded(status, metrics, {}, log)])  # type: ignore[arg-type]
 
     def stop(self) -> None:
-        self.delivery.deliver([Stop()])
+        self.delivery.deliver([TrialInterrupted()])

@@ -14,7 +14,7 @@ from ibml.common.atomic_files import read_sealed, write_sealed
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.inputs import Input, InputSpec, Sequences
-from ibml.models.encoders.resnet import Trunk
+from ibml.models.encoders.resnet18.encoder import Trunk
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.checkpoint_retention import SELECTED

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ibml.common.rng import stream_seed
 from ibml.config.metrics import NOISE_LEVELS, measure_names, table_names, timed
+from ibml.config.registry import FUSIONS
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.inputs import Sequences
@@ -101,7 +102,7 @@ def accuracy_with(trainer: Trainer, data: Dataset, kept: set[int]) -> float:
 
 
 PARTS = [
-    *({"fusion": {"type": name}} for name in ("concat", "sum", "film", "gated", "attention", "lmf", "late")),
+    *({"fusion": {"type": name}} for name in FUSIONS),
     *({"method": {"type": name}} for name in ("mla", "lfm", "mmcosine")),
     {"method": {"type": "recon_boost", "stage_epochs": 1, "correct_epochs": 1}},
 ]

@@ -14,7 +14,7 @@ import torch
 from ibml.config.trial import TrialConfig
 from ibml.study.planning.keys import state_keys, trial_key
 from ibml.training.checkpoint import TrialCheckpoints
-from ibml.training.trainer import Row, Trainer
+from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 from tests.methods.steps import timeless
 
@@ -49,7 +49,7 @@ def common(a: TrialConfig, b: TrialConfig) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def alone(config: TrialConfig) -> tuple[list[Row], list[dict[str, Any]], Trainer]:
+def alone(config: TrialConfig) -> tuple[list[EpochMetrics], list[dict[str, Any]], Trainer]:
     """Rows and states of a training, epoch by epoch."""
     trainer, rows, states = Trainer(config, vectors()), [], []
     while not trainer.done:
@@ -86,7 +86,7 @@ def check_shared(a: TrialConfig, b: TrialConfig, folder: Path) -> int:
         place = folder / "state.ckpt"
         place.unlink(missing_ok=True)
         leaving = TrialCheckpoints(folder / "a", a.trainer, leave={epochs: place})
-        trainer, rows = Trainer(a, vectors()), list[Row]()
+        trainer, rows = Trainer(a, vectors()), list[EpochMetrics]()
         while trainer.epoch < epochs:
             rows.append(trainer.run_epoch())
             leaving.save_if_due(trainer, rows)

@@ -9,7 +9,7 @@ import torch
 
 from ibml.config.trial import TrialConfig
 from ibml.training.state import packed, unpack
-from ibml.training.trainer import Row, Trainer
+from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 
 DATA = {"type": "mfeat"}
@@ -23,7 +23,7 @@ def configured(trial: Callable[..., TrialConfig], optimizer: dict[str, object]) 
     return trial(data=DATA, encoders=ENCODERS, optimizer=optimizer, trainer=trainer, schedule=schedule)
 
 
-def timeless(rows: list[Row]) -> list[Row]:
+def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
     return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
 
 

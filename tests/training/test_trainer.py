@@ -15,6 +15,7 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
+from ibml.config.registry import FUSIONS
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, StepLog
 from ibml.study.engine.worker import TrialWorker
@@ -44,7 +45,7 @@ def test_two_processes_give_the_same_numbers(trial: Build) -> None:
     assert numbers(train(config)) == [{k: v for k, v in row.items() if not k.startswith("time.")} for row in other]
 
 
-@pytest.mark.parametrize("fusion", ["concat", "sum", "film", "gated", "attention", "lmf", "late"])
+@pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("method", ["joint", "ibml"])
 def test_every_fusion_trains_with_every_method(trial: Build, fusion: str, method: str) -> None:
     result = train(trial(fusion={"type": fusion}, method={"type": method}, trainer={"epochs": 3}))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag
 
-from ibml.common.yaml_documents import Path_
+from ibml.common.yaml.documents import Path_
 
 TAGS = ("type", "kind")
 """Keys that tell the members of unions apart."""

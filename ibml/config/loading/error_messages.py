@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ibml.common.errors import did_you_mean
-from ibml.common.yaml_documents import Path_, dotted
+from ibml.common.yaml.documents import Path_, dotted
 from ibml.config.base import NULL_NAME, InconsistentConfig, WrongOptions
 from ibml.config.loading.annotations import TAGS, annotation_at, bare, below, members
 from ibml.config.loading.suggestions import suggest_key

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibml.common import yaml_documents
-from ibml.common.errors import ConfigError, Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.errors import ConfigError, Problem, SourceLocation
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document
 
 PRESETS = Path(__file__).parent.parent / "presets"
 
@@ -84,7 +84,7 @@ def check_kind(document: Document, wanted: FileKind, results: bool = False) -> D
     """
     other = describe_other_kind(document, wanted, results)
     if other:
-        raise ConfigError([Problem(Source(document.file), f"is {other}")])
+        raise ConfigError([Problem(SourceLocation(document.file), f"is {other}")])
     return document
 
 
@@ -98,7 +98,7 @@ def read_as(path: str | Path, wanted: FileKind, results: bool = False) -> Docume
     if not path.exists() and path.suffix not in (".yaml", ".yml"):
         if path.name == str(path) and (PRESETS / f"{path}.yaml").is_file():
             message = f"is a preset, not {wanted.noun}; {TRIAL.advice.format(file=path)}"
-            raise ConfigError([Problem(Source(str(path)), message)])
+            raise ConfigError([Problem(SourceLocation(str(path)), message)])
         if path.with_name(f"{path.name}.yaml").is_file():
-            raise ConfigError([Problem(Source(str(path)), f"is not a file; did you mean '{path}.yaml'?")])
-    return check_kind(yaml_documents.read(path), wanted, results)
+            raise ConfigError([Problem(SourceLocation(str(path)), f"is not a file; did you mean '{path}.yaml'?")])
+    return check_kind(documents.read(path), wanted, results)

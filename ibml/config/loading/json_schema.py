@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
-from ibml.common import yaml_documents
-from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
+from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mean
+from ibml.common.yaml import documents
 from ibml.config.loading.file_kinds import SPACE, STUDY, TRIAL, find_kind
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.study.study import StudyConfig
@@ -36,10 +36,10 @@ def find_schema_kind(name: str) -> Kind:
     hint = did_you_mean(_SYNONYMS.get(name, name), known)
     message = f"{name!r} is not a kind of file{hint}"
     if Path(name).is_file():
-        found = find_kind(yaml_documents.read(Path(name)).data)
+        found = find_kind(documents.read(Path(name)).data)
         wanted = _KIND_OF_FILE.get(found.noun) if found else None
         message = f"{name!r} is {found.noun}; its schema is: ibml schema {wanted}" if found and wanted else message
-    raise ConfigError([Problem(Source("schema"), message)])
+    raise ConfigError([Problem(SourceLocation("schema"), message)])
 
 
 def schema(kind: Kind) -> dict[str, Any]:

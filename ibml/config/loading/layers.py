@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.common import yaml_documents
-from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
-from ibml.common.yaml_documents import Document, Path_
+from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mean
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document, Path_
 from ibml.config.encoders import USUAL_TYPE
 from ibml.config.loading.file_kinds import PRESETS, TRIAL, describe_other_kind
 from ibml.config.trial import TrialConfig
@@ -29,7 +29,7 @@ class Setting:
 
     path: Steps
     value: Any
-    source: Source
+    source: SourceLocation
     written: Mapping[Path_, str] = field(default_factory=dict)
     """The texts of the scalars in the value, by their paths in it; see `Document.written`."""
 
@@ -46,7 +46,7 @@ class Layers:
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
-        self.sources: dict[Steps, Source] = {}
+        self.sources: dict[Steps, SourceLocation] = {}
         self.written: dict[Path_, str] = {}
 
     def copy(self) -> Layers:
@@ -57,7 +57,7 @@ class Layers:
     def add(self, settings: list[Setting]) -> list[Problem]:
         """Put a layer on top; returns what could not be put (a path through something that is a value)."""
         problems = []
-        given: dict[Steps, Source] = {}
+        given: dict[Steps, SourceLocation] = {}
         for setting in sorted(settings, key=_before_what_it_decides):
             if len(setting.path) > MAX_DEPTH:
                 problems.append(Problem(setting.source, f"a path of {len(setting.path)} parts names nothing"))
@@ -99,7 +99,7 @@ class Layers:
         for place in [p for p in self.written if p[: len(below)] == below]:
             del self.written[place]
 
-    def source(self, path: Steps, fallback: Source) -> Source:
+    def source(self, path: Steps, fallback: SourceLocation) -> SourceLocation:
         """Where the value at a path came from: its own source, or that of its nearest relative written last."""
         for size in range(len(path), 0, -1):
             prefix = path[:size]
@@ -128,7 +128,7 @@ def settings(document: Document, at: Path_ = ()) -> list[Setting]:
     node: Any = document.data
     for step in at:
         node = node[step]
-    root = yaml_documents.dotted(at)
+    root = documents.dotted(at)
     whole = node if isinstance(node, Mapping) else {}  # a mapping that is left empty
 
     def walk(at: Path_, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
@@ -167,13 +167,13 @@ def _absolute(value: str, folder: Path | None) -> str:
         return value
 
 
-def find_base(name: str, near: Path | None, source: Source) -> Document:
+def find_base(name: str, near: Path | None, source: SourceLocation) -> Document:
     """The preset of that name, or the file at that path (relative to the file that names it).
 
     Raises `ConfigError` when there is neither, or the file is not a trial's configuration.
     """
     if name.endswith((".yaml", ".yml")):
-        document = yaml_documents.read((near or Path()) / name)
+        document = documents.read((near or Path()) / name)
         if other := describe_other_kind(document, TRIAL):
             is_itself = source.file == document.file
             raise ConfigError([Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")])
@@ -182,5 +182,5 @@ def find_base(name: str, near: Path | None, source: Source) -> Document:
     if name not in presets:
         message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"
         raise ConfigError([Problem(source, message)])
-    document = yaml_documents.read(presets[name])
+    document = documents.read(presets[name])
     return replace(document, file=f"preset {name}")

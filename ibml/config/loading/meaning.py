@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ibml.common.yaml_documents import Path_
+from ibml.common.yaml.documents import Path_
 from ibml.config.base import NULL_NAME, WrongOptions, scalar_text
 from ibml.config.loading.error_messages import path_in_data
 
@@ -32,7 +32,7 @@ def read_as_meant(
         error: What the model refuses.
         model: The class of the configuration.
         data: The data, which stay as they are.
-        written: The text of scalars by their paths; see `ibml.common.yaml_documents.Document`.
+        written: The text of scalars by their paths; see `ibml.common.yaml.documents.Document`.
         any_null: Whether a written null is an empty mapping too, and not only a key with nothing behind it.
     """
     changes: dict[Path_, Any] = {}

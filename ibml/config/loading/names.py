@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ibml.common.errors import Problem
-from ibml.common.yaml_documents import Document, Path_, dotted
+from ibml.common.yaml.documents import Document, Path_, dotted
 from ibml.config.names import normalize_name
 
 _PLACES: set[Path_] = {

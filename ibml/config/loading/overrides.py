@@ -7,9 +7,9 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from ibml.common import yaml_documents
-from ibml.common.errors import ConfigError, Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.errors import ConfigError, Problem, SourceLocation
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document
 from ibml.config.base import Config
 from ibml.config.loading.error_messages import UNKNOWN_KEY
 from ibml.config.loading.layers import Setting, placed, settings
@@ -19,11 +19,11 @@ from ibml.config.loading.suggestions import suggest_setting
 def command_line(text: str) -> list[Setting]:
     """The settings of one `path=value`; a mapping as value merges as it does in a file."""
     path, equals, value = text.partition("=")
-    source = Source(f"-o {text}")
+    source = SourceLocation(f"-o {text}")
     steps = tuple(path.strip().split("."))
     if not equals or not all(steps):
         raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])
-    document = yaml_documents.parse_value(value, source.file)
+    document = documents.parse_value(value, source.file)
     parsed, at = document.data["value"], ("value",)
     if not isinstance(parsed, dict) or not parsed:
         return [placed(Setting(steps, parsed, source, document.written_below(at)), None)]

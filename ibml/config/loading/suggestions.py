@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ibml.common.errors import did_you_mean, last_part, same_last_part
-from ibml.common.yaml_documents import Path_, dotted
+from ibml.common.yaml.documents import Path_, dotted
 from ibml.config.loading.annotations import Types, annotation_at, fields_of, key_paths
 from ibml.config.search.foreign_formats import translate_key
 

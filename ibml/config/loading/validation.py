@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ibml.common.errors import Problem, Source
-from ibml.common.yaml_documents import Document, Path_
+from ibml.common.errors import Problem, SourceLocation
+from ibml.common.yaml.documents import Document, Path_
 from ibml.config.base import Config
 from ibml.config.loading.error_messages import Finding, findings, path_in_data
 from ibml.config.loading.layers import Layers
@@ -40,7 +40,7 @@ def parsed(document: Document, model: type[C], entries: Collection[str] = ()) ->
         return None, problems
 
 
-def validated(layers: Layers, fallback: Source) -> tuple[TrialConfig | None, list[Problem]]:
+def validated(layers: Layers, fallback: SourceLocation) -> tuple[TrialConfig | None, list[Problem]]:
     """The trial that the layers describe, or what is wrong, each at the place that wrote the value."""
     config, error, data = _validate(TrialConfig, layers.data, layers.written)
     if error is None:

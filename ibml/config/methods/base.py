@@ -1,4 +1,4 @@
-"""What the configuration of every training method says of itself."""
+"""Base classes of the configurations of balancing methods, and the window of epochs in which a method acts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ibml.common.errors import did_you_mean
 from ibml.config.base import Config, Findings
-from ibml.config.fusion import HeadConfig
+from ibml.config.component import Component
 
 if TYPE_CHECKING:
+    from ibml.config.fusion import FusionPart
     from ibml.config.trial import TrialConfig
+
+Heads = Literal["shared", "separate"]
+"""Where a modality's own logits come from: the fused head's unimodal logits, or a linear head of their own."""
+
+LATE_FUSIONS = ("concat", "late")
+"""The fusions that methods with a head of their own accept: the default, and the kind of fusion that the head is."""
 
 MOST_MODALITIES = 8
 """Of a method or measure that asks for every subset of the modalities."""
@@ -24,7 +30,9 @@ class Window(Config):
     """
 
     first_epoch: Annotated[int, Field(ge=0)] = 0
+    """The first epoch in which the method acts; epochs count from 0."""
     stop_epoch: Annotated[int, Field(ge=1)] | None = None
+    """The first epoch after the window; null: the method acts until the end of training."""
 
     def epochs(self, of_training: int) -> tuple[int, int]:
         """[first, stop) with its end."""
@@ -45,8 +53,8 @@ class Window(Config):
         return []
 
 
-class MethodPart(Config):
-    """What a trial asks of its method's configuration."""
+class MethodPart(Component):
+    """Base class of the configurations of methods: what a trial, its key and its checks ask of the method."""
 
     compares: ClassVar[bool] = False
     """Whether it needs two modalities."""
@@ -60,8 +68,13 @@ class MethodPart(Config):
     """Why it works with no other."""
 
     @property
-    def head(self) -> HeadConfig | None:
-        """What it has in place of a fusion."""
+    def head(self) -> FusionPart | None:
+        """The head that replaces the fusion; None: the method uses the trial's fusion."""
+        return None
+
+    @property
+    def only_modality(self) -> str | None:
+        """The one modality that the model sees; None: all modalities of the data."""
         return None
 
     def acts_in(self, epochs: int) -> bool:
@@ -75,7 +88,7 @@ class MethodPart(Config):
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         """What of the trial the method cannot be used with."""
         findings: Findings = []
-        name, modalities = getattr(self, "type", ""), trial.data.modalities
+        name, modalities = self.type, trial.data.modalities
         if self.compares and len(modalities) < 2:
             findings.append((("method", "type"), f"{name} compares modalities, and the data has {modalities[0]} alone"))
         if self.fusions is not None and trial.fusion.type not in self.fusions:
@@ -112,6 +125,7 @@ class WindowedPart(MethodPart):
     """A method that acts in a window of epochs."""
 
     window: Window = Window()
+    """The epochs in which the method acts; outside the window, training is joint."""
 
     def acts_in(self, epochs: int) -> bool:
         return self.window.opens(epochs)
@@ -136,27 +150,7 @@ JOINT: dict[str, Any] = {"type": "joint"}
 """The canonical form of a method that does nothing."""
 
 
-class JointConfig(MethodPart):
-    """Plain joint training of all modalities."""
+class ComparingPart(WindowedPart):
+    """A windowed method that compares modalities, and therefore needs two of them."""
 
-    type: Literal["joint"] = "joint"
-
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
-        return dict(JOINT)
-
-
-class UnimodalConfig(MethodPart):
-    """One modality alone: its encoder and a linear head."""
-
-    type: Literal["unimodal"] = "unimodal"
-    modality: str
-
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
-        return self.canonical(trial)
-
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
-        known = trial.data.modalities
-        if self.modality in known:
-            return []
-        message = f"no modality is called {self.modality!r}{did_you_mean(self.modality, known)}"
-        return [(("method", "modality"), message)]
+    compares: ClassVar[bool] = True

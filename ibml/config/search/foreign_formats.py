@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ibml.common.yaml_documents import Path_, dump_inline
+from ibml.common.yaml.documents import Path_, dump_inline
 
 _OWN = ("low", "high", "log", "step", "choices", "value", "when")
 _FOREIGN = {

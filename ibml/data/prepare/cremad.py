@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ibml.common.errors import ConfigError, IbmlError, Problem, Source
+from ibml.common.errors import ConfigError, IbmlError, Problem, SourceLocation
 from ibml.data.prepare.draws import drawn
 from ibml.data.prepare.media import need_ffmpeg, write_frames, write_sound
 from ibml.data.prepare.raw import lines_of, name_of_file, named, parsed, part_of
@@ -78,5 +78,5 @@ def _label(clip: str, folder: Path) -> str:
     parts = clip.split("_")
     if len(parts) != 4 or parts[2] not in LABELS:
         message = f"{clip!r} is not named like 1001_DFA_ANG_XX, with a label of {', '.join(LABELS)}"
-        raise ConfigError([Problem(Source(str(folder)), message)])
+        raise ConfigError([Problem(SourceLocation(str(folder)), message)])
     return parts[2]

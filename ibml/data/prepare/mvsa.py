@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ibml.common.errors import ConfigError, Problem, Source
+from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.data.prepare.draws import drawn
 from ibml.data.prepare.raw import lines_of, name_of_file, parsed, part_of, text_of
 from ibml.data.prepare.work import Work, copy_of, jsonl
@@ -23,7 +23,7 @@ def prepare(work: Work) -> None:
     file = part_of(work.raw, "labelResultAll.txt", LAYOUT)
     lines = list(lines_of(file))
     if not lines or lines[0][1].split() != ["ID", "text,image"]:
-        raise ConfigError([Problem(Source(str(file), 1), "the first line must be the header: ID, text,image")])
+        raise ConfigError([Problem(SourceLocation(str(file), 1), "the first line must be the header: ID, text,image")])
     pairs = parsed(file, lines[1:], lambda line: _pair(line, work.raw / "data"))
     samples = [sample for sample in pairs if sample["label"]]
     labels = [sample["label"] for sample in samples]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ibml.common.errors import ConfigError, IbmlError, Problem, Source
+from ibml.common.errors import ConfigError, IbmlError, Problem, SourceLocation
 from ibml.common.sanitize import is_printable
 
 Line = TypeVar("Line")
@@ -49,7 +49,7 @@ def csv_of(path: Path) -> Iterator[tuple[int, list[str]]]:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
-        raise ConfigError([Problem(Source(str(path), reader.line_num), str(error))]) from None
+        raise ConfigError([Problem(SourceLocation(str(path), reader.line_num), str(error))]) from None
 
 
 def parsed(path: Path, lines: Iterable[tuple[int, Line]], parse: Callable[[Line], Row]) -> list[Row]:
@@ -59,13 +59,13 @@ def parsed(path: Path, lines: Iterable[tuple[int, Line]], parse: Callable[[Line]
         try:
             rows.append(parse(line))
         except ValueError as error:
-            problems.append(Problem(Source(str(path), number), str(error)))
+            problems.append(Problem(SourceLocation(str(path), number), str(error)))
             if len(problems) == _SAID:
                 break
     if problems:
         raise ConfigError(problems)
     if not rows:
-        raise ConfigError([Problem(Source(str(path)), "it lists nothing")])
+        raise ConfigError([Problem(SourceLocation(str(path)), "it lists nothing")])
     return rows
 
 
@@ -83,5 +83,5 @@ def named(folder: Path, pattern: str) -> list[Path]:
         try:
             name_of_file(path.name)
         except ValueError as error:
-            raise ConfigError([Problem(Source(str(folder)), str(error))]) from None
+            raise ConfigError([Problem(SourceLocation(str(folder)), str(error))]) from None
     return found

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ibml.common.atomic_files import remove_unfinished, replacing_path
-from ibml.common.errors import ConfigError, IbmlError, Problem, Source
+from ibml.common.errors import ConfigError, IbmlError, Problem, SourceLocation
 
 
 def _is_there(path: Path) -> bool:
@@ -98,7 +98,7 @@ class Work:
         raw, root = self.raw.resolve(), self.root.resolve()
         if raw.is_relative_to(root) or root.is_relative_to(raw):
             message = f"{self.root} and {self.raw}, which is only read, must not lie within each other"
-            raise ConfigError([Problem(Source("--root"), message)])
+            raise ConfigError([Problem(SourceLocation("--root"), message)])
 
     def _clear(self, folders: set[Path]) -> None:
         """Of what a killed command left. A link among the folders may lead back to what is only read."""

@@ -1,43 +1,36 @@
-"""Encoders: one modality's input (n, ...) -> features (n, `config.features`)."""
+"""Encoders: one modality's input (n, ...) -> features (n, `config.features`).
+
+One folder each: `config.py` without torch, and `encoder.py`.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
-from ibml.config.encoders import EncoderConfig, taken
-from ibml.inputs import InputSpec
-from ibml.models.encoders.dgcnn import DGCNN
-from ibml.models.encoders.mlp import mlp
-from ibml.models.encoders.pretrained import Pretrained
-from ibml.models.encoders.resnet import ResNet18
-from ibml.models.encoders.small_cnn import SmallCNN
-from ibml.models.encoders.text_gru import TextGRU
+from ibml.config.encoders import EncoderPart
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ibml.inputs import InputSpec
 
 __all__ = ["build_encoder"]
 
-_DIMENSIONS = {"mlp": (1,), "resnet18": (3, 4), "small_cnn": (3, 4), "text_gru": (1,), "dgcnn": (2,)}
-"""Those that one sample of what an encoder takes can have; of `pretrained` its model decides."""
 
+def build_encoder(config: EncoderPart, spec: InputSpec) -> nn.Module:
+    """Build the encoder of a modality, built-in or plug-in.
 
-def build_encoder(config: EncoderConfig, spec: InputSpec) -> nn.Module:
-    """The encoder for such samples; raises `ValueError` where the two do not fit, `IbmlError` where a file of weights
-    cannot be used."""
-    shape = spec.shape
-    if len(shape) not in _DIMENSIONS.get(config.type, (len(shape),)):
-        raise ValueError(f"encoder {config.type!r} takes {taken(config)}, but a sample has shape {shape}")
-    match config.type:
-        case "mlp":
-            return mlp(config, shape[0])
-        case "resnet18":
-            return ResNet18(config, shape)
-        case "small_cnn":
-            return SmallCNN(config, shape)
-        case "text_gru":
-            return TextGRU(config, spec)
-        case "dgcnn":
-            return DGCNN(config, shape)
-        case "pretrained":
-            return Pretrained(config, spec)
-        case "plugin":
-            made: nn.Module = config.implementation(config.typed_options, shape, config.features)
-            return made
+    Args:
+        config: The configuration of the encoder.
+        spec: The samples of the modality.
+
+    Raises:
+        ValueError: The encoder does not take such samples.
+        IbmlError: A file of weights cannot be used.
+    """
+    dimensions = config.sample_dimensions
+    if dimensions is not None and len(spec.shape) not in dimensions:
+        taken = config.describe_inputs()
+        raise ValueError(f"encoder {config.type!r} takes {taken}, but a sample has shape {spec.shape}")
+    encoder: nn.Module = config.load_implementation()(*config.arguments(spec))
+    return encoder

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.cells import cell_len
 
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.report.figures.fonts import BASE, borrowing, drawable, families
 from ibml.statistics.paired import Difference, Verdict
 

@@ -12,7 +12,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ibml.common.yaml_documents import dump
+from ibml.common.yaml.documents import dump
 from ibml.config.search.space import Direction, label
 from ibml.records import ProposalRecord, SearchRecord
 from ibml.report.search.pbt_schedule import comment, schedule_note

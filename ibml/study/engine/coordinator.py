@@ -6,37 +6,43 @@ trials, records events in the session, and counts progress.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from ibml.common.interruption import deferred, is_requested
+from ibml.common.processes.interruption import deferred, is_requested
+from ibml.common.sanitize import printable
 from ibml.common.storage import Place
-from ibml.records import TrialRecord
+from ibml.records import MetricRow, TrialRecord
 from ibml.search.database import as_database_error
 from ibml.search.search import Ending, Search
 from ibml.study.engine.prefix_cache import PrefixCache
-from ibml.study.engine.prior_results import find_prior_result
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.retry import Fault, fault_from_worker_death
-from ibml.study.engine.run_metadata import described
 from ibml.study.engine.run_summary import RunSummary
-from ibml.study.engine.scheduler import Decision, Scheduler
-from ibml.study.engine.tasks import MetricRow, PriorResult, SearchSource, TrialTask
-from ibml.tracking.entries import Begin, End, Prune, Rows, Share, Stop, Tagged
+from ibml.study.engine.scheduler import Scheduler, SchedulingDecision
+from ibml.study.engine.tasks import SearchSource, TrialTask
+from ibml.study.engine.trial_ledger import TrialLedger
+from ibml.tracking.journal.events import (
+    MetricsLogged,
+    TagsUpdated,
+    TrialEnded,
+)
 from ibml.tracking.session import Session
-from ibml.tracking.uri import TrackingError
 from ibml.training.checkpoint_retention import clear
 
 R = TypeVar("R")
 
+_log = logging.getLogger(__name__)
+
 SHARED_TAG = "ibml.shared"
 """How many epochs a trial took over from another."""
 _STALL_SECONDS = 30.0
-_POLL_SECONDS = 2.0
-"""Interval at which trials of other drivers are looked up in the store."""
+_IDLE_SECONDS = 0.5
+"""How long to wait for another driver before it is looked for again."""
 
 
 class FollowUps(Protocol):
@@ -90,16 +96,12 @@ class Coordinator:
     ):
         self.scheduler = Scheduler(tasks, sources, prefixes)
         self.session, self.progress, self.database = session, progress, database
-        self.known = dict(known or {})
+        self._ledger = TrialLedger(session, known or {})
         self.follow_ups = follow_ups or NoFollowUps()
         self.summary = RunSummary()
         self.error: Exception | None = None
-        self._claimed: set[TrialTask] = set()
         self._started: set[TrialTask] = set()
-        self._between_intervals: set[str] = set()
-        """Keys of trials that continue as another task."""
         self._first: TrialTask | None = None
-        self._polled, self._warned = 0.0, False
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -112,8 +114,7 @@ class Coordinator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for key in (*(task.key for task in self._claimed), *self._between_intervals):
-            self.session.add(key, Stop())
+        self._ledger.interrupt_claimed()
         self.summary.interrupted = self.error is None and not self.scheduler.is_done
         try:
             self.session.settle()
@@ -143,7 +144,7 @@ class Coordinator:
         while self._first is None and not self.is_done:
             self._first = self.next(1)
             if self._first is None and not self.is_done:
-                time.sleep(_POLL_SECONDS / 4)
+                time.sleep(_IDLE_SECONDS)
         return self._first is not None
 
     def next(self, slots: int, ahead: int = 0) -> TrialTask | None:
@@ -163,7 +164,7 @@ class Coordinator:
     def _next(self, slots: int, ahead: int) -> TrialTask | None:
         scheduler = self.scheduler
         scheduler.share_slots(slots)
-        self._poll_other_drivers()
+        scheduler.reconsider(self._ledger.find_released(scheduler.deferred))
         if scheduler.running_count >= slots + (1 if scheduler.deferred else ahead):
             return None
         self._follow_finished_searches()
@@ -171,19 +172,19 @@ class Coordinator:
         while True:
             task = scheduler.next_candidate(room)
             if task is not None:
-                if self._carry_out(scheduler.decide(task, self._prior_result(task)), task):
+                if self._carry_out(scheduler.decide(task, self._ledger.prior_result(task)), task):
                     return task
             elif not self._follow_finished_searches():
                 return None
 
-    def _carry_out(self, decision: Decision, task: TrialTask) -> bool:
+    def _carry_out(self, decision: SchedulingDecision, task: TrialTask) -> bool:
         """Return whether the task is to be trained now."""
-        if decision is Decision.TRAIN:
-            if self._claim(task):
+        if decision is SchedulingDecision.TRAIN:
+            if self._ledger.claim(task):
                 self.scheduler.start(task)
                 return True
-            decision = self.scheduler.decide_unclaimed(task, self._prior_result(task))
-        if decision is Decision.REUSE:
+            decision = self.scheduler.decide_unclaimed(task, self._ledger.prior_result(task))
+        if decision is SchedulingDecision.REUSE:
             self._reuse(task)
         return False
 
@@ -205,54 +206,6 @@ class Coordinator:
         except Exception as error:  # noqa: BLE001
             self.error = error
             return otherwise
-
-    def _claim(self, task: TrialTask) -> bool:
-        """Return whether the trial is this driver's to train.
-
-        A result that another driver has written meanwhile becomes known. If it lacks what a search needs, the trial is
-        trained again, and not recorded a second time.
-        """
-        key = task.key
-        if task in self._claimed:
-            return True  # it is trained again after a fault
-        if key in self._between_intervals:
-            self._between_intervals.remove(key)
-            self._claimed.add(task)
-            self.session.add(key, Tagged(task.tags))
-            return True
-        trial = described(task.spec, task.parent, task.tags)
-        claim = self.session.claim(trial, self.known.get(key))
-        if claim and claim.result:
-            self.known[key] = claim.result
-        if claim and not claim.run_id and not (claim.result and self._prior_result(task) is None):
-            return False
-        self._claimed.add(task)
-        self.session.add(key, Begin(trial, claim.run_id if claim else ""))
-        return True
-
-    def _poll_other_drivers(self) -> None:
-        """Look up whether trials of other drivers have ended, or were abandoned."""
-        waiting, recorder = self.scheduler.deferred, self.session.recorder
-        if not waiting or time.monotonic() - self._polled < _POLL_SECONDS:
-            return
-        if recorder.down and recorder.waiting:
-            return  # the recorder tries the store; if it has nothing to write, this look-up does
-        if not self._warned:
-            self._warned = True
-            self.session.say(f"{len(waiting)} trials are being run by another driver; waiting for them.")
-        try:
-            self.session.deliver_left_behind()  # of a driver that has ended meanwhile
-            found = self.session.store.results({task.key for task in waiting})
-            others = self.session.presence.others()
-        except TrackingError as error:
-            recorder.failed(error)
-            return
-        finally:
-            self._polled = time.monotonic()
-        recorder.answered()
-        self.known |= {key: record for key, record in found.items() if record.ended}
-        held = {key for key, record in found.items() if not record.ended and record.driver in others}
-        self.scheduler.reconsider([task for task in waiting if task.key not in held])
 
     def start(self, task: TrialTask) -> None:
         """Take in that a task is being trained."""
@@ -287,13 +240,13 @@ class Coordinator:
 
     def _record_report(self, task: TrialTask, rows: Sequence[MetricRow], result: Mapping[str, Any]) -> None:
         for note in result.get("notes", []):
-            self.session.say(f"{task.spec.name}: {note}")
+            self.session.warn(f"{task.spec.name}: {note}")
         self.progress.epochs_trained(len(rows))
         if rows:
-            self.session.add(task.key, Rows(rows))
+            self.session.add(task.key, MetricsLogged(rows))
         if shared := result.get("shared"):
             self.summary.shared += shared
-            self.session.add(task.key, Tagged({SHARED_TAG: str(shared)}))
+            self.session.add(task.key, TagsUpdated({SHARED_TAG: str(shared)}))
         for epoch, size in result.get("left", {}).items():
             self.scheduler.prefixes.record_saved(task, epoch, size)
 
@@ -321,8 +274,10 @@ class Coordinator:
         self.progress.epochs_trained(-task.epochs)
         if retry and self.error is None and self.scheduler.retry(task, fault):
             tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
-            self.session.add(task.key, Tagged(tags))
+            self.session.add(task.key, TagsUpdated(tags))
+            _log.warning("%s is retried after a fault: %s", printable(task.spec.name), printable(fault.reason))
             return
+        _log.warning("%s failed: %s", printable(task.spec.name), printable(fault.reason))
         self.summary.failed.append((task.spec.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 
@@ -336,13 +291,11 @@ class Coordinator:
         The state counts only after its epochs are in the journal: a search that is killed in between trains them again
         and logs them once.
         """
-        self._forget(task)
-        self._between_intervals.add(task.key)
+        self._release(task, continues=True)
         self._guard(lambda: self.scheduler.end_interval(task, state), None)
 
-    def _forget(self, task: TrialTask) -> None:
-        """Forget a task that has ended."""
-        self._claimed.remove(task)
+    def _release(self, task: TrialTask, continues: bool = False) -> None:
+        self._ledger.release(task, continues)
         self._started.discard(task)
 
     def _end(
@@ -355,10 +308,10 @@ class Coordinator:
     ) -> None:
         if self.error:
             return  # it is stopped with the others
-        self._forget(task)
+        self._release(task)
         pruned = task.attempt.pruned if task.attempt else ""
         all_tags = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
-        self.session.add(task.key, End("pruned" if pruned else ending, dict(final), all_tags, log))
+        self.session.add(task.key, TrialEnded("pruned" if pruned else ending, dict(final), all_tags, log))
         if ending != "failed":
             clear(self.folder(task), task.keep if ending == "finished" else "none")
         self.summary.pruned += bool(pruned)
@@ -382,26 +335,11 @@ class Coordinator:
             self.progress.added(len(added), sum(new.spec.config.trainer.epochs for new in added))
         self.scheduler.add(added)
 
-    def _prior_result(self, task: TrialTask) -> PriorResult | None:
-        """Return what the store has of a task's key."""
-        record = self.known.get(task.key)
-        return find_prior_result(task, record, self.session.store) if record else None
-
     def _reuse(self, task: TrialTask) -> None:
         """Take in that the result of a task's key is known."""
         self.summary.reused += 1
         self.progress.skipped(1, task.spec.config.trainer.epochs)
-        self._share_result(task)
-        if task.source is None and (result := self.scheduler.result_of(task) or self._prior_result(task)):
+        self._ledger.share_result(task)
+        if task.source is None and (result := self.scheduler.result_of(task) or self._ledger.prior_result(task)):
             assert result.ending is not None
             self._follow_trial(task, result.ending, result.final)
-
-    def _share_result(self, task: TrialTask) -> None:
-        """Record that a known result is part of this study too."""
-        record, study = self.known.get(task.key), task.tags.get("ibml.study")
-        if record is None:
-            return
-        if task.attempt and task.attempt.pruned and not record.ended:
-            self.session.add(task.key, Prune(record.run_id, task.attempt.pruned))
-        if study and record.ended and study not in record.studies:
-            self.session.add(task.key, Share(record.run_id, study, task.spec.cell.arm))

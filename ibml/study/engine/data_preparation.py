@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ibml import data
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
+from ibml.common.sanitize import printable
 from ibml.config.data import DataConfig
 from ibml.data.digests import Progress as Told
+
+_log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 10.0
 """How often something is said where there is no terminal."""
@@ -20,8 +24,13 @@ QUIET_SECONDS = 10.0
 
 def prepare(configs: Iterable[DataConfig], console: Console) -> None:
     """Check the data sets and decode what was not decoded before; raises `DataError`."""
+
+    def say(text: str) -> None:
+        _log.warning("%s", printable(text))
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
     with data_progress(console) as progress:
-        data.ready(configs, lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False), progress)
+        data.ready(configs, say, progress)
 
 
 @contextmanager

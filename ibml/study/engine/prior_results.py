@@ -8,8 +8,8 @@ from ibml.records import TrialRecord
 from ibml.search.search import Ending
 from ibml.search.values import needed_metrics
 from ibml.study.engine.tasks import PriorResult, TrialTask
-from ibml.tracking.mlflow_store import MlflowStore
-from ibml.tracking.uri import TrackingError
+from ibml.tracking.store.mlflow_store import MlflowStore
+from ibml.tracking.store.uri import TrackingError
 
 
 def find_prior_result(task: TrialTask, record: TrialRecord, store: MlflowStore) -> PriorResult | None:

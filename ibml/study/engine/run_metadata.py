@@ -10,7 +10,7 @@ from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_shape
 from ibml.study.planning.trials import TrialSpec
-from ibml.tracking.entries import TrialDescription
+from ibml.tracking.journal.events import TrialDescription
 from ibml.tracking.study_tags import study_tag
 
 

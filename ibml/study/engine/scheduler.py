@@ -13,16 +13,17 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
+from ibml.records import MetricRow
 from ibml.search.population import Population
 from ibml.search.search import Ending, Search
 from ibml.study.engine.prefix_cache import PrefixCache
 from ibml.study.engine.retry import Fault, should_retry
-from ibml.study.engine.tasks import MetricRow, PriorResult, SearchSource, TrialTask
+from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 
 _METRICS_OF_SEARCHES = ("epoch", "val.", "time.")
 
 
-class Decision(Enum):
+class SchedulingDecision(Enum):
     """What to do with a candidate."""
 
     TRAIN = auto()
@@ -122,7 +123,7 @@ class Scheduler:
         """Return the result that another task of this run has for the same key."""
         return self._results.get(task.key)
 
-    def decide(self, task: TrialTask, prior: PriorResult | None) -> Decision:
+    def decide(self, task: TrialTask, prior: PriorResult | None) -> SchedulingDecision:
         """Decide what to do with a candidate.
 
         Args:
@@ -131,26 +132,26 @@ class Scheduler:
         """
         if self._is_answered(task, self._results.get(task.key) or prior):
             self.prefixes.unregister(task)
-            return Decision.REUSE
+            return SchedulingDecision.REUSE
         on_time = [other for other in self._running.values() if not other.is_late]
         producer = self.prefixes.pending_producer(task, on_time)
         if producer is None:
-            return Decision.TRAIN
+            return SchedulingDecision.TRAIN
         self._followers.setdefault(producer, []).append(task)
-        return Decision.WAIT
+        return SchedulingDecision.WAIT
 
     def start(self, task: TrialTask) -> None:
         """Mark a candidate as running, and choose the checkpoints that it starts from and saves."""
         self._running[task.key] = task
         task.warm_start_candidates, task.checkpoints_to_save = self.prefixes.start(task)
 
-    def decide_unclaimed(self, task: TrialTask, prior: PriorResult | None) -> Decision:
+    def decide_unclaimed(self, task: TrialTask, prior: PriorResult | None) -> SchedulingDecision:
         """Decide again about a candidate that another driver has claimed; it waits until `reconsider`."""
         if self._is_answered(task, self._results.get(task.key) or prior):
             self.prefixes.unregister(task)
-            return Decision.REUSE
+            return SchedulingDecision.REUSE
         self.deferred.append(task)
-        return Decision.WAIT
+        return SchedulingDecision.WAIT
 
     def reconsider(self, tasks: Iterable[TrialTask]) -> None:
         """Make candidates of tasks that other drivers trained."""

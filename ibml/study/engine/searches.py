@@ -30,7 +30,7 @@ from ibml.study.engine.tasks import TrialTask
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import member_key, population_key, trial_key
 from ibml.study.planning.trials import TrialSpec
-from ibml.tracking.mlflow_store import RECORDS, OpenRun
+from ibml.tracking.store.mlflow_store import RECORDS, OpenRun
 from ibml.training.revision import TRAINER_REVISION
 
 _STATES: dict[TrialState, ProposalState] = {

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ibml.common.storage import Place
 from ibml.config.optimization import Keep
 from ibml.config.trial import TrialConfig
+from ibml.records import MetricRow
 from ibml.search.attempts import Attempt, Leg
 from ibml.search.search import Ending, Search
 from ibml.study.engine.retry import Fault
 from ibml.study.planning.trials import TrialSpec
-
-MetricRow = Mapping[str, float]
-"""Metrics of one epoch, or the final metrics of a trial."""
 
 _LATE_FACTOR = 5.0
 """A task is late if it has been silent this many times longer than ever before, and this many seconds more."""

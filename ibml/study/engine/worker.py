@@ -19,7 +19,7 @@ from ibml.training.checkpoint_retention import STALLED
 
 if TYPE_CHECKING:
     from ibml.training.checkpoint import TrialCheckpoints
-    from ibml.training.trainer import Row, Trainer
+    from ibml.training.trainer import EpochMetrics, Trainer
 
 REPORT_SECONDS = 0.5
 """Epochs shorter than this are reported together, since a report costs the driver milliseconds."""
@@ -91,7 +91,7 @@ class TrialWorker:
         self.checkpoints_to_save = {int(epoch): location(path) for epoch, path in to_save.items()}
         self.trainer = None
         self.checkpoints = None
-        self.rows: list[Row] = []
+        self.rows: list[EpochMetrics] = []
 
     def step(self) -> dict[str, Any]:
         """Train some epochs.
@@ -136,7 +136,7 @@ class TrialWorker:
         }
 
     def _train(self) -> dict[str, Any]:
-        rows: list[Row] = []
+        rows: list[EpochMetrics] = []
         if self.trainer is None:
             self.trainer, self.rows = self._begin()
             if self.rows:
@@ -158,7 +158,7 @@ class TrialWorker:
             return self._report(rows) | {"done": True, "state": packed(trainer)}
         return self._report(rows)
 
-    def _report(self, rows: list[Row]) -> dict[str, Any]:
+    def _report(self, rows: list[EpochMetrics]) -> dict[str, Any]:
         said = self.checkpoints.take_said() if self.checkpoints else {}
         return {"rows": rows, "done": False, **said}
 
@@ -174,7 +174,7 @@ class TrialWorker:
             "final": result.metrics,
         }
 
-    def _begin(self) -> tuple[Trainer, list[Row]]:
+    def _begin(self) -> tuple[Trainer, list[EpochMetrics]]:
         """Return a trainer as far as the trial was trained, and its epochs."""
         from ibml import data
         from ibml.common.errors import IbmlError

@@ -6,7 +6,7 @@ import pdb
 import time
 import traceback
 
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.config.resources import ResourcesConfig
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.retry import Fault, TrialFailure

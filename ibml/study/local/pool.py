@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from ibml.common.guarded_processes import guarded
+from ibml.common.processes.guarded_processes import guarded
 from ibml.config.resources import ResourcesConfig
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.tasks import TrialTask
@@ -143,7 +143,13 @@ class WorkerPool:
         if report is None:
             self._remove(worker)
             self.coordinator.handle_worker_death(task, _CLOSED, _CLOSED)
-        elif "failure" in report:
+        else:
+            self._take_report_of(worker, report)
+
+    def _take_report_of(self, worker: _Worker, report: dict[str, Any]) -> None:
+        task = worker.task
+        assert task is not None
+        if "failure" in report:
             self._remove(worker)
             self.coordinator.handle_worker_death(task, report["failure"], report["traceback"])
         elif self.coordinator.report(task, report):
@@ -169,7 +175,9 @@ class WorkerPool:
             for connection in wait(list(running), seconds):
                 worker = running[connection]  # type: ignore[index]
                 report = worker.receive()
-                if report is not None and not report["done"] and not report.get("checkpointed"):
-                    worker.send(CHECKPOINT)  # its answer comes once the checkpoint is written
-                else:
-                    del running[worker.connection]
+                if report is not None and not report["done"]:
+                    worker.send(CHECKPOINT)  # it answers once the checkpoint is written
+                    continue
+                del running[worker.connection]
+                if report is not None and not report.get("checkpointed"):  # the trial has ended meanwhile
+                    self._take_report_of(worker, report)

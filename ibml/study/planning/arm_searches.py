@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ibml.common import yaml_documents
 from ibml.common.errors import ConfigError, Problem
-from ibml.common.yaml_documents import Document
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document
 from ibml.config.loading.file_kinds import SPACE, describe_other_kind
 from ibml.config.loading.validation import parsed
 from ibml.config.search.space import SearchSpaceConfig
@@ -72,7 +72,7 @@ def _space(
         document = _inner_document(document, study.name)
     else:
         try:
-            document = yaml_documents.read((near or Path()) / study.tune.space)
+            document = documents.read((near or Path()) / study.tune.space)
         except ConfigError as error:
             problems += [Problem(place, p.message if p.source.line else str(p)) for p in error.problems]
             return None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibml.common.errors import ConfigError, Problem, Source, did_you_mean
-from ibml.common.yaml_documents import Document, Path_
+from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mean
+from ibml.common.yaml.documents import Document, Path_
 from ibml.config.loading.layers import Layers, Setting, find_base, settings
 from ibml.config.loading.validation import validated
 from ibml.config.study.study import StudyConfig
@@ -178,7 +178,7 @@ class CellBuilder:
         chosen = [setting for name, level in levels.items() for setting in self.design.layers[name][level]]
         if layers.add(chosen):
             return None
-        return validated(layers, Source(""))[0]
+        return validated(layers, SourceLocation(""))[0]
 
     def _refuse_inert(self) -> None:
         """Report factors without effect; a data set is named where the others have no such factor."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any
 
-from ibml.common.errors import Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.errors import Problem, SourceLocation
+from ibml.common.yaml.documents import Document
 from ibml.config.loading.layers import Setting, settings
 from ibml.config.names import normalize_name
 from ibml.config.study.designs import (
@@ -33,7 +33,7 @@ class Arm:
 
     name: str
     settings: list[Setting]
-    source: Source
+    source: SourceLocation
     may_equal_reference: bool = False
     levels: dict[str, str] = field(default_factory=dict)
     value: Any = None
@@ -46,7 +46,7 @@ class Factor:
 
     name: str
     levels: dict[str, list[Setting]]
-    source: Source
+    source: SourceLocation
     component: bool = False
 
 
@@ -61,7 +61,7 @@ class Expanded:
     pinned: tuple[str, ...] = ()
     """The paths whose values are what the arms are compared for, in every arm."""
     notes: tuple[str, ...] = ()
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, SourceLocation] = field(default_factory=dict)
     """Where each factor is written."""
     layers: dict[str, dict[str, list[Setting]]] = field(default_factory=dict)
     """The settings of each level of each factor, where an arm is made of one level of every factor."""
@@ -208,7 +208,7 @@ def _sum(parts: tuple[Factor, ...]) -> str:
     return " ".join(f"+ {part.name}" for part in parts) or NONE
 
 
-def _setting(path: str, value: Any, document: Document, source: Source) -> list[Setting]:
+def _setting(path: str, value: Any, document: Document, source: SourceLocation) -> list[Setting]:
     layer = settings(Document(document.file, {path: value}))
     return [Setting(s.path, s.value, source) for s in layer]
 

@@ -3,6 +3,9 @@
 Box & Hunter (1961), "The 2^(k-p) fractional factorial designs". An effect is a set of factors, written as a bit mask.
 In a fraction some factors are products of others, so that certain products of factors (the words) never change; two
 effects whose product is a word are one and the same contrast. The resolution is the length of the shortest word.
+
+`pydoe` (1.6) cannot replace this without changing the cells of recorded studies: `fracfact_by_res` and `fracfact_opt`
+choose other generators, and their cells lack the reference (all zeros) where a generator has an even number of factors.
 """
 
 from __future__ import annotations

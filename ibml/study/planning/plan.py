@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.common import yaml_documents
-from ibml.common.errors import ConfigError, Problem, Source
-from ibml.common.yaml_documents import Document
+from ibml.common.errors import ConfigError, Problem, SourceLocation
+from ibml.common.yaml import documents
+from ibml.common.yaml.documents import Document
 from ibml.config import metrics
 from ibml.config.loading.file_kinds import STUDY, check_kind, read_as
 from ibml.config.loading.layers import Layers, Setting, find_base, settings
@@ -80,7 +80,7 @@ class Plan:
 
 def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
     """The trial configuration of a preset or file with `a.b=c` overrides; raises `ConfigError`."""
-    source = Source(str(name))
+    source = SourceLocation(str(name))
     document = find_base(str(name), Path(), source)
     layers = Layers()
     problems = layers.add(settings(document))
@@ -98,7 +98,7 @@ def load_plan(
     keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong, where it is `to_run` also
     with a test that could not decide anything; results that a store has of such a study can be read."""
     document = (
-        check_kind(yaml_documents.from_mapping(source, "ablation"), STUDY)
+        check_kind(documents.from_mapping(source, "ablation"), STUDY)
         if isinstance(source, Mapping)
         else read_as(source, STUDY)
     )
@@ -109,7 +109,7 @@ def load_plan(
         twice = [Problem(s.source, "--seeds is given too") for group in groups for s in group if s.path[0] == "seeds"]
         if twice:
             raise ConfigError(twice)
-        groups.append([Setting(("seeds",), seeds, Source("--seeds"))])
+        groups.append([Setting(("seeds",), seeds, SourceLocation("--seeds"))])
         texts = (*texts, f"seeds={seeds}")
 
     def build(chosen: Sequence[list[Setting]]) -> Plan:

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ibml.common.errors import ConfigError
-from ibml.common.yaml_documents import parse_value
+from ibml.common.yaml.documents import parse_value
 from ibml.config.loading.layers import Setting
 
 _LONGEST = 80

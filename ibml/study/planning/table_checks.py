@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ibml.common.errors import Problem, did_you_mean
-from ibml.common.yaml_documents import Document
+from ibml.common.yaml.documents import Document
 from ibml.config import metrics
 from ibml.config.study.seeds import MOST_ADAPTIVE, MOST_SEEDS
 from ibml.config.study.study import StudyConfig
@@ -65,8 +65,9 @@ def _alone(cells: list[Cell]) -> dict[str, list[str]]:
     """By modality the arms that have it alone, with which tables compute utilisations."""
     arms: dict[str, list[str]] = {}
     for cell in cells:
-        if cell.config.method.type == "unimodal":
-            found = arms.setdefault(cell.config.method.modality, [])
+        modality = cell.config.method.only_modality
+        if modality is not None:
+            found = arms.setdefault(modality, [])
             if cell.arm not in found:
                 found.append(cell.arm)
     return arms

@@ -11,7 +11,7 @@ from ibml.common.version_names import format_refusal, next_version, select_versi
 from ibml.records import UNTUNED
 from ibml.study.planning.design_changes import DesignChange, compare_design
 from ibml.study.planning.plan import Plan
-from ibml.tracking.reader import StoreReader
+from ibml.tracking.store.reader import StoreReader
 
 _REPLACED = "it was begun with another design, of which no trial has a result; its record is replaced"
 

@@ -11,7 +11,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig
 from ibml.study.engine.coordinator import Coordinator
@@ -54,7 +54,7 @@ def run_on_ray(
     with connected(address, resources) as folder:
         raise_if_requested()
         if named(address):
-            refuse_unfit(coordinator.session.workspace.root, coordinator.session.say)
+            refuse_unfit(coordinator.session.workspace.root, coordinator.session.warn)
         resources = found_share(resources, configs, coordinator.session.say)
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),

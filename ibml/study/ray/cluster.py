@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ibml.common.errors import IbmlError
-from ibml.common.guarded_processes import guarded
-from ibml.common.interruption import install_handlers
-from ibml.common.ownership import remove_abandoned_folders, temporary_folder
 from ibml.common.paths import absolute_places, home_folder
+from ibml.common.processes.guarded_processes import guarded
+from ibml.common.processes.interruption import install_handlers
+from ibml.common.processes.ownership import remove_abandoned_folders, temporary_folder
 from ibml.common.redaction import shown_url
 from ibml.config.resources import ResourcesConfig
 

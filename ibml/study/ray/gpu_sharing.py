@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ibml.common.interruption import is_requested, raise_if_requested
+from ibml.common.processes.interruption import is_requested, raise_if_requested
 from ibml.config.plugins import receive, sent
 from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig, flatten

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ibml.common.errors import IbmlError
-from ibml.common.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_requested
 from ibml.common.storage import Place
 from ibml.config.data import DataConfig
 from ibml.config.plugins import sent
@@ -36,7 +36,7 @@ _LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What was found of one thing on one node, and what to do about it where it is wrong."""
 
     node: str
@@ -61,7 +61,7 @@ class Node:
     give: float = 0.0
 
 
-def check_nodes(folder: Place, data: Sequence[DataConfig] = ()) -> list[Finding]:
+def check_nodes(folder: Place, data: Sequence[DataConfig] = ()) -> list[CheckResult]:
     """Ask every node of the cluster that this process is connected to. `folder` is that of the checkpoints."""
     plain = [config.model_dump(mode="json") for config in data]
     with _mark(folder) as mark:
@@ -87,75 +87,77 @@ def refuse_unfit(folder: Place, say: Callable[[str], None]) -> None:
         say(text)
 
 
-def judged(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], nodes: int) -> Iterator[Finding]:
+def judged(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], nodes: int) -> Iterator[CheckResult]:
     """What a node's facts mean beside those of this machine, in a cluster of so many nodes."""
     facts = node.facts
     if facts is None:
         fix = "look at it with: ray status, and at its log in /tmp/ray/session_latest/logs"
-        yield Finding(node.name, ANSWER, "wrong", "none: it is down, out of reach, or has no room for a process", fix)
+        yield CheckResult(
+            node.name, ANSWER, "wrong", "none: it is down, out of reach, or has no room for a process", fix
+        )
         return
     name = node.name
     yield _versions(name, facts, here)
     yield _gpus(node, facts)
-    yield from _storage(name, facts, here, nodes)
+    yield from _storage(name, facts, nodes)
     yield _clock(node)
     for position, config in enumerate(data):
         yield _data(name, config.type, facts["data"][position], here["data"][position])
 
 
-def _versions(name: str, facts: Mapping[str, Any], here: Mapping[str, Any]) -> Finding:
+def _versions(name: str, facts: Mapping[str, Any], here: Mapping[str, Any]) -> CheckResult:
     theirs = {"Python": facts["python"], **facts["versions"], "code": facts["revision"]}
     ours = {"Python": here["python"], **here["versions"], "code": here["revision"]}
     other = [f"{what} is {theirs[what].lstrip('!')}, here {ours[what]}" for what in ours if theirs[what] != ours[what]]
     if other:
         fix = "install the same there (setup_commands of the cluster's file), and restart Ray"
-        return Finding(name, "versions", "wrong", ", ".join(other), fix)
+        return CheckResult(name, "versions", "wrong", ", ".join(other), fix)
     shown = ", ".join(f"{what} {value}" for what, value in theirs.items() if what in ("Python", "ibml", "torch", "ray"))
-    return Finding(name, "versions", "ok", shown)
+    return CheckResult(name, "versions", "ok", shown)
 
 
-def _gpus(node: Node, facts: Mapping[str, Any]) -> Finding:
+def _gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
     found = [f"{name}, {free / 1024:.0f} of {total / 1024:.0f} GiB free" for name, total, free in facts["gpus"]]
     shown = "; ".join(found) or "none"
     if node.gpus and not facts["gpus"]:
         text = f"Ray counts {node.gpus:g}, and nvidia-smi finds none"
         fix = "the driver is missing there, or its ray start counts too many by --num-gpus"
-        return Finding(node.name, "GPUs", "note", text, fix)
+        return CheckResult(node.name, "GPUs", "note", text, fix)
     if node.gpus and not facts["cuda"]:
         fix = "install the CUDA build of torch there"
-        return Finding(node.name, "GPUs", "wrong", f"{shown}, but torch is a build for CPUs", fix)
-    return Finding(node.name, "GPUs", "ok", shown)
+        return CheckResult(node.name, "GPUs", "wrong", f"{shown}, but torch is a build for CPUs", fix)
+    return CheckResult(node.name, "GPUs", "ok", shown)
 
 
-def _storage(name: str, facts: Mapping[str, Any], here: Mapping[str, Any], nodes: int) -> Iterator[Finding]:
+def _storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[CheckResult]:
     if facts["written"]:
         fix = "give --checkpoints a place that every node may write to; for s3:// and gs:// with their keys"
-        yield Finding(name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix)
+        yield CheckResult(name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix)
     elif nodes > 1 and not facts["seen"]:
         text = "the folder of checkpoints is not the same on all nodes, so that a trial whose node dies begins again"
-        yield Finding(name, "checkpoints", "note", text, "give --checkpoints a folder that all share")
+        yield CheckResult(name, "checkpoints", "note", text, "give --checkpoints a folder that all share")
     else:
-        yield Finding(name, "checkpoints", "ok", "can be written" + (", and is shared" if nodes > 1 else ""))
+        yield CheckResult(name, "checkpoints", "ok", "can be written" + (", and is shared" if nodes > 1 else ""))
 
 
-def _clock(node: Node) -> Finding:
+def _clock(node: Node) -> CheckResult:
     text = f"{abs(node.ahead):.1f} s {'ahead' if node.ahead > 0 else 'behind'}, within {node.give:.1f} s"
     if abs(node.ahead) - node.give > CLOCK_SECONDS:
-        return Finding(node.name, "clock", "wrong", text, "set it by NTP (timedatectl set-ntp true)")
-    return Finding(node.name, "clock", "ok", text)
+        return CheckResult(node.name, "clock", "wrong", text, "set it by NTP (timedatectl set-ntp true)")
+    return CheckResult(node.name, "clock", "ok", text)
 
 
-def _data(name: str, kind: str, theirs: str, ours: str) -> Finding:
+def _data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
     about = f"data {kind}"
     if theirs.startswith("!"):
         fix = "copy it there, to the same root, or name the folder of data sets with IBML_DATA before ray start"
-        return Finding(name, about, "wrong", theirs[1:], fix)
+        return CheckResult(name, about, "wrong", theirs[1:], fix)
     if ours.startswith("!"):
-        return Finding(name, about, "note", f"fingerprint {theirs[:12]}; this machine cannot compare: {ours[1:]}")
+        return CheckResult(name, about, "note", f"fingerprint {theirs[:12]}; this machine cannot compare: {ours[1:]}")
     if theirs != ours:
         text = f"its content differs from this machine's: {theirs[:12]} there, {ours[:12]} here"
-        return Finding(name, about, "wrong", text, "copy the same files to both")
-    return Finding(name, about, "ok", f"the same as here, {ours[:12]}")
+        return CheckResult(name, about, "wrong", text, "copy the same files to both")
+    return CheckResult(name, about, "ok", f"the same as here, {ours[:12]}")
 
 
 @contextmanager
@@ -220,14 +222,14 @@ def _node(node: Mapping[str, Any], facts: Mapping[str, Any] | None, before: floa
     return Node(name, gpus, facts, facts["clock"] - (before + latest) / 2, (latest - before) / 2)
 
 
-def check_services(opened: Mapping[str, Callable[[], object]]) -> list[Finding]:
+def check_services(opened: Mapping[str, Callable[[], object]]) -> list[CheckResult]:
     """Whether this machine reaches what is opened by each call."""
     found = []
     for about, call in opened.items():
         try:
             call()
         except IbmlError as error:
-            found.append(Finding("this machine", about, "wrong", str(error), "start it, or name the right one"))
+            found.append(CheckResult("this machine", about, "wrong", str(error), "start it, or name the right one"))
         else:
-            found.append(Finding("this machine", about, "ok", "answers"))
+            found.append(CheckResult("this machine", about, "ok", "answers"))
     return found

@@ -14,7 +14,7 @@ import pytest
 from ibml.cli.data import Name
 from ibml.common.errors import IbmlError
 from ibml.common.optional_deps import need
-from ibml.common.ownership import machine_id
+from ibml.common.processes.ownership import machine_id
 from ibml.data.prepare.sets import PREPARED
 from tests.conftest import CommandLine
 from tests.data.prepare.conftest import Raw, contents

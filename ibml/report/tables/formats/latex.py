@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from pylatexenc.latexencode import get_builtin_uni2latex_dict
+
 from ibml.report.tables.table_spec import Column, Entry, Grid
 
 PACKAGES = "amssymb,booktabs,graphicx,siunitx"
@@ -51,26 +53,19 @@ _SPECIAL = {
     '"': r"\symbol{34}",  # \textquotedbl is not in the encoding that LaTeX starts with
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
-    "±": r"$\pm$",
-    "≈": r"$\approx$",
     "×": r"$\times$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "→": r"$\rightarrow$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
     "−": r"$-$",
     "–": "--",
     "—": "---",
     "·": r"$\cdot$",
-    "∞": r"$\infty$",
-    "≠": r"$\neq$",
     "✓": r"$\checkmark$",
     "†": r"\dag{}",
     "µ": r"$\mu$",
+    "ε": r"$\epsilon$",
     "ο": "o",
-    "φ": r"$\varphi$",
-    "ς": r"$\varsigma$",
     "<": r"$<$",
     ">": r"$>$",
     "|": r"$|$",
@@ -81,12 +76,18 @@ _WIDEST = 150
 """Characters of a line that fit beside the margins of a page in landscape; a wider table is shrunk."""
 _APPROX = r"\approx"
 _OGONEK = "\u0328"
-_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi rho sigma tau upsilon phi chi psi"
-_GREEK_CAPITALS = "Gamma Delta Theta Lamda Xi Pi Sigma Upsilon Phi Psi Omega"
-for _name in (*_GREEK.split(), "omega", *_GREEK_CAPITALS.split()):
-    _kind = "CAPITAL" if _name[0].isupper() else "SMALL"
-    _char = unicodedata.lookup(f"GREEK {_kind} LETTER {_name.upper()}")
-    _SPECIAL.setdefault(_char, rf"$\{_name.replace('amda', 'ambda')}$")
+_MATH_COMMAND = re.compile(r"\\ensuremath\{\\([A-Za-z]+)\}")
+_FROM_LIBRARY = "±≈≤≥∞≠ΓΔΘΛΞΠΣΥΦΨΩαβγδζηθικλμνξπρςστυφχψω"
+"""Characters that become commands of LaTeX in the text itself, since every LaTeX has these."""
+
+
+def _math_command(char: str) -> str:
+    """Return the name of the mathematical command for a character, without backslash; empty if there is none."""
+    found = _MATH_COMMAND.fullmatch(get_builtin_uni2latex_dict().get(ord(char), ""))
+    return found[1] if found else ""
+
+
+_SPECIAL |= {char: rf"$\{_math_command(char)}$" for char in _FROM_LIBRARY}
 
 
 def escaped(text: str) -> str:
@@ -110,12 +111,15 @@ def _is_common(char: str) -> bool:
 
 
 def _substitute(char: str) -> str:
-    """Return similar ASCII text for a character, else its number."""
+    """Return similar ASCII text for a character, else its mathematical command if LaTeX knows it, else its number."""
     if char in _JOINERS:
         return ""
     parts = unicodedata.normalize("NFKD", char).replace("\N{FRACTION SLASH}", "/")
     plain = "".join(c for c in parts if c.isascii() and c.isprintable())
-    return "".join(_SPECIAL.get(c, c) for c in plain) or f"{{[}}U+{ord(char):04X}{{]}}"
+    if plain:
+        return "".join(_SPECIAL.get(c, c) for c in plain)
+    number, command = f"{{[}}U+{ord(char):04X}{{]}}", _math_command(char)
+    return rf"\ifcsname {command}\endcsname$\{command}$\else {number}\fi" if command else number
 
 
 def document(blocks: Sequence[str]) -> str:

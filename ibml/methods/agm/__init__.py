@@ -1,0 +1,1 @@
+"""AGM: adaptive gradient modulation."""

@@ -1,0 +1,19 @@
+"""Configuration of AGM. `ibml.methods.agm.method` has the formulas."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ibml.config.base import NonNegative
+from ibml.config.methods.base import ComparingPart
+
+
+class AGMConfig(ComparingPart):
+    """Adaptive gradient modulation by Shapley values of the logits (Li et al., ICCV 2023)."""
+
+    implementation: ClassVar[str] = "ibml.methods.agm.method:AGM"
+    every_subset: ClassVar[bool] = True
+    type: Literal["agm"] = "agm"
+    """AGM (Li et al., ICCV 2023)."""
+    alpha: NonNegative = 1.0
+    """Strength of the modulation: a modality's gradient is scaled by exp(alpha (tau - r)); 0 leaves it as it is."""

@@ -1,0 +1,38 @@
+"""Auxiliary losses: the "uniform" baseline of Wei & Hu, "MMPareto", ICML 2024.
+
+L = CE(o, y) + sum_m w_m CE(o_m, y). With `heads: shared` o_m are the model's unimodal logits, with `separate` those of
+a linear head per modality, which is trained along and not evaluated.
+
+Hyperparameters: weights (one, or by modality), heads, window. Cost of a step: that of joint training, and the heads'.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ibml.config.trial import TrialConfig
+from ibml.methods.auxiliary.config import AuxiliaryConfig
+from ibml.methods.base import Outputs
+from ibml.methods.own_heads import MethodWithOwnLosses
+from ibml.models.multimodal import MultimodalModel
+from ibml.training.precision import Precision
+
+
+class Auxiliary(MethodWithOwnLosses):
+    """Every modality's own loss joins the joint one."""
+
+    options: AuxiliaryConfig
+
+    def __init__(
+        self, trial: TrialConfig, options: AuxiliaryConfig, model: MultimodalModel, samples: int, precision: Precision
+    ):
+        super().__init__(trial, options, model, samples, precision)
+        weights = [options.weight(name) for name in model.modalities]
+        self.weights = torch.tensor(weights, device=self.memory.probability.device, dtype=precision.dtype)
+
+    def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
+        loss = super().loss(outputs, labels, rho, epoch)
+        if not self.active(epoch):
+            return loss
+        return loss + self.weights @ self.own_losses(outputs, labels)

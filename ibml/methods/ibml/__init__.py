@@ -1,0 +1,1 @@
+"""IBML: BIO and TCM."""

@@ -1,0 +1,1 @@
+"""Joint training, the baseline of every comparison."""

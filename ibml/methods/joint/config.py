@@ -1,0 +1,21 @@
+"""Configuration of joint training. `ibml.methods.joint.method` has the formulas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ibml.config.methods.base import JOINT, MethodPart
+
+if TYPE_CHECKING:
+    from ibml.config.trial import TrialConfig
+
+
+class JointConfig(MethodPart):
+    """Plain joint training of all modalities."""
+
+    implementation: ClassVar[str] = "ibml.methods.joint.method:Joint"
+    type: Literal["joint"] = "joint"
+    """Plain joint training."""
+
+    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        return dict(JOINT)

@@ -1,0 +1,1 @@
+"""LFM: learning to fuse, alignment first."""

@@ -1,0 +1,1 @@
+"""MLA: multimodal learning with alternating unimodal adaptation."""

@@ -1,0 +1,1 @@
+"""MMCosine: cosines as logits."""

@@ -1,0 +1,1 @@
+"""MMPareto: Pareto integration of joint and unimodal gradients."""

@@ -1,0 +1,1 @@
+"""Modality valuation: samples are seen again with what they lack."""

@@ -1,0 +1,1 @@
+"""OGM-GE: on-the-fly gradient modulation with generalization enhancement."""

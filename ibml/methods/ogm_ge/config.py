@@ -1,0 +1,26 @@
+"""Configuration of OGM-GE. `ibml.methods.ogm_ge.method` has the formulas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ibml.config.base import NonNegative
+from ibml.config.methods.base import JOINT, ComparingPart
+
+if TYPE_CHECKING:
+    from ibml.config.trial import TrialConfig
+
+
+class OGMGEConfig(ComparingPart):
+    """On-the-fly gradient modulation with generalization enhancement (Peng et al., CVPR 2022)."""
+
+    implementation: ClassVar[str] = "ibml.methods.ogm_ge.method:OGMGE"
+    type: Literal["ogm_ge"] = "ogm_ge"
+    """OGM-GE (Peng et al., CVPR 2022)."""
+    alpha: NonNegative = 0.3
+    """Strength of the modulation: a leading encoder's gradient is scaled by 1 - tanh(alpha ratio); 0 is none."""
+    ge: bool = True
+    """Generalization enhancement: add Gaussian noise with the gradient's own standard deviation."""
+
+    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+        return super().canonical(trial) if self.ge or self.alpha else dict(JOINT)

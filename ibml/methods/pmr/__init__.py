@@ -1,0 +1,1 @@
+"""PMR: prototypical modal rebalance."""

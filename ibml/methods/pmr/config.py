@@ -1,0 +1,30 @@
+"""Configuration of PMR. `ibml.methods.pmr.method` has the formulas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ibml.config.base import NonNegative
+from ibml.config.methods.base import JOINT, ComparingPart
+
+if TYPE_CHECKING:
+    from ibml.config.trial import TrialConfig
+
+
+class PMRConfig(ComparingPart):
+    """Prototypical modal rebalance (Fan et al., CVPR 2023)."""
+
+    implementation: ClassVar[str] = "ibml.methods.pmr.method:PMR"
+    type: Literal["pmr"] = "pmr"
+    """PMR (Fan et al., CVPR 2023)."""
+    alpha: NonNegative = 1.0
+    """Weight of the prototype loss of lagging modalities; 0 is joint training."""
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """The share of the old prototypes in the new ones, from 0 to 1."""
+    coefficient: Literal["paper", "release"] = "paper"
+    """Weight of a lagging modality: `paper`, by how far it lags, at most 1; `release`, 1 as in the authors' program."""
+
+    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+        return super().canonical(trial) if self.alpha else dict(JOINT)

@@ -1,0 +1,1 @@
+"""ReconBoost: boosting modalities that are reconciled with each other."""

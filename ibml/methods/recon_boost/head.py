@@ -1,0 +1,29 @@
+"""The head of ReconBoost, shared by all modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ibml.methods.recon_boost.config import BoostedHeadConfig
+from ibml.models.fusion import Features
+from ibml.models.heads import PartsHead
+
+
+class BoostedHead(PartsHead):
+    """o_m = f(z_m), f = Linear(d, hidden) ReLU Linear(hidden, C) shared; o = b sum_m o_m, b a learned number that
+    starts at 1 (ReconBoost, Hua et al., ICML 2024)."""
+
+    def __init__(self, options: BoostedHeadConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+        super().__init__()
+        self.head = nn.Sequential(nn.Linear(widths[0], options.hidden), nn.ReLU(), nn.Linear(options.hidden, classes))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def unimodal_logits(self, features: Features) -> Tensor:
+        logits: Tensor = self.head(torch.stack(list(features)))
+        return logits
+
+    def joined(self, parts: Tensor) -> Tensor:
+        return self.scale * parts.sum(0)

@@ -1,0 +1,1 @@
+"""One modality alone, the reference of its utilisation."""

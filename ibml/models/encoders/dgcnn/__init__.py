@@ -1,0 +1,1 @@
+"""Dynamic graph CNN over points (Wang et al. 2019)."""

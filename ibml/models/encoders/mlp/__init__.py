@@ -1,0 +1,1 @@
+"""Multilayer perceptron over a vector."""

@@ -1,0 +1,59 @@
+"""Configuration of ResNet-18."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from ibml.config.base import Count, Findings, InconsistentConfig
+from ibml.config.encoders import EncoderPart
+from ibml.config.preprocessing import ModalityKind
+
+
+class ResNet18Config(EncoderPart):
+    """ResNet-18 (He et al. 2016) over images, spectrograms, or each of several frames or views, whose features are
+    averaged."""
+
+    implementation: ClassVar[str] = "ibml.models.encoders.resnet18.encoder:ResNet18"
+    takes = frozenset({"audio", "image", "frames"})
+    sample_dimensions: ClassVar[tuple[int, ...] | None] = (3, 4)
+    type: Literal["resnet18"] = "resnet18"
+    """ResNet-18 (He et al. 2016) over images, frames, views or spectrograms."""
+    features: Count = 512
+    """Number of features."""
+    width: Count = 64
+    """Channels of the first of four stages; each of the others has twice those before it."""
+    head: bool = False
+    """Whether a linear layer, batch normalisation and ReLU follow on each frame or view before the average."""
+    weights: str | None = None
+    """A file of weights to start from, .pth or .safetensors, with torchvision's names; null: random weights."""
+
+    @field_validator("weights")
+    @classmethod
+    def _is_a_file(cls, weights: str | None) -> str | None:
+        if weights is not None and not weights.endswith((".pth", ".safetensors")):
+            raise ValueError(f"{weights!r} is no .pth or .safetensors file")
+        if weights is not None and not Path(weights).is_file():
+            raise ValueError(f"there is no file {weights!r}")
+        return weights
+
+    @model_validator(mode="after")
+    def _weights_are_of_the_usual_width(self) -> Self:
+        if self.weights is not None and self.width != 64:
+            raise InconsistentConfig([(("weights",), f"weights are for width 64, not {self.width}")])
+        return self
+
+    def inconsistencies(self, modality: str, kind: ModalityKind) -> Findings:
+        found = super().inconsistencies(modality, kind)
+        if not found and kind == "audio" and self.weights:
+            return [(("weights",), f"weights are for three channels, and {modality} has one")]
+        return found
+
+    @property
+    def files(self) -> dict[str, Path]:
+        return {} if self.weights is None else {"weights": Path(self.weights)}
+
+    def once_trained(self) -> Self:
+        return self.model_copy(update={"weights": None})

@@ -1,0 +1,1 @@
+"""A few convolutions, for small images."""

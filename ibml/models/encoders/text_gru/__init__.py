@@ -1,0 +1,1 @@
+"""Word vectors and a bidirectional GRU (Cho et al. 2014)."""

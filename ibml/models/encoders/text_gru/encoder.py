@@ -1,0 +1,58 @@
+"""Words in order: vectors and a bidirectional GRU (Cho et al. 2014)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from ibml.inputs import InputSpec, Sequences
+from ibml.models.encoders.text_gru.config import TextGRUConfig
+
+
+class TextGRU(nn.Module):
+    """Token ids (n, L) or their vectors (n, L, d) -> (n, features): the mean of the two directions, its maximum over
+    the valid steps, and a linear layer where `hidden` is not the features asked for.
+
+    Vectors that the data gives stay as they are. Others are learned from N(0, 1), torch's own start, but that of the
+    unknown word is zero and stays zero.
+    """
+
+    vectors: Tensor | None
+
+    def __init__(self, options: TextGRUConfig, spec: InputSpec):
+        super().__init__()
+        self.register_buffer("vectors", spec.vectors)
+        if spec.vectors is None:
+            if not spec.vocabulary:
+                raise ValueError("encoder 'text_gru' needs words, but the text is that of another tokenizer")
+            self.embedding = nn.Embedding(len(spec.vocabulary) + 1, options.embedding, padding_idx=0)
+        elif spec.vectors.shape[1] != options.embedding:
+            width = spec.vectors.shape[1]
+            raise ValueError(
+                f"embedding of encoder 'text_gru' is {options.embedding}, but the word vectors have {width}"
+            )
+        self.gru = nn.GRU(options.embedding, options.hidden, batch_first=True, bidirectional=True)
+        same = options.hidden == options.features
+        self.projection = nn.Identity() if same else nn.Linear(options.hidden, options.features)
+
+    def embed(self, tokens: Sequences) -> Sequences:
+        """The vectors of token ids."""
+        if self.vectors is None:
+            return tokens.map(self.embedding)
+        table = self.vectors
+        return tokens.map(lambda ids: F.embedding(ids, table))
+
+    def forward(self, inputs: Sequences) -> Tensor:
+        words = self.embed(inputs) if inputs.are_ids else inputs
+        # packed, so that the backward direction begins at a text's own end; sorted here, since torch would wait for the
+        # device to do so
+        lengths, order = words.lengths.sort(descending=True, stable=True)
+        device = words.values.device
+        packed = pack_padded_sequence(words.values[order.to(device, non_blocking=True)], lengths, batch_first=True)
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
+        forwards, backwards = states.chunk(2, dim=2)
+        steps = Sequences((forwards + backwards) / 2, lengths)
+        most = steps.values.masked_fill(~steps.valid()[..., None], -float("inf")).amax(1)
+        features: Tensor = self.projection(most[order.argsort().to(device, non_blocking=True)])
+        return features

@@ -1,0 +1,1 @@
+"""Fusions, one folder each: `config.py` without torch, and `fusion.py`."""

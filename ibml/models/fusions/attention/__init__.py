@@ -1,0 +1,1 @@
+"""Attention over one token per modality (Vaswani et al. 2017)."""

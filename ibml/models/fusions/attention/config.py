@@ -1,0 +1,30 @@
+"""Configuration of attention over modalities. `ibml.models.fusions.attention.fusion` has the formula."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ibml.config.base import Count, Findings
+from ibml.config.fusion import FusionPart
+
+if TYPE_CHECKING:
+    from ibml.config.trial import TrialConfig
+
+
+class AttentionConfig(FusionPart):
+    """One transformer encoder layer over one token per modality (Vaswani et al. 2017)."""
+
+    implementation: ClassVar[str] = "ibml.models.fusions.attention.fusion:Attention"
+    type: Literal["attention"] = "attention"
+    """Attention over one token per modality (Vaswani et al. 2017)."""
+    width: Count = 64
+    """Width of a token; a multiple of `heads`."""
+    heads: Count = 4
+    """Number of attention heads."""
+    feedforward: Count = 128
+    """Width of the hidden layer of the transformer layer's perceptron."""
+
+    def inconsistencies(self, trial: TrialConfig) -> Findings:
+        if self.width % self.heads == 0:
+            return []
+        return [(("fusion", "heads"), f"width {self.width} cannot be divided among {self.heads} heads")]

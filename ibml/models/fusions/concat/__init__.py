@@ -1,0 +1,1 @@
+"""Concatenation: one linear head over all features."""

@@ -1,0 +1,15 @@
+"""Configuration of concatenation. `ibml.models.fusions.concat.fusion` has the formula."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ibml.config.fusion import FusionPart
+
+
+class ConcatConfig(FusionPart):
+    """One linear head over the concatenated features."""
+
+    implementation: ClassVar[str] = "ibml.models.fusions.concat.fusion:Concat"
+    type: Literal["concat"] = "concat"
+    """One linear head over the concatenated features."""

@@ -1,0 +1,1 @@
+"""FiLM: feature-wise linear modulation (Perez et al. 2018)."""

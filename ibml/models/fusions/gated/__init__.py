@@ -1,0 +1,1 @@
+"""Gated fusion (Kiela et al. 2018)."""

@@ -1,0 +1,17 @@
+"""Configuration of gated fusion. `ibml.models.fusions.gated.fusion` has the formula."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ibml.config.fusion import ConditionedPart
+
+
+class GatedConfig(ConditionedPart):
+    """The conditioning modality gates the others' features (Kiela et al. 2018)."""
+
+    implementation: ClassVar[str] = "ibml.models.fusions.gated.fusion:Gated"
+    type: Literal["gated"] = "gated"
+    """Gated fusion (Kiela et al. 2018)."""
+    condition: str = "first"
+    """The modality that gates the others' features: `first`, `last` or a name."""

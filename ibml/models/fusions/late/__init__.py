@@ -1,0 +1,1 @@
+"""Late fusion: one classifier per modality, probabilities averaged."""

@@ -1,0 +1,15 @@
+"""Configuration of late fusion. `ibml.models.fusions.late.fusion` has the formula."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ibml.config.fusion import FusionPart
+
+
+class LateConfig(FusionPart):
+    """One classifier per modality; their probabilities are averaged."""
+
+    implementation: ClassVar[str] = "ibml.models.fusions.late.fusion:Late"
+    type: Literal["late"] = "late"
+    """One classifier per modality; their probabilities are averaged."""

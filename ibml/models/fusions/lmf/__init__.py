@@ -1,0 +1,1 @@
+"""LMF: low-rank multimodal fusion (Liu et al. 2018)."""

@@ -1,0 +1,18 @@
+"""Configuration of low-rank multimodal fusion. `ibml.models.fusions.lmf.fusion` has the formula."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ibml.config.base import Count
+from ibml.config.fusion import FusionPart
+
+
+class LMFConfig(FusionPart):
+    """Low-rank multimodal fusion: a bilinear head in factors (Liu et al. 2018)."""
+
+    implementation: ClassVar[str] = "ibml.models.fusions.lmf.fusion:LowRank"
+    type: Literal["lmf"] = "lmf"
+    """Low-rank multimodal fusion (Liu et al. 2018)."""
+    rank: Count = 16
+    """Number of factors per modality."""

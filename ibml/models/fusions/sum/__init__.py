@@ -1,0 +1,1 @@
+"""Sum: one linear head per modality, logits added."""

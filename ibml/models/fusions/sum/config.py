@@ -1,0 +1,15 @@
+"""Configuration of the sum of logits. `ibml.models.fusions.sum.fusion` has the formula."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ibml.config.fusion import FusionPart
+
+
+class SumConfig(FusionPart):
+    """One linear head per modality; the logits are added."""
+
+    implementation: ClassVar[str] = "ibml.models.fusions.sum.fusion:Sum"
+    type: Literal["sum"] = "sum"
+    """One linear head per modality; the logits are added."""
