@@ -99,6 +99,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.usefixtures("created_tables")
 def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         (tmp_path / name).mkdir()

@@ -654,6 +654,7 @@ def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store
         assert list(store.runs_of("k")) == [claim.run_id]
 
 
+@pytest.mark.usefixtures("created_tables")
 def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     code = f"from ibml.tracking.store.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
