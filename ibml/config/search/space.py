@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides
+from ibml.config.metric_specs import Direction
 from ibml.config.metrics import describe
 from ibml.config.names import Name, StudyName
 from ibml.config.resources import ResourcesConfig
@@ -24,7 +25,6 @@ from ibml.config.search.schedulers import (
 )
 
 MOST_STEPS = 1_000_000
-Direction = Literal["maximize", "minimize"]
 Scalar = None | bool | int | float | str
 
 
