@@ -226,14 +226,14 @@ def _reported(
     """The table of a study, and the files of its run: those of the whole report where the table has changed. What makes
     them is imported now, so that no training waits for it."""
     from ibml.queries import report_files, results_of
-    from ibml.report.study.page import FIGURES, FORMS, table_files
-    from ibml.report.tables.render import render
+    from ibml.report.study.page import FIGURES, FORMS
+    from ibml.report.tables.render import render, render_files
     from ibml.report.tables.table import build_table
 
     results = results_of(store, record)
     made = build_table(record, results.records, allow_mixed)
     if interrupted or store.artifact_if_any(run_id, "table.json") == render(made, "json"):
-        return made, table_files(made)
+        return made, render_files(made)
     had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(run_id))
     forms = FORMS if had_figures else ()  # none shall be older than the page
     return made, report_files(store, made, results, forms)
