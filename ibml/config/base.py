@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from ibml.config.field_docs import describe_fields
 
 
 class Config(BaseModel):
     """A frozen configuration: unknown keys are errors, and a value must have its field's type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the fields' descriptions to the schema."""
+        made = handler(core_schema)
+        properties = handler.resolve_ref_schema(made).get("properties", {})
+        for name, text in describe_fields(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return made
 
 
 # YAML has lists only; a frozen configuration keeps them as tuples.

@@ -14,7 +14,10 @@ class ResourcesConfig(Config):
     that trials take in a short try."""
 
     cpu: Annotated[float, Field(ge=0.01)] = 1.0
+    """CPU cores per trial; a fraction lets several trials share a core."""
     gpu: float | Literal["auto"] = 0.0
+    """GPUs per trial: a fraction shares one GPU, a whole number reserves as many, `auto` measures the memory that a
+    trial needs."""
 
     @property
     def gpus(self) -> float:
