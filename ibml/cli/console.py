@@ -228,7 +228,7 @@ def ui_command(tracking_uri: str | None) -> str:
 
 def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
     """The table, where everything is, and how the run went."""
-    from ibml.report.tables.render import rich_table
+    from ibml.report.tables.formats.text import rich_table
 
     out.print(rich_table(ablation.table))
     note_undrawable_names(ablation.table.study)

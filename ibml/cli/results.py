@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,7 @@ from ibml.cli.console import (
 )
 from ibml.cli.standard_streams import continue_without_output
 from ibml.common.errors import IbmlError
-
-if TYPE_CHECKING:
-    from ibml.report.tables.render import Format
+from ibml.report.tables.formats.registry import FormatName
 
 Study = Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")]
 Trial = Annotated[str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")]
@@ -48,9 +46,7 @@ def list_runs(
 
 def table(
     study: Study,
-    form: Annotated[
-        Literal["text", "markdown", "latex", "csv", "json", "html"], typer.Option("--format", help="How to print it.")
-    ] = "text",
+    form: Annotated[FormatName, typer.Option("--format", help="How to print it.")] = "text",
     tuning: Annotated[bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")] = False,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
@@ -62,7 +58,8 @@ def table(
             _print_tuning(study, form, tracking_uri)
             return
         from ibml.queries import study_table
-        from ibml.report.tables.render import render, rich_table
+        from ibml.report.tables.formats.text import rich_table
+        from ibml.report.tables.render import render
 
         made = study_table(study, tracking_uri, allow_mixed)
         if form == "text" and out.is_terminal:
@@ -71,7 +68,7 @@ def table(
             write(render(made, form))
 
 
-def _print_tuning(study: str, form: Format, tracking_uri: str | None) -> None:
+def _print_tuning(study: str, form: FormatName, tracking_uri: str | None) -> None:
     from ibml.queries import study_record
     from ibml.report.study.tuning import tuning_grid, tuning_text
     from ibml.report.tables.formats.text import rich_grid

@@ -1,4 +1,4 @@
-"""The metrics that a trial logs: their names, direction and unit, in one place.
+"""Names of the metrics that a trial logs, which follow from `ibml.config.metric_registry`.
 
 Per epoch, with the epoch as step: `train.*`, `val.*`, `rate.<modality>`, `noised.<modality>`, `lr`,
 `samples.epoch`, `time.epoch`. Once, from the selected epoch: `test.*` and `selected.*`. Shares are fractions in MLflow
@@ -9,45 +9,65 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
+
+from ibml.config.metric_registry import EVALUATION_METRICS, MEASURES, METRICS
+from ibml.config.metric_specs import MetricSpec
 
 Selection = Literal["val.accuracy", "val.macro_f1", "val.loss", "last"]
 
-Measure = Literal["shapley", "discrepancy", "complementarity", "calibration", "missing", "noise"]
+if TYPE_CHECKING:
+    Measure = str
+else:
+    Measure = Literal[tuple(MEASURES)]
 
-NOISE_LEVELS = {"low": 0.5, "medium": 1.0, "high": 2.0}
-"""Names of noise on the inputs, and its deviation in units of each modality's."""
 UTILISATION = "test.utilisation."
 """What tables compute from a trial and that of the modality alone with the same seed."""
 
-_UNITS = {
-    **dict.fromkeys(("accuracy", "macro_f1", "gap", "ece", "missing", "noisy", "shapley", "utilisation"), "%"),
-    "time": "s",
-    "complementarity": "nats",
-}
-_OF_FEATURES = frozenset(("shapley", "missing", "complementarity"))
-_LOWER_IS_BETTER = ("loss", "gap", "ece", "discrepancy", "samples", "time")
+_SPLITS = ("selected", "train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as a table shows it. `scale` turns the logged value into the shown one."""
+    """A metric under the name that it is logged with, and its description."""
 
     name: str
-    higher_is_better: bool
-    unit: str
-    scale: float
+    spec: MetricSpec
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.spec.direction != "minimize"
 
     @property
     def arrow(self) -> str:
         return "↑" if self.higher_is_better else "↓"
 
+    @property
+    def unit(self) -> str:
+        return self.spec.unit.symbol
+
+    @property
+    def scale(self) -> float:
+        """The factor from the logged value to the shown one."""
+        return self.spec.unit.scale
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        return self.spec.bounds
+
 
 def describe(name: str) -> Metric:
-    """Direction and unit of a metric, read from the part of its name after the split's."""
-    quantity = next(part for part in name.split(".") if part not in ("selected", "train", "val", "test"))
-    unit = _UNITS.get(quantity, "")
-    return Metric(name, quantity not in _LOWER_IS_BETTER, unit, 100.0 if unit == "%" else 1.0)
+    """Return a metric with its description; names that no description matches are numbers, the more the better.
+
+    Args:
+        name: Name as it is logged, for example `selected.val.accuracy.pix`.
+    """
+    parts = name.split(".")
+    while len(parts) > 1 and parts[0] in _SPLITS:
+        del parts[0]
+    quantity = ".".join(parts)
+    spec = next((spec for spec in METRICS if spec.matches(quantity)), None)
+    return Metric(name, spec or MetricSpec(quantity, "maximize"))
 
 
 def rank(row: Mapping[str, float], selection: Selection) -> tuple[float, float]:
@@ -68,28 +88,27 @@ def search_names(modalities: Sequence[str]) -> list[str]:
 
 def evaluation_names(modalities: Sequence[str]) -> list[str]:
     """What an evaluation of one split gives, without the split's name. `gap` needs two modalities."""
-    names = ["loss", "accuracy", "macro_f1", *(f"accuracy.{m}" for m in modalities)]
-    return [*names, "gap"] if len(modalities) > 1 else names
+    return [name for metric in EVALUATION_METRICS for name in metric.expand_names(modalities)]
 
 
 def measure_names(measure: Measure, modalities: Sequence[str]) -> list[str]:
     """The final metrics of a measure, without what it took; those that compare modalities need two."""
-    if measure == "calibration":
-        return ["test.ece"]
-    if measure == "noise":
-        return [f"test.noisy.{level}" for level in NOISE_LEVELS]
-    if len(modalities) < 2:
-        return []
-    if measure == "discrepancy":
-        return ["selected.train.discrepancy"]
-    return [f"test.{measure}.{name}" for name in modalities]
+    split = "selected.train" if MEASURES[measure].stage == "training" else "test"
+    return [f"{split}.{name}" for name in MEASURES[measure].expand_names(modalities)]
 
 
-def timed(measures: Sequence[Measure], modalities: int) -> list[Measure | Literal["features"]]:
+def training_measures(measures: Sequence[Measure]) -> list[Measure]:
+    """Return those of the measures that each epoch's training steps give."""
+    return [measure for measure in measures if MEASURES[measure].stage == "training"]
+
+
+def timed(measures: Sequence[Measure], modalities: int) -> list[str]:
     """What of the measures is computed after training, each with its `time.measure.*`, in order; `features` is the pass
     that several share. Discrepancy costs nothing, since training knows it."""
-    after = [m for m in measures if m in ("calibration", "noise") or (modalities > 1 and m != "discrepancy")]
-    return ["features", *after] if _OF_FEATURES.intersection(after) else [*after]
+    specs = [MEASURES[measure] for measure in measures]
+    after = [spec for spec in specs if spec.stage == "test" and modalities >= spec.min_modalities]
+    names = [spec.name for spec in after]
+    return ["features", *names] if any(spec.needs_features for spec in after) else names
 
 
 def table_names(modalities: Sequence[str], measures: Sequence[Measure] = ()) -> list[str]:
@@ -103,8 +122,7 @@ def table_names(modalities: Sequence[str], measures: Sequence[Measure] = ()) -> 
 
 def measure_of(name: str, modalities: Sequence[str]) -> Measure | None:
     """The measure that gives a metric of tables."""
-    measures: tuple[Measure, ...] = get_args(Measure)
-    return next((m for m in measures if name in (*measure_names(m, modalities), f"time.measure.{m}")), None)
+    return next((m for m in MEASURES if name in (*measure_names(m, modalities), f"time.measure.{m}")), None)
 
 
 def default_table(modalities: Sequence[str]) -> list[str]:

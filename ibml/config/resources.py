@@ -18,9 +18,10 @@ class ResourcesConfig(Config):
     """
 
     cpu: Annotated[float, Field(ge=0.01)] = 1.0
-    """CPUs per trial."""
+    """CPU cores per trial; a fraction lets several trials share a core."""
     gpu: float | Literal["auto"] = 0.0
-    """GPUs per trial: a share of one, or a whole number; `auto` finds the share."""
+    """GPUs per trial: a fraction shares one GPU, a whole number reserves as many, `auto` measures the memory that a
+    trial needs."""
     backend: Backend = "ray"
     """Where trials are trained: on Ray, or `local`, on this machine without Ray."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1

@@ -17,7 +17,7 @@ from ibml.common.databases import connect_once, resolve_url, sqlite_file
 from ibml.common.errors import IbmlError
 from ibml.common.redaction import shown_url, without_secrets
 from ibml.common.version_names import changed_paths, format_change, format_refusal, next_version, select_versions
-from ibml.config.search.space import Direction
+from ibml.config.metric_specs import Direction
 from ibml.config.trial import flatten
 from ibml.search.address import SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler

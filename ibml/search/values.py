@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from ibml.config.metrics import Selection, rank
+from ibml.config.metric_specs import Direction
+from ibml.config.metrics import Selection, describe, rank
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.records import MetricRow
 
@@ -41,9 +40,9 @@ def needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[str]:
     return {*asked, *ranked, "time.epoch"} - {"time.total"}
 
 
-def worst_value(metric: str, sense: Literal["maximize", "minimize"], seen: list[float]) -> float | None:
+def worst_value(metric: str, sense: Direction, seen: list[float]) -> float | None:
     """The worst that a metric can be, or the worst seen where it has no bound; none where nothing was seen."""
-    bounded = metric.split(".")[1] in ("accuracy", "macro_f1", "gap")
-    if bounded:
-        return 0.0 if sense == "maximize" else 1.0
+    bounds = describe(metric).bounds
+    if bounds is not None:
+        return bounds[0] if sense == "maximize" else bounds[1]
     return (min if sense == "maximize" else max)(seen, default=None)

@@ -204,14 +204,14 @@ def _make_report(
 ) -> tuple[Table, dict[str, str | bytes]]:
     """Return the table of a study, and the files of its run: the whole report if the table has changed."""
     # Imported here, so that no training waits for it.
-    from ibml.report.study.page import FIGURES, FORMS, table_files
-    from ibml.report.tables.render import render
+    from ibml.report.study.page import FIGURES, FORMS
+    from ibml.report.tables.render import render, render_files
     from ibml.report.tables.table import build_table
 
     results = results_of(store, record)
     table = build_table(record, results.records, allow_mixed)
     if interrupted or store.artifact_if_any(run_id, "table.json") == render(table, "json"):
-        return table, table_files(table)
+        return table, render_files(table)
     had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(run_id))
     forms = FORMS if had_figures else ()  # no figure may be older than the page
     return table, report_files(store, table, results, forms)

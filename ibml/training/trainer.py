@@ -13,22 +13,26 @@ import torch
 from torch import Tensor
 
 from ibml import data
+from ibml.common.imports import load_object
 from ibml.common.rng import stream_seed
-from ibml.config.metrics import rank
+from ibml.config.metric_registry import MEASURES
+from ibml.config.metrics import rank, training_measures
 from ibml.config.schedule import lr_factor
 from ibml.config.trial import TrialConfig
 from ibml.data.feed import Feed, feed
 from ibml.methods import Batch, Observed, Precision, StepLog, Training, build_method
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.device import check_compiler, choose_device, keep_freed_memory, platform, reproducible
-from ibml.training.measures import Measures, discrepancy
-from ibml.training.metrics import evaluation
+from ibml.training.measures.base import MeasuredModel
+from ibml.training.measures.run import compute_measures
+from ibml.training.metrics.evaluation import evaluation
 from ibml.training.optimizers import build_optimizer
 
 LOOK_EVERY = 32
 """After how many steps the losses are looked at."""
 
-_OF_SELECTED = ("epoch", "val.", "train.discrepancy")
+_OF_SELECTED = ("epoch", "val.", *(f"train.{name}" for name in training_measures(tuple(MEASURES))))
+"""Beginnings of the names that `selected.*` repeats."""
 
 EpochMetrics = dict[str, float]
 """One epoch's metrics by name, among them `epoch`."""
@@ -84,6 +88,11 @@ class Trainer:
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
         self.optimizer = build_optimizer(config.optimizer, self.method.parameters())
         self.method.begin(Training(self.train_split, self.val_split, self.optimizer))
+        self._training_measures = {
+            name: load_object(MEASURES[measure].function)
+            for measure in training_measures(config.trainer.measures)
+            for name in MEASURES[measure].expand_names(self.model.modalities)
+        }
         self.epoch = 0
         self.selected: Selection | None = None
         self.diverged = False
@@ -206,9 +215,15 @@ class Trainer:
         keys = ["train.loss", "train.accuracy", *(f"train.accuracy.{name}" for name in names)]
         keys += [*(f"rate.{name}" for name in names), *(f"noised.{name}" for name in names)]
         row = dict(zip(keys, values, strict=True))
-        if "discrepancy" in self.config.trainer.measures and len(names) > 1:
-            row["train.discrepancy"] = float(discrepancy(torch.cat([part.scores for part in seen])))
+        row |= self._measured(seen)
         return {"epoch": self.epoch, **row, "lr": self.optimizer.param_groups[0]["lr"]}
+
+    def _measured(self, seen: list[Observed]) -> EpochMetrics:
+        """The measures that the epoch's steps give."""
+        row: EpochMetrics = {}
+        for name, compute in self._training_measures.items():
+            row[f"train.{name}"] = float(compute(torch.cat([part.scores for part in seen])))
+        return row
 
     @torch.no_grad()
     def evaluate(self, split: Feed) -> dict[str, float]:
@@ -241,7 +256,7 @@ class Trainer:
         with reproducible(self.device, self.config.trainer.threads):
             metrics = {f"test.{name}": value for name, value in self.evaluate(self.test_split).items()}
             splits = (self.train_split, self.val_split, self.test_split)
-            metrics |= Measures(self.config, self.model, splits, self.precision).all()
+            metrics |= compute_measures(MeasuredModel(self.config, self.model, splits, self.precision))
         metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k.startswith(_OF_SELECTED)}
         self.seconds += time.perf_counter() - started
         return metrics | {"samples.total": float(self.samples), "time.total": self.seconds}

@@ -12,8 +12,9 @@ import pytest
 
 from ibml.records import TrialRecord
 from ibml.report.tables.formats.latex import escaped
+from ibml.report.tables.formats.registry import FORMATS
 from ibml.report.tables.layout import analysis_grids, differences, means
-from ibml.report.tables.render import EXTENSIONS, render
+from ibml.report.tables.render import render
 from ibml.report.tables.results import MixedResultsError, Results, mixtures
 from ibml.report.tables.table import Table, build_table
 from tests.report.records import crossed, results, study
@@ -157,12 +158,12 @@ def test_rows_that_leave_arms_out_are_best_among_themselves() -> None:
 def test_arms_that_end_together_make_no_effect_out_of_nothing() -> None:
     same = {arm: [0.9] for arm in FOUR}
     record = study(same, **crossed(LEVELS, ONOFF, "factorial"))
-    for form in EXTENSIONS:
+    for form in FORMATS:
         text = render(build_table(record, results(record, same)), form)
         assert not re.search(r"\bnan\b", text, re.IGNORECASE)
     empty = build_table(record, {})
     assert [a.kind for a in empty.analyses if a.kind == "over data sets"] == []
-    for form in EXTENSIONS:
+    for form in FORMATS:
         assert not re.search(r"\bnan\b", render(empty, form), re.IGNORECASE)
 
 

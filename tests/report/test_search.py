@@ -14,7 +14,7 @@ from ibml.report.search.figures import anytime
 from ibml.report.search.importance import importances
 from ibml.report.search.page import FILES, search_files, search_summary
 from ibml.report.search.summary import best_so_far, optuna_study, pareto_front, trials_frame
-from ibml.report.tables.render import plain_text
+from ibml.report.tables.formats.text import plain_text
 
 RANGE = {"low": 0.0, "high": 1.0, "log": False, "step": None, "when": {}, "whole": False}
 KIND = {"choices": ["a", None, True, {"x": 1}], "when": {}, "whole": False}

@@ -12,7 +12,8 @@ import pytest
 
 from ibml.config.study.study import TableConfig
 from ibml.records import StudyRecord, TrialEntry, TrialRecord
-from ibml.report.tables.render import EXTENSIONS, render
+from ibml.report.tables.formats.registry import FORMATS
+from ibml.report.tables.render import render
 from ibml.report.tables.table import Table, build_table
 
 ACCURACY = {
@@ -114,7 +115,7 @@ def test_an_empty_study_is_said_in_words() -> None:
     record = study(ACCURACY)
     made = build_table(record, {})
     assert made.unfinished == 15
-    for form in EXTENSIONS:
+    for form in FORMATS:
         assert "nan" not in render(made, form).lower()
 
 
@@ -147,7 +148,7 @@ def test_what_is_no_finite_number_is_left_out(value: float) -> None:
     made = build_table(record, found)
     assert made.cell("d", "good", "test.accuracy").summary.n == 4
     assert made.cell("d", "good", "test.accuracy").difference.n == 4
-    for form in EXTENSIONS:
+    for form in FORMATS:
         assert render(made, form)
 
 
@@ -197,7 +198,7 @@ def test_csv_and_json_are_the_frame(table: Table) -> None:
     assert content["foot"] == list(table.foot)
 
 
-@pytest.mark.parametrize("form", EXTENSIONS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_the_same_results_give_the_same_bytes(form: str) -> None:
     record = study(ACCURACY)
     found = results(record, ACCURACY)

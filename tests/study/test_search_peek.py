@@ -110,7 +110,7 @@ def test_searches_of_arms_are_counted_together(cli: CommandLine) -> None:
 
 def test_a_peek_needs_no_optuna(begun: CommandLine) -> None:
     code = (
-        "import sys; from ibml.study.planning.dry_run.study_preview.search_peek import peek_searches;"
+        "import sys; from ibml.study.planning.dry_run.search_peek import peek_searches;"
         f"print(peek_searches({url(begun)!r}).done); print({{'optuna', 'torch', 'ray', 'mlflow'}} & set(sys.modules))"
     )
     done = subprocess.run(

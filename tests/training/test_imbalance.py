@@ -17,14 +17,19 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from ibml.common.rng import stream_seed
-from ibml.config.metrics import NOISE_LEVELS, measure_names, table_names, timed
+from ibml.config.metric_registry import NOISE_LEVELS
+from ibml.config.metrics import measure_names, table_names, timed
 from ibml.config.registry import FUSIONS
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.inputs import Sequences
 from ibml.methods import Precision
 from ibml.training.device import reproducible
-from ibml.training.measures import Measures, calibration_error, deviation, discrepancy
+from ibml.training.measures.base import MeasuredModel
+from ibml.training.measures.calibration import calibration_error
+from ibml.training.measures.complementarity import deviation
+from ibml.training.measures.discrepancy import discrepancy
+from ibml.training.measures.run import compute_measures
 from ibml.training.probes import STRENGTHS, fitted
 from ibml.training.state import packed, unpack
 from ibml.training.trainer import Trainer, TrialResult, train
@@ -79,7 +84,7 @@ def measured(trainer: Trainer) -> dict[str, float]:
     """The measures of the weights as they are."""
     splits = (trainer.train_split, trainer.val_split, trainer.test_split)
     with reproducible(trainer.device, 1):
-        return Measures(trainer.config, trainer.model, splits, trainer.precision).all()
+        return compute_measures(MeasuredModel(trainer.config, trainer.model, splits, trainer.precision))
 
 
 @torch.no_grad()
@@ -255,9 +260,8 @@ def test_texts_have_noise_on_their_word_vectors_and_ids_without_any_have_none(tr
     lengths = torch.tensor([3, 1, 2])
     split = Given(Sequences(ids, lengths), torch.tensor([0, 1, 0]))
     model = Texts(embeds)
-    Measures(
-        configured(trial, ["noise"]), model, (split, split, split), Precision("float32", torch.device("cpu"))
-    ).all()
+    precision = Precision("float32", torch.device("cpu"))
+    compute_measures(MeasuredModel(configured(trial, ["noise"]), model, (split, split, split), precision))
     seen = model.seen[2]  # of the highest level
     if not embeds:
         assert torch.equal(seen.values, ids)

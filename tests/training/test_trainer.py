@@ -20,7 +20,8 @@ from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, StepLog
 from ibml.study.engine.worker import TrialWorker
 from ibml.training.device import DeviceError, choose_device
-from ibml.training.metrics import evaluation, macro_f1
+from ibml.training.metrics.evaluation import evaluation
+from ibml.training.metrics.macro_f1 import mean_f1
 from ibml.training.trainer import LOOK_EVERY, Trainer, divergence, train
 from tests.conftest import vectors
 
@@ -186,8 +187,8 @@ def test_metrics_equal_scikit_learns() -> None:
 
 def test_macro_f1_leaves_out_classes_that_do_not_occur() -> None:
     labels = torch.tensor([0, 0, 1, 1])
-    assert macro_f1(torch.tensor([0, 0, 1, 1]), labels, 9).item() == 1.0
-    assert macro_f1(torch.tensor([0, 1, 1, 1]), labels, 9).item() == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert mean_f1(torch.tensor([0, 0, 1, 1]), labels, 9).item() == 1.0
+    assert mean_f1(torch.tensor([0, 1, 1, 1]), labels, 9).item() == pytest.approx((2 / 3 + 4 / 5) / 2)
 
 
 def test_train_row_counts_every_sample_once(trial: Build) -> None:

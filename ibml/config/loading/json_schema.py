@@ -85,5 +85,11 @@ def _paths(node: dict[str, Any], definitions: dict[str, Any], prefix: str = "") 
 
 
 def _either(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Join the schemas of a path that several types have; equal ones may differ in their descriptions."""
     options = [*first.get("anyOf", [first])]
-    return first if second in options else {"anyOf": [*options, second]}
+    known = [_without_description(option) for option in options]
+    return first if _without_description(second) in known else {"anyOf": [*options, second]}
+
+
+def _without_description(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "description"}

@@ -14,11 +14,17 @@ class TPEConfig(Config):
     (`multivariate`, `group`), with trials that still run taken for poor ones (`constant_liar`)."""
 
     type: Literal["tpe"] = "tpe"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler's random numbers."""
     startup_trials: Count = 10
+    """Trials with random values before the model proposes any."""
     multivariate: bool = True
+    """Model parameters jointly instead of one by one."""
     group: bool = True
+    """Model parameters that occur together as one group; needs `multivariate`."""
     constant_liar: bool = True
+    """Treat running trials as poor ones, so that parallel proposals differ."""
 
     @model_validator(mode="after")
     def _group_needs_multivariate(self) -> Self:
@@ -31,8 +37,11 @@ class GPConfig(Config):
     """Gaussian process with expected improvement in log space."""
 
     type: Literal["gp"] = "gp"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler's random numbers."""
     startup_trials: Count = 10
+    """Trials with random values before the model proposes any."""
 
 
 class CMAESConfig(Config):
@@ -40,48 +49,66 @@ class CMAESConfig(Config):
     random."""
 
     type: Literal["cmaes"] = "cmaes"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler's random numbers."""
     startup_trials: Count = 1
+    """Trials with random values before the model proposes any."""
     population: Annotated[int, Field(ge=3)] | None = None
+    """Trials per generation; without it, a number that grows with the number of parameters."""
 
 
 class QMCConfig(Config):
     """A quasi-random sequence over the parameters that every trial has; the rest at random."""
 
     type: Literal["qmc"] = "qmc"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler's random numbers."""
     sequence: Literal["sobol", "halton"] = "sobol"
+    """Low-discrepancy sequence."""
     scramble: bool = True
+    """Randomise the sequence by the seed."""
 
 
 class RandomConfig(Config):
     """Independent draws."""
 
     type: Literal["random"] = "random"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler's random numbers."""
 
 
 class GridConfig(Config):
     """Every combination once, in random order; ranges need a step."""
 
     type: Literal["grid"] = "grid"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the order of combinations."""
 
 
 class NSGA2Config(Config):
     """Non-dominated sorting genetic algorithm (Deb et al. 2002), for several objectives."""
 
     type: Literal["nsga2"] = "nsga2"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler's random numbers."""
     population: Annotated[int, Field(ge=2)] = 20
+    """Trials per generation."""
 
 
 class NSGA3Config(Config):
     """NSGA-III (Deb & Jain 2014), for many objectives."""
 
     type: Literal["nsga3"] = "nsga3"
+    """Selects this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler's random numbers."""
     population: Annotated[int, Field(ge=2)] = 20
+    """Trials per generation."""
 
 
 SamplerConfig = Annotated[

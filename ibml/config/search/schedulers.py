@@ -13,6 +13,7 @@ class NoSchedulerConfig(Config):
     """Every trial trains to its end."""
 
     type: Literal["none"] = "none"
+    """Selects this scheduler."""
 
 
 class ASHAConfig(Config):
@@ -20,8 +21,11 @@ class ASHAConfig(Config):
     many, a trial goes on if it is among the best 1 / `reduction_factor` that came so far."""
 
     type: Literal["asha"] = "asha"
+    """Selects this scheduler."""
     grace_epochs: Count = 5
+    """Epochs that every trial trains before it can be stopped."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """One in so many trials continues at each rung, and the epochs between rungs grow by this factor."""
 
 
 class HyperbandConfig(Config):
@@ -29,16 +33,22 @@ class HyperbandConfig(Config):
     `grace_epochs` times `reduction_factor` to the s, so that a bad choice of the grace epochs costs little."""
 
     type: Literal["hyperband"] = "hyperband"
+    """Selects this scheduler."""
     grace_epochs: Count = 5
+    """Epochs before the first rung of the first bracket."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """One in so many trials continues at each rung, and the epochs between rungs grow by this factor."""
 
 
 class MedianConfig(Config):
     """Stops a trial whose best value so far is worse than the median of the others at the same epoch."""
 
     type: Literal["median"] = "median"
+    """Selects this scheduler."""
     grace_epochs: Count = 5
+    """Epochs that every trial trains before it can be stopped."""
     startup_trials: Count = 5
+    """Finished trials before any trial is stopped."""
 
 
 class WilcoxonConfig(Config):
@@ -47,7 +57,9 @@ class WilcoxonConfig(Config):
     seeds but one, and n pairs never give less than 0.5 to the n; so at 0.1 it takes `seeds_per_trial` of 5."""
 
     type: Literal["wilcoxon"] = "wilcoxon"
+    """Selects this scheduler."""
     p: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """A configuration is stopped when the p-value of the test is below this."""
 
 
 class PBTConfig(Config):
@@ -57,6 +69,10 @@ class PBTConfig(Config):
     anew with probability `resample`. The first values are the sampler's, before it has any result to learn from."""
 
     type: Literal["pbt"] = "pbt"
+    """Selects this scheduler."""
     interval_epochs: Count = 5
+    """Epochs between two exchanges of the population."""
     quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """Share of members that is replaced, and share that is copied."""
     resample: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """Probability that a parameter of a replaced member is drawn anew instead of perturbed."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides
+from ibml.config.metric_specs import Direction
 from ibml.config.metrics import describe
 from ibml.config.names import Name, StudyName
 from ibml.config.resources import ResourcesConfig
@@ -24,7 +25,6 @@ from ibml.config.search.schedulers import (
 )
 
 MOST_STEPS = 1_000_000
-Direction = Literal["maximize", "minimize"]
 Scalar = None | bool | int | float | str
 
 
@@ -32,7 +32,9 @@ class Between(Config):
     """A condition on a number: it lies between two bounds, both included."""
 
     low: float | None = None
+    """Lower bound, included; without it, there is none."""
     high: float | None = None
+    """Upper bound, included; without it, there is none."""
 
 
 def _in_own_words(explain: Callable[[Any], str]) -> Callable[[Any], Any]:
@@ -67,10 +69,15 @@ class RangeParameter(Config):
     """A number between two bounds, both included; `log` searches its logarithm, `step` only every step-th value."""
 
     low: int | float
+    """Lower bound, included."""
     high: int | float
+    """Upper bound, included."""
     log: bool = False
+    """Search the logarithm of the value."""
     step: Annotated[int | float, Field(gt=0)] | None = None
+    """Search only `low` plus multiples of this."""
     when: When = {}
+    """Conditions on other parameters; the parameter is searched only where all hold."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -91,7 +98,9 @@ class ChoiceParameter(Config):
     """One of a list of values; a value may be a mapping, which sets several keys below the path."""
 
     choices: Annotated[Items[Any], Field(min_length=1)]
+    """Values to choose from; a mapping sets several keys below the path."""
     when: When = {}
+    """Conditions on other parameters; the parameter is searched only where all hold."""
 
     @model_validator(mode="after")
     def _each_choice_once(self) -> Self:
@@ -109,7 +118,9 @@ class ConstantParameter(Config):
     """A value that is set and not searched."""
 
     value: Any
+    """The value."""
     when: When = {}
+    """Conditions on other parameters; the value is set only where all hold."""
 
 
 def _kind(parameter: Any) -> str:
@@ -131,7 +142,9 @@ class Objective(Config):
     Without a direction it is that of the metric."""
 
     metric: str
+    """Metric to optimise, for example `val.accuracy` or `time.total`."""
     direction: Direction | None = None
+    """Direction of optimisation; without it, that of the metric."""
 
     @property
     def sense(self) -> Direction:
@@ -142,8 +155,11 @@ class Constraint(Config):
     """A bound that a configuration must keep to be called the best: `{metric: time.epoch, max: 0.5}`."""
 
     metric: str
+    """Metric that is bounded, for example `time.epoch`."""
     max: float | None = None
+    """Largest value allowed."""
     min: float | None = None
+    """Smallest value allowed."""
 
     @model_validator(mode="after")
     def _is_a_bound(self) -> Self:
@@ -162,6 +178,7 @@ class BestOf(Config):
     """The best configuration of an earlier search in the same database."""
 
     search: Annotated[Name, Field(min_length=1)]
+    """Name of the earlier search."""
 
 
 def _start_kind(start: Any) -> str:
@@ -182,25 +199,36 @@ class SearchSpaceConfig(Config):
     """A search over `TrialConfig`: parameters by their dotted paths, around a base configuration."""
 
     name: StudyName
+    """Name of the search in MLflow and on the command line."""
     description: str = ""
+    """Description for readers of the report."""
     base: str | Overrides | None = None
+    """Preset, .yaml file or mapping with the configuration that everything starts from."""
     overrides: Overrides = {}
+    """Settings that change the base, by dotted path or as nested mappings."""
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+    """Dotted path into the trial's configuration -> range, choices or constant."""
     objectives: Annotated[Items[Objective], Field(min_length=1)] = (Objective(metric="val.accuracy"),)
+    """Metrics to optimise; with several, the search looks for the Pareto front."""
     constraints: Items[Constraint] = ()
+    """Bounds that the best configuration must keep."""
     sampler: SamplerConfig = TPEConfig()
+    """Algorithm that proposes configurations."""
     scheduler: SchedulerConfig = NoSchedulerConfig()
+    """Algorithm that stops trials early or changes them while they train."""
     trials: Count = 50
-    """In all, however often the search was interrupted."""
+    """Number of trials in all, those before an interruption included."""
     seeds_per_trial: Annotated[int, Field(ge=1, le=1000)] = 1
-    """A proposal's value is the mean over so many seeds, which are trained one after another."""
+    """Seeds per configuration, trained one after another; its value is their mean."""
     concurrency: Count | None = None
-    """Proposals that are tried at the same time; without it, as many as fit. 1 makes a search repeatable."""
+    """Configurations that are tried at the same time; without it, as many as fit. 1 makes a search repeatable."""
     diverged: Literal["failed", "worst"] = "failed"
-    """What a proposal that diverges is to the sampler."""
+    """How the sampler sees a trial that diverges: as `failed`, or with the `worst` value of the metric."""
     start_from: Items[Start] = ()
-    """Tried first: `paper` (the defaults of ibml), `base`, {search: NAME} (its best) or values by path."""
+    """Configurations that are tried first: `paper` (the defaults of ibml), `base`, {search: NAME} (the best of another
+    search), or values by dotted path."""
     resources: ResourcesConfig = ResourcesConfig()
+    """CPUs and GPUs that one trial gets."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
@@ -248,4 +276,6 @@ class TuneConfig(Config):
     where given, its number of trials."""
 
     space: str | Overrides
+    """Search-space file, or a mapping with its content."""
     trials: Count | None = None
+    """Number of trials of each arm's search; without it, that of the search space."""

@@ -33,15 +33,20 @@ class ArmsDesign(Config):
     """Named arms, each a set of overrides; every arm is compared with `reference`."""
 
     type: Literal["arms"] = "arms"
+    """Selects this design."""
     reference: Name
+    """Arm that all others are compared with."""
     arms: Annotated[dict[Label, Overrides], Field(min_length=1)]
+    """Name of each arm -> overrides of the base."""
 
 
 class OneFactorDesign(Config):
     """Each factor's values one at a time around the base, which is the reference, called `base`."""
 
     type: Literal["one_factor"] = "one_factor"
+    """Selects this design."""
     factors: Annotated[dict[str, Annotated[Items[Any], Field(min_length=1)]], Field(min_length=1)]
+    """Dotted path into the trial's configuration -> values to try, one at a time."""
 
 
 class LeaveOneOutDesign(Config):
@@ -49,8 +54,11 @@ class LeaveOneOutDesign(Config):
     each two of them."""
 
     type: Literal["leave_one_out"] = "leave_one_out"
+    """Selects this design."""
     components: Components
+    """Name of each component -> overrides that switch it off."""
     pairs: bool = False
+    """Also leave out every two components together."""
 
 
 class CumulativeDesign(Config):
@@ -59,8 +67,11 @@ class CumulativeDesign(Config):
     whole gain is its Shapley value, the mean over all orders."""
 
     type: Literal["cumulative"] = "cumulative"
+    """Selects this design."""
     components: Components
+    """Name of each component -> overrides that switch it off."""
     orders: Literal["file", "all"] = "file"
+    """`file` adds the components in the file's order; `all` runs every subset, for Shapley values."""
 
     @model_validator(mode="after")
     def _can_be_run(self) -> Self:
@@ -90,10 +101,15 @@ class FactorialDesign(Config):
     these are clear of each other too (Box & Hunter 1961). `reference` is an arm; else that of the first levels."""
 
     type: Literal["factorial"] = "factorial"
+    """Selects this design."""
     factors: dict[Label, Levels] = {}
+    """Dotted path -> list of values, or name -> mapping of level names to overrides."""
     components: dict[Label, Annotated[Overrides, Field(min_length=1)]] = {}
+    """Name of each component -> overrides that switch it off. Each is a factor with the levels off and on."""
     resolution: Annotated[int, Field(ge=3, le=5)] | None = None
+    """Run a regular fraction of this resolution instead of all combinations."""
     reference: Name | None = None
+    """Arm that all others are compared with; without it, the arm of the first levels."""
 
     @property
     def sizes(self) -> list[int]:

@@ -23,9 +23,13 @@ class AdaptiveSeeds(Config):
     """
 
     min: Annotated[int, Field(ge=2)] = 3
+    """Seeds that every arm gets before the first decision."""
     max: Annotated[int, Field(le=MOST_ADAPTIVE)]
+    """Seeds after which an arm stops, decided or not."""
     stop: Literal["decided"] = "decided"
+    """When an arm stops: `decided`, once its difference from the reference is significant."""
     metric: str | None = None
+    """Metric that decides; without it, the first of the table."""
 
     def steering(self, metrics: Sequence[str]) -> str:
         """The metric by which arms are decided, of a table with these."""

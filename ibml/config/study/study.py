@@ -37,18 +37,28 @@ class StudyConfig(Config):
     """
 
     name: StudyName
+    """Name of the study in MLflow and on the command line."""
     description: str = ""
+    """Description for readers of the report."""
     base: str | Overrides | None = None
+    """Preset, .yaml file or mapping with the configuration that everything starts from."""
     overrides: Overrides = {}
+    """Settings that change the base for all arms, by dotted path or as nested mappings."""
     design: Design
+    """Which arms are compared."""
     datasets: Annotated[
         dict[Label, Overrides],
         BeforeValidator(_datasets, json_schema_input_type=dict[str, Overrides] | list[str]),
     ] = {}
+    """Presets that replace the base in turn, or names -> overrides of the base."""
     seeds: Seeds = DEFAULT_SEEDS
+    """Number of seeds, list of seeds, or {min, max} for as many as a decision takes."""
     tune: TuneConfig | None = None
+    """Search that tunes every arm before it is evaluated."""
     resources: ResourcesConfig = ResourcesConfig()
+    """CPUs and GPUs that one trial gets."""
     table: TableConfig = TableConfig()
+    """Content and layout of the table, and how arms are compared."""
 
     @property
     def adaptive(self) -> AdaptiveSeeds | None:

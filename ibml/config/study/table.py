@@ -28,20 +28,33 @@ class TableConfig(Config):
     """
 
     metrics: Annotated[Items[str], Field(min_length=1)] | None = None
+    """Metrics of the table, in order; without it, accuracy, the accuracy of each modality and their gap."""
     rows: Annotated[Items[Name], Field(min_length=1)] | None = None
+    """Arms of the table, in order; without it, all."""
     columns: Literal["datasets", "metrics"] | None = None
+    """`datasets`: a table per metric with a column per data set; `metrics`: a row per data set and arm. Without it,
+    `datasets` if there are several."""
     groups: dict[Label, Annotated[Items[Name], Field(min_length=1)]] = {}
+    """Heading -> arms below it."""
     components: dict[Label, str] | None = None
+    """Column heading -> dotted path whose value says what an arm consists of; empty for no such columns."""
     names: dict[Label, ShownName] = {}
+    """Name of a metric, arm, data set, factor or component -> name to show."""
     precision: Annotated[
         Annotated[dict[str, Digits], Tag("(by metric)")] | Annotated[Digits, Tag("(all)")],
         Discriminator(lambda value: "(by metric)" if isinstance(value, dict) else "(all)"),
     ] = 2
+    """Number of decimals, for all metrics or by metric."""
     arrows: bool = True
+    """Show the direction of each metric as an arrow."""
     caption: str = ""
+    """Caption of the table."""
     label: str = ""
+    """Label of the table in LaTeX."""
     test: Literal["t", "wilcoxon"] = "t"
+    """Paired test: t-test or Wilcoxon's signed-rank test."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Level of significance; intervals have the level 1 - alpha."""
 
     @field_validator("metrics", "rows")
     @classmethod

@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from ibml.common.yaml.documents import dump
-from ibml.config.search.space import Direction, label
+from ibml.config.metric_specs import Direction
+from ibml.config.search.space import label
 from ibml.records import ProposalRecord, SearchRecord
 from ibml.report.search.pbt_schedule import comment, schedule_note
 

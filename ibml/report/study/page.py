@@ -21,7 +21,7 @@ from ibml.report.study.tuning import tuning_grid
 from ibml.report.tables.formats.html import environment
 from ibml.report.tables.layout import analysis_grids, differences, means
 from ibml.report.tables.notes import budget
-from ibml.report.tables.render import EXTENSIONS, render
+from ibml.report.tables.render import render_files
 from ibml.report.tables.results import Results, mixtures
 from ibml.report.tables.table import Table
 from ibml.report.tables.table_spec import Grid, capital
@@ -65,12 +65,7 @@ def study_files(
     drawn = drawings(table, results, curves)
     page = _page(table, results, links, [_image(drawing) for drawing in drawn], tuple(forms))
     figures = {f"{FIGURES}/{d.name}.{form}": save(d.figure, form) for d in drawn for form in forms}
-    return {PAGE: page, **table_files(table), **figures}
-
-
-def table_files(table: Table) -> dict[str, str | bytes]:
-    """The table in every format."""
-    return {f"table.{extension}": render(table, form) for form, extension in EXTENSIONS.items()}
+    return {PAGE: page, **render_files(table), **figures}
 
 
 def _image(drawing: Drawing) -> _Image:

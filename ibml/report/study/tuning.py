@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import json
-
-import pandas as pd
+from typing import Any
 
 from ibml.config.metrics import describe
 from ibml.records import StudyRecord, Tuning
-from ibml.report.tables.formats.html import html_grid
-from ibml.report.tables.formats.latex import document, latex_table
-from ibml.report.tables.formats.markdown import markdown_grid
-from ibml.report.tables.formats.text import plain_text, rich_grid
-from ibml.report.tables.render import Format
+from ibml.report.tables.formats.base import Listing
+from ibml.report.tables.formats.registry import FormatName, load_format
 from ibml.report.tables.table_spec import NOTHING, Column, Entry, Grid
 
 
-def tuning_text(study: StudyRecord, form: Format) -> str:
+def tuning_text(study: StudyRecord, form: FormatName) -> str:
     """Per arm and data set: search, trials, epochs, validation value and the chosen values, in a format."""
-    grid = tuning_grid(study)
-    match form:
-        case "text":
-            return plain_text(rich_grid(grid))
-        case "markdown":
-            return markdown_grid(grid)
-        case "latex":
-            return document([latex_table(grid, grid.title, f"tab:{study.name}-tuning")])
-        case "html":
-            return html_grid(grid)
-        case "csv":
-            return _frame(study).to_csv(index=False, lineterminator="\n")
-        case "json":
-            return json.dumps([t.model_dump(mode="json") for t in study.tuning], indent=1, ensure_ascii=False) + "\n"
+    records = [t.model_dump(mode="json") for t in study.tuning]
+    listing = Listing(tuning_grid(study), f"tab:{study.name}-tuning", _rows(study), records)
+    return load_format(form).render_listing(listing)
 
 
 def tuning_grid(study: StudyRecord) -> Grid:
@@ -61,12 +46,11 @@ def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _frame(study: StudyRecord) -> pd.DataFrame:
+def _rows(study: StudyRecord) -> list[dict[str, Any]]:
     """One row per arm, data set and chosen parameter."""
-    rows = [
+    return [
         {"dataset": t.dataset, "arm": t.arm, "search": t.search, "trials": t.trials, "epochs": t.epochs}
         | {"metric": t.metric, "value": t.value, "parameter": path, "chosen": json.dumps(chosen)}
         for t in study.tuning
         for path, chosen in (t.params or {"": None}).items()
     ]
-    return pd.DataFrame(rows)

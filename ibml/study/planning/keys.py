@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ibml.config.metrics import training_measures
 from ibml.config.plugins import sources
 from ibml.config.schedule import lr_factor
 from ibml.config.trial import TrialConfig, canonical, flatten
@@ -43,7 +44,8 @@ def state_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
     trainer = {name: value for name, value in form["trainer"].items() if name not in ("epochs", "measures")}
     content = {
         **form,
-        "trainer": trainer | {"discrepancy": "discrepancy" in config.trainer.measures},
+        # False has been in the hash since there was this one measure of training
+        "trainer": trainer | {"discrepancy": False} | dict.fromkeys(training_measures(config.trainer.measures), True),
         "optimizer": {name: value for name, value in form["optimizer"].items() if name != "lr"},
         "head": config.head.model_dump(mode="json"),
         "data": [fingerprint, form["data"]],

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ibml.common.databases import resolve_url
 from ibml.common.redaction import shown_url
 from ibml.tracking.store.experiment import chosen_experiment
-from ibml.tracking.store.listing import ListedTrial, listed_studies, listed_trials
 from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri, database_file, is_server
+
+if TYPE_CHECKING:
+    from ibml.tracking.store.listing import ListedTrial
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
             return _peek_server(uri, metrics)
     except TrackingError as error:
         return Peek(problem=str(error))
+    from ibml.tracking.store.listing import listed_studies, listed_trials  # SQLAlchemy takes a quarter of a second
+
     address = resolve_url(uri, read_only=True)
     found = listed_trials(address, chosen_experiment(), metrics)
     if found is None:
@@ -48,6 +53,7 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
 
 def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
     """Read the trials of a server. Raises `TrackingError`."""
+    from ibml.tracking.store.listing import ListedTrial
     from ibml.tracking.store.mlflow_store import MlflowStore
 
     store = MlflowStore(uri, to_read=True)

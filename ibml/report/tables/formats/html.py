@@ -8,6 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ibml.common.sanitize import printable
+from ibml.report.tables.formats.base import Listing, TableFormat
 from ibml.report.tables.layout import grids
 from ibml.report.tables.table import Table
 from ibml.report.tables.table_spec import Grid
@@ -32,7 +33,12 @@ def html_grid(grid: Grid) -> str:
     return str(environment().get_template("grid.html").module.grid(grid)).strip() + "\n"  # type: ignore[attr-defined]
 
 
-def html_table(table: Table) -> str:
-    """A study's table as a part of a page: its grids and its foot, without style."""
-    caption = table.study.table.caption or table.study.description
-    return environment().get_template("table.html").render(grids=grids(table), foot=table.foot, caption=caption)
+class HtmlFormat(TableFormat):
+    """A part of a page: the table's grids and its foot, without style."""
+
+    def render_table(self, table: Table) -> str:
+        caption = table.study.table.caption or table.study.description
+        return environment().get_template("table.html").render(grids=grids(table), foot=table.foot, caption=caption)
+
+    def render_listing(self, listing: Listing) -> str:
+        return html_grid(listing.grid)

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 
 from pylatexenc.latexencode import get_builtin_uni2latex_dict
 
-from ibml.report.tables.table_spec import Column, Entry, Grid
+from ibml.report.tables.formats.base import Listing, TableFormat
+from ibml.report.tables.layout import analysis_grids, differences, means
+from ibml.report.tables.table import Table
+from ibml.report.tables.table_spec import Column, Entry, Grid, Row
 
 PACKAGES = "amssymb,booktabs,graphicx,siunitx"
 
@@ -224,3 +227,42 @@ def _marks(marks: str) -> str:
 def _last_digits(spread: str) -> str:
     """A spread in units of the last digit, as siunitx reads it: 0.85 -> 85."""
     return spread.replace(".", "").lstrip("0") or "0"
+
+
+_LINES_OF_A_PAGE = 40
+
+
+class LatexFormat(TableFormat):
+    """LaTeX floats in a file that compiles, and that a paper can \\input."""
+
+    def render_table(self, table: Table) -> str:
+        study = table.study
+        caption = study.table.caption or study.description or study.name
+        label = study.table.label or f"tab:{study.name}"
+        shown = _pages(means(table))
+        blocks = []
+        for position, grid in enumerate(shown, start=1):
+            suffix = f"-{position}" if len(shown) > 1 else ""
+            words = f"{caption} {grid.title.partition(': ')[2]}" if len(shown) > 1 else caption
+            foot = table.foot if position == len(shown) else ()
+            blocks.append(latex_table(grid, words, label + suffix, foot))
+        for position, grid in enumerate(_pages(differences(table) + analysis_grids(table)), start=1):
+            blocks.append(latex_table(grid, f"{study.name}: {grid.title}", f"{label}-more-{position}"))
+        return document(blocks)
+
+    def render_listing(self, listing: Listing) -> str:
+        return document([latex_table(listing.grid, listing.grid.title, listing.label)])
+
+
+def _pages(found: list[Grid]) -> list[Grid]:
+    """Grids cut where they would not fit on a page, at a heading if there is one: LaTeX does not break a float."""
+    pages = []
+    for grid in found:
+        parts: list[list[Row | str]] = [[]]
+        for row in grid.rows:
+            full = _LINES_OF_A_PAGE if not isinstance(row, str) else _LINES_OF_A_PAGE // 2
+            if len(parts[-1]) >= full:
+                parts.append([])
+            parts[-1].append(row)
+        pages += [Grid(grid.title, grid.columns, tuple(rows)) for rows in parts]
+    return pages

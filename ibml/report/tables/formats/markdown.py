@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-from ibml.report.tables.table_spec import Entry, Grid
+from ibml.report.tables.formats.base import Listing, TableFormat
+from ibml.report.tables.layout import grids
+from ibml.report.tables.table import Table
+from ibml.report.tables.table_spec import Entry, Grid, capital
 
 
 def markdown_grid(grid: Grid) -> str:
@@ -34,3 +37,19 @@ def _cell(entry: Entry) -> str:
     if entry.emphasis:
         text = f"**{text}**" if entry.emphasis == "best" else f"<u>{text}</u>"
     return f"{text} {escaped(entry.marks)}" if entry.marks else text
+
+
+class MarkdownFormat(TableFormat):
+    """Markdown tables."""
+
+    def render_table(self, table: Table) -> str:
+        caption = table.study.table.caption or table.study.description
+        parts = [f"**{escaped(table.name)}**" + (f": {escaped(caption)}\n" if caption else "\n")]
+        for grid in grids(table):
+            title = grid.title.removeprefix(f"{table.name}: ")
+            heading = "" if title == table.name else f"{escaped(capital(title))}:\n\n"
+            parts.append(heading + markdown_grid(grid))
+        return "\n".join(parts) + "\n" + "\n".join(f"{escaped(line)}  " for line in table.foot) + "\n"
+
+    def render_listing(self, listing: Listing) -> str:
+        return markdown_grid(listing.grid)

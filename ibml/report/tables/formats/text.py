@@ -6,18 +6,21 @@ import io
 import re
 
 from rich import box
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
 from rich.text import Text
 
+from ibml.report.tables.formats.base import Listing, TableFormat
+from ibml.report.tables.layout import grids
+from ibml.report.tables.table import Table
 from ibml.report.tables.table_spec import Entry, Grid
 
 _STYLES = {"best": "bold", "second": "underline", "": ""}
 
 
-def rich_grid(grid: Grid) -> Table:
+def rich_grid(grid: Grid) -> RichTable:
     """A grid in which names fold before numbers where the terminal is narrow: best bold, second underlined."""
-    made = Table(
+    made = RichTable(
         title=Text(grid.title, style="bold") if grid.title else None,
         box=box.SIMPLE_HEAD,
         title_justify="left",
@@ -53,3 +56,19 @@ def plain_text(content: RenderableType) -> str:
     stream = io.StringIO()
     Console(file=stream, width=120, no_color=True, force_terminal=False, markup=False, emoji=False).print(content)
     return re.sub(r"[ ]+\n", "\n", stream.getvalue())
+
+
+def rich_table(table: Table) -> Group:
+    """The table for a terminal: best bold, second underlined."""
+    caption = [Text(table.study.table.caption)] if table.study.table.caption else []
+    return Group(*caption, *map(rich_grid, grids(table)), *(Text(line) for line in table.foot))
+
+
+class TextFormat(TableFormat):
+    """Plain text, 120 columns wide."""
+
+    def render_table(self, table: Table) -> str:
+        return plain_text(rich_table(table))
+
+    def render_listing(self, listing: Listing) -> str:
+        return plain_text(rich_grid(listing.grid))

@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 from ibml.study.planning.keys import trial_shape
 from ibml.study.planning.plan import Plan
-from ibml.tracking.store.listing import ListedTrial
+
+if TYPE_CHECKING:
+    from ibml.tracking.store.listing import ListedTrial
 
 SECONDS = "time.total"
 """The metric that has the seconds of a trial."""

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ibml.common.errors import IbmlError
 from ibml.config.data import DataConfig
@@ -14,7 +15,9 @@ from ibml.study.planning.cells import Cell
 from ibml.study.planning.equivalence import result_form
 from ibml.study.planning.keys import trial_key
 from ibml.study.planning.plan import Plan
-from ibml.tracking.store.listing import ListedTrial
+
+if TYPE_CHECKING:
+    from ibml.tracking.store.listing import ListedTrial
 
 ENDED = ("finished", "diverged")
 """The statuses of a trial that has a result."""

@@ -7,9 +7,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy.pool import NullPool
-
 from ibml.common.databases import connect_once, resolve_url, sqlite_file
 from ibml.common.errors import IbmlError
 from ibml.common.redaction import shown_url
@@ -19,9 +16,6 @@ from ibml.search.plan import SearchPlan
 from ibml.training.revision import TRAINER_REVISION
 
 _DONE = ("COMPLETE", "PRUNED", "FAIL")
-_STUDIES = sqlalchemy.table("studies", *map(sqlalchemy.column, ("study_id", "study_name")))
-_TRIALS = sqlalchemy.table("trials", *map(sqlalchemy.column, ("study_id", "state")))
-_ATTRIBUTES = sqlalchemy.table("study_user_attributes", *map(sqlalchemy.column, ("study_id", "key", "value_json")))
 
 
 @dataclass(frozen=True)
@@ -46,28 +40,43 @@ class SearchPeek:
 
 def peek_searches(url: str) -> SearchPeek:
     """Read the searches of a database if it is there and within reach."""
-    counts = (
-        sqlalchemy.select(_STUDIES.c.study_name, sqlalchemy.func.count())
-        .join(_TRIALS, _TRIALS.c.study_id == _STUDIES.c.study_id)
-        .where(sqlalchemy.cast(_TRIALS.c.state, sqlalchemy.String).in_(_DONE))
-        .group_by(_STUDIES.c.study_name)
-    )
-    specs = (
-        sqlalchemy.select(_STUDIES.c.study_name, _ATTRIBUTES.c.value_json)
-        .join(_ATTRIBUTES, _ATTRIBUTES.c.study_id == _STUDIES.c.study_id)
-        .where(_ATTRIBUTES.c.key == SPEC)
-    )
+    problem = SearchPeek(problem=f"the search database {shown_url(url)} cannot be read as it is")
     try:
-        file, address = sqlite_file(url), resolve_url(url, read_only=True)
+        file = sqlite_file(url)
         if file is not None and (not file.is_file() or not file.stat().st_size):
             return SearchPeek()
+        return _read_searches(resolve_url(url, read_only=True)) or problem
+    except (OSError, ImportError, ValueError):
+        return problem
+
+
+def _read_searches(address: str) -> SearchPeek | None:
+    """Return the searches of a database, or None if it cannot be read."""
+    import sqlalchemy  # takes a quarter of a second, and most previews need none
+    from sqlalchemy.pool import NullPool
+
+    studies = sqlalchemy.table("studies", *map(sqlalchemy.column, ("study_id", "study_name")))
+    trials = sqlalchemy.table("trials", *map(sqlalchemy.column, ("study_id", "state")))
+    columns = ("study_id", "key", "value_json")
+    attributes = sqlalchemy.table("study_user_attributes", *map(sqlalchemy.column, columns))
+    counts = (
+        sqlalchemy.select(studies.c.study_name, sqlalchemy.func.count())
+        .join(trials, trials.c.study_id == studies.c.study_id)
+        .where(sqlalchemy.cast(trials.c.state, sqlalchemy.String).in_(_DONE))
+        .group_by(studies.c.study_name)
+    )
+    specs = (
+        sqlalchemy.select(studies.c.study_name, attributes.c.value_json)
+        .join(attributes, attributes.c.study_id == studies.c.study_id)
+        .where(attributes.c.key == SPEC)
+    )
+    try:
         connect_once(address)
-        engine = sqlalchemy.create_engine(address, poolclass=NullPool)
-        with engine.connect() as connection:
+        with sqlalchemy.create_engine(address, poolclass=NullPool).connect() as connection:
             done = {name: int(count) for name, count in connection.execute(counts)}
             return SearchPeek(done, {name: json.loads(text) for name, text in connection.execute(specs)})
-    except (sqlalchemy.exc.SQLAlchemyError, OSError, ImportError, ValueError):
-        return SearchPeek(problem=f"the search database {shown_url(url)} cannot be read as it is")
+    except sqlalchemy.exc.SQLAlchemyError:
+        return None
 
 
 def _spec(plan: SearchPlan) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""All table formats, one line each. Classes are named by text, so that the choices of `--format` import nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ibml.common.imports import load_object
+
+if TYPE_CHECKING:
+    from ibml.report.tables.formats.base import TableFormat
+
+
+@dataclass(frozen=True)
+class FormatSpec:
+    """A table format.
+
+    Attributes:
+        extension: Ending of its files, without the dot.
+        target: `module:Class` of its `TableFormat`.
+    """
+
+    extension: str
+    target: str
+
+
+_FORMATS = "ibml.report.tables.formats"
+
+FORMATS: dict[str, FormatSpec] = {
+    "text": FormatSpec("txt", f"{_FORMATS}.text:TextFormat"),
+    "markdown": FormatSpec("md", f"{_FORMATS}.markdown:MarkdownFormat"),
+    "latex": FormatSpec("tex", f"{_FORMATS}.latex:LatexFormat"),
+    "csv": FormatSpec("csv", f"{_FORMATS}.csv:CsvFormat"),
+    "json": FormatSpec("json", f"{_FORMATS}.json:JsonFormat"),
+    "html": FormatSpec("html", f"{_FORMATS}.html:HtmlFormat"),
+}
+"""Name, as `--format` takes it -> format; files of a report are written in this order."""
+
+if TYPE_CHECKING:
+    FormatName = str
+else:
+    FormatName = Literal[tuple(FORMATS)]
+
+
+def load_format(name: FormatName) -> TableFormat:
+    """Return the format with a name."""
+    found: TableFormat = load_object(FORMATS[name].target)()
+    return found

@@ -1,0 +1,36 @@
+"""All metrics of one split, from logits that are already computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ibml.common.imports import load_object
+from ibml.config.metric_registry import EVALUATION_METRICS
+from ibml.training.metrics.base import Predictions
+
+_FUNCTIONS = [(metric, load_object(metric.function)) for metric in EVALUATION_METRICS]
+
+
+def evaluation(joint: Tensor, unimodal: Tensor, labels: Tensor, modalities: Sequence[str]) -> dict[str, float]:
+    """Compute every metric of `EVALUATION_METRICS`; the device is read once.
+
+    Args:
+        joint: Joint logits, (n, C).
+        unimodal: Unimodal logits, (M, n, C).
+        labels: Class indices, (n,).
+        modalities: Names of the M modalities.
+
+    Returns:
+        Name without the split -> value, in the order of the registry.
+    """
+    predictions = Predictions(joint, unimodal, labels)
+    names: list[str] = []
+    values: list[Tensor] = []
+    for metric, compute in _FUNCTIONS:
+        if found := metric.expand_names(modalities):
+            names += found
+            values.append(compute(predictions).double().reshape(len(found)))
+    return dict(zip(names, torch.cat(values).tolist(), strict=True))
