@@ -20,7 +20,7 @@ from ibml.study.engine.retry import Fault
 from ibml.tracking.session import Session
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
-from tests.study.test_queue import task
+from tests.study.test_scheduler import task
 
 Build = Callable[..., TrialConfig]
 LATE = {"type": "ibml", "window": {"first_epoch": 5}}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, CommandLine
 from tests.data.miniatures import miniature, picture
-from tests.study.recorded import Metrics, metrics, trials
+from tests.support.recorded import Metrics, metrics, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.cluster]
 

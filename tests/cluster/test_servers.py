@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CommandLine, free_port
-from tests.study.recorded import metrics
+from tests.support.recorded import metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.cluster]
 

@@ -19,7 +19,7 @@ from ibml.report.figures import fonts
 from ibml.report.figures.differences import paired
 from ibml.report.figures.style import save, short
 from ibml.report.study.figure_names import undrawable_names_note
-from tests.report.records import study
+from tests.support.records import study
 
 RARE = "\U00012000"
 """A cuneiform sign, which a test's machine hardly has in a font."""

@@ -12,7 +12,7 @@ from ibml.report.tables.formats.registry import FORMATS, load_format
 from ibml.report.tables.render import render, render_files
 from ibml.report.tables.results import Results
 from ibml.report.tables.table import build_table
-from tests.report.records import results, study
+from tests.support.records import results, study
 
 ACCURACY = {"Joint": [0.9, 0.91, 0.89], "Other": [0.95, 0.94, 0.96]}
 

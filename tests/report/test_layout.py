@@ -17,7 +17,7 @@ from ibml.report.tables.layout import analysis_grids, differences, means
 from ibml.report.tables.render import render
 from ibml.report.tables.results import MixedResultsError, Results, mixtures
 from ibml.report.tables.table import Table, build_table
-from tests.report.records import crossed, results, study
+from tests.support.records import crossed, results, study
 
 FOUR = {
     "none": [0.90, 0.91, 0.92],

@@ -12,7 +12,7 @@ from ibml.records import StudyRecord, TrialRecord
 from ibml.report.tables.render import render
 from ibml.report.tables.results import Results
 from ibml.report.tables.table import build_table
-from tests.report.records import study
+from tests.support.records import study
 
 ALONE = {"method.type": "unimodal", "method.modality": "pix"}
 SEEDS = {"Joint": [0.0] * 3, "IBML": [0.0] * 3, "Pix": [0.0] * 3}

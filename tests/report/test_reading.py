@@ -16,7 +16,7 @@ from ibml.report.views.comparison import Side, compare
 from ibml.report.views.overview import age, listing
 from ibml.report.views.sample_size import plan_seeds, power_grid, power_words
 from ibml.report.views.trial import TrialView, line, trial_group
-from tests.report.records import results, study
+from tests.support.records import results, study
 
 ARMS = {"ref": [0.90, 0.91, 0.92], "good": [0.95, 0.955, 0.97], "same": [0.90, 0.905, 0.93]}
 

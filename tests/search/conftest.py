@@ -1,86 +1,12 @@
-"""Searches over the embedded data whose trials are simulated: what they report is a formula of their values."""
+"""The laboratory of simulated searches as a fixture."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ibml.search.attempts import Attempt
-from ibml.search.database import Database
-from ibml.search.plan import SearchPlan, load_search
-from ibml.search.samplers import RepeatableSampler
-from ibml.search.search import Search
-
-LR = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
-BIO = {"method.bio.weight": {"low": 0, "high": 4}}
-FUSION = {
-    "fusion.type": {"choices": ["concat", "film", "attention"]},
-    "fusion.condition": {"choices": ["first", "last"], "when": {"fusion.type": "film"}},
-    "fusion.width": {"choices": [32, 64], "when": {"fusion.type": ["attention"]}},
-}
-
-
-def plan_of(parameters: dict[str, Any], **settings: Any) -> SearchPlan:
-    """A search of ten epochs a trial around the preset."""
-    source = {"name": "demo", "base": "mfeat", "overrides": {"trainer.epochs": 10}, "parameters": parameters}
-    return load_search({**source, **settings})
-
-
-def accuracy(attempt: Attempt, epoch: int) -> float:
-    """Best at lr 0.01 and bio weight 2, better with every epoch, and a little different with every seed."""
-    config = attempt.config
-    lr = config.optimizer.lr
-    weight = getattr(getattr(config.method, "bio", None), "weight", 2.0)
-    worst = abs(2 + math.log10(lr)) / 4 + abs(weight - 2) / 8
-    return (1 - worst) * (epoch + 1) / 10 - 0.001 * (config.seed % 7)
-
-
-def rows_of(attempt: Attempt, value: Callable[[Attempt, int], float] = accuracy) -> list[dict[str, float]]:
-    """What a trial of this attempt would log, as far as a search looks at it."""
-    return [
-        {
-            "epoch": float(epoch),
-            "val.accuracy": value(attempt, epoch),
-            "val.loss": 1 - value(attempt, epoch),
-            "val.gap": 0.5 - value(attempt, epoch) / 4,
-            "time.epoch": 0.1,
-        }
-        for epoch in range(attempt.config.trainer.epochs)
-    ]
-
-
-class Lab:
-    """Opens a plan's search in one database, as often as wanted, and runs it in this process."""
-
-    def __init__(self, folder: Path):
-        self.database = Database(f"sqlite:///{folder / 'optuna.db'}")
-
-    def open(self, plan: SearchPlan, new_version: bool = False, name: str | None = None) -> Search:
-        spec = plan.spec("fingerprint", 1)
-        directions = [objective.sense for objective in plan.config.objectives]
-        sampler = RepeatableSampler(plan.config.sampler)
-        start = plan.starting_values({})
-        study = self.database.open(name or plan.name, spec, directions, start, sampler, new_version)
-        return Search(study, self.database.storage, plan.config, plan.space, plan.seeds)
-
-    def run(self, search: Search, stop_after: int | None = None) -> Search:
-        """Train attempts one after another, all or so many."""
-        while (stop_after is None or stop_after > 0) and (attempt := search.next()):
-            train(search, attempt)
-            stop_after = None if stop_after is None else stop_after - 1
-        return search
-
-
-def train(search: Search, attempt: Attempt) -> None:
-    """Train one attempt, a report an epoch, and hand in its end."""
-    for row in rows_of(attempt):
-        if not search.report(attempt, [row]):
-            break
-    search.end(attempt, "finished", {"time.total": 1.0})
+from tests.support.searches import Lab
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ibml.common.errors import ConfigError
 from ibml.common.yaml import documents
 from ibml.search.plan import FIRST_SEED, load_search
 from tests.conftest import ROOT, CommandLine
-from tests.search.conftest import BIO, FUSION, LR, plan_of
+from tests.support.searches import BIO, FUSION, LR, plan_of
 
 SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from ibml.search.database import BEGUN, Database, SearchDatabaseError
 from ibml.search.search import Search
 from ibml.search.trial_attributes import EPOCHS, REASON, seed_values
-from tests.search.conftest import BIO, FUSION, LR, Lab, accuracy, plan_of, rows_of, train
+from tests.support.searches import BIO, FUSION, LR, Lab, accuracy, plan_of, rows_of, train
 
 SPACE = LR | BIO | FUSION
 SAMPLERS = [

@@ -17,7 +17,7 @@ from ibml.records import StudyRecord
 from ibml.tracking.journal.events import TrialDescription, TrialEnded
 from ibml.tracking.store.mlflow_store import MlflowStore
 from tests.conftest import CommandLine
-from tests.report.records import study
+from tests.support.records import study
 
 COMMANDS = "\x1b]0;title\x07\x1b[2J\x9b31m\x00\r\x08\x7f\u202e\u2066"
 NAME = rf"../../{COMMANDS}[red]x[/red][link=http://e]:smile:$x$\input{{/etc/passwd}}<script>&amp;|`_*'\"=1"

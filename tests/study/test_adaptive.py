@@ -18,7 +18,7 @@ from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.seed_schedule import SeedSchedule
 from ibml.study.planning.trials import TrialSpec
 from tests.conftest import CommandLine
-from tests.report.records import results, study
+from tests.support.records import results, study
 
 STUDY: dict[str, Any] = {
     "name": "adaptive",

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from ibml.api import load_model
 from ibml.common.storage import ObjectPath, location
 from tests.conftest import CommandLine, free_port
-from tests.study.recorded import Metrics, metrics, trials
+from tests.support.recorded import Metrics, metrics, trials
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ import pytest
 
 import ibml
 from tests.conftest import CommandLine
-from tests.study.recorded import Metrics, metrics, trials
 from tests.support.ray_cluster import RayCluster
+from tests.support.recorded import Metrics, metrics, trials
 from tests.support.waiting import wait_for_epochs, wait_until
 
 SHARED = """\

@@ -14,7 +14,7 @@ from ibml.study.planning.record import study_record
 from ibml.study.planning.trials import build_trials
 from ibml.study.planning.versions import DesignChangedError
 from tests.conftest import CommandLine
-from tests.study.recorded import ablate, record_results, store_of
+from tests.support.recorded import ablate, record_results, store_of
 
 STUDY = """\
 name: small

@@ -17,7 +17,7 @@ from ibml.tracking.store.epochs import epochs_text, parsed_epochs
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 from tests.report.test_table import ACCURACY, study
-from tests.tracking.writing import Writing
+from tests.support.writing import Writing
 
 
 @pytest.fixture(scope="module")

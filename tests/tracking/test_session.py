@@ -40,8 +40,8 @@ from ibml.tracking.leases import Leases
 from ibml.tracking.session import Session
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError, as_tracking_error
-from tests.report.records import study
-from tests.tracking.writing import description
+from tests.support.records import study
+from tests.support.writing import description
 
 TRIAL = description()
 
@@ -482,7 +482,7 @@ def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: Mlfl
         "import sys, time\n"
         "from ibml.tracking.store.mlflow_store import MlflowStore\n"
         "from ibml.tracking.session import Session\n"
-        "from tests.tracking.writing import description\n"
+        "from tests.support.writing import description\n"
         "with Session(MlflowStore(sys.argv[1]), None, print) as mine:\n"
         "    print(mine.claim(description(), None).run_id, flush=True)\n"
         "    time.sleep(60)\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CommandLine
-from tests.study.recorded import metrics, trials
+from tests.support.recorded import metrics, trials
 
 pytestmark = pytest.mark.slow
 

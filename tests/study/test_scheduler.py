@@ -14,8 +14,8 @@ from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import trial_key
 from ibml.study.planning.trials import TrialSpec
-from tests.search.conftest import LR, Lab, plan_of, rows_of
 from tests.support.scheduling import Desk, Source
+from tests.support.searches import LR, Lab, plan_of, rows_of
 
 KILLED = Fault("killed", "")
 FINAL = {"time.total": 1.0}

@@ -17,7 +17,7 @@ from ibml.common.processes.ownership import RECORD, Owner, remove_abandoned_fold
 
 HOLD = """\
 import sys
-from ibml.ownership import temporary_folder
+from ibml.common.processes.ownership import temporary_folder
 with temporary_folder(sys.argv[1]) as folder:
     (folder.path / "ray").mkdir()
     print(folder.path, flush=True)

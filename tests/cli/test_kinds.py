@@ -12,8 +12,8 @@ from ibml.study.ray.cluster import ClusterError
 from ibml.study.ray.jobs import Job, select_job
 from tests.conftest import CommandLine
 from tests.report.test_search import two_parameters
-from tests.study.recorded import ablate, store_of
 from tests.study.test_versions import STUDY
+from tests.support.recorded import ablate, store_of
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from ibml.study.engine.run_metadata import described
 from ibml.tracking.journal.events import MetricsLogged, TrialEnded, TrialStarted
 from ibml.tracking.session import Session
 from ibml.tracking.store.mlflow_store import MlflowStore
-from tests.search.conftest import LR, Lab, plan_of, rows_of
-from tests.study.test_queue import task
+from tests.study.test_scheduler import task
 from tests.support.scheduling import Source
-from tests.tracking.writing import description
+from tests.support.searches import LR, Lab, plan_of, rows_of
+from tests.support.writing import description
 
 
 def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(

@@ -9,8 +9,8 @@ import pytest
 from ibml.study.planning.plan import load_plan
 from ibml.study.planning.trials import build_trials
 from tests.conftest import CommandLine
-from tests.study.recorded import ablate, store_of, trials
 from tests.study.test_versions import STUDY, listed, run_id
+from tests.support.recorded import ablate, store_of, trials
 
 ARMS = STUDY.replace("    IBML: {}\n", "    IBML: {}\n    TCM: {method.bio.weight: 0}\n")
 

@@ -15,7 +15,7 @@ from ibml.common.processes.interruption import deferred, is_requested, raise_if_
 
 NOBODY_READS = """\
 import os, sys, time
-from ibml.interruption import deferred, watch_signals
+from ibml.common.processes.interruption import deferred, watch_signals
 with watch_signals(end_at_second=True), deferred(lambda: "Stopping ..."):
     os.set_blocking(2, False)
     try:

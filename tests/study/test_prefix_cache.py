@@ -22,8 +22,8 @@ from ibml.study.engine.tasks import SearchSource, TrialTask
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import state_keys, trial_key
 from ibml.study.planning.trials import TrialSpec
-from tests.search.conftest import Lab, plan_of, rows_of
 from tests.support.scheduling import Desk, Source
+from tests.support.searches import Lab, plan_of, rows_of
 
 Build = Callable[..., TrialConfig]
 SIZE = 100
