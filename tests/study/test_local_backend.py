@@ -206,7 +206,7 @@ def test_options_that_do_not_fit_are_refused(cli: CommandLine, name: str, option
 
 @pytest.mark.slow
 def test_the_debugger_opens_where_a_trial_raises(cli: CommandLine) -> None:
-    cli.write("fail.yaml", SHARED.replace("6}", "2, encoders.default.features: 1000000000}"))
+    cli.write("fail.yaml", LONG.replace("epochs: 60", "epochs: 2, encoders.default.features: 1000000000"))
     process = subprocess.Popen(
         [sys.executable, "-m", "ibml", "ablate", "fail.yaml", "--backend", "local", "--debug"],
         cwd=cli.folder,
@@ -225,14 +225,14 @@ def test_the_debugger_opens_where_a_trial_raises(cli: CommandLine) -> None:
 
 @pytest.mark.slow
 def test_a_study_file_names_the_backend(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = SHARED.replace("6}", "1}")
-    cli.write("shared.yaml", text + "resources: {backend: local, workers: 2}\n")
-    answer = cli.inside("ablate", "shared.yaml")
+    text = LONG.replace("epochs: 60", "epochs: 2")
+    cli.write("long.yaml", text + "resources: {backend: local, workers: 2}\n")
+    answer = cli.inside("ablate", "long.yaml")
     assert answer.code == 0, answer.err
     before = metrics(cli)
     monkeypatch.chdir(cli.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
-    cli.write("shared.yaml", text)
-    made = ibml.ablate("shared.yaml", backend="local", workers=1)
+    cli.write("long.yaml", text)
+    made = ibml.ablate("long.yaml", backend="local", workers=1)
     assert (made.outcome.failed, made.outcome.interrupted) == ([], False)
     assert metrics(cli, f"sqlite:///{Path('other.db').absolute()}") == before
