@@ -84,7 +84,7 @@ def stores(wanted: Wanted, progress: Progress) -> dict[Form, Store]:
 
 def _name(wanted: Wanted, form: Form) -> str:
     media = wanted.media
-    content = [type(media).__name__, media.revision, media.stored(form), form, list(wanted.contents)]
+    content = [media.wire_name, media.revision, media.stored(form), form, list(wanted.contents)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{wanted.name}-{form}-{digest[:20]}"
 
