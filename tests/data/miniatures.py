@@ -18,6 +18,9 @@ import numpy.typing as npt
 import soundfile
 from PIL import Image
 
+from ibml.config.data import DATASET_CONFIGS
+from ibml.config.datasets import FilesConfig
+
 TRAIN, VAL, TEST = range(6), range(6, 8), range(8, 11)
 CLASSES = ("cat", "dog")
 SIDE = 8
@@ -181,18 +184,14 @@ def modelnet40(root: Path) -> dict[str, Any]:
     return {**CARVED, "points": {"count": 16}, "image": views}
 
 
+_SHARED = {"food101": jsonl, "mvsa": jsonl}
+"""Writers of layouts that several data sets have."""
 WRITERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "cremad": cremad,
-    "ave": ave,
-    "avsbench": avsbench,
-    "vggsound": vggsound,
-    "kinetics_sounds": kinetics_sounds,
-    "ucf101": ucf101,
-    "food101": jsonl,
-    "mvsa": jsonl,
-    "mnist3d": mnist3d,
-    "modelnet40": modelnet40,
+    name: _SHARED.get(name) or globals()[name]
+    for name, kind in DATASET_CONFIGS.items()
+    if issubclass(kind, FilesConfig) and not kind.model_fields["root"].is_required()
 }
+"""By the names in the registry: the function that is called like the data set, or a shared one."""
 
 
 def miniature(kind: str, root: Path) -> dict[str, Any]:

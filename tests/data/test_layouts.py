@@ -11,10 +11,10 @@ import torch
 from pydantic import TypeAdapter
 
 from ibml import data
-from ibml.config.data import DataConfig, FilesConfig
-from ibml.config.datasets import CarvedConfig
+from ibml.config.data import DataConfig
+from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.data.base import Dataset, StreamedSplit
-from ibml.data.columns import gathered
+from ibml.data.files.columns import gathered
 from ibml.inputs import Input, Sequences
 from tests.data.miniatures import GREEN, SIDE, TEST, TRAIN, VAL, WRITERS, miniature
 

@@ -17,9 +17,9 @@ from ibml.config.preprocessing import (
     VectorConfig,
     ViewsConfig,
 )
-from ibml.data.cache import Wanted, _name
 from ibml.data.listing import Part
 from ibml.data.media import Media, media_of
+from ibml.data.stores.cache import Wanted, _name
 
 STORED: dict[type[Preprocessing], tuple[str, dict[str, str]]] = {
     AudioConfig: (

@@ -14,7 +14,7 @@ import numpy as np
 from ibml.common.optional_deps import need
 from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, Media, MediaError
-from ibml.data.pickles import load_array
+from ibml.data.media.pickles import load_array
 
 _CHUNKS = 2**26
 """Bytes of decompressed chunks that are kept of a file; rows are read one by one, and many share a chunk."""
