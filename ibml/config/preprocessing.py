@@ -61,8 +61,8 @@ class AudioConfig(Preprocessing):
     hop: Count = 353
     """Distance between the starts of two windows, samples."""
     spectrum: Literal["stft", "power"] = "stft"
-    """`stft`: log magnitude of a short-time Fourier transform with a Hann window; `power`: log power spectral density as
-    in `scipy.signal.spectrogram`."""
+    """`stft`: log magnitude of a short-time Fourier transform with a Hann window; `power`: log power spectral density
+    as in `scipy.signal.spectrogram`."""
     standardise: bool = False
     """Scale each clip to mean 0 and standard deviation 1."""
 
