@@ -10,11 +10,13 @@ import pytest
 
 from ibml.config.data import DATASET_CONFIGS, PREPARATIONS
 from ibml.config.datasets import DataPart, FilesConfig
+from ibml.config.descriptions import field_descriptions
 from ibml.config.loading.presets import find_presets
+from ibml.config.preprocessing import Preprocessing
 from ibml.config.registry import DATASETS, load_object
 from ibml.data.base import BuiltInSource
 from ibml.study.planning.plan import load_trial
-from tests.data.miniatures import WRITERS
+from tests.data.miniatures import SHAPES, WRITERS
 
 
 def is_own(kind: type[DataPart]) -> bool:
@@ -32,6 +34,14 @@ def test_a_data_set_is_in_the_catalogue_and_names_what_reads_it(name: str) -> No
     assert all(astuple(kind.about))
     assert kind.__doc__ not in ("", DataPart.__doc__, FilesConfig.__doc__)
     assert issubclass(load_object(kind.implementation), BuiltInSource)
+
+
+@pytest.mark.parametrize("name", DATASET_CONFIGS)
+def test_every_field_is_described(name: str) -> None:
+    kind = DATASET_CONFIGS[name]
+    parts = [type(field.default) for field in kind.model_fields.values() if isinstance(field.default, Preprocessing)]
+    for model in (kind, *parts):
+        assert set(field_descriptions(model)) == set(model.model_fields)
 
 
 @pytest.mark.parametrize("name", IN_FILES)
@@ -63,6 +73,7 @@ def test_presets_have_the_names_that_users_write() -> None:
 
 def test_a_data_set_in_files_has_a_miniature() -> None:
     assert list(WRITERS) == [name for name in IN_FILES if name in SHIPPED]
+    assert set(SHAPES) == set(WRITERS)
 
 
 def test_configurations_import_no_array_library() -> None:
