@@ -78,7 +78,5 @@ def test_a_data_set_in_files_has_a_miniature() -> None:
 
 def test_configurations_import_no_array_library() -> None:
     modules = [target.partition(":")[0] for target in DATASETS.values()]
-    code = (
-        f"import sys, {', '.join(modules)}; print([m for m in ('numpy', 'torch', 'ray', 'mlflow') if m in sys.modules])"
-    )
+    code = f"import sys, {', '.join(modules)}; print({{'numpy', 'torch', 'ray', 'mlflow'}} & {{*sys.modules}})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
