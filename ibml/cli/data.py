@@ -16,13 +16,16 @@ from ibml.cli.console import Overrides, errors, fail, out
 from ibml.cli.standard_streams import continue_without_output
 from ibml.common.paths import DATA_VARIABLE
 from ibml.common.processes.interruption import exit_code
-from ibml.config.data import DataPluginConfig
+from ibml.config.data import DATASET_CONFIGS, PREPARATIONS, DataPluginConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 
 if TYPE_CHECKING:
-    from ibml.data.inspection import Inspection
+    from ibml.data.files.inspection import Inspection
 
-Name = Literal["cremad", "ave", "food101", "mvsa", "modelnet40", "mnist3d"]
+    Name = str
+else:
+    Name = Literal[tuple(PREPARATIONS)]
+
 SHOWN_DAMAGES = 20
 SHOWN = 5
 """Samples that could not be prepared are named up to so many."""
@@ -36,15 +39,15 @@ def list_sets(
 ) -> None:
     """Show which data sets there are, where to get them, and which are found."""
     with errors():
-        from ibml.data.catalogue import CATALOGUE
-        from ibml.data.opened import found_at
+        from ibml.data.files.opened import found_at
 
         around = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("type", "family", "data set", "train / val / test", "from", "licence", "found"):
             table.add_column(heading, overflow="fold")
-        for name, about in CATALOGUE.items():
-            found = found_at(name, around) if name != "mfeat" else about.rows
+        for name, kind in DATASET_CONFIGS.items():
+            about = kind.about
+            found = found_at(kind, around) if issubclass(kind, FilesConfig) else about.rows
             cells = (name, about.family, about.title, about.rows, about.source, about.licence, found)
             table.add_row(*map(Text, cells))
         out.print(table)
@@ -74,7 +77,7 @@ def check(
             whose = "is of another package" if isinstance(config, DataPluginConfig) else "ships with ibml"
             out.print(f"{config.type} {whose}; there is nothing to check.")
             return
-        from ibml.data.inspection import inspect
+        from ibml.data.files.inspection import inspect
 
         with data_progress(out) as progress:
             found = inspect(config, progress)
@@ -116,7 +119,7 @@ def cache(
 ) -> None:
     """Show what is kept of decoded media, and how large it is."""
     with errors():
-        from ibml.data.cache import kept, stores_folder
+        from ibml.data.stores.cache import kept, stores_folder
 
         if clear:
             continue_without_output()
@@ -145,7 +148,7 @@ def prepare(
     ibml data prepare mvsa --from MVSA_Single --root data/mvsa
     """
     with errors():
-        from ibml.data.prepare.sets import prepare as run
+        from ibml.data.prepare.run import prepare as run
 
         continue_without_output()
         try:

@@ -54,6 +54,31 @@ ENCODERS: Registry = {
     "pretrained": "ibml.models.encoders.pretrained.config:PretrainedConfig",
 }
 
+DATASETS: Registry = {
+    "mfeat": "ibml.data.sets.mfeat.config:MfeatConfig",
+    "cremad": "ibml.data.sets.cremad.config:CremadConfig",
+    "ave": "ibml.data.sets.ave.config:AVEConfig",
+    "avsbench": "ibml.data.sets.avsbench.config:AVSBenchConfig",
+    "vggsound": "ibml.data.sets.vggsound.config:VGGSoundConfig",
+    "kinetics_sounds": "ibml.data.sets.kinetics_sounds.config:KineticsSoundsConfig",
+    "ucf101": "ibml.data.sets.ucf101.config:UCF101Config",
+    "food101": "ibml.data.sets.food101.config:Food101Config",
+    "mvsa": "ibml.data.sets.mvsa.config:MVSAConfig",
+    "mnist3d": "ibml.data.sets.mnist3d.config:MNIST3DConfig",
+    "modelnet40": "ibml.data.sets.modelnet40.config:ModelNet40Config",
+    "folder": "ibml.data.sets.folder.config:FolderConfig",
+}
+
+
+def load_object(target: str) -> Any:
+    """Import a class or a function.
+
+    Args:
+        target: `module:name`.
+    """
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
 
 def load_class(target: str) -> type[Any]:
     """Import a class.
@@ -61,8 +86,7 @@ def load_class(target: str) -> type[Any]:
     Args:
         target: `module:Class`.
     """
-    module, _, name = target.partition(":")
-    found: type[Any] = getattr(importlib.import_module(module), name)
+    found: type[Any] = load_object(target)
     return found
 
 

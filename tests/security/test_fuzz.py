@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibml.config.loading.layers import PRESETS
+from ibml.config.loading.presets import find_presets
 from tests.conftest import ROOT, CommandLine
 
 CASES = 2400
 SECONDS = 20.0
 """Of computing: far beyond what any file needs, so that only one that blows up is found."""
-SEEDS = [path for folder in (ROOT / "ablations", ROOT / "search_spaces", PRESETS) for path in folder.glob("*.yaml")]
+PRESETS = [*find_presets().values()]
+SEEDS = [path for folder in ("ablations", "search_spaces") for path in (ROOT / folder).glob("*.yaml")] + PRESETS
 ODD = (
     *("", "~", "null", "-1", "0", "-0", "1e999", ".nan", "-.inf", "0x" + "f" * 5000, "9" * 5000, "9" * 40, "1_000"),
     *("true", "no", "''", "[]", "{}", "[[]]", "{a: {}}", "- - -", "? x", "|", ">-", "%YAML 9", "---", "...", "@", "`"),
@@ -128,7 +129,7 @@ def test_a_mutated_file_is_run_or_refused_in_words(
     text = original.read_text()
     for change, where, odd in mutations:
         text = change(text, int(where * len(text)), odd)
-    name = f"{'search_spaces' if original.parent == PRESETS else original.parent.name}/mutated.yaml"
+    name = f"{'search_spaces' if original in PRESETS else original.parent.name}/mutated.yaml"
     (shipped.folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     began = time.thread_time()
     answer = shipped.inside(*arguments(original, name), "--dry-run")
