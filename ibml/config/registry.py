@@ -9,11 +9,12 @@ list components in the order of the registry.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Union
 
 from pydantic import Field
+
+from ibml.common.imports import load_object
 
 Registry = Mapping[str, str]
 """The `type` of each component -> `module:Class` of its configuration."""
@@ -68,16 +69,6 @@ DATASETS: Registry = {
     "modelnet40": "ibml.data.sets.modelnet40.config:ModelNet40Config",
     "folder": "ibml.data.sets.folder.config:FolderConfig",
 }
-
-
-def load_object(target: str) -> Any:
-    """Import a class or a function.
-
-    Args:
-        target: `module:name`.
-    """
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def load_class(target: str) -> type[Any]:

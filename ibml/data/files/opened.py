@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ibml.common.imports import load_object
 from ibml.common.paths import DATA_VARIABLE
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.config.preprocessing import RawImageConfig, VectorConfig
-from ibml.config.registry import load_object
 from ibml.data.base import Indices, Labels, Progress
 from ibml.data.files.check import Checked, check
 from ibml.data.listing import DataError, Listing, Part, SplitName, refused

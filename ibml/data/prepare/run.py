@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from ibml.common.errors import IbmlError
+from ibml.common.imports import load_object
 from ibml.config.data import PREPARATIONS
-from ibml.config.registry import load_object
 from ibml.data.prepare.work import Work
 
 
