@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,15 +17,17 @@ from ibml.cli.console import Overrides, errors, fail, out
 from ibml.cli.standard_streams import continue_without_output
 from ibml.common.paths import DATA_VARIABLE
 from ibml.common.processes.interruption import exit_code
-from ibml.config.data import DATASET_CONFIGS, PREPARATIONS, DataPluginConfig
-from ibml.config.datasets import CarvedConfig, FilesConfig
+from ibml.config.registry import DATASETS
 
 if TYPE_CHECKING:
+    from ibml.config.datasets import FilesConfig
     from ibml.data.files.inspection import Inspection
 
-    Name = str
+    Prepared = str
 else:
-    Name = Literal[tuple(PREPARATIONS)]
+    # Found by folder: importing the configurations would delay `--help`.
+    _SETS = files("ibml") / "data" / "sets"
+    Prepared = Literal[tuple(name for name in DATASETS if (_SETS / name / "prepare.py").is_file())]
 
 SHOWN_DAMAGES = 20
 SHOWN = 5
@@ -39,6 +42,8 @@ def list_sets(
 ) -> None:
     """Show which data sets there are, where to get them, and which are found."""
     with errors():
+        from ibml.config.data import DATASET_CONFIGS
+        from ibml.config.datasets import FilesConfig
         from ibml.data.files.opened import found_at
 
         around = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
@@ -68,6 +73,8 @@ def check(
     ibml data check mine.yaml -o data.use=[image,text]
     """
     with errors():
+        from ibml.config.data import DataPluginConfig
+        from ibml.config.datasets import FilesConfig
         from ibml.study.engine.data_preparation import data_progress
         from ibml.study.planning.plan import load_trial
 
@@ -85,6 +92,8 @@ def check(
 
 
 def _show(config: FilesConfig, found: Inspection, shown: int) -> None:
+    from ibml.config.datasets import CarvedConfig
+
     kept = sum(sum(counts.values()) for counts in found.counts.values())
     out.print(f"{config.type} in {found.root}, fingerprint {found.fingerprint[:12]}", soft_wrap=True)
     out.print(f"{found.listed:,} samples listed, {kept:,} can be used, {len(found.classes)} classes")
@@ -134,7 +143,7 @@ def cache(
 
 @app.command()
 def prepare(
-    name: Annotated[Name, typer.Argument(help="The data set.")],
+    name: Annotated[Prepared, typer.Argument(help="The data set.")],
     raw: Annotated[Path, typer.Option("--from", help="Folder with the data set as distributed; it is only read.")],
     root: Annotated[Path, typer.Option("--root", help="Folder for the data set as ibml reads it.")],
 ) -> None:

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Union
 
-from pydantic import Field
-
 from ibml.common.imports import load_object
 
 Registry = Mapping[str, str]
@@ -102,6 +100,8 @@ def load_union(registry: Registry, *more: type[Any]) -> Any:
         registry: The built-in components.
         more: Further members, after those of the registry: the configuration of plug-ins.
     """
+    from pydantic import Field  # the command line reads the registry, and starts without pydantic
+
     members = (*load_configurations(registry).values(), *more)
     return Annotated[Union[members], Field(discriminator="type")]  # noqa: UP007 the members are known at run time
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibml.config.registry import load_object
+from ibml.common.imports import load_object
 from ibml.data.listing import Listing
 from tests.data.miniatures import TEST, TRAIN, VAL, clip, label, miniature
 from tests.data.test_layouts import configuration

@@ -8,12 +8,13 @@ from dataclasses import astuple
 
 import pytest
 
+from ibml.common.imports import load_object
 from ibml.config.data import DATASET_CONFIGS, PREPARATIONS
 from ibml.config.datasets import DataPart, FilesConfig
 from ibml.config.descriptions import field_descriptions
 from ibml.config.loading.presets import find_presets
 from ibml.config.preprocessing import Preprocessing
-from ibml.config.registry import DATASETS, load_object
+from ibml.config.registry import DATASETS
 from ibml.data.base import BuiltInSource
 from ibml.study.planning.plan import load_trial
 from tests.data.miniatures import SHAPES, WRITERS
