@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ibml.cli.main import app
-from ibml.config.data import MfeatConfig
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
+from ibml.data.sets.mfeat.config import MfeatConfig
 from ibml.tracking.store import experiment
 from tests.support.ray_cluster import RayCluster, start_cluster
 from tests.support.stores import EMPTY_STORE, create_tables

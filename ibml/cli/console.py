@@ -22,7 +22,6 @@ from ibml.common.paths import below
 from ibml.common.processes.interruption import exit_code
 from ibml.common.redaction import shown_url
 from ibml.common.sanitize import printable
-from ibml.config.loading.error_messages import plain_message
 
 if TYPE_CHECKING:
     from ibml.records import SearchRecord, StudyRecord
@@ -172,6 +171,8 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
+            from ibml.config.loading.error_messages import plain_message
+
             error.message = plain_message(error.message)
             raise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,13 +17,18 @@ from ibml.cli.console import Overrides, errors, fail, out
 from ibml.cli.standard_streams import continue_without_output
 from ibml.common.paths import DATA_VARIABLE
 from ibml.common.processes.interruption import exit_code
-from ibml.config.data import DataPluginConfig
-from ibml.config.datasets import CarvedConfig, FilesConfig
+from ibml.config.registry import DATASETS
 
 if TYPE_CHECKING:
-    from ibml.data.inspection import Inspection
+    from ibml.config.datasets import FilesConfig
+    from ibml.data.files.inspection import Inspection
 
-Name = Literal["cremad", "ave", "food101", "mvsa", "modelnet40", "mnist3d"]
+    Prepared = str
+else:
+    # Found by folder: importing the configurations would delay `--help`.
+    _SETS = files("ibml") / "data" / "sets"
+    Prepared = Literal[tuple(name for name in DATASETS if (_SETS / name / "prepare.py").is_file())]
+
 SHOWN_DAMAGES = 20
 SHOWN = 5
 """Samples that could not be prepared are named up to so many."""
@@ -36,15 +42,17 @@ def list_sets(
 ) -> None:
     """Show which data sets there are, where to get them, and which are found."""
     with errors():
-        from ibml.data.catalogue import CATALOGUE
-        from ibml.data.opened import found_at
+        from ibml.config.data import DATASET_CONFIGS
+        from ibml.config.datasets import FilesConfig
+        from ibml.data.files.opened import found_at
 
         around = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("type", "family", "data set", "train / val / test", "from", "licence", "found"):
             table.add_column(heading, overflow="fold")
-        for name, about in CATALOGUE.items():
-            found = found_at(name, around) if name != "mfeat" else about.rows
+        for name, kind in DATASET_CONFIGS.items():
+            about = kind.about
+            found = found_at(kind, around) if issubclass(kind, FilesConfig) else about.rows
             cells = (name, about.family, about.title, about.rows, about.source, about.licence, found)
             table.add_row(*map(Text, cells))
         out.print(table)
@@ -65,6 +73,8 @@ def check(
     ibml data check mine.yaml -o data.use=[image,text]
     """
     with errors():
+        from ibml.config.data import DataPluginConfig
+        from ibml.config.datasets import FilesConfig
         from ibml.study.engine.data_preparation import data_progress
         from ibml.study.planning.plan import load_trial
 
@@ -74,7 +84,7 @@ def check(
             whose = "is of another package" if isinstance(config, DataPluginConfig) else "ships with ibml"
             out.print(f"{config.type} {whose}; there is nothing to check.")
             return
-        from ibml.data.inspection import inspect
+        from ibml.data.files.inspection import inspect
 
         with data_progress(out) as progress:
             found = inspect(config, progress)
@@ -82,6 +92,8 @@ def check(
 
 
 def _show(config: FilesConfig, found: Inspection, shown: int) -> None:
+    from ibml.config.datasets import CarvedConfig
+
     kept = sum(sum(counts.values()) for counts in found.counts.values())
     out.print(f"{config.type} in {found.root}, fingerprint {found.fingerprint[:12]}", soft_wrap=True)
     out.print(f"{found.listed:,} samples listed, {kept:,} can be used, {len(found.classes)} classes")
@@ -116,7 +128,7 @@ def cache(
 ) -> None:
     """Show what is kept of decoded media, and how large it is."""
     with errors():
-        from ibml.data.cache import kept, stores_folder
+        from ibml.data.stores.cache import kept, stores_folder
 
         if clear:
             continue_without_output()
@@ -131,7 +143,7 @@ def cache(
 
 @app.command()
 def prepare(
-    name: Annotated[Name, typer.Argument(help="The data set.")],
+    name: Annotated[Prepared, typer.Argument(help="The data set.")],
     raw: Annotated[Path, typer.Option("--from", help="Folder with the data set as distributed; it is only read.")],
     root: Annotated[Path, typer.Option("--root", help="Folder for the data set as ibml reads it.")],
 ) -> None:
@@ -145,7 +157,7 @@ def prepare(
     ibml data prepare mvsa --from MVSA_Single --root data/mvsa
     """
     with errors():
-        from ibml.data.prepare.sets import prepare as run
+        from ibml.data.prepare.run import prepare as run
 
         continue_without_output()
         try:

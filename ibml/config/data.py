@@ -1,69 +1,18 @@
-"""Configurations of data sets."""
+"""Every data set that a trial may have: the built-in ones and those of other packages."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import model_validator
 
 from ibml.common.errors import did_you_mean
-from ibml.config.base import Items
-from ibml.config.datasets import (
-    AVEConfig,
-    AVSBenchConfig,
-    ChosenModalities,
-    CremadConfig,
-    DataPart,
-    FilesConfig,
-    FolderConfig,
-    Food101Config,
-    KineticsSoundsConfig,
-    MNIST3DConfig,
-    ModelNet40Config,
-    MVSAConfig,
-    Share,
-    UCF101Config,
-    VGGSoundConfig,
-)
+from ibml.config.datasets import ChosenModalities, DataPart, FilesConfig
 from ibml.config.failures import in_a_line
 from ibml.config.plugins import Kind, PluginConfig, resolved
 from ibml.config.preprocessing import ModalityKind
-
-View = Literal["fou", "fac", "kar", "pix", "zer", "mor"]
-
-
-class MfeatConfig(DataPart):
-    """UCI Multiple Features: 2,000 handwritten digits, 10 classes, six views; ships with ibml.
-
-    The split is stratified and drawn by the trial's seed; what is neither validation nor test is
-    training data.
-    """
-
-    type: Literal["mfeat"] = "mfeat"
-    views: Annotated[Items[View], Field(min_length=2)] = ("pix", "zer")
-    validation: Share = 0.1
-    test: Share = 0.3
-
-    @field_validator("views")
-    @classmethod
-    def _each_view_once(cls, views: tuple[View, ...]) -> tuple[View, ...]:
-        if len(set(views)) < len(views):
-            raise ValueError("a view is listed twice")
-        return views
-
-    @property
-    def all_kinds(self) -> dict[str, ModalityKind]:
-        return dict.fromkeys(self.views, "vector")
-
-    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
-        share = self.validation + self.test
-        if share > 0.99:
-            return [(("data", "test"), f"validation + test = {share:g} leaves too little to train on")]
-        return []
-
-    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        return {**self.model_dump(mode="json"), "views": list(modalities)}
+from ibml.config.registry import DATASETS, load_configurations, load_union
 
 
 class DataPluginConfig(ChosenModalities, PluginConfig):
@@ -91,21 +40,16 @@ class DataPluginConfig(ChosenModalities, PluginConfig):
         return {**self.model_dump(mode="json"), "target": target, "use": list(modalities)}
 
 
-DataConfig = Annotated[
-    MfeatConfig
-    | CremadConfig
-    | AVEConfig
-    | AVSBenchConfig
-    | VGGSoundConfig
-    | KineticsSoundsConfig
-    | UCF101Config
-    | Food101Config
-    | MVSAConfig
-    | MNIST3DConfig
-    | ModelNet40Config
-    | FolderConfig
-    | DataPluginConfig,
-    Field(discriminator="type"),
-]
+DATASET_CONFIGS: dict[str, type[DataPart]] = load_configurations(DATASETS)
+"""Built-in data sets: `type` -> configuration."""
+PREPARATIONS: dict[str, str] = {
+    name: kind.preparation
+    for name, kind in DATASET_CONFIGS.items()
+    if issubclass(kind, FilesConfig) and kind.preparation is not None
+}
+"""Data sets that `ibml data prepare` can make of their distribution: `type` -> `module:function`."""
 
-__all__ = ["DataConfig", "DataPluginConfig", "FilesConfig", "MfeatConfig"]
+if TYPE_CHECKING:
+    DataConfig = DataPart
+else:
+    DataConfig = load_union(DATASETS, DataPluginConfig)

@@ -1,36 +1,56 @@
-"""Configurations of data sets that lie in files; `ibml.data.layouts` says how."""
+"""Base classes of data set configurations; each data set has its own in `ibml.data.sets`."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ibml.common.errors import did_you_mean
 from ibml.common.hashing import content_hash
 from ibml.common.paths import DATA_VARIABLE
-from ibml.config.base import Config, Items
+from ibml.config.base import Items
+from ibml.config.component import Component
 from ibml.config.preprocessing import (
     AudioConfig,
-    ColumnConfig,
     FramesConfig,
     ImageConfig,
     ModalityKind,
-    PointsConfig,
     Preprocessing,
-    RawImageConfig,
     TextConfig,
-    ViewsConfig,
 )
+
+Family = Literal["audio-visual", "image-text", "2D-3D", "vectors", "your own"]
+
+
+@dataclass(frozen=True)
+class About:
+    """Catalogue entry of a data set, which `ibml data list` shows."""
+
+    family: Family
+    title: str
+    rows: str
+    """Samples of the papers' splits: train / val / test."""
+    source: str
+    """Address from which the data set is available."""
+    licence: str
+
 
 Share = Annotated[float, Field(ge=0.01, le=0.99)]
 
 
-class DataPart(Config):
-    """What every data set's configuration says of itself."""
+class DataPart(Component):
+    """Configuration of a data set.
+
+    `implementation` names the `ibml.data.base.Source` that reads it.
+    """
+
+    about: ClassVar[About]
+    """Catalogue entry; plug-ins have none."""
 
     @property
     def all_kinds(self) -> dict[str, ModalityKind]:
@@ -65,7 +85,7 @@ class ChosenModalities(DataPart):
     """A data set that has more than a model need see."""
 
     use: Annotated[Items[str], Field(min_length=1)] | None = None
-    """Those of its modalities that the model sees, in this order; without it, all."""
+    """Modalities that the model sees, in this order; null: all of them."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -79,13 +99,19 @@ class ChosenModalities(DataPart):
 
 
 class FilesConfig(ChosenModalities):
-    """What all data sets in files have."""
+    """A data set in files below a folder: a subclass names its layout, and a field per modality its preprocessing."""
 
+    implementation: ClassVar[str] = "ibml.data.files.source:FilesSource"
+    layout: ClassVar[str]
+    """`module:function` that lists the samples: called with the configuration and an `ibml.data.listing.Listing`."""
+    preparation: ClassVar[str | None] = None
+    """`module:function` of `ibml data prepare`, called with an `ibml.data.prepare.work.Work`; None: no preparation."""
     type: str
+    """Name of the data set."""
     root: str | None = None
-    """The data set's folder; without one, the folder of its type in IBML_DATA."""
+    """Folder of the data set; null: the folder named like its type in IBML_DATA."""
     on_missing: Literal["stop", "skip"] = "stop"
-    """What to do about samples that cannot be used: train nothing, or go on without them and say how many."""
+    """Samples that cannot be used: `stop` trains nothing, `skip` trains without them and reports their number."""
 
     @property
     def parts(self) -> dict[str, Preprocessing]:
@@ -121,126 +147,23 @@ class CarvedConfig(FilesConfig):
     """A data set without a validation split of its own: a stratified share of train, drawn by the trial's seed."""
 
     validation: Share = 0.1
+    """Share of each class of train that becomes the validation split, drawn by the trial's seed. Without effect where
+    the files have a validation split."""
 
 
 class ClipsConfig(FilesConfig):
     """Clips with sound and frames."""
 
     audio: AudioConfig = AudioConfig()
+    """Preprocessing of the sound."""
     video: FramesConfig = FramesConfig()
+    """Preprocessing of the frames."""
 
 
 class CaptionedConfig(FilesConfig):
     """Images with a text."""
 
     image: ImageConfig = ImageConfig()
+    """Preprocessing of the image."""
     text: TextConfig = TextConfig()
-
-
-class CremadConfig(ClipsConfig, CarvedConfig):
-    """CREMA-D (Cao et al. 2014): 7,442 clips of actors who speak with one of 6 emotions."""
-
-    type: Literal["cremad"] = "cremad"
-
-
-class AVEConfig(ClipsConfig):
-    """AVE (Tian et al. 2018): 4,143 clips of 28 audio-visual events."""
-
-    type: Literal["ave"] = "ave"
-    audio: AudioConfig = AudioConfig(rate=16_000, seconds=10.0, hop=159, spectrum="power", standardise=True)
-
-
-class AVSBenchConfig(ClipsConfig):
-    """AVSBench, single sounding source (Zhou et al. 2022)."""
-
-    type: Literal["avsbench"] = "avsbench"
-
-
-class VGGSoundConfig(ClipsConfig, CarvedConfig):
-    """50 classes of VGGSound (Chen et al. 2020)."""
-
-    type: Literal["vggsound"] = "vggsound"
-
-
-class KineticsSoundsConfig(ClipsConfig, CarvedConfig):
-    """Kinetics-Sounds (Arandjelovic & Zisserman 2017): clips of actions that can be seen and heard."""
-
-    type: Literal["kinetics_sounds"] = "kinetics_sounds"
-
-
-class UCF101Config(ClipsConfig, CarvedConfig):
-    """UCF-101 (Soomro et al. 2012), those of its clips that have sound."""
-
-    type: Literal["ucf101"] = "ucf101"
-    fold: Literal[1, 2, 3] = 1
-    """Which of the three official splits."""
-
-
-class Food101Config(CaptionedConfig):
-    """UPMC Food-101 (Wang et al. 2015): pictures of 101 dishes with the titles of the pages they are from."""
-
-    type: Literal["food101"] = "food101"
-
-
-class MVSAConfig(CaptionedConfig):
-    """MVSA-Single (Niu et al. 2016): tweets with a picture, 3 sentiments."""
-
-    type: Literal["mvsa"] = "mvsa"
-
-
-class MNIST3DConfig(CarvedConfig):
-    """3D MNIST: handwritten digits and point clouds made of them."""
-
-    type: Literal["mnist3d"] = "mnist3d"
-    image: RawImageConfig = RawImageConfig()
-    points: PointsConfig = PointsConfig()
-
-
-class ModelNet40Config(CarvedConfig):
-    """ModelNet40 (Wu et al. 2015): 12,308 objects of 40 classes, as points and as rendered views."""
-
-    type: Literal["modelnet40"] = "modelnet40"
-    image: ViewsConfig = ViewsConfig()
-    points: PointsConfig = PointsConfig(augment=True)
-
-
-class FolderConfig(CarvedConfig):
-    """Data of one's own: tables with a row per sample and a column per modality: CSV, whose header shows if the
-    separator is a comma, a semicolon, a tab or a bar, or JSON lines. Paths in them are below the root."""
-
-    type: Literal["folder"] = "folder"
-    root: str
-    tables: Annotated[dict[Literal["train", "val", "test"], str], Field(min_length=1)] | str
-    """A table with a column that says the split, or a table per split; below the root."""
-    split: str = "split"
-    """The column that says the split: train, val (also dev, valid, validation) or test."""
-    label: str = "label"
-    id: str | None = None
-    """The column that tells samples apart; without one, what a row's modalities are read from does."""
-    columns: Annotated[dict[str, ColumnConfig], Field(min_length=1)]
-    """Modality -> its kind, its column, and what it is made into."""
-
-    @property
-    def parts(self) -> dict[str, Preprocessing]:
-        return dict(self.columns)
-
-    def once_trained(self) -> Self:
-        return self.model_copy(update={"columns": {name: part.without_files() for name, part in self.columns.items()}})
-
-    @field_validator("columns")
-    @classmethod
-    def _names_are_plain(cls, columns: dict[str, ColumnConfig]) -> dict[str, ColumnConfig]:
-        for name in columns:
-            if not name.isidentifier():
-                raise ValueError(f"{name!r} cannot name a modality; use letters, digits and '_'")
-            if name in cls.model_fields:  # the canonical form has modalities beside these
-                raise ValueError(f"{name!r} cannot name a modality, since it is a key of the data set itself")
-        return columns
-
-    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        plain = super().canonical(modalities)
-        for name in ("tables", "split", "label", "id", "columns"):  # what they find is in the fingerprint
-            del plain[name]
-        for name in modalities:
-            del plain[name]["column"]
-        return plain
+    """Preprocessing of the text."""

@@ -24,6 +24,7 @@ class Preprocessing(Config):
     """What one modality is made into."""
 
     kind: ModalityKind
+    """Kind of the modality, which determines the encoders that fit."""
 
     @property
     def files(self) -> dict[str, Path]:
@@ -40,7 +41,7 @@ class VectorConfig(Preprocessing):
 
     kind: Literal["vector"] = "vector"
     standardise: bool = True
-    """To mean 0 and standard deviation 1 over the training rows, column by column."""
+    """Scale each column to mean 0 and standard deviation 1 over the training samples."""
 
 
 class AudioConfig(Preprocessing):
@@ -52,14 +53,18 @@ class AudioConfig(Preprocessing):
 
     kind: Literal["audio"] = "audio"
     rate: Annotated[int, Field(ge=100, le=400_000)] = 22_050
-    """Samples a second, Hz."""
+    """Sampling rate after resampling, Hz."""
     seconds: Annotated[float, Field(gt=0, le=3600)] = 3.0
+    """Length of a clip, seconds; shorter clips are tiled, longer ones are cut."""
     window: Annotated[int, Field(ge=2, le=65_536)] = 512
+    """Length of a spectrogram's window, samples."""
     hop: Count = 353
-    """Samples from one window to the next."""
+    """Distance between the starts of two windows, samples."""
     spectrum: Literal["stft", "power"] = "stft"
+    """`stft`: log magnitude of a short-time Fourier transform with a Hann window; `power`: log power spectral density
+    as in `scipy.signal.spectrogram`."""
     standardise: bool = False
-    """Each clip to mean 0 and standard deviation 1."""
+    """Scale each clip to mean 0 and standard deviation 1."""
 
     @property
     def samples(self) -> int:
@@ -84,11 +89,15 @@ class PicturesConfig(Preprocessing):
     picture's area and of aspect 3/4 to 4/3, resized, and flipped every other time; otherwise resized as a whole."""
 
     size: Side = 224
+    """Height and width of a picture for the encoder, pixels."""
     augment: bool = True
+    """Train on random crops and horizontal flips; evaluation sees the whole picture."""
     stored_side: Side = 256
-    """Pictures for random crops are stored with a shorter side of at most this, which bounds the cache."""
+    """Largest shorter side, pixels, of pictures that are cached for random crops; bounds the size of the cache."""
     mean: Three = IMAGENET_MEAN
+    """Mean of each colour channel (RGB, values in [0, 1]) that is subtracted; default: ImageNet's."""
     std: ThreePositive = IMAGENET_STD
+    """Standard deviation of each colour channel that is divided by; default: ImageNet's."""
 
     @model_validator(mode="after")
     def _stored_is_enough(self) -> Self:
@@ -109,6 +118,7 @@ class FramesConfig(PicturesConfig):
 
     kind: Literal["frames"] = "frames"
     count: Annotated[int, Field(ge=1, le=64)] = 3
+    """Number of frames of a clip that the encoder gets, one of each of as many equal segments."""
 
 
 class ViewsConfig(Preprocessing):
@@ -117,12 +127,19 @@ class ViewsConfig(Preprocessing):
 
     kind: Literal["frames"] = "frames"
     count: Annotated[int, Field(ge=1, le=64)] = 4
+    """Number of views of an object that the encoder gets."""
     of: Annotated[int, Field(ge=1, le=1000)] = 180
+    """Number of views of an object in the data set."""
     crop: Side = 224
+    """Height and width of the centre crop of a view, pixels, before it is resized."""
     size: Side = 112
+    """Height and width of a view for the encoder, pixels."""
     augment: bool = True
+    """Train on random views; evaluation sees views at equal distances."""
     mean: Three = IMAGENET_MEAN
+    """Mean of each colour channel (RGB, values in [0, 1]) that is subtracted; default: ImageNet's."""
     std: ThreePositive = IMAGENET_STD
+    """Standard deviation of each colour channel that is divided by; default: ImageNet's."""
 
     @model_validator(mode="after")
     def _enough_views(self) -> Self:
@@ -147,8 +164,11 @@ class TextConfig(Preprocessing):
 
     kind: Literal["text"] = "text"
     length: Annotated[int, Field(ge=1, le=100_000)] = 77
+    """Largest number of tokens of a text; the rest is cut."""
     vectors: str | None = None
+    """Text file of word vectors in the format of GloVe (Pennington et al. 2014); null: the encoder learns them."""
     tokenizer: str | None = None
+    """Local folder of a tokenizer of the transformers library; null: lower-cased words."""
 
     @field_validator("vectors", "tokenizer")
     @classmethod
@@ -183,12 +203,14 @@ class PointsConfig(Preprocessing):
 
     kind: Literal["points"] = "points"
     count: Annotated[int, Field(ge=1, le=100_000)] = 1024
+    """Number of points of a cloud that the encoder gets."""
     augment: bool = False
+    """Scale, shift, rotate and jitter clouds in training."""
 
 
 class _Column(Config):
     column: str
-    """The column, or the key, that has it."""
+    """Column of the table, or key of the JSON object, that contains the modality."""
 
 
 class VectorColumn(_Column, VectorConfig):

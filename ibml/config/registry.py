@@ -9,11 +9,10 @@ list components in the order of the registry.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Union
 
-from pydantic import Field
+from ibml.common.imports import load_object
 
 Registry = Mapping[str, str]
 """The `type` of each component -> `module:Class` of its configuration."""
@@ -54,6 +53,21 @@ ENCODERS: Registry = {
     "pretrained": "ibml.models.encoders.pretrained.config:PretrainedConfig",
 }
 
+DATASETS: Registry = {
+    "mfeat": "ibml.data.sets.mfeat.config:MfeatConfig",
+    "cremad": "ibml.data.sets.cremad.config:CremadConfig",
+    "ave": "ibml.data.sets.ave.config:AVEConfig",
+    "avsbench": "ibml.data.sets.avsbench.config:AVSBenchConfig",
+    "vggsound": "ibml.data.sets.vggsound.config:VGGSoundConfig",
+    "kinetics_sounds": "ibml.data.sets.kinetics_sounds.config:KineticsSoundsConfig",
+    "ucf101": "ibml.data.sets.ucf101.config:UCF101Config",
+    "food101": "ibml.data.sets.food101.config:Food101Config",
+    "mvsa": "ibml.data.sets.mvsa.config:MVSAConfig",
+    "mnist3d": "ibml.data.sets.mnist3d.config:MNIST3DConfig",
+    "modelnet40": "ibml.data.sets.modelnet40.config:ModelNet40Config",
+    "folder": "ibml.data.sets.folder.config:FolderConfig",
+}
+
 
 def load_class(target: str) -> type[Any]:
     """Import a class.
@@ -61,8 +75,7 @@ def load_class(target: str) -> type[Any]:
     Args:
         target: `module:Class`.
     """
-    module, _, name = target.partition(":")
-    found: type[Any] = getattr(importlib.import_module(module), name)
+    found: type[Any] = load_object(target)
     return found
 
 
@@ -87,6 +100,8 @@ def load_union(registry: Registry, *more: type[Any]) -> Any:
         registry: The built-in components.
         more: Further members, after those of the registry: the configuration of plug-ins.
     """
+    from pydantic import Field  # the command line reads the registry, and starts without pydantic
+
     members = (*load_configurations(registry).values(), *more)
     return Annotated[Union[members], Field(discriminator="type")]  # noqa: UP007 the members are known at run time
 

@@ -1,11 +1,11 @@
-"""What a data set gives the trainer: three splits of aligned modalities."""
+"""Interface between data sets and the trainer: three splits of aligned modalities."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,38 @@ import numpy.typing as npt
 from ibml.config.preprocessing import ModalityKind
 
 if TYPE_CHECKING:
-    from ibml.data.columns import AnyColumn
-    from ibml.inputs import InputSpec
+    import torch
+
+    from ibml.config.datasets import DataPart
+    from ibml.inputs import InputSpec, Sequences
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
+Draws = np.random.Generator
+Progress = Callable[[str, int, int], None]
+"""Called with a description of the current step, the number of finished items and their total."""
+
+BatchT = TypeVar("BatchT", "torch.Tensor", "Sequences")
+
+
+class Column(Protocol[BatchT]):
+    """A modality's samples, by their rows in the stores; the batches of a column are all tensors, or all sequences."""
+
+    spec: InputSpec
+
+    def gather(self, rows: Indices, draws: Draws) -> BatchT:
+        """The samples of these rows, on the CPU."""
+
+    def finish(self, batch: BatchT, dtype: torch.dtype) -> BatchT:
+        """What the encoder takes, on the batch's device."""
+
+
+AnyColumn = Column[Any]
+
+
+def no_progress(step: str, done: int, total: int) -> None:
+    """Report nothing: the `Progress` of callers that show none."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,34 @@ class Source(ABC):
     @abstractmethod
     def load(self, modalities: tuple[str, ...], seed: int) -> Dataset:
         """The three splits with these modalities; whatever is drawn for them follows from the seed."""
+
+
+class BuiltInSource(Source):
+    """A data set of ibml, whose options are its configuration.
+
+    Unlike a plug-in it can be checked before training, and has notes for the records of trials.
+    """
+
+    options: DataPart
+
+    @property
+    def kinds(self) -> dict[str, ModalityKind]:
+        return self.options.all_kinds
+
+    def prepare(self, say: Callable[[str], None], progress: Progress) -> None:
+        """Check the data set and decode what is not in the cache, so that trials need not.
+
+        Args:
+            say: Called with every message for the user.
+            progress: Called while files are read and decoded.
+
+        Raises:
+            DataError: The data set does not exist or has samples that cannot be used.
+        """
+
+    def notes(self) -> dict[str, str]:
+        """Return what a trial's record says about the data, by name."""
+        return {}
 
 
 def stratified_split(labels: Labels, shares: Sequence[float], generator: np.random.Generator) -> list[Indices]:

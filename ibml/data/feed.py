@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ibml.data import AnySplit, Split, StreamedSplit
-from ibml.data.columns import gathered
+from ibml.data.base import AnySplit, Split, StreamedSplit
+from ibml.data.files.columns import gathered
 from ibml.inputs import Input, InputSpec, Sequences
 
 Inputs = Mapping[str, Input]

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from ibml.config.datasets import CremadConfig
+from ibml.data.sets.cremad.config import CremadConfig
 
 BATCH, CLIPS = 64, 600
 LABELS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")

@@ -7,7 +7,7 @@ import pytest
 from ibml.common.errors import ConfigError
 from ibml.common.yaml.documents import read
 from ibml.config.loading.file_kinds import SPACE, STUDY, TRIAL, find_kind
-from ibml.config.loading.layers import PRESETS
+from ibml.config.loading.presets import find_presets
 from ibml.search.plan import load_search
 from ibml.study.planning.plan import load_plan
 from tests.conftest import ROOT, CommandLine
@@ -112,7 +112,7 @@ def test_every_shipped_file_is_of_its_kind() -> None:
     kinds = {"ablations": STUDY, "search_spaces": SPACE}
     for folder, kind in kinds.items():
         assert {id(find_kind(read(path).data)) for path in (ROOT / folder).rglob("*.yaml")} == {id(kind)}
-    assert {id(find_kind(read(path).data)) for path in PRESETS.glob("*.yaml")} == {id(TRIAL)}
+    assert {id(find_kind(read(path).data)) for path in find_presets().values()} == {id(TRIAL)}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ import numpy.typing as npt
 import soundfile
 from PIL import Image
 
+from ibml.config.data import DATASET_CONFIGS
+from ibml.config.datasets import FilesConfig
+
 TRAIN, VAL, TEST = range(6), range(6, 8), range(8, 11)
 CLASSES = ("cat", "dog")
 SIDE = 8
@@ -181,18 +184,25 @@ def modelnet40(root: Path) -> dict[str, Any]:
     return {**CARVED, "points": {"count": 16}, "image": views}
 
 
+_SHARED = {"food101": jsonl, "mvsa": jsonl}
+"""Writers of layouts that several data sets have."""
 WRITERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "cremad": cremad,
-    "ave": ave,
-    "avsbench": avsbench,
-    "vggsound": vggsound,
-    "kinetics_sounds": kinetics_sounds,
-    "ucf101": ucf101,
-    "food101": jsonl,
-    "mvsa": jsonl,
-    "mnist3d": mnist3d,
-    "modelnet40": modelnet40,
+    name: found
+    for name, kind in DATASET_CONFIGS.items()
+    if issubclass(kind, FilesConfig) and (found := _SHARED.get(name) or globals().get(name))
 }
+"""By the names in the registry: the function that is called like the data set, or a shared one."""
+
+FRAMES = (3, len(GREEN), SIDE, SIDE)
+_CLIPS_SHAPES = {"audio": (1, 33, 26), "video": FRAMES}
+_WRITTEN_SHAPES = {"image": (3, SIDE, SIDE), "text": (5,)}
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    **dict.fromkeys(("cremad", "ave", "avsbench", "vggsound", "kinetics_sounds", "ucf101"), _CLIPS_SHAPES),
+    **dict.fromkeys(_SHARED, _WRITTEN_SHAPES),
+    "mnist3d": {"image": (3, 30, 30), "points": (16, 3)},
+    "modelnet40": {"image": FRAMES, "points": (16, 3)},
+}
+"""Shape of a sample of each modality."""
 
 
 def miniature(kind: str, root: Path) -> dict[str, Any]:

@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 
 from ibml import data
-from ibml.config.datasets import CremadConfig
-from ibml.data import cache
-from ibml.data.cache import kept, stores_folder
+from ibml.data.base import no_progress
+from ibml.data.files.opened import open_files
 from ibml.data.listing import DataError
-from ibml.data.opened import no_progress, open_files
+from ibml.data.sets.cremad.config import CremadConfig
+from ibml.data.stores import cache
+from ibml.data.stores.cache import kept, stores_folder
 from tests.conftest import CommandLine
 from tests.data.miniatures import miniature
 from tests.data.test_layouts import configuration
@@ -33,7 +34,7 @@ from tests.data.test_layouts import configuration
 SCRIPT = """
 import sys
 from ibml import data
-from ibml.config.datasets import CremadConfig
+from ibml.data.sets.cremad.config import CremadConfig
 config = CremadConfig.model_validate_json(sys.argv[1], strict=False)
 data.ready([config], lambda text: None)
 print(data.fingerprint(config))
@@ -186,7 +187,7 @@ def test_a_store_that_was_cut_is_not_trusted(config: CremadConfig) -> None:
 
 
 def test_reading_lets_go_of_what_was_read(config: CremadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ibml.data.store.RELEASE_BYTES", 1)
+    monkeypatch.setattr("ibml.data.stores.store.RELEASE_BYTES", 1)
     dataset = data.load(config, config.modalities, 0)
     column = dataset.train.columns["audio"]
     generator = np.random.default_rng(0)

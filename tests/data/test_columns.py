@@ -10,11 +10,11 @@ import torch
 from PIL import Image as Pillow
 
 from ibml import data
-from ibml.config.datasets import FolderConfig
 from ibml.config.preprocessing import ImageConfig, PointsConfig, ViewsConfig
-from ibml.data.columns import Clouds, Crops, Pixels, RandomViews, batch_draws, crop_box, moved
-from ibml.data.store import Store, StoreWriter
-from ibml.data.word_vectors import word_vectors
+from ibml.data.files.columns import Clouds, Crops, Pixels, RandomViews, batch_draws, crop_box, moved
+from ibml.data.files.word_vectors import word_vectors
+from ibml.data.sets.folder.config import FolderConfig
+from ibml.data.stores.store import Store, StoreWriter
 from ibml.inputs import Sequences
 
 

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ibml.data.base import no_progress
+from ibml.data.files.opened import Opened, open_files
 from ibml.data.listing import DataError
-from ibml.data.opened import Opened, no_progress, open_files
 from tests.data.miniatures import RATE, TEST, TRAIN, VAL, miniature, picture
 from tests.data.test_layouts import batch, configuration, load, tells
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ibml.data import digests as module
-from ibml.data.digests import digests
-from ibml.data.opened import no_progress
+from ibml.data.base import no_progress
+from ibml.data.stores import digests as module
+from ibml.data.stores.digests import digests
 
 
 @pytest.fixture(autouse=True)

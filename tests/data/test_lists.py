@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibml.data.layouts import list_samples
+from ibml.common.imports import load_object
 from ibml.data.listing import Listing
 from tests.data.miniatures import TEST, TRAIN, VAL, clip, label, miniature
 from tests.data.test_layouts import configuration
@@ -25,7 +25,7 @@ def listed(kind: str, root: Path, row: Callable[[int, str], str], header: str = 
             rows = [*([header] if header else []), *(row(n, split) for n in chosen)]
             file.write_text("".join(f"{line}\n" for line in rows))
     listing = Listing(root, ("train", "val", "test") if kind == "ave" else ("train", "test"))
-    list_samples(config, listing)
+    load_object(config.layout)(config, listing)
     return listing
 
 
@@ -86,7 +86,8 @@ def test_a_clip_of_the_official_list_is_called_as_its_files_are(name: str, tmp_p
         rows = [f"{clip(n)},30,{label(n)},{split}\n" for n in SPLITS[split]]
         (tmp_path / f"{split}.txt").write_text("".join(rows))
     listing = Listing(tmp_path)
-    list_samples(configuration({"type": "vggsound", "root": str(tmp_path)}), listing)
+    config = configuration({"type": "vggsound", "root": str(tmp_path)})
+    load_object(config.layout)(config, listing)
     assert said(listing) == []
     assert found(listing) == expected("vggsound", lambda n: name.format(clip(n)))
 
@@ -176,7 +177,7 @@ def test_a_list_of_ucf101_has_nothing_after_its_number(tmp_path: Path) -> None:
     file = tmp_path / "ucfTrainTestlist/trainlist02.txt"
     file.write_text(file.read_text().replace("dog/-c01.avi 2", "dog/-c01.avi a b", 1))
     listing = Listing(tmp_path)
-    list_samples(config, listing)
+    load_object(config.layout)(config, listing)
     assert said(listing) == [
         "ucfTrainTestlist/trainlist02.txt:2: expected CLASS/CLIP.avi, and in a list of train a number after a space"
     ]
@@ -187,5 +188,5 @@ def test_a_table_of_avsbench_without_a_header_is_refused(tmp_path: Path) -> None
     file = tmp_path / "s4_meta_data.csv"
     file.write_text(file.read_text().partition("\n")[2])
     listing = Listing(tmp_path, ("train", "val", "test"))
-    list_samples(config, listing)
+    load_object(config.layout)(config, listing)
     assert "s4_meta_data.csv:1: has no header: expected one with name, category and split" in said(listing)

@@ -10,13 +10,13 @@ import soundfile
 from PIL import Image as Pillow
 from scipy import signal
 
-from ibml.config.datasets import AVEConfig
 from ibml.config.preprocessing import AudioConfig, FramesConfig, ImageConfig, ViewsConfig
 from ibml.data.listing import Part
 from ibml.data.media import MediaError, media_of
 from ibml.data.media.audio import fitted, read_clip, spectrogram
 from ibml.data.media.images import read_picture, segments
 from ibml.data.media.text import words
+from ibml.data.sets.ave.config import AVEConfig
 
 CREMAD, AVE = AudioConfig(), AVEConfig().audio
 

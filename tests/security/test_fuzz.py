@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ibml.common.errors import ConfigError
-from ibml.config.loading.layers import PRESETS
+from ibml.config.loading.presets import find_presets
 from ibml.search.plan import load_search
 from ibml.study.planning.dry_run.search_preview import preview_search
 from ibml.study.planning.dry_run.study_preview import preview
@@ -25,7 +25,8 @@ CASES_OF_COMMANDS = 150
 """Those that go through the whole command line, which only adds how a plan or a problem is printed."""
 SECONDS = 20.0
 """Of computing: far beyond what any file needs, so that only one that blows up is found."""
-SEEDS = [path for folder in (ROOT / "ablations", ROOT / "search_spaces", PRESETS) for path in folder.glob("*.yaml")]
+PRESETS = [*find_presets().values()]
+SEEDS = [path for folder in ("ablations", "search_spaces") for path in (ROOT / folder).glob("*.yaml")] + PRESETS
 ODD = (
     *("", "~", "null", "-1", "0", "-0", "1e999", ".nan", "-.inf", "0x" + "f" * 5000, "9" * 5000, "9" * 40, "1_000"),
     *("true", "no", "''", "[]", "{}", "[[]]", "{a: {}}", "- - -", "? x", "|", ">-", "%YAML 9", "---", "...", "@", "`"),
@@ -138,7 +139,7 @@ def write_mutated(
     text = original.read_text()
     for change, where, odd in mutations:
         text = change(text, int(where * len(text)), odd)
-    name = f"{'search_spaces' if original.parent == PRESETS else original.parent.name}/mutated.yaml"
+    name = f"{'search_spaces' if original in PRESETS else original.parent.name}/mutated.yaml"
     (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     return name
 

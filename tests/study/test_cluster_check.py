@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ibml.config.data import MfeatConfig
+from ibml.data.sets.mfeat.config import MfeatConfig
 from ibml.study.ray import health_check, node_probe
 from ibml.study.ray.cluster import ClusterError
 from ibml.study.ray.health_check import ANSWER, CheckResult, Node, check_services, judged, refuse_unfit

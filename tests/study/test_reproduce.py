@@ -152,7 +152,7 @@ def test_a_trial_of_another_trainer_data_or_configuration_is_not_trained(
     assert f"the trainer computes otherwise (revision {then} then, {now} now)" in answer.err
 
     with monkeypatch.context() as later:
-        later.setattr("ibml.data.mfeat_fingerprint", lambda: "f" * 64)
+        later.setattr("ibml.data.sets.mfeat.source.mfeat_fingerprint", lambda: "f" * 64)
         answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")
     fingerprint = data.fingerprint(configured().data)

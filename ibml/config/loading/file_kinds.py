@@ -11,8 +11,7 @@ from typing import Any
 from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document
-
-PRESETS = Path(__file__).parent.parent / "presets"
+from ibml.config.loading.presets import find_presets
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def read_as(path: str | Path, wanted: FileKind, results: bool = False) -> Docume
     """
     path = Path(path)
     if not path.exists() and path.suffix not in (".yaml", ".yml"):
-        if path.name == str(path) and (PRESETS / f"{path}.yaml").is_file():
+        if str(path) in find_presets():
             message = f"is a preset, not {wanted.noun}; {TRIAL.advice.format(file=path)}"
             raise ConfigError([Problem(SourceLocation(str(path)), message)])
         if path.with_name(f"{path.name}.yaml").is_file():

@@ -13,7 +13,8 @@ from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mea
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document, Path_
 from ibml.config.encoders import USUAL_TYPE
-from ibml.config.loading.file_kinds import PRESETS, TRIAL, describe_other_kind
+from ibml.config.loading.file_kinds import TRIAL, describe_other_kind
+from ibml.config.loading.presets import find_presets
 from ibml.config.trial import TrialConfig
 
 _PATHS = {"data": ("root", "vectors", "tokenizer"), "encoders": ("weights", "path")}
@@ -178,7 +179,7 @@ def find_base(name: str, near: Path | None, source: SourceLocation) -> Document:
             is_itself = source.file == document.file
             raise ConfigError([Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")])
         return document
-    presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    presets = find_presets()
     if name not in presets:
         message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"
         raise ConfigError([Problem(source, message)])

@@ -1,5 +1,5 @@
-"""UPMC Food-101 and MVSA-Single: `train.jsonl`, `dev.jsonl` and `test.jsonl`, {id, label, text, img}, `img` relative to
-the root."""
+"""Layout of images with a text (UPMC Food-101, MVSA-Single): `train.jsonl`, `dev.jsonl` and `test.jsonl`,
+{id, label, text, img}, `img` relative to the root."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibml.common.errors import did_you_mean
-from ibml.config.datasets import Food101Config, MVSAConfig
+from ibml.config.datasets import CaptionedConfig
 from ibml.data.listing import Listing, Part, Row, SplitName
 
 FILES: dict[SplitName, str] = {"train": "train.jsonl", "val": "dev.jsonl", "test": "test.jsonl"}
 _KEYS: dict[str, tuple[type, ...]] = {"id": (str, int), "label": (str, int), "text": (str,), "img": (str,)}
 
 
-def list_samples(config: Food101Config | MVSAConfig, listing: Listing) -> None:
+def list_samples(config: CaptionedConfig, listing: Listing) -> None:
     for split, file in FILES.items():
         for where, found in listing.objects(file, split):
             if problem := _problem(found):

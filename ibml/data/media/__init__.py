@@ -23,7 +23,7 @@ __all__ = ["Form", "Media", "MediaError", "media_of"]
 
 
 def media_of(config: Preprocessing) -> Media:
-    """What reads a modality of this preprocessing; `ibml.data.loading` has what then feeds it to the trainer."""
+    """What reads a modality of this preprocessing; `ibml.data.files.loading` has what then feeds it to the trainer."""
     match config:
         case AudioConfig():
             return Audio(config)

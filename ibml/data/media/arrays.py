@@ -14,7 +14,7 @@ import numpy as np
 from ibml.common.optional_deps import need
 from ibml.data.listing import Part
 from ibml.data.media.base import Array, Form, Media, MediaError
-from ibml.data.pickles import load_array
+from ibml.data.media.pickles import load_array
 
 _CHUNKS = 2**26
 """Bytes of decompressed chunks that are kept of a file; rows are read one by one, and many share a chunk."""
@@ -29,7 +29,7 @@ class _Arrays(Media):
     dtype = np.float32
 
     def stored(self, form: Form) -> dict[str, Any]:
-        return {"array": type(self).__name__}
+        return {"array": self.wire_name}
 
     def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         values = self.checked(read_array(part, root))
@@ -47,6 +47,8 @@ class _Arrays(Media):
 class Points(_Arrays):
     """A cloud (n, 3); further columns, normals for instance, are left out."""
 
+    wire_name = "Points"
+
     def checked(self, values: Array) -> Array:
         if values.ndim != 2 or values.shape[1] < 3:
             raise MediaError(f"has shape {values.shape}, and points are (n, 3)")
@@ -58,6 +60,8 @@ class Points(_Arrays):
 class RawImage(_Arrays):
     """An image (3, H, W)."""
 
+    wire_name = "RawImage"
+
     def checked(self, values: Array) -> Array:
         if values.ndim != 3 or values.shape[0] != 3:
             raise MediaError(f"has shape {values.shape}, and an image is (3, H, W)")
@@ -66,6 +70,8 @@ class RawImage(_Arrays):
 
 class Vector(_Arrays):
     """A vector (d,)."""
+
+    wire_name = "Vector"
 
     def checked(self, values: Array) -> Array:
         if values.ndim != 1 or not len(values):

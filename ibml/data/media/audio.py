@@ -26,6 +26,7 @@ class Audio(Media):
     An array (.npy, .pkl) of one axis is a clip at the configured rate already, of two axes a spectrogram.
     """
 
+    wire_name = "Audio"
     dtype = np.float32
 
     def __init__(self, config: AudioConfig):

@@ -26,6 +26,8 @@ class MediaError(ValueError):
 class Media(ABC):
     """Reads one kind of modality. A sample may become several arrays, for instance one a frame."""
 
+    wire_name: ClassVar[str]
+    """Name in the keys of stores on disk; it must never change, whatever the class is called."""
     revision: ClassVar[int] = 1
     """To be raised when the same part comes to give other arrays."""
     dtype: ClassVar[type[np.generic]]

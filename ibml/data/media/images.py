@@ -65,6 +65,8 @@ class _Pictures(Media):
 class Image(_Pictures):
     """`plain`: resized as a whole. `varied`: as large as random crops need it."""
 
+    wire_name = "Image"
+
     def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         picture = read_picture(root / part.files[0])
         return {form: [self.made(picture, form)] for form in forms}
@@ -73,6 +75,8 @@ class Image(_Pictures):
 class Frames(_Pictures):
     """`plain`: the middle frame of each segment, one array (count, size, size, 3). `varied`: all frames, an array
     each."""
+
+    wire_name = "Frames"
 
     def __init__(self, config: FramesConfig):
         super().__init__(config)
@@ -97,6 +101,7 @@ class Views(Media):
     """`plain`: `count` views at equal distances, one array (count, size, size, 3). `varied`: all of
     them, (of, size, size, 3)."""
 
+    wire_name = "Views"
     revision = 2
     dtype = np.uint8
 

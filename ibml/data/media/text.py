@@ -27,6 +27,7 @@ def words(text: str, length: int) -> list[str]:
 class Text(Media):
     """Numbers of words in `vocabulary`, which grows while texts are read; of a tokenizer's tokens its own numbers."""
 
+    wire_name = "Text"
     dtype = np.int32
 
     def __init__(self, config: TextConfig):

@@ -14,7 +14,7 @@ from ibml import data
 from ibml.common.processes.interruption import raise_if_requested
 from ibml.common.sanitize import printable
 from ibml.config.data import DataConfig
-from ibml.data.digests import Progress as Told
+from ibml.data.base import Progress as Told
 
 _log = logging.getLogger(__name__)
 

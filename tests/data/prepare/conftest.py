@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ibml.config.data import PREPARATIONS
 from tests.conftest import Answer, CommandLine
 
 SECONDS = 2.5
@@ -184,7 +185,7 @@ def mnist3d(new: Callable[[str], Raw]) -> Raw:
     return raw
 
 
-@pytest.fixture(params=["cremad", "ave", "food101", "mvsa", "modelnet40", "mnist3d"])
+@pytest.fixture(params=PREPARATIONS)
 def every(request: pytest.FixtureRequest) -> Raw:
     """Every data set's distribution in turn."""
     raw: Raw = request.getfixturevalue(request.param)

@@ -7,25 +7,18 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from ibml.cli.data import Name
 from ibml.common.errors import IbmlError
 from ibml.common.optional_deps import need
 from ibml.common.processes.ownership import machine_id
-from ibml.data.prepare.sets import PREPARED
 from tests.conftest import CommandLine
 from tests.data.prepare.conftest import Raw, contents
 
 
 def states(folder: Path) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in folder.rglob("*")}
-
-
-def test_the_command_knows_what_can_be_prepared() -> None:
-    assert set(get_args(Name)) == set(PREPARED)
 
 
 def test_a_distribution_is_only_read_and_prepared_once(every: Raw) -> None:

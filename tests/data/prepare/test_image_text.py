@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from ibml.data.prepare.food101 import validation
+from ibml.data.sets.food101.prepare import validation
 from tests.data.prepare.conftest import PAIRS, Raw, jsonl
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ibml.data.prepare.meshes import in_unit_ball, read_off, sampled
+from ibml.data.sets.modelnet40.meshes import in_unit_ball, read_off, sampled
 from tests.data.prepare.conftest import CUBE, Raw, off
 
 

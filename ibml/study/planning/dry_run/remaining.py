@@ -114,7 +114,8 @@ def _content_note(config: DataConfig, fingerprint: str, recorded: Collection[str
     """What to add where it is not known if the data set still has this content; `_OTHER` where it has not."""
     if not isinstance(config, FilesConfig):
         return ""
-    from ibml.data.opened import no_progress, survey
+    from ibml.data.base import no_progress
+    from ibml.data.files.opened import survey
 
     try:
         now = survey(config, no_progress).fingerprint

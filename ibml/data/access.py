@@ -1,0 +1,71 @@
+"""The data of a configuration: its splits, the fingerprint of its content, and its check before training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ibml.common.errors import IbmlError
+from ibml.config.data import DataConfig, DataPluginConfig
+from ibml.config.failures import in_a_line
+from ibml.data.base import BuiltInSource, Dataset, Progress, Source, no_progress
+from ibml.data.listing import DataError
+
+_plugin_fingerprints: dict[str, str] = {}
+"""Fingerprints that packages have given, by configuration: a study asks for each of its trials."""
+
+
+def ready(configs: Iterable[DataConfig], say: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
+    """Check data sets as a whole, and decode what is not in the cache, so that trials need not.
+
+    Args:
+        configs: The data sets; equal ones are checked once.
+        say: Called with every message for the user.
+        progress: Called while files are read and decoded.
+
+    Raises:
+        DataError: A data set does not exist or has samples that cannot be used.
+    """
+    for key, config in {config.model_dump_json(): config for config in configs}.items():
+        _plugin_fingerprints.pop(key, None)
+        if not isinstance(config, DataPluginConfig):
+            _built_in(config).prepare(say, progress)
+
+
+def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
+    """Return the data set with these modalities, split by the seed."""
+    return _source(config).load(modalities, seed)
+
+
+def fingerprint(config: DataConfig) -> str:
+    """Return a hash of the data's content, which is part of every trial's key."""
+    if not isinstance(config, DataPluginConfig):
+        return _source(config).fingerprint()
+    key = config.model_dump_json()
+    if key not in _plugin_fingerprints:
+        _plugin_fingerprints[key] = _plugin_fingerprint(config)
+    return _plugin_fingerprints[key]
+
+
+def notes(config: DataConfig) -> dict[str, str]:
+    """Return what a trial's record says about the data: its classes, and the number of samples that are left out."""
+    return {} if isinstance(config, DataPluginConfig) else _built_in(config).notes()
+
+
+def _source(config: DataConfig) -> Source:
+    made: Source = config.load_implementation()(config.typed_options)
+    return made
+
+
+def _built_in(config: DataConfig) -> BuiltInSource:
+    source = _source(config)
+    assert isinstance(source, BuiltInSource)
+    return source
+
+
+def _plugin_fingerprint(config: DataPluginConfig) -> str:
+    try:
+        return str(_source(config).fingerprint())
+    except IbmlError:
+        raise
+    except Exception as error:
+        raise DataError(f"the data set {config.target} has no fingerprint: {in_a_line(error)}") from error
