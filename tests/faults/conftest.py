@@ -177,4 +177,4 @@ def shaken(cli: CommandLine, undisturbed: dict[str, str]) -> Shaken:
 def workers_of(driver: int) -> list[psutil.Process]:
     """The processes of a driver's own cluster that train."""
     started = psutil.Process(driver).children(recursive=True)
-    return [process for process in started if process.is_running() and "TrialActor" in " ".join(process.cmdline())]
+    return [process for process in started if process.is_running() and "Trainable" in " ".join(process.cmdline())]

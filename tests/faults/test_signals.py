@@ -105,7 +105,7 @@ def test_a_second_signal_ends_at_once(cli: CommandLine) -> None:
     (worker, *_) = [
         process
         for process in psutil.Process(driver.pid).children(recursive=True)
-        if "TrialActor" in str(process.cmdline())
+        if "Trainable" in str(process.cmdline())
     ]
     worker.suspend()  # it will never checkpoint
     driver.send_signal(signal.SIGTERM)
@@ -125,7 +125,7 @@ def test_a_worker_that_never_checkpoints_does_not_hold_up_the_end(cli: CommandLi
     driver = cli.start("ablate", "long.yaml")
     wait_for_epochs(cli.folder, 20)
     for process in psutil.Process(driver.pid).children(recursive=True):
-        if "TrialActor" in str(process.cmdline()):
+        if "Trainable" in str(process.cmdline()):
             process.suspend()
     seconds, code, err = stop(driver, signal.SIGTERM)
     assert code == 143, err

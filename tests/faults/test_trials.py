@@ -127,7 +127,7 @@ def test_a_node_that_is_lost_is_done_without(shaken: Shaken, tally: Tally) -> No
         wait_for_epochs(shaken.cli.folder, 100)
         children = psutil.Process(second.pid).children(recursive=True)
         (raylet,) = [process for process in children if process.name() == "raylet"]
-        assert any("TrialActor" in " ".join(process.cmdline()) for process in raylet.children())
+        assert any("Trainable" in " ".join(process.cmdline()) for process in raylet.children())
         raylet.kill()
         out, err = driver.communicate(timeout=300)
         assert driver.returncode == 0, err + out
