@@ -143,6 +143,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(shaken: Shaken
     wait_until(lambda: len(list(shaken.cli.folder.glob("checkpoints/*/trials/*/state-*.ckpt"))) == 4)
     driver.kill()
     driver.communicate()
+    wait_until(lambda: not shaken.processes(), 30)  # a worker may write another checkpoint until it notices
     damaged = []
     for number, folder in enumerate(sorted(shaken.cli.folder.glob("checkpoints/*/trials/*"))):
         for path in states(folder)[: number + 1]:  # of one the last, of the other both
