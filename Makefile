@@ -6,8 +6,8 @@ INSTALLED := .venv/.installed
 
 help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
-	@echo "make test       run all tests that a change must pass (at most 15 minutes on two cores)"
-	@echo "make test-fast  those without Ray, clusters, faults and whole studies (at most 4 minutes)"
+	@echo "make test       run all tests that a change must pass"
+	@echo "make test-fast  those without Ray, clusters, faults and whole studies"
 	@echo "make cluster-test  a study by the Slurm script; ray up cluster/onprem.yaml over three hosts made here, one of which is lost (root, Linux)"
 	@echo "make faults     kill drivers, workers and servers again and again, fill disks; count what was lost or done twice"
 	@echo "make bench      measure stores, searches, loading, steps, trials, sharing; the README has the last (an hour)"
