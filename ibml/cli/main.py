@@ -141,17 +141,17 @@ def ablate(
         continue_without_output()
         show_notes(plan.warnings)
         options = RunOptions(
-            tracking_uri,
-            storage,
-            address,
-            checkpoints,
-            0 if no_share else stage_gb,
-            backend,
-            workers,
-            debug,
-            new_version,
-            allow_mixed,
-            rerun,
+            tracking_uri=tracking_uri,
+            storage=storage,
+            address=address,
+            checkpoints=checkpoints,
+            stage_gb=0 if no_share else stage_gb,
+            backend=backend,
+            workers=workers,
+            debug=debug,
+            new_version=new_version,
+            allow_mixed=allow_mixed,
+            rerun=rerun,
         )
         from ibml.study.ablation import find_job_name, run_ablation
 
@@ -223,15 +223,15 @@ def tune(
         continue_without_output()
         show_notes(plan.warnings)
         options = RunOptions(
-            tracking_uri,
-            storage,
-            address,
-            checkpoints,
-            0 if no_share else stage_gb,
-            backend,
-            workers,
-            debug,
-            new_version,
+            tracking_uri=tracking_uri,
+            storage=storage,
+            address=address,
+            checkpoints=checkpoints,
+            stage_gb=0 if no_share else stage_gb,
+            backend=backend,
+            workers=workers,
+            debug=debug,
+            new_version=new_version,
         )
         if submit:
             send(context, plan.space.name, space, jobs, options)

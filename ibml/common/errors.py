@@ -8,12 +8,12 @@ from difflib import SequenceMatcher, get_close_matches
 
 
 class IbmlError(RuntimeError):
-    """What a user can be told in a line: a store, cluster or device that is not to be had."""
+    """Base class of expected, user-facing errors, for example an unreachable store, cluster or device."""
 
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """Where a value was written: the file (or `-o ...`), its line, and the path inside the file."""
+    """Place of a value: its file (or `-o ...`), its line, and its path inside the file."""
 
     file: str
     line: int | None = None

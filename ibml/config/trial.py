@@ -70,8 +70,10 @@ class TrialConfig(Config):
     @property
     def head(self) -> FusionPart:
         """What makes logits of features: the method's own head, of one modality a linear one, else the fusion."""
+        if len(self.modalities) > 1:
+            return self.effective_method.head or self.fusion
         linear: FusionPart = create(FUSIONS, "concat")
-        return linear if len(self.modalities) == 1 else self.effective_method.head or self.fusion
+        return linear
 
     @property
     def trained_epochs(self) -> int:

@@ -62,7 +62,7 @@ def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None
         SearchDatabaseError: If Optuna's database is not available.
         MixedResultsError: If results are mixed and `allow_mixed` is not set.
     """
-    choose_resources(plan.study.resources, options)
+    resources = choose_resources(plan.study.resources, options)
     database, console = Database(choose_url(options.storage)), console or Console(quiet=True)
     if plan.tuning:
         database.open_storage()
@@ -76,7 +76,7 @@ def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None
         with alone:
             prepare((cell.config.data for cell in plan.cells), console)
             prefixes = open_prefix_cache(session.workspace.stages, options.stage_gb, anew=options.rerun)
-            return _run_plan(plan, RunContext(session, database, console, prefixes, options))
+            return _run_plan(plan, RunContext(session, database, console, prefixes, options, resources))
 
 
 def find_job_name(plan: Plan, options: RunOptions) -> str:
@@ -152,7 +152,7 @@ def _run_study(
             context.prefixes,
         )
         configs = [cell.config for cell in plan.cells]
-        summary = train_tasks(coordinator, plan.name, plan.study.resources, configs, context.options)
+        summary = train_tasks(coordinator, plan.name, configs, context)
         summary.reused += reused
         session.require_all()
         records = [arm.opened.close(summary) if arm.opened else None for arm in arms]

@@ -9,7 +9,7 @@ from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.run_summary import RunSummary
-from ibml.study.options import RunOptions
+from ibml.study.options import RunContext, RunOptions
 
 
 def choose_resources(resources: ResourcesConfig, options: RunOptions) -> ResourcesConfig:
@@ -32,27 +32,20 @@ def choose_resources(resources: ResourcesConfig, options: RunOptions) -> Resourc
     return resources.model_copy(update={"backend": backend, "workers": workers})
 
 
-def train_tasks(
-    coordinator: Coordinator,
-    name: str,
-    resources: ResourcesConfig,
-    configs: Sequence[TrialConfig],
-    options: RunOptions,
-) -> RunSummary:
+def train_tasks(coordinator: Coordinator, name: str, configs: Sequence[TrialConfig], context: RunContext) -> RunSummary:
     """Train everything that the coordinator hands out. The backend is not started if there is nothing to train.
 
     Args:
         coordinator: Hands out tasks and takes in reports.
         name: Name of the run.
-        resources: Resources of one trial, and the backend.
         configs: Configurations like those of the tasks.
-        options: Options of the run.
+        context: What the run works with.
 
     Raises:
         ClusterError: If Ray is not available.
         Exception: The first error of the engine.
     """
-    resources = choose_resources(resources, options)
+    resources, options = context.resources, context.options
     with coordinator:
         if coordinator.has_work():
             if resources.backend == "local":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ibml.config.resources import Backend
+    from ibml.config.resources import Backend, ResourcesConfig
     from ibml.search.database import Database
     from ibml.study.engine.prefix_cache import PrefixCache
     from ibml.tracking.session import Session
@@ -68,6 +68,7 @@ class RunContext:
         console: Where progress goes.
         prefixes: Training prefixes that trials share.
         options: The options of the run.
+        resources: Where trials are trained, and what each of them takes.
     """
 
     session: Session
@@ -75,3 +76,4 @@ class RunContext:
     console: Console
     prefixes: PrefixCache
     options: RunOptions
+    resources: ResourcesConfig

@@ -53,7 +53,7 @@ def run_search(
         TrackingError: If the store is not available.
         SearchDatabaseError: If Optuna's database is not available.
     """
-    choose_resources(plan.config.resources, options)
+    resources = choose_resources(plan.config.resources, options)
     database, console = Database(choose_url(options.storage)), console or Console(quiet=True)
     database.open_storage()
     with stoppable(), ExitStack() as stack:
@@ -61,9 +61,8 @@ def run_search(
         store = open_store(options.tracking_uri)
         session = stack.enter_context(open_session(store, options.checkpoints, console))
         prefixes = open_prefix_cache(session.workspace.stages, options.stage_gb)
-        return _run_groups(
-            plan, _groups(plan, against, repeats), RunContext(session, database, console, prefixes, options)
-        )
+        context = RunContext(session, database, console, prefixes, options, resources)
+        return _run_groups(plan, _groups(plan, against, repeats), context)
 
 
 def _run_groups(plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]], context: RunContext) -> Tuned:
@@ -135,4 +134,4 @@ def _train(plan: SearchPlan, searches: Sequence[OpenSearch], context: RunContext
         database=context.database.url,
         prefixes=context.prefixes,
     )
-    return train_tasks(coordinator, plan.name, plan.config.resources, [plan.space.base], context.options)
+    return train_tasks(coordinator, plan.name, [plan.space.base], context)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
 from ibml.api import train
+from ibml.cli import data
+from ibml.config.data import PREPARATIONS
 from ibml.study.planning.plan import load_plan, load_trial
 from tests.conftest import ROOT, CommandLine
 from tests.data.miniatures import miniature
@@ -145,3 +148,7 @@ def test_a_study_of_data_in_files_runs_on_workers(cli: CommandLine) -> None:
     name = load_plan(cli.folder / "study.yaml", overrides).name
     table = cli.inside("table", name, "--format", "csv")
     assert len(re.findall(r"^two,(?:Joint|IBML),test\.accuracy,", table.out, re.M)) == 2, table.out
+
+
+def test_every_data_set_with_a_preparation_can_be_prepared() -> None:
+    assert get_args(data.Prepared) == tuple(PREPARATIONS), "the command finds them by their folders"

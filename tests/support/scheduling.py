@@ -45,17 +45,17 @@ class Desk:
                 if finished:
                     continue
                 return None
-            decision = self.scheduler.decide(task, self.past(task))
+            known = self.scheduler.result_of(task) or self.past(task)
+            decision = self.scheduler.decide(task, known)
             if decision is SchedulingDecision.TRAIN:
                 if self.claim(task):
                     self.scheduler.start(task)
                     return task
-                decision = self.scheduler.decide_unclaimed(task, self.past(task))
+                self.scheduler.defer(task)
             if decision is SchedulingDecision.REUSE:
                 self.reused.append(task)
-                result = self.scheduler.result_of(task) or self.past(task)
-                if task.source is None and result:
-                    self.scheduler.add(self.after_trial(task, result.ending, result.final))
+                if task.source is None and known:
+                    self.scheduler.add(self.after_trial(task, known.ending, known.final))
 
     def end(self, task: TrialTask, ending: str, final: dict[str, float], reason: str = "") -> None:
         self.scheduler.end(task, ending, final, reason)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.retry import Fault, fault_from_worker_death
 from ibml.study.engine.run_summary import RunSummary
 from ibml.study.engine.scheduler import Scheduler, SchedulingDecision
-from ibml.study.engine.tasks import SearchSource, TrialTask
+from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 from ibml.study.engine.trial_ledger import TrialLedger
 from ibml.tracking.journal.events import (
     MetricsLogged,
@@ -172,21 +172,30 @@ class Coordinator:
         while True:
             task = scheduler.next_candidate(room)
             if task is not None:
-                if self._carry_out(scheduler.decide(task, self._ledger.prior_result(task)), task):
+                if self._take(task):
                     return task
             elif not self._follow_finished_searches():
                 return None
 
-    def _carry_out(self, decision: SchedulingDecision, task: TrialTask) -> bool:
-        """Return whether the task is to be trained now."""
+    def _take(self, task: TrialTask) -> bool:
+        """Carry out the decision about a candidate; return whether it is to be trained now."""
+        prior = self._prior_result(task)
+        decision = self.scheduler.decide(task, prior)
         if decision is SchedulingDecision.TRAIN:
             if self._ledger.claim(task):
                 self.scheduler.start(task)
                 return True
-            decision = self.scheduler.decide_unclaimed(task, self._ledger.prior_result(task))
-        if decision is SchedulingDecision.REUSE:
-            self._reuse(task)
+            prior = self._prior_result(task)  # the claim may have found a result
+            decision = self.scheduler.decide(task, prior)
+            if decision is SchedulingDecision.TRAIN:
+                self.scheduler.defer(task)
+        if decision is SchedulingDecision.REUSE and prior is not None:
+            self._reuse(task, prior)
         return False
+
+    def _prior_result(self, task: TrialTask) -> PriorResult | None:
+        """Return what is known about a task's key: from this run, else from the store."""
+        return self.scheduler.result_of(task) or self._ledger.prior_result(task)
 
     def _follow_finished_searches(self) -> bool:
         """Add the trials that follow from searches that have finished; return whether there was any such search."""
@@ -335,11 +344,11 @@ class Coordinator:
             self.progress.added(len(added), sum(new.spec.config.trainer.epochs for new in added))
         self.scheduler.add(added)
 
-    def _reuse(self, task: TrialTask) -> None:
+    def _reuse(self, task: TrialTask, prior: PriorResult) -> None:
         """Take in that the result of a task's key is known."""
         self.summary.reused += 1
         self.progress.skipped(1, task.spec.config.trainer.epochs)
         self._ledger.share_result(task)
-        if task.source is None and (result := self.scheduler.result_of(task) or self._ledger.prior_result(task)):
-            assert result.ending is not None
-            self._follow_trial(task, result.ending, result.final)
+        if task.source is None:
+            assert prior.ending is not None
+            self._follow_trial(task, prior.ending, prior.final)

@@ -128,9 +128,9 @@ class Scheduler:
 
         Args:
             task: The candidate.
-            prior: What the store knows about its key; results of this run come first.
+            prior: What is known about its key, from this run (`result_of`) or from the store.
         """
-        if self._is_answered(task, self._results.get(task.key) or prior):
+        if self._is_answered(task, prior):
             self.prefixes.unregister(task)
             return SchedulingDecision.REUSE
         on_time = [other for other in self._running.values() if not other.is_late]
@@ -145,13 +145,9 @@ class Scheduler:
         self._running[task.key] = task
         task.warm_start_candidates, task.checkpoints_to_save = self.prefixes.start(task)
 
-    def decide_unclaimed(self, task: TrialTask, prior: PriorResult | None) -> SchedulingDecision:
-        """Decide again about a candidate that another driver has claimed; it waits until `reconsider`."""
-        if self._is_answered(task, self._results.get(task.key) or prior):
-            self.prefixes.unregister(task)
-            return SchedulingDecision.REUSE
+    def defer(self, task: TrialTask) -> None:
+        """Set aside a candidate that another driver trains, until `reconsider`."""
         self.deferred.append(task)
-        return SchedulingDecision.WAIT
 
     def reconsider(self, tasks: Iterable[TrialTask]) -> None:
         """Make candidates of tasks that other drivers trained."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pdb
 import time
 import traceback
+from functools import partial
+from typing import NoReturn
 
 from ibml.common.processes.interruption import raise_if_requested
+from ibml.config.failures import describe_failure
 from ibml.config.resources import ResourcesConfig
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.retry import Fault, TrialFailure
@@ -37,6 +40,8 @@ def run_locally(resources: ResourcesConfig, coordinator: Coordinator, debug: boo
 
 
 def _run_in_process(resources: ResourcesConfig, coordinator: Coordinator, debug: bool) -> None:
+    on_exception = partial(_open_debugger, coordinator) if debug else None
+    worker = TrialWorker(ends_process=False, on_exception=on_exception)
     number = 0
     while not coordinator.is_done:
         task = coordinator.next(slots=1)
@@ -44,7 +49,6 @@ def _run_in_process(resources: ResourcesConfig, coordinator: Coordinator, debug:
             if not coordinator.is_done:
                 time.sleep(_POLL_SECONDS)
             continue
-        worker = _DebuggedWorker(coordinator) if debug else TrialWorker(ends_process=False)
         coordinator.start(task)
         worker.assign(build_assignment(task, number, coordinator.folder(task), resources.gpus))
         number += 1
@@ -63,7 +67,7 @@ def _train(worker: TrialWorker, task: TrialTask, coordinator: Coordinator) -> bo
             report = worker.step()
         except _DebuggerClosed as closed:
             error = closed.error
-            fault = Fault(repr(error), "".join(traceback.format_exception(error)))
+            fault = Fault(describe_failure(error), "".join(traceback.format_exception(error)))
             coordinator.handle_fault(task, fault, retry=False)
             return False
         except TrialFailure as failure:
@@ -81,15 +85,9 @@ class _DebuggerClosed(Exception):
         self.error = error
 
 
-class _DebuggedWorker(TrialWorker):
-    """A worker that opens the debugger at a trial's exception."""
-
-    def __init__(self, coordinator: Coordinator):
-        super().__init__(ends_process=False, on_exception=self._open_debugger)
-        self._coordinator = coordinator
-
-    def _open_debugger(self, error: Exception) -> None:
-        with self._coordinator.progress.paused():
-            traceback.print_exception(error)
-            pdb.post_mortem(error.__traceback__)
-        raise _DebuggerClosed(error)
+def _open_debugger(coordinator: Coordinator, error: Exception) -> NoReturn:
+    """Open the debugger at a trial's exception; raise `_DebuggerClosed` afterwards."""
+    with coordinator.progress.paused():
+        traceback.print_exception(error)
+        pdb.post_mortem(error.__traceback__)
+    raise _DebuggerClosed(error)
