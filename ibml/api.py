@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ibml.common.sanitize import printable
+from ibml.common.sanitize import strip_control_characters
 from ibml.config.trial import TrialConfig
 from ibml.study.options import STAGE_GB, RunOptions
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ibml.search.plan import SpaceSource
     from ibml.study.planning.plan import StudySource
     from ibml.study.reproduce import Reproduction
-    from ibml.study.results import Ablation, Tuned
+    from ibml.study.results import Ablation, TuningResult
     from ibml.training.trainer import TrialResult
 
 _log = logging.getLogger(__name__)
@@ -31,13 +31,13 @@ def train(config: TrialConfig) -> TrialResult:
     from ibml.training.trainer import train as train_trial
 
     _log_warnings(config.notes)
-    data.ready([config.data])
+    data.prepare_datasets([config.data])
     return train_trial(config)
 
 
 def _log_warnings(texts: Iterable[str]) -> None:
     for text in texts:
-        _log.warning("%s", printable(text))
+        _log.warning("%s", strip_control_characters(text))
 
 
 def load_model(path: str | Path) -> MultimodalModel:
@@ -65,7 +65,7 @@ def reproduce(trial: str, *, tracking_uri: str | None = None, console: Console |
     from ibml.study.reproduce import reproduce_trial
 
     refuse_file(trial)
-    return reproduce_trial(trial, open_store(tracking_uri, to_read=True), console or Console(quiet=True))
+    return reproduce_trial(trial, open_store(tracking_uri, read_only=True), console or Console(quiet=True))
 
 
 def ablate(
@@ -154,7 +154,7 @@ def tune(
     backend: Backend | None = None,
     workers: int | None = None,
     debug: bool = False,
-) -> Tuned:
+) -> TuningResult:
     """Run a search to its total number of trials; one that was interrupted is resumed.
 
     Args:

@@ -130,7 +130,7 @@ class DesignRecord(Config):
     values: dict[str, Any] = {}
     paths: dict[str, str] = {}
 
-    def on(self, arm: str) -> list[str]:
+    def get_active_factors(self, arm: str) -> list[str]:
         """The factors that an arm has at another level than the first; of components, those that are on."""
         return [name for name, level in self.levels.get(arm, {}).items() if level != self.factors[name][0]]
 

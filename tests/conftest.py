@@ -148,14 +148,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.getbasetemp()
     EMPTY_STORE.folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "_make_tables", lambda database: EMPTY_STORE.copy_to(database, Path.cwd()))
+        patch.setattr(experiment, "_create_tables", lambda database: EMPTY_STORE.copy_to(database, Path.cwd()))
         yield
 
 
 @pytest.fixture
 def created_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let MLflow create the tables itself, for tests of that."""
-    monkeypatch.setattr(experiment, "_make_tables", create_tables)
+    monkeypatch.setattr(experiment, "_create_tables", create_tables)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from ibml.cli.console import (
     out,
     write,
 )
-from ibml.cli.standard_streams import continue_without_output
+from ibml.cli.standard_streams import ignore_output_errors
 from ibml.study.options import RunOptions
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def check(
 
         data = [cell.config.data for cell in load_plan(file, override or ()).cells] if file else []
         found = check_cluster(RunOptions(tracking_uri, storage, address, checkpoints), data)
-    out.print(_table(found))
+    out.print(_build_check_table(found))
     for finding in found:
         if finding.state != "ok" and finding.fix:
             out.print(f"{finding.node}: {finding.about}: {finding.fix}.", soft_wrap=True)
@@ -79,7 +79,7 @@ def check(
         fail(f"{wrong} {'is' if wrong == 1 else 'are'} wrong", 1)
 
 
-def send(context: typer.Context, study: str, file: Path, server: str | None, options: RunOptions) -> None:
+def submit_command(context: typer.Context, study: str, file: Path, server: str | None, options: RunOptions) -> None:
     """Send the command of a context as a job, with the working folder, below which its file must be."""
     from ibml.study.ray.jobs import submit
 
@@ -90,12 +90,12 @@ def send(context: typer.Context, study: str, file: Path, server: str | None, opt
         fail("--submit sends the command to a Ray cluster, and --backend local uses none: remove one of them", 2)
     if options.address:
         fail("--submit goes to the dashboard of --jobs; the job itself finds the cluster, without --address", 2)
-    name = submit(study, _words(context), folder, server, options.variables())
+    name = submit(study, _build_job_command(context), folder, server, options.get_environment())
     shown = shlex.quote(study)
     out.print(f"Job {name}; see it with: ibml logs {shown} --follow, end it with: ibml stop {shown}", soft_wrap=True)
 
 
-def _words(context: typer.Context) -> list[str]:
+def _build_job_command(context: typer.Context) -> list[str]:
     """The command line of a context, without what a job does not get."""
     words = [str(context.info_name)]
     for parameter in context.command.params:
@@ -122,9 +122,9 @@ def logs(
 ) -> None:
     """Print what a job has printed."""
     with errors():
-        from ibml.study.ray.jobs import find, log
+        from ibml.study.ray.jobs import find_job, stream_logs
 
-        for text in log(find(name, jobs, kind), jobs, follow):
+        for text in stream_logs(find_job(name, jobs, kind), jobs, follow):
             write(text)
             sys.stdout.flush()
 
@@ -132,15 +132,15 @@ def logs(
 def stop(name: JobName, jobs: Jobs = None, kind: Kind = None) -> None:
     """End a job as Ctrl-C would: finished trials are kept, and the same command goes on with the others."""
     with errors():
-        from ibml.study.ray.jobs import find
+        from ibml.study.ray.jobs import find_job
         from ibml.study.ray.jobs import stop as stop_job
 
-        continue_without_output()
-        job = find(name, jobs, kind)
+        ignore_output_errors()
+        job = find_job(name, jobs, kind)
         out.print(f"Job {job.id}: {stop_job(job, jobs)}", soft_wrap=True)
 
 
-def show_jobs(server: str) -> None:
+def print_jobs(server: str) -> None:
     """The jobs of a cluster."""
     from ibml.study.ray.jobs import jobs
 
@@ -153,7 +153,7 @@ def show_jobs(server: str) -> None:
     out.print(table if table.rows else "No job of ibml is there.")
 
 
-def _table(found: list[CheckResult]) -> Table:
+def _build_check_table(found: list[CheckResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("node", "what", "", "found"):
         table.add_column(heading, overflow="fold")

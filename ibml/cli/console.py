@@ -18,10 +18,10 @@ from typer.core import TyperGroup
 
 from ibml.cli.report_folder import write_file, write_report
 from ibml.common.errors import ConfigError, IbmlError
-from ibml.common.paths import below
+from ibml.common.paths import join_escaped
 from ibml.common.processes.interruption import exit_code
-from ibml.common.redaction import shown_url
-from ibml.common.sanitize import printable
+from ibml.common.redaction import redact_url
+from ibml.common.sanitize import strip_control_characters
 
 if TYPE_CHECKING:
     from ibml.records import SearchRecord, StudyRecord
@@ -36,9 +36,9 @@ Overrides = Annotated[
 ]
 
 
-def _shown_to_others(url: str | None) -> str | None:
+def _warn_of_secret(url: str | None) -> str | None:
     """A command line is seen by everybody on the machine, and Ray keeps it with its jobs."""
-    if url and shown_url(url) != url:
+    if url and redact_url(url) != url:
         variables = "MLFLOW_TRACKING_URI and OPTUNA_STORAGE"
         err.print(f"Note: a secret in an argument is seen by others; in {variables} it is not.", soft_wrap=True)
     return url
@@ -47,7 +47,7 @@ def _shown_to_others(url: str | None) -> str | None:
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        callback=_shown_to_others,
+        callback=_warn_of_secret,
         help="MLflow store; default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder.",
     ),
 ]
@@ -73,7 +73,7 @@ Debug = Annotated[
 Storage = Annotated[
     str | None,
     typer.Option(
-        callback=_shown_to_others,
+        callback=_warn_of_secret,
         help="Optuna's database; default: OPTUNA_STORAGE, else sqlite:///optuna.db in this folder.",
     ),
 ]
@@ -131,40 +131,40 @@ AllowPlugin = Annotated[
 
 REPORTS = Path("reports")
 # A pipe or a log file has no width; a table in 80 columns would be folded there for nobody.
-WIDTH_ELSEWHERE = 120
+WIDTH_WITHOUT_TERMINAL = 120
 STUDY_STOPPED = "Stopped. Finished trials are kept. Repeat the command to continue with the others."
 
 
 @dataclass(frozen=True)
-class _Printable:
+class _Sanitized:
     """Something to print, without the characters that would command the terminal."""
 
     content: RenderableType
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for segment in console.render(self.content, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            yield segment if segment.control else Segment(strip_control_characters(segment.text), segment.style)
 
 
-class _PrintableOnly(RenderHook):
+class _SanitizeHook(RenderHook):
     """Names come from files and stores, and a console prints them wherever they stand."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_Printable(content) for content in renderables]
+        return [_Sanitized(content) for content in renderables]
 
 
-def plain_console(**options: Any) -> Console:
+def create_plain_console(**options: Any) -> Console:
     """A console that takes nothing in a text for markup and lets no control character through."""
     made = Console(highlight=False, markup=False, emoji=False, **options)
-    made.push_render_hook(_PrintableOnly())
+    made.push_render_hook(_SanitizeHook())
     return made
 
 
-out = plain_console(width=None if sys.stdout and sys.stdout.isatty() else WIDTH_ELSEWHERE)
-err = plain_console(stderr=True)
+out = create_plain_console(width=None if sys.stdout and sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+err = create_plain_console(stderr=True)
 
 
-class Commands(TyperGroup):
+class CommandGroup(TyperGroup):
     """The commands of ibml. What is wrong with an argument is said in plain words."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -198,7 +198,7 @@ def errors(stopped: str = "Stopped.") -> Iterator[None]:
 
 def write(text: str) -> None:
     """Print a text as it is, its lines not folded."""
-    sys.stdout.write(printable(text))
+    sys.stdout.write(strip_control_characters(text))
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -207,34 +207,34 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def show_notes(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
     """Print what is allowed but probably not meant."""
     for note in notes:
         err.print(f"Note: {note}.", soft_wrap=True)
 
 
-def shown_store(tracking_uri: str | None) -> str:
+def format_store_uri(tracking_uri: str | None) -> str:
     """The store's URI without a password."""
     from ibml.tracking.store.uri import choose_uri
 
-    return shown_url(choose_uri(tracking_uri))
+    return redact_url(choose_uri(tracking_uri))
 
 
-def ui_command(tracking_uri: str | None) -> str:
+def format_ui_command(tracking_uri: str | None) -> str:
     """The command that opens the store."""
     # Without an activated environment, `ibml` is only found the way it was called.
     name = "ibml" if which("ibml") or not Path(sys.argv[0]).name.startswith("ibml") else sys.argv[0]
-    return shlex.join([name, "ui", "--tracking-uri", shown_store(tracking_uri)] if tracking_uri else [name, "ui"])
+    return shlex.join([name, "ui", "--tracking-uri", format_store_uri(tracking_uri)] if tracking_uri else [name, "ui"])
 
 
-def show_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
+def print_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
     """The table, where everything is, and how the run went."""
-    from ibml.report.tables.formats.text import rich_table
+    from ibml.report.tables.formats.text import build_rich_group
 
-    out.print(rich_table(ablation.table))
+    out.print(build_rich_group(ablation.table))
     note_undrawable_names(ablation.table.study)
-    out.print(f"\nEverything is in MLflow, run {ablation.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
-    out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
+    out.print(f"\nEverything is in MLflow, run {ablation.run_id} of {format_store_uri(tracking_uri)}", soft_wrap=True)
+    out.print(f"Look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True)
     end(ablation.outcome)
 
 
@@ -254,8 +254,8 @@ def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to:
     from ibml.report.study.page import PAGE
 
     page = to if to is not None and to.suffix == ".html" else None
-    folder = to or below(REPORTS, f"{study.name}/study" if both else study.name)
-    with _written_to(page or folder):
+    folder = to or join_escaped(REPORTS, f"{study.name}/study" if both else study.name)
+    with _wrap_write_errors(page or folder):
         if page:
             content = files[PAGE]
             write_file(page, content.encode() if isinstance(content, str) else content)
@@ -267,9 +267,9 @@ def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to:
 
 def note_undrawable_names(study: StudyRecord) -> None:
     """Name what the study's figures cannot show."""
-    from ibml.report.study.figure_names import undrawable_names_note
+    from ibml.report.study.figure_names import describe_undrawable_names
 
-    note = undrawable_names_note(study)
+    note = describe_undrawable_names(study)
     if note:
         err.print(f"Note: {note}", soft_wrap=True)
 
@@ -280,8 +280,8 @@ def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], 
 
     if to is not None and to.suffix == ".html":
         raise IbmlError(f"a search's report is a folder of files; {to} would be one named like a page")
-    folder = to or below(REPORTS, f"{record.name}/search" if both else record.name)
-    with _written_to(folder):
+    folder = to or join_escaped(REPORTS, f"{record.name}/search" if both else record.name)
+    with _wrap_write_errors(folder):
         write_report(folder, {name: files[name] for name in FILES if name in files})
     best = (
         f"; train the best with: ibml train {shlex.quote(str(folder / BEST))}"
@@ -292,7 +292,7 @@ def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], 
 
 
 @contextmanager
-def _written_to(place: Path) -> Iterator[None]:
+def _wrap_write_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibml.cli.console import Overrides, errors, fail, out
-from ibml.cli.standard_streams import continue_without_output
+from ibml.cli.standard_streams import ignore_output_errors
 from ibml.common.paths import DATA_VARIABLE
 from ibml.common.processes.interruption import exit_code
 from ibml.config.registry import DATASETS
@@ -44,7 +44,7 @@ def list_sets(
     with errors():
         from ibml.config.data import DATASET_CONFIGS
         from ibml.config.datasets import FilesConfig
-        from ibml.data.files.opened import found_at
+        from ibml.data.files.file_dataset import describe_folder
 
         around = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -52,7 +52,7 @@ def list_sets(
             table.add_column(heading, overflow="fold")
         for name, kind in DATASET_CONFIGS.items():
             about = kind.about
-            found = found_at(kind, around) if issubclass(kind, FilesConfig) else about.rows
+            found = describe_folder(kind, around) if issubclass(kind, FilesConfig) else about.rows
             cells = (name, about.family, about.title, about.rows, about.source, about.licence, found)
             table.add_row(*map(Text, cells))
         out.print(table)
@@ -75,7 +75,7 @@ def check(
     with errors():
         from ibml.config.data import DataPluginConfig
         from ibml.config.datasets import FilesConfig
-        from ibml.study.engine.data_preparation import data_progress
+        from ibml.study.engine.data_preparation import show_data_progress
         from ibml.study.planning.plan import load_trial
 
         given = [*(override or ()), *([f"data.root={json.dumps(str(root))}"] if root else [])]
@@ -86,17 +86,17 @@ def check(
             return
         from ibml.data.files.inspection import inspect
 
-        with data_progress(out) as progress:
+        with show_data_progress(out) as progress:
             found = inspect(config, progress)
-    _show(config, found, len(found.damages) if everything else SHOWN_DAMAGES)
+    _print_inspection(config, found, len(found.issues) if everything else SHOWN_DAMAGES)
 
 
-def _show(config: FilesConfig, found: Inspection, shown: int) -> None:
+def _print_inspection(config: FilesConfig, found: Inspection, shown: int) -> None:
     from ibml.config.datasets import CarvedConfig
 
-    kept = sum(sum(counts.values()) for counts in found.counts.values())
+    list_cache_entries = sum(sum(counts.values()) for counts in found.counts.values())
     out.print(f"{config.type} in {found.root}, fingerprint {found.fingerprint[:12]}", soft_wrap=True)
-    out.print(f"{found.listed:,} samples listed, {kept:,} can be used, {len(found.classes)} classes")
+    out.print(f"{found.listed:,} samples listed, {list_cache_entries:,} can be used, {len(found.classes)} classes")
     if found.counts:
         splits = [split for split in ("train", "val", "test") if split in found.counts]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -112,12 +112,12 @@ def _show(config: FilesConfig, found: Inspection, shown: int) -> None:
     for name, part in found.batch.items():
         values = f"{part.low:.4g} to {part.high:.4g}, mean {part.mean:.4g}"
         out.print(f"A batch of {name}: {part.shape}, {part.note or values}")
-    for damage in found.damages[:shown]:
-        out.print(str(damage), soft_wrap=True)
-    if len(found.damages) > shown:
-        out.print(f"and {len(found.damages) - shown:,} more (--all)")
-    if found.damages:
-        number = len(found.damages)
+    for issue in found.issues[:shown]:
+        out.print(str(issue), soft_wrap=True)
+    if len(found.issues) > shown:
+        out.print(f"and {len(found.issues) - shown:,} more (--all)")
+    if found.issues:
+        number = len(found.issues)
         fail("1 thing is wrong." if number == 1 else f"{number:,} things are wrong.", 1)
     out.print("Nothing is wrong.")
 
@@ -128,17 +128,17 @@ def cache(
 ) -> None:
     """Show what is kept of decoded media, and how large it is."""
     with errors():
-        from ibml.data.stores.cache import kept, stores_folder
+        from ibml.data.stores.cache import get_stores_folder, list_cache_entries
 
         if clear:
-            continue_without_output()
-        found = kept()
+            ignore_output_errors()
+        found = list_cache_entries()
         gone = [entry for entry in found if entry.remove()] if clear else []
         for entry in found:
             note = "" if entry in gone or not clear else " (is being made, and stays)"
             out.print(f"{entry.size / 1e6:10,.1f} MB  {entry.name}{note}", soft_wrap=True)
         verb, counted = ("removed from", gone) if clear else ("in", found)
-        out.print(f"{sum(entry.size for entry in counted) / 1e6:10,.1f} MB {verb} {stores_folder()}", soft_wrap=True)
+        out.print(f"{sum(entry.size for entry in counted) / 1e6:10,.1f} MB {verb} {get_stores_folder()}", soft_wrap=True)
 
 
 @app.command()
@@ -159,12 +159,12 @@ def prepare(
     with errors():
         from ibml.data.prepare.run import prepare as run
 
-        continue_without_output()
+        ignore_output_errors()
         try:
             work = run(name, raw, root, out)
         except KeyboardInterrupt:
             fail("\nStopped. What was made is kept. Repeat the command to continue with the rest.", exit_code())
-    out.print(f"{name}: {work.made:,} files and folders made, {work.kept:,} were there, in {root}", soft_wrap=True)
+    out.print(f"{name}: {work.created:,} files and folders made, {work.reused:,} were there, in {root}", soft_wrap=True)
     if work.failed:
         shown = [f"  {sample}: {reason}" for sample, reason in list(work.failed.items())[:SHOWN]]
         more = [f"  and {len(work.failed) - SHOWN:,} more"] if len(work.failed) > SHOWN else []

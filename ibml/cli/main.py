@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from ibml.cli import cluster, data, maintenance, results, standard_streams
-from ibml.cli.cluster import Jobs, Submit, send
+from ibml.cli.cluster import Jobs, Submit, submit_command
 from ibml.cli.console import (
     STUDY_STOPPED,
     Address,
@@ -19,7 +19,7 @@ from ibml.cli.console import (
     AllowPlugin,
     BackendOption,
     Checkpoints,
-    Commands,
+    CommandGroup,
     Debug,
     NewVersion,
     NoShare,
@@ -34,16 +34,16 @@ from ibml.cli.console import (
     err,
     errors,
     fail,
+    format_store_uri,
+    format_ui_command,
     out,
-    show_ablation,
-    show_notes,
-    shown_store,
-    ui_command,
+    print_ablation,
+    print_notes,
     write_search_report,
 )
-from ibml.cli.standard_streams import continue_without_output
-from ibml.common.processes.interruption import exit_code, is_requested, other_threads, watch_signals
-from ibml.common.redaction import shown_url
+from ibml.cli.standard_streams import ignore_output_errors
+from ibml.common.processes.interruption import exit_code, is_stop_requested, list_other_threads, watch_signals
+from ibml.common.redaction import redact_url
 from ibml.common.version import __version__
 from ibml.study.options import STAGE_GB, RunOptions
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
     no_args_is_help=True,
     add_completion=False,
@@ -75,20 +75,20 @@ def train(
         from ibml.study.planning.plan import load_trial
 
         trial = load_trial(config, override or ())
-        continue_without_output()
-        show_notes(trial.notes)
+        ignore_output_errors()
+        print_notes(trial.notes)
         from ibml.queries import open_store
-        from ibml.study.engine.data_preparation import prepare
+        from ibml.study.engine.data_preparation import prepare_data
         from ibml.study.sessions import open_session
-        from ibml.study.single_trial import run_single
+        from ibml.study.single_trial import run_single_trial
 
-        prepare([trial.data], out)
+        prepare_data([trial.data], out)
         with open_session(open_store(tracking_uri), checkpoints, out) as session:
-            result, run_id = run_single(Path(config).stem, trial, session)
-            session.require_all()
+            result, run_id = run_single_trial(Path(config).stem, trial, session)
+            session.flush_or_raise()
     for name, value in result.metrics.items():
         out.print(f"{name:28} {value:.6g}")
-    out.print(f"MLflow run {run_id}; look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
+    out.print(f"MLflow run {run_id}; look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True)
     if result.status == "diverged":
         fail(f"diverged: {result.reason}", 1)
 
@@ -127,19 +127,19 @@ def ablate(
         plan = load_plan(file, override or (), seeds)
         if dry_run:
             from ibml.common.version_names import select_versions
-            from ibml.search.address import choose_url
+            from ibml.search.database_url import choose_url
             from ibml.study.planning.dry_run.search_peek import SearchPeek, peek_searches
-            from ibml.study.planning.dry_run.study_preview import metrics_of, preview
+            from ibml.study.planning.dry_run.study_preview import list_preview_metrics, preview_study
             from ibml.tracking.store.peek import peek_trials
 
-            past = peek_trials(tracking_uri, metrics_of(plan))
+            past = peek_trials(tracking_uri, list_preview_metrics(plan))
             if select_versions(plan.name, past.studies):
-                plan = _preview_version(plan, tracking_uri, new_version)
+                plan = _resolve_version(plan, tracking_uri, new_version)
             searches = peek_searches(choose_url(storage)) if plan.tuning else SearchPeek()
-            out.print(preview(plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun))
+            out.print(preview_study(plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun))
             return
-        continue_without_output()
-        show_notes(plan.warnings)
+        ignore_output_errors()
+        print_notes(plan.warnings)
         options = RunOptions(
             tracking_uri=tracking_uri,
             storage=storage,
@@ -156,13 +156,13 @@ def ablate(
         from ibml.study.ablation import find_job_name, run_ablation
 
         if submit:
-            send(context, find_job_name(plan, options), file, jobs, options)
+            submit_command(context, find_job_name(plan, options), file, jobs, options)
             return
         ablation = run_ablation(plan, options, out)
-    show_ablation(ablation, tracking_uri)
+    print_ablation(ablation, tracking_uri)
 
 
-def _preview_version(plan: Plan, tracking_uri: str | None, new_version: bool) -> Plan:
+def _resolve_version(plan: Plan, tracking_uri: str | None, new_version: bool) -> Plan:
     """Return the plan under the name that it would be recorded as, and say what its run would say of that."""
     from ibml.queries import open_store
     from ibml.study.planning.versions import DesignChangedError, choose_version
@@ -172,7 +172,7 @@ def _preview_version(plan: Plan, tracking_uri: str | None, new_version: bool) ->
         err.print(text, soft_wrap=True)
 
     try:
-        return choose_version(plan, open_store(tracking_uri, to_read=True), new_version, say)
+        return choose_version(plan, open_store(tracking_uri, read_only=True), new_version, say)
     except DesignChangedError as error:
         say(f"Note: this would be refused: {error}")
     except TrackingError as error:
@@ -214,14 +214,14 @@ def tune(
 
         plan = load_search(space, base, override or ())
         if dry_run:
-            from ibml.search.address import choose_url
+            from ibml.search.database_url import choose_url
             from ibml.study.planning.dry_run.search_peek import peek_searches
             from ibml.study.planning.dry_run.search_preview import preview_search
 
             out.print(preview_search(plan, peek_searches(choose_url(storage))))
             return
-        continue_without_output()
-        show_notes(plan.warnings)
+        ignore_output_errors()
+        print_notes(plan.warnings)
         options = RunOptions(
             tracking_uri=tracking_uri,
             storage=storage,
@@ -234,19 +234,19 @@ def tune(
             new_version=new_version,
         )
         if submit:
-            send(context, plan.space.name, space, jobs, options)
+            submit_command(context, plan.space.name, space, jobs, options)
             return
         from ibml.study.tuning import run_search
 
         tuned = run_search(plan, options, out, against=compare, repeats=repeats)
         from ibml.queries import find_kind
-        from ibml.report.search.page import search_summary
+        from ibml.report.search.page import build_search_summary
 
-        out.print(search_summary(tuned.record, tuned.others))
+        out.print(build_search_summary(tuned.record, tuned.others))
         both = find_kind(tuned.record.name, "search", tracking_uri)[1]
         write_search_report(tuned.record, tuned.files, to, both)
-    out.print(f"Everything is in MLflow, run {tuned.run_id} of {shown_store(tracking_uri)}", soft_wrap=True)
-    out.print(f"Look at it with: {ui_command(tracking_uri)}", soft_wrap=True)
+    out.print(f"Everything is in MLflow, run {tuned.run_id} of {format_store_uri(tracking_uri)}", soft_wrap=True)
+    out.print(f"Look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True)
     end(tuned.outcome)
     if tuned.record.best is None:
         fail("No trial is complete and within the constraints.", 1)
@@ -268,9 +268,9 @@ def ui(
 
         uri = choose_uri(tracking_uri)
         if uri.startswith(("http://", "https://")):
-            out.print(f"The store is a server already: open {shown_url(uri)}", soft_wrap=True)
+            out.print(f"The store is a server already: open {redact_url(uri)}", soft_wrap=True)
             return
-        continue_without_output()
+        ignore_output_errors()
         address = open_store(uri).address  # MLflow's own errors would be tracebacks with the URL in them
         where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
         try:
@@ -307,7 +307,7 @@ app.command()(results.reproduce)
 app.command()(results.plan)
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         out.print(__version__)
         raise typer.Exit
@@ -316,7 +316,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -335,14 +335,14 @@ def _run() -> NoReturn:
         except SystemExit as ended:
             code = ended.code or 0
         except Exception:
-            if not is_requested():
+            if not is_stop_requested():
                 raise
             traceback.print_exc()  # of what broke while the command stopped
             code = 1
-        if is_requested() and code:
+        if is_stop_requested() and code:
             code = exit_code()
         # A thread that still waits for a store may neither hold up the end nor run while Python is taken down.
-        if is_requested() or any(thread.name.startswith("ibml-") for thread in other_threads()):
+        if is_stop_requested() or any(thread.name.startswith("ibml-") for thread in list_other_threads()):
             standard_streams.end_process(code if isinstance(code, int) else 1)
     sys.exit(code)  # type: ignore[arg-type]
 

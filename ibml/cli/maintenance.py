@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ibml.cli.console import Checkpoints, TrackingUri, errors, fail, out, shown_store
-from ibml.cli.standard_streams import continue_without_output
+from ibml.cli.console import Checkpoints, TrackingUri, errors, fail, format_store_uri, out
+from ibml.cli.standard_streams import ignore_output_errors
 from ibml.common.errors import IbmlError
 
 
@@ -19,12 +19,12 @@ def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> N
         from ibml.queries import open_store
         from ibml.study.sessions import open_session
 
-        continue_without_output()
+        ignore_output_errors()
         with open_session(open_store(tracking_uri), checkpoints, out) as session:
             # Its beginning delivers everything that can be.
-            if session.undeliverable:
-                fail(f"{len(session.undeliverable)} journals are left in {session.workspace.spool}", 1)
-            out.print(f"{shown_store(tracking_uri)} has all of {session.workspace.spool}", soft_wrap=True)
+            if session.quarantined:
+                fail(f"{len(session.quarantined)} journals are left in {session.workspace.spool}", 1)
+            out.print(f"{format_store_uri(tracking_uri)} has all of {session.workspace.spool}", soft_wrap=True)
 
 
 def gc(
@@ -35,13 +35,13 @@ def gc(
     """Remove checkpoints that no run of the store refers to."""
     with errors():
         from ibml.queries import open_store
-        from ibml.study.gc import leftovers
+        from ibml.study.gc import find_leftovers
         from ibml.study.sessions import open_session
 
         if not dry_run:
-            continue_without_output()
-        with _files_in_reach(), open_session(open_store(tracking_uri, existing=True), checkpoints, out) as session:
-            found = leftovers(session)
+            ignore_output_errors()
+        with _wrap_file_errors(), open_session(open_store(tracking_uri, existing=True), checkpoints, out) as session:
+            found = find_leftovers(session)
             for leftover in found:
                 out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True)
             size = sum(leftover.size for leftover in found) / 1e6
@@ -54,7 +54,7 @@ def gc(
 
 
 @contextmanager
-def _files_in_reach() -> Iterator[None]:
+def _wrap_file_errors() -> Iterator[None]:
     """Files may be another user's, or go while they are looked at."""
     try:
         yield

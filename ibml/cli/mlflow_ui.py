@@ -35,11 +35,11 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
         IbmlError: If the server does not start or ends by itself.
         KeyboardInterrupt: On SIGINT or SIGTERM, after the server has ended.
     """
-    from ibml.common.processes.guarded_processes import guarded
+    from ibml.common.processes.guarded_processes import guard_processes
 
     _check_free(host, port)
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", host, "--port", str(port)]
-    with guarded() as mark:
+    with guard_processes() as mark:
         # Everybody on the machine sees a command line, and nobody else an environment.
         environment = {**os.environ, **mark, "MLFLOW_BACKEND_STORE_URI": uri}
         server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=_STANDARD_ERROR)

@@ -31,7 +31,7 @@ def write_report(folder: Path, files: Mapping[str, str | bytes]) -> None:
         write_file(folder / name, content)
     for name in before.keys() - contents.keys():
         _remove_unchanged(folder, name, before[name])
-    manifest = {name: _digest(content) for name, content in sorted(contents.items())}
+    manifest = {name: _hash_bytes(content) for name, content in sorted(contents.items())}
     write_file(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
 
 
@@ -54,9 +54,9 @@ def _remove_unchanged(folder: Path, name: str, digest: str) -> None:
     if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink():
         return
     with suppress(OSError):
-        if _digest(path.read_bytes()) == digest:
+        if _hash_bytes(path.read_bytes()) == digest:
             path.unlink()
 
 
-def _digest(content: bytes) -> str:
+def _hash_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ibml.cli.cluster import show_jobs
+from ibml.cli.cluster import print_jobs
 from ibml.cli.console import (
     AllowMixed,
     AllowPlugin,
@@ -20,7 +20,7 @@ from ibml.cli.console import (
     write_search_report,
     write_study_report,
 )
-from ibml.cli.standard_streams import continue_without_output
+from ibml.cli.standard_streams import ignore_output_errors
 from ibml.common.errors import IbmlError
 from ibml.report.tables.formats.registry import FormatName
 
@@ -35,13 +35,13 @@ def list_runs(
     """List studies and searches: state, progress, age."""
     with errors():
         if jobs:
-            show_jobs(jobs)
+            print_jobs(jobs)
             return
         from ibml.queries import overview
-        from ibml.report.tables.formats.text import rich_grid
+        from ibml.report.tables.formats.text import build_rich_table
 
         found = overview(tracking_uri)
-        out.print(rich_grid(found) if found.rows else "Nothing was run here yet.")
+        out.print(build_rich_table(found) if found.rows else "Nothing was run here yet.")
 
 
 def table(
@@ -57,29 +57,29 @@ def table(
         if tuning:
             _print_tuning(study, form, tracking_uri)
             return
-        from ibml.queries import study_table
-        from ibml.report.tables.formats.text import rich_table
+        from ibml.queries import load_study_table
+        from ibml.report.tables.formats.text import build_rich_group
         from ibml.report.tables.render import render
 
-        made = study_table(study, tracking_uri, allow_mixed)
+        made = load_study_table(study, tracking_uri, allow_mixed)
         if form == "text" and out.is_terminal:
-            out.print(rich_table(made))
+            out.print(build_rich_group(made))
         else:
             write(render(made, form))
 
 
 def _print_tuning(study: str, form: FormatName, tracking_uri: str | None) -> None:
     from ibml.queries import study_record
-    from ibml.report.study.tuning import tuning_grid, tuning_text
-    from ibml.report.tables.formats.text import rich_grid
+    from ibml.report.study.tuning import build_tuning_table, render_tuning
+    from ibml.report.tables.formats.text import build_rich_table
 
     record = study_record(study, tracking_uri)
     if not record.tuning:
         raise IbmlError(f"the arms of {record.name} are not tuned: its file has no 'tune'")
     if form == "text" and out.is_terminal:
-        out.print(rich_grid(tuning_grid(record)))
+        out.print(build_rich_table(build_tuning_table(record)))
     else:
-        write(tuning_text(record, form))
+        write(render_tuning(record, form))
 
 
 def report(
@@ -95,18 +95,18 @@ def report(
 ) -> None:
     """Write the report of a study or a search. It has the answers, tables and figures, and goes into MLflow too."""
     with errors():
-        from ibml.queries import find_kind, search_record, study_report
+        from ibml.queries import create_study_report, find_kind, load_search_record
 
-        continue_without_output()
+        ignore_output_errors()
         found, both = find_kind(name, kind, tracking_uri)
         if found == "search":
-            from ibml.report.search.page import search_files, search_summary
+            from ibml.report.search.page import build_search_summary, render_search_report
 
-            record, others = search_record(name, tracking_uri)
-            out.print(search_summary(record, others))
-            write_search_report(record, search_files(record, others), to, both)
+            record, others = load_search_record(name, tracking_uri)
+            out.print(build_search_summary(record, others))
+            write_search_report(record, render_search_report(record, others), to, both)
         else:
-            study, files = study_report(name, tracking_uri, allow_mixed, lambda text: err.print(text, soft_wrap=True))
+            study, files = create_study_report(name, tracking_uri, allow_mixed, lambda text: err.print(text, soft_wrap=True))
             write_study_report(study, files, to, both)
 
 
@@ -119,11 +119,11 @@ def compare(
     """Show what differs between two studies or arms. That is what was configured, and what came of it."""
     with errors():
         from ibml.queries import comparison
-        from ibml.report.tables.formats.text import rich_grid
+        from ibml.report.tables.formats.text import build_rich_table
 
         found = comparison(first, second, tracking_uri)
         for grid in found:
-            out.print(rich_grid(grid))
+            out.print(build_rich_table(grid))
         if not found:
             out.print("Nothing differs.")
 
@@ -134,10 +134,10 @@ def show(
 ) -> None:
     """Show one trial: configuration, curves, log, artifacts."""
     with errors():
-        from ibml.queries import trial_view
-        from ibml.report.views.trial import trial_group
+        from ibml.queries import load_trial_view
+        from ibml.report.views.trial import build_trial_group
 
-        out.print(trial_group(trial_view(trial, tracking_uri)))
+        out.print(build_trial_group(load_trial_view(trial, tracking_uri)))
 
 
 def reproduce(
@@ -149,7 +149,7 @@ def reproduce(
     with errors():
         from ibml.api import reproduce as run_again
 
-        continue_without_output()
+        ignore_output_errors()
         found = run_again(trial, tracking_uri=tracking_uri, console=out)
     for line in found.lines:
         out.print(line, soft_wrap=True)
@@ -169,11 +169,11 @@ def plan(
 ) -> None:
     """Say how many seeds a study needs. It goes by the variance that its trials have shown so far."""
     with errors():
-        from ibml.queries import power_plan
-        from ibml.report.tables.formats.text import rich_grid
-        from ibml.report.views.sample_size import power_grid, power_words
+        from ibml.queries import estimate_seeds
+        from ibml.report.tables.formats.text import build_rich_table
+        from ibml.report.views.sample_size import build_power_table, describe_power
 
-        found = power_plan(study, detect, tracking_uri, metric, power)
-        out.print(rich_grid(power_grid(found)))
-        for line in power_words(found):
+        found = estimate_seeds(study, detect, tracking_uri, metric, power)
+        out.print(build_rich_table(build_power_table(found)))
+        for line in describe_power(found):
             out.print(line, soft_wrap=True)

@@ -97,8 +97,8 @@ class _Streams:
         codecs.register_error(_REPLACE, self._replacer)
         _fill_descriptors()
         # Kept here, since rich puts streams of its own in their place for a while.
-        self._stdout, self.output = _safe_stream(sys.stdout)
-        self._stderr, _ = _safe_stream(sys.stderr)
+        self._stdout, self.output = _wrap_stream(sys.stdout)
+        self._stderr, _ = _wrap_stream(sys.stderr)
         sys.stdout, sys.stderr = self._stdout, self._stderr
         if not _is_utf8(self._stdout.encoding):  # workers and servers that start from here
             os.environ["PYTHONIOENCODING"] = f"{self._stdout.encoding}:replace"
@@ -111,17 +111,17 @@ class _Streams:
         if failure is None:
             if self._replacer.lost:
                 lacks = f"'?' stands for characters that {self._stdout.encoding} lacks"
-                self._say(f"Note: {lacks}; PYTHONIOENCODING=utf-8 prints them.")
+                self._print_error(f"Note: {lacks}; PYTHONIOENCODING=utf-8 prints them.")
             return code
         reader_gone = failure.errno == errno.EPIPE
         if not reader_gone:
             more = "" if required or code else "; the command did its work, but its messages are incomplete"
-            self._say(f"standard output cannot be written: {failure.strerror}{more}")
+            self._print_error(f"standard output cannot be written: {failure.strerror}{more}")
         if code or not required:
             return code
         return READER_GONE if reader_gone else 1
 
-    def _say(self, text: str) -> None:
+    def _print_error(self, text: str) -> None:
         self._stderr.write(f"{text}\n")
         self._stderr.flush()
 
@@ -133,7 +133,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     """Run a command of this process, and exit with its code.
 
     A failed write to standard output ends the command with 1, or with `READER_GONE`. After
-    `continue_without_output` it ends nothing.
+    `ignore_output_errors` it ends nothing.
     """
     if not all(map(_is_closed_or_file, (sys.stdout, sys.stderr))):
         command()  # whose streams are those of a program around it
@@ -159,7 +159,7 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def continue_without_output() -> None:
+def ignore_output_errors() -> None:
     """Let the command run to its end without standard output: it does more than to print."""
     for streams in _streams:
         streams.output.required = False
@@ -199,7 +199,7 @@ def _fill_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _safe_stream(stream: TextIO | None) -> tuple[TextIO, _Descriptor]:
+def _wrap_stream(stream: TextIO | None) -> tuple[TextIO, _Descriptor]:
     """Return a stream in place of one that may be closed (None)."""
     if not isinstance(stream, io.TextIOWrapper):
         descriptor = _Descriptor(os.open(os.devnull, os.O_WRONLY), closed=True)

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ibml.common.processes.ownership import Owner
-from ibml.common.storage import ObjectPath, Place, remove_tree
+from ibml.common.storage import ObjectPath, StoragePath, remove_tree
 
 UNFINISHED = ".unfinished"
 """The end of the name of a file that is being written."""
 _LONGEST_NAME = 180
 """File systems take names of 255 bytes, and that of an unfinished file is longer."""
-_SEAL = hashlib.sha256().digest_size
+_SEAL_SIZE = hashlib.sha256().digest_size
 
 
 class DamagedFileError(ValueError):
     """A sealed file that is not what was written: cut off, or changed."""
 
 
-class _Hashed:
+class _HashingWriter:
     """A file that takes note of what is written to it."""
 
     def __init__(self, file: BinaryIO):
@@ -39,26 +39,26 @@ class _Hashed:
         self.file.flush()
 
 
-def write_sealed(path: Place, write: Callable[[BinaryIO], None]) -> None:
+def write_sealed(path: StoragePath, write: Callable[[BinaryIO], None]) -> None:
     """Write a file by `write` and a SHA-256 behind it. Under its name it is whole or, after a crash too, not there at
     all. Raises `OSError`, and leaves nothing behind then."""
-    with replacing(path) as file:
-        hashed = _Hashed(file)
+    with open_atomic(path) as file:
+        hashed = _HashingWriter(file)
         write(hashed)  # type: ignore[arg-type]
         file.write(hashed.hash.digest())
 
 
-def read_sealed(path: Place) -> bytes:
+def read_sealed(path: StoragePath) -> bytes:
     """What was written to a sealed file; raises `DamagedFileError` or `OSError`."""
     content = path.read_bytes()
-    body, seal = content[:-_SEAL], content[-_SEAL:]
-    if len(seal) < _SEAL or hashlib.sha256(body).digest() != seal:
+    body, seal = content[:-_SEAL_SIZE], content[-_SEAL_SIZE:]
+    if len(seal) < _SEAL_SIZE or hashlib.sha256(body).digest() != seal:
         raise DamagedFileError(f"{path} is damaged: its checksum is not that of its content")
     return body
 
 
 @contextmanager
-def replacing(path: Place) -> Iterator[BinaryIO]:
+def open_atomic(path: StoragePath) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` at the end of the context, and only then and as a whole."""
     if isinstance(path, ObjectPath):
         content = BytesIO()
@@ -66,7 +66,7 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
         path.write_bytes(content.getvalue())
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = unfinished_path(path)
+    unfinished = get_unfinished_path(path)
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -80,11 +80,11 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def replacing_path(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """A name at which a file or a folder is made that takes the place of `path` at the end of the context, and only
     then and as a whole. Nothing waits for the disk, which for a hundred thousand small files would take hours."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = unfinished_path(path)
+    unfinished = get_unfinished_path(path)
     try:
         yield unfinished
         unfinished.replace(path)
@@ -93,7 +93,7 @@ def replacing_path(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_unfinished(folder: Place) -> None:
+def remove_unfinished(folder: StoragePath) -> None:
     """Remove what processes that provably ended were writing into a folder.
 
     The name of an unfinished file carries its writer. What another host or container was writing stays, since nothing
@@ -116,9 +116,9 @@ def is_unfinished(name: str) -> bool:
     return _WRITER.search(name) is not None or _WRITER_BEFORE.search(name) is not None
 
 
-def unfinished_path(path: Path) -> Path:
+def get_unfinished_path(path: Path) -> Path:
     """Return where this process writes a file or folder before it gets its name."""
-    writer, name = Owner.current(), path.name
+    writer, name = Owner.get_current(), path.name
     if len(name.encode()) > _LONGEST_NAME:
         name = f"{name[:20]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return path.with_name(f"{name}.{writer.machine}-{writer.pid}-{writer.start}{UNFINISHED}")

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 10.0
 """How long a store may take to answer the first request."""
 _DRIVER_PARAMETERS = frozenset(
     ("autocommit", "cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri")
@@ -21,7 +21,7 @@ _FILE_PARAMETERS = frozenset(("cache", "immutable", "mode", "modeof", "nolock", 
 _EXAMPLE = "sqlite:///mlflow.db, or with the whole path sqlite:////folder/mlflow.db"
 
 
-def sqlite_file(url: str) -> Path | None:
+def get_sqlite_path(url: str) -> Path | None:
     """Return the absolute path of the file that a SQLite URL names.
 
     Args:
@@ -37,7 +37,7 @@ def sqlite_file(url: str) -> Path | None:
     return None if parsed is None else parsed[0]
 
 
-def sqlite_url(file: Path, parameters: Mapping[str, str] | None = None) -> str:
+def build_sqlite_url(file: Path, parameters: Mapping[str, str] | None = None) -> str:
     """Return the URL of a SQLite file, quoted so that SQLAlchemy reads the same path.
 
     Args:
@@ -65,13 +65,13 @@ def resolve_url(url: str, read_only: bool = False) -> str:
         The URL to connect to. It means the same file in every working folder.
 
     Raises:
-        ValueError: See `sqlite_file`.
+        ValueError: See `get_sqlite_path`.
     """
     parsed = _parse_sqlite(url)
     if parsed is None:
         return url
     file, parameters = parsed
-    return sqlite_url(file, {**parameters, "mode": "ro", "uri": "true"} if read_only else parameters)
+    return build_sqlite_url(file, {**parameters, "mode": "ro", "uri": "true"} if read_only else parameters)
 
 
 def is_read_only(url: str) -> bool:
@@ -130,24 +130,24 @@ def _refuse_unknown(parameters: Mapping[str, str]) -> None:
             raise ValueError(f"SQLite has no parameter {name!r}; a '?' in a path is written %3F")
 
 
-def connect_once(url: str) -> None:
+def check_connection(url: str) -> None:
     """Open one connection to a database and close it.
 
     Args:
         url: The URL of the database, of any dialect.
 
     Raises:
-        TimeoutError: The database did not answer within `ANSWER_SECONDS`.
+        TimeoutError: The database did not answer within `CONNECT_TIMEOUT_SECONDS`.
         Exception: What SQLAlchemy or the driver raises.
     """
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
     engine = create_engine(url, poolclass=NullPool)
-    call_within(ANSWER_SECONDS, lambda: engine.connect().close())
+    call_with_timeout(CONNECT_TIMEOUT_SECONDS, lambda: engine.connect().close())
 
 
-def call_within(seconds: float, job: Callable[[], T]) -> T:
+def call_with_timeout(seconds: float, job: Callable[[], T]) -> T:
     """Call a function that may never return.
 
     Args:

@@ -44,13 +44,13 @@ class ConfigError(ValueError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
+def format_suggestion(word: str, choices: Iterable[str]) -> str:
     """Return the end of an error message: the closest choice, or a short list of all of them, or nothing.
 
     A dotted path with the same last part comes first, then what is spelled alike.
     """
     options = list(choices)
-    close = same_last_part(word, options)[:1] or get_close_matches(word, options, n=1, cutoff=0.6)
+    close = find_same_last_part(word, options)[:1] or get_close_matches(word, options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
     if 0 < len(options) <= 16:
@@ -58,15 +58,15 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return ""
 
 
-def same_last_part(word: str, choices: Iterable[str]) -> list[str]:
+def find_same_last_part(word: str, choices: Iterable[str]) -> list[str]:
     """Return the dotted paths that end like a word, the most similar first."""
-    last = last_part(word)
+    last = get_last_part(word)
     if not last.isidentifier():
         return []  # a number has a point too
-    found = [choice for choice in choices if "." in choice and last_part(choice) == last]
+    found = [choice for choice in choices if "." in choice and get_last_part(choice) == last]
     return sorted(found, key=lambda choice: -SequenceMatcher(None, word, choice).ratio())
 
 
-def last_part(path: str) -> str:
+def get_last_part(path: str) -> str:
     """Return the part of a dotted path after its last dot."""
     return path.rpartition(".")[2]

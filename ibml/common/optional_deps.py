@@ -8,7 +8,7 @@ from typing import Any
 from ibml.common.errors import IbmlError
 
 
-def need(module: str, extra: str) -> Any:
+def import_optional(module: str, extra: str) -> Any:
     """The module; without it, an error that names the extra it comes with."""
     try:
         return import_module(module)

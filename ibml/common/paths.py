@@ -10,23 +10,23 @@ from typing import Literal, overload
 from platformdirs.unix import Unix
 
 from ibml.common.errors import IbmlError
-from ibml.common.storage import ObjectPath, Place
+from ibml.common.storage import ObjectPath, StoragePath
 
 _APPLICATION = "ibml"
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f%:\\]")
 
 
 @overload
-def below(root: Path, name: str) -> Path: ...
+def join_escaped(root: Path, name: str) -> Path: ...
 @overload
-def below(root: ObjectPath, name: str) -> ObjectPath: ...
-def below(root: Place, name: str) -> Place:
+def join_escaped(root: ObjectPath, name: str) -> ObjectPath: ...
+def join_escaped(root: StoragePath, name: str) -> StoragePath:
     """The folder of a name below a root; `/` makes folders within folders. Whatever would lead elsewhere is written as
     `%` and its number, so that different names have different folders."""
-    return root.joinpath(*map(_safe, name.split("/")))
+    return root.joinpath(*map(_escape_part, name.split("/")))
 
 
-def _safe(part: str) -> str:
+def _escape_part(part: str) -> str:
     if part.strip(".") == "":  # nothing, the folder itself, or the one above
         return part.replace(".", "%2E") or "%"
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
@@ -37,7 +37,7 @@ DATA_VARIABLE = "IBML_DATA"
 CACHE_VARIABLE = "IBML_CACHE"
 
 
-def absolute_places() -> dict[str, str]:
+def get_folder_variables() -> dict[str, str]:
     """The variables that name folders, for processes that work elsewhere."""
     given = {name: os.environ.get(name) for name in (DATA_VARIABLE, CACHE_VARIABLE)}
     return {name: str(Path(value).absolute()) for name, value in given.items() if value}
@@ -47,7 +47,7 @@ class HomeError(IbmlError):
     """The user has no home folder."""
 
 
-def home_folder() -> Path:
+def get_home_folder() -> Path:
     """Return the home folder of the user.
 
     Raises:
@@ -72,25 +72,25 @@ def expand_home(path: str | Path) -> Path:
         return Path(path).expanduser().absolute()
     except RuntimeError:
         if str(path).partition("/")[0] == "~":
-            home_folder()
+            get_home_folder()
         raise HomeError(f"{path}: there is no user {str(path).partition('/')[0].removeprefix('~')!r}") from None
 
 
-def state_folder() -> Path:
+def get_state_folder() -> Path:
     """The user's folder for what must not be lost. Raises `HomeError`."""
-    return user_folder("state")
+    return get_user_folder("state")
 
 
-def cache_folder() -> Path:
+def get_cache_folder() -> Path:
     """The user's folder for what can be made again: IBML_CACHE, else one in the user's cache.
 
     Raises `HomeError`.
     """
     given = os.environ.get(CACHE_VARIABLE)
-    return expand_home(given) if given else user_folder("cache")
+    return expand_home(given) if given else get_user_folder("cache")
 
 
-def user_folder(kind: Literal["cache", "config", "state"]) -> Path:
+def get_user_folder(kind: Literal["cache", "config", "state"]) -> Path:
     """Return ibml's own folder among the user's folders of one kind, as the XDG base directory specification names it.
 
     Every system has the folders of Linux, so that what an earlier version of ibml wrote on macOS is found.
@@ -108,5 +108,5 @@ def user_folder(kind: Literal["cache", "config", "state"]) -> Path:
             return expand_home(folders.user_cache_path)
         return expand_home(folders.user_config_path if kind == "config" else folders.user_state_path)
     except RuntimeError:
-        home_folder()  # names the missing home folder
+        get_home_folder()  # names the missing home folder
         raise

@@ -17,19 +17,19 @@ _SHORT = r"""(?<=['"`]){0}(?=['"`@])|(?<=[:=]){0}(?=[@&])|(?<==){0}(?!\w)|(?<=//
 _DELIMITERS = re.compile(r"[@/?#:\[\]]")
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """The URL without password, token, and secret parameters. Where one that is not written as it should be leaves
     open what is a password, rather too much is left out."""
     prefix, rest = _split(url)
-    user, place = _user(prefix, rest)
+    user, place = _split_user(prefix, rest)
     if user is None:
-        return prefix + _without_parameters(rest)
+        return prefix + _redact_parameters(rest)
     name, _, password = user.partition(":")
-    kept = f"{_without_parameters(name)}:" if password else ""
-    return f"{prefix}{kept}{HIDDEN}@{_without_parameters(place)}"
+    kept = f"{_redact_parameters(name)}:" if password else ""
+    return f"{prefix}{kept}{HIDDEN}@{_redact_parameters(place)}"
 
 
-def without_secrets(text: str, url: str) -> str:
+def redact_secrets(text: str, url: str) -> str:
     """Mask the secrets of a URL in what another program says about it.
 
     URLs in the text are masked as such. Elsewhere a secret is masked where it stands as a word, in any form; a short
@@ -40,13 +40,13 @@ def without_secrets(text: str, url: str) -> str:
         url: The URL with its secrets.
     """
     prefix, rest = _split(url)
-    user, _ = _user(prefix, rest)
+    user, _ = _split_user(prefix, rest)
     name, _, password = (user or "").partition(":")
     secrets = [password or name, *(m[2] for m in _PARAMETER.finditer(rest) if _is_secret(m))]
-    forms = {form for secret in secrets for form in _forms(secret) if form}
+    forms = {form for secret in secrets for form in _generate_forms(secret) if form}
     # of a password with a delimiter in it, drivers take a piece for the host or the port and name it
     forms |= {piece for form in forms for piece in _DELIMITERS.split(form) if piece}
-    text = text.replace(url, shown_url(url))
+    text = text.replace(url, redact_url(url))
     for form in sorted(forms, key=len, reverse=True):
         pattern = _WORD if len(form) >= (_LONG if form.isalnum() else _LONG_WITH_MARKS) else _SHORT
         text = re.sub(pattern.format(re.escape(form)), HIDDEN, text)
@@ -58,7 +58,7 @@ def _split(url: str) -> tuple[str, str]:
     return (scheme + mark, rest) if mark else ("", url)
 
 
-def _user(prefix: str, rest: str) -> tuple[str | None, str]:
+def _split_user(prefix: str, rest: str) -> tuple[str | None, str]:
     """What stands before the host, if there is a secret in it, and what follows. A name alone is one to a web server,
     which takes tokens so."""
     of_file = prefix.lower().startswith(("sqlite", "file:")) and rest.startswith("/")
@@ -71,11 +71,11 @@ def _is_secret(parameter: re.Match[str]) -> bool:
     return bool(_SECRET_NAME.search(unquote_plus(parameter[0])))
 
 
-def _without_parameters(text: str) -> str:
+def _redact_parameters(text: str) -> str:
     return _PARAMETER.sub(lambda m: f"{m[1]}={HIDDEN}" if _is_secret(m) else m[0], text)
 
 
-def _forms(secret: str) -> set[str]:
+def _generate_forms(secret: str) -> set[str]:
     """The secret as it was written, decoded, encoded anew, encoded twice, and as Python shows it."""
     plain = unquote(secret)
     forms = [secret, plain, unquote_plus(secret), quote(plain, safe=""), quote(secret, safe=""), repr(plain)[1:-1]]

@@ -9,7 +9,7 @@ import re
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def printable(text: str) -> str:
+def strip_control_characters(text: str) -> str:
     """The text as far as it can be shown."""
     return _HIDDEN.sub("", text)
 

@@ -70,7 +70,7 @@ class ObjectPath:
 
     def stat(self) -> os.stat_result:
         """Size and time of the last change alone."""
-        return _status(self._info(), str(self))
+        return _build_stat_result(self._info(), str(self))
 
     def read_bytes(self) -> bytes:
         with self._system.open_input_stream(str(self.plain)) as file:
@@ -93,25 +93,25 @@ class ObjectPath:
         self._system.delete_dir(str(self.plain))
 
     def iterdir(self) -> Iterator[ObjectPath]:
-        return (path for path, _ in self.listed())
+        return (path for path, _ in self.scan())
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """By a pattern for names in this folder; with `/` at its end for folders alone."""
-        for path, status in self.listed():
+        for path, status in self.scan():
             if fnmatchcase(path.name, pattern.rstrip("/")) and not (pattern.endswith("/") and status.st_mode & S_IFREG):
                 yield path
 
     def rglob(self, pattern: str) -> Iterator[ObjectPath]:
-        return (path for path, _ in self.listed(recursive=True) if fnmatchcase(path.name, pattern))
+        return (path for path, _ in self.scan(recursive=True) if fnmatchcase(path.name, pattern))
 
-    def listed(self, recursive: bool = False) -> Iterator[tuple[ObjectPath, os.stat_result]]:
+    def scan(self, recursive: bool = False) -> Iterator[tuple[ObjectPath, os.stat_result]]:
         """What is in this folder, if it is there, by one request in a thousand."""
         from pyarrow.fs import FileSelector
 
         chosen = FileSelector(str(self.plain), recursive=recursive, allow_not_found=True)
         for info in self._system.get_file_info(chosen):
             path = ObjectPath(self.scheme, PurePosixPath(info.path), self.options)
-            yield path, _status(info, str(path))
+            yield path, _build_stat_result(info, str(path))
 
     def _info(self) -> FileInfo:
         return self._system.get_file_info([str(self.plain)])[0]
@@ -122,11 +122,11 @@ class ObjectPath:
         return _system(f"{self.scheme}://{bucket}{f'?{self.options}' if self.options else ''}")
 
 
-Place = Path | ObjectPath
+StoragePath = Path | ObjectPath
 """A folder or file, on this machine or in a bucket."""
 
 
-def location(text: str | Place) -> Place:
+def parse_storage_path(text: str | StoragePath) -> StoragePath:
     """The place that is named by a path or an address. Raises `ValueError` for an address of another kind, and for
     a home that is not there."""
     if isinstance(text, ObjectPath):
@@ -145,10 +145,10 @@ def location(text: str | Place) -> Place:
     return ObjectPath(scheme, PurePosixPath(plain.strip("/")), options)
 
 
-def sizes(folder: Place) -> Iterator[tuple[Place, os.stat_result]]:
+def scan_files(folder: StoragePath) -> Iterator[tuple[StoragePath, os.stat_result]]:
     """The files of a folder, if it is there, with their sizes and times."""
     if isinstance(folder, ObjectPath):
-        yield from folder.listed()
+        yield from folder.scan()
         return
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -159,12 +159,12 @@ def sizes(folder: Place) -> Iterator[tuple[Place, os.stat_result]]:
             yield Path(entry.path), status
 
 
-def matching(folder: Place, pattern: str) -> list[Place]:
+def find_paths(folder: StoragePath, pattern: str) -> list[StoragePath]:
     """What is in a folder by a pattern for names, in order; with `/` at its end folders alone."""
     return sorted(folder.glob(pattern), key=str)
 
 
-def remove_tree(folder: Place) -> None:
+def remove_tree(folder: StoragePath) -> None:
     """Remove a folder with all that is in it. Raises `OSError`."""
     if isinstance(folder, ObjectPath):
         folder.rmdir()
@@ -172,7 +172,7 @@ def remove_tree(folder: Place) -> None:
         shutil.rmtree(folder)
 
 
-def _status(info: FileInfo, name: str) -> os.stat_result:
+def _build_stat_result(info: FileInfo, name: str) -> os.stat_result:
     from pyarrow.fs import FileType
 
     if info.type == FileType.NotFound:

@@ -14,7 +14,7 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
 
 
 @cache
-def code_revision() -> str:
+def get_code_revision() -> str:
     """The version, with the git commit where ibml runs from its repository (`+` if files are changed)."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():

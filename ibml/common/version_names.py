@@ -10,7 +10,7 @@ from typing import Any
 MOST_LINES = 12
 
 
-def version_number(name: str) -> int:
+def parse_version_number(name: str) -> int:
     """Return the number of a version: 1 for `NAME`, 2 for `NAME v2`."""
     found = re.search(r" v(\d+)$", name)
     return int(found[1]) if found else 1
@@ -19,12 +19,12 @@ def version_number(name: str) -> int:
 def select_versions(name: str, names: Iterable[str]) -> list[str]:
     """Return those names that are versions of a name, the oldest version first."""
     pattern = re.compile(rf"{re.escape(name)}( v\d+)?")
-    return sorted(filter(pattern.fullmatch, names), key=version_number)
+    return sorted(filter(pattern.fullmatch, names), key=parse_version_number)
 
 
-def next_version(name: str, known: Sequence[str]) -> str:
+def get_next_version(name: str, known: Sequence[str]) -> str:
     """Return the name of the version that follows the known ones, which are sorted by version."""
-    return f"{name} v{version_number(known[-1]) + 1}" if known else name
+    return f"{name} v{parse_version_number(known[-1]) + 1}" if known else name
 
 
 def format_change(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -32,7 +32,7 @@ def format_change(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) 
     return f"{path}: {_format_value(before, path)} -> {_format_value(now, path)}"
 
 
-def changed_paths(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def find_changed_paths(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the dotted paths whose values differ."""
     return [path for path in dict.fromkeys([*before, *now]) if before.get(path) != now.get(path)]
 

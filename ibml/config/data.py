@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from pydantic import model_validator
 
-from ibml.common.errors import did_you_mean
+from ibml.common.errors import format_suggestion
 from ibml.config.datasets import ChosenModalities, DataPart, FilesConfig
 from ibml.config.failures import in_a_line
 from ibml.config.plugins import Kind, PluginConfig, resolved
@@ -32,7 +32,7 @@ class DataPluginConfig(ChosenModalities, PluginConfig):
         known = get_args(ModalityKind)
         for name, kind in self.all_kinds.items():
             if kind not in known:
-                raise ValueError(f"{self.target} has {name!r} of kind {kind!r}{did_you_mean(str(kind), known)}")
+                raise ValueError(f"{self.target} has {name!r} of kind {kind!r}{format_suggestion(str(kind), known)}")
         return self
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from ibml.common.errors import did_you_mean
-from ibml.common.hashing import content_hash
+from ibml.common.errors import format_suggestion
+from ibml.common.hashing import hash_content
 from ibml.common.paths import DATA_VARIABLE
 from ibml.config.base import Items
 from ibml.config.component import Component
@@ -93,7 +93,7 @@ class ChosenModalities(DataPart):
 
     def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         known, used = self.all_kinds, self.use or ()
-        unknown = [f"no modality is called {name!r}{did_you_mean(name, known)}" for name in used if name not in known]
+        unknown = [f"no modality is called {name!r}{format_suggestion(name, known)}" for name in used if name not in known]
         twice = [f"{name!r} is listed twice" for name, times in Counter(used).items() if times > 1]
         return [(("data", "use"), message) for message in (*unknown, *twice)]
 
@@ -103,9 +103,9 @@ class FilesConfig(ChosenModalities):
 
     implementation: ClassVar[str] = "ibml.data.files.source:FilesSource"
     layout: ClassVar[str]
-    """`module:function` that lists the samples: called with the configuration and an `ibml.data.listing.Listing`."""
+    """`module:function` that lists the samples: called with the configuration and an `ibml.data.listing.SampleListing`."""
     preparation: ClassVar[str | None] = None
-    """`module:function` of `ibml data prepare`, called with an `ibml.data.prepare.work.Work`; None: no preparation."""
+    """`module:function` of `ibml data prepare`, called with an `ibml.data.prepare.preparation.Preparation`; None: no preparation."""
     type: str
     """Name of the data set."""
     root: str | None = None
@@ -140,7 +140,7 @@ class FilesConfig(ChosenModalities):
 
 
 def _form(part: Preprocessing) -> dict[str, Any]:
-    return {**part.model_dump(mode="json"), **{field: content_hash(path) for field, path in part.files.items()}}
+    return {**part.model_dump(mode="json"), **{field: hash_content(path) for field, path in part.files.items()}}
 
 
 class CarvedConfig(FilesConfig):

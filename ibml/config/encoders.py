@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ibml.common.hashing import content_hash
+from ibml.common.hashing import hash_content
 from ibml.config.base import Findings
 from ibml.config.component import Component
 from ibml.config.preprocessing import ModalityKind
@@ -64,7 +64,7 @@ class EncoderPart(Component):
     def canonical(self) -> dict[str, Any]:
         """Return everything in this configuration that determines the result, as plain data."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        return plain | {field: content_hash(path) for field, path in self.files.items()}
+        return plain | {field: hash_content(path) for field, path in self.files.items()}
 
     def describe_inputs(self) -> str:
         """Return the kinds of modalities that the encoder accepts, in words."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ibml.common.errors import did_you_mean
+from ibml.common.errors import format_suggestion
 from ibml.config.base import Findings
 from ibml.config.component import Component
 
@@ -49,7 +49,7 @@ class ConditionedPart(FusionPart):
         names = trial.data.modalities
         if self.condition in ("first", "last", *names):
             return []
-        hint = did_you_mean(self.condition, ["first", "last", *names])
+        hint = format_suggestion(self.condition, ["first", "last", *names])
         return [(("fusion", "condition"), f"no modality is called {self.condition!r}{hint}")]
 
     def canonical(self, trial: TrialConfig) -> dict[str, Any]:

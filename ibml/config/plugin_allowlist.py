@@ -19,7 +19,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ValidationError
 
 from ibml.common.errors import ConfigError, Problem
-from ibml.common.paths import home_folder, user_folder
+from ibml.common.paths import get_home_folder, get_user_folder
 from ibml.common.yaml import documents
 from ibml.config.base import Config, Items
 from ibml.config.loading.error_messages import findings
@@ -43,7 +43,7 @@ class UserConfig(Config):
 
 def user_file() -> Path:
     """Where the user's own file is, if there is one."""
-    return user_folder("config") / "config.yaml"
+    return get_user_folder("config") / "config.yaml"
 
 
 @cache
@@ -92,7 +92,7 @@ def located(package: str) -> ModuleSpec:
     times, may lie in the working folder too. Raises `ValueError` for a package that is not allowed or not there."""
     named, file = _named_here(), user_file()
     if package not in named and package not in user_config(file).plugins:
-        shown = str(file).replace(str(home_folder()), "~", 1)
+        shown = str(file).replace(str(get_home_folder()), "~", 1)
         raise ValueError(
             f"the package {package!r} may not run as a plug-in; if you trust its code, say --allow-plugin {package}"
             f" or put 'plugins: [{package}]' into {shown}"

@@ -54,7 +54,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from ibml.common.errors import IbmlError, did_you_mean
+from ibml.common.errors import IbmlError, format_suggestion
 from ibml.config.base import Config, WrongOptions
 from ibml.config.component import Component
 from ibml.config.failures import in_a_line
@@ -146,7 +146,7 @@ def load_class(kind: Kind, target: str) -> type[Any]:
     if not isinstance(found, type):
         usable = [n for n, value in vars(module).items() if _is_a(kind, value) and value.__module__ == module_name]
         what = "is no class" if hasattr(module, name) else "does not exist"
-        raise ValueError(f"{name!r} of {module_name} {what}{did_you_mean(name, usable)}")
+        raise ValueError(f"{name!r} of {module_name} {what}{format_suggestion(name, usable)}")
     if not _is_a(kind, found):
         raise ValueError(f"{name!r} of {module_name} is no {kind}: it must be a subclass of {_BASES[kind]}")
     return found
@@ -166,7 +166,7 @@ def resolved(kind: Kind, target: str) -> str:
     group = entry_points(group=f"ibml.{kind}s")
     values = {point.value.partition("[")[0].strip() for point in group if point.name == target}
     if not values:
-        hint = did_you_mean(target, {point.name for point in group})
+        hint = format_suggestion(target, {point.name for point in group})
         raise ValueError(f"no installed package has a {kind} called {target!r}{hint} (or name module:Class)")
     if len(values) > 1:
         raise ValueError(f"{target!r} is {' and '.join(sorted(values))}; name the one that is meant")

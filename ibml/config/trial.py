@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from ibml.common.errors import did_you_mean
+from ibml.common.errors import format_suggestion
 from ibml.config.base import Config, Findings, InconsistentConfig
 from ibml.config.components import EncoderConfig, Encoders, FusionConfig, MethodConfig
 from ibml.config.data import DataConfig
@@ -119,7 +119,7 @@ def _encoder_problems(config: TrialConfig) -> Findings:
     names = config.data.modalities
     known = (*config.data.all_kinds, "default")
     findings: Findings = [
-        (("encoders", name), f"no modality is called {name!r}{did_you_mean(name, known)}")
+        (("encoders", name), f"no modality is called {name!r}{format_suggestion(name, known)}")
         for name in config.encoders
         if name not in known
     ]

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from ibml.common.errors import IbmlError
 from ibml.config.data import DataConfig, DataPluginConfig
 from ibml.config.failures import in_a_line
-from ibml.data.base import BuiltInSource, Dataset, Progress, Source, no_progress
+from ibml.data.base import BuiltInSource, Dataset, Progress, Source, ignore_progress
 from ibml.data.listing import DataError
 
 _plugin_fingerprints: dict[str, str] = {}
 """Fingerprints that packages have given, by configuration: a study asks for each of its trials."""
 
 
-def ready(configs: Iterable[DataConfig], say: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
+def prepare_datasets(configs: Iterable[DataConfig], say: Callable[[str], None] = print, progress: Progress = ignore_progress) -> None:
     """Check data sets as a whole, and decode what is not in the cache, so that trials need not.
 
     Args:
@@ -28,43 +28,43 @@ def ready(configs: Iterable[DataConfig], say: Callable[[str], None] = print, pro
     for key, config in {config.model_dump_json(): config for config in configs}.items():
         _plugin_fingerprints.pop(key, None)
         if not isinstance(config, DataPluginConfig):
-            _built_in(config).prepare(say, progress)
+            _build_built_in_source(config).prepare(say, progress)
 
 
 def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
     """Return the data set with these modalities, split by the seed."""
-    return _source(config).load(modalities, seed)
+    return _build_source(config).load(modalities, seed)
 
 
 def fingerprint(config: DataConfig) -> str:
     """Return a hash of the data's content, which is part of every trial's key."""
     if not isinstance(config, DataPluginConfig):
-        return _source(config).fingerprint()
+        return _build_source(config).fingerprint()
     key = config.model_dump_json()
     if key not in _plugin_fingerprints:
-        _plugin_fingerprints[key] = _plugin_fingerprint(config)
+        _plugin_fingerprints[key] = _compute_plugin_fingerprint(config)
     return _plugin_fingerprints[key]
 
 
-def notes(config: DataConfig) -> dict[str, str]:
+def describe(config: DataConfig) -> dict[str, str]:
     """Return what a trial's record says about the data: its classes, and the number of samples that are left out."""
-    return {} if isinstance(config, DataPluginConfig) else _built_in(config).notes()
+    return {} if isinstance(config, DataPluginConfig) else _build_built_in_source(config).describe()
 
 
-def _source(config: DataConfig) -> Source:
+def _build_source(config: DataConfig) -> Source:
     made: Source = config.load_implementation()(config.typed_options)
     return made
 
 
-def _built_in(config: DataConfig) -> BuiltInSource:
-    source = _source(config)
+def _build_built_in_source(config: DataConfig) -> BuiltInSource:
+    source = _build_source(config)
     assert isinstance(source, BuiltInSource)
     return source
 
 
-def _plugin_fingerprint(config: DataPluginConfig) -> str:
+def _compute_plugin_fingerprint(config: DataPluginConfig) -> str:
     try:
-        return str(_source(config).fingerprint())
+        return str(_build_source(config).fingerprint())
     except IbmlError:
         raise
     except Exception as error:

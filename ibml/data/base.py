@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 BatchT = TypeVar("BatchT", "torch.Tensor", "Sequences")
 
 
-class Column(Protocol[BatchT]):
+class BatchTransform(Protocol[BatchT]):
     """A modality's samples, by their rows in the stores; the batches of a column are all tensors, or all sequences."""
 
     spec: InputSpec
@@ -40,10 +40,10 @@ class Column(Protocol[BatchT]):
         """What the encoder takes, on the batch's device."""
 
 
-AnyColumn = Column[Any]
+AnyTransform = BatchTransform[Any]
 
 
-def no_progress(step: str, done: int, total: int) -> None:
+def ignore_progress(step: str, done: int, total: int) -> None:
     """Report nothing: the `Progress` of callers that show none."""
 
 
@@ -69,7 +69,7 @@ class Split:
 class StreamedSplit:
     """Samples that stay on disk: a column per modality, `labels` of shape (n,), and their rows in the columns."""
 
-    columns: dict[str, AnyColumn]
+    transforms: dict[str, AnyTransform]
     labels: Labels
     rows: Indices
 
@@ -79,7 +79,7 @@ class StreamedSplit:
     @property
     def specs(self) -> dict[str, InputSpec]:
         """The form of each modality's samples."""
-        return {name: column.spec for name, column in self.columns.items()}
+        return {name: column.spec for name, column in self.transforms.items()}
 
 
 AnySplit = Split | StreamedSplit
@@ -138,12 +138,12 @@ class BuiltInSource(Source):
             DataError: The data set does not exist or has samples that cannot be used.
         """
 
-    def notes(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """Return what a trial's record says about the data, by name."""
         return {}
 
 
-def stratified_split(labels: Labels, shares: Sequence[float], generator: np.random.Generator) -> list[Indices]:
+def split_stratified(labels: Labels, shares: Sequence[float], generator: np.random.Generator) -> list[Indices]:
     """Indices of disjoint parts, each with its share of every class; what is left over is the last part.
 
     A class's part is rounded to the nearest count. Indices of each part are in ascending order.
@@ -157,7 +157,7 @@ def stratified_split(labels: Labels, shares: Sequence[float], generator: np.rand
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
-def standardised(values: npt.NDArray[np.float64], train: Indices) -> Floats:
+def standardize(values: npt.NDArray[np.float64], train: Indices) -> Floats:
     """Columns with mean 0 and standard deviation 1 over the training rows; constant columns become 0."""
     mean = values[train].mean(axis=0)
     deviation = values[train].std(axis=0)

@@ -25,7 +25,7 @@ class DataError(IbmlError):
 
 
 @dataclass(frozen=True)
-class Part:
+class SamplePart:
     """What one modality of a sample is read from: files below the root, or a text; of a file with many samples, the
     place inside it."""
 
@@ -35,17 +35,17 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Row:
+class Sample:
     """A sample: the line that lists it, a name that tells it apart, its label, and its parts by modality."""
 
     where: str
     name: str
     label: str
-    parts: dict[str, Part]
+    parts: dict[str, SamplePart]
 
 
 @dataclass(frozen=True)
-class Damage:
+class DataIssue:
     """Why a sample cannot be used. Of one modality alone where it has one; `fatal` things are never skipped."""
 
     where: str
@@ -59,45 +59,45 @@ class Damage:
 
 
 @dataclass
-class Listing:
+class SampleListing:
     """A layout's rows by split, in the order of the files, and the damage found while they were listed."""
 
     root: Path
     needed: tuple[SplitName, ...] = ("train", "test")
     """The splits without which the data set is useless."""
-    rows: dict[SplitName, list[Row]] = field(default_factory=dict)
-    damages: list[Damage] = field(default_factory=list)
+    rows: dict[SplitName, list[Sample]] = field(default_factory=dict)
+    issues: list[DataIssue] = field(default_factory=list)
     _inside: dict[str, bool] = field(default_factory=dict)
     """Folders that own tables name: whether they are in the root when links are followed."""
 
-    def add(self, split: SplitName, row: Row) -> None:
+    def add(self, split: SplitName, row: Sample) -> None:
         for what, text in (("name", row.name), ("label", row.label)):
             if not is_one_line(text):
-                self.skip(split, row.where, f"its {what} {text[:60]!r} has characters that cannot be shown")
+                self.add_issue(split, row.where, f"its {what} {text[:60]!r} has characters that cannot be shown")
                 return
         self.rows.setdefault(split, []).append(row)
 
-    def stop(self, where: str, message: str) -> None:
+    def add_fatal_issue(self, where: str, message: str) -> None:
         """Something that makes the whole data set useless."""
-        self.damages.append(Damage(where, message, fatal=True))
+        self.issues.append(DataIssue(where, message, fatal=True))
 
-    def skip(self, split: SplitName, where: str, message: str, modality: str | None = None) -> None:
+    def add_issue(self, split: SplitName, where: str, message: str, modality: str | None = None) -> None:
         """Something that makes one sample useless."""
-        self.damages.append(Damage(where, message, split, modality))
+        self.issues.append(DataIssue(where, message, split, modality))
 
     def has(self, file: str) -> bool:
         return os.path.exists(self.root / file)  # noqa: PTH110 - Path.exists raises for a name that is too long
 
-    def lines(self, file: str) -> Generator[tuple[str, str]]:
+    def read_lines(self, file: str) -> Generator[tuple[str, str]]:
         """The lines of a text file that are not empty, each with its place."""
-        for number, line in enumerate(self._text(file), 1):
+        for number, line in enumerate(self._read_text(file), 1):
             if line.strip():
                 yield f"{file}:{number}", line.strip("\r\n")
 
-    def table(self, file: str, delimiter: str = ",") -> Iterator[tuple[str, list[str]]]:
+    def read_csv(self, file: str, delimiter: str = ",") -> Iterator[tuple[str, list[str]]]:
         """The rows of a CSV file that are not empty, each with the place where it begins."""
         # strict, since else a quote that is never closed swallows all rows after it
-        reader = csv.reader(self._text(file, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(self._read_text(file, newline=""), delimiter=delimiter, strict=True)
         begin = 1
         try:
             for cells in reader:
@@ -105,67 +105,67 @@ class Listing:
                     yield f"{file}:{begin}", cells
                 begin = reader.line_num + 1
         except csv.Error as error:
-            self.stop(f"{file}:{begin}", f"is not CSV: {error}")
+            self.add_fatal_issue(f"{file}:{begin}", f"is not CSV: {error}")
 
-    def _text(self, file: str, newline: str | None = None) -> Iterator[str]:
+    def _read_text(self, file: str, newline: str | None = None) -> Iterator[str]:
         path = self.root / file
         try:
             if self.has(file) and not path.is_file():  # opening a pipe would wait for ever
-                self.stop(file, "is no file")
+                self.add_fatal_issue(file, "is no file")
                 return
             with path.open(encoding="utf-8-sig", newline=newline) as stream:
                 yield from stream
         except OSError as error:
-            self.stop(file, f"cannot be read: {error.strerror}")
+            self.add_fatal_issue(file, f"cannot be read: {error.strerror}")
         except UnicodeDecodeError:
-            self.stop(file, "is not UTF-8 text")
+            self.add_fatal_issue(file, "is not UTF-8 text")
 
-    def objects(self, file: str, split: SplitName) -> Iterator[tuple[str, dict[str, Any]]]:
+    def read_json_lines(self, file: str, split: SplitName) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of a file of JSON lines, each with its place."""
-        for where, line in self.lines(file):
+        for where, line in self.read_lines(file):
             try:
                 found = json.loads(line)
             except (ValueError, RecursionError) as error:
-                self.skip(split, where, f"is not JSON: {error}")
+                self.add_issue(split, where, f"is not JSON: {error}")
                 continue
             if isinstance(found, dict):
                 yield where, found
             else:
-                self.skip(split, where, "is no JSON object")
+                self.add_issue(split, where, "is no JSON object")
 
-    def file(self, path: str, where: str) -> str | None:
+    def resolve_path(self, path: str, where: str) -> str | None:
         """The path of a file as the root has it; none, and the data set refused, for one that leads elsewhere."""
-        problem = path_problem(path)
+        problem = find_path_problem(path)
         if problem is None:
             return "/".join(part for part in path.split("/") if part not in ("", "."))
-        self.stop(where, f"{path[:80]!r} {problem}")
+        self.add_fatal_issue(where, f"{path[:80]!r} {problem}")
         return None
 
-    def locate(self, path: str, where: str) -> str | None:
+    def resolve_user_path(self, path: str, where: str) -> str | None:
         """Return the path of a file that a user's own table names, relative to the root.
 
         Backslashes count as slashes, and an absolute path below the root is taken. No path leaves the root, by links
         neither: that refuses the data set.
         """
         plain = path.replace("\\", "/")
-        problem = foreign_problem(path) or path_problem(plain.lstrip("/"))
-        inside = plain if problem or not plain.startswith("/") else self._below_root(plain)
-        if problem is None and (inside is None or not self._stays(inside)):
+        problem = find_foreign_path_problem(path) or find_path_problem(plain.lstrip("/"))
+        inside = plain if problem or not plain.startswith("/") else self._make_relative(plain)
+        if problem is None and (inside is None or not self._is_inside_root(inside)):
             by_link = "" if inside is None else " by a link; take a data.root that has what the link leads to"
             problem = f"leads out of the data set's folder{by_link}"
         if problem is None and inside is not None:
-            return self.file(inside, where)
-        self.stop(where, f"{path[:80]!r} {problem}")
+            return self.resolve_path(inside, where)
+        self.add_fatal_issue(where, f"{path[:80]!r} {problem}")
         return None
 
-    def _below_root(self, path: str) -> str | None:
+    def _make_relative(self, path: str) -> str | None:
         """An absolute path as one relative to the root; none for one that is not below it."""
         for base in (self.root.absolute(), self.root.resolve()):
             if Path(path).is_relative_to(base):
                 return Path(path).relative_to(base).as_posix()
         return None
 
-    def _stays(self, path: str) -> bool:
+    def _is_inside_root(self, path: str) -> bool:
         """Whether a path below the root is there too when its links are followed."""
         folder, _, _ = path.rpartition("/")
         if folder not in self._inside:
@@ -173,26 +173,26 @@ class Listing:
         file = self.root / path
         return self._inside[folder] and (not os.path.islink(file) or _is_below(file, self.root.resolve()))  # noqa: PTH114
 
-    def names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> list[str]:
         """What is in a folder, sorted; raises `OSError`. Hidden files are left out: other systems leave such behind."""
         return sorted(name for name in os.listdir(self.root / folder) if not name.startswith("."))  # noqa: PTH208
 
-    def frames(self, split: SplitName, folder: str, where: str, modality: str) -> Part:
+    def list_frames(self, split: SplitName, folder: str, where: str, modality: str) -> SamplePart:
         """The pictures in a folder, in the order of the numbers in their names."""
         try:
-            names = [name for name in self.names(folder) if name.lower().endswith(PICTURES)]
+            names = [name for name in self.list_names(folder) if name.lower().endswith(PICTURES)]
         except FileNotFoundError:
-            self.skip(split, where, f"the folder {folder} does not exist", modality)
-            return Part()
+            self.add_issue(split, where, f"the folder {folder} does not exist", modality)
+            return SamplePart()
         except OSError as error:
-            self.skip(split, where, f"the folder {folder} cannot be read: {error.strerror}", modality)
-            return Part()
+            self.add_issue(split, where, f"the folder {folder} cannot be read: {error.strerror}", modality)
+            return SamplePart()
         if not names:
-            self.skip(split, where, f"the folder {folder} has no pictures", modality)
+            self.add_issue(split, where, f"the folder {folder} has no pictures", modality)
         if odd := [name for name in names if not is_one_line(name)]:
-            self.skip(split, where, f"{folder} has {odd[0]!r}, which has characters that cannot be shown", modality)
-            return Part()
-        return Part(tuple(f"{folder}/{name}" for name in sorted(names, key=numbered)))
+            self.add_issue(split, where, f"{folder} has {odd[0]!r}, which has characters that cannot be shown", modality)
+            return SamplePart()
+        return SamplePart(tuple(f"{folder}/{name}" for name in sorted(names, key=build_natural_sort_key)))
 
 
 def is_one_line(text: str) -> bool:
@@ -200,7 +200,7 @@ def is_one_line(text: str) -> bool:
     return is_printable(text) and not re.search("[\n\t\u2028\u2029]", text)
 
 
-def foreign_problem(path: str) -> str | None:
+def find_foreign_path_problem(path: str) -> str | None:
     """Return why a path cannot be one of a file on this machine; none if it can."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
         return "is a URL; files must be in the data set's folder"
@@ -218,7 +218,7 @@ def _is_below(path: Path, root: Path) -> bool:
         return True  # it leads nowhere, which is found when it is read
 
 
-def path_problem(path: str) -> str | None:
+def find_path_problem(path: str) -> str | None:
     """Why a path of a data set's own files cannot be used, if so."""
     if not is_one_line(path):
         return "has characters that cannot be shown"
@@ -229,17 +229,17 @@ def path_problem(path: str) -> str | None:
     return None if path.strip("./") else "is no path"
 
 
-def numbered(name: str) -> list[tuple[int, int, str]]:
+def build_natural_sort_key(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts 2.jpg before 10.jpg; of names that differ in zeros alone, the order is what it was."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
-def refused(name: str, root: Path, damages: Sequence[Damage], can_skip: bool = True) -> DataError:
+def build_data_error(name: str, root: Path, issues: Sequence[DataIssue], can_skip: bool = True) -> DataError:
     """The error that names the first few of the things that are wrong, and counts the rest."""
-    lines = [f"{name} in {root}: {len(damages)} thing{'s' if len(damages) > 1 else ''} wrong, so nothing was trained"]
-    lines += [f"  {damage}" for damage in damages[:SHOWN]]
-    if len(damages) > SHOWN:
-        lines.append(f"  and {len(damages) - SHOWN} more: see 'ibml data check'")
+    lines = [f"{name} in {root}: {len(issues)} thing{'s' if len(issues) > 1 else ''} wrong, so nothing was trained"]
+    lines += [f"  {issue}" for issue in issues[:SHOWN]]
+    if len(issues) > SHOWN:
+        lines.append(f"  and {len(issues) - SHOWN} more: see 'ibml data check'")
     if can_skip:
         lines.append("  data.on_missing=skip trains without such samples and says how many they are")
     return DataError("\n".join(lines))

@@ -14,14 +14,14 @@ from ibml.config.registry import METHODS, create
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
-    from ibml.methods.base import Batch, Method, Observed, StepLog, Training
+    from ibml.methods.base import Batch, Method, StepLog, StepStatistics, Training
     from ibml.models.multimodal import MultimodalModel
     from ibml.training.precision import Precision
 
-__all__ = ["Batch", "Method", "Observed", "Precision", "StepLog", "Training", "build_method"]
+__all__ = ["Batch", "Method", "Precision", "StepLog", "StepStatistics", "Training", "build_method"]
 
 _MODULES = {
-    **dict.fromkeys(("Batch", "Method", "Observed", "StepLog", "Training"), "ibml.methods.base"),
+    **dict.fromkeys(("Batch", "Method", "StepStatistics", "StepLog", "Training"), "ibml.methods.base"),
     "Precision": "ibml.training.precision",
 }
 

@@ -15,7 +15,7 @@ from ibml.common.rng import stream_seed
 from ibml.config.base import Config
 from ibml.config.methods.base import Window
 from ibml.config.trial import TrialConfig
-from ibml.data.feed import Feed
+from ibml.data.feeds import Feed
 from ibml.inputs import Input
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.precision import Precision
@@ -50,7 +50,7 @@ class StepLog:
 
 
 @dataclass(frozen=True)
-class Observed:
+class StepStatistics:
     """What S steps measured: `loss`, (S,), `rates` and `noised`, (S, M); `correct` counts right answers, joint first,
     then per modality, (S, 1 + M); `scores` is s_m, each modality's probability of the labels, summed over the batch,
     (S, M)."""
@@ -78,7 +78,7 @@ class Outputs:
         return label_log_probability(self.unimodal, self.labels)
 
 
-class Memory:
+class PredictionMemory:
     """What the last visit to each training sample gave, per modality: the probability of its label, and
     whether it was right. Before the first visit: 1 and True. Shapes (M, N)."""
 
@@ -107,7 +107,7 @@ def rates(scores: Tensor) -> Tensor:
     return (scores / scores.mean(0)).nan_to_num(nan=1.0)
 
 
-def mean_of_others(values: Tensor) -> Tensor:
+def average_others(values: Tensor) -> Tensor:
     """For each of (M,) the mean of the other M - 1."""
     return (values.sum() - values) / max(len(values) - 1, 1)
 
@@ -148,9 +148,9 @@ class Method:
         if trial.trainer.compile:
             self.encode = torch.compile(model.features, dynamic=False)  # by shapes, not by which ones came before
         self.heads = nn.ModuleList()
-        self.memory = Memory(len(model.modalities), samples, parameter.device, parameter.dtype)
+        self.memory = PredictionMemory(len(model.modalities), samples, parameter.device, parameter.dtype)
         self.generator = torch.Generator(device=parameter.device)
-        self._none = torch.zeros(len(model.modalities), device=parameter.device, dtype=torch.long)
+        self._no_changes = torch.zeros(len(model.modalities), device=parameter.device, dtype=torch.long)
         window = getattr(options, "window", None)
         self.window: tuple[int, int] = window.epochs(self.epochs) if isinstance(window, Window) else (0, self.epochs)
         self.training: Training
@@ -206,7 +206,7 @@ class Method:
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
         """The inputs of the forward pass, and how many samples were changed per modality, (M,). Of a text the batch
         has word vectors, unless its encoder has none."""
-        return batch.inputs, self._none
+        return batch.inputs, self._no_changes
 
     def forward(self, inputs: Inputs, labels: Tensor, epoch: int) -> Outputs:
         """One forward pass."""
@@ -238,7 +238,7 @@ class Method:
         """One training step without the update. Its samples' memory is written when the step is observed."""
         rho = self.rates(batch)
         acting = self.acting_rates(rho, batch)
-        vectors = replace(batch, inputs=self.model.embedded(batch.inputs))
+        vectors = replace(batch, inputs=self.model.embed_inputs(batch.inputs))
         inputs, noised = self.transform(vectors, acting, epoch)
         outputs = self.forward(inputs, batch.labels, epoch)
         loss = self.loss(outputs, batch.labels, acting, epoch)
@@ -258,7 +258,7 @@ class Method:
         joint, unimodal = outputs.joint.detach(), outputs.unimodal.detach()
         return StepLog(batch.index, batch.labels, loss.detach(), joint, unimodal, rho, noised)
 
-    def observe(self, logs: Sequence[StepLog]) -> Observed:
+    def observe(self, logs: Sequence[StepLog]) -> StepStatistics:
         """Write the memory, and say what steps measured, of equally many samples each and no sample twice: many small
         operations cost more than one over all."""
         index, labels = (torch.stack(values) for values in zip(*((log.index, log.labels) for log in logs), strict=True))
@@ -269,7 +269,7 @@ class Method:
         right = torch.cat([(joint.argmax(2) == labels)[None], correct]).sum(2).T
         scores = probability.view(correct.shape).sum(2).T
         loss, rho, noised = (torch.stack([getattr(log, name) for log in logs]) for name in ("loss", "rates", "noised"))
-        return Observed(loss, right, rho, noised, scores)
+        return StepStatistics(loss, right, rho, noised, scores)
 
     def update(self, batch: Batch, epoch: int) -> StepLog:
         """One training step with the update."""

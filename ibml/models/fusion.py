@@ -27,11 +27,11 @@ class Fusion(nn.Module):
 
     def unimodal_logits(self, features: Features) -> Tensor:
         """o_1 .. o_M, shape (M, n, C)."""
-        return self._blocks([_alone(features, m) for m in range(len(features))])
+        return self._forward_blocks([_mask_others(features, m) for m in range(len(features))])
 
     def both(self, features: Features) -> tuple[Tensor, Tensor]:
         """Joint logits (n, C) and unimodal logits (M, n, C); cheaper than the two calls."""
-        blocks = self._blocks([list(features), *(_alone(features, m) for m in range(len(features)))])
+        blocks = self._forward_blocks([list(features), *(_mask_others(features, m) for m in range(len(features)))])
         return blocks[0], blocks[1:]
 
     def subset_logits(self, features: Features, kept: Tensor, fill: Features | None = None) -> Tensor:
@@ -47,13 +47,13 @@ class Fusion(nn.Module):
     def after_initialisation(self) -> None:
         """Undo what the common initialisation of layers gets wrong for this fusion."""
 
-    def _blocks(self, blocks: Sequence[Features]) -> Tensor:
+    def _forward_blocks(self, blocks: Sequence[Features]) -> Tensor:
         """The logits of several batches of the same size in one pass, shape (blocks, n, C)."""
         logits: Tensor = self([torch.cat(parts) for parts in zip(*blocks, strict=True)])
         return logits.view(len(blocks), -1, logits.shape[1])
 
 
-def _alone(features: Features, index: int) -> Features:
+def _mask_others(features: Features, index: int) -> Features:
     """The features with all but one set to zero."""
     return [z if m == index else torch.zeros_like(z) for m, z in enumerate(features)]
 

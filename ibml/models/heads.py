@@ -7,16 +7,16 @@ from torch import Tensor
 from ibml.models.fusion import Features, Fusion
 
 
-class PartsHead(Fusion):
-    """A head whose joint logits follow from the unimodal ones, `unimodal_logits`, (M, n, C), by `joined`."""
+class LateFusionHead(Fusion):
+    """A head whose joint logits follow from the unimodal ones, `unimodal_logits`, (M, n, C), by `combine`."""
 
-    def joined(self, parts: Tensor) -> Tensor:
+    def combine(self, parts: Tensor) -> Tensor:
         """Unimodal logits (M, n, C) -> joint logits (n, C)."""
         raise NotImplementedError
 
     def forward(self, features: Features) -> Tensor:
-        return self.joined(self.unimodal_logits(features))
+        return self.combine(self.unimodal_logits(features))
 
     def both(self, features: Features) -> tuple[Tensor, Tensor]:
         parts = self.unimodal_logits(features)
-        return self.joined(parts), parts
+        return self.combine(parts), parts

@@ -30,23 +30,23 @@ class MultimodalModel(nn.Module):
         """The classes by their ids, where they are known."""
         encoders = {}
         for name in self.modalities:
-            with seeded(config.seed, "encoder", name):
+            with use_init_stream(config.seed, "encoder", name):
                 encoders[name] = build_encoder(config.encoder(name), specs[name])
-                initialise(encoders[name])
+                initialize_weights(encoders[name])
                 if (own := getattr(encoders[name], "after_initialisation", None)) is not None:
                     own()
         self.encoders = nn.ModuleDict(encoders)
         widths = [config.encoder(name).features for name in self.modalities]
-        with seeded(config.seed, "fusion"):
+        with use_init_stream(config.seed, "fusion"):
             self.fusion = build_fusion(config.head, self.modalities, widths, classes)
-            initialise(self.fusion)
+            initialize_weights(self.fusion)
             self.fusion.after_initialisation()
 
-    def embedded(self, inputs: Mapping[str, Input]) -> dict[str, Input]:
+    def embed_inputs(self, inputs: Mapping[str, Input]) -> dict[str, Input]:
         """The inputs with vectors in place of token ids, where an encoder has them: it takes either."""
-        return {name: self._embedded(name, inputs[name]) for name in self.modalities}
+        return {name: self._embed_modality(name, inputs[name]) for name in self.modalities}
 
-    def _embedded(self, name: str, values: Input) -> Input:
+    def _embed_modality(self, name: str, values: Input) -> Input:
         if not (isinstance(values, Sequences) and values.are_ids):
             return values
         embed = getattr(self.encoders[name], "embed", None)
@@ -61,7 +61,7 @@ class MultimodalModel(nn.Module):
         return self.fusion.both(self.features(inputs))
 
 
-def initialise(module: nn.Module) -> None:
+def initialize_weights(module: nn.Module) -> None:
     """Xavier normal for linear layers with bias 0, Kaiming normal (fan out) for convolutions, 1 and 0 for
     batch normalisation: the initialisation of the paper's runs. Other layers start as torch has them; what is in a
     module whose `keeps_weights` is true stays as it is."""
@@ -82,7 +82,7 @@ def initialise(module: nn.Module) -> None:
 
 
 @contextmanager
-def seeded(seed: int, *where: str) -> Iterator[None]:
+def use_init_stream(seed: int, *where: str) -> Iterator[None]:
     """Constructors of layers draw from torch's global generator; give it a state of our own meanwhile."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "init", *where))

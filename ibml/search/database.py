@@ -13,16 +13,22 @@ import optuna
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from ibml.common.databases import connect_once, resolve_url, sqlite_file
+from ibml.common.databases import check_connection, get_sqlite_path, resolve_url
 from ibml.common.errors import IbmlError
-from ibml.common.redaction import shown_url, without_secrets
-from ibml.common.version_names import changed_paths, format_change, format_refusal, next_version, select_versions
+from ibml.common.redaction import redact_secrets, redact_url
+from ibml.common.version_names import (
+    find_changed_paths,
+    format_change,
+    format_refusal,
+    get_next_version,
+    select_versions,
+)
 from ibml.config.metric_specs import Direction
 from ibml.config.trial import flatten
-from ibml.search.address import SPEC, choose_url
+from ibml.search.database_url import SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler
 
-__all__ = ["LOCK_SECONDS", "Database", "SearchDatabaseError", "as_database_error", "choose_url"]
+__all__ = ["LOCK_SECONDS", "Database", "SearchDatabaseError", "choose_url", "translate_database_errors"]
 
 LOCK_SECONDS = 60
 """How long a SQLite file may be locked by another process before that is an error."""
@@ -45,11 +51,11 @@ class Database:
     def storage(self) -> BaseStorage:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        with as_database_error(self.url, opening=True):
+        with translate_database_errors(self.url, opening=True):
             address = resolve_url(self.url)
-            is_file = sqlite_file(self.url) is not None
+            is_file = get_sqlite_path(self.url) is not None
             if not is_file:
-                connect_once(address)
+                check_connection(address)
             waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if is_file else {}
             return optuna.storages.get_storage(optuna.storages.RDBStorage(address, engine_kwargs=waiting))
 
@@ -75,8 +81,8 @@ class Database:
         The version that was made with the same `spec` goes on. Where there is none, the name is refused with what
         differs, unless it is free or a new version is asked for: `NAME v2`, and so on.
         """
-        with as_database_error(self.url):
-            versions = self._versions(name)
+        with translate_database_errors(self.url):
+            versions = self._load_versions(name)
             for version, known in versions.items():
                 if known == dict(spec):
                     return optuna.load_study(study_name=version, storage=self.storage, sampler=sampler)
@@ -88,11 +94,11 @@ class Database:
                     return _fill(study, spec, start)
             if versions and not new_version:
                 latest = list(versions)[-1]
-                raise SearchDatabaseError(_refusal(latest, versions[latest], spec, shown_url(self.url)))
-            study = self._create(next_version(name, list(versions)), directions, sampler)
+                raise SearchDatabaseError(_format_refusal(latest, versions[latest], spec, redact_url(self.url)))
+            study = self._create(get_next_version(name, list(versions)), directions, sampler)
             return _fill(study, spec, start)
 
-    def _versions(self, name: str) -> dict[str, dict[str, Any] | None]:
+    def _load_versions(self, name: str) -> dict[str, dict[str, Any] | None]:
         """The versions of a search, oldest first, each with its spec."""
         found = {study.study_name: study.user_attrs.get(SPEC) for study in self.storage.get_all_studies()}
         return {version: found[version] for version in select_versions(name, found)}
@@ -115,8 +121,8 @@ class Database:
 
     def find(self, name: str) -> optuna.Study | None:
         """The latest version of a search, if there is one."""
-        with as_database_error(self.url):
-            versions = self._versions(name)
+        with translate_database_errors(self.url):
+            versions = self._load_versions(name)
             return optuna.load_study(study_name=list(versions)[-1], storage=self.storage) if versions else None
 
 
@@ -132,17 +138,17 @@ def _fill(study: optuna.Study, spec: Mapping[str, Any], start: Sequence[Mapping[
     return study
 
 
-def _refusal(name: str, known: Mapping[str, Any] | None, spec: Mapping[str, Any], url: str) -> str:
+def _format_refusal(name: str, known: Mapping[str, Any] | None, spec: Mapping[str, Any], url: str) -> str:
     if known is None:
         return f"{url} has a study {name!r} that ibml did not make; give the search another name"
     before, now = flatten(dict(known)), flatten(dict(spec))
-    changes = [format_change(path, before, now) for path in changed_paths(before, now)]
+    changes = [format_change(path, before, now) for path in find_changed_paths(before, now)]
     head = f"the search {name!r} in {url} was made with other settings; its trials cannot be compared with new ones:"
     return format_refusal(head, changes, "Say --new-version to begin another search beside it.")
 
 
 @contextmanager
-def as_database_error(url: str, opening: bool = False) -> Iterator[None]:
+def translate_database_errors(url: str, opening: bool = False) -> Iterator[None]:
     """The database's errors as one line that says what to do; while it is opened, also those of its driver, of what
     reads its URL, and of its schema's version, which Optuna raises as plain runtime errors."""
     try:
@@ -153,12 +159,12 @@ def as_database_error(url: str, opening: bool = False) -> Iterator[None]:
         if not opening and not isinstance(error, _FAILURES):
             raise
         said = " ".join(str(error.__cause__ or error).partition("[SQL")[0].split())
-        shown, words = shown_url(url), without_secrets(said, url)[:300]
+        shown, words = redact_url(url), redact_secrets(said, url)[:300]
         cause = error if shown == url else None  # a traceback would show what is left out here
-        raise SearchDatabaseError(f"the search database {shown}: {words}{_advice(words)}") from cause
+        raise SearchDatabaseError(f"the search database {shown}: {words}{_suggest_fix(words)}") from cause
 
 
-def _advice(words: str) -> str:
+def _suggest_fix(words: str) -> str:
     kept = "; what is in it is kept, and the same command goes on"
     if words.startswith("No module named"):
         return " (install the database's driver" + (": pip install 'ibml[postgres]')" if "psycopg" in words else ")")

@@ -7,10 +7,10 @@ from ibml.config.search.space import ConstantParameter
 from ibml.config.trial import flatten
 from ibml.search.space import Dimension, Space
 
-_CHANGEABLE = ("optimizer.", "method.bio.", "method.tcm.")
+_MUTABLE = ("optimizer.", "method.bio.", "method.tcm.")
 
 
-def fixed_problems(space: Space) -> list[Problem]:
+def check_mutable(space: Space) -> list[Problem]:
     """The dimensions that would change what cannot be changed in the middle of a training. A constant is one of them
     where conditions switch it on and off."""
     problems, varying = [], set[str]()
@@ -18,21 +18,21 @@ def fixed_problems(space: Space) -> list[Problem]:
         if isinstance(dimension.parameter, ConstantParameter) and not varying & set(dimension.parameter.when):
             continue
         varying.add(dimension.path)
-        for path in _leaves(dimension):
-            if not path.startswith(_CHANGEABLE) or path.endswith(".type"):
-                message = f"pbt changes values while a member trains, and {path} {_why(path)}; it can change"
+        for path in _list_paths(dimension):
+            if not path.startswith(_MUTABLE) or path.endswith(".type"):
+                message = f"pbt changes values while a member trains, and {path} {_explain(path)}; it can change"
                 message += " optimizer.* (but the type), method.bio.* and method.tcm.*"
                 problems.append(Problem(dimension.source, message))
                 break
     return problems
 
 
-def _leaves(dimension: Dimension) -> list[str]:
+def _list_paths(dimension: Dimension) -> list[str]:
     """The paths that the values of a dimension set."""
-    return list(dict.fromkeys(path for value in dimension.examples() for path in flatten({dimension.path: value})))
+    return list(dict.fromkeys(path for value in dimension.list_examples() for path in flatten({dimension.path: value})))
 
 
-def _why(path: str) -> str:
+def _explain(path: str) -> str:
     if path == "optimizer.type":
         return "decides what its state is"
     if path.startswith(("fusion.", "encoders.")):

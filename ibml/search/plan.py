@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mean
+from ibml.common.errors import ConfigError, Problem, SourceLocation, format_suggestion
 from ibml.common.yaml import documents
-from ibml.common.yaml.documents import Document, Path_
+from ibml.common.yaml.documents import Document, KeyPath
 from ibml.config import metrics
 from ibml.config.loading.file_kinds import SPACE, check_kind, read_as
 from ibml.config.loading.layers import Layers, Setting, find_base, settings
@@ -28,9 +28,9 @@ from ibml.config.search.space import (
     Start,
 )
 from ibml.config.trial import TrialConfig, canonical, flatten
-from ibml.search.check import checked_space, drawn, ordered
-from ibml.search.pbt_mutable import fixed_problems
-from ibml.search.space import MOST_LISTED, Space, Values, total_trials
+from ibml.search.pbt_mutable import check_mutable
+from ibml.search.space import MOST_LISTED, Space, Values, count_trials
+from ibml.search.validation import build_space, order_dimensions, sample_trials
 
 SpaceSource = str | Path | Mapping[str, Any]
 
@@ -60,12 +60,12 @@ class SearchPlan:
     @property
     def trials(self) -> int:
         """The number of proposals: as asked for, or all there are where a grid has less."""
-        return total_trials(self.config, self.space)
+        return count_trials(self.config, self.space)
 
     @property
     def epochs(self) -> int:
         """The most that one seed of a proposal trains."""
-        found = next((d.examples() for d in self.space.dimensions if d.path == "trainer.epochs"), [])
+        found = next((d.list_examples() for d in self.space.dimensions if d.path == "trainer.epochs"), [])
         return max(map(int, [self.space.base.trainer.epochs, *found]))
 
     @property
@@ -77,7 +77,7 @@ class SearchPlan:
     def file_hash(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def spec(self, fingerprint: str, revision: int) -> dict[str, Any]:
+    def build_spec(self, fingerprint: str, revision: int) -> dict[str, Any]:
         """All that determines what is proposed and what a proposal is worth, as plain data."""
         plain = self.config.model_dump(mode="json")
         free = {"name", "description", "base", "overrides", "trials", "concurrency", "resources"}
@@ -90,41 +90,41 @@ class SearchPlan:
         spec = {**plain, "parameters": kept, "base": base, "data": fingerprint, "trainer": revision}
         plugins = sources(flatten(base))
         for dimension in self.space.dimensions:
-            for value in dimension.examples():
+            for value in dimension.list_examples():
                 plugins |= sources(flatten({dimension.path: value}))
         return spec | ({"plugins": plugins} if plugins else {})
 
-    def starting_values(self, best_of: Mapping[str, Values]) -> list[Values]:
+    def resolve_starting_values(self, best_of: Mapping[str, Values]) -> list[Values]:
         """The proposals to try first, by label. `best_of` has the best of the earlier searches that are named, by
         label too."""
         found = []
         for start in self.config.start_from:
-            values = start_values(self.space, start, best_of)
+            values = resolve_start(self.space, start, best_of)
             by_path = {d.path: d for d in self.space.searched}
-            found.append({path: by_path[path].label(value) for path, value in values.items() if path in by_path})
+            found.append({path: by_path[path].encode(value) for path, value in values.items() if path in by_path})
         return found
 
 
-def start_values(space: Space, start: Start, best_of: Mapping[str, Values]) -> Values:
+def resolve_start(space: Space, start: Start, best_of: Mapping[str, Values]) -> Values:
     """The values that a start names, as far as the space has them."""
     if start == "base":
-        return space.base_values()
+        return space.get_base_values()
     if start == "paper":
         data, encoders = space.base.data, space.base.encoders
-        return space.base_values(TrialConfig(data=data, encoders=encoders))
+        return space.get_base_values(TrialConfig(data=data, encoders=encoders))
     if isinstance(start, BestOf):
         labels = best_of[start.search]
-        return {d.path: d.value(labels[d.path]) for d in space.searched if d.path in labels and d.knows(labels[d.path])}
-    return _by_path(start, {d.path for d in space.searched}) if isinstance(start, dict) else {}
+        return {d.path: d.value(labels[d.path]) for d in space.searched if d.path in labels and d.has_label(labels[d.path])}
+    return _flatten_values(start, {d.path for d in space.searched}) if isinstance(start, dict) else {}
 
 
-def _by_path(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> Values:
+def _flatten_values(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> Values:
     """Nested or dotted values by path; a mapping at a known path is one value."""
     found: Values = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
         nested = isinstance(value, Mapping) and path not in known
-        found |= _by_path(value, known, f"{path}.") if nested else {path: value}
+        found |= _flatten_values(value, known, f"{path}.") if nested else {path: value}
     return found
 
 
@@ -132,18 +132,18 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     """The search of a file or mapping. `base` takes the place of the file's; `overrides` are `a.b=c` texts over the
     file's or the trials' keys. Raises `ConfigError` with everything that is wrong."""
     document = (
-        check_kind(documents.from_mapping(source, "search"), SPACE)
+        check_kind(documents.build_document(source, "search"), SPACE)
         if isinstance(source, Mapping)
         else read_as(source, SPACE)
     )
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = tuple(overrides)
-    extra = [_below_parameters(setting) for override in given for setting in command_line(override)]
+    extra = [_join_parameter_path(setting) for override in given for setting in command_line(override)]
     document = overridden(document, [s for s in extra if s.path[0] in SearchSpaceConfig.model_fields])
     config, problems = parsed(document, SearchSpaceConfig, ("parameters",))
     if config is None:
         raise ConfigError(problems)
-    layers, base_text = _base_layers(config, document, near, base, problems)
+    layers, base_text = _load_base_layers(config, document, near, base, problems)
     problems += unknown_sections(extra, [SearchSpaceConfig, TrialConfig])
     in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
     problems += layers.add(in_trials)
@@ -151,13 +151,13 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     if trial is None:
         raise ConfigError([*problems, *found])
     told = (*([f"--base {base}"] if base else []), *given)
-    plan = search_over(trial, config, document, problems)
+    plan = build_search_plan(trial, config, document, problems)
     if problems:
         raise ConfigError(problems)
     return replace(plan, text="\0".join([document.text, base_text]), overrides=told)
 
 
-def _below_parameters(setting: Setting) -> Setting:
+def _join_parameter_path(setting: Setting) -> Setting:
     """A setting of a parameter, whose path is one key of the file, up to the fields that a parameter has."""
     if setting.path[0] != "parameters":
         return setting
@@ -166,7 +166,7 @@ def _below_parameters(setting: Setting) -> Setting:
     return replace(setting, path=("parameters", ".".join(setting.path[1:end]), *setting.path[end:]))
 
 
-def search_over(
+def build_search_plan(
     base: TrialConfig,
     config: SearchSpaceConfig,
     document: Document,
@@ -175,23 +175,23 @@ def search_over(
 ) -> SearchPlan:
     """The search over a base. What is wrong goes to `problems`; `elsewhere` are parameters that only other arms
     search, which starts may name."""
-    sources = {path: _place(document, ("parameters", path)) for path in config.parameters}
-    dimensions, found = ordered(config.parameters, sources)
-    problems += found + _metric_problems(config, base, document)
+    sources = {path: _locate(document, ("parameters", path)) for path in config.parameters}
+    dimensions, found = order_dimensions(config.parameters, sources)
+    problems += found + _check_metrics(config, base, document)
     if found:
         return SearchPlan(config, Space(base, (), config.name), document.text)
-    space, found = checked_space(base, dimensions, config.name)
+    space, found = build_space(base, dimensions, config.name)
     problems += found
     if not found:
-        problems += _sampler_problems(config, space)
+        problems += _check_sampler(config, space)
         if config.scheduler.type == "pbt":
-            problems += fixed_problems(space)
-        problems += _start_problems(config, space, document, elsewhere)
-        problems += _lost_metrics(config, space, document)
-    return SearchPlan(config, space, document.text, warnings=tuple(_warnings(config, space)))
+            problems += check_mutable(space)
+        problems += _check_starts(config, space, document, elsewhere)
+        problems += _check_sampled_metrics(config, space, document)
+    return SearchPlan(config, space, document.text, warnings=tuple(_collect_warnings(config, space)))
 
 
-def _base_layers(
+def _load_base_layers(
     config: SearchSpaceConfig,
     document: Document,
     near: Path | None,
@@ -215,11 +215,11 @@ def _base_layers(
     return layers, text
 
 
-def _place(document: Document, path: Path_) -> SourceLocation:
-    return replace(document.source(path), path=documents.dotted(path))
+def _locate(document: Document, path: KeyPath) -> SourceLocation:
+    return replace(document.source(path), path=documents.format_path(path))
 
 
-def _asked(config: SearchSpaceConfig, document: Document) -> list[tuple[str, SourceLocation]]:
+def _list_requested_metrics(config: SearchSpaceConfig, document: Document) -> list[tuple[str, SourceLocation]]:
     """The metrics of objectives and constraints, and where each is asked for."""
     parts: dict[str, tuple[Objective | Constraint, ...]] = {
         "objectives": config.objectives,
@@ -228,21 +228,21 @@ def _asked(config: SearchSpaceConfig, document: Document) -> list[tuple[str, Sou
     return [(a.metric, document.source((part, i))) for part, items in parts.items() for i, a in enumerate(items)]
 
 
-def _metric_problems(config: SearchSpaceConfig, base: TrialConfig, document: Document) -> list[Problem]:
+def _check_metrics(config: SearchSpaceConfig, base: TrialConfig, document: Document) -> list[Problem]:
     known = metrics.search_names(base.modalities)
     problems = []
-    for name, source in _asked(config, document):
+    for name, source in _list_requested_metrics(config, document):
         if name not in known:
             why = "a search must not see test data" if name.startswith("test.") else f"no trial logs {name!r}"
-            problems.append(Problem(source, f"{why}{did_you_mean(name, known)}"))
+            problems.append(Problem(source, f"{why}{format_suggestion(name, known)}"))
     return problems
 
 
-def _lost_metrics(config: SearchSpaceConfig, space: Space, document: Document) -> list[Problem]:
+def _check_sampled_metrics(config: SearchSpaceConfig, space: Space, document: Document) -> list[Problem]:
     """Objectives and constraints that some proposals would not log."""
     known_for_base = metrics.search_names(space.base.modalities)
-    asked = _asked(config, document)
-    for values, trial, _ in drawn(space):
+    asked = _list_requested_metrics(config, document)
+    for values, trial, _ in sample_trials(space):
         known = metrics.search_names(trial.modalities) if trial else known_for_base
         for name, source in asked:
             if name in known_for_base and name not in known:
@@ -251,31 +251,31 @@ def _lost_metrics(config: SearchSpaceConfig, space: Space, document: Document) -
     return []
 
 
-def _sampler_problems(config: SearchSpaceConfig, space: Space) -> list[Problem]:
+def _check_sampler(config: SearchSpaceConfig, space: Space) -> list[Problem]:
     if config.sampler.type != "grid":
         return []
     message = f"a grid needs at most {MOST_LISTED:,} values: give a step or choices"
     return [Problem(dimension.source, message) for dimension in space.searched if dimension.grid is None]
 
 
-def _start_problems(
+def _check_starts(
     config: SearchSpaceConfig, space: Space, document: Document, elsewhere: Collection[str]
 ) -> list[Problem]:
     problems = []
     by_path = {dimension.path: dimension for dimension in space.searched}
     for index, start in enumerate(config.start_from):
         source = document.source(("start_from", index))
-        for path, value in _by_path(start, by_path).items() if isinstance(start, dict) else ():
+        for path, value in _flatten_values(start, by_path).items() if isinstance(start, dict) else ():
             if path in elsewhere:
                 continue
             if path not in by_path:
-                problems.append(Problem(source, f"{path!r} is not searched{did_you_mean(path, by_path)}"))
+                problems.append(Problem(source, f"{path!r} is not searched{format_suggestion(path, by_path)}"))
             elif not by_path[path].contains(value):
                 problems.append(Problem(source, f"{path}: {value!r} is not in the range or among the choices"))
     return problems
 
 
-def _warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
+def _collect_warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
     found = []
     startup = getattr(config.sampler, "startup_trials", 0)
     scheduler = config.scheduler
@@ -295,18 +295,18 @@ def _warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
             f"scheduler.grace_epochs {grace}: training ends after {space.base.trainer.epochs} epochs, so "
             "no trial is stopped early"
         )
-    found += _acting_in_no_epoch(space)
+    found += _warn_of_inactive_method(space)
     if not space.searched:
         found.append("nothing is searched: every parameter is constant")
     return found
 
 
-def _acting_in_no_epoch(space: Space) -> list[str]:
+def _warn_of_inactive_method(space: Space) -> list[str]:
     """Return a note where the method of the base, or of some proposals, acts in no epoch."""
     deciding = ("trainer.epochs", "method")
     if not any(d.path == path or d.path.startswith(f"{path}.") for d in space.searched for path in deciding):
         return space.base.notes
-    for values, trial, _ in drawn(space):
+    for values, trial, _ in sample_trials(space):
         if trial and trial.notes:
             shown = ", ".join(f"{path}: {value}" for path, value in values.items() if path.startswith(deciding))
             return [f"where {shown}: {trial.notes[0]}"]

@@ -45,38 +45,38 @@ class RepeatableSampler(BaseSampler):
     def __init__(self, config: SamplerConfig):
         self.config = config
 
-    def _inner(self, trial: FrozenTrial, stream: str) -> BaseSampler:
-        return _sampler(self.config, stream_seed(self.config.seed, "search", stream, trial.number) % 2**32)
+    def _build_inner(self, trial: FrozenTrial, stream: str) -> BaseSampler:
+        return _build_sampler(self.config, stream_seed(self.config.seed, "search", stream, trial.number) % 2**32)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         if FIXED in trial.system_attrs:
             return {}
-        return self._inner(trial, "joint").infer_relative_search_space(study, trial)
+        return self._build_inner(trial, "joint").infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         if FIXED in trial.system_attrs and not self.config.type.startswith("nsga"):  # which number their generations
             return {}
-        inner = self._inner(trial, "joint")
+        inner = self._build_inner(trial, "joint")
         inner.infer_relative_search_space(study, trial)  # some keep what they found for the draw
         return inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        inner = self._inner(trial, f"single {param_name}")
+        inner = self._build_inner(trial, f"single {param_name}")
         return inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._inner(trial, "before").before_trial(study, trial)
+        self._build_inner(trial, "before").before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         if self.config.type != "grid":  # at the end of its grid it would stop a loop that we do not use
-            self._inner(trial, "after").after_trial(study, trial, state, values)
+            self._build_inner(trial, "after").after_trial(study, trial, state, values)
 
 
-def _sampler(config: SamplerConfig, seed: int) -> BaseSampler:
+def _build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
     samplers = optuna.samplers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

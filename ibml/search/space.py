@@ -43,7 +43,7 @@ class Dimension:
         choices = self.parameter.choices if isinstance(self.parameter, ChoiceParameter) else ()
         return {label(choice): choice for choice in choices}
 
-    def label(self, value: Any) -> Any:
+    def encode(self, value: Any) -> Any:
         """The value as the database keeps it."""
         return label(value) if isinstance(self.parameter, ChoiceParameter) else value
 
@@ -51,7 +51,7 @@ class Dimension:
         """The value of a label."""
         return self.labels[label] if isinstance(self.parameter, ChoiceParameter) else label
 
-    def knows(self, label: Any) -> bool:
+    def has_label(self, label: Any) -> bool:
         """Whether the label is that of a value that can be proposed."""
         return label in self.labels if isinstance(self.parameter, ChoiceParameter) else self.contains(label)
 
@@ -78,7 +78,7 @@ class Dimension:
         step = p.step or (1 if self.whole and not p.log else None)
         return None if step is None else int((p.high - p.low) / step + 1e-9) + 1
 
-    def at(self, position: int) -> Any:
+    def get_value(self, position: int) -> Any:
         """One of so many values."""
         p = self.parameter
         if isinstance(p, ConstantParameter):
@@ -91,15 +91,15 @@ class Dimension:
     @property
     def grid(self) -> list[Any] | None:
         """All values, where they are few enough to list."""
-        return None if self.count is None or self.count > MOST_LISTED else list(map(self.at, range(self.count)))
+        return None if self.count is None or self.count > MOST_LISTED else list(map(self.get_value, range(self.count)))
 
-    def examples(self) -> list[Any]:
+    def list_examples(self) -> list[Any]:
         """Values at the ends of the range, or every choice."""
         p = self.parameter
         return [p.low, p.high] if isinstance(p, RangeParameter) else self.grid or []
 
 
-def total_trials(config: SearchSpaceConfig, space: Space) -> int:
+def count_trials(config: SearchSpaceConfig, space: Space) -> int:
     """The number of proposals of a search: as asked for, or all there are where a grid has less."""
     return min(config.trials, space.size or config.trials) if config.sampler.type == "grid" else config.trials
 
@@ -120,7 +120,7 @@ class Space:
         """The values that `choose` gives to the dimensions that are active, in order."""
         values: Values = {}
         for dimension in self.dimensions:
-            if active(dimension, values):
+            if is_active(dimension, values):
                 p = dimension.parameter
                 values[dimension.path] = p.value if isinstance(p, ConstantParameter) else choose(dimension)
         return values
@@ -129,12 +129,12 @@ class Space:
         """The configuration with these values over the base, or what is wrong with it."""
         layers = self._layers.copy()
         sources = {dimension.path: dimension.source for dimension in self.dimensions}
-        layer = [s for path, value in values.items() for s in _settings(path, value, sources[path])]
+        layer = [s for path, value in values.items() for s in _build_settings(path, value, sources[path])]
         problems = layers.add(layer)
         config, found = validated(layers, next((s.source for s in layer), SourceLocation(self.name)))
         return (None, [*problems, *found]) if problems else (config, found)
 
-    def base_values(self, config: TrialConfig | None = None) -> Values:
+    def get_base_values(self, config: TrialConfig | None = None) -> Values:
         """What a configuration (the base, if none is given) has at the active dimensions, as far as the space
         contains it."""
         plain = (config or self.base).model_dump(mode="json")
@@ -143,16 +143,16 @@ class Space:
         for dimension in self.dimensions:
             value = flat.get(dimension.path, lookup(plain, dimension.path))
             if isinstance(dimension.parameter, ChoiceParameter) and isinstance(value, dict):
-                value = self._same_setting(dimension, config or self.base)
-            if active(dimension, values) and dimension.contains(value):
+                value = self._find_same_choice(dimension, config or self.base)
+            if is_active(dimension, values) and dimension.contains(value):
                 values[dimension.path] = value
         return values
 
-    def _same_setting(self, dimension: Dimension, config: TrialConfig) -> Any:
+    def _find_same_choice(self, dimension: Dimension, config: TrialConfig) -> Any:
         """The choice of several settings that a configuration has already."""
         around = Space(config, (dimension,), self.name)
         same = canonical(config)
-        for choice in dimension.examples():
+        for choice in dimension.list_examples():
             made, _ = around.trial({dimension.path: choice})
             if made is not None and canonical(made) == same:
                 return choice
@@ -163,20 +163,20 @@ class Space:
         """The number of different proposals, where it is finite; counting stops at a million."""
         if any(d.count is None for d in self.dimensions):
             return None
-        return min(self._count(0, {}), _MANY)
+        return min(self._count_combinations(0, {}), _MANY)
 
-    def _count(self, position: int, values: Values) -> int:
+    def _count_combinations(self, position: int, values: Values) -> int:
         if position == len(self.dimensions):
             return 1
         dimension, total = self.dimensions[position], 0
-        if not active(dimension, values):
-            return self._count(position + 1, values)
+        if not is_active(dimension, values):
+            return self._count_combinations(position + 1, values)
         asked = any(dimension.path in later.parameter.when for later in self.dimensions[position:])
         count = dimension.count or 0
         if not asked:
-            return count * self._count(position + 1, {**values, dimension.path: dimension.at(0)})
-        for value in map(dimension.at, range(count)):
-            total += self._count(position + 1, {**values, dimension.path: value})
+            return count * self._count_combinations(position + 1, {**values, dimension.path: dimension.get_value(0)})
+        for value in map(dimension.get_value, range(count)):
+            total += self._count_combinations(position + 1, {**values, dimension.path: value})
             if total > _MANY:
                 break
         return total
@@ -185,12 +185,12 @@ class Space:
 _MANY = 1_000_000
 
 
-def active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
     """Whether all conditions of a dimension hold among the active values."""
-    return all(path in values and holds(when, values[path]) for path, when in dimension.parameter.when.items())
+    return all(path in values and is_condition_met(when, values[path]) for path, when in dimension.parameter.when.items())
 
 
-def holds(condition: Any, value: Any) -> bool:
+def is_condition_met(condition: Any, value: Any) -> bool:
     """Whether a value meets a condition: one value, a list of them, or bounds."""
     if isinstance(condition, Between):
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -199,10 +199,10 @@ def holds(condition: Any, value: Any) -> bool:
     return value in (condition if isinstance(condition, tuple) else (condition,))
 
 
-def _settings(path: str, value: Any, source: SourceLocation) -> list[Setting]:
+def _build_settings(path: str, value: Any, source: SourceLocation) -> list[Setting]:
     if not isinstance(value, dict) or not value:
         return [Setting(tuple(path.split(".")), value, source)]
-    return [s for key, part in value.items() for s in _settings(f"{path}.{key}", part, source)]
+    return [s for key, part in value.items() for s in _build_settings(f"{path}.{key}", part, source)]
 
 
 def lookup(tree: Any, path: str) -> Any:

@@ -17,15 +17,15 @@ EPOCHS = "ibml.epochs"
 """Trial attribute: the epochs that were trained for it in all, where that is not the sum of its seeds'."""
 
 
-def best_trial(trials: Iterable[FrozenTrial], sense: Direction) -> FrozenTrial | None:
+def select_best_trial(trials: Iterable[FrozenTrial], sense: Direction) -> FrozenTrial | None:
     """The best by the first objective among complete trials that kept the constraints and did not diverge; of equal
     ones the first."""
     sign = 1.0 if sense == "maximize" else -1.0
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and seed_values(t) and feasible(t)]
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and read_seed_values(t) and is_feasible(t)]
     return max(complete, key=lambda t: (sign * t.values[0], -t.number), default=None)
 
 
-def seed_values(trial: FrozenTrial) -> list[dict[str, Any]]:
+def read_seed_values(trial: FrozenTrial) -> list[dict[str, Any]]:
     """What the seeds of a trial came to, in order."""
     values: list[dict[str, Any]] = []
     while (known := trial.user_attrs.get(f"{SEED}.{len(values)}")) is not None:
@@ -33,10 +33,10 @@ def seed_values(trial: FrozenTrial) -> list[dict[str, Any]]:
     return values
 
 
-def feasible(trial: FrozenTrial) -> bool:
+def is_feasible(trial: FrozenTrial) -> bool:
     """Whether a trial keeps all constraints."""
     return all(excess <= 0 for excess in trial.constraints.values())
 
 
-def mean_over_seeds(seeds: Sequence[Mapping[str, float]], metric: str) -> float:
+def average_over_seeds(seeds: Sequence[Mapping[str, float]], metric: str) -> float:
     return sum(values[metric] for values in seeds) / len(seeds)

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ibml.common.sanitize import printable
-from ibml.common.version import code_revision
-from ibml.queries import open_store, report_files, results_of
+from ibml.common.sanitize import strip_control_characters
+from ibml.common.version import get_code_revision
+from ibml.queries import build_report_files, load_results, open_store
 from ibml.records import StudyRecord, TrialRecord
-from ibml.report.tables.results import Results, mixtures, refuse_mixtures
+from ibml.report.tables.results import Results, find_mixtures, refuse_mixtures
 from ibml.search.database import Database, choose_url
 from ibml.study.arm_tuning import StudyFollowUps, TunedArm, describe_budget, describe_tuning, open_arms
 from ibml.study.backends import choose_resources, train_tasks
 from ibml.study.engine.coordinator import Coordinator
-from ibml.study.engine.data_preparation import prepare
+from ibml.study.engine.data_preparation import prepare_data
 from ibml.study.engine.prefix_cache import open_prefix_cache
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.run_summary import RunSummary
-from ibml.study.engine.searches import OpenSearch, proposals_left
-from ibml.study.invalidation import forget_results
+from ibml.study.engine.searches import OpenSearch, count_remaining_proposals
+from ibml.study.invalidation import invalidate_results
 from ibml.study.options import RunContext, RunOptions
 from ibml.study.planning.plan import Plan
 from ibml.study.planning.record import study_record
@@ -34,7 +34,7 @@ from ibml.study.planning.seed_schedule import SeedSchedule
 from ibml.study.planning.trials import TrialSpec, build_trials
 from ibml.study.planning.versions import choose_version
 from ibml.study.results import Ablation
-from ibml.study.sessions import open_session, stoppable
+from ibml.study.sessions import open_session, stop_on_signals
 from ibml.tracking.journal.events import ResultShared
 from ibml.tracking.session import Session
 from ibml.tracking.store.mlflow_store import RECORDS, MlflowStore
@@ -67,15 +67,15 @@ def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None
     if plan.tuning:
         database.open_storage()
     store = open_store(options.tracking_uri)
-    with stoppable(), open_session(store, options.checkpoints, console) as session:
+    with stop_on_signals(), open_session(store, options.checkpoints, console) as session:
         plan = choose_version(plan, session.store, options.new_version, session.say)
         if plan.name != plan.study.name:
             session.say(f"This run is recorded as {plan.name!r}; its table: ibml table {shlex.quote(plan.name)}")
         # What is proposed follows from the order of results, so a search has one driver.
-        alone = session.heartbeat.alone(f"the study {plan.name}", session.say) if plan.tuning else nullcontext()
+        alone = session.heartbeat.exclusive(f"the study {plan.name}", session.say) if plan.tuning else nullcontext()
         with alone:
-            prepare((cell.config.data for cell in plan.cells), console)
-            prefixes = open_prefix_cache(session.workspace.stages, options.stage_gb, anew=options.rerun)
+            prepare_data((cell.config.data for cell in plan.cells), console)
+            prefixes = open_prefix_cache(session.workspace.prefix_folder, options.stage_gb, anew=options.rerun)
             return _run_plan(plan, RunContext(session, database, console, prefixes, options, resources))
 
 
@@ -89,7 +89,7 @@ def find_job_name(plan: Plan, options: RunOptions) -> str:
     if not uri:  # the cluster's own environment names the store
         return plan.name
     try:
-        return choose_version(plan, open_store(uri, to_read=True), options.new_version, lambda text: None).name
+        return choose_version(plan, open_store(uri, read_only=True), options.new_version, lambda text: None).name
     except TrackingError:
         return plan.name
 
@@ -98,14 +98,14 @@ def _run_plan(plan: Plan, context: RunContext) -> Ablation:
     session, options = context.session, context.options
     store = session.store
     begun = study_record(plan, [] if plan.tuning else build_trials(plan))
-    before = store.study_if_any(plan.name) if plan.tuning else begun  # tuned, the last run knows the trials
+    before = store.read_study_if_any(plan.name) if plan.tuning else begun  # tuned, the last run knows the trials
     known = store.results()
     if options.rerun and before:
-        known = forget_results(session, before, known)
-    found = mixtures(Results(before, known), code_revision()) if before else []
+        known = invalidate_results(session, before, known)
+    found = find_mixtures(Results(before, known), get_code_revision()) if before else []
     if options.allow_mixed:
         for text in found:
-            _log.warning("%s", printable(f"{plan.name} mixes {text}"))
+            _log.warning("%s", strip_control_characters(f"{plan.name} mixes {text}"))
     else:
         refuse_mixtures(plan.name, found)
     with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.heartbeat.id) as opened:
@@ -129,7 +129,7 @@ def _run_study(
     If arms are tuned, their searches run side by side; each arm's trials with fresh seeds follow its search.
     """
     session = context.session
-    tags = {"ibml.study": plan.name, "ibml.revision": code_revision()}
+    tags = {"ibml.study": plan.name, "ibml.revision": get_code_revision()}
     arms = open_arms(plan, context)
     searches = [arm.opened for arm in arms if arm.opened]
     schedule = SeedSchedule(plan)
@@ -154,7 +154,7 @@ def _run_study(
         configs = [cell.config for cell in plan.cells]
         summary = train_tasks(coordinator, plan.name, configs, context)
         summary.reused += reused
-        session.require_all()
+        session.flush_or_raise()
         records = [arm.opened.close(summary) if arm.opened else None for arm in arms]
     cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
     tuning = [describe_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
@@ -193,7 +193,7 @@ def _make_progress(
 ) -> StudyProgress:
     trials, epochs = len(todo), sum(trial.config.trainer.epochs for trial in todo)
     for opened in searches:
-        expected = proposals_left(opened) * len(opened.plan.seeds) + plan.study.least_seeds
+        expected = count_remaining_proposals(opened) * len(opened.plan.seeds) + plan.study.least_seeds
         trials += expected
         epochs += expected * opened.plan.epochs
     return StudyProgress(console, trials, epochs)
@@ -208,10 +208,10 @@ def _make_report(
     from ibml.report.tables.render import render, render_files
     from ibml.report.tables.table import build_table
 
-    results = results_of(store, record)
+    results = load_results(store, record)
     table = build_table(record, results.records, allow_mixed)
-    if interrupted or store.artifact_if_any(run_id, "table.json") == render(table, "json"):
+    if interrupted or store.read_artifact_if_any(run_id, "table.json") == render(table, "json"):
         return table, render_files(table)
-    had_figures = any(path.startswith(f"{FIGURES}/") for path in store.artifact_paths(run_id))
+    had_figures = any(path.startswith(f"{FIGURES}/") for path in store.list_artifact_paths(run_id))
     forms = FORMS if had_figures else ()  # no figure may be older than the page
-    return table, report_files(store, table, results, forms)
+    return table, build_report_files(store, table, results, forms)

@@ -12,7 +12,7 @@ from ibml.search.search import Ending, Search
 from ibml.study.engine.searches import OpenSearch, open_search
 from ibml.study.engine.tasks import TrialTask
 from ibml.study.options import RunContext
-from ibml.study.planning.arm_searches import ArmSearch, search_name
+from ibml.study.planning.arm_search import ArmSearch, format_search_name
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.plan import Plan
 from ibml.study.planning.seed_schedule import SeedSchedule
@@ -74,7 +74,7 @@ def _open_arm_search(plan: Plan, arm: ArmSearch, context: RunContext) -> OpenSea
     if arm.plan is None:
         return None
     cell = arm.cell
-    name = search_name(plan.name, cell, len(plan.datasets) > 1)
+    name = format_search_name(plan.name, cell, len(plan.datasets) > 1)
     populations = context.session.workspace.populations
     opened = open_search(arm.plan, context.database, populations, name, context.options.new_version)
     opened.arm, opened.dataset = cell.arm, cell.dataset
@@ -84,7 +84,7 @@ def _open_arm_search(plan: Plan, arm: ArmSearch, context: RunContext) -> OpenSea
 def _apply_best(cell: Cell, search: Search) -> Cell:
     """Return the arm with the best values of its search."""
     assert search.best is not None, "a search without a complete trial tunes nothing"
-    values, config = search.configuration(search.best)
+    values, config = search.get_configuration(search.best)
     return Cell(cell.dataset, cell.arm, config, {**cell.changes, **flatten(values)}, cell.pinned)
 
 

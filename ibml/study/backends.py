@@ -66,9 +66,9 @@ def _run_on_ray(
     configs: Sequence[TrialConfig],
     address: str | None,
 ) -> None:
-    from ibml.study.ray.cluster import ray_environment
+    from ibml.study.ray.cluster import set_ray_environment
 
-    with ray_environment(address):
+    with set_ray_environment(address):
         from ibml.study.ray.backend import run_on_ray
 
         run_on_ray(name, resources, coordinator, address, configs)

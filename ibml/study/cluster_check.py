@@ -8,9 +8,9 @@ from ibml.config.data import DataConfig
 from ibml.queries import open_store
 from ibml.search.database import Database, choose_url
 from ibml.study.options import RunOptions
-from ibml.study.ray.cluster import running_cluster
+from ibml.study.ray.cluster import connect_to_cluster
 from ibml.study.ray.health_check import CheckResult, check_nodes, check_services
-from ibml.tracking.workspace import place
+from ibml.tracking.workspace import resolve_checkpoint_root
 
 
 def check_cluster(options: RunOptions, data: Iterable[DataConfig] = ()) -> list[CheckResult]:
@@ -29,5 +29,5 @@ def check_cluster(options: RunOptions, data: Iterable[DataConfig] = ()) -> list[
     store, database = open_store(options.tracking_uri), Database(choose_url(options.storage))
     services = check_services({"MLflow": lambda: store.client, "Optuna": lambda: database.storage})
     different = list({config.model_dump_json(): config for config in data}.values())
-    with running_cluster(options.address):
-        return [*check_nodes(place(store.uri, options.checkpoints), different), *services]
+    with connect_to_cluster(options.address):
+        return [*check_nodes(resolve_checkpoint_root(store.uri, options.checkpoints), different), *services]

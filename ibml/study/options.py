@@ -48,7 +48,7 @@ class RunOptions:
     allow_mixed: bool = False
     rerun: bool = False
 
-    def variables(self) -> dict[str, str]:
+    def get_environment(self) -> dict[str, str]:
         """Return the places that are given, as environment variables."""
         given = {
             "MLFLOW_TRACKING_URI": self.tracking_uri,

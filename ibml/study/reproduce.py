@@ -9,24 +9,24 @@ from rich.console import Console
 
 from ibml import data
 from ibml.common.errors import ConfigError, IbmlError
-from ibml.common.version import code_revision
+from ibml.common.version import get_code_revision
 from ibml.common.yaml import documents
 from ibml.config.failures import describe_failure
 from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig
 from ibml.records import TrialRecord
 from ibml.search.population import CHANGES
-from ibml.study.differences import MetricMismatch, epoch_differences, final_differences, is_compared
-from ibml.study.planning.keys import revision_of, trial_key
-from ibml.study.single_trial import epoch_line
+from ibml.study.differences import MetricMismatch, compare_epochs, compare_final_metrics, is_compared
+from ibml.study.planning.keys import compute_trial_key, find_revision
+from ibml.study.single_trial import format_epoch
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 from ibml.training.device import DeviceError, choose_device, platform
 from ibml.training.revision import TRAINER_REVISION
-from ibml.training.trainer import EpochMetrics, Trainer, divergence
+from ibml.training.trainer import EpochMetrics, Trainer, describe_divergence
 
 
-class NotReproducible(IbmlError):
+class NotReproducibleError(IbmlError):
     """A trial that cannot be run again as it was, and why."""
 
 
@@ -64,28 +64,28 @@ def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduc
     """Train a trial, by its run id or key or the beginning of either, again in this process. One that did not end is
     trained for the epochs that it has. Nothing is recorded.
 
-    Raises `TrackingError` where there is no such trial, `NotReproducible` where its record does not determine its
+    Raises `TrackingError` where there is no such trial, `NotReproducibleError` where its record does not determine its
     numbers with this data and this trainer.
     """
     record = store.trial(store.find_trial(name).run_id)
-    _refuse_members(store.tags_of(record.run_id), store)
-    config = _on_recorded_device(_checked(_read(store.trial_config(record.run_id), record), record), record)
-    history, file = store.logged_epochs(record.run_id), store.epochs(record.run_id)
+    _refuse_population_members(store.read_tags(record.run_id), store)
+    config = _choose_recorded_device(_check_key(_parse_config(store.read_trial_config(record.run_id), record), record), record)
+    history, file = store.read_logged_epochs(record.run_id), store.epochs(record.run_id)
     recorded = max(map(len, [*history.values(), *file.values()]), default=0)
     if not recorded:
-        raise NotReproducible(f"{_shown(record)} has no epoch that could be compared")
-    console.print(f"{_shown(record)}, {record.status}", highlight=False, soft_wrap=True)
+        raise NotReproducibleError(f"{_format_trial(record)} has no epoch that could be compared")
+    console.print(f"{_format_trial(record)}, {record.status}", highlight=False, soft_wrap=True)
     limit = config.trainer.epochs if record.status == "finished" else recorded
-    trainer, rows, final = _trained(config, limit, lambda row: console.print(epoch_line(row), highlight=False))
+    trainer, rows, final = _train(config, limit, lambda row: console.print(format_epoch(row), highlight=False))
     final = final if record.status == "finished" else {}
     # a trial without a result may have gone on since its file was written
     of_file = rows if record.ended else rows[: max(map(len, file.values()), default=0)]
     last = {**rows[-1], **final}
     found: dict[str, MetricMismatch] = {}
     for difference in (
-        *epoch_differences("MLflow", history, rows, final),
-        *epoch_differences("epochs.csv", file, of_file, final),
-        *final_differences("MLflow", record.metrics, last),
+        *compare_epochs("MLflow", history, rows, final),
+        *compare_epochs("epochs.csv", file, of_file, final),
+        *compare_final_metrics("MLflow", record.metrics, last),
     ):
         found.setdefault(difference.metric, difference)
     return Reproduction(
@@ -94,12 +94,12 @@ def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduc
         epoch_metrics=sum(map(is_compared, rows[0])),
         final_metrics=sum(map(is_compared, final)),
         differences=tuple(found.values()),
-        ending=_other_ending(record, trainer, rows[-1]),
-        notes=_notes(record, trainer),
+        ending=_describe_other_ending(record, trainer, rows[-1]),
+        notes=_describe_environment_changes(record, trainer),
     )
 
 
-def _refuse_members(tags: Mapping[str, str], store: MlflowStore) -> None:
+def _refuse_population_members(tags: Mapping[str, str], store: MlflowStore) -> None:
     """A member of a population changes by what the others come to."""
     search = tags.get("ibml.search", "")
     member = CHANGES in tags
@@ -109,27 +109,27 @@ def _refuse_members(tags: Mapping[str, str], store: MlflowStore) -> None:
         except TrackingError:
             return  # the search's run is gone; the key tells whether the configuration determines the result
     if member:
-        raise NotReproducible(
+        raise NotReproducibleError(
             f"trial {tags.get('ibml.trial')} of {search} is a member of a population: it took over what others came to,"
             " so its configuration alone does not determine its numbers; the search as a whole does"
         )
 
 
-def _read(text: str, record: TrialRecord) -> TrialConfig:
+def _parse_config(text: str, record: TrialRecord) -> TrialConfig:
     try:
         config, problems = parsed(documents.parse(text, "config.yaml"), TrialConfig)
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:
         found = "\n".join(map(str, problems))
-        raise NotReproducible(f"{_shown(record)} has a configuration that this version of ibml does not take:\n{found}")
+        raise NotReproducibleError(f"{_format_trial(record)} has a configuration that this version of ibml does not take:\n{found}")
     return config
 
 
-def _checked(config: TrialConfig, record: TrialRecord) -> TrialConfig:
+def _check_key(config: TrialConfig, record: TrialRecord) -> TrialConfig:
     """The configuration, if it has the key still under which the result was recorded."""
     fingerprint = data.fingerprint(config.data)
-    if trial_key(config, fingerprint) == record.key:
+    if compute_trial_key(config, fingerprint) == record.key:
         return config
     changed = []
     if fingerprint != record.fingerprint:
@@ -137,15 +137,15 @@ def _checked(config: TrialConfig, record: TrialRecord) -> TrialConfig:
             f"the data set {config.data.type} has other content (fingerprint {record.fingerprint[:12] or 'unknown'}"
             f" then, {fingerprint[:12]} now)"
         )
-    revision = revision_of(record.key, config, record.fingerprint)
+    revision = find_revision(record.key, config, record.fingerprint)
     if revision is None:
         changed.append("its configuration stands for another key in this version of ibml")
     elif revision != TRAINER_REVISION:
         changed.append(f"the trainer computes otherwise (revision {revision} then, {TRAINER_REVISION} now)")
-    raise NotReproducible(f"{_shown(record)} cannot give the recorded numbers: {', and '.join(changed)}")
+    raise NotReproducibleError(f"{_format_trial(record)} cannot give the recorded numbers: {', and '.join(changed)}")
 
 
-def _on_recorded_device(config: TrialConfig, record: TrialRecord) -> TrialConfig:
+def _choose_recorded_device(config: TrialConfig, record: TrialRecord) -> TrialConfig:
     """A study's trial that reserved no GPU ran on the CPU, whatever `auto` would choose here."""
     device = record.platform.partition(",")[0]
     if config.trainer.device != "auto" or not device:
@@ -158,7 +158,7 @@ def _on_recorded_device(config: TrialConfig, record: TrialRecord) -> TrialConfig
     return config.model_copy(update={"trainer": there})
 
 
-def _trained(
+def _train(
     config: TrialConfig, epochs: int, on_epoch: Callable[[EpochMetrics], None]
 ) -> tuple[Trainer, list[EpochMetrics], dict[str, float]]:
     """The trainer, at most so many epochs, and the final metrics of a training that came to its end."""
@@ -176,16 +176,16 @@ def _trained(
         raise IbmlError(f"the trial failed in epoch {len(rows)}: {describe_failure(error)}") from error
 
 
-def _other_ending(record: TrialRecord, trainer: Trainer, last: EpochMetrics) -> str:
+def _describe_other_ending(record: TrialRecord, trainer: Trainer, last: EpochMetrics) -> str:
     if record.status == "finished" and trainer.diverged:
-        return f"It finished then, and diverges now: {divergence(last)}"
+        return f"It finished then, and diverges now: {describe_divergence(last)}"
     if record.status == "diverged" and not trainer.diverged:
         return f"It diverged then ({record.reason}), and does not now"
     return ""
 
 
-def _notes(record: TrialRecord, trainer: Trainer) -> tuple[str, ...]:
-    here = {"code": (record.revision, code_revision()), "platform": (record.platform, platform(trainer.device))}
+def _describe_environment_changes(record: TrialRecord, trainer: Trainer) -> tuple[str, ...]:
+    here = {"code": (record.revision, get_code_revision()), "platform": (record.platform, platform(trainer.device))}
     return tuple(
         f"The {what} is not the same: {then} then, {now} now."
         for what, (then, now) in here.items()
@@ -193,5 +193,5 @@ def _notes(record: TrialRecord, trainer: Trainer) -> tuple[str, ...]:
     )
 
 
-def _shown(record: TrialRecord) -> str:
+def _format_trial(record: TrialRecord) -> str:
     return f"{record.arm}, seed {record.seed} (MLflow run {record.run_id})"

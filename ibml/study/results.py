@@ -27,7 +27,7 @@ class Ablation:
 
 
 @dataclass
-class Tuned:
+class TuningResult:
     """A search that was run, and the searches that it is compared with.
 
     Attributes:

@@ -21,7 +21,7 @@ def open_session(store: MlflowStore, checkpoints: str | Path | None, console: Co
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stop_on_signals() -> Iterator[None]:
     """Let SIGINT and SIGTERM stop a study or a search where that is safe; finished trials are kept."""
     with watch_signals(), deferred(lambda: "Stopping ... (a second Ctrl-C ends at once)"):
         yield

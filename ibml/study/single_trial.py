@@ -6,23 +6,23 @@ import traceback
 
 from ibml import data
 from ibml.common.errors import IbmlError
-from ibml.common.processes.interruption import deferred, is_requested, raise_if_requested
-from ibml.common.version import code_revision
+from ibml.common.processes.interruption import deferred, is_stop_requested, raise_if_stop_requested
+from ibml.common.version import get_code_revision
 from ibml.config.failures import describe_failure
 from ibml.config.trial import TrialConfig
 from ibml.records import TrialRecord
-from ibml.study.engine.run_metadata import described
+from ibml.study.engine.run_metadata import build_trial_description
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.journal.events import MetricsLogged, TrialEnded, TrialInterrupted, TrialStarted
 from ibml.tracking.session import Session
 from ibml.training.checkpoint import TrialCheckpoints
-from ibml.training.checkpoint_retention import clear
+from ibml.training.checkpoint_retention import remove_checkpoints
 from ibml.training.trainer import EpochMetrics, Trainer, TrialResult, train
 
 
-def run_single(name: str, config: TrialConfig, session: Session) -> tuple[TrialResult, str]:
+def run_single_trial(name: str, config: TrialConfig, session: Session) -> tuple[TrialResult, str]:
     """Train, showing and recording each epoch, from the last checkpoint on if there is one; gives the result and its
     MLflow run. A trial that has a result is computed again, since that was asked for, but not recorded a second time.
 
@@ -30,24 +30,24 @@ def run_single(name: str, config: TrialConfig, session: Session) -> tuple[TrialR
     """
     fingerprint = data.fingerprint(config.data)
     cell = Cell(dataset=config.data.type, arm=name, config=config, changes={})
-    planned = TrialSpec(cell, config, trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
+    planned = TrialSpec(cell, config, compute_trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
     known = session.store.results({planned.key}).get(planned.key)
     if known is not None and known.ended:
-        return train(config, lambda row: session.say(epoch_line(row))), known.run_id
-    return _recorded(planned, session, known)
+        return train(config, lambda row: session.say(format_epoch(row))), known.run_id
+    return _train_and_record(planned, session, known)
 
 
-def _recorded(planned: TrialSpec, session: Session, known: TrialRecord | None) -> tuple[TrialResult, str]:
+def _train_and_record(planned: TrialSpec, session: Session, known: TrialRecord | None) -> tuple[TrialResult, str]:
     key, config = planned.key, planned.config
     folder = session.workspace.trial(key)
-    trial = described(planned, None, {"ibml.revision": code_revision()})
-    claim = session.leases.claim(trial, fresh=known is None)
+    trial = build_trial_description(planned, None, {"ibml.revision": get_code_revision()})
+    claim = session.leases.claim(trial, assume_new=known is None)
     if not claim.run_id:
         raise IbmlError(f"{planned.name} is being trained by another driver")
     try:
         session.add(key, TrialStarted(trial, claim.run_id))
         with deferred(lambda: "Stopping: the trial will checkpoint after this epoch ..."):
-            result = _trained(config, TrialCheckpoints(folder, config.trainer), session, key)
+            result = _train_epochs(config, TrialCheckpoints(folder, config.trainer), session, key)
     except KeyboardInterrupt:
         session.add(key, TrialInterrupted())
         raise
@@ -60,33 +60,33 @@ def _recorded(planned: TrialSpec, session: Session, known: TrialRecord | None) -
         raise IbmlError(f"the trial failed: {reason}; traceback.txt of MLflow run {claim.run_id}") from error
     tags = {"ibml.reason": result.reason, "ibml.platform": result.platform}
     session.add(key, TrialEnded(result.status, result.metrics, tags))
-    clear(folder, config.trainer.keep if result.status == "finished" else "none")
+    remove_checkpoints(folder, config.trainer.keep if result.status == "finished" else "none")
     return result, claim.run_id
 
 
-def _trained(config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str) -> TrialResult:
+def _train_epochs(config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str) -> TrialResult:
     """Train to the end, recording each epoch."""
     trainer, rows = checkpoints.restore(lambda: Trainer(config))
-    raise_if_requested()
+    raise_if_stop_requested()
     if rows:
         session.say(f"goes on after epoch {rows[-1]['epoch']:.0f}")
         session.add(key, MetricsLogged(list(rows)))
     while not trainer.done:
         rows.append(trainer.run_epoch())
-        session.say(epoch_line(rows[-1]))
+        session.say(format_epoch(rows[-1]))
         session.add(key, MetricsLogged([rows[-1]]))
         checkpoints.save_if_due(trainer, rows)
-        if is_requested() and not trainer.done:
+        if is_stop_requested() and not trainer.done:
             checkpoints.save(trainer, rows)
-            raise_if_requested()
+            raise_if_stop_requested()
         for note in checkpoints.take_notes():
             session.warn(note)
-    result = trainer.result(rows)
+    result = trainer.build_result(rows)
     checkpoints.save_selected(trainer, result.metrics)
     return result
 
 
-def epoch_line(row: EpochMetrics) -> str:
+def format_epoch(row: EpochMetrics) -> str:
     """An epoch in one line: loss, validation accuracies in percent, rates."""
     accuracy = {k.removeprefix("val.accuracy"): v for k, v in row.items() if k.startswith("val.accuracy")}
     rates = {k.removeprefix("rate"): v for k, v in row.items() if k.startswith("rate.")}

@@ -34,44 +34,44 @@ class Leases:
 
     def __init__(self, store: MlflowStore, presence: Heartbeat):
         self.store, self.heartbeat = store, presence
-        self.bare: set[str] = set()
+        self.undescribed_runs: set[str] = set()
         """Runs that this driver has made and that show nothing but their tags yet."""
         self._made: set[str] = set()  # keys for which there is a run since the store was read
 
-    def claim(self, trial: TrialDescription, fresh: bool) -> Lease:
-        """Lease a trial for this driver, in the run that was begun for it or in a new one. `fresh` says that its key
+    def claim(self, trial: TrialDescription, assume_new: bool) -> Lease:
+        """Lease a trial for this driver, in the run that was begun for it or in a new one. `assume_new` says that its key
         had no run when the store was read, so that it is not looked for where no other driver is at work."""
         self.heartbeat.confirm()
-        if fresh and (not self.heartbeat.met or not self.heartbeat.others()):
-            return self._in_new(trial)
-        runs = self.store.runs_of(trial.key)
-        return self._in_old(runs) if runs else self._in_new(trial)
+        if assume_new and (not self.heartbeat.has_peers or not self.heartbeat.list_peers()):
+            return self._claim_new_run(trial)
+        runs = self.store.find_runs(trial.key)
+        return self._claim_existing_run(runs) if runs else self._claim_new_run(trial)
 
-    def _in_new(self, trial: TrialDescription) -> Lease:
+    def _claim_new_run(self, trial: TrialDescription) -> Lease:
         first = trial.key not in self._made
         self._made.add(trial.key)
         mine = self.store.create_trial(trial, self.heartbeat.id)
-        if first and not self.heartbeat.meets():
-            self.bare.add(mine)
+        if first and not self.heartbeat.detect_peers():
+            self.undescribed_runs.add(mine)
             return Lease(mine)
-        others = {run_id: run for run_id, run in self.store.runs_of(trial.key).items() if run_id != mine}
+        others = {run_id: run for run_id, run in self.store.find_runs(trial.key).items() if run_id != mine}
         if not others:
             return Lease(mine)
         self.store.delete_run(mine)
-        return self._in_old(others)
+        return self._claim_existing_run(others)
 
-    def _in_old(self, runs: Mapping[str, TrialRecord]) -> Lease:
+    def _claim_existing_run(self, runs: Mapping[str, TrialRecord]) -> Lease:
         """In the oldest of a key's runs, unless one has a result or is another driver's."""
-        taken = self._of_others(runs)
+        taken = self._find_conflict(runs)
         if taken:
             return taken
         run_id, tag = next(iter(runs)), _CLAIM + self.heartbeat.id
         self.store.tag_run(run_id, {tag: "claimed"})
-        tags = self.store.tags_of(run_id)
+        tags = self.store.read_tags(run_id)
         claimed = [name.removeprefix(_CLAIM) for name in tags if name.startswith(_CLAIM)]
         for driver in (*claimed, tags.get(DRIVER_TAG, "")):
             if driver not in ("", self.heartbeat.id):
-                if self.heartbeat.alive(driver):
+                if self.heartbeat.is_alive(driver):
                     self.store.remove_tag(run_id, tag)
                     return Lease(holder=driver)
                 if driver in claimed:
@@ -83,12 +83,12 @@ class Leases:
                 self.store.delete_run(other)  # the answer to the call that made it was lost, so that it was made again
         return Lease(run_id)
 
-    def _of_others(self, runs: Mapping[str, TrialRecord]) -> Lease | None:
+    def _find_conflict(self, runs: Mapping[str, TrialRecord]) -> Lease | None:
         """The result that one of the runs has, or the driver that trains in one of them."""
         for run in runs.values():
             if run.ended:
                 return Lease(result=run)
         for run in runs.values():
-            if run.driver and run.driver != self.heartbeat.id and self.heartbeat.alive(run.driver):
+            if run.driver and run.driver != self.heartbeat.id and self.heartbeat.is_alive(run.driver):
                 return Lease(holder=run.driver)
         return None

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ibml.common.processes.interruption import is_requested, raise_if_requested, reporting
-from ibml.common.redaction import shown_url
-from ibml.common.sanitize import printable
+from ibml.common.processes.interruption import is_stop_requested, raise_if_stop_requested, register_leftovers
+from ibml.common.redaction import redact_url
+from ibml.common.sanitize import strip_control_characters
 from ibml.records import TrialRecord
 from ibml.tracking.heartbeat import Heartbeat
 from ibml.tracking.journal.events import Event, TrialDescription, TrialEnded
-from ibml.tracking.journal.journal import JournalFolder, left_behind, read_events
+from ibml.tracking.journal.journal import JournalFolder, find_abandoned_journals, read_events
 from ibml.tracking.journal.replay import Replay
 from ibml.tracking.journal.writer import JournalWriter
 from ibml.tracking.leases import Lease, Leases
@@ -50,16 +50,16 @@ class Session:
         )
         self._stack = ExitStack()
         self._patience = PATIENCE_SECONDS
-        self.undeliverable: set[Path] = set()
+        self.quarantined: set[Path] = set()
 
     def __enter__(self) -> Self:
         with self._stack as stack:
-            stack.enter_context(reporting(self.writer.describe_waiting))  # left last
+            stack.enter_context(register_leftovers(self.writer.describe_pending))  # left last
             stack.enter_context(self.heartbeat)
-            delivered = self.deliver_left_behind()
+            delivered = self.deliver_abandoned_journals()
             if delivered:
                 self.say(f"{delivered} results were not in MLflow yet; they are now.")
-            raise_if_requested()
+            raise_if_stop_requested()
             stack.enter_context(self.journals)
             stack.enter_context(self.writer)
             self._stack = stack.pop_all()
@@ -69,13 +69,13 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            settled = self.settle()
-            if is_requested():
+            settled = self.flush()
+            if is_stop_requested():
                 if not settled:
-                    self.warn(self.writer.describe_waiting())
-            elif settled and self.heartbeat.met:
+                    self.warn(self.writer.describe_pending())
+            elif settled and self.heartbeat.has_peers:
                 with suppress(TrackingError):  # then the next driver does
-                    self.deliver_left_behind()  # of one that has ended meanwhile, and whose trials were taken over
+                    self.deliver_abandoned_journals()  # of one that has ended meanwhile, and whose trials were taken over
         finally:  # a second Ctrl-C may end the wait
             self._stack.__exit__(kind, error, trace)
 
@@ -88,7 +88,7 @@ class Session:
         self._tell(logging.WARNING, text)
 
     def _tell(self, level: int, text: str) -> None:
-        _log.log(level, "%s", printable(text))
+        _log.log(level, "%s", strip_control_characters(text))
         self._show(text)
 
     def add(self, key: str, entry: Event) -> None:
@@ -101,45 +101,45 @@ class Session:
         if self.writer.down:
             return None
         try:
-            return self.leases.claim(trial, fresh=known is None)
+            return self.leases.claim(trial, assume_new=known is None)
         except TrackingError as error:
             self.writer.failed(error)
             return None
 
-    def settle(self) -> bool:
+    def flush(self) -> bool:
         """Wait until the store has everything, unless it does not answer; whether it has."""
-        patience = min(self._patience, _STOP_SECONDS) if is_requested() else self._patience
-        settled = self.writer.settle(patience)
+        patience = min(self._patience, _STOP_SECONDS) if is_stop_requested() else self._patience
+        settled = self.writer.flush(patience)
         self._patience = PATIENCE_SECONDS if settled else 0.0  # once is enough
         return settled
 
-    def require_all(self) -> None:
+    def flush_or_raise(self) -> None:
         """Raise `TrackingError` where the store does not have everything, with what to do."""
-        if self.settle():
+        if self.flush():
             return
         error = self.writer.down or next(iter(self.writer.refused.values()), None)
-        number = self.writer.waiting + len(self.writer.refused)
+        number = self.writer.pending_count + len(self.writer.refused)
         results = "The results of 1 trial" if number == 1 else f"The results of {number} trials"
         advice = f"are buffered in {self.journals.folder}. Run `ibml sync` to upload them, or repeat the command."
         if self.journals.warning:
             advice = f"may be lost: {self.journals.warning}. Repeating the command trains lost trials again."
-        raise TrackingError(f"{error or f'MLflow at {shown_url(self.store.uri)} takes nothing'}\n{results} {advice}")
+        raise TrackingError(f"{error or f'MLflow at {redact_url(self.store.uri)} takes nothing'}\n{results} {advice}")
 
-    def deliver_left_behind(self) -> int:
+    def deliver_abandoned_journals(self) -> int:
         """Deliver what drivers that have ended left in their spools; how many results were among it. Raises
         `TrackingError`."""
         number = 0
-        for _, journals in left_behind(self.workspace.spool, self.heartbeat.alive):
+        for _, journals in find_abandoned_journals(self.workspace.spool, self.heartbeat.is_alive):
             for journal in journals:
-                if is_requested():
+                if is_stop_requested():
                     return number
-                number += self._deliver(journal)
+                number += self._deliver_journal(journal)
         return number
 
-    def _deliver(self, journal: Path) -> bool:
+    def _deliver_journal(self, journal: Path) -> bool:
         """Deliver a journal; whether there was a result in it. One that is not to be had, or that the store will never
         take, stays and holds nothing up."""
-        if journal in self.undeliverable:
+        if journal in self.quarantined:
             return False
         try:
             every = read_events(journal)
@@ -151,7 +151,7 @@ class Session:
         except (OSError, ValueError, TrackingError) as error:
             if isinstance(error, TrackingError) and not error.refused:
                 raise
-            self.undeliverable.add(journal)
+            self.quarantined.add(journal)
             self.warn(f"{journal} cannot be delivered and is left where it is: {error}")
             return False
         return any(isinstance(entry, TrialEnded) for entry in every)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ibml.records import UNTUNED, StudyRecord, TrialEntry, TrialRecord
 from ibml.tracking.store.mlflow_store import MlflowStore
-from ibml.tracking.study_tags import studies_of, study_tag
+from ibml.tracking.study_tags import format_study_tag, parse_studies
 
 _STUDY, _PARENT = "ibml.study", "mlflow.parentRunId"
 _NO_STUDY = ""
@@ -38,12 +38,12 @@ def update_labels(store: MlflowStore, study: StudyRecord, run_id: str, added: Co
         for record in store.trials()
         if record.run_id in added or _is_outdated(record, study.name, entries.get(record.key), untuned, is_new)
     ]
-    for run in store.runs_by_id(chosen):
+    for run in store.search_runs_by_id(chosen):
         entry = entries.get(run.data.tags.get("ibml.key", ""))
         if entry is None:
-            _remove(store, run, study.name)
+            _remove_labels(store, run, study.name)
         else:
-            _assign(store, run, study, entry, run_id)
+            _assign_labels(store, run, study, entry, run_id)
 
 
 def _is_outdated(
@@ -57,21 +57,21 @@ def _is_outdated(
     return is_new or arm != entry.arm
 
 
-def _remove(store: MlflowStore, run: Any, study: str) -> None:
+def _remove_labels(store: MlflowStore, run: Any, study: str) -> None:
     tags: dict[str, str] = run.data.tags
-    removed = [study_tag(study)]
+    removed = [format_study_tag(study)]
     if tags.get(_STUDY) == study:
         removed += [_PARENT] if _PARENT in tags else []
         store.tag_run(run.info.run_id, {_STUDY: _NO_STUDY})
     for name in removed:
         store.remove_tag(run.info.run_id, name)
-    studies = {name: arm for name, arm in studies_of(tags).items() if name != study}
+    studies = {name: arm for name, arm in parse_studies(tags).items() if name != study}
     store.cache.relabel(run.info.run_id, studies, tags.get("ibml.arm", ""))
 
 
-def _assign(store: MlflowStore, run: Any, study: StudyRecord, entry: TrialEntry, run_id: str) -> None:
+def _assign_labels(store: MlflowStore, run: Any, study: StudyRecord, entry: TrialEntry, run_id: str) -> None:
     tags: dict[str, str] = run.data.tags
-    wanted = {study_tag(study.name): entry.arm}
+    wanted = {format_study_tag(study.name): entry.arm}
     owns = tags.get(_STUDY) in (study.name, _NO_STUDY)
     if owns:
         wanted |= {_STUDY: study.name, "ibml.arm": entry.arm, "ibml.dataset": entry.dataset, _PARENT: run_id}
@@ -79,17 +79,17 @@ def _assign(store: MlflowStore, run: Any, study: StudyRecord, entry: TrialEntry,
     if changed:
         store.tag_run(run.info.run_id, changed)
     if owns:
-        store.name_run(run.info.run_id, _run_name(study, entry))
-    studies = {**studies_of(tags), study.name: entry.arm}
+        store.rename_run(run.info.run_id, _format_run_name(study, entry))
+    studies = {**parse_studies(tags), study.name: entry.arm}
     store.cache.relabel(run.info.run_id, studies, entry.arm if owns else tags.get("ibml.arm", ""))
 
 
-def _run_name(study: StudyRecord, entry: TrialEntry) -> str:
+def _format_run_name(study: StudyRecord, entry: TrialEntry) -> str:
     place = f"{entry.dataset} · " if len(study.datasets) > 1 else ""
     return f"{place}{entry.arm} · seed {entry.seed}"
 
 
-def lost_studies(trials: Collection[TrialRecord], known: Collection[str]) -> Iterator[tuple[str, list[TrialRecord]]]:
+def find_lost_studies(trials: Collection[TrialRecord], known: Collection[str]) -> Iterator[tuple[str, list[TrialRecord]]]:
     """Yield the studies that have trials but no run of their own, each with its trials."""
     found: dict[str, list[TrialRecord]] = {}
     for record in trials:

@@ -12,11 +12,11 @@ _WRITTEN = str.maketrans({"+": "/", "=": ":"})
 _READ = str.maketrans({"/": "+", ":": "="})
 
 
-def study_tag(study: str) -> str:
+def format_study_tag(study: str) -> str:
     """Return the name of the tag for a study."""
     return _PREFIX + study.translate(_WRITTEN)
 
 
-def studies_of(tags: Mapping[str, str]) -> dict[str, str]:
+def parse_studies(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the studies that a run's tags name, each with the name of the arm."""
     return {name.removeprefix(_PREFIX).translate(_READ): arm for name, arm in tags.items() if name.startswith(_PREFIX)}

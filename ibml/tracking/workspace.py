@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibml.common.errors import IbmlError
-from ibml.common.paths import state_folder
-from ibml.common.storage import ObjectPath, Place, location
+from ibml.common.paths import get_state_folder
+from ibml.common.storage import ObjectPath, StoragePath, parse_storage_path
 from ibml.tracking.store.experiment import Experiment
-from ibml.tracking.store.uri import database_file
+from ibml.tracking.store.uri import get_database_file
 
 FOLDER = "checkpoints"
 
@@ -23,23 +23,23 @@ class Workspace:
     """The folder of one experiment, and that of the journals of what the store has not taken yet. On several hosts the
     first has to be one that all of them see, or trials that lose their host begin again."""
 
-    root: Place
+    root: StoragePath
     spool: Path
 
     @property
-    def trials(self) -> Place:
+    def trials(self) -> StoragePath:
         """A folder for each trial that is trained, or that something was kept of, by its key."""
         return self.root / "trials"
 
-    def trial(self, key: str) -> Place:
+    def trial(self, key: str) -> StoragePath:
         return self.trials / key
 
     @property
-    def populations(self) -> Place:
+    def populations(self) -> StoragePath:
         return self.root / "populations"
 
     @property
-    def stages(self) -> Place:
+    def prefix_folder(self) -> StoragePath:
         """States that trials share."""
         return self.root / "stages"
 
@@ -51,21 +51,21 @@ def workspace(experiment: Experiment, given: str | Path | None = None) -> Worksp
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment.experiment)[:40]
     identity = hashlib.sha256(f"{experiment.experiment_id}\n{experiment.created_at}".encode()).hexdigest()
     name = f"{plain}-{identity[:8]}"
-    root = place(experiment.uri, given) / name
+    root = resolve_checkpoint_root(experiment.uri, given) / name
     if isinstance(root, ObjectPath):
         try:
             root.exists()
         except OSError as error:
             raise IbmlError(f"checkpoints: {root.parent} does not answer: {error}") from None
-        return Workspace(root, state_folder() / name / "spool")
+        return Workspace(root, get_state_folder() / name / "spool")
     return Workspace(root, root / "spool")
 
 
-def place(uri: str, given: str | Path | None = None) -> Place:
+def resolve_checkpoint_root(uri: str, given: str | Path | None = None) -> StoragePath:
     """Where the workspaces of a store lie. Raises `IbmlError`."""
-    database = database_file(uri)
+    database = get_database_file(uri)
     usual = (database.parent if database else Path()) / FOLDER
     try:
-        return location(given or os.environ.get("IBML_CHECKPOINTS") or usual)
+        return parse_storage_path(given or os.environ.get("IBML_CHECKPOINTS") or usual)
     except ValueError as error:
         raise IbmlError(f"checkpoints: {error}") from None

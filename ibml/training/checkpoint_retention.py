@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from ibml.common.storage import Place, matching
+from ibml.common.storage import StoragePath, find_paths
 from ibml.config.optimization import Keep
 
 SELECTED = "selected.ckpt"
@@ -15,12 +15,12 @@ STALLED = "stalled.txt"
 _STATE = re.compile(r"state-\d{6,}\.ckpt")
 
 
-def states(folder: Place) -> list[Place]:
+def list_states(folder: StoragePath) -> list[StoragePath]:
     """The states in a trial's folder, the last first."""
-    return [path for path in matching(folder, "state-*.ckpt") if _STATE.fullmatch(path.name)][::-1]
+    return [path for path in find_paths(folder, "state-*.ckpt") if _STATE.fullmatch(path.name)][::-1]
 
 
-def epochs_of(path: Place) -> int:
+def parse_epochs(path: StoragePath) -> int:
     """After how many epochs a state is."""
     return int(path.stem.partition("-")[2])
 
@@ -30,13 +30,13 @@ def is_trial_file(name: str) -> bool:
     return name in (SELECTED, STALLED) or _STATE.fullmatch(name) is not None
 
 
-def staying(folder: Place, keep: str) -> set[str]:
+def list_retained_files(folder: StoragePath, keep: str) -> set[str]:
     """The names of the files that stay in the folder of a trial that has finished."""
     selected = set() if keep == "none" else {SELECTED}
-    return selected | ({path.name for path in states(folder)} if keep == "all" else set())
+    return selected | ({path.name for path in list_states(folder)} if keep == "all" else set())
 
 
-def clear(folder: Place, keep: Keep) -> None:
+def remove_checkpoints(folder: StoragePath, keep: Keep) -> None:
     """Remove the checkpoints that do not stay from the folder of a trial that has ended.
 
     Files of other names are not ibml's and stay, and with them the folder. What is out of reach is left to gc.
@@ -44,7 +44,7 @@ def clear(folder: Place, keep: Keep) -> None:
     with suppress(OSError):
         if not folder.is_dir():
             return
-        stay = staying(folder, keep)
+        stay = list_retained_files(folder, keep)
         for path in folder.iterdir():
             if is_trial_file(path.name) and path.name not in stay:
                 path.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def reproducible(device: torch.device, threads: int) -> Iterator[None]:
+def use_deterministic_settings(device: torch.device, threads: int) -> Iterator[None]:
     """A fixed number of CPU threads, on which results on CPU depend, and deterministic kernels on a GPU."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -70,14 +70,14 @@ def reproducible(device: torch.device, threads: int) -> Iterator[None]:
         if device.type == "cpu":
             yield
         else:
-            with _deterministic_kernels():
+            with _use_deterministic_kernels():
                 yield
     finally:
         torch.set_num_threads(before)
 
 
 @contextmanager
-def _deterministic_kernels() -> Iterator[None]:
+def _use_deterministic_kernels() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)

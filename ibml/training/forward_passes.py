@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ibml.data.feed import Feed
+from ibml.data.feeds import Feed
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.precision import Precision
 

@@ -21,15 +21,15 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
                 parameters, config.lr, config.momentum, weight_decay=decay, nesterov=nesterov, fused=True
             )
             if config.momentum:
-                sgd.register_step_pre_hook(_with_velocities)
+                sgd.register_step_pre_hook(_fill_momentum_buffers)
             return sgd
         case "adam":
-            return torch.optim.Adam(parameters, config.lr, _pair(config.betas), weight_decay=decay, fused=True)
+            return torch.optim.Adam(parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(parameters, config.lr, _pair(config.betas), weight_decay=decay, fused=True)
+            return torch.optim.AdamW(parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True)
 
 
-def _with_velocities(optimizer: torch.optim.Optimizer, *_: object) -> None:
+def _fill_momentum_buffers(optimizer: torch.optim.Optimizer, *_: object) -> None:
     """The fused kernel takes velocities of all parameters or of none: where a method trains some of them first, those
     of the others start at zero, which gives what starting at the gradient does."""
     for group in optimizer.param_groups:
@@ -38,5 +38,5 @@ def _with_velocities(optimizer: torch.optim.Optimizer, *_: object) -> None:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _pair(betas: tuple[float, ...]) -> tuple[float, float]:
+def _convert_betas(betas: tuple[float, ...]) -> tuple[float, float]:
     return betas[0], betas[1]

@@ -15,16 +15,16 @@ class Precision:
     """How forward, backward and update run. fp16 scales the loss so that small gradients survive."""
 
     def __init__(self, name: Literal["float32", "float64", "bf16", "fp16"], device: torch.device):
-        self._made_of = (name, device)
+        self._arguments = (name, device)
         self.dtype = torch.float64 if name == "float64" else torch.float32
         self.autocast: AbstractContextManager[Any] = nullcontext()
         if name in _AUTOCAST:
             self.autocast = torch.autocast(device.type, dtype=_AUTOCAST[name])
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
-    def fresh(self) -> Precision:
+    def create_copy(self) -> Precision:
         """The same for another training, whose gradients have a scale of their own."""
-        return Precision(*self._made_of)
+        return Precision(*self._arguments)
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()

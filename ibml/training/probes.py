@@ -17,10 +17,10 @@ Samples = tuple[Tensor, Tensor]
 
 
 @torch.enable_grad()
-def fitted(train: Samples, classes: int, strength: float, start: Tensor | None = None) -> Tensor:
+def fit_probe(train: Samples, classes: int, strength: float, start: Tensor | None = None) -> Tensor:
     """The weights, (d + 1, C), the last row being the bias, that minimise the mean cross-entropy plus strength / 2
     times the sum of squared weights without the bias. The problem is convex; L-BFGS starts at zero, or from `start`."""
-    inputs, labels = _with_constant(train[0]), train[1]
+    inputs, labels = _append_constant(train[0]), train[1]
     begin = torch.zeros(inputs.shape[1], classes, device=inputs.device, dtype=inputs.dtype) if start is None else start
     weights = begin.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
@@ -37,19 +37,19 @@ def fitted(train: Samples, classes: int, strength: float, start: Tensor | None =
     return weights.detach()
 
 
-def held_out_loss(train: Samples, val: Samples, test: Samples, classes: int) -> float:
+def compute_held_out_loss(train: Samples, val: Samples, test: Samples, classes: int) -> float:
     """The mean cross-entropy on test, in nats, of the probe whose strength is best on validation."""
     found: list[tuple[float, Tensor]] = []
     weights = None
     for strength in STRENGTHS:
-        weights = fitted(train, classes, strength, weights)
-        found.append((_loss(weights, val), weights))
-    return _loss(min(found, key=lambda pair: pair[0])[1], test)
+        weights = fit_probe(train, classes, strength, weights)
+        found.append((_compute_loss(weights, val), weights))
+    return _compute_loss(min(found, key=lambda pair: pair[0])[1], test)
 
 
-def _loss(weights: Tensor, samples: Samples) -> float:
-    return float(F.cross_entropy(_with_constant(samples[0]) @ weights, samples[1]))
+def _compute_loss(weights: Tensor, samples: Samples) -> float:
+    return float(F.cross_entropy(_append_constant(samples[0]) @ weights, samples[1]))
 
 
-def _with_constant(inputs: Tensor) -> Tensor:
+def _append_constant(inputs: Tensor) -> Tensor:
     return F.pad(inputs, (0, 1), value=1.0)

@@ -19,19 +19,19 @@ from ibml.config.metric_registry import MEASURES
 from ibml.config.metrics import rank, training_measures
 from ibml.config.schedule import lr_factor
 from ibml.config.trial import TrialConfig
-from ibml.data.feed import Feed, feed
-from ibml.methods import Batch, Observed, Precision, StepLog, Training, build_method
+from ibml.data.feeds import Feed, build_feed
+from ibml.methods import Batch, Precision, StepLog, StepStatistics, Training, build_method
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.device import check_compiler, choose_device, keep_freed_memory, platform, reproducible
+from ibml.training.device import check_compiler, choose_device, keep_freed_memory, platform, use_deterministic_settings
 from ibml.training.measures.base import MeasuredModel
-from ibml.training.measures.run import compute_measures
+from ibml.training.measures.computation import compute_measures
 from ibml.training.metrics.evaluation import evaluation
 from ibml.training.optimizers import build_optimizer
 
-LOOK_EVERY = 32
+CHECK_EVERY = 32
 """After how many steps the losses are looked at."""
 
-_OF_SELECTED = ("epoch", "val.", *(f"train.{name}" for name in training_measures(tuple(MEASURES))))
+_SELECTED_PREFIXES = ("epoch", "val.", *(f"train.{name}" for name in training_measures(tuple(MEASURES))))
 """Beginnings of the names that `selected.*` repeats."""
 
 EpochMetrics = dict[str, float]
@@ -79,7 +79,7 @@ class Trainer:
         self.precision = Precision(config.trainer.precision, self.device)
         threads, dtype = config.trainer.loading_threads, self.precision.dtype
         self.train_split, self.val_split, self.test_split = (
-            feed(split, self.device, dtype, config.seed, threads)
+            build_feed(split, self.device, dtype, config.seed, threads)
             for split in (dataset.train, dataset.val, dataset.test)
         )
         self.specs = self.train_split.specs
@@ -139,11 +139,11 @@ class Trainer:
     def run_epoch(self) -> EpochMetrics:
         """Train one epoch, validate, and keep the weights if it is the best so far."""
         started = time.perf_counter()
-        with reproducible(self.device, self.config.trainer.threads), self._seeded():
-            row = self._train_row(self._observed())
-            if not _infinite_losses(row):
+        with use_deterministic_settings(self.device, self.config.trainer.threads), self._use_dropout_stream():
+            row = self._build_train_row(self._train_steps())
+            if not _find_nonfinite_losses(row):
                 row |= {f"val.{name}": value for name, value in self.evaluate(self.val_split).items()}
-            self.diverged = bool(_infinite_losses(row))
+            self.diverged = bool(_find_nonfinite_losses(row))
             if not self.diverged:
                 self._select(row)
         row["samples.epoch"] = float(self.visits + self.method.extra_samples)
@@ -154,27 +154,27 @@ class Trainer:
         return row
 
     @contextmanager
-    def _seeded(self) -> Iterator[None]:
+    def _use_dropout_stream(self) -> Iterator[None]:
         """Dropout draws from torch's global generators: give them this epoch's state meanwhile."""
         devices = [torch.cuda.current_device()] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(stream_seed(self.config.seed, "dropout", self.epoch))
             yield
 
-    def _observed(self) -> list[Observed]:
+    def _train_steps(self) -> list[StepStatistics]:
         """What the epoch's steps measured, or those up to a loss that is infinite or no number, after which nothing
-        would be learnt. The device is read once in `LOOK_EVERY` steps."""
+        would be learnt. The device is read once in `CHECK_EVERY` steps."""
         seen, steps = [], 0
-        for logs in self._together(self.steps()):
+        for logs in self._group_logs(self.run_steps()):
             seen.append(self.method.observe(logs))
             steps += len(logs)
-            if steps % LOOK_EVERY == 0:
-                losses = torch.cat([part.loss for part in seen[-LOOK_EVERY:]])
+            if steps % CHECK_EVERY == 0:
+                losses = torch.cat([part.loss for part in seen[-CHECK_EVERY:]])
                 if not bool(losses.isfinite().all()):
                     break
         return seen
 
-    def _together(self, steps: Iterable[StepLog]) -> Iterator[list[StepLog]]:
+    def _group_logs(self, steps: Iterable[StepLog]) -> Iterator[list[StepLog]]:
         """Steps of equally many samples, each alone where samples are visited more than once."""
         logs: list[StepLog] = []
         for log in steps:
@@ -182,13 +182,13 @@ class Trainer:
                 yield logs
                 logs = []
             logs.append(log)
-            if len(logs) == LOOK_EVERY or self._repeats:
+            if len(logs) == CHECK_EVERY or self._repeats:
                 yield logs
                 logs = []
         if logs:
             yield logs
 
-    def steps(self) -> Iterator[StepLog]:
+    def run_steps(self) -> Iterator[StepLog]:
         """The training steps of the current epoch, each done when it is yielded, but for the memory, which the method
         writes when it observes them."""
         self.model.train()
@@ -202,7 +202,7 @@ class Trainer:
         for index, inputs, labels in self.train_split.batches(order.split(self.config.trainer.batch_size), self.epoch):
             yield self.method.update(Batch(index, inputs, labels), self.epoch)
 
-    def _train_row(self, seen: list[Observed]) -> EpochMetrics:
+    def _build_train_row(self, seen: list[StepStatistics]) -> EpochMetrics:
         """Means over the epoch; of one whose loss is infinite or no number, that alone."""
         visits, names = self.visits, self.model.modalities
         loss = torch.cat([part.loss for part in seen]).double().mean()[None]
@@ -215,10 +215,10 @@ class Trainer:
         keys = ["train.loss", "train.accuracy", *(f"train.accuracy.{name}" for name in names)]
         keys += [*(f"rate.{name}" for name in names), *(f"noised.{name}" for name in names)]
         row = dict(zip(keys, values, strict=True))
-        row |= self._measured(seen)
+        row |= self._compute_training_measures(seen)
         return {"epoch": self.epoch, **row, "lr": self.optimizer.param_groups[0]["lr"]}
 
-    def _measured(self, seen: list[Observed]) -> EpochMetrics:
+    def _compute_training_measures(self, seen: list[StepStatistics]) -> EpochMetrics:
         """The measures that the epoch's steps give."""
         row: EpochMetrics = {}
         for name, compute in self._training_measures.items():
@@ -253,19 +253,19 @@ class Trainer:
             raise RuntimeError("no epoch was trained, so none is selected")
         started = time.perf_counter()
         self.model.load_state_dict(self.selected.weights)
-        with reproducible(self.device, self.config.trainer.threads):
+        with use_deterministic_settings(self.device, self.config.trainer.threads):
             metrics = {f"test.{name}": value for name, value in self.evaluate(self.test_split).items()}
             splits = (self.train_split, self.val_split, self.test_split)
             metrics |= compute_measures(MeasuredModel(self.config, self.model, splits, self.precision))
-        metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k.startswith(_OF_SELECTED)}
+        metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k.startswith(_SELECTED_PREFIXES)}
         self.seconds += time.perf_counter() - started
         return metrics | {"samples.total": float(self.samples), "time.total": self.seconds}
 
-    def result(self, history: list[EpochMetrics]) -> TrialResult:
+    def build_result(self, history: list[EpochMetrics]) -> TrialResult:
         """How a training that is `done` ended, after these epochs. Call once."""
         computed_on = platform(self.device)
         if self.diverged:
-            return TrialResult("diverged", {}, history, divergence(history[-1]), computed_on)
+            return TrialResult("diverged", {}, history, describe_divergence(history[-1]), computed_on)
         return TrialResult("finished", self.finish(), history, platform=computed_on)
 
 
@@ -276,14 +276,14 @@ def train(config: TrialConfig, on_epoch: Callable[[EpochMetrics], None] = lambda
     while not trainer.done:
         history.append(trainer.run_epoch())
         on_epoch(history[-1])
-    return trainer.result(history)
+    return trainer.build_result(history)
 
 
-def divergence(row: EpochMetrics) -> str:
+def describe_divergence(row: EpochMetrics) -> str:
     """Why a trial diverged in its last epoch."""
-    losses = " and ".join(f"{name} was {row[name]}" for name in _infinite_losses(row))
+    losses = " and ".join(f"{name} was {row[name]}" for name in _find_nonfinite_losses(row))
     return f"{losses} in epoch {row['epoch']:.0f}"
 
 
-def _infinite_losses(row: EpochMetrics) -> list[str]:
+def _find_nonfinite_losses(row: EpochMetrics) -> list[str]:
     return [name for name in ("train.loss", "val.loss") if not math.isfinite(row.get(name, 0.0))]

@@ -61,13 +61,13 @@ def epoch(config: CremadConfig) -> tuple[int, float]:
     import torch
 
     from ibml import data
-    from ibml.data.feed import feed
+    from ibml.data.feeds import build_feed
     from ibml.training.device import keep_freed_memory
 
     torch.set_num_threads(1)
     keep_freed_memory()
     dataset = data.load(config, config.modalities, 0)
-    batches = feed(dataset.train, torch.device("cpu"), torch.float32, 0, 2)
+    batches = build_feed(dataset.train, torch.device("cpu"), torch.float32, 0, 2)
     began, samples = time.perf_counter(), 0
     for _, _, labels in batches.batches(torch.randperm(len(dataset.train)).split(BATCH), 0):
         samples += len(labels)
@@ -101,8 +101,8 @@ def main(clips: int) -> None:
         root = Path(place, str(clips))
         plain_loop(root)  # both read the files from memory
         plain = timed(lambda: plain_loop(root))
-        cold = timed(lambda: data.ready([CremadConfig(root=str(root))]))
-        data.ready([CremadConfig(root=f"{place}/{clips // 3}")])
+        cold = timed(lambda: data.prepare_datasets([CremadConfig(root=str(root))]))
+        data.prepare_datasets([CremadConfig(root=f"{place}/{clips // 3}")])
         stored = sum(file.stat().st_size for file in Path(place, "cache").rglob("*") if file.is_file())
         (rate, peak, samples), (_, small, few) = measure(root), measure(Path(place, str(clips // 3)))
     print(f"{clips} clips of CREMA-D's layout, 3 frames of 224 x 224, spectrograms of 257 x 188")

@@ -15,7 +15,7 @@ from statistics import median
 from mlflow import MlflowClient
 
 import ibml
-from ibml.report.search.summary import best_so_far
+from ibml.report.search.summary import compute_best_so_far
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -25,7 +25,7 @@ def against_random(repeats: int = 5) -> None:
     records = {record.name: record for record in (found.record, *found.others)}
     best, epochs = {}, {}
     for label, names in found.record.compared.items():
-        curves = [best_so_far(records[name]) for name in names]
+        curves = [compute_best_so_far(records[name]) for name in names]
         best[label] = [float(curve["best"].iloc[-1]) for curve in curves]
         epochs[label] = [int(curve["epochs"].iloc[-1]) for curve in curves]
         print(f"{label}: best {best[label]}, median {median(best[label]):.4f}; epochs {epochs[label]}")

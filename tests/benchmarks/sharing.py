@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibml.study.planning.keys import state_keys
+from ibml.study.planning.keys import compute_prefix_keys
 from ibml.study.planning.plan import load_plan
 from ibml.study.planning.trials import build_trials
 from tests.benchmarks.tables import Row, markdown
@@ -59,7 +59,7 @@ def together() -> float:
     every = 0
     for file in sorted((ROOT / "ablations").glob("*.yaml")):
         for trial in build_trials(load_plan(file)):
-            names |= (own := set(state_keys(trial.config, trial.fingerprint, "")))
+            names |= (own := set(compute_prefix_keys(trial.config, trial.fingerprint, "")))
             every += len(own)
     return len(names) / every
 

@@ -76,7 +76,7 @@ def own_epoch(pair: Pair, method: str) -> Callable[[], None]:
 
     def epoch() -> None:
         trainer.epoch = 5  # within every window, and always the same
-        trainer._train_row(trainer._observed())
+        trainer._build_train_row(trainer._train_steps())
 
     return epoch
 

@@ -24,9 +24,9 @@ from ibml.common.yaml.documents import dump
 from ibml.config.study.table import TableConfig
 from ibml.config.trial import TrialConfig
 from ibml.records import StudyRecord, TrialEntry
-from ibml.study.engine.run_metadata import parameters
+from ibml.study.engine.run_metadata import build_run_parameters
 from ibml.study.planning.cells import Cell
-from ibml.tracking.store.epochs import EPOCHS_FILE, epochs_text
+from ibml.tracking.store.epochs_csv import EPOCHS_FILE, format_epochs
 from ibml.tracking.store.mlflow_store import MlflowStore
 
 STUDY = "large"
@@ -161,7 +161,7 @@ def _tags(trial: Trial, parent: str) -> dict[str, str]:
 
 
 _CONFIG = TrialConfig.model_validate({"data": {"type": "mfeat"}})
-_PARAMETERS = parameters(Cell("mfeat", "", _CONFIG, {}), _CONFIG)
+_PARAMETERS = build_run_parameters(Cell("mfeat", "", _CONFIG, {}), _CONFIG)
 
 
 def _parameters(trial: Trial) -> dict[str, object]:
@@ -171,7 +171,7 @@ def _parameters(trial: Trial) -> dict[str, object]:
 def _write_artifacts(folder: Path, trial: Trial, epochs: int) -> None:
     folder.mkdir(parents=True)
     rows = [{"epoch": e, **{n: trial.value(m, e) for m, n in enumerate(EPOCH_METRICS)}} for e in range(epochs)]
-    (folder / EPOCHS_FILE).write_text(epochs_text(rows))
+    (folder / EPOCHS_FILE).write_text(format_epochs(rows))
     (folder / "config.yaml").write_text(_CONFIG_TEXT)
 
 

@@ -20,10 +20,10 @@ import ibml
 from ibml.cli.report_folder import MANIFEST, write_report
 from ibml.common.atomic_files import UNFINISHED, DamagedFileError
 from ibml.config.trial import TrialConfig
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.tracking.heartbeat import Heartbeat
 from ibml.tracking.store.mlflow_store import MlflowStore
-from ibml.training.checkpoint_retention import SELECTED, clear
+from ibml.training.checkpoint_retention import SELECTED, remove_checkpoints
 from tests.conftest import CommandLine
 
 STUDY = """\
@@ -132,7 +132,7 @@ def test_gc_leaves_what_ibml_did_not_write(finished: CommandLine) -> None:
 def test_a_trial_that_ends_leaves_other_files_in_its_folder(tmp_path: Path) -> None:
     for name in ("state-000001.ckpt", "state-best.ckpt", SELECTED, "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    clear(tmp_path, "best")
+    remove_checkpoints(tmp_path, "best")
     assert {path.name for path in tmp_path.iterdir()} == {"state-best.ckpt", SELECTED, "notes.txt"}
 
 
@@ -241,7 +241,7 @@ def test_a_single_trial_that_was_killed_goes_on_from_its_checkpoint(cli: Command
 def test_what_cannot_change_a_result_is_not_in_its_key(field: str, value: object) -> None:
     plain = {"data": {"type": "mfeat"}}
     changed = TrialConfig.model_validate({**plain, "trainer": {field: value}})
-    assert trial_key(changed, "data") == trial_key(TrialConfig.model_validate(plain), "data")
+    assert compute_trial_key(changed, "data") == compute_trial_key(TrialConfig.model_validate(plain), "data")
 
 
 @pytest.mark.parametrize(

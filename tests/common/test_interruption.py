@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ibml.common.processes.interruption import deferred, is_requested, raise_if_requested, watch_signals
+from ibml.common.processes.interruption import deferred, is_stop_requested, raise_if_stop_requested, watch_signals
 
 NOBODY_READS = """\
 import os, sys, time
@@ -33,9 +33,9 @@ def test_a_signal_in_a_deferred_context_is_only_noted() -> None:
     with watch_signals(), deferred(lambda: "Stopping ..."):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.05)
-        assert is_requested()
+        assert is_stop_requested()
         with pytest.raises(KeyboardInterrupt):
-            raise_if_requested()
+            raise_if_stop_requested()
 
 
 def test_a_signal_elsewhere_raises_at_once() -> None:
@@ -49,9 +49,9 @@ def test_a_stop_request_ends_with_its_context() -> None:
     for _ in range(20):
         with watch_signals(), deferred(lambda: "Stopping ..."):
             os.kill(os.getpid(), signal.SIGTERM)
-        assert not is_requested()
+        assert not is_stop_requested()
         with watch_signals():
-            assert not is_requested()
+            assert not is_stop_requested()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -68,7 +68,7 @@ def test_a_forked_process_ends_by_a_signal_and_does_not_stop_its_parent() -> Non
         os.kill(child, signal.SIGTERM)
         assert os.waitpid(child, 0)[1] == signal.SIGTERM
         time.sleep(0.1)
-        assert not is_requested()
+        assert not is_stop_requested()
 
 
 def test_other_threads_are_left_alone() -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from ibml.common.atomic_files import is_unfinished, remove_unfinished, unfinished_path
-from ibml.common.processes.ownership import RECORD, Owner, remove_abandoned_folders, temporary_folder
+from ibml.common.atomic_files import get_unfinished_path, is_unfinished, remove_unfinished
+from ibml.common.processes.ownership import RECORD, Owner, open_temporary_folder, remove_abandoned_folders
 
 HOLD = """\
 import sys
-from ibml.common.processes.ownership import temporary_folder
-with temporary_folder(sys.argv[1]) as folder:
+from ibml.common.processes.ownership import open_temporary_folder
+with open_temporary_folder(sys.argv[1]) as folder:
     (folder.path / "ray").mkdir()
     print(folder.path, flush=True)
     sys.stdin.read()
@@ -165,8 +165,8 @@ def test_the_working_folder_and_its_parents_stay(abandoned: Path, below: str, mo
 def test_files_that_a_dead_process_was_writing_are_removed_and_no_others(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    machine = Owner.current().machine
-    ours = unfinished_path(tmp_path / "state-000001.ckpt")
+    machine = Owner.get_current().machine
+    ours = get_unfinished_path(tmp_path / "state-000001.ckpt")
     dead = tmp_path / f"state-000001.ckpt.{machine}-{ended.pid}-1.unfinished"
     reused = tmp_path / f"state-000001.ckpt.{machine}-{os.getpid()}-1.unfinished"
     elsewhere = tmp_path / f"state-000001.ckpt.{'0' * 16}-{ended.pid}-1.unfinished"
@@ -180,13 +180,13 @@ def test_files_that_a_dead_process_was_writing_are_removed_and_no_others(tmp_pat
 
 
 def test_an_owner_that_lives_is_not_dead() -> None:
-    assert not Owner.current().is_dead()
-    init = Owner(Owner.current().machine, 1, "1")
+    assert not Owner.get_current().is_dead()
+    init = Owner(Owner.get_current().machine, 1, "1")
     assert isinstance(init.is_dead(), bool)
 
 
 def test_a_folder_that_was_replaced_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    with temporary_folder(tmp_path) as folder:
+    with open_temporary_folder(tmp_path) as folder:
         folder.path.rename(tmp_path / "away")
         folder.path.mkdir()
         (folder.path / "paper.txt").write_text("x")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ibml.common.yaml.documents import from_mapping
+from ibml.common.yaml.documents import build_document
 from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig, canonical
 
@@ -69,5 +69,5 @@ def test_what_is_the_papers_is_not_said_and_what_is_unused_does_not_count(trial:
 )
 def test_values_that_mean_nothing_are_refused_with_their_path(method: dict[str, Any], said: str) -> None:
     data = {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp"}}, "method": {"type": "ibml", **method}}
-    problems = parsed(from_mapping(data, "trial.yaml"), TrialConfig)[1]
+    problems = parsed(build_document(data, "trial.yaml"), TrialConfig)[1]
     assert said in "\n".join(map(str, problems))

@@ -123,9 +123,9 @@ def test_a_package_makes_its_data_set_once_for_a_configuration(trial: Build, min
 
 def test_the_content_is_read_again_for_a_study_and_not_for_each_of_its_trials(trial: Build, mine: Path) -> None:
     configs = [trial(data=plugin(), seed=seed).data for seed in range(3)]
-    data.ready(configs)
+    data.prepare_datasets(configs)
     assert [data.fingerprint(config) for config in configs] == ["content 1"] * 3
-    data.ready(configs)
+    data.prepare_datasets(configs)
     assert data.fingerprint(configs[0]) == "content 2"
 
 

@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from ibml.common.errors import ConfigError, IbmlError
-from ibml.common.hashing import content_hash
+from ibml.common.hashing import hash_content
 from ibml.config.loading.json_schema import schema
 from ibml.config.trial import TrialConfig, canonical
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.plan import load_plan
 
 Build = Callable[..., TrialConfig]
@@ -121,7 +121,7 @@ def test_a_key_depends_on_what_is_in_a_file_and_not_on_its_place(media: Build, t
     def key(name: str, content: bytes) -> str:
         path = tmp_path / name
         path.write_bytes(content)
-        return trial_key(media({"type": "resnet18", "weights": str(path)}), "data")
+        return compute_trial_key(media({"type": "resnet18", "weights": str(path)}), "data")
 
     first = key("a.pth", b"1")
     assert key("b.pth", b"1") == first
@@ -132,22 +132,22 @@ def test_a_key_depends_on_what_is_in_a_file_and_not_on_its_place(media: Build, t
 
 
 def test_a_folders_hash_is_that_of_its_files_and_their_names(media: Build, folder: Path) -> None:
-    found = [content_hash(folder)]
+    found = [hash_content(folder)]
     assert canonical(media({"type": "pretrained", "path": str(folder)}))["encoders"]["pix"]["path"] == found[0]
     (folder / ".cache").mkdir()
     (folder / ".cache" / "lock").touch()
     (folder / ".hidden").touch()
-    assert content_hash(folder) == found[0]
-    assert content_hash(folder.rename(folder.with_name("other"))) == found[0]
+    assert hash_content(folder) == found[0]
+    assert hash_content(folder.rename(folder.with_name("other"))) == found[0]
     folder = folder.with_name("other")
     (folder / "config.json").rename(folder / "configuration.json")
-    found.append(content_hash(folder))
+    found.append(hash_content(folder))
     (folder / "model.safetensors").write_bytes(b"WEIGHTS")
     os.utime(folder / "model.safetensors", ns=(0, 0))
-    found.append(content_hash(folder))
+    found.append(hash_content(folder))
     (folder / "deep").mkdir()
     (folder / "deep" / "more").touch()
-    found.append(content_hash(folder))
+    found.append(hash_content(folder))
     assert len(set(found)) == 4
 
 

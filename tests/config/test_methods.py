@@ -12,7 +12,7 @@ from ibml.config.components import MethodConfig
 from ibml.config.loading.annotations import members
 from ibml.config.methods.base import WindowedPart
 from ibml.config.trial import TrialConfig, canonical
-from ibml.study.planning.keys import state_keys, trial_key
+from ibml.study.planning.keys import compute_prefix_keys, compute_trial_key
 
 Build = Callable[..., TrialConfig]
 
@@ -173,8 +173,8 @@ WINDOWED = sorted(name for name, part in members(get_args(MethodConfig)[0]).item
 def test_a_method_that_acts_in_no_epoch_is_joint(trial: Build, method: str, first: int) -> None:
     late = trial(method={"type": method, "window": {"first_epoch": first}}, trainer={"epochs": 20})
     joint = trial(method={"type": "joint"}, trainer={"epochs": 20})
-    assert trial_key(late, "data") == trial_key(joint, "data")
-    assert state_keys(late, "data", "code") == state_keys(joint, "data", "code")
+    assert compute_trial_key(late, "data") == compute_trial_key(joint, "data")
+    assert compute_prefix_keys(late, "data", "code") == compute_prefix_keys(joint, "data", "code")
     assert (late.head, late.trained_epochs, late.trained_after(7)) == (joint.head, 20, 7)
     assert late.notes == [
         f"{method} acts from epoch {first} on (method.window.first_epoch, from 0), and training has 20 epochs;"

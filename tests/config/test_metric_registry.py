@@ -11,7 +11,7 @@ from ibml.common.imports import load_object
 from ibml.config.metric_registry import EVALUATION_METRICS, MEASURES, METRICS
 from ibml.config.metric_specs import MeasureSpec, MetricSpec
 from ibml.config.metrics import describe, evaluation_names, measure_names, measure_of, search_names, table_names, timed
-from ibml.search.values import worst_value
+from ibml.search.objective_values import get_worst_value
 from ibml.training.metrics.base import Predictions
 
 MODALITIES = ("pix", "zer", "fou")
@@ -42,7 +42,7 @@ def test_a_metric_is_computed_within_its_bounds_and_can_be_searched_and_shown(me
         assert f"val.{name}" in search_names(MODALITIES)
         assert {f"test.{name}", f"selected.val.{name}"} <= set(table_names(MODALITIES))
         assert describe(f"selected.val.{name}").spec is metric
-        worst = [worst_value(f"val.{name}", sense, [0.25]) for sense in ("maximize", "minimize")]
+        worst = [get_worst_value(f"val.{name}", sense, [0.25]) for sense in ("maximize", "minimize")]
         assert worst == list(metric.bounds or (0.25, 0.25))
 
 

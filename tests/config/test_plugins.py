@@ -19,7 +19,7 @@ from ibml.inputs import InputSpec
 from ibml.methods import Precision, build_method
 from ibml.models.multimodal import MultimodalModel
 from ibml.search.plan import load_search
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.plan import load_plan, load_trial
 from tests.conftest import CommandLine
 
@@ -271,7 +271,7 @@ def test_options_are_searched(mine: Path) -> None:
     plan = load_search(space)
     config, _ = plan.space.trial({"method.options.alpha": 0.75})
     assert config.method.options["alpha"] == 0.75
-    assert plan.space.base_values()["method.options.alpha"] == 1.0
+    assert plan.space.get_base_values()["method.options.alpha"] == 1.0
     space["parameters"]["method.options.alpha"]["low"] = -1.0
     with pytest.raises(ConfigError, match=r"method.options.alpha: should be greater than or equal to 0, got -1"):
         load_search(space)
@@ -283,10 +283,10 @@ def test_a_search_is_another_one_when_the_source_of_its_plugins_changes(mine: Pa
         "base": "mfeat",
         "parameters": {"fusion": {"choices": [{"type": "sum"}, {"type": "plugin", "target": "mine:Plain"}]}},
     }
-    before = load_search(space).spec("data", 1)
+    before = load_search(space).build_spec("data", 1)
     forget()
     (mine / "mine.py").write_text(f"{MINE}\n")
-    after = load_search(space).spec("data", 1)
+    after = load_search(space).build_spec("data", 1)
     assert before.pop("plugins") != after.pop("plugins")
     assert before == after
 
@@ -297,7 +297,7 @@ def test_the_key_changes_with_the_source_and_with_nothing_else(mine: Path, trial
         plain, alone = trial(), {"type": "unimodal", "modality": "pix"}
         fused = {"type": "plugin", "target": "mine:Plain"}
         unused = trial(fusion=fused, method=alone)
-        return tuple(trial_key(c, "data") for c in (trial(method=method()), trial(fusion=fused), plain, unused))
+        return tuple(compute_trial_key(c, "data") for c in (trial(method=method()), trial(fusion=fused), plain, unused))
 
     before = keys()
     assert keys() == before
@@ -309,7 +309,7 @@ def test_the_key_changes_with_the_source_and_with_nothing_else(mine: Path, trial
 
 def test_the_key_of_a_trial_without_plugins_is_what_it_was(trial: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ibml.study.planning.keys.TRAINER_REVISION", 1)
-    assert trial_key(trial(), "data") == "c9f8b7427fc74374f29516df528f5ed5ecc50bb8476f9a7b61debcbc49231094"
+    assert compute_trial_key(trial(), "data") == "c9f8b7427fc74374f29516df528f5ed5ecc50bb8476f9a7b61debcbc49231094"
 
 
 def test_the_source_of_a_package_is_all_of_it(mine: Path) -> None:

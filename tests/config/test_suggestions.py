@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ibml.common.errors import ConfigError, did_you_mean
+from ibml.common.errors import ConfigError, format_suggestion
 from ibml.config.loading.annotations import key_paths
 from ibml.config.trial import TrialConfig, flatten
 from ibml.search.plan import load_search
@@ -162,7 +162,7 @@ def test_every_path_of_a_trial_is_known() -> None:
 
 
 def test_names_that_are_no_paths_are_suggested_as_before() -> None:
-    assert did_you_mean("IBLM", ["Joint", "IBML"]) == "; did you mean 'IBML'?"
-    assert did_you_mean("12.0", ["345.0", "30"]) == "; known: 345.0, 30", "a number is no path"
-    assert did_you_mean("x", ["Joint", "IBML"]) == "; known: Joint, IBML"
-    assert did_you_mean("x", [str(number) for number in range(17)]) == ""
+    assert format_suggestion("IBLM", ["Joint", "IBML"]) == "; did you mean 'IBML'?"
+    assert format_suggestion("12.0", ["345.0", "30"]) == "; known: 345.0, 30", "a number is no path"
+    assert format_suggestion("x", ["Joint", "IBML"]) == "; known: Joint, IBML"
+    assert format_suggestion("x", [str(number) for number in range(17)]) == ""

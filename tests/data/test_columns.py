@@ -11,8 +11,16 @@ from PIL import Image as Pillow
 
 from ibml import data
 from ibml.config.preprocessing import ImageConfig, PointsConfig, ViewsConfig
-from ibml.data.files.columns import Clouds, Crops, Pixels, RandomViews, batch_draws, crop_box, moved
-from ibml.data.files.word_vectors import word_vectors
+from ibml.data.files.transforms import (
+    ImageTransform,
+    PointCloudTransform,
+    RandomCropTransform,
+    RandomViewTransform,
+    augment_clouds,
+    crop_box,
+    make_batch_generator,
+)
+from ibml.data.files.vector_file import load_word_vectors
 from ibml.data.sets.folder.config import FolderConfig
 from ibml.data.stores.store import Store, StoreWriter
 from ibml.inputs import Sequences
@@ -27,7 +35,7 @@ def stored(folder: Path, samples: list[list[np.ndarray]]) -> Store:
 
 
 def draws(*where: object) -> np.random.Generator:
-    return batch_draws(3, *where)
+    return make_batch_generator(3, *where)
 
 
 def test_random_parts_have_their_share_of_the_area_and_lie_inside() -> None:
@@ -59,7 +67,7 @@ def test_a_random_part_is_what_pillow_makes_of_it(tmp_path: Path) -> None:
     store = stored(tmp_path, [[picture]])
     numbers = draws("a").random((1, 1, 24))[0, 0]
     top, left, height, width = crop_box(60, 80, numbers[1:-1])
-    made = Crops(store, ImageConfig(size=24)).gather(np.array([0]), draws("a"))
+    made = RandomCropTransform(store, ImageConfig(size=24)).gather(np.array([0]), draws("a"))
     part = Pillow.fromarray(picture[top : top + height, left : left + width])
     expected = np.asarray(part.resize((24, 24), Pillow.Resampling.BILINEAR)).astype(int)
     expected = expected[:, ::-1] if numbers[-1] < 0.5 else expected
@@ -68,7 +76,7 @@ def test_a_random_part_is_what_pillow_makes_of_it(tmp_path: Path) -> None:
 
 def test_pixels_are_normalised_channel_by_channel(tmp_path: Path) -> None:
     pictures = np.random.default_rng(5).integers(0, 255, (4, 2, 6, 5, 3), np.uint8)
-    column = Pixels(stored(tmp_path, [[picture] for picture in pictures]), ImageConfig(size=6))
+    column = ImageTransform(stored(tmp_path, [[picture] for picture in pictures]), ImageConfig(size=6))
     made = column.finish(column.gather(np.array([2, 0]), draws()), torch.float32)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = np.moveaxis((pictures[[2, 0]] / 255 - mean) / std, -1, 1)
@@ -78,7 +86,7 @@ def test_pixels_are_normalised_channel_by_channel(tmp_path: Path) -> None:
 
 def test_views_are_distinct_and_come_in_every_place(tmp_path: Path) -> None:
     views = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    column = RandomViews(stored(tmp_path, [[views]]), ViewsConfig(count=4, of=20))
+    column = RandomViewTransform(stored(tmp_path, [[views]]), ViewsConfig(count=4, of=20))
     made = column.gather(np.zeros(300, int), draws())[..., 0, 0, 0].numpy()
     assert made.shape == (300, 4)
     assert all(len(set(row)) == 4 for row in made)
@@ -89,7 +97,7 @@ def test_views_are_distinct_and_come_in_every_place(tmp_path: Path) -> None:
 def test_points_are_drawn_without_replacement_and_stay_in_evaluation(tmp_path: Path) -> None:
     clouds = [[np.arange(3 * n, dtype=np.float32).reshape(n, 3)] for n in (50, 20, 4)]
     store, rows = stored(tmp_path, clouds), np.array([0, 1, 2])
-    training, fixed = Clouds(store, PointsConfig(count=16), None), Clouds(store, PointsConfig(count=16), 7)
+    training, fixed = PointCloudTransform(store, PointsConfig(count=16), None), PointCloudTransform(store, PointsConfig(count=16), 7)
     first, second = (training.gather(rows, draws(epoch)).numpy() for epoch in (0, 1))
     for cloud in first[:2]:
         assert len(np.unique(cloud, axis=0)) == 16
@@ -105,13 +113,13 @@ def test_points_are_drawn_without_replacement_and_stay_in_evaluation(tmp_path: P
 def test_moved_clouds_keep_the_vertical_axis_and_their_bounds() -> None:
     clouds = np.zeros((500, 2, 3), np.float32)
     clouds[:, 1] = [0, 1, 0]
-    made = moved(clouds, np.random.default_rng(0))
+    made = augment_clouds(clouds, np.random.default_rng(0))
     axis = made[:, 1] - made[:, 0]
     assert np.abs(axis[:, [0, 2]]).max() <= 0.0401, "the vertical axis was turned"
     assert 2 / 3 - 0.041 <= axis[:, 1].min() < 0.72
     assert 1.43 < axis[:, 1].max() <= 3 / 2 + 0.041
     clouds[:, 1] = [1, 0, 0]
-    turned = moved(clouds, np.random.default_rng(0))
+    turned = augment_clouds(clouds, np.random.default_rng(0))
     angles = np.arctan2(*(turned[:, 1] - turned[:, 0])[:, [2, 0]].T)
     assert np.histogram(angles, 4, (-np.pi, np.pi))[0].min() > 80
 
@@ -123,7 +131,7 @@ def texts(tmp_path: Path, **column: object) -> data.Dataset:
     config = FolderConfig.model_validate(
         {"root": str(tmp_path), "tables": "t.csv", "columns": {"t": {"kind": "text", "column": "text", **column}}}
     )
-    data.ready([config])
+    data.prepare_datasets([config])
     return data.load(config, ("t",), 0)
 
 
@@ -131,11 +139,11 @@ def test_words_that_training_does_not_have_are_unknown(tmp_path: Path) -> None:
     dataset = texts(tmp_path)
     spec = dataset.train.specs["t"]
     assert spec.vocabulary == ("a", "blue", "green", "hat", "red", "the")
-    test = dataset.test.columns["t"].gather(dataset.test.rows, draws())
+    test = dataset.test.transforms["t"].gather(dataset.test.rows, draws())
     assert isinstance(test, Sequences)
     assert test.values.tolist() == [[5, 0], [0, 0]]
     assert test.lengths.tolist() == [2, 1]
-    assert dataset.val.columns["t"].gather(dataset.val.rows, draws()).values.tolist() == [[0, 4]]
+    assert dataset.val.transforms["t"].gather(dataset.val.rows, draws()).values.tolist() == [[0, 4]]
 
 
 def test_given_word_vectors_are_read_once_and_unknown_words_are_zero(tmp_path: Path) -> None:
@@ -181,4 +189,4 @@ def test_word_vectors_that_cannot_be_cached_are_said(tmp_path: Path, monkeypatch
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("IBML_CACHE", str(tmp_path / "file"))
     with pytest.raises(data.DataError, match=r"could not be cached: .*IBML_CACHE names another"):
-        word_vectors(str(glove), ["hat"])
+        load_word_vectors(str(glove), ["hat"])

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ibml.data.base import no_progress
-from ibml.data.files.opened import Opened, open_files
+from ibml.data.base import ignore_progress
+from ibml.data.files.file_dataset import FileDataset, open_file_dataset
 from ibml.data.listing import DataError
 from tests.data.miniatures import RATE, TEST, TRAIN, VAL, miniature, picture
 from tests.data.test_layouts import batch, configuration, load, tells
@@ -254,12 +254,12 @@ def ids(cases: list[Any]) -> list[str]:
     return [f"{case[0]}-{re.sub('[^a-z0-9]+', '-', case[2].lower())[:50]}" for case in cases]
 
 
-def opened(kind: str, root: Path, change: Change, on_missing: str, say: Callable[[str], object] = print) -> Opened:
+def opened(kind: str, root: Path, change: Change, on_missing: str, say: Callable[[str], object] = print) -> FileDataset:
     if not root.exists():
         (root.parent / "settings.json").write_text(json.dumps(miniature(kind, root)))
         change(root)
     settings = json.loads((root.parent / "settings.json").read_text())
-    return open_files(configuration({**settings, "on_missing": on_missing}), say, no_progress)
+    return open_file_dataset(configuration({**settings, "on_missing": on_missing}), say, ignore_progress)
 
 
 @pytest.mark.parametrize(("kind", "change", "said", "left_out"), SKIPPED, ids=ids(SKIPPED))

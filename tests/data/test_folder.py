@@ -11,11 +11,11 @@ import pytest
 
 from ibml import data
 from ibml.config.trial import TrialConfig
-from ibml.data.base import no_progress
+from ibml.data.base import ignore_progress
+from ibml.data.files.file_dataset import FileDataset, open_file_dataset
 from ibml.data.files.inspection import inspect
-from ibml.data.files.opened import Opened, open_files
 from ibml.data.listing import DataError
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from tests.data.miniatures import picture
 from tests.data.test_layouts import configuration, load
 
@@ -37,13 +37,13 @@ def written(root: Path, table: Rows, **settings: Any) -> dict[str, Any]:
     return {**common, **settings}
 
 
-def opened(settings: dict[str, Any]) -> Opened:
-    return open_files(configuration(settings), lambda text: None, no_progress)
+def opened(settings: dict[str, Any]) -> FileDataset:
+    return open_file_dataset(configuration(settings), lambda text: None, ignore_progress)
 
 
 def key(settings: dict[str, Any], **more: Any) -> str:
     config = TrialConfig.model_validate({"data": settings, **more})
-    return trial_key(config, data.fingerprint(config.data))
+    return compute_trial_key(config, data.fingerprint(config.data))
 
 
 def test_rows_are_told_apart_by_what_is_in_them_whatever_that_is(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_vectors_of_another_length_than_most_of_train_are_damage(tmp_path: Path)
     assert [len(split) for split in (found.train, found.val, found.test)] == [5, 2, 2]
     assert found.train.specs["a"].shape == (2,)
     for split in (found.train, found.val, found.test):
-        for column in split.columns.values():  # type: ignore[union-attr]
+        for column in split.transforms.values():  # type: ignore[union-attr]
             assert column.gather(split.rows, None).shape == (len(split), 2)  # type: ignore[union-attr,arg-type]
 
 
@@ -96,7 +96,7 @@ def test_samples_that_are_left_out_are_part_of_the_key(tmp_path: Path) -> None:
     assert opened({**skipping, "use": ["b"]}).skipped == 0
     assert opened(skipping).skipped == 1
     assert key(skipping, **alone) != key({**skipping, "use": ["b"]}, **alone)
-    assert inspect(configuration(skipping), no_progress).fingerprint == opened(skipping).fingerprint
+    assert inspect(configuration(skipping), ignore_progress).fingerprint == opened(skipping).fingerprint
 
 
 IMAGES = {"a": {"kind": "image", "column": "a", "size": 8}, "b": {"kind": "vector", "column": "b"}}

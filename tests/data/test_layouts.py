@@ -14,7 +14,7 @@ from ibml import data
 from ibml.config.data import DataConfig
 from ibml.config.datasets import CarvedConfig, FilesConfig
 from ibml.data.base import Dataset, StreamedSplit
-from ibml.data.files.columns import gathered
+from ibml.data.files.transforms import gather_batch
 from ibml.inputs import Input, Sequences
 from tests.data.miniatures import GREEN, SHAPES, TEST, TRAIN, VAL, WRITERS, miniature
 
@@ -33,8 +33,8 @@ def load(settings: dict[str, Any], seed: int = 1) -> Dataset:
 def batch(split: data.AnySplit, modality: str) -> Input:
     """All samples of a split, in its order."""
     assert isinstance(split, StreamedSplit)
-    column = split.columns[modality]
-    return column.finish(gathered(split.columns, split.rows, 0, ("here",))[modality], torch.float32)
+    column = split.transforms[modality]
+    return column.finish(gather_batch(split.transforms, split.rows, 0, ("here",))[modality], torch.float32)
 
 
 def tells(split: data.AnySplit, modality: str) -> list[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ibml.common.imports import load_object
-from ibml.data.listing import Listing
+from ibml.data.listing import SampleListing
 from tests.data.miniatures import TEST, TRAIN, VAL, clip, label, miniature
 from tests.data.test_layouts import configuration
 
@@ -16,7 +16,7 @@ LISTS = {"cremad": "{}.csv", "vggsound": "{}.txt", "kinetics_sounds": "{}.txt", 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 
 
-def listed(kind: str, root: Path, row: Callable[[int, str], str], header: str = "") -> Listing:
+def listed(kind: str, root: Path, row: Callable[[int, str], str], header: str = "") -> SampleListing:
     """The listing of a miniature whose lists have such rows: of each the sample's number and its split are given."""
     config = configuration(miniature(kind, root))
     for split, chosen in SPLITS.items():
@@ -24,16 +24,16 @@ def listed(kind: str, root: Path, row: Callable[[int, str], str], header: str = 
         if file.exists():
             rows = [*([header] if header else []), *(row(n, split) for n in chosen)]
             file.write_text("".join(f"{line}\n" for line in rows))
-    listing = Listing(root, ("train", "val", "test") if kind == "ave" else ("train", "test"))
+    listing = SampleListing(root, ("train", "val", "test") if kind == "ave" else ("train", "test"))
     load_object(config.layout)(config, listing)
     return listing
 
 
-def said(listing: Listing) -> list[str]:
-    return [str(damage) for damage in listing.damages]
+def said(listing: SampleListing) -> list[str]:
+    return [str(issue) for issue in listing.issues]
 
 
-def found(listing: Listing) -> dict[str, list[tuple[str, str]]]:
+def found(listing: SampleListing) -> dict[str, list[tuple[str, str]]]:
     return {split: [(row.name, row.label) for row in rows] for split, rows in listing.rows.items()}
 
 
@@ -85,7 +85,7 @@ def test_a_clip_of_the_official_list_is_called_as_its_files_are(name: str, tmp_p
     for split in ("train", "test"):
         rows = [f"{clip(n)},30,{label(n)},{split}\n" for n in SPLITS[split]]
         (tmp_path / f"{split}.txt").write_text("".join(rows))
-    listing = Listing(tmp_path)
+    listing = SampleListing(tmp_path)
     config = configuration({"type": "vggsound", "root": str(tmp_path)})
     load_object(config.layout)(config, listing)
     assert said(listing) == []
@@ -176,7 +176,7 @@ def test_a_list_of_ucf101_has_nothing_after_its_number(tmp_path: Path) -> None:
     config = configuration(miniature("ucf101", tmp_path))
     file = tmp_path / "ucfTrainTestlist/trainlist02.txt"
     file.write_text(file.read_text().replace("dog/-c01.avi 2", "dog/-c01.avi a b", 1))
-    listing = Listing(tmp_path)
+    listing = SampleListing(tmp_path)
     load_object(config.layout)(config, listing)
     assert said(listing) == [
         "ucfTrainTestlist/trainlist02.txt:2: expected CLASS/CLIP.avi, and in a list of train a number after a space"
@@ -187,6 +187,6 @@ def test_a_table_of_avsbench_without_a_header_is_refused(tmp_path: Path) -> None
     config = configuration(miniature("avsbench", tmp_path))
     file = tmp_path / "s4_meta_data.csv"
     file.write_text(file.read_text().partition("\n")[2])
-    listing = Listing(tmp_path, ("train", "val", "test"))
+    listing = SampleListing(tmp_path, ("train", "val", "test"))
     load_object(config.layout)(config, listing)
     assert "s4_meta_data.csv:1: has no header: expected one with name, category and split" in said(listing)

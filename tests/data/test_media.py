@@ -11,11 +11,11 @@ from PIL import Image as Pillow
 from scipy import signal
 
 from ibml.config.preprocessing import AudioConfig, FramesConfig, ImageConfig, ViewsConfig
-from ibml.data.listing import Part
-from ibml.data.media import MediaError, media_of
-from ibml.data.media.audio import fitted, read_clip, spectrogram
-from ibml.data.media.images import read_picture, segments
-from ibml.data.media.text import words
+from ibml.data.decoders import DecodeError, build_decoder
+from ibml.data.decoders.audio import fit_clip, read_clip, spectrogram
+from ibml.data.decoders.images import read_picture, split_segments
+from ibml.data.decoders.text import words
+from ibml.data.listing import SamplePart
 from ibml.data.sets.ave.config import AVEConfig
 
 CREMAD, AVE = AudioConfig(), AVEConfig().audio
@@ -48,20 +48,20 @@ def test_aves_spectrogram_is_scipys_standardised() -> None:
 
 def test_a_clip_is_tiled_cut_and_clipped() -> None:
     config = AudioConfig(rate=1000, seconds=0.01, window=4, hop=2)
-    made = fitted(np.array([0.5, -2.0, 3.0], np.float32), 1000, config)
+    made = fit_clip(np.array([0.5, -2.0, 3.0], np.float32), 1000, config)
     np.testing.assert_array_equal(made, [0.5, -1, 1] * 3 + [0.5])
-    np.testing.assert_array_equal(fitted(noise(50), 1000, config), noise(50)[:10])
+    np.testing.assert_array_equal(fit_clip(noise(50), 1000, config), noise(50)[:10])
 
 
 def test_a_resampled_tone_keeps_its_pitch(tmp_path: Path) -> None:
     times = np.arange(16_000) / 8000
     stereo = np.stack([np.sin(2 * np.pi * 440 * times), np.zeros(16_000)], axis=1)
     soundfile.write(tmp_path / "a.wav", 0.8 * stereo, 8000)
-    made = media_of(CREMAD).read(Part(("a.wav",)), tmp_path, ("plain",))["plain"][0][0]
+    made = build_decoder(CREMAD).read(SamplePart(("a.wav",)), tmp_path, ("plain",))["plain"][0][0]
     assert made.shape == (257, 188)
     assert abs(made[:, 20:60].mean(1).argmax() * 22_050 / 512 - 440) < 22_050 / 512
     reference = 0.4 * np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050)  # the mean of both channels
-    clip = fitted((0.4 * stereo[:, 0]).astype(np.float32), 8000, AudioConfig(seconds=1.0))
+    clip = fit_clip((0.4 * stereo[:, 0]).astype(np.float32), 8000, AudioConfig(seconds=1.0))
     np.testing.assert_allclose(clip[500:20_000], reference[500:20_000], atol=1e-3)
 
 
@@ -71,21 +71,21 @@ def test_of_a_long_clip_only_what_is_needed_is_read(tmp_path: Path, rate: int) -
     soundfile.write(tmp_path / "a.wav", whole, rate, subtype="FLOAT")
     clip, found = read_clip(tmp_path / "a.wav", config.seconds)
     assert (len(clip), found) == (2 * rate + 1, rate)
-    np.testing.assert_array_equal(fitted(clip, rate, config), fitted(whole, rate, config))
+    np.testing.assert_array_equal(fit_clip(clip, rate, config), fit_clip(whole, rate, config))
 
 
 @pytest.mark.parametrize(("clip", "words"), [([], "no samples"), ([0.1, float("nan")], "no numbers")])
 def test_a_clip_that_is_none_is_refused(clip: list[float], words: str) -> None:
-    with pytest.raises(MediaError, match=words):
-        fitted(np.array(clip, np.float32), 22_050, CREMAD)
+    with pytest.raises(DecodeError, match=words):
+        fit_clip(np.array(clip, np.float32), 22_050, CREMAD)
 
 
 def test_an_array_must_have_the_spectrograms_shape(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((257, 1004)))
     np.save(tmp_path / "b.npy", np.ones((257, 1000)))
-    assert media_of(AVE).read(Part(("a.npy",)), tmp_path, ("plain",))["plain"][0].shape == (1, 257, 1004)
-    with pytest.raises(MediaError, match=r"\(257, 1000\), not \(257, 1004\)"):
-        media_of(AVE).read(Part(("b.npy",)), tmp_path, ("plain",))
+    assert build_decoder(AVE).read(SamplePart(("a.npy",)), tmp_path, ("plain",))["plain"][0].shape == (1, 257, 1004)
+    with pytest.raises(DecodeError, match=r"\(257, 1000\), not \(257, 1004\)"):
+        build_decoder(AVE).read(SamplePart(("b.npy",)), tmp_path, ("plain",))
 
 
 def gradient(path: Path, width: int, height: int) -> Pillow.Image:
@@ -97,12 +97,12 @@ def gradient(path: Path, width: int, height: int) -> Pillow.Image:
 
 def test_an_image_for_evaluation_is_resized_once_from_the_file(tmp_path: Path) -> None:
     picture = gradient(tmp_path / "a.png", 90, 60)
-    made = media_of(ImageConfig(size=32, stored_side=40)).read(Part(("a.png",)), tmp_path, ("plain", "varied"))
+    made = build_decoder(ImageConfig(size=32, stored_side=40)).read(SamplePart(("a.png",)), tmp_path, ("plain", "varied"))
     expected = np.asarray(picture.resize((32, 32), Pillow.Resampling.BILINEAR)).astype(int)
     assert np.abs(made["plain"][0] - expected).max() <= 1
     assert (made["plain"][0] != expected).mean() < 0.01
     assert made["varied"][0].shape == (40, 60, 3)
-    small = media_of(ImageConfig(size=32, stored_side=64)).read(Part(("a.png",)), tmp_path, ("varied",))
+    small = build_decoder(ImageConfig(size=32, stored_side=64)).read(SamplePart(("a.png",)), tmp_path, ("varied",))
     np.testing.assert_array_equal(small["varied"][0], np.asarray(picture))
 
 
@@ -113,7 +113,7 @@ def test_a_grey_picture_of_16_bits_keeps_its_greys_and_others_are_refused(tmp_pa
         np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / f"grey.{suffix}"))[:, :, 1], grey >> 8)
     for kind in (np.int32, np.float32):
         Pillow.fromarray(grey.astype(kind)).save(tmp_path / "wide.tiff")
-        with pytest.raises(MediaError, match="has values of 32 bits"):
+        with pytest.raises(DecodeError, match="has values of 32 bits"):
             read_picture(tmp_path / "wide.tiff")
 
 
@@ -139,23 +139,23 @@ def test_no_other_program_is_run_for_a_picture(tmp_path: Path, monkeypatch: pyte
     program.chmod(0o755)
     page = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / "page.jpg").write_text(page)
-    with pytest.raises(MediaError, match="is no picture that can be read"):
+    with pytest.raises(DecodeError, match="is no picture that can be read"):
         read_picture(tmp_path / "page.jpg")
     assert not (tmp_path / "ran").exists()
 
 
 def test_segments_are_equal_and_short_clips_repeat() -> None:
-    assert segments(9, 3) == [(0, 3), (3, 6), (6, 9)]
-    assert segments(10, 3) == [(0, 3), (3, 6), (6, 10)]
-    assert segments(1, 3) == [(0, 1)] * 3
-    assert segments(2, 3) == [(0, 1), (0, 1), (1, 2)]
+    assert split_segments(9, 3) == [(0, 3), (3, 6), (6, 9)]
+    assert split_segments(10, 3) == [(0, 3), (3, 6), (6, 10)]
+    assert split_segments(1, 3) == [(0, 1)] * 3
+    assert split_segments(2, 3) == [(0, 1), (0, 1), (1, 2)]
 
 
 def test_the_middle_frame_of_each_segment_is_evaluated(tmp_path: Path) -> None:
     for number in range(9):
         Pillow.new("RGB", (8, 8), (20 * number, 0, 0)).save(tmp_path / f"{number}.png")
-    part = Part(tuple(f"{number}.png" for number in range(9)))
-    made = media_of(FramesConfig(size=8)).read(part, tmp_path, ("plain", "varied"))
+    part = SamplePart(tuple(f"{number}.png" for number in range(9)))
+    made = build_decoder(FramesConfig(size=8)).read(part, tmp_path, ("plain", "varied"))
     assert made["plain"][0][:, 0, 0, 0].tolist() == [20, 80, 140]
     assert [frame[0, 0, 0] for frame in made["varied"]] == [20 * n for n in range(9)]
 
@@ -163,8 +163,8 @@ def test_the_middle_frame_of_each_segment_is_evaluated(tmp_path: Path) -> None:
 def test_views_for_evaluation_are_at_equal_distances(tmp_path: Path) -> None:
     for view in range(180):
         Pillow.new("RGB", (10, 10), (view, 0, 0)).save(tmp_path / f"a.{view}.png")
-    part = Part(tuple(f"a.{view}.png" for view in range(180)))
-    made = media_of(ViewsConfig(crop=8, size=4)).read(part, tmp_path, ("plain", "varied"))
+    part = SamplePart(tuple(f"a.{view}.png" for view in range(180)))
+    made = build_decoder(ViewsConfig(crop=8, size=4)).read(part, tmp_path, ("plain", "varied"))
     assert made["plain"][0][:, 0, 0, 0].tolist() == [0, 45, 90, 135]
     assert made["plain"][0].shape == (4, 4, 4, 3)
     assert made["varied"][0][:, 0, 0, 0].tolist() == list(range(180))

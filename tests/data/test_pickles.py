@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ibml.data.media.pickles import load_array
+from ibml.data.decoders.pickles import load_array
 
 PLAIN = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

@@ -17,9 +17,9 @@ from ibml.config.preprocessing import (
     VectorConfig,
     ViewsConfig,
 )
-from ibml.data.listing import Part
-from ibml.data.media import Media, media_of
-from ibml.data.stores.cache import Wanted, _name
+from ibml.data.decoders import Decoder, build_decoder
+from ibml.data.listing import SamplePart
+from ibml.data.stores.cache import DecodeRequest, _build_store_name
 
 STORED: dict[type[Preprocessing], tuple[str, dict[str, str]]] = {
     AudioConfig: (
@@ -58,22 +58,22 @@ STORED: dict[type[Preprocessing], tuple[str, dict[str, str]]] = {
 """Preprocessing with its defaults -> wire name of what reads it, and the names of its stores by form."""
 
 
-def concrete(base: type[Media]) -> set[type[Media]]:
+def concrete(base: type[Decoder]) -> set[type[Decoder]]:
     below = {found for child in base.__subclasses__() for found in concrete(child)}
     return below | ({base} if not getattr(base, "__abstractmethods__", None) else set())
 
 
 @pytest.mark.parametrize("config", STORED, ids=lambda config: config.__name__)
 def test_a_store_keeps_its_name(config: type[Preprocessing]) -> None:
-    media = media_of(config())
+    media = build_decoder(config())
     wire_name, names = STORED[config]
-    wanted = Wanted("set-train-part", Path(), [Part()], ["0" * 64], media, media.forms())
+    request = DecodeRequest("set-train-part", Path(), [SamplePart()], ["0" * 64], media, media.get_forms())
     assert media.wire_name == wire_name
-    assert {form: _name(wanted, form) for form in media.forms()} == names
+    assert {form: _build_store_name(request, form) for form in media.get_forms()} == names
 
 
 def test_every_kind_of_media_has_a_stored_name() -> None:
     wire_names = [wire_name for wire_name, _ in STORED.values()]
     assert len(set(wire_names)) == len(wire_names)
-    named = {media.wire_name for media in concrete(Media) if "wire_name" in vars(media)}
+    named = {media.wire_name for media in concrete(Decoder) if "wire_name" in vars(media)}
     assert named == set(wire_names)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ibml.training.checkpoint import TrialCheckpoints
-from ibml.training.checkpoint_retention import states
+from ibml.training.checkpoint_retention import list_states
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine, free_port, vectors
 from tests.faults.conftest import RAY, Shaken, Tally, workers_of
@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(shaken: Shaken
     wait_until(lambda: not shaken.processes(), 30)  # a worker may write another checkpoint until it notices
     damaged = []
     for number, folder in enumerate(sorted(shaken.cli.folder.glob("checkpoints/*/trials/*"))):
-        for path in states(folder)[: number + 1]:  # of one the last, of the other both
+        for path in list_states(folder)[: number + 1]:  # of one the last, of the other both
             path.write_bytes(path.read_bytes()[: cut.randrange(path.stat().st_size)])
             damaged.append(path)
     assert damaged
@@ -174,8 +174,8 @@ def test_a_checkpoint_is_whole_or_refused(trial, tmp_path: Path, method: str) ->
     while alone.epoch < 4:
         rows.append(alone.run_epoch())
         checkpoints.save_if_due(alone, rows)
-    assert [path.name for path in states(tmp_path)] == ["state-000004.ckpt", "state-000003.ckpt"]
-    last = states(tmp_path)[0]
+    assert [path.name for path in list_states(tmp_path)] == ["state-000004.ckpt", "state-000003.ckpt"]
+    last = list_states(tmp_path)[0]
     content, moments = last.read_bytes(), random.Random(2)
     for _ in range(50):
         damaged = bytearray(content[: moments.randrange(len(content))])

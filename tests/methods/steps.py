@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 
@@ -83,14 +83,14 @@ def check_that_it_goes_on(config: TrialConfig) -> None:
     """From the end of every epoch, bit for bit as if it had not stopped."""
     dataset = vectors()
     whole = Trainer(config, dataset)
-    states, expected = [packed(whole)], []
+    states, expected = [pack_state(whole)], []
     while not whole.done:
         expected.append(whole.run_epoch())
-        states.append(packed(whole))
+        states.append(pack_state(whole))
     assert not whole.diverged
     for epoch, state in enumerate(states[:-1]):
         again = Trainer(config, dataset)
-        unpack(state, again)
+        unpack_state(state, again)
         assert timeless([again.run_epoch() for _ in range(epoch, config.trainer.epochs)]) == timeless(expected[epoch:])
         pairs = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibml.methods.base import Outputs
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from tests.methods.steps import Build, close, same, trainer_with, weights
 
 
@@ -43,9 +43,9 @@ def test_the_mean_is_that_of_all_steps_misses(trial: Build) -> None:
 def test_the_mean_and_the_count_go_on_after_a_stop(trial: Build) -> None:
     whole, again = (trainer_with(trial, {"type": "agm"}, 3, fusion={"type": "gated"}) for _ in range(2))
     whole.run_epoch()
-    content = packed(whole)
+    content = pack_state(whole)
     whole.run_epoch()
-    unpack(content, again)
+    unpack_state(content, again)
     assert again.method.steps == 4
     again.run_epoch()
     assert same([again.method.mean, again.method.steps], [whole.method.mean, whole.method.steps])

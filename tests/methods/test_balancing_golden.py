@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from ibml.config.trial import TrialConfig
 from ibml.inputs import InputSpec
 from ibml.methods import Batch, Method, Precision, Training, build_method
-from ibml.methods.agm.method import coefficients as agm_coefficients
-from ibml.methods.g_blending.method import blending_weights
-from ibml.methods.lfm.method import fitted_weight, js_alignment
+from ibml.methods.agm.method import compute_coefficients as agm_coefficients
+from ibml.methods.g_blending.method import compute_blending_weights
+from ibml.methods.lfm.method import compute_fitted_weight, compute_js_alignment
 from ibml.methods.mla.head import SharedHead
 from ibml.methods.mla.method import MLA
 from ibml.methods.mmcosine.head import CosineHead
-from ibml.methods.mmpareto.method import integrated, joint_share
-from ibml.methods.modality_valuation.method import added_share, copies, valuations
-from ibml.methods.ogm_ge.method import coefficients as ogm_coefficients
-from ibml.methods.ogm_ge.method import ratios
-from ibml.methods.pmr.method import lag_weights, similarities
+from ibml.methods.mmpareto.method import compute_joint_share, integrate_gradients
+from ibml.methods.modality_valuation.method import compute_added_share, compute_valuations, count_copies
+from ibml.methods.ogm_ge.method import compute_coefficients as ogm_coefficients
+from ibml.methods.ogm_ge.method import compute_ratios
+from ibml.methods.pmr.method import compute_lag_weights, compute_similarities
 from ibml.methods.recon_boost.config import ReconBoostConfig
-from ibml.methods.recon_boost.method import boosting_loss
+from ibml.methods.recon_boost.method import compute_boosting_loss
 from ibml.models.multimodal import MultimodalModel
 from ibml.statistics.coalitions import members, shapley_weights
 
@@ -111,10 +111,10 @@ def test_auxiliary(made: Callable[..., Method]) -> None:
 
 def test_ogm_ge(made: Callable[..., Method]) -> None:
     case = GOLDEN["ogm_ge"]
-    close(ratios(double(case["s"])), case["ratio"])
+    close(compute_ratios(double(case["s"])), case["ratio"])
     close(ogm_coefficients(double(case["s"]), case["alpha"]), case["k"])
     three = case["three"]
-    close(ratios(double(three["s"])), three["ratio"])
+    close(compute_ratios(double(three["s"])), three["ratio"])
     close(ogm_coefficients(double(three["s"]), case["alpha"]), three["k"])
     joint, method = made(type="joint"), made(type="ogm_ge", alpha=case["alpha"], ge=False)
     close(stepped(method), GOLDEN["joint_loss"])
@@ -156,9 +156,9 @@ def test_shapley_values_of_logits_and_of_a_measure() -> None:
 def test_pmr(made: Callable[..., Method], coefficient: str) -> None:
     case = GOLDEN["pmr"]
     prototypes = [double(c) for c in case["prototypes"]]
-    probability = similarities(Z, prototypes).softmax(2)
+    probability = compute_similarities(Z, prototypes).softmax(2)
     close(probability[:, torch.arange(5), LABELS].sum(1), case["q"])
-    weights = lag_weights(double(case["q"]), coefficient)
+    weights = compute_lag_weights(double(case["q"]), coefficient)
     close(weights, case["w"] if coefficient == "paper" else [1.0, 0.0])
     method = made(type="pmr", alpha=case["alpha"], coefficient=coefficient)
     method.prototypes = prototypes
@@ -168,8 +168,8 @@ def test_pmr(made: Callable[..., Method], coefficient: str) -> None:
 @pytest.mark.parametrize("case", GOLDEN["mmpareto"])
 def test_mmpareto(case: dict) -> None:
     joint, own = ([double(g) for g in case[name]] for name in ("g_joint", "g_modality"))
-    close(joint_share(joint, own), case["c"])
-    for actual, expected in zip(integrated(joint, own, case["gamma"]), case["gradient"], strict=True):
+    close(compute_joint_share(joint, own), case["c"])
+    for actual, expected in zip(integrate_gradients(joint, own, case["gamma"]), case["gradient"], strict=True):
         close(actual, expected)
 
 
@@ -217,39 +217,39 @@ def test_g_blending() -> None:
     case = GOLDEN["g_blending"]
     losses = double([case["train_val_first_last"][name] for name in ("a", "b", "joint")])
     # each is [train, validation] of the first epoch, then of the last
-    close(blending_weights(losses[:, 0], losses[:, 1]), [case["weights"][name] for name in ("a", "b", "joint")])
+    close(compute_blending_weights(losses[:, 0], losses[:, 1]), [case["weights"][name] for name in ("a", "b", "joint")])
 
 
 def test_recon_boost() -> None:
     case = GOLDEN["recon_boost"]
     options = ReconBoostConfig(weight1=case["weight1"], weight2=case["weight2"], alpha=case["alpha"])
     other = PARTS[1].softmax(1)
-    close(boosting_loss(PARTS[0], other, other, LABELS, options), case["loss"])
+    close(compute_boosting_loss(PARTS[0], other, other, LABELS, options), case["loss"])
 
 
 def test_lfm(made: Callable[..., Method]) -> None:
     case = GOLDEN["lfm"]
-    close(js_alignment(PARTS), case["js"])
+    close(compute_js_alignment(PARTS), case["js"])
     for epoch, weight in case["w_fitted"].items():
-        close(fitted_weight(int(epoch), 100), weight)
+        close(compute_fitted_weight(int(epoch), 100), weight)
     w = case["w"]
     joint = torch.nn.functional.cross_entropy(PARTS.mean(0), LABELS)
-    close(2 * (w * joint + (1 - w) * js_alignment(PARTS)), case["loss"])
+    close(2 * (w * joint + (1 - w) * compute_js_alignment(PARTS)), case["loss"])
 
 
 @pytest.mark.parametrize("case", GOLDEN["modality_valuation"]["two"])
 def test_valuation_of_two(case: dict) -> None:
     correct = torch.tensor([[False], [case["correct_0"]], [case["correct_1"]], [case["correct_both"]]]).bool()
-    phi = valuations(correct)
+    phi = compute_valuations(correct)
     close(phi[:, 0], case["phi"])
-    assert copies(phi)[:, 0].tolist() == case["copies"]
+    assert count_copies(phi)[:, 0].tolist() == case["copies"]
 
 
 def test_valuation_of_three_and_of_modalities() -> None:
     three = GOLDEN["modality_valuation"]["three"]
     correct = torch.tensor(subsets(three["correct"], 3)).bool()[:, None]
-    close(valuations(correct)[:, 0], three["phi"])
+    close(compute_valuations(correct)[:, 0], three["phi"])
     level = GOLDEN["modality_valuation"]["modality_level"]
-    share, kept = added_share(double(level["mean_phi"]), level["alpha"])
+    share, kept = compute_added_share(double(level["mean_phi"]), level["alpha"])
     assert share == pytest.approx(level["fraction"], abs=1e-9)
     assert kept == level["kept_modality"]

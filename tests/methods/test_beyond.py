@@ -16,8 +16,8 @@ from ibml.common.rng import stream_seed
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Sequences
 from ibml.methods import Batch
-from ibml.methods.ibml.method import class_rates
-from ibml.training.state import packed, unpack
+from ibml.methods.ibml.method import compute_class_rates
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 from tests.data.miniatures import miniature
@@ -88,7 +88,7 @@ def test_rates_by_class_are_counted_sample_by_sample() -> None:
     q, labels = generator.uniform(size=(3, 20)), generator.integers(0, 4, 20)
     labels[labels == 2] = 1  # class 2 is not in the batch, class 4 neither
     q[:, labels == 3] = 0
-    rho = class_rates(torch.tensor(q), torch.tensor(labels), 5)
+    rho = compute_class_rates(torch.tensor(q), torch.tensor(labels), 5)
     for c in range(5):
         members = [i for i in range(20) if labels[i] == c]
         if not members:
@@ -155,7 +155,7 @@ def test_tcm_by_class_draws_with_the_probability_of_a_samples_class(trial: Build
 
 def test_a_batch_of_one_class_has_the_plain_rates() -> None:
     q = torch.tensor([[0.2, 0.7], [0.5, 0.5], [0.1, 1.0]]).double()
-    rho = class_rates(q, torch.tensor([2, 2]), 4)
+    rho = compute_class_rates(q, torch.tensor([2, 2]), 4)
     torch.testing.assert_close(rho[:, 2], 3 * q.sum(1) / q.sum())
 
 
@@ -244,7 +244,7 @@ def test_it_goes_on_as_if_it_had_not_stopped(trial: Build, method: dict[str, Any
     whole, before, after = (trainer_with(trial, **method) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(6)]
     rows = [before.run_epoch() for _ in range(3)]
-    unpack(packed(before), after)
+    unpack_state(pack_state(before), after)
     assert timeless([*rows, *(after.run_epoch() for _ in range(3))]) == timeless(expected)
     assert ("average" in before.method.state_dict()) == ("smoothing" in method.get("rates", {}))
 

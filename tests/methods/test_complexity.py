@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from ibml.inputs import Sequences
-from ibml.methods.ibml.complexity import Complexity
 from ibml.methods.ibml.config import TCMConfig
+from ibml.methods.ibml.input_perturbation import InputPerturbation
 
 
 def changed(kind: str, values: Any, drawn: list[bool], labels: list[int], **options: Any) -> Any:
-    complexity = Complexity(TCMConfig(kind=kind, **options), torch.Generator().manual_seed(3))
-    return complexity.changed(values, torch.tensor(drawn), torch.tensor(labels))
+    complexity = InputPerturbation(TCMConfig(kind=kind, **options), torch.Generator().manual_seed(3))
+    return complexity.apply(values, torch.tensor(drawn), torch.tensor(labels))
 
 
 def test_feature_dropout_takes_its_share_of_the_drawn_samples() -> None:
@@ -38,9 +38,9 @@ def test_mixup_takes_another_sample_of_the_class() -> None:
     labels = [0, 1, 0, 2, 1, 0]
     values = torch.arange(6.0)[:, None] * 10
     partners: dict[int, set[int]] = {i: set() for i in range(6)}
-    complexity = Complexity(TCMConfig(kind="mixup", strength=0.25), torch.Generator().manual_seed(0))
+    complexity = InputPerturbation(TCMConfig(kind="mixup", strength=0.25), torch.Generator().manual_seed(0))
     for _ in range(200):
-        made = complexity.changed(values, torch.tensor([True] * 5 + [False]), torch.tensor(labels))
+        made = complexity.apply(values, torch.tensor([True] * 5 + [False]), torch.tensor(labels))
         other = ((made - 0.75 * values) / 0.25 / 10).round().int()[:, 0].tolist()
         for i, j in enumerate(other):
             partners[i].add(j)
@@ -70,10 +70,10 @@ def test_dropout_of_texts_is_of_their_word_vectors() -> None:
 
 
 def test_mixup_draws_every_other_sample_of_the_class_equally_often() -> None:
-    complexity = Complexity(TCMConfig(kind="mixup", strength=1.0), torch.Generator().manual_seed(5))
+    complexity = InputPerturbation(TCMConfig(kind="mixup", strength=1.0), torch.Generator().manual_seed(5))
     values = torch.arange(5.0)[:, None]
     labels, drawn = torch.tensor([0, 0, 1, 0, 0]), torch.tensor([True] * 5)
-    firsts = torch.stack([complexity.changed(values, drawn, labels)[0, 0] for _ in range(3000)])
+    firsts = torch.stack([complexity.apply(values, drawn, labels)[0, 0] for _ in range(3000)])
     counts = [int((firsts == j).sum()) for j in range(5)]
     assert counts[0] == counts[2] == 0
     # three standard deviations of a binomial of 3000 at 1/3

@@ -18,7 +18,7 @@ from ibml.config.registry import FUSIONS, METHODS
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
 from ibml.training.checkpoint import TrialCheckpoints, load_model
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import EpochMetrics, Trainer, train
 from tests.conftest import vectors
 from tests.data.miniatures import miniature
@@ -217,7 +217,7 @@ def test_it_trains_on_texts_and_on_points_and_comes_back(name: str, data: str, t
     whole, before, after = (Trainer(config) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(3)]
     rows = [before.run_epoch(), before.run_epoch()]
-    unpack(packed(before), after)
+    unpack_state(pack_state(before), after)
     assert timeless([*rows, after.run_epoch()]) == timeless(expected)
     final = whole.finish()
     checkpoints = TrialCheckpoints(tmp_path / "kept", config.trainer)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import Trainer
 from tests.methods.steps import Build, same, started, trainer_with, weights
 
@@ -57,11 +57,11 @@ def test_weights_that_were_estimated_hold_after_a_stop_between_estimates(
     whole.run_epoch(), whole.run_epoch()
     estimated = whole.method.weights.clone()
     assert len(set(estimated.tolist())) == 3
-    content = packed(whole)
+    content = pack_state(whole)
     for _ in range(3):
         whole.run_epoch()
     assert torch.equal(whole.method.weights, estimated) == (mode == "offline")
-    unpack(content, again)
+    unpack_state(content, again)
     assert torch.equal(again.method.weights, estimated)
     for _ in range(3):
         again.run_epoch()

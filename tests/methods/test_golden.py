@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.methods.base import rates
-from ibml.methods.ibml.method import tcm_probability
+from ibml.methods.ibml.method import compute_tcm_probability
 from ibml.models.fusions.concat.config import ConcatConfig
 from ibml.models.fusions.concat.fusion import Concat
 from ibml.training.trainer import Trainer
@@ -33,7 +33,7 @@ def close(actual: torch.Tensor, expected: object) -> None:
 def test_rates_probabilities_and_lagging_modalities(case: dict) -> None:
     rho = rates(double(case["q"]).sum(1))
     close(rho, case["rho"])
-    close(tcm_probability(rho, 1.0), case["tcm_probability"])
+    close(compute_tcm_probability(rho, 1.0), case["tcm_probability"])
     assert (rho < 1).tolist() == case["bio_active"]
 
 
@@ -85,7 +85,7 @@ def test_three_epochs_of_training(trainer: Trainer) -> None:
     case = GOLDEN["trajectory"]
     for epoch in range(3):
         steps = [step for step in case["steps"] if step["epoch"] == epoch]
-        for log, step in zip(trainer.steps(), steps, strict=True):
+        for log, step in zip(trainer.run_steps(), steps, strict=True):
             close(log.rates, step["rho"])
             close(log.loss, step["loss"])
             trainer.method.observe([log])

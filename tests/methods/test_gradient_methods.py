@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ibml.common.rng import stream_seed
 from ibml.inputs import InputSpec, Sequences
 from ibml.methods import Batch, Precision, build_method
-from ibml.methods.mmpareto.method import integrated, joint_share
+from ibml.methods.mmpareto.method import compute_joint_share, integrate_gradients
 from ibml.methods.ogm_ge.method import OGMGE
 from ibml.models.fusion import Fusion
 from ibml.models.multimodal import MultimodalModel
@@ -118,7 +118,7 @@ def test_agm_scales_each_share_of_the_logits_over_two_steps(trial: Build, fusion
         phi = shapley_logits(model.fusion, z)
         joint = model.fusion(z)
         close(sum(phi), joint)
-        shares = trainer.method.shares(trainer.method.forward(batch.inputs, batch.labels, 0))
+        shares = trainer.method.compute_shares(trainer.method.forward(batch.inputs, batch.labels, 0))
         if fusion == "sum":  # taken to share its biases as its o_m do: phi would have the mean bias in each
             phi = list(model.fusion.unimodal_logits(z))
         close(shares, torch.stack(phi))
@@ -175,7 +175,7 @@ def test_mmpareto_share_is_the_least_norm_where_gradients_are_in_conflict() -> N
     for seed in range(60):
         joint, own = random_gradients(seed)
         a, b = flat(joint), flat(own)
-        c = float(joint_share(joint, own))
+        c = float(compute_joint_share(joint, own))
         if a @ b > 0:
             assert c == 0.5
             continue
@@ -197,11 +197,11 @@ def test_mmpareto_without_one_of_the_gradients() -> None:
     joint, _ = random_gradients(0)
     none = [torch.zeros_like(g) for g in joint]
     # c = 0.001, u = 0.002 g_0 is shorter than g_0, and made as long
-    close(integrated(joint, none, 1.5), [1.5 * g for g in joint])
-    close(integrated(none, joint, 1.5), [1.5 * g for g in joint])
-    close(integrated(none, none, 1.5), none)
+    close(integrate_gradients(joint, none, 1.5), [1.5 * g for g in joint])
+    close(integrate_gradients(none, joint, 1.5), [1.5 * g for g in joint])
+    close(integrate_gradients(none, none, 1.5), none)
     # c = 1/2, u = g_0 + g_m
-    close(integrated(joint, joint, 1.5), [3 * g for g in joint])
+    close(integrate_gradients(joint, joint, 1.5), [3 * g for g in joint])
 
 
 def pareto(joint: list[Tensor], own: list[Tensor], gamma: float) -> list[Tensor]:

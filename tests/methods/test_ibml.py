@@ -217,7 +217,7 @@ def test_token_ids_without_vectors_get_no_noise(trial: Build) -> None:
 
 def test_no_noise_scale_is_tcm_off(trial: Build) -> None:
     trainer = trainer_with(trial, tcm={"rate": 5.0, "noise_scale": 0})
-    assert trainer.method.tcm_rate(3) == 0
+    assert trainer.method.compute_tcm_rate(3) == 0
     trainer.method.start_epoch(3)
     assert trainer.method.transform(whole_batch(trainer), torch.tensor([1.5, 0.5]), 3)[1].tolist() == [0, 0]
 

@@ -18,9 +18,14 @@ from torch.nn import functional as F
 from ibml.common.rng import stream_seed
 from ibml.config.schedule import lr_factor
 from ibml.methods.base import Inputs
-from ibml.methods.g_blending.method import blending_weights
-from ibml.methods.lfm.method import fitted_weight, infonce_alignment, js_alignment, linear_weight
-from ibml.methods.pmr.method import lag_weights
+from ibml.methods.g_blending.method import compute_blending_weights
+from ibml.methods.lfm.method import (
+    compute_fitted_weight,
+    compute_infonce_alignment,
+    compute_js_alignment,
+    compute_linear_weight,
+)
+from ibml.methods.pmr.method import compute_lag_weights
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import EpochMetrics, Trainer
 from tests.methods.steps import Build, batches, by_parameters, close, copied, gradients, same, started, trainer_with
@@ -75,7 +80,7 @@ def test_js_alignment_is_the_mean_divergence_over_pairs() -> None:
     for a, b in combinations(p, 2):
         k = (a + b) / 2
         expected.append((rel_entr(k, a).sum(1).mean() + rel_entr(k, b).sum(1).mean()) / 2)
-    close(js_alignment(torch.tensor(logits)), torch.tensor(np.mean(expected)))
+    close(compute_js_alignment(torch.tensor(logits)), torch.tensor(np.mean(expected)))
 
 
 def infonce(z: list[np.ndarray]) -> float:
@@ -90,18 +95,18 @@ def infonce(z: list[np.ndarray]) -> float:
 
 def test_infonce_alignment_tells_each_samples_counterpart_from_the_others() -> None:
     z = list(np.random.default_rng(1).normal(size=(3, 5, 4)))
-    close(infonce_alignment([torch.tensor(part) for part in z]).item(), infonce(z))
+    close(compute_infonce_alignment([torch.tensor(part) for part in z]).item(), infonce(z))
 
 
 def test_the_classifications_share_grows_from_end_to_end() -> None:
-    assert [linear_weight(epoch, 11) for epoch in (0, 5, 10)] == pytest.approx([0.05, 0.5, 0.95])
-    assert linear_weight(0, 1) == 0.05
+    assert [compute_linear_weight(epoch, 11) for epoch in (0, 5, 10)] == pytest.approx([0.05, 0.5, 0.95])
+    assert compute_linear_weight(0, 1) == 0.05
     # the polynomial by numpy, highest power first
     powers = [-5.39717505e-11, 2.23835486e-8, -2.92947416e-6, 1.22989557e-4, 3.35472727e-3, 0.204623704]
-    assert [fitted_weight(t, 100) for t in range(100)] == pytest.approx(
+    assert [compute_fitted_weight(t, 100) for t in range(100)] == pytest.approx(
         np.clip(np.polyval(powers, np.arange(100)), 0.05, 0.95).tolist()
     )
-    assert fitted_weight(3, 10) == fitted_weight(30, 100)
+    assert compute_fitted_weight(3, 10) == compute_fitted_weight(30, 100)
 
 
 @pytest.mark.parametrize("alignment", ["js", "infonce"])
@@ -117,8 +122,8 @@ def test_lfm_weighs_classification_against_alignment(trial: Build, weight: str, 
         pairs = [(a, b, (a + b) / 2) for a, b in combinations(p, 2)]
         alike = sum((k * (2 * k.log() - a.log() - b.log())).sum(1).mean() / 2 for a, b, k in pairs) / 3
     else:
-        alike = infonce_alignment(z)  # against numpy above
-    w = linear_weight(4, 10) if weight == "linear" else fitted_weight(4, 10)
+        alike = compute_infonce_alignment(z)  # against numpy above
+    w = compute_linear_weight(4, 10) if weight == "linear" else compute_fitted_weight(4, 10)
     loss = 2 * (w * F.cross_entropy(parts.mean(0), batch.labels) + (1 - w) * alike)
     stepped_gives(trainer, loss, model, 4)
 
@@ -145,7 +150,7 @@ def test_pmr_prototypes_are_class_means_of_a_tenth_and_move_with_momentum(trial:
     normalised(trainer)
     labels = trainer.train_split.labels
     started(trainer)
-    chosen = trainer.method._sampled(labels)
+    chosen = trainer.method._sample_positions(labels)
     # of 22, 21 and 21 samples a tenth is 2.2, 2.1 and 2.1, rounded up 3 each
     assert torch.bincount(labels).tolist() == [22, 21, 21]
     assert torch.bincount(labels[chosen]).tolist() == [3, 3, 3]
@@ -164,7 +169,7 @@ def test_pmr_prototypes_are_class_means_of_a_tenth_and_move_with_momentum(trial:
     for actual, old, new in zip(trainer.method.prototypes, first, second, strict=True):
         assert (old - new).abs().max() > 0.01
         close(actual, 0.7 * new + 0.3 * old)
-    assert torch.equal(trainer.method._sampled(labels), chosen)
+    assert torch.equal(trainer.method._sample_positions(labels), chosen)
     assert same(statistics, list(trainer.model.buffers()))
 
 
@@ -172,7 +177,7 @@ def test_pmr_prototypes_are_class_means_of_a_tenth_and_move_with_momentum(trial:
 def test_pmr_takes_a_tenth_of_a_class_rounded_up(trial: Build, size: int) -> None:
     trainer = trainer_with(trial, {"type": "pmr"})
     labels = torch.cat([torch.zeros(size), torch.full((40,), 2)]).long()
-    assert torch.bincount(labels[trainer.method._sampled(labels)], minlength=3).tolist() == [-(-size // 10), 0, 4]
+    assert torch.bincount(labels[trainer.method._sample_positions(labels)], minlength=3).tolist() == [-(-size // 10), 0, 4]
 
 
 @pytest.mark.parametrize("coefficient", ["paper", "release"])
@@ -204,11 +209,11 @@ def test_pmr_pulls_the_lagging_modalities_in_a_batch_of_few_classes(trial: Build
 
 def test_pmr_weights_end_at_one() -> None:
     q = torch.tensor([2.0, 0.5, 1.6], dtype=torch.float64)
-    close(lag_weights(q, "paper").tolist(), [0.0, 1.0, 0.25])
-    close(lag_weights(q, "release").tolist(), [0.0, 1.0, 1.0])
+    close(compute_lag_weights(q, "paper").tolist(), [0.0, 1.0, 0.25])
+    close(compute_lag_weights(q, "release").tolist(), [0.0, 1.0, 1.0])
     # who leads together leads
-    close(lag_weights(torch.tensor([2.0, 2.0, 0.0]), "paper").tolist(), [0.0, 0.0, 1.0])
-    close(lag_weights(torch.tensor([2.0, 2.0, 0.0]), "release").tolist(), [0.0, 0.0, 1.0])
+    close(compute_lag_weights(torch.tensor([2.0, 2.0, 0.0]), "paper").tolist(), [0.0, 0.0, 1.0])
+    close(compute_lag_weights(torch.tensor([2.0, 2.0, 0.0]), "release").tolist(), [0.0, 0.0, 1.0])
 
 
 BLENDING: dict[str, Any] = {"type": "g_blending", "super_epoch": 2}
@@ -328,15 +333,15 @@ def test_losses_that_are_no_numbers_keep_the_weights(trial: Build, monkeypatch: 
             broken = torch.tensor(good, dtype=torch.float64)
             broken.view(-1)[place] = bad
             losses = iter([torch.tensor(good, dtype=torch.float64), broken, torch.tensor(good, dtype=torch.float64)])
-            monkeypatch.setattr(method, "_trained", lambda which, epoch, losses=losses: next(losses))
+            monkeypatch.setattr(method, "_estimate_losses", lambda which, epoch, losses=losses: next(losses))
             method.start_epoch(0)
             assert method.weights.tolist() == [0.5, 0.25, 0.25], (bad, place)
 
 
 def test_copies_that_learn_nothing_keep_the_weights() -> None:
     same_losses = torch.ones(3, 2, dtype=torch.float64)
-    assert not blending_weights(same_losses, same_losses).isfinite().any()
+    assert not compute_blending_weights(same_losses, same_losses).isfinite().any()
     # without overfitting its difference counts as 1e-8
     first, last = torch.tensor([[2.0, 2.0], [2.0, 2.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.5]])
     ratios = [1 / 1e-16, 0.5 / 0.25]
-    close(blending_weights(first.double(), last.double()).tolist(), [r / sum(ratios) for r in ratios])
+    close(compute_blending_weights(first.double(), last.double()).tolist(), [r / sum(ratios) for r in ratios])

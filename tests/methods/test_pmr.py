@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import Trainer
 from tests.methods.steps import Build, close, copied, same, started, trainer_with, weights
 
 
 def class_means(trainer: Trainer) -> list[Tensor]:
     """The mean features by class of the samples that prototypes are made of, in one pass."""
-    chosen = trainer.method._sampled(trainer.train_split.labels)
+    chosen = trainer.method._sample_positions(trainer.train_split.labels)
     _, inputs, labels = next(trainer.train_split.batches([chosen]))
     with torch.no_grad():
         z = copied(trainer).eval().features(inputs)
@@ -51,9 +51,9 @@ def test_a_later_window_begins_with_prototypes_that_nothing_old_is_in(trial: Bui
 def test_prototypes_go_on_after_a_stop(trial: Build) -> None:
     whole, again = (trainer_with(trial, {"type": "pmr", "momentum": 0.6}) for _ in range(2))
     whole.run_epoch(), whole.run_epoch()
-    content, kept = packed(whole), [c.clone() for c in whole.method.prototypes]
+    content, kept = pack_state(whole), [c.clone() for c in whole.method.prototypes]
     whole.run_epoch()
-    unpack(content, again)
+    unpack_state(content, again)
     assert same(again.method.prototypes, kept)
     again.run_epoch()
     assert same(again.method.prototypes, whole.method.prototypes)

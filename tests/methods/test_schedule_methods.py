@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ibml.common.rng import stream_seed
 from ibml.methods import Batch
-from ibml.methods.modality_valuation.method import WHOLE, copies
+from ibml.methods.modality_valuation.method import WHOLE, count_copies
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import Trainer
 from tests.methods.steps import (
@@ -119,7 +119,7 @@ def test_recon_boost_without_correction_goes_from_stage_to_stage(trial: Build) -
     stages = []
     for epoch in range(8):
         started(trainer, epoch)
-        stages.append((trainer.method.stage, trainer.method.boosted))
+        stages.append((trainer.method.stage, trainer.method.boosted_modality))
     assert stages == [(0, 0), (0, 0), (1, 1), (1, 1), (2, 2), (2, 2), (3, 0), (3, 0)]
 
 
@@ -230,7 +230,7 @@ def test_an_epoch_has_each_sample_whole_and_copies_by_its_values(trial: Build, m
 
 def test_the_thresholds_belong_to_the_side_that_the_method_says() -> None:
     phi = [2.0, 1.0, 5 / 6 + 1 / 6, 0.999, 0.41, 0.4, 1.2 / 3, 0.0, -0.09, -0.1, -0.3 / 3, -1.0]
-    assert copies(torch.tensor(phi, dtype=torch.float64)).tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3]
+    assert count_copies(torch.tensor(phi, dtype=torch.float64)).tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3]
 
 
 def test_an_epoch_before_the_warmup_is_a_joint_one(trial: Build) -> None:
@@ -304,6 +304,6 @@ def test_a_whole_number_of_copies_is_not_rounded_down(trial: Build, monkeypatch:
     trainer = trainer_with(trial, VALUATION | {"level": "modality"}, samples=20)
     # (0.7 - 0.4) 2/3 1/2 20 = 2, though 0.7 - 0.4 is a little less than 0.3
     phi = torch.tensor([[0.3], [0.6]], dtype=torch.float64)
-    monkeypatch.setattr(trainer.method, "_values", lambda positions, epoch: phi)
+    monkeypatch.setattr(trainer.method, "_evaluate_samples", lambda positions, epoch: phi)
     started(trainer, 1)
     assert len(trainer.method.order(1)) == 22

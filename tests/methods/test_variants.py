@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig
-from ibml.methods.modality_valuation.method import added_share, whole_samples
+from ibml.methods.modality_valuation.method import compute_added_share, count_added_samples
 from ibml.training.trainer import Trainer
 from tests.conftest import vectors
 from tests.methods.steps import check_that_it_goes_on
@@ -41,11 +41,11 @@ def test_it_goes_on_from_the_end_of_every_epoch(trial: Build, method: dict[str, 
 
 def test_a_gap_of_whole_samples_adds_them_all() -> None:
     # phi are halves: over 20 samples, a mean phi of 10 / 20 and of 11.5 / 20; 0.075 * 2/3 * 0.5 * 1000 = 25
-    share, weakest = added_share(torch.tensor([0.5, 0.575], dtype=torch.float64), 0.5)
-    assert (whole_samples(share, 1000), weakest) == (25, 0)
+    share, weakest = compute_added_share(torch.tensor([0.5, 0.575], dtype=torch.float64), 0.5)
+    assert (count_added_samples(share, 1000), weakest) == (25, 0)
     assert share * 1000 < 25, "the product must be one that rounding errors take below the number"
-    assert whole_samples(0.02499, 1000) == 24
-    assert whole_samples(0.0, 1000) == 0
+    assert count_added_samples(0.02499, 1000) == 24
+    assert count_added_samples(0.0, 1000) == 0
 
 
 def test_copies_of_a_modality_make_the_epochs_longer_after_the_warmup(trial: Build) -> None:
@@ -62,7 +62,7 @@ def test_a_weight_of_one_number_gets_no_noise(trial: Build) -> None:
     gradients = []
     for method in ({"type": "ogm_ge", "alpha": 0.0}, {"type": "joint"}):
         trainer = Trainer(configured(trial, method, **one), vectors())
-        next(trainer.steps())
+        next(trainer.run_steps())
         single = [p for p in trainer.model.encoders.parameters() if p.shape == (1, 1)]
         gradients.append(torch.stack([p.grad for p in single if p.grad is not None]))
     assert gradients[0].shape == (2, 1, 1)

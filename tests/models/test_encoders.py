@@ -16,9 +16,9 @@ from ibml.common.errors import IbmlError
 from ibml.config.components import EncoderConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.models.encoders import build_encoder
-from ibml.models.encoders.dgcnn.encoder import EdgeConv, neighbours
+from ibml.models.encoders.dgcnn.encoder import EdgeConv, find_neighbours
 from ibml.models.encoders.resnet18.encoder import Trunk
-from ibml.models.multimodal import initialise
+from ibml.models.multimodal import initialize_weights
 
 WORDS = ("a", "dog", "runs", "home")
 SMALL = {
@@ -32,7 +32,7 @@ def encoder(spec: InputSpec | tuple[int, ...], **config: object) -> nn.Module:
     torch.manual_seed(0)
     parsed = TypeAdapter(EncoderConfig).validate_python(config)
     made = build_encoder(parsed, spec if isinstance(spec, InputSpec) else InputSpec(spec))
-    initialise(made)
+    initialize_weights(made)
     return made
 
 
@@ -247,15 +247,15 @@ def test_given_word_vectors_are_kept_with_the_weights_and_do_not_change() -> Non
 def test_neighbours_are_the_nearest_points() -> None:
     points = random(2, 3, 30, dtype=torch.float64)
     expected = torch.cdist(points.transpose(1, 2), points.transpose(1, 2)).topk(5, largest=False).indices
-    assert torch.equal(neighbours(points, 5).sort(2).values, expected.sort(2).values)
-    assert neighbours(points, 40).shape == (2, 30, 30)
+    assert torch.equal(find_neighbours(points, 5).sort(2).values, expected.sort(2).values)
+    assert find_neighbours(points, 40).shape == (2, 30, 30)
 
 
 def test_edge_convolution_is_that_of_every_edge() -> None:
     layer = EdgeConv(4, 6, k=5).double()
-    initialise(layer)
+    initialize_weights(layer)
     points = random(3, 4, 20, dtype=torch.float64)
-    index = neighbours(points, 5)
+    index = find_neighbours(points, 5)
     ends = torch.stack([cloud[:, near] for cloud, near in zip(points, index, strict=True)])
     starts = points[..., None].expand_as(ends)
     edges = F.leaky_relu(

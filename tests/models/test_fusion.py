@@ -16,7 +16,7 @@ from ibml.models.fusions.film.fusion import FiLM
 from ibml.models.fusions.gated.fusion import Gated
 from ibml.models.fusions.late.fusion import Late
 from ibml.models.fusions.lmf.fusion import LowRank
-from ibml.models.multimodal import initialise
+from ibml.models.multimodal import initialize_weights
 
 SPLIT = [name for name in FUSIONS if create(FUSIONS, name).load_implementation().splits_logits]
 """The fusions whose joint logits are the sum of the unimodal ones."""
@@ -29,7 +29,7 @@ def fusion_of(kind: str, modalities: int = 2, **knobs: object) -> Fusion:
     config = TypeAdapter(FusionConfig).validate_python({"type": kind, **knobs})
     torch.manual_seed(0)
     fusion = build_fusion(config, NAMES[:modalities], WIDTHS[:modalities], 6)
-    initialise(fusion)
+    initialize_weights(fusion)
     fusion.after_initialisation()
     for parameter in fusion.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -132,7 +132,7 @@ def test_attention_mixes_tokens_of_modalities() -> None:
 
 def test_attention_starts_as_the_paper_says() -> None:
     fusion = Attention(AttentionConfig(width=128), NAMES[:2], [5, 4], 6)
-    initialise(fusion)
+    initialize_weights(fusion)
     fusion.after_initialisation()
     for weight in fusion.layer.self_attn.in_proj_weight.chunk(3):
         assert weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.03)
@@ -142,7 +142,7 @@ def test_attention_starts_as_the_paper_says() -> None:
 def test_sum_and_concat_start_as_the_paper_says() -> None:
     for kind in (build_fusion(create(FUSIONS, name), NAMES[:2], [300, 200], 100) for name in SPLIT):
         torch.manual_seed(0)
-        initialise(kind)
+        initialize_weights(kind)
         for layer in (m for m in kind.modules() if isinstance(m, torch.nn.Linear)):
             expected = (2 / (layer.in_features + layer.out_features)) ** 0.5
             assert layer.weight.std().item() == pytest.approx(expected, rel=0.02)

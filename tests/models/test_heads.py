@@ -18,13 +18,13 @@ from ibml.config.trial import TrialConfig
 from ibml.methods.lfm.config import MeanHeadConfig
 from ibml.methods.lfm.head import MeanHead
 from ibml.methods.mla.config import SharedHeadConfig
-from ibml.methods.mla.head import SharedHead, certainty
+from ibml.methods.mla.head import SharedHead, compute_certainty
 from ibml.methods.mmcosine.config import CosineHeadConfig
 from ibml.methods.mmcosine.head import CosineHead
 from ibml.methods.recon_boost.config import BoostedHeadConfig
 from ibml.methods.recon_boost.head import BoostedHead
 from ibml.models.fusion import Fusion, build_fusion
-from ibml.models.multimodal import initialise
+from ibml.models.multimodal import initialize_weights
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.trainer import Trainer
 from tests.conftest import vectors
@@ -53,7 +53,7 @@ def head_of(method: str, modalities: int = 3, classes: int = 4) -> tuple[Any, li
     widths = [5] * modalities if method in ONE_WIDTH else [5, 3, 6][:modalities]
     torch.manual_seed(0)
     head = build_fusion(CONFIGS[method], [f"m{m}" for m in range(modalities)], widths, classes)
-    initialise(head)
+    initialize_weights(head)
     for parameter in head.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     return head.double(), [torch.randn(6, width, dtype=torch.float64) for width in widths]
@@ -82,13 +82,13 @@ def test_the_shared_head_gives_the_golden_prediction() -> None:
         head.head.weight.copy_(double(case["head"]))
         head.head.bias.zero_()
     features = [double(z) for z in GOLDEN["z"]]
-    close(certainty(head.unimodal_logits(features)), case["prediction_weights"])
+    close(compute_certainty(head.unimodal_logits(features)), case["prediction_weights"])
     close(head(features), case["prediction"])
 
 
 def test_a_modality_that_is_sure_beyond_all_numbers_decides() -> None:
     logits = torch.tensor([[[900.0, -900.0, 0.0]], [[0.1, 0.2, 0.0]]], requires_grad=True)
-    weights = certainty(logits)
+    weights = compute_certainty(logits)
     # entropies 0 and that of nearly even odds
     entropy = stats.entropy(special.softmax([0.1, 0.2, 0.0]))
     expected = 1 / (1 + np.exp(-entropy))

@@ -10,7 +10,7 @@ import torch
 
 from ibml.config.trial import TrialConfig
 from ibml.inputs import InputSpec
-from ibml.models.multimodal import MultimodalModel, initialise
+from ibml.models.multimodal import MultimodalModel, initialize_weights
 
 Build = Callable[..., TrialConfig]
 SPECS = {"pix": InputSpec((240,)), "zer": InputSpec((47,)), "fou": InputSpec((76,))}
@@ -55,7 +55,7 @@ def test_each_modality_can_have_its_own_encoder(trial: Build) -> None:
 
 @pytest.mark.parametrize("convolution", [torch.nn.Conv1d(50, 40, 5), torch.nn.Conv2d(50, 20, 3)])
 def test_convolutions_start_as_the_paper_says(convolution: torch.nn.Module) -> None:
-    initialise(convolution)
+    initialize_weights(convolution)
     outputs, _, *kernel = convolution.weight.shape
     expected = (2 / (outputs * math.prod(kernel))) ** 0.5
     assert convolution.weight.std().item() == pytest.approx(expected, rel=0.02)
@@ -66,6 +66,6 @@ def test_what_keeps_its_weights_is_not_initialised() -> None:
     kept, fresh = (torch.nn.Sequential(torch.nn.Linear(3, 3)) for _ in range(2))
     kept.keeps_weights = True
     before = weights(kept).clone()
-    initialise(torch.nn.Sequential(kept, fresh))
+    initialize_weights(torch.nn.Sequential(kept, fresh))
     assert torch.equal(weights(kept), before)
     assert (fresh[0].bias == 0).all()

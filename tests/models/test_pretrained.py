@@ -26,7 +26,7 @@ from ibml.common.errors import IbmlError
 from ibml.inputs import InputSpec, Sequences
 from ibml.models.encoders import build_encoder
 from ibml.models.encoders.pretrained.config import PretrainedConfig
-from ibml.models.multimodal import initialise
+from ibml.models.multimodal import initialize_weights
 
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
 TEXTS = Sequences(torch.tensor([[1, 2, 3, 4], [4, 7, 0, 0]]), torch.tensor([4, 2]))
@@ -54,7 +54,7 @@ def encoder(folder: Path, shape: tuple[int, ...], **knobs: object) -> nn.Module:
     config = PretrainedConfig.model_validate({"path": str(folder), "features": 8, **knobs})
     torch.manual_seed(0)
     made = build_encoder(config, InputSpec(shape))
-    initialise(made)
+    initialize_weights(made)
     return made
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ibml.config.study.seeds import AdaptiveSeeds
 from ibml.records import DesignRecord, StudyRecord
-from ibml.report.study.conclusions import answers, study_answer
-from ibml.report.study.figures import drawings
+from ibml.report.study.conclusions import build_conclusions, build_study_summary
+from ibml.report.study.figures import build_figures
 from ibml.report.tables.results import Results
 from ibml.report.tables.table import build_table
 from tests.report.test_table import ACCURACY, results, study
 
 
 def said(record: StudyRecord, arms: dict[str, list[float | None]]) -> dict[str, tuple[str, str]]:
-    return {a.arm: (a.verdict, a.text) for a in answers(build_table(record, results(record, arms)))}
+    return {a.arm: (a.verdict, a.text) for a in build_conclusions(build_table(record, results(record, arms)))}
 
 
 def test_an_answer_has_change_interval_p_and_what_would_have_shown() -> None:
@@ -34,7 +34,7 @@ def test_an_answer_has_change_interval_p_and_what_would_have_shown() -> None:
 def test_the_line_of_a_study_of_arms_says_who_leads_and_who_helps() -> None:
     record = study(ACCURACY)
     made = build_table(record, results(record, ACCURACY))
-    assert study_answer(made) == (
+    assert build_study_summary(made) == (
         "Best mean of test.accuracy: good, 97.00 %. Against ref, helps: good; no effect detected: same."
     )
 
@@ -43,8 +43,8 @@ def test_ranks_are_over_the_data_sets_that_all_arms_have() -> None:
     record = study(ACCURACY, ("d", "e", "f"))
     found = {key: value for key, value in results(record, ACCURACY).items() if not key.startswith("f/same/")}
     made = build_table(record, found)
-    assert study_answer(made).startswith("Best average rank of test.accuracy over 2 data sets: good, 1.00.")
-    drawn = {drawing.name: drawing for drawing in drawings(made, Results(record, found), {})}
+    assert build_study_summary(made).startswith("Best average rank of test.accuracy over 2 data sets: good, 1.00.")
+    drawn = {drawing.name: drawing for drawing in build_figures(made, Results(record, found), {})}
     assert drawn["ranks-test.accuracy"].caption == "Average ranks of test.accuracy % over 2 data sets, 1 is best."
 
 
@@ -53,7 +53,7 @@ def test_several_data_sets_are_counted() -> None:
     found = results(record, ACCURACY)
     for key in [key for key in found if key.startswith("e/good")]:
         found[key].metrics.update(found[key.replace("good", "same")].metrics)
-    answer = next(a for a in answers(build_table(record, found)) if a.arm == "good")
+    answer = next(a for a in build_conclusions(build_table(record, found)) if a.arm == "good")
     assert answer.verdict == "helps"
     assert "test.accuracy rises on 1 of 2 data sets, on d by 5.00 points" in answer.text
     both = said(record, ACCURACY)["good"][1]
@@ -75,7 +75,7 @@ def test_a_removed_component_is_told_as_its_removal() -> None:
     assert found["w/o A"][0] == "hurts"
     assert found["w/o A"][1].startswith("Taking out A hurts: test.accuracy falls by 5.00 points")
     assert found["w/o B"][1].startswith("No effect of taking out B was detected on test.accuracy")
-    assert study_answer(build_table(record, results(record, arms))) == (
+    assert build_study_summary(build_table(record, results(record, arms))) == (
         "Earns its place, since it is missed when taken out: A. No effect of taking out was detected: B."
     )
 
@@ -92,11 +92,11 @@ def test_main_effects_of_a_factorial_are_its_line() -> None:
         type="factorial", factors={"A": ("off", "on"), "B": ("off", "on")}, components=("A", "B"), levels=levels
     )
     record = study(arms).model_copy(update={"design": design})
-    line = study_answer(build_table(record, results(record, arms)))
+    line = build_study_summary(build_table(record, results(record, arms)))
     # per seed (4.95 + 5.05) / 2 ... : 5.00, 5.10, 4.90
     assert line.startswith("A helps: test.accuracy rises by 5.00 points (95 % interval +4.75 to +5.25, p < 0.001)")
     assert "No effect of B was detected. No interaction of two factors was detected." in line
-    assert "nothing can be said of the factors" in study_answer(build_table(record, {}))
+    assert "nothing can be said of the factors" in build_study_summary(build_table(record, {}))
 
 
 def test_gains_of_a_cumulative_study_are_its_line() -> None:
@@ -106,7 +106,7 @@ def test_gains_of_a_cumulative_study_are_its_line() -> None:
         type="cumulative", factors={"A": ("off", "on"), "B": ("off", "on")}, components=("A", "B"), levels=levels
     )
     record = study(arms).model_copy(update={"design": design})
-    line = study_answer(build_table(record, results(record, arms)))
+    line = build_study_summary(build_table(record, results(record, arms)))
     assert line.startswith("+ A helps: test.accuracy rises by 5.00 points (95 % interval +4.56 to +5.44, p < 0.001)")
     assert line.endswith("No effect of + B was detected.")
 
@@ -139,4 +139,4 @@ def test_what_cannot_be_said_is_said_in_words() -> None:
         "No seed has a result of both sides on test.accuracy or test.gap. 1 of 3 seeds have a result.",
     )
     record = study(ACCURACY)
-    assert study_answer(build_table(record, {})) == "Against ref, no result: good, same. 15 trials have no result yet."
+    assert build_study_summary(build_table(record, {})) == "Against ref, no result: good, same. 15 trials have no result yet."

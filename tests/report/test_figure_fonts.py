@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from ibml.report.figures import fonts
-from ibml.report.figures.differences import paired
-from ibml.report.figures.style import save, short
-from ibml.report.study.figure_names import undrawable_names_note
+from ibml.report.figures.differences import draw_paired_runs
+from ibml.report.figures.style import render_figure, shorten
+from ibml.report.study.figure_names import describe_undrawable_names
 from tests.support.records import study
 
 RARE = "\U00012000"
@@ -28,7 +28,7 @@ RARER = "\U0001cf00\U00012f90\U0001f680"
 
 
 def forget_fonts() -> None:
-    fonts._candidates.cache_clear()
+    fonts._list_candidates.cache_clear()
     fonts._has_font.cache_clear()
 
 
@@ -60,7 +60,7 @@ def own_font(tmp_path: Path) -> Iterator[str]:
 
 
 def figure_of(name: str) -> Figure:
-    return paired({name: {0: 1.0, 1: 2.0}, "b": {0: 3.0}}, name, "acc")
+    return draw_paired_runs({name: {0: 1.0, 1: 2.0}, "b": {0: 3.0}}, name, "acc")
 
 
 def shown_families(figure: Figure) -> set[tuple[str, ...]]:
@@ -68,42 +68,42 @@ def shown_families(figure: Figure) -> set[tuple[str, ...]]:
 
 
 def test_a_label_is_drawn_by_an_installed_font_that_has_it(own_font: str) -> None:
-    assert short(f"a {RARE}") == f"a {RARE}"
+    assert shorten(f"a {RARE}") == f"a {RARE}"
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         figure = figure_of(f"a {RARE}")
         assert shown_families(figure) == {(fonts.BASE, own_font)}
-        drawn = {form: save(figure, form) for form in ("png", "pdf", "svg")}
+        drawn = {form: render_figure(figure, form) for form in ("png", "pdf", "svg")}
     assert b"OwnSans" in drawn["pdf"]
-    blank = imread(io.BytesIO(save(figure_of("a"), "png")))
+    blank = imread(io.BytesIO(render_figure(figure_of("a"), "png")))
     assert (imread(io.BytesIO(drawn["png"])) < 0.3).sum() > (blank < 0.3).sum() + 100, "the square is there"
-    assert undrawable_names_note(study({"ref": [0.5], RARE: [0.6]})) == ""
+    assert describe_undrawable_names(study({"ref": [0.5], RARE: [0.6]})) == ""
 
 
 def test_a_figure_that_needs_no_other_font_has_the_same_bytes_with_one(own_font: str) -> None:
-    with_font = [save(figure_of("ε-café ±"), form) for form in ("png", "pdf", "svg")]
+    with_font = [render_figure(figure_of("ε-café ±"), form) for form in ("png", "pdf", "svg")]
     font_manager.fontManager.ttflist[:] = [e for e in font_manager.fontManager.ttflist if e.name != own_font]
     forget_fonts()
-    assert [save(figure_of("ε-café ±"), form) for form in ("png", "pdf", "svg")] == with_font
+    assert [render_figure(figure_of("ε-café ±"), form) for form in ("png", "pdf", "svg")] == with_font
     assert shown_families(figure_of("ε-café ±")) == {(fonts.BASE,)}
 
 
 def test_characters_of_no_font_are_replaced_and_their_names_are_noted() -> None:
-    char = next(iter(fonts.undrawable(RARER)), None)
+    char = next(iter(fonts.find_undrawable(RARER)), None)
     if char is None:
         pytest.skip("the installed fonts have all characters that this test knows")
     name = f"a {char}é"
-    assert short(name) == "a \N{REPLACEMENT CHARACTER}é"
+    assert shorten(name) == "a \N{REPLACEMENT CHARACTER}é"
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        save(figure_of(name), "png")
-    note = undrawable_names_note(study({"ref": [0.5], name: [0.6]}))
+        render_figure(figure_of(name), "png")
+    note = describe_undrawable_names(study({"ref": [0.5], name: [0.6]}))
     assert note.startswith(
         f"no installed font has some characters of {name!r} (U+{ord(char):04X}); figures show \ufffd."
     )
     assert "`table.names`" in note
-    assert undrawable_names_note(study({"ref": [0.5], name: [0.6]}, table={"names": {name: "plain"}})) == ""
-    assert undrawable_names_note(study({"ref": [0.5], "ε-café": [0.6]})) == ""
+    assert describe_undrawable_names(study({"ref": [0.5], name: [0.6]}, table={"names": {name: "plain"}})) == ""
+    assert describe_undrawable_names(study({"ref": [0.5], "ε-café": [0.6]})) == ""
 
 
 @pytest.mark.parametrize("name", ["基线", "한국어", "日本語かな", "हिन्दी", "العربية", "e\u0301", "🚀"])
@@ -111,11 +111,11 @@ def test_every_script_is_drawn_or_noted(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         figure = figure_of(name)
-        save(figure, "png")
-    replaced = "\N{REPLACEMENT CHARACTER}" in short(name)
-    assert replaced == bool(undrawable_names_note(study({"ref": [0.5], name: [0.6]})))
+        render_figure(figure, "png")
+    replaced = "\N{REPLACEMENT CHARACTER}" in shorten(name)
+    assert replaced == bool(describe_undrawable_names(study({"ref": [0.5], name: [0.6]})))
 
 
 def test_wide_characters_take_the_room_of_two() -> None:
-    assert short("中" * 30, 28, 2).count("\n") == 1
-    assert max(map(len, short("中" * 30, 28, 2).split("\n"))) <= (14 if fonts.drawable("中") else 28)
+    assert shorten("中" * 30, 28, 2).count("\n") == 1
+    assert max(map(len, shorten("中" * 30, 28, 2).split("\n"))) <= (14 if fonts.is_drawable("中") else 28)

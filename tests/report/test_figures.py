@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from ibml.report.figures.attribution import attribution
-from ibml.report.figures.curves import band, curves
-from ibml.report.figures.datasets import critical_difference
-from ibml.report.figures.differences import forest, paired
-from ibml.report.figures.effects import Interaction, interactions, value_curve
-from ibml.report.figures.style import VERDICTS, looks, save, short, short_names
+from ibml.report.figures.attribution import draw_attribution
+from ibml.report.figures.curves import compute_band, curves
+from ibml.report.figures.datasets import draw_critical_difference
+from ibml.report.figures.differences import draw_forest, draw_paired_runs
+from ibml.report.figures.effects import Interaction, draw_interactions, draw_value_curve
+from ibml.report.figures.style import VERDICTS, assign_looks, render_figure, shorten, shorten_names
 from ibml.statistics.paired import Difference, Verdict
 
 NAN = float("nan")
@@ -72,7 +72,7 @@ def line(axes: Axes, marker: str, position: int = 0) -> tuple[list[float], list[
 
 
 def test_a_forest_has_means_intervals_verdicts_and_what_could_not_be_detected() -> None:
-    figure = forest({"mfeat": FEW}, "Joint", "test.accuracy %", higher_is_better=True, alpha=0.1)
+    figure = draw_forest({"mfeat": FEW}, "Joint", "test.accuracy %", higher_is_better=True, alpha=0.1)
     (axes,) = figure.axes
     assert ticks(axes, "y") == ["BIO", "TCM", "both", "one", "none"]
     assert [line(axes, m) for m in "^vo"] == [([4], [0]), ([-3], [1]), ([0.5], [2])]
@@ -89,7 +89,7 @@ def test_a_forest_has_means_intervals_verdicts_and_what_could_not_be_detected() 
 def test_a_forest_of_data_sets_shares_its_scale_only_where_that_shows_all_of_them() -> None:
     def limits(second: float) -> list[tuple[float, float]]:
         columns = {"a": {"x": difference(1, 0.5, "helps")}, "b_$": {"x": difference(second, 0.5, "helps")}}
-        figure = forest(columns, "Joint", "loss", higher_is_better=False)
+        figure = draw_forest(columns, "Joint", "loss", higher_is_better=False)
         assert [axes.get_title() for axes in figure.axes] == ["a", "b_$"]
         assert "to the left ←" in texts(figure)
         return [axes.get_xlim() for axes in figure.axes]
@@ -100,7 +100,7 @@ def test_a_forest_of_data_sets_shares_its_scale_only_where_that_shows_all_of_the
 
 
 def test_paired_lines_join_a_seeds_values_and_leave_gaps() -> None:
-    figure = paired({"Joint": {0: 1.0, 1: 2.0}, "a": {0: 3.0}, "b": {0: 5.0, 1: 7.0, 2: NAN}}, "Joint", "acc")
+    figure = draw_paired_runs({"Joint": {0: 1.0, 1: 2.0}, "a": {0: 3.0}, "b": {0: 5.0, 1: 7.0, 2: NAN}}, "Joint", "acc")
     (axes,) = figure.axes
     assert line(axes, ".") == ([0, 1, 2], [1, 3, 5])
     np.testing.assert_array_equal(line(axes, ".", 1)[1], [2, NAN, 7])
@@ -110,11 +110,11 @@ def test_paired_lines_join_a_seeds_values_and_leave_gaps() -> None:
 
 
 def test_a_band_is_over_the_seeds_that_reached_an_epoch() -> None:
-    found = band([[1.0, 2.0, 3.0], [3.0, 6.0], [NAN, None, 5.0]])
+    found = compute_band([[1.0, 2.0, 3.0], [3.0, 6.0], [NAN, None, 5.0]])
     assert found.counts.tolist() == [2, 2, 2]
     assert found.mean.tolist() == [2, 4, 4]
     np.testing.assert_allclose(found.sd, np.sqrt([2, 8, 2]))
-    assert np.isnan(band([[1.0]]).sd).all()
+    assert np.isnan(compute_band([[1.0]]).sd).all()
 
 
 def test_curves_count_epochs_from_1_and_are_pale_where_seeds_have_stopped() -> None:
@@ -123,7 +123,7 @@ def test_curves_count_epochs_from_1_and_are_pale_where_seeds_have_stopped() -> N
     first, second = figure.axes
     assert [first.get_title(), second.get_title()] == ["fused", "val.accuracy.zer"]
     assert first.get_shared_y_axes().joined(first, second)
-    pale, full = [drawn for drawn in first.lines if drawn.get_color() == looks(both)["IBML"].colour]
+    pale, full = [drawn for drawn in first.lines if drawn.get_color() == assign_looks(both)["IBML"].colour]
     assert (list(pale.get_xdata()), list(pale.get_ydata())) == ([1, 2, 3], [2, 4, 5])
     np.testing.assert_array_equal(full.get_ydata(), [2, 4, NAN])
     assert pale.get_alpha() < 1
@@ -136,7 +136,7 @@ def test_curves_count_epochs_from_1_and_are_pale_where_seeds_have_stopped() -> N
 def test_interactions_have_a_line_for_each_level_of_the_second_factor() -> None:
     means = {("x", "0"): (1.0, 0.5, 1.5), ("y", "0"): (2.0, None, None), ("x", "1"): (3.0, 2.0, 4.0)}
     pair = Interaction("fusion.type", "weight_$", ("x", "y"), ("0", "1"), means)
-    figure = interactions([pair, pair], "acc")
+    figure = draw_interactions([pair, pair], "acc")
     axes = figure.axes[0]
     assert len(figure.axes) == 2
     assert (ticks(axes, "x"), axes.get_xlabel()) == (["x", "y"], "fusion.type")
@@ -165,7 +165,7 @@ def test_values_of_a_factor_stand_on_the_axis_that_suits_them(
     values: tuple[object, ...], scale: str, labels: list[str] | None
 ) -> None:
     points = [(value, [1.0 + i, 3.0 + i]) for i, value in enumerate(values)]
-    (axes,) = value_curve("method.bio.weight", points, values[-1], "acc").axes
+    (axes,) = draw_value_curve("method.bio.weight", points, values[-1], "acc").axes
     assert axes.get_xscale() == scale
     if labels is not None:
         assert ticks(axes, "x") == labels
@@ -176,7 +176,7 @@ def test_values_of_a_factor_stand_on_the_axis_that_suits_them(
 
 
 def test_a_value_has_its_spread_its_seeds_and_the_reference_is_marked() -> None:
-    (axes,) = value_curve("w", [(2, [1.0, 3.0, NAN]), (0, [5.0]), (32, [None])], 2, "acc").axes
+    (axes,) = draw_value_curve("w", [(2, [1.0, 3.0, NAN]), (0, [5.0]), (32, [None])], 2, "acc").axes
     assert line(axes, "o") == ([0, 2], [5, 2])
     bars = axes.containers[0].lines[2][0].get_segments()
     np.testing.assert_allclose([bar[:, 1] for bar in bars], [[5, 5], [2 - math.sqrt(2), 2 + math.sqrt(2)]])
@@ -186,39 +186,39 @@ def test_a_value_has_its_spread_its_seeds_and_the_reference_is_marked() -> None:
 
 def test_bars_join_arms_that_are_not_told_apart() -> None:
     ranks = {"a": 1.2, "b": 2.0, "c": 2.8, "d": NAN}
-    (axes,) = critical_difference(ranks, [["a", "b"], ["b", "c"]], 6, "acc").axes
+    (axes,) = draw_critical_difference(ranks, [["a", "b"], ["b", "c"]], 6, "acc").axes
     bars = [sorted(drawn.get_xdata()) for drawn in axes.lines if drawn.get_linewidth() > 2]
     assert bars == [[1.2, 2.0], [2.0, 2.8]]
     assert sorted(float(dot.get_offsets()[0, 0]) for dot in axes.collections) == [1.2, 2.0, 2.8]
 
 
 def test_few_data_sets_have_a_sentence_instead_of_bars() -> None:
-    figure = critical_difference({"a": 1.2, "b": 1.8}, [["a", "b"]], 5, "acc")
+    figure = draw_critical_difference({"a": 1.2, "b": 1.8}, [["a", "b"]], 5, "acc")
     assert "5 data sets are too few" in texts(figure)
     assert not [drawn for drawn in figure.axes[0].lines if drawn.get_linewidth() > 2]
 
 
 def test_an_attribution_has_parts_their_sum_and_their_interactions() -> None:
     parts = [("BIO", difference(4, 1, "helps")), ("TCM", difference(-1, 2, "no effect detected"))]
-    figure = attribution(parts, 3.0, "acc", {("TCM", "BIO"): difference(-0.5, 0.2, "hurts")})
+    figure = draw_attribution(parts, 3.0, "acc", {("TCM", "BIO"): difference(-0.5, 0.2, "hurts")})
     bars, pairs = figure.axes
     assert [p.get_width() for p in bars.patches] == [4, -1, 3]
     assert ticks(bars, "y") == ["BIO", "TCM", "all: +3.00"]
     assert line(bars, "|") == ([3, 5], [0, 0])
     assert [(t.get_text(), t.get_weight()) for t in pairs.texts] == [("−0.50", "bold")]
-    assert len(attribution(parts, None, "acc").axes) == 1
+    assert len(draw_attribution(parts, None, "acc").axes) == 1
 
 
 EMPTY: list[Callable[[], Figure]] = [
-    lambda: forest({}, "Joint", "acc", higher_is_better=True),
-    lambda: forest({"a": {"x": Difference(0, 1), "Joint": SEED}}, "Joint", "acc", higher_is_better=True),
-    lambda: paired({"a": {0: None}, "b": {}}, "Joint", "acc"),
-    lambda: paired({}, "Joint", "acc"),
+    lambda: draw_forest({}, "Joint", "acc", higher_is_better=True),
+    lambda: draw_forest({"a": {"x": Difference(0, 1), "Joint": SEED}}, "Joint", "acc", higher_is_better=True),
+    lambda: draw_paired_runs({"a": {0: None}, "b": {}}, "Joint", "acc"),
+    lambda: draw_paired_runs({}, "Joint", "acc"),
     lambda: curves({"val.loss": {"a": [[], [NAN]]}, "x": {}}, "acc"),
-    lambda: interactions([Interaction("a", "b", ("1",), ("2",), {("1", "2"): (NAN, 0.0, 1.0)})], "acc"),
-    lambda: value_curve("w", [(1, [None]), (2, [])], 1, "acc"),
-    lambda: critical_difference({"a": 1.0, "b": None}, [], 9, "acc"),
-    lambda: attribution([("a", Difference(0, 0))], 1.0, "acc"),
+    lambda: draw_interactions([Interaction("a", "b", ("1",), ("2",), {("1", "2"): (NAN, 0.0, 1.0)})], "acc"),
+    lambda: draw_value_curve("w", [(1, [None]), (2, [])], 1, "acc"),
+    lambda: draw_critical_difference({"a": 1.0, "b": None}, [], 9, "acc"),
+    lambda: draw_attribution([("a", Difference(0, 0))], 1.0, "acc"),
 ]
 
 
@@ -234,19 +234,19 @@ def ugly() -> Iterator[Figure]:
     rng = np.random.default_rng(0)
     kinds = list(FEW.values())
     many = {arm: kinds[i % 5] for i, arm in enumerate(UGLY[:-1])}
-    yield forest({"m": many}, "Joint", "acc_$x$ %", higher_is_better=True)
-    yield forest({f"data set $ {i}": many if i else {} for i in range(8)}, "Joint", "acc", higher_is_better=True)
-    yield paired({arm: dict.fromkeys(range(i), 1.0 if i % 3 else NAN) for i, arm in enumerate(UGLY)}, "Joint", "$a_1$")
+    yield draw_forest({"m": many}, "Joint", "acc_$x$ %", higher_is_better=True)
+    yield draw_forest({f"data set $ {i}": many if i else {} for i in range(8)}, "Joint", "acc", higher_is_better=True)
+    yield draw_paired_runs({arm: dict.fromkeys(range(i), 1.0 if i % 3 else NAN) for i, arm in enumerate(UGLY)}, "Joint", "$a_1$")
     runs = {arm: [[1.0] * (3 * i), [2.0] * i] for i, arm in enumerate(UGLY)}
     yield curves({"rate.a_$": runs, "rate.b": runs, "rate.c": {}}, "rate", level=1.0)
     levels = tuple(UGLY[:7]), tuple(UGLY[7:])
-    yield interactions(
+    yield draw_interactions(
         [Interaction("a_$x$", "b " * 60, *levels, dict.fromkeys(itertools.product(*levels), (1, 2, 3)))], "a"
     )
-    yield value_curve("optimizer_$x$", [(arm, [1.0] * i) for i, arm in enumerate(UGLY)], UGLY[3], "acc")
-    yield critical_difference(dict.fromkeys(UGLY, 7.5), [UGLY], 6, "acc_$")
+    yield draw_value_curve("optimizer_$x$", [(arm, [1.0] * i) for i, arm in enumerate(UGLY)], UGLY[3], "acc")
+    yield draw_critical_difference(dict.fromkeys(UGLY, 7.5), [UGLY], 6, "acc_$")
     pairs = {pair: difference(rng.normal(), 1, "hurts") for pair in itertools.combinations(UGLY[:8], 2)}
-    yield attribution(list(many.items())[:8], 1.0, "acc", pairs)
+    yield draw_attribution(list(many.items())[:8], 1.0, "acc", pairs)
 
 
 def test_hard_names_and_values_are_drawn_inside_the_figure_and_never_as_formulas() -> None:
@@ -269,34 +269,34 @@ def test_hard_names_and_values_are_drawn_inside_the_figure_and_never_as_formulas
 
 def test_the_same_figure_gives_the_same_bytes() -> None:
     def draw() -> Figure:
-        return forest({"m": FEW, "n": FEW}, "Joint", "acc", higher_is_better=True)
+        return draw_forest({"m": FEW, "n": FEW}, "Joint", "acc", higher_is_better=True)
 
     figure = draw()
     for form, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
-        content = save(figure, form)
+        content = render_figure(figure, form)
         assert content.startswith(start)
-        assert content == save(figure, form) == save(draw(), form)
+        assert content == render_figure(figure, form) == render_figure(draw(), form)
         assert not re.search(rb"CreationDate|dc:date|matplotlib\.org", content)
-    assert b"/Subtype /Type3" not in save(figure, "pdf")
-    assert b"/FontFile2" in save(figure, "pdf")
+    assert b"/Subtype /Type3" not in render_figure(figure, "pdf")
+    assert b"/FontFile2" in render_figure(figure, "pdf")
 
 
 def test_a_users_own_settings_do_not_change_a_figure() -> None:
-    content = save(paired({"a": {0: 1.0}}, "a", "acc"), "png")
+    content = render_figure(draw_paired_runs({"a": {0: 1.0}}, "a", "acc"), "png")
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 30}):
-        assert save(paired({"a": {0: 1.0}}, "a", "acc"), "png") == content
+        assert render_figure(draw_paired_runs({"a": {0: 1.0}}, "a", "acc"), "png") == content
 
 
 def test_14_arms_differ_in_their_marker_and_in_colour_or_line() -> None:
-    found = list(looks(map(str, range(14))).values())
+    found = list(assign_looks(map(str, range(14))).values())
     assert len({look.marker for look in found}) == 14
     assert len({(look.colour, str(look.line)) for look in found}) == 14
 
 
 def test_labels_are_wrapped_then_lose_their_middle_and_stay_apart() -> None:
-    assert short("method.bio.weight=0.25", 12) == "method.bio.\nweight=0.25"
-    assert short("a\nb\t c", 12) == "a b c"
-    assert short("x" * 12 + "y" * 12, 10, 1) == "xxxxx…yyyy"
+    assert shorten("method.bio.weight=0.25", 12) == "method.bio.\nweight=0.25"
+    assert shorten("a\nb\t c", 12) == "a b c"
+    assert shorten("x" * 12 + "y" * 12, 10, 1) == "xxxxx…yyyy"
     long = [f"{'a' * 30}={i}{'b' * 30}" for i in (1, 2)]
-    assert short_names(long, 16, 1) == ["…aaaaaaa…bbbbbbb", "…aaaaaaa…bbbbbbb #2"]
-    assert short_names(long, 24, 1) == ["…aaaaaaa=1bb…bbbbbbbbbbb", "…aaaaaaa=2bb…bbbbbbbbbbb"]
+    assert shorten_names(long, 16, 1) == ["…aaaaaaa…bbbbbbb", "…aaaaaaa…bbbbbbb #2"]
+    assert shorten_names(long, 24, 1) == ["…aaaaaaa=1bb…bbbbbbbbbbb", "…aaaaaaa=2bb…bbbbbbbbbbb"]

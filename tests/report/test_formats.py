@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ibml.records import Tuning
-from ibml.report.study.page import study_files
-from ibml.report.study.tuning import tuning_text
+from ibml.report.study.page import render_study_report
+from ibml.report.study.tuning import render_tuning
 from ibml.report.tables.formats.base import TableFormat
 from ibml.report.tables.formats.registry import FORMATS, load_format
 from ibml.report.tables.render import render, render_files
@@ -24,7 +24,7 @@ def test_a_report_has_a_file_of_each_format() -> None:
     files = render_files(table)
     assert list(files) == [f"table.{spec.extension}" for spec in FORMATS.values()]
     assert len(set(files)) == len(FORMATS)
-    page = study_files(table, Results(record, found), {}, lambda run: "", ())
+    page = render_study_report(table, Results(record, found), {}, lambda run: "", ())
     assert {name: page[name] for name in files} == files
 
 
@@ -33,7 +33,7 @@ def test_a_format_writes_tables_and_listings(form: str) -> None:
     assert isinstance(load_format(form), TableFormat)
     tuning = Tuning(arm="Joint", dataset="d", trials=3, epochs=12, metric="val.accuracy", value=0.9, params={"a.b": 7})
     record = study(ACCURACY, tuning=(tuning,))
-    texts = render(build_table(record, results(record, ACCURACY)), form), tuning_text(record, form)
+    texts = render(build_table(record, results(record, ACCURACY)), form), render_tuning(record, form)
     for text in texts:
         assert "Joint" in text
         assert text.endswith("\n")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from ibml.records import TrialRecord
-from ibml.report.tables.formats.latex import escaped
+from ibml.report.tables.formats.latex import escape_latex
 from ibml.report.tables.formats.registry import FORMATS
-from ibml.report.tables.layout import analysis_grids, differences, means
+from ibml.report.tables.layout import build_analysis_tables, build_difference_tables, build_mean_tables
 from ibml.report.tables.render import render
-from ibml.report.tables.results import MixedResultsError, Results, mixtures
+from ibml.report.tables.results import MixedResultsError, Results, find_mixtures
 from ibml.report.tables.table import Table, build_table
 from tests.support.records import crossed, results, study
 
@@ -53,7 +53,7 @@ def made(kind: str = "factorial", datasets: tuple[str, ...] = ("d",), **table: o
 
 
 def test_components_are_columns_of_check_marks() -> None:
-    (grid,) = means(made())
+    (grid,) = build_mean_tables(made())
     assert [column.heading for column in grid.columns][:3] == ["A", "B", "n"]
     assert [[entry.text for entry in row[:2]] for row in grid.entries] == [
         ["– (reference)", "–"],
@@ -61,16 +61,16 @@ def test_components_are_columns_of_check_marks() -> None:
         ["–", "✓"],
         ["✓", "✓"],
     ]
-    (named,) = means(made("cumulative"))
+    (named,) = build_mean_tables(made("cumulative"))
     assert [column.heading for column in named.columns][:4] == ["arm", "A", "B", "n"]
 
 
 def test_several_data_sets_are_columns_with_the_average_rank() -> None:
-    first, second = means(made(datasets=("d", "e")))
+    first, second = build_mean_tables(made(datasets=("d", "e")))
     assert [column.heading for column in first.columns] == ["A", "B", "n", "d", "e", "average rank"]
     assert [row[-1].text for row in first.entries] == ["4.00", "2.00", "3.00", "1.00"]
     assert second.title == "demo: test.gap % ↓"
-    (rows,) = means(made(datasets=("d", "e"), columns="metrics"))
+    (rows,) = build_mean_tables(made(datasets=("d", "e"), columns="metrics"))
     assert rows.columns[0].heading == "data set"
     assert len(rows.entries) == 8
 
@@ -86,7 +86,7 @@ def test_the_file_decides_on_rows_groups_names_precision_and_arrows() -> None:
         caption="What helps?",
         label="tab:mine",
     )
-    (grid,) = means(table)
+    (grid,) = build_mean_tables(table)
     assert [column.heading for column in grid.columns] == ["arm", "BIO", "B", "n", "Acc %", "test.gap %"]
     assert [row if isinstance(row, str) else row[0].text for row in grid.rows] == [
         "Joint (reference)",
@@ -115,7 +115,7 @@ def test_effects_of_factors_are_contrasts_of_cell_means() -> None:
     assert sum(shares.values()) == pytest.approx(1)
     assert max(shares, key=shares.get) == "A"
     assert [line.difference.mean for line in analyses["shapley"].lines] == pytest.approx([43 / 12, 1.75])
-    assert "interactions of two factors" in [grid.title for grid in analysis_grids(made())]
+    assert "interactions of two factors" in [grid.title for grid in build_analysis_tables(made())]
 
 
 def test_gains_of_a_cumulative_design_sum_to_the_whole() -> None:
@@ -149,9 +149,9 @@ def test_all_data_sets_together_are_compared_seed_by_seed() -> None:
 
 def test_rows_that_leave_arms_out_are_best_among_themselves() -> None:
     table = made("cumulative", rows=["none", "+ A"])
-    cells = {arm: table.cell("d", arm, "test.accuracy") for arm in ("none", "+ A")}
+    cells = {arm: table.get_cell("d", arm, "test.accuracy") for arm in ("none", "+ A")}
     assert (cells["+ A"].best, cells["none"].second) == (True, True)
-    foot = "\n".join(table.foot)
+    foot = "\n".join(table.notes)
     assert "Not shown, but counted in the corrections: + B, + A + B. Best and second are of those shown." in foot
 
 
@@ -180,7 +180,7 @@ def test_results_of_two_revisions_are_refused_unless_allowed() -> None:
     found[key] = TrialRecord(**{**vars(found[key]), "revision": "other"})
     with pytest.raises(MixedResultsError, match=r"2 code revisions: other \(1 result\), rev \(11 results\)"):
         build_table(record, found)
-    foot = build_table(record, found, allow_mixed=True).foot
+    foot = build_table(record, found, allow_mixed=True).notes
     assert "MIXED: 2 code revisions: other (1 result), rev (11 results)." in foot
 
 
@@ -200,15 +200,15 @@ def test_data_that_an_arm_changes_itself_is_no_mixture() -> None:
     found = results(record, FOUR)
     for key in [key for key in found if "/+ A/" in key]:
         found[key] = TrialRecord(**{**vars(found[key]), "fingerprint": "other"})
-    assert mixtures(Results(record, found)) == []
+    assert find_mixtures(Results(record, found)) == []
 
 
 def test_what_is_to_come_counts_as_made_by_this_code() -> None:
     record = study(FOUR)
     found = results(record, FOUR)
     del found["d/+ A/1"]
-    assert mixtures(Results(record, found), "rev") == []
-    assert mixtures(Results(record, found), "new") == ["2 code revisions: new (1 result), rev (11 results)"]
+    assert find_mixtures(Results(record, found), "rev") == []
+    assert find_mixtures(Results(record, found), "new") == ["2 code revisions: new (1 result), rev (11 results)"]
 
 
 def test_a_metric_that_some_runs_lack_is_said_in_words() -> None:
@@ -216,8 +216,8 @@ def test_a_metric_that_some_runs_lack_is_said_in_words() -> None:
     found = results(record, FOUR)
     del found["d/+ A/1"].metrics["test.gap"]
     table = build_table(record, found)
-    assert "Finished without a finite test.gap: 1 trials (+ A 1)." in table.foot
-    assert table.cell("d", "+ A", "test.gap").difference.n == 2
+    assert "Finished without a finite test.gap: 1 trials (+ A 1)." in table.notes
+    assert table.get_cell("d", "+ A", "test.gap").difference.n == 2
 
 
 def has_engine(name: str) -> pytest.MarkDecorator:
@@ -276,14 +276,14 @@ def test_latex_of_characters_that_pdflatex_has_starts_as_ever() -> None:
 
 
 def test_symbols_that_every_latex_has_are_commands() -> None:
-    assert escaped("± ≈ ≤ ≥ ∞ ≠") == r"$\pm$ $\approx$ $\leq$ $\geq$ $\infty$ $\neq$"
+    assert escape_latex("± ≈ ≤ ≥ ∞ ≠") == r"$\pm$ $\approx$ $\leq$ $\geq$ $\infty$ $\neq$"
     small = (
         "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho varsigma sigma tau upsilon"
     )
     names = [*small.split(), "varphi", "chi", "psi", "omega"]
-    assert escaped("αβγδεζηθικλμνξοπρςστυφχψω") == "".join(name if name == "o" else f"$\\{name}$" for name in names)
+    assert escape_latex("αβγδεζηθικλμνξοπρςστυφχψω") == "".join(name if name == "o" else f"$\\{name}$" for name in names)
     capitals = ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"]
-    assert escaped("ΓΔΘΛΞΠΣΥΦΨΩ") == "".join(f"$\\{name}$" for name in capitals)
+    assert escape_latex("ΓΔΘΛΞΠΣΥΦΨΩ") == "".join(f"$\\{name}$" for name in capitals)
 
 
 def test_text_in_html_and_markdown_stays_text() -> None:
@@ -297,6 +297,6 @@ def test_text_in_html_and_markdown_stays_text() -> None:
 
 
 def test_differences_have_a_heading_for_each_metric() -> None:
-    (grid,) = differences(made())
+    (grid,) = build_difference_tables(made())
     assert [row for row in grid.rows if isinstance(row, str)] == ["test.accuracy", "test.gap"]
     assert grid.columns[-1].heading == "verdict"

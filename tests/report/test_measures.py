@@ -57,7 +57,7 @@ def test_utilisation_is_the_accuracy_by_that_of_the_modality_alone_seed_by_seed(
     assert results.values("d", "Joint", metric) == pytest.approx({0: 50.0, 1: 50.0, 2: 50.0})
     assert results.values("d", "Pix", metric) == pytest.approx({0: 100.0, 1: 100.0, 2: 100.0})
     table = build_table(record, results.records)
-    cell = table.cell("d", "IBML", "test.utilisation.pix")
+    cell = table.get_cell("d", "IBML", "test.utilisation.pix")
     assert cell.summary.mean == pytest.approx(85.0)
     assert cell.difference.mean == pytest.approx(35.0)
     assert "85.00" in render(table, "text")
@@ -90,7 +90,7 @@ def test_seeds_without_the_modality_alone_have_no_utilisation() -> None:
     (metric,) = results.metrics
     assert results.values("d", "IBML", metric) == pytest.approx({0: 75.0})
     assert results.values("d", "Joint", metric) == {}
-    foot = "\n".join(build_table(record, found).foot)
+    foot = "\n".join(build_table(record, found).notes)
     assert "Finished without a finite test.utilisation.pix: 5 trials (Joint 2, IBML 2, Pix 1)." in foot
 
 
@@ -103,7 +103,7 @@ def samples(of: Mapping[str, list[float | None]], dataset: str = "d") -> dict[tu
 
 
 def lines(record: StudyRecord, metrics: Mapping[tuple[str, str, int], Mapping[str, float]]) -> list[str]:
-    return [line for line in build_table(record, finished(record, metrics)).foot if "samples than" in line]
+    return [line for line in build_table(record, finished(record, metrics)).notes if "samples than" in line]
 
 
 def test_the_foot_names_arms_that_saw_more_or_fewer_samples() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ibml.records import DesignRecord, StudyRecord, TrialRecord
-from ibml.report.study.figure_data import curve_metrics, values_of
-from ibml.report.study.figures import drawings
-from ibml.report.study.page import study_files
+from ibml.report.study.figure_data import collect_factor_values, list_curve_metrics
+from ibml.report.study.figures import build_figures
+from ibml.report.study.page import render_study_report
 from ibml.report.tables.results import Results
 from ibml.report.tables.table import build_table
 from tests.report.test_table import ACCURACY, results, study
@@ -42,7 +42,7 @@ def files(record: StudyRecord, found: dict[str, TrialRecord], curves: bool = Tru
         for r in found.values()
         if r.status == "finished" and curves
     }
-    return study_files(build_table(record, found), Results(record, found), logged, link)
+    return render_study_report(build_table(record, found), Results(record, found), logged, link)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_every_text_is_escaped_and_nothing_is_loaded(report: dict[str, str | byt
 def test_an_address_that_is_no_web_address_is_no_link() -> None:
     record = study({"ref": [0.9], "a": [0.8]})
     found = results(record, {"ref": [0.9], "a": [0.8]})
-    made = study_files(build_table(record, found), Results(record, found), {}, lambda run: "javascript:alert(1)")
+    made = render_study_report(build_table(record, found), Results(record, found), {}, lambda run: "javascript:alert(1)")
     assert "javascript:" not in str(made["report.html"])
     assert "There are no figures over epochs" in str(made["report.html"])
 
@@ -109,7 +109,7 @@ def test_a_table_that_leaves_out_the_reference_has_a_report() -> None:
     arms = {"ref": ACCURACY["ref"], "good": ACCURACY["good"], "same": ACCURACY["same"]}
     record = study(arms, rows=["good", "same"]).model_copy(update={"metrics": ("test.accuracy",)})
     found = results(record, arms)
-    made = study_files(build_table(record, found), Results(record, found), {}, link, forms=())
+    made = render_study_report(build_table(record, found), Results(record, found), {}, link, forms=())
     assert "Difference to ref in test.accuracy %" in str(made["report.html"])
 
 
@@ -127,7 +127,7 @@ def test_a_studys_design_chooses_its_figures() -> None:
     design = DesignRecord(type="factorial", factors=factors, components=("A", "B"), levels=levels)
     record = study(arms, ("d", "e")).model_copy(update={"design": design, "metrics": ("test.accuracy",)})
     found = results(record, arms)
-    drawn = drawings(build_table(record, found), Results(record, found), {})
+    drawn = build_figures(build_table(record, found), Results(record, found), {})
     assert [drawing.name for drawing in drawn] == [
         "forest-test.accuracy",
         "effects-test.accuracy",
@@ -149,7 +149,7 @@ def test_the_bases_own_value_is_a_point_of_a_factors_curve() -> None:
     record = study(arms).model_copy(update={"design": design, "configs": {"d": CONFIG}})
     found = results(record, arms)
     table = build_table(record, found)
-    points, own = values_of(table, Results(record, found), "bio.weight", "d", table.metrics[0])
+    points, own = collect_factor_values(table, Results(record, found), "bio.weight", "d", table.metrics[0])
     assert own == 1.0
     assert [(value, [pytest.approx(v) for v in seeds]) for value, seeds in points] == [
         (0, [80]),
@@ -161,7 +161,7 @@ def test_the_bases_own_value_is_a_point_of_a_factors_curve() -> None:
 def test_curves_are_asked_for_every_modality_of_any_data_set() -> None:
     modalities = {"d": ("pix", "zer"), "e": ("zer", "mor")}
     record = study(ARMS, ("d", "e")).model_copy(update={"modalities": modalities})
-    assert curve_metrics(record) == [
+    assert list_curve_metrics(record) == [
         "val.accuracy",
         *(f"val.accuracy.{m}" for m in ("pix", "zer", "mor")),
         *(f"rate.{m}" for m in ("pix", "zer", "mor")),

@@ -11,22 +11,22 @@ from rich.console import Console
 from ibml.common.errors import IbmlError
 from ibml.records import TrialRecord
 from ibml.report.tables.results import Results
-from ibml.report.tables.table_spec import Grid
-from ibml.report.views.comparison import Side, compare
-from ibml.report.views.overview import age, listing
-from ibml.report.views.sample_size import plan_seeds, power_grid, power_words
-from ibml.report.views.trial import TrialView, line, trial_group
+from ibml.report.tables.table_spec import TableSpec
+from ibml.report.views.comparison import ComparisonSide, compare
+from ibml.report.views.overview import build_overview_table, format_duration
+from ibml.report.views.sample_size import build_power_table, describe_power, plan_seeds
+from ibml.report.views.trial import TrialView, build_trial_group, draw_sparkline
 from tests.support.records import results, study
 
 ARMS = {"ref": [0.90, 0.91, 0.92], "good": [0.95, 0.955, 0.97], "same": [0.90, 0.905, 0.93]}
 
 
-def side(name: str, arms: dict[str, list[float | None]], arm: str | None = None, **more: object) -> Side:
+def side(name: str, arms: dict[str, list[float | None]], arm: str | None = None, **more: object) -> ComparisonSide:
     record = study(arms, name=name, **more)
-    return Side(name if arm is None else f"{name}/{arm}", Results(record, results(record, arms)), arm)
+    return ComparisonSide(name if arm is None else f"{name}/{arm}", Results(record, results(record, arms)), arm)
 
 
-def texts(grid: Grid) -> list[list[str]]:
+def texts(grid: TableSpec) -> list[list[str]]:
     return [[entry.text for entry in row] for row in grid.entries]
 
 
@@ -40,18 +40,18 @@ def test_the_seeds_that_are_needed_follow_from_the_variance_seen() -> None:
     assert same.corrected > same.alone
     assert same.cautious > same.corrected
     assert plan.seeds == same.corrected
-    grid = power_grid(plan)
+    grid = build_power_table(plan)
     assert grid.title == "x: seeds to detect a difference of 1 points in test.accuracy"
     assert f"{plan.seeds} seeds let every arm's difference of that size be found: {3 * plan.seeds} trials" in " ".join(
-        power_words(plan)
+        describe_power(plan)
     )
 
 
 def test_what_no_study_can_detect_is_said() -> None:
     plan = plan_seeds(side("x", ARMS).results, 1e-4, None, 0.8)
     assert plan.seeds is None
-    assert "More than 10,000 seeds would be needed" in " ".join(power_words(plan))
-    assert power_grid(plan).entries[0][-1].text == "> 10,000"
+    assert "More than 10,000 seeds would be needed" in " ".join(describe_power(plan))
+    assert build_power_table(plan).entries[0][-1].text == "> 10,000"
 
 
 def test_a_signed_rank_test_needs_enough_seeds_to_reach_alpha() -> None:
@@ -110,7 +110,7 @@ def test_the_list_shows_state_progress_and_age() -> None:
     record = study(ARMS)
     found = results(record, ARMS)
     del found["d/same/2"]
-    grid = listing(
+    grid = build_overview_table(
         [
             ("study", "demo", "KILLED", 1_000_000, 2_000_000, record),
             ("study", "late", "RUNNING", 3_000_000, 0, record),
@@ -124,7 +124,7 @@ def test_the_list_shows_state_progress_and_age() -> None:
         ["demo", "study", "interrupted", "8 / 9", "2 h"],
         ["old", "search", "complete", "–", "3 h"],
     ]
-    assert [age(s) for s in (-3, 59, 60, 3600, 200_000)] == ["0 s", "59 s", "1 min", "1 h", "2 d"]
+    assert [format_duration(s) for s in (-3, 59, 60, 3600, 200_000)] == ["0 s", "59 s", "1 min", "1 h", "2 d"]
 
 
 def test_a_trial_is_shown_with_curves_and_traceback() -> None:
@@ -134,7 +134,7 @@ def test_a_trial_is_shown_with_curves_and_traceback() -> None:
     )  # fmt: skip
     view = TrialView(record, "seed: 3\n", {"val.loss": [3.0, math.nan, 1.0]}, "Traceback: x", ["config.yaml"])
     stream = io.StringIO()
-    Console(file=stream, width=120).print(trial_group(view))
+    Console(file=stream, width=120).print(build_trial_group(view))
     shown = stream.getvalue()
     for part in (
         "d · good · seed 3",
@@ -150,8 +150,8 @@ def test_a_trial_is_shown_with_curves_and_traceback() -> None:
 
 
 def test_a_curve_is_a_line_of_bars() -> None:
-    assert line([0, 1, 2, 7]) == "▁▂▃█"
-    assert line([5.0]) == "▁"
-    assert line([math.nan, 1.0, 1.0]) == " ▁▁"
-    assert len(line(range(1000))) == 40
-    assert line([]) == ""
+    assert draw_sparkline([0, 1, 2, 7]) == "▁▂▃█"
+    assert draw_sparkline([5.0]) == "▁"
+    assert draw_sparkline([math.nan, 1.0, 1.0]) == " ▁▁"
+    assert len(draw_sparkline(range(1000))) == 40
+    assert draw_sparkline([]) == ""

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from ibml.records import ProposalRecord, SearchRecord
-from ibml.report.search.figures import anytime
-from ibml.report.search.importance import importances
-from ibml.report.search.page import FILES, search_files, search_summary
-from ibml.report.search.summary import best_so_far, optuna_study, pareto_front, trials_frame
-from ibml.report.tables.formats.text import plain_text
+from ibml.report.search.figures import compute_anytime_curves
+from ibml.report.search.importance import compute_importances
+from ibml.report.search.page import FILES, build_search_summary, render_search_report
+from ibml.report.search.summary import build_optuna_study, build_trials_frame, compute_best_so_far, find_pareto_front
+from ibml.report.tables.formats.text import render_plain_text
 
 RANGE = {"low": 0.0, "high": 1.0, "log": False, "step": None, "when": {}, "whole": False}
 KIND = {"choices": ["a", None, True, {"x": 1}], "when": {}, "whole": False}
@@ -61,7 +61,7 @@ def two_parameters(trials: int = 60) -> SearchRecord:
 
 
 def test_importance_finds_what_matters() -> None:
-    found = importances(two_parameters())
+    found = compute_importances(two_parameters())
     assert [i.name for i in found.parameters] == ["x", "y"]
     first, second = found.parameters
     assert first.low <= first.mean <= first.high
@@ -76,15 +76,15 @@ def test_importance_of_early_stopped_trials_is_that_of_the_last_epoch_that_half_
     for p in full.proposals:
         curve = {2: (p.values or (0.0,))[0]} | ({5: 0.5} if p.number % 3 == 0 else {})
         stopped.append(p.model_copy(update={"state": "pruned", "values": None, "curve": curve}))
-    found = importances(full.model_copy(update={"proposals": tuple(stopped)}))
+    found = compute_importances(full.model_copy(update={"proposals": tuple(stopped)}))
     assert found.epochs == 2
     assert found.parameters[0].name == "x"
 
 
 def test_there_is_no_importance_of_few_trials_or_equal_values() -> None:
-    assert importances(two_parameters(5)).parameters == ()
+    assert compute_importances(two_parameters(5)).parameters == ()
     equal = [proposal(n, (0.5,), params={"x": n / 20}) for n in range(20)]
-    assert importances(record(equal, {"x": RANGE})).parameters == ()
+    assert compute_importances(record(equal, {"x": RANGE})).parameters == ()
 
 
 def test_a_conditional_parameter_is_judged_where_it_is_active() -> None:
@@ -94,7 +94,7 @@ def test_a_conditional_parameter_is_judged_where_it_is_active() -> None:
         x, y = map(float, generator.random(2))
         params = {"x": x} | ({"y": y} if x > 0.5 else {})
         proposals.append(proposal(n, (0.1 * x + params.get("y", 0.0),), params=params))
-    found = {i.name: i for i in importances(record(proposals, {"x": RANGE, "y": RANGE})).parameters}
+    found = {i.name: i for i in compute_importances(record(proposals, {"x": RANGE, "y": RANGE})).parameters}
     assert found["y"].trials == sum("y" in p.params for p in proposals) < found["x"].trials == 60
     assert found["y"].low > 0.8
 
@@ -104,8 +104,8 @@ def test_the_pareto_front_has_what_nothing_beats() -> None:
     proposals = [proposal(n, point, feasible=n != 5) for n, point in enumerate(points)]
     objectives = (("val.accuracy", "maximize"), ("val.gap", "minimize"))
     made = record(proposals, {"x": RANGE}, objectives=objectives)
-    assert [p.number for p in pareto_front(made)] == [3, 0, 1]
-    assert sorted(t.number for t in optuna_study(made).best_trials if t.number != 5) in ([], [0, 1, 3])
+    assert [p.number for p in find_pareto_front(made)] == [3, 0, 1]
+    assert sorted(t.number for t in build_optuna_study(made).best_trials if t.number != 5) in ([], [0, 1, 3])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_pareto_front_has_what_nothing_beats() -> None:
 )
 def test_the_best_so_far_follows_the_budget(sense: str, expected: list[float | None]) -> None:
     proposals = [proposal(0, None), *(proposal(n, (v,)) for n, v in enumerate([0.5, 0.2, 0.7], 1))]
-    curve = best_so_far(record(proposals, {"x": RANGE}, objectives=(("val.loss", sense),)))
+    curve = compute_best_so_far(record(proposals, {"x": RANGE}, objectives=(("val.loss", sense),)))
     assert [None if v is None or math.isnan(v) else v for v in curve["best"]] == expected
     assert list(curve["epochs"]) == [10, 20, 30, 40]
 
@@ -122,7 +122,7 @@ def test_searches_are_compared_at_the_same_budget() -> None:
     fast = record([proposal(0, (0.9,)), proposal(1, (0.95,))], {"x": RANGE}, name="fast")
     slow = record([proposal(n, (0.9 + n / 100,)) for n in range(4)], {"x": RANGE}, name="slow")
     fast = fast.model_copy(update={"compared": {"ours": ("fast",), "random": ("slow",)}})
-    ours, random = anytime(fast, [slow])
+    ours, random = compute_anytime_curves(fast, [slow])
     assert ours[0] == "ours (1 repeats)"
     assert list(ours[4]) == list(random[4])
     at = int(np.searchsorted(ours[4], 25))
@@ -159,19 +159,19 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_odd_searches_have_a_report(name: str) -> None:
     made = ODD[name]
-    files = search_files(made)
+    files = render_search_report(made)
     assert set(files) <= set(FILES)
     assert "report.md" in files
     assert ("best.yaml" in files) == (made.best is not None)
     if made.best is not None:
         assert yaml.safe_load(str(files["best.yaml"])) == made.best_config
     assert all(content[:4] == b"\x89PNG" for file, content in files.items() if file.endswith(".png"))
-    assert f"{len(made.proposals)} of {made.trials} trials" in plain_text(search_summary(made))
-    assert len(trials_frame(made)) == len(made.proposals)
+    assert f"{len(made.proposals)} of {made.trials} trials" in render_plain_text(build_search_summary(made))
+    assert len(build_trials_frame(made)) == len(made.proposals)
 
 
 def test_the_same_search_gives_the_same_report() -> None:
-    first, second = search_files(two_parameters(20)), search_files(two_parameters(20))
+    first, second = render_search_report(two_parameters(20)), render_search_report(two_parameters(20))
     assert first == second
 
 
@@ -180,7 +180,7 @@ def test_values_stay_text_on_the_page_and_in_the_preset() -> None:
     found = record(
         [proposal(0, (0.5,), params={"x": value})], {"x": {**KIND, "choices": [value, "d"]}}, description="<b>"
     )
-    made = search_files(found)
+    made = render_search_report(found)
     assert yaml.safe_load(made["best.yaml"]) == {"data": {"type": "mfeat"}}
     assert "<script>" not in str(made["report.md"])
     assert "<b>" not in str(made["report.md"])

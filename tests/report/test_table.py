@@ -66,12 +66,12 @@ def table() -> Table:
 
 
 def test_cells_are_in_percent_with_marks(table: Table) -> None:
-    cells = {arm: table.cell("d", arm, "test.accuracy") for arm in ACCURACY}
+    cells = {arm: table.get_cell("d", arm, "test.accuracy") for arm in ACCURACY}
     assert cells["ref"].summary.mean == pytest.approx(92)
     assert [arm for arm, cell in cells.items() if cell.best] == ["good"]
     assert [arm for arm, cell in cells.items() if cell.second] == ["same"]
     assert not any(cell.tied for cell in cells.values()), "both others differ from the best"
-    gaps = {arm: table.cell("d", arm, "test.gap") for arm in ACCURACY}
+    gaps = {arm: table.get_cell("d", arm, "test.gap") for arm in ACCURACY}
     assert [arm for arm, cell in gaps.items() if cell.best] == ["good"], "a lower gap is better"
 
 
@@ -79,16 +79,16 @@ def test_arms_that_cannot_be_told_from_the_best_share_a_mark() -> None:
     arms = {"ref": ACCURACY["ref"], "same": ACCURACY["same"]}
     record = study(arms)
     made = build_table(record, results(record, arms))
-    assert all(made.cell("d", arm, "test.accuracy").tied for arm in arms)
+    assert all(made.get_cell("d", arm, "test.accuracy").tied for arm in arms)
 
 
 def test_differences_and_verdicts(table: Table) -> None:
-    good, same = (table.cell("d", arm, "test.accuracy").difference for arm in ("good", "same"))
+    good, same = (table.get_cell("d", arm, "test.accuracy").difference for arm in ("good", "same"))
     assert good.mean == pytest.approx(5.0)
     assert good.verdict == "helps"
     assert same.verdict == "no effect detected"
-    assert table.cell("d", "ref", "test.accuracy").difference is None
-    assert table.cell("d", "good", "test.gap").difference.verdict == "helps"
+    assert table.get_cell("d", "ref", "test.accuracy").difference is None
+    assert table.get_cell("d", "good", "test.gap").difference.verdict == "helps"
 
 
 def test_failed_diverged_and_missing_runs_are_in_the_foot() -> None:
@@ -99,7 +99,7 @@ def test_failed_diverged_and_missing_runs_are_in_the_foot() -> None:
     found["d/bad/1"] = TrialRecord("d/bad/1", "r2", "diverged", {}, "the training loss was nan in epoch 3")
     found["d/new/0"] = TrialRecord("d/new/0", "r3", "running")
     made = build_table(record, found)
-    foot = "\n".join(made.foot)
+    foot = "\n".join(made.notes)
     assert "Failed: 1 of 9 trials (bad 1); for instance RuntimeError('x'); traceback.txt of MLflow run r1." in foot
     assert "Diverged: 1 of 9 trials (bad 1); for instance the training loss was nan in epoch 3." in foot
     assert "Not finished: 1 of 9 trials (new 1)." in foot
@@ -107,8 +107,8 @@ def test_failed_diverged_and_missing_runs_are_in_the_foot() -> None:
     assert "Pairs with a missing side, left out of the tests: bad 3, new 3." in foot
     assert "4 results of 9 trial keys" in foot
     assert made.unfinished == 5
-    assert made.cell("d", "bad", "test.accuracy").summary.n == 0
-    assert made.cell("d", "bad", "test.accuracy").difference.verdict == "no pairs"
+    assert made.get_cell("d", "bad", "test.accuracy").summary.n == 0
+    assert made.get_cell("d", "bad", "test.accuracy").difference.verdict == "no pairs"
 
 
 def test_an_empty_study_is_said_in_words() -> None:
@@ -121,12 +121,12 @@ def test_an_empty_study_is_said_in_words() -> None:
 
 def test_unequal_budgets_are_admitted() -> None:
     record = study(ACCURACY).model_copy(update={"epochs": {"d": (20, 40)}})
-    assert "20 to 40 epochs, NOT EQUAL among the arms" in "\n".join(build_table(record, {}).foot)
+    assert "20 to 40 epochs, NOT EQUAL among the arms" in "\n".join(build_table(record, {}).notes)
 
 
 def test_data_sets_may_have_budgets_of_their_own() -> None:
     record = study(ACCURACY, ("d", "e")).model_copy(update={"epochs": {"d": (20,), "e": (40,)}})
-    assert "5 seeds × 20 (d), 40 (e) epochs, each arm" in "\n".join(build_table(record, {}).foot)
+    assert "5 seeds × 20 (d), 40 (e) epochs, each arm" in "\n".join(build_table(record, {}).notes)
 
 
 def test_a_metric_that_an_arm_never_has_is_no_missing_pair() -> None:
@@ -136,8 +136,8 @@ def test_a_metric_that_an_arm_never_has_is_no_missing_pair() -> None:
         if "/good/" in key:
             del trial.metrics["test.gap"]
     made = build_table(record, found)
-    assert made.cell("d", "good", "test.gap").summary.n == 0
-    assert "missing side" not in "\n".join(made.foot)
+    assert made.get_cell("d", "good", "test.gap").summary.n == 0
+    assert "missing side" not in "\n".join(made.notes)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -146,8 +146,8 @@ def test_what_is_no_finite_number_is_left_out(value: float) -> None:
     found = results(record, ACCURACY)
     found["d/good/2"].metrics["test.accuracy"] = value
     made = build_table(record, found)
-    assert made.cell("d", "good", "test.accuracy").summary.n == 4
-    assert made.cell("d", "good", "test.accuracy").difference.n == 4
+    assert made.get_cell("d", "good", "test.accuracy").summary.n == 4
+    assert made.get_cell("d", "good", "test.accuracy").difference.n == 4
     for form in FORMATS:
         assert render(made, form)
 
@@ -155,7 +155,7 @@ def test_what_is_no_finite_number_is_left_out(value: float) -> None:
 def test_what_the_plan_noted_and_where_it_was_computed_is_in_the_foot() -> None:
     record = study(ACCURACY).model_copy(update={"notes": ("x=1 is the base itself",)})
     found = {k: replace(r, platform="cpu, torch 2") for k, r in results(record, ACCURACY).items()}
-    foot = build_table(record, found).foot
+    foot = build_table(record, found).notes
     assert "x=1 is the base itself" in foot
     assert "code rev on cpu, torch 2; data data" in foot[-1]
 
@@ -166,22 +166,22 @@ def test_holm_is_over_the_arms_of_a_column_of_one_data_set() -> None:
     both, single = build_table(record, results(record, ACCURACY)), build_table(one, results(one, ACCURACY))
     for dataset in ("d", "e"):
         assert (
-            both.cell(dataset, "good", "test.accuracy").difference
-            == single.cell("d", "good", "test.accuracy").difference
+            both.get_cell(dataset, "good", "test.accuracy").difference
+            == single.get_cell("d", "good", "test.accuracy").difference
         )
 
 
 def test_the_wilcoxon_test_can_be_chosen() -> None:
     record = study(ACCURACY, test="wilcoxon")
     made = build_table(record, results(record, ACCURACY))
-    assert made.cell("d", "good", "test.accuracy").difference.p == pytest.approx(2 / 2**5)
-    assert made.cell("d", "good", "test.accuracy").difference.detectable is None
-    assert "Wilcoxon signed-rank test" in made.foot[0]
-    assert "With 5 pairs no signed-rank p is below 0.062" in made.foot[1]
+    assert made.get_cell("d", "good", "test.accuracy").difference.p == pytest.approx(2 / 2**5)
+    assert made.get_cell("d", "good", "test.accuracy").difference.detectable is None
+    assert "Wilcoxon signed-rank test" in made.notes[0]
+    assert "With 5 pairs no signed-rank p is below 0.062" in made.notes[1]
 
 
 def test_the_frame_has_a_row_per_arm_and_metric(table: Table) -> None:
-    frame = table.frame()
+    frame = table.build_frame()
     assert len(frame) == 6
     row = frame[(frame.arm == "good") & (frame.metric == "test.accuracy")].iloc[0]
     assert (row["n"], row.unit, row.verdict) == (5, "%", "helps")
@@ -195,7 +195,7 @@ def test_csv_and_json_are_the_frame(table: Table) -> None:
     for text, plain in zip(rows, content["rows"], strict=True):
         assert float(text["mean"]) == plain["mean"]
         assert (text["verdict"], text["difference"] == "") == (plain["verdict"], plain["difference"] is None)
-    assert content["foot"] == list(table.foot)
+    assert content["foot"] == list(table.notes)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -65,7 +65,7 @@ def test_a_choice_may_be_a_whole_setting() -> None:
     space = plan_of({"method.window": {"choices": windows}}).space
     config, _ = space.trial({"method.window": windows[1]})
     assert (config.method.window.first_epoch, config.method.window.stop_epoch) == (2, 5)
-    assert space.dimensions[0].value(space.dimensions[0].label(windows[1])) == windows[1]
+    assert space.dimensions[0].value(space.dimensions[0].encode(windows[1])) == windows[1]
 
 
 def test_ranges_may_be_large_and_conditions_narrow() -> None:
@@ -89,11 +89,11 @@ def test_an_objective_that_some_proposals_would_not_log_is_refused() -> None:
 
 
 def test_the_paper_starts_from_whole_settings_too() -> None:
-    (start,) = load_search(ROOT / "search_spaces" / "tcm_schedule.yaml", "mfeat").starting_values({})
+    (start,) = load_search(ROOT / "search_spaces" / "tcm_schedule.yaml", "mfeat").resolve_starting_values({})
     assert start["method.window"] == '{"first_epoch": 1}'
     windows = [{"first_epoch": 1}, {"first_epoch": 2, "stop_epoch": 5}]
     plan = plan_of({"method.window": {"choices": windows}}, start_from=[{"method.window": windows[1]}])
-    assert plan.starting_values({}) == [{"method.window": '{"first_epoch": 2, "stop_epoch": 5}'}]
+    assert plan.resolve_starting_values({}) == [{"method.window": '{"first_epoch": 2, "stop_epoch": 5}'}]
 
 
 def test_epochs_that_are_searched_count_at_their_most() -> None:
@@ -110,7 +110,7 @@ def test_the_paper_and_the_base_are_known_starts() -> None:
         overrides={"trainer.epochs": 10, "optimizer.lr": 0.05, "fusion.type": "film"},
         start_from=["paper", "base", {"method.bio.weight": 3}],
     )
-    paper, base, given = plan.starting_values({})
+    paper, base, given = plan.resolve_starting_values({})
     assert paper == {"optimizer.lr": 0.01, "method.bio.weight": 1.0, "fusion.type": "concat"}
     assert base["optimizer.lr"], base["fusion.condition"] == (0.05, "first")
     assert given == {"method.bio.weight": 3}
@@ -119,7 +119,7 @@ def test_the_paper_and_the_base_are_known_starts() -> None:
 def test_the_best_of_an_earlier_search_is_a_start_as_far_as_the_space_has_it() -> None:
     plan = plan_of(LR | FUSION, start_from=[{"search": "before"}])
     before = {"optimizer.lr": 0.02, "fusion.type": "gated", "method.bio.weight": 2.0}
-    assert plan.starting_values({"before": before}) == [{"optimizer.lr": 0.02}]
+    assert plan.resolve_starting_values({"before": before}) == [{"optimizer.lr": 0.02}]
 
 
 BAD = [

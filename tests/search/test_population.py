@@ -14,13 +14,13 @@ from rich.console import Console
 from ibml.common.errors import ConfigError, SourceLocation
 from ibml.config.search.space import ChoiceParameter, RangeParameter
 from ibml.search.database import Database
-from ibml.search.pbt_checkpoints import StateError
+from ibml.search.pbt_checkpoints import PbtCheckpointError
 from ibml.search.plan import load_search
-from ibml.search.population import CHANGES, Population, exploited, perturbed
+from ibml.search.population import CHANGES, Population, perturb_value, select_sources
 from ibml.search.space import Dimension
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
-from ibml.study.engine.searches import CUT, TAG_LENGTH, _shortened, open_search
+from ibml.study.engine.searches import CUT, TAG_LENGTH, _truncate_tag, open_search
 from ibml.study.planning.plan import load_plan
 from ibml.tracking.session import Session
 from ibml.tracking.store.mlflow_store import MlflowStore
@@ -54,28 +54,28 @@ def run(folder: Path, steps: int | None = None, diverges: int | None = None, ord
     search.concurrency, shuffled = 3, random.Random(order)
     flying, done = [], 0
     while not search.done:
-        while (attempt := search.next()) is not None:
-            flying.append((attempt, list(map(tuple, json.loads(attempt.leg.state))) if attempt.leg.state else []))
-        attempt, history = flying.pop(shuffled.randrange(len(flying)))
-        assert len(history) == attempt.leg.first
-        for epoch in range(attempt.leg.first, attempt.leg.stop):
-            history.append((epoch, attempt.config.optimizer.lr))
+        while (trial_run := search.next()) is not None:
+            flying.append((trial_run, list(map(tuple, json.loads(trial_run.interval.state))) if trial_run.interval.state else []))
+        trial_run, history = flying.pop(shuffled.randrange(len(flying)))
+        assert len(history) == trial_run.interval.first
+        for epoch in range(trial_run.interval.first, trial_run.interval.stop):
+            history.append((epoch, trial_run.config.optimizer.lr))
             value = sum(lr for _, lr in history) / len(history)
             if done == steps:
                 raise Killed
             done += 1
-            search.report(attempt, [{"epoch": epoch, "val.loss": 1.0, "val.accuracy": value, "time.epoch": 1.0}])
-        if attempt.number == diverges and attempt.leg.first == 2:
-            search.end(attempt, "diverged", {}, "infinite")
-        elif attempt.leg.stop == 7:
-            search.end(attempt, "finished", {"selected.val.accuracy": value, "time.total": 7.0})
+            search.report(trial_run, [{"epoch": epoch, "val.loss": 1.0, "val.accuracy": value, "time.epoch": 1.0}])
+        if trial_run.number == diverges and trial_run.interval.first == 2:
+            search.end(trial_run, "diverged", {}, "infinite")
+        elif trial_run.interval.stop == 7:
+            search.end(trial_run, "finished", {"selected.val.accuracy": value, "time.total": 7.0})
         else:
-            search.arrive(attempt, json.dumps(history).encode())
+            search.on_interval_end(trial_run, json.dumps(history).encode())
     return search
 
 
 def outcome(search: Population) -> list[tuple]:
-    trials = search.history()
+    trials = search.list_trials()
     return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs.get(CHANGES)) for t in trials]
 
 
@@ -93,7 +93,7 @@ def place(tmp_path, monkeypatch):
 def test_worst_members_go_on_from_the_best_with_changed_values(place):
     folder = place("a")
     search = run(folder)
-    trials = {t.number: t for t in search.history()}
+    trials = {t.number: t for t in search.list_trials()}
     changed = 0
     for epoch in (2, 4, 6):
         ranked = sorted(trials, key=lambda n: (trials[n].intermediate_values[epoch], -n))
@@ -111,7 +111,7 @@ def test_worst_members_go_on_from_the_best_with_changed_values(place):
     assert copied.intermediate_values[epoch + 1] == pytest.approx(
         (before + last["values"]["optimizer.lr"]) / (epoch + 1)
     )
-    assert search.configuration(copied)[1].optimizer.lr == last["values"]["optimizer.lr"]
+    assert search.get_configuration(copied)[1].optimizer.lr == last["values"]["optimizer.lr"]
     assert not (folder / "populations").exists()
 
 
@@ -131,7 +131,7 @@ def test_it_does_not_go_on_without_its_states(place):
     with pytest.raises(Killed):
         run(folder, 20)
     (folder / "populations").rename(folder / "elsewhere")
-    with pytest.raises(StateError, match="run it where it was begun"):
+    with pytest.raises(PbtCheckpointError, match="run it where it was begun"):
         run(folder)
 
 
@@ -140,11 +140,11 @@ def test_the_worst_copy_one_of_the_best():
         return random.Random(str(where))
 
     worth = {0: 0.5, 1: 0.1, 2: 0.9, 3: 0.1, 4: 0.7, 5: 0.8, 6: 0.6, 7: 0.2}
-    found = exploited(worth, 0.25, fixed, 5)
+    found = select_sources(worth, 0.25, fixed, 5)
     assert sorted(found) == [1, 3]
     assert set(found.values()) <= {2, 5}
-    assert sorted(exploited({0: 1.0, 1: 1.0, 2: 1.0}, 0.25, fixed, 5)) == [2]
-    assert exploited({4: 1.0}, 0.5, fixed, 5) == {}
+    assert sorted(select_sources({0: 1.0, 1: 1.0, 2: 1.0}, 0.25, fixed, 5)) == [2]
+    assert select_sources({4: 1.0}, 0.5, fixed, 5) == {}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_worst_copy_one_of_the_best():
 )
 def test_perturbed_values(parameter, whole, value, expected):
     dimension = Dimension("p", parameter, SourceLocation("file"), whole)
-    found = {perturbed(dimension, value, random.Random(seed)) for seed in range(40)}
+    found = {perturb_value(dimension, value, random.Random(seed)) for seed in range(40)}
     assert found == expected
     assert all(dimension.contains(v) for v in found)
 
@@ -217,14 +217,14 @@ def test_a_task_whose_worker_died_before_it_began_is_not_waited_for(place):
             driver.handle_worker_death(task, "killed", "")
             assert driver.next(1) is task
         driver.handle_worker_death(task, "killed", "")
-        assert driver.next(1).attempt.number == 1
+        assert driver.next(1).trial_run.number == 1
         driver.handle_worker_death(task, "killed", "")  # it has ended
     assert [reason for _, reason in driver.summary.failed] == ["killed"]
 
 
 def test_a_tag_that_is_cut_says_so():
-    assert _shortened("x" * TAG_LENGTH) == "x" * TAG_LENGTH
-    cut = _shortened("x" * (TAG_LENGTH + 1))
+    assert _truncate_tag("x" * TAG_LENGTH) == "x" * TAG_LENGTH
+    cut = _truncate_tag("x" * (TAG_LENGTH + 1))
     assert len(cut) == TAG_LENGTH
     assert cut.endswith(CUT)
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from ibml.search.database import BEGUN, Database, SearchDatabaseError
 from ibml.search.search import Search
-from ibml.search.trial_attributes import EPOCHS, REASON, seed_values
+from ibml.search.trial_attributes import EPOCHS, REASON, read_seed_values
 from tests.support.searches import BIO, FUSION, LR, Lab, accuracy, plan_of, rows_of, train
 
 SPACE = LR | BIO | FUSION
@@ -29,7 +29,7 @@ SAMPLERS = [
 
 
 def outline(search: Search) -> list[tuple[object, ...]]:
-    return [(t.number, t.state, t.params, t.values, t.intermediate_values) for t in search.history()]
+    return [(t.number, t.state, t.params, t.values, t.intermediate_values) for t in search.list_trials()]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: "-".join(map(str, s.values())))
@@ -38,8 +38,8 @@ def test_a_search_that_is_cut_off_proposes_what_it_would_have(lab: Lab, sampler:
     whole = outline(lab.run(lab.open(plan, name="whole")))
     for stop in (0, 3, 5, 1):
         search = lab.run(lab.open(plan, name="cut"), stop)
-        if attempt := search.next():  # begun, and some of it reported
-            search.report(attempt, rows_of(attempt)[:2])
+        if trial_run := search.next():  # begun, and some of it reported
+            search.report(trial_run, rows_of(trial_run)[:2])
     assert outline(lab.run(lab.open(plan, name="cut"))) == whole
     assert len(whole) == 10
     assert len({repr(params) for _, _, params, *_ in whole}) > 5  # genetic ones may repeat a parent
@@ -90,7 +90,7 @@ def test_other_seeds_of_a_sampler_propose_other_values(lab: Lab) -> None:
         lab.run(lab.open(plan_of(LR, trials=3, sampler={"type": "random", "seed": seed}), name=f"{seed}"))
         for seed in (0, 1)
     )
-    assert [t.params for t in first.history()] != [t.params for t in second.history()]
+    assert [t.params for t in first.list_trials()] != [t.params for t in second.list_trials()]
 
 
 def test_a_partly_written_proposal_is_completed_as_it_was_meant(lab: Lab) -> None:
@@ -106,14 +106,14 @@ def test_the_total_is_a_total_and_can_be_raised(lab: Lab) -> None:
     assert lab.open(plan_of(LR, trials=4)).next() is None
     assert lab.open(plan_of(LR, trials=4)).done
     search = lab.run(lab.open(plan_of(LR, trials=6)))
-    assert [t.number for t in search.history()] == list(range(6))
+    assert [t.number for t in search.list_trials()] == list(range(6))
     assert lab.open(plan_of(LR, trials=3)).done
 
 
 def test_a_grid_is_walked_once(lab: Lab) -> None:
     space = FUSION | {"method.bio.weight": {"low": 0, "high": 1, "step": 0.5}}
     search = lab.run(lab.open(plan_of(space, sampler={"type": "grid"}, trials=99)))
-    tried = [tuple(sorted(t.params.items())) for t in search.history()]
+    tried = [tuple(sorted(t.params.items())) for t in search.list_trials()]
     assert len(tried) == len(set(tried)) == 15
 
 
@@ -122,7 +122,7 @@ def test_what_is_started_from_comes_first(lab: Lab) -> None:
     for _ in range(2):
         search = lab.open(plan)
     lab.run(search)
-    first, second, _ = search.history()
+    first, second, _ = search.list_trials()
     assert first.params == {"optimizer.lr": 0.01, "method.bio.weight": 1.0}
     assert second.params["method.bio.weight"] == 3
 
@@ -130,24 +130,24 @@ def test_what_is_started_from_comes_first(lab: Lab) -> None:
 def test_stopped_trials_are_pruned_with_what_they_reported(lab: Lab) -> None:
     plan = plan_of(LR, trials=12, scheduler={"type": "asha", "grace_epochs": 2, "reduction_factor": 3})
     search = lab.run(lab.open(plan))
-    pruned = [t for t in search.history() if t.state == TrialState.PRUNED]
+    pruned = [t for t in search.list_trials() if t.state == TrialState.PRUNED]
     assert pruned
     for trial in pruned:
         assert set(trial.intermediate_values) in ({1, 2}, {1, 2, 3, 4, 5, 6})
         assert "by asha" in trial.user_attrs[REASON]
-    complete = [t for t in search.history() if t.state == TrialState.COMPLETE]
+    complete = [t for t in search.list_trials() if t.state == TrialState.COMPLETE]
     assert all(len(t.intermediate_values) == 10 for t in complete)
     assert len(pruned) + len(complete) == 12
 
 
 def test_the_value_is_that_of_the_selected_epoch(lab: Lab) -> None:
     search = lab.open(plan_of(LR, trials=1))
-    attempt = search.next()
-    assert attempt
-    rows = rows_of(attempt, lambda attempt, epoch: 0.9 if epoch == 3 else 0.5)
-    search.report(attempt, rows)
-    search.end(attempt, "finished", {"time.total": 2.0})
-    (trial,) = search.history()
+    trial_run = search.next()
+    assert trial_run
+    rows = rows_of(trial_run, lambda trial_run, epoch: 0.9 if epoch == 3 else 0.5)
+    search.report(trial_run, rows)
+    search.end(trial_run, "finished", {"time.total": 2.0})
+    (trial,) = search.list_trials()
     assert trial.values == [0.9]
     assert list(trial.intermediate_values.values()) == [0.5] * 3 + [0.9] * 7
 
@@ -155,13 +155,13 @@ def test_the_value_is_that_of_the_selected_epoch(lab: Lab) -> None:
 @pytest.mark.parametrize(("told", "state"), [("failed", TrialState.FAIL), ("worst", TrialState.COMPLETE)])
 def test_a_diverged_trial_is_failed_or_worst_and_never_best(lab: Lab, told: str, state: TrialState) -> None:
     search = lab.open(plan_of(LR, trials=2, diverged=told, sampler={"type": "random"}))
-    attempt = search.next()
-    assert attempt
-    rows = rows_of(attempt)[:3]
-    search.report(attempt, [*rows, {**rows[-1], "epoch": 3.0, "val.accuracy": 0.99, "val.loss": math.nan}])
-    search.end(attempt, "diverged", {}, "val.loss was nan in epoch 3")
+    trial_run = search.next()
+    assert trial_run
+    rows = rows_of(trial_run)[:3]
+    search.report(trial_run, [*rows, {**rows[-1], "epoch": 3.0, "val.accuracy": 0.99, "val.loss": math.nan}])
+    search.end(trial_run, "diverged", {}, "val.loss was nan in epoch 3")
     lab.run(search)
-    first = search.history()[0]
+    first = search.list_trials()[0]
     assert first.state == state
     assert first.values in (None, [0.0])
     assert 0.99 not in first.intermediate_values.values()
@@ -173,18 +173,18 @@ def test_a_diverged_trial_is_failed_or_worst_and_never_best(lab: Lab, told: str,
 
 def test_a_failed_trial_counts(lab: Lab) -> None:
     search = lab.open(plan_of(LR, trials=2))
-    attempt = search.next()
-    assert attempt
-    search.end(attempt, "failed", {}, "out of memory")
+    trial_run = search.next()
+    assert trial_run
+    search.end(trial_run, "failed", {}, "out of memory")
     lab.run(search)
-    assert [t.state for t in search.history()] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert [t.state for t in search.list_trials()] == [TrialState.FAIL, TrialState.COMPLETE]
     assert search.done
 
 
 def test_the_mean_over_seeds_is_told(lab: Lab) -> None:
     search = lab.run(lab.open(plan_of(LR, trials=3, seeds_per_trial=3)))
-    for trial in search.history():
-        values = [seed["val.accuracy"] for seed in seed_values(trial)]
+    for trial in search.list_trials():
+        values = [seed["val.accuracy"] for seed in read_seed_values(trial)]
         assert len(set(values)) == 3
         assert trial.values == [pytest.approx(sum(values) / 3)]
         assert set(trial.intermediate_values) == {*range(1, 11), 20}
@@ -194,19 +194,19 @@ def test_unpromising_proposals_are_stopped_after_their_first_seeds(lab: Lab) -> 
     scheduler = {"type": "asha", "grace_epochs": 10, "reduction_factor": 2}
     plan = plan_of(LR, trials=8, seeds_per_trial=4, scheduler=scheduler)
     search = lab.run(lab.open(plan))
-    tried = {t.number: len(seed_values(t)) for t in search.history()}
+    tried = {t.number: len(read_seed_values(t)) for t in search.list_trials()}
     assert set(tried.values()) == {1, 2, 4}
     assert all(
-        t.state == (TrialState.COMPLETE if tried[t.number] == 4 else TrialState.PRUNED) for t in search.history()
+        t.state == (TrialState.COMPLETE if tried[t.number] == 4 else TrialState.PRUNED) for t in search.list_trials()
     )
 
 
 def test_seeds_that_are_done_are_not_trained_again(lab: Lab) -> None:
     plan = plan_of(LR, trials=2, seeds_per_trial=3)
     lab.run(lab.open(plan), 2)
-    attempt = lab.open(plan).next()
-    assert attempt
-    assert (attempt.number, attempt.position, attempt.config.seed) == (0, 2, plan.seeds[2])
+    trial_run = lab.open(plan).next()
+    assert trial_run
+    assert (trial_run.number, trial_run.position, trial_run.config.seed) == (0, 2, plan.seeds[2])
 
 
 def test_several_objectives_and_constraints(lab: Lab) -> None:
@@ -220,8 +220,8 @@ def test_several_objectives_and_constraints(lab: Lab) -> None:
     search = lab.run(lab.open(plan))
     directions = [d.name for d in search.study.directions]
     assert directions == ["MAXIMIZE", "MINIMIZE"]
-    assert all(set(t.constraints) == {"val.gap max"} for t in search.history())
-    fine = [t for t in search.history() if t.values[1] <= 0.35]
+    assert all(set(t.constraints) == {"val.gap max"} for t in search.list_trials())
+    fine = [t for t in search.list_trials() if t.values[1] <= 0.35]
     assert search.best
     assert search.best.values[0] == max(t.values[0] for t in fine)
     assert {t.number for t in search.study.best_trials} <= {t.number for t in fine}
@@ -233,10 +233,10 @@ def test_a_diverged_trial_is_within_no_constraint(lab: Lab) -> None:
         LR, trials=14, diverged="worst", constraints=constraints, sampler={"type": "gp", "startup_trials": 3}
     )
     search = lab.open(plan)
-    attempt = search.next()
-    assert attempt
-    search.end(attempt, "diverged", {}, "val.loss was nan")
-    first = search.history()[0]
+    trial_run = search.next()
+    assert trial_run
+    search.end(trial_run, "diverged", {}, "val.loss was nan")
+    first = search.list_trials()[0]
     assert set(first.constraints) == {"val.gap max", "time.epoch max", "time.epoch min"}
     assert min(first.constraints.values()) > 0
     lab.run(search)
@@ -249,13 +249,13 @@ def test_many_at_once_go_to_the_same_total(lab: Lab) -> None:
     flying = [search.next() for _ in range(4)]
     assert flying.pop() is None
     while flying:
-        attempt = flying.pop(0)
-        assert attempt
-        train(search, attempt)
+        trial_run = flying.pop(0)
+        assert trial_run
+        train(search, trial_run)
         if another := search.next():
             flying.append(another)
     assert search.done
-    assert len(search.history()) == 7
+    assert len(search.list_trials()) == 7
 
 
 def test_a_changed_space_is_refused_with_the_difference(lab: Lab) -> None:
@@ -280,12 +280,12 @@ def test_a_search_that_was_cut_off_while_it_was_made_is_made(lab: Lab) -> None:
     study = optuna.create_study(study_name="demo", storage=lab.database.storage, direction="maximize")
     study.set_user_attr(BEGUN, value=True)
     study.enqueue_trial({"optimizer.lr": 7.0})
-    assert len(lab.run(lab.open(plan_of(LR, trials=2))).history()) == 2
+    assert len(lab.run(lab.open(plan_of(LR, trials=2))).list_trials()) == 2
 
 
 def test_a_search_that_was_cut_off_before_its_mark_is_made(lab: Lab) -> None:
     optuna.create_study(study_name="demo", storage=lab.database.storage, direction="maximize")
-    assert len(lab.run(lab.open(plan_of(LR, trials=2))).history()) == 2
+    assert len(lab.run(lab.open(plan_of(LR, trials=2))).list_trials()) == 2
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
@@ -334,7 +334,7 @@ def test_a_locked_database_is_said_and_nothing_is_lost(
     assert "SELECT" not in str(caught.value)
     other.execute("ROLLBACK")
     other.close()
-    assert [t.number for t in lab.run(Lab(tmp_path).open(plan)).history()] == [0, 1, 2, 3]
+    assert [t.number for t in lab.run(Lab(tmp_path).open(plan)).list_trials()] == [0, 1, 2, 3]
 
 
 def test_a_database_of_an_older_schema_is_said(tmp_path: Path, lab: Lab) -> None:

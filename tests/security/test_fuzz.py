@@ -16,7 +16,7 @@ from ibml.common.errors import ConfigError
 from ibml.config.loading.presets import find_presets
 from ibml.search.plan import load_search
 from ibml.study.planning.dry_run.search_preview import preview_search
-from ibml.study.planning.dry_run.study_preview import preview
+from ibml.study.planning.dry_run.study_preview import preview_study
 from ibml.study.planning.plan import load_plan
 from tests.conftest import ROOT, CommandLine
 
@@ -148,7 +148,7 @@ def load(original: Path, name: str) -> object:
     """Load the file as its command does, and return the preview of a dry run."""
     match original.parent.name:
         case "ablations":
-            return preview(load_plan(Path(name)))
+            return preview_study(load_plan(Path(name)))
         case "search_spaces":
             return preview_search(load_search(Path(name)))
         case _:

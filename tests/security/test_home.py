@@ -11,12 +11,12 @@ from typing import Literal
 import pytest
 
 from ibml.common.errors import IbmlError
-from ibml.common.paths import HomeError, cache_folder, expand_home, state_folder, user_folder
-from ibml.common.storage import location
+from ibml.common.paths import HomeError, expand_home, get_cache_folder, get_state_folder, get_user_folder
+from ibml.common.storage import parse_storage_path
 from ibml.config.plugin_allowlist import located, user_file
-from ibml.study.ray.cluster import ray_environment
+from ibml.study.ray.cluster import set_ray_environment
 from ibml.tracking.store.mlflow_store import MlflowStore
-from ibml.tracking.store.result_cache import ResultCache, cache_file
+from ibml.tracking.store.result_cache import ResultCache, resolve_cache_file
 from tests.conftest import CommandLine
 
 
@@ -33,7 +33,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _ray_environment() -> None:
-    with ray_environment("127.0.0.1:1"):
+    with set_ray_environment("127.0.0.1:1"):
         pass
 
 
@@ -43,8 +43,8 @@ def _ray_environment() -> None:
     [
         user_file,
         lambda: located("package"),
-        state_folder,
-        cache_folder,
+        get_state_folder,
+        get_cache_folder,
         lambda: expand_home("~/x"),
         _ray_environment,
         lambda: MlflowStore("sqlite:///never.db").experiment_id,
@@ -80,7 +80,7 @@ def test_folders_of_the_user_stay_where_they_were(
             monkeypatch.delenv(f"XDG_{kind.upper()}_HOME", raising=False)
         else:
             monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", value)
-        assert user_folder(kind) == Path(expected)
+        assert get_user_folder(kind) == Path(expected)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,7 +97,7 @@ def test_a_command_without_a_home_ends_in_one_line(cli: CommandLine, arguments: 
 
 @pytest.mark.usefixtures("homeless")
 def test_what_needs_no_home_does_without(cli: CommandLine) -> None:
-    assert cache_file("sqlite:///x", "1", 2) is None
+    assert resolve_cache_file("sqlite:///x", "1", 2) is None
     assert cli.inside("schema", "trial").code == 0
     cli.write("smoke.yaml", "name: s\nbase: mfeat\ndesign: {type: arms, reference: A, arms: {A: {}}}\nseeds: 1\n")
     answer = cli.inside("ablate", "smoke.yaml", "--dry-run")
@@ -109,7 +109,7 @@ def test_the_home_of_an_unknown_user_is_named(path: str) -> None:
     with pytest.raises(IbmlError, match="there is no user 'nobody-of-this-name'"):
         expand_home(path)
     with pytest.raises(ValueError, match="names a home folder that does not exist"):
-        location(path)
+        parse_storage_path(path)
 
 
 def test_a_cache_in_a_home_that_cannot_be_used_is_done_without(tmp_path: Path) -> None:

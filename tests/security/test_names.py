@@ -11,8 +11,8 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
-from ibml.cli.console import REPORTS, plain_console
-from ibml.common.paths import below
+from ibml.cli.console import REPORTS, create_plain_console
+from ibml.common.paths import join_escaped
 from ibml.records import StudyRecord
 from ibml.tracking.journal.events import TrialDescription, TrialEnded
 from ibml.tracking.store.mlflow_store import MlflowStore
@@ -90,19 +90,19 @@ def test_a_report_stays_in_the_folder_of_reports(hostile: CommandLine) -> None:
     ],
 )
 def test_a_name_is_a_folder_below(name: str, expected: str) -> None:
-    assert below(REPORTS, name) == Path("reports") / expected
+    assert join_escaped(REPORTS, name) == Path("reports") / expected
 
 
 def test_different_names_have_different_folders() -> None:
     names = ["".join(parts) for length in range(1, 5) for parts in itertools.product("/.%a", repeat=length)]
-    assert len({below(REPORTS, name) for name in names}) == len(names)
-    assert all(below(Path("/reports"), name).resolve().is_relative_to("/reports/") for name in names)
+    assert len({join_escaped(REPORTS, name) for name in names}) == len(names)
+    assert all(join_escaped(Path("/reports"), name).resolve().is_relative_to("/reports/") for name in names)
 
 
 def test_a_terminal_gets_its_own_commands_and_none_of_a_name() -> None:
     def printed(name: str) -> str:
         stream = io.StringIO()
-        console = plain_console(file=stream, force_terminal=True, width=200, color_system="truecolor", _environ={})
+        console = create_plain_console(file=stream, force_terminal=True, width=200, color_system="truecolor", _environ={})
         grid = Table(name, title=name)
         grid.add_row(name, style="bold")
         console.print(name, soft_wrap=True)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibml.common.errors import IbmlError
-from ibml.common.redaction import shown_url, without_secrets
+from ibml.common.redaction import redact_secrets, redact_url
 from ibml.search.database import Database
 from ibml.tracking.store.mlflow_store import MlflowStore
 
@@ -47,7 +47,7 @@ SECRET = "hunter2"
     ],
 )  # fmt: skip
 def test_a_url_is_shown_without_what_is_secret(url: str, shown: str) -> None:
-    assert shown_url(url) == shown
+    assert redact_url(url) == shown
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -55,9 +55,9 @@ def test_a_url_is_shown_without_what_is_secret(url: str, shown: str) -> None:
 def test_any_password_is_left_out_however_it_is_written(password: str) -> None:
     for written in (password, quote(password, safe="")):
         url = f"postgresql://me:{written}@127.0.0.1/x"
-        assert shown_url(url) == "postgresql://me:***@127.0.0.1/x"
+        assert redact_url(url) == "postgresql://me:***@127.0.0.1/x"
         said = f"driver: {url} refused {password!r}, that is {password} or {quote(password, safe='')}"
-        left = without_secrets(said, url)
+        left = redact_secrets(said, url)
         assert password not in left.replace("driver: postgresql://me:", "").replace("@127.0.0.1/x refused", "")
 
 
@@ -81,7 +81,7 @@ def test_any_password_is_left_out_however_it_is_written(password: str) -> None:
     ],
 )
 def test_a_secret_is_masked_where_it_is_one(url: str, said: str, left: str) -> None:
-    assert without_secrets(said, url) == left
+    assert redact_secrets(said, url) == left
 
 
 @pytest.mark.parametrize(

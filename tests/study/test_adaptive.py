@@ -47,7 +47,7 @@ def run_through(
     run: dict[str, list[int]] = {}
     while waiting:
         trial = waiting.pop(pick(waiting))
-        arm, seed = trial.cell.arm, trial.config.seed
+        arm, seed = trial.get_cell.arm, trial.config.seed
         run.setdefault(arm, []).append(seed)
         metrics = None if (arm, seed) in fails else {"test.accuracy": value_of(arm, seed), "test.gap": 0.1}
         waiting += schedule.ended(trial, metrics)
@@ -78,7 +78,7 @@ def test_arms_that_become_known_later_get_their_seeds_then() -> None:
     plan = load_plan(STUDY)
     schedule = SeedSchedule(plan)
     first = schedule.open([cell for cell in plan.cells if cell.arm != "far"])
-    assert [(t.cell.arm, t.config.seed) for t in first[:3]] == [("ref", 0), ("near", 0), ("ref", 1)]
+    assert [(t.get_cell.arm, t.config.seed) for t in first[:3]] == [("ref", 0), ("near", 0), ("ref", 1)]
     assert all(not schedule.ended(t, {"test.accuracy": 0.9 + t.config.seed / 100}) for t in first)
     later = schedule.open([cell for cell in plan.cells if cell.arm == "far"])
     assert [t.config.seed for t in later] == [0, 1, 2]
@@ -109,16 +109,16 @@ def test_the_table_takes_the_seeds_that_the_decisions_took() -> None:
     record = adaptive_record()
     found = results(record, ARMS)
     table = build_table(record, found)
-    far, near = (table.cell("d", arm, "test.accuracy") for arm in ("far", "near"))
+    far, near = (table.get_cell("d", arm, "test.accuracy") for arm in ("far", "near"))
     stopped = Results(record, found).looks["d"].decided["far"].seeds
     assert stopped < 6
     assert far.summary.n == far.difference.n == stopped, "later seeds of the store do not count"
-    assert near.summary.n == table.cell("d", "ref", "test.accuracy").summary.n == 6
+    assert near.summary.n == table.get_cell("d", "ref", "test.accuracy").summary.n == 6
     assert (far.difference.verdict, near.difference.verdict) == ("helps", "no effect detected")
     assert far.difference.p <= far.level
-    assert table.cell("d", "far", "test.gap").difference.verdict == "helps", "tested at the same look"
+    assert table.get_cell("d", "far", "test.gap").difference.verdict == "helps", "tested at the same look"
     assert table.unfinished == 0
-    foot = "\n".join(table.foot)
+    foot = "\n".join(table.notes)
     assert f"Early stop, whose estimates tend to be too large: seeds {stopped} (far)." in foot
     assert "Seeds were added until an arm was decided by test.accuracy, 3 at least and 6 at most" in foot
     assert "level" in render(table, "text")
@@ -130,23 +130,23 @@ def test_failed_trials_and_arms_without_a_best_hold_no_look_up() -> None:
     for seed in range(6):
         found[f"d/near/{seed}"] = TrialRecord(f"d/near/{seed}", f"r{seed}", "failed", {}, "RuntimeError('x')")
     table = build_table(record, found)
-    assert table.cell("d", "far", "test.accuracy").difference.verdict == "helps"
-    assert "Failed: 6 of" in "\n".join(table.foot)
+    assert table.get_cell("d", "far", "test.accuracy").difference.verdict == "helps"
+    assert "Failed: 6 of" in "\n".join(table.notes)
     tuning = (Tuning(arm="near", dataset="d", search="s", exhausted=True),)
     lost = record.model_copy(update={"tuning": tuning})
     kept = {key: value for key, value in found.items() if "near" not in key}
     table = build_table(lost, kept)
-    assert table.cell("d", "far", "test.accuracy").difference.verdict == "helps"
-    assert "no proposal of the search of near was complete" in "\n".join(table.foot)
+    assert table.get_cell("d", "far", "test.accuracy").difference.verdict == "helps"
+    assert "no proposal of the search of near was complete" in "\n".join(table.notes)
 
 
 def test_an_arm_that_cannot_be_run_is_not_waited_for() -> None:
     plan = load_plan(STUDY)
     schedule = SeedSchedule(plan)
     first = schedule.open([cell for cell in plan.cells if cell.arm != "near"])
-    assert [len(schedule.ended(t, {"test.accuracy": value_of(t.cell.arm, t.config.seed)})) for t in first] == [0] * 6
+    assert [len(schedule.ended(t, {"test.accuracy": value_of(t.get_cell.arm, t.config.seed)})) for t in first] == [0] * 6
     more = schedule.drop(next(cell for cell in plan.cells if cell.arm == "near"))
-    assert {(t.cell.arm, t.config.seed) for t in more} == {("ref", 3), ("far", 3)}
+    assert {(t.get_cell.arm, t.config.seed) for t in more} == {("ref", 3), ("far", 3)}
 
 
 def test_an_adaptive_study_that_is_under_way_waits_for_its_next_look() -> None:
@@ -154,9 +154,9 @@ def test_an_adaptive_study_that_is_under_way_waits_for_its_next_look() -> None:
     found = {key: value for key, value in results(record, ARMS).items() if int(key[-1]) < 3 and key != "d/near/2"}
     table = build_table(record, found)
     assert table.unfinished == 1
-    assert table.cell("d", "near", "test.accuracy").difference.verdict == "undecided so far"
-    assert "Not all looks could be made yet." in "\n".join(table.foot)
-    assert "Not run: 1 of 9 trials (near 1)." in "\n".join(table.foot)
+    assert table.get_cell("d", "near", "test.accuracy").difference.verdict == "undecided so far"
+    assert "Not all looks could be made yet." in "\n".join(table.notes)
+    assert "Not run: 1 of 9 trials (near 1)." in "\n".join(table.notes)
 
 
 REAL = """\

@@ -11,7 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ibml.api import load_model
-from ibml.common.storage import ObjectPath, location
+from ibml.common.storage import ObjectPath, parse_storage_path
 from tests.conftest import CommandLine, free_port
 from tests.support.recorded import Metrics, metrics, trials
 
@@ -56,7 +56,7 @@ def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(bucket: str, cl
     cli.environment |= KEYS
     running = cli.start("ablate", "late.yaml", "--checkpoints", bucket)
     deadline = time.monotonic() + 120
-    while not list(location(bucket).rglob("state-*.ckpt")):
+    while not list(parse_storage_path(bucket).rglob("state-*.ckpt")):
         assert time.monotonic() < deadline, "no checkpoint came"
         time.sleep(0.2)
     running.send_signal(signal.SIGKILL)
@@ -65,17 +65,17 @@ def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(bucket: str, cl
     assert again.code == 0, again.err
     assert metrics(cli) == alone
     assert "epochs were trained once for several trials" in again.out
-    assert list(location(bucket).rglob("*-*.ckpt"))
+    assert list(parse_storage_path(bucket).rglob("*-*.ckpt"))
     assert not list(cli.folder.glob("checkpoints"))
-    states = [path for path in location(bucket).rglob("*.ckpt") if path.parent.name == "stages"]
+    states = [path for path in parse_storage_path(bucket).rglob("*.ckpt") if path.parent.name == "stages"]
     assert states
-    selected = [path for path in location(bucket).rglob("selected.ckpt") if isinstance(path, ObjectPath)]
+    selected = [path for path in parse_storage_path(bucket).rglob("selected.ckpt") if isinstance(path, ObjectPath)]
     assert {path.parent.name for path in selected} == {run.data.tags["ibml.key"] for run in trials(cli)}
     assert load_model(str(selected[0])).labels
     gone = cli.inside("gc", "--checkpoints", bucket)
     assert gone.code == 0, gone.err
     assert f"{len(states)} files" in gone.out
-    assert sorted(location(bucket).rglob("*.ckpt"), key=str) == sorted(selected, key=str)
+    assert sorted(parse_storage_path(bucket).rglob("*.ckpt"), key=str) == sorted(selected, key=str)
 
 
 @pytest.mark.ray
@@ -91,7 +91,7 @@ def test_a_bucket_that_is_gone_stops_no_study(cli: CommandLine, alone: Metrics) 
     cli.write("late.yaml", STUDY.replace("checkpoint_seconds: 0", "checkpoint_seconds: 0.5"))
     running = cli.start("ablate", "late.yaml", "--seeds", "1", "--checkpoints", address)
     deadline = time.monotonic() + 120
-    while not list(location(address).rglob("state-*.ckpt")):
+    while not list(parse_storage_path(address).rglob("state-*.ckpt")):
         assert time.monotonic() < deadline, "no checkpoint came"
         time.sleep(0.2)
     server.stop()
@@ -120,7 +120,7 @@ def test_what_is_no_place_for_checkpoints_is_said(bucket: str, cli: CommandLine,
 
 
 def test_an_object_is_like_a_path(bucket: str) -> None:
-    folder = location(bucket) / "paths"
+    folder = parse_storage_path(bucket) / "paths"
     assert not folder.exists()
     assert list(folder.iterdir()) == []
     with pytest.raises(FileNotFoundError):
@@ -140,6 +140,6 @@ def test_an_object_is_like_a_path(bucket: str) -> None:
     assert [path.name for path in folder.rglob("*.txt")] == ["b.txt"]
     assert folder.is_dir()
     assert not folder.is_file()
-    assert location(str(folder / "a.ckpt")) == folder / "a.ckpt"
+    assert parse_storage_path(str(folder / "a.ckpt")) == folder / "a.ckpt"
     folder.rmdir()
     assert not folder.exists()

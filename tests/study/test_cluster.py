@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibml.config.resources import ResourcesConfig
-from ibml.study.ray.cluster import ClusterError, connected, named, running_cluster
+from ibml.study.ray.cluster import ClusterError, connect_to_cluster, connect_to_ray, resolve_address
 
 CLUSTER = "the address of a cluster is HOST:6379, or `auto` on one of its hosts"
 
@@ -31,7 +31,7 @@ def test_another_address_is_refused_with_what_is_meant(
     address: str, words: str, given: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto" if given else address)
-    for enter in (running_cluster, lambda address: connected(address, ResourcesConfig())):
+    for enter in (connect_to_cluster, lambda address: connect_to_ray(address, ResourcesConfig())):
         with pytest.raises(ClusterError) as caught, enter(address if given else None):
             pass
         assert str(caught.value) == words + CLUSTER
@@ -39,7 +39,7 @@ def test_another_address_is_refused_with_what_is_meant(
 
 def test_blanks_around_an_address_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", " 127.0.0.1:6379\n")
-    assert named(None) == "127.0.0.1:6379"
-    assert named("auto ") == "auto"
+    assert resolve_address(None) == "127.0.0.1:6379"
+    assert resolve_address("auto ") == "auto"
     monkeypatch.setenv("RAY_ADDRESS", " ")
-    assert named("") is None
+    assert resolve_address("") is None

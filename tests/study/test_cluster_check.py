@@ -10,7 +10,7 @@ import pytest
 from ibml.data.sets.mfeat.config import MfeatConfig
 from ibml.study.ray import health_check, node_probe
 from ibml.study.ray.cluster import ClusterError
-from ibml.study.ray.health_check import ANSWER, CheckResult, Node, check_services, judged, refuse_unfit
+from ibml.study.ray.health_check import ANSWER, CheckResult, Node, check_services, evaluate_node, refuse_unfit_nodes
 
 DATA = [MfeatConfig()]
 
@@ -22,7 +22,7 @@ def here(tmp_path: Path) -> dict[str, Any]:
 
 
 def found(node: Node, here: dict[str, Any], nodes: int = 3) -> dict[str, tuple[str, str, str]]:
-    return {one.about: (one.state, one.text, one.fix) for one in judged(node, here, DATA, nodes)}
+    return {one.about: (one.state, one.text, one.fix) for one in evaluate_node(node, here, DATA, nodes)}
 
 
 def test_the_same_machine_is_fine(here: dict[str, Any]) -> None:
@@ -89,9 +89,9 @@ def test_a_lost_node_does_not_stop_a_study_and_another_version_does(monkeypatch:
         monkeypatch.setattr(health_check, "check_nodes", lambda folder, found=others: [*found, silent])
         if refused:
             with pytest.raises(ClusterError, match="cannot run this"):
-                refuse_unfit(Path(), said.append)
+                refuse_unfit_nodes(Path(), said.append)
         else:
-            refuse_unfit(Path(), said.append)
+            refuse_unfit_nodes(Path(), said.append)
     assert said == [
         "Note: b: answer: none; look at it.",
         "Note: b: answer: none; look at it.",

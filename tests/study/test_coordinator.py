@@ -11,7 +11,7 @@ from rich.console import Console
 from ibml.study.engine import trial_ledger
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.progress import StudyProgress
-from ibml.study.engine.run_metadata import described
+from ibml.study.engine.run_metadata import build_trial_description
 from ibml.tracking.journal.events import MetricsLogged, TrialEnded, TrialStarted
 from ibml.tracking.session import Session
 from ibml.tracking.store.mlflow_store import MlflowStore
@@ -27,12 +27,12 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
     """Nothing of its own is waiting for the store then, which would show that it answers."""
     monkeypatch.setattr(trial_ledger, "_POLL_SECONDS", 0.0)
     store, said, shared = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db"), list[str](), task(None, None)
-    trial = described(shared.spec, None, {})
+    trial = build_trial_description(shared.spec, None, {})
     with Session(store, None, said.append) as first, Session(store, None, said.append) as second:
         claim = first.claim(trial, None)
         assert claim
         first.add(trial.key, TrialStarted(trial, claim.run_id))
-        assert first.settle()
+        assert first.flush()
         with Coordinator(second, StudyProgress(Console(quiet=True), 1, 40), [shared]) as driver:
             assert driver.next(1) is None
             database = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
@@ -41,7 +41,7 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
             database.execute("ALTER TABLE away RENAME TO runs")
             database.close()
             first.add(trial.key, TrialEnded("finished", {}, {}))
-            assert first.settle()
+            assert first.flush()
             assert not driver.is_done
             assert driver.next(1) is None
             assert driver.is_done
@@ -55,24 +55,24 @@ def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(t
     store = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db")
     source = Source(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
     with Session(store, None, print) as session:
-        attempt = source.search.next()
-        assert attempt
-        key = task(source, attempt).spec.key
+        trial_run = source.search.next()
+        assert trial_run
+        key = task(source, trial_run).spec.key
         session.add(key, TrialStarted(description(key), ""))
-        session.add(key, MetricsLogged(rows_of(attempt)[:5]))
+        session.add(key, MetricsLogged(rows_of(trial_run)[:5]))
         session.add(key, TrialEnded("finished", {"time.total": 1.0}, {}))
-        session.settle()
-        before = store.runs_of(key)
+        session.flush()
+        before = store.find_runs(key)
         again = Source(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
         progress = StudyProgress(Console(quiet=True), 1, 10)
         with Coordinator(session, progress, [], [again], store.results()) as driver:
             trained = driver.next(1)
             assert trained, "it waits for nobody"
-            assert trained.attempt
+            assert trained.trial_run
             end = {"status": "finished", "final": {"time.total": 1.0}, "reason": "", "platform": "cpu"}
-            driver.report(trained, {"rows": rows_of(trained.attempt), "done": True, **end})
+            driver.report(trained, {"rows": rows_of(trained.trial_run), "done": True, **end})
             assert driver.next(1) is None
             assert driver.is_done
             assert driver.error is None
-        session.require_all()
-        assert store.runs_of(key) == before
+        session.flush_or_raise()
+        assert store.find_runs(key) == before

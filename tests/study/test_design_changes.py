@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from ibml.cli.console import REPORTS
-from ibml.common.paths import below
+from ibml.common.paths import join_escaped
 from ibml.config.trial import canonical
 from ibml.records import StudyRecord
 from ibml.study.planning.design_changes import DesignChange, compare_design, read_canonical
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.record import study_record
 from ibml.study.planning.trials import build_trials
-from ibml.tracking.study_tags import studies_of, study_tag
+from ibml.tracking.study_tags import format_study_tag, parse_studies
 from tests.conftest import ROOT
 
 STUDY = """\
@@ -160,9 +160,9 @@ def test_overrides_make_a_name_for_shells_folders_and_tags(
     name = load_plan(tmp_path / "small.yaml", overrides).name
     assert re.fullmatch(re.escape(expected).replace(r"\?", "[0-9a-f]"), name)
     assert re.fullmatch(r"[A-Za-z0-9._=+-]+", name), "no shell needs quotes"
-    assert below(REPORTS, name) == REPORTS / name, "the folder is called as the study"
-    assert studies_of({study_tag(name): "IBML"}) == {name: "IBML"}
-    assert re.fullmatch(r"[/\w.\- :]+", study_tag(name)), "MLflow takes the tag"
+    assert join_escaped(REPORTS, name) == REPORTS / name, "the folder is called as the study"
+    assert parse_studies({format_study_tag(name): "IBML"}) == {name: "IBML"}
+    assert re.fullmatch(r"[/\w.\- :]+", format_study_tag(name)), "MLflow takes the tag"
 
 
 def test_many_overrides_have_a_short_name(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ibml.common.errors import ConfigError
-from ibml.queries import study_record_of
-from ibml.study.planning.fractions import aliases, fraction
+from ibml.queries import find_study_record
+from ibml.study.planning.fractions import describe_aliases, find_fraction
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.record import study_record
 from ibml.study.planning.trials import build_trials
@@ -112,7 +112,7 @@ def test_check_marks_are_read_from_paths() -> None:
     [(3, 3, 4), (4, 4, 8), (5, 3, 8), (5, 5, 16), (6, 3, 8), (6, 4, 16), (7, 3, 8), (7, 4, 16), (8, 4, 16), (8, 5, 64)],
 )
 def test_fractions_are_as_small_as_the_tables_say(factors: int, resolution: int, cells: int) -> None:
-    found = fraction(factors, resolution)
+    found = find_fraction(factors, resolution)
     assert found is not None
     rows, words = found
     assert len(rows) == len(set(rows)) == cells
@@ -128,13 +128,13 @@ def test_fractions_are_as_small_as_the_tables_say(factors: int, resolution: int,
 
 @pytest.mark.parametrize(("factors", "resolution"), [(2, 3), (3, 4), (4, 5)])
 def test_where_no_fraction_is_smaller_there_is_none(factors: int, resolution: int) -> None:
-    assert fraction(factors, resolution) is None
+    assert find_fraction(factors, resolution) is None
 
 
 def test_a_fraction_names_the_effects_that_it_mixes_up() -> None:
-    found = fraction(3, 3)
+    found = find_fraction(3, 3)
     assert found is not None
-    assert aliases(["A", "B", "C"], found[1]) == ["A = B × C", "B = A × C", "C = A × B"]
+    assert describe_aliases(["A", "B", "C"], found[1]) == ["A = B × C", "B = A × C", "C = A × B"]
     design = {"type": "factorial", "components": THREE, "resolution": 3}
     plan = plan_of(design)
     assert len(plan.arms) == 4
@@ -275,7 +275,7 @@ def test_results_of_a_study_that_can_decide_nothing_can_be_read(tmp_path: Path) 
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="nothing could be decided"):
         load_plan(path)
-    record = study_record_of(str(path), MlflowStore(f"sqlite:///{tmp_path}/none.db"))
+    record = find_study_record(str(path), MlflowStore(f"sqlite:///{tmp_path}/none.db"))
     assert (record.table.test, len(record.seeds)) == ("wilcoxon", 3)
 
 

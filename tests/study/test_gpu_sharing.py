@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ibml.study.ray.gpu_sharing import CONTEXT, MARGIN, share_of
-from ibml.training.memory import STEPS, gpu_memory, try_out
+from ibml.study.ray.gpu_sharing import CONTEXT, MARGIN, compute_gpu_share
+from ibml.training.gpu_probe import STEPS, measure_gpu_memory, run_probe_steps
 from ibml.training.trainer import Trainer
 from tests.conftest import CommandLine
 
@@ -23,7 +23,7 @@ seeds: 2
 
 @pytest.mark.parametrize(("total", "peak"), [(16, 1.0), (16, 3.7), (80, 0.01), (24, 23.9), (8, 30.0)])
 def test_as_many_fit_as_leave_the_margin(total: float, peak: float) -> None:
-    fit, share = share_of(int(total * GIB), int(peak * GIB))
+    fit, share = compute_gpu_share(int(total * GIB), int(peak * GIB))
     each, free = int(peak * GIB) + CONTEXT, (1 - MARGIN) * total * GIB
     assert fit == 1 or fit * each <= free
     assert (fit + 1) * each > free
@@ -37,7 +37,7 @@ def test_the_try_is_some_steps_of_a_training(trial, method: str, monkeypatch: py
     trainer, steps = Trainer(config), []
     monkeypatch.setattr(trainer.optimizer, "step", count(trainer.optimizer.step, steps))
     before = [p.detach().clone() for p in trainer.model.parameters()]
-    try_out(trainer)
+    run_probe_steps(trainer)
     assert any(not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True))
     assert len(steps) >= STEPS
 
@@ -54,7 +54,7 @@ def count(step, steps):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_said(trial, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception, match="cuda"):
-        gpu_memory(trial())
+        measure_gpu_memory(trial())
     cli.write("shared.yaml", STUDY)
     plan = cli.inside("ablate", "shared.yaml", "--dry-run")
     assert "1 CPU and a share, found by a try, GPU" in plan.out
@@ -67,7 +67,7 @@ def test_without_a_gpu_it_is_said(trial, cli: CommandLine, monkeypatch: pytest.M
 @pytest.mark.ray
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="it takes a GPU")
 def test_on_a_gpu_several_trials_share_it(trial, cli: CommandLine) -> None:
-    total, peak = gpu_memory(trial())
+    total, peak = measure_gpu_memory(trial())
     assert 0 < peak < total
     cli.write("shared.yaml", STUDY)
     answer = cli("ablate", "shared.yaml")

@@ -9,7 +9,7 @@ import pytest
 
 from ibml.common.errors import IbmlError
 from ibml.study.ray import job_bundle
-from ibml.study.ray.job_bundle import gathered
+from ibml.study.ray.job_bundle import copy_job_files
 
 FILES = (
     "mine.yaml",
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def sent(folder: Path) -> set[str]:
-    with gathered(folder) as copy:
+    with copy_job_files(folder) as copy:
         return {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
 
 

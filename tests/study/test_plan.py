@@ -401,8 +401,8 @@ def test_a_start_may_name_what_only_some_arms_have() -> None:
         {"optimizer.lr": LR, "method.bio.weight": {"low": 0, "high": 4}},
         start_from=[{"optimizer.lr": 0.05, "method.bio.weight": 2}],
     )
-    assert plan.tuning[0].plan.starting_values({}) == [{"optimizer.lr": 0.05, "method.bio.weight": 2}]
-    assert plan.tuning[1].plan.starting_values({}) == [{"optimizer.lr": 0.05}]
+    assert plan.tuning[0].plan.resolve_starting_values({}) == [{"optimizer.lr": 0.05, "method.bio.weight": 2}]
+    assert plan.tuning[1].plan.resolve_starting_values({}) == [{"optimizer.lr": 0.05}]
 
 
 def test_a_factor_is_searched_in_no_arm() -> None:

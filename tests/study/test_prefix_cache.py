@@ -20,7 +20,7 @@ from ibml.study.engine.retry import Fault
 from ibml.study.engine.scheduler import Scheduler
 from ibml.study.engine.tasks import SearchSource, TrialTask
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.keys import state_keys, trial_key
+from ibml.study.planning.keys import compute_prefix_keys, compute_trial_key
 from ibml.study.planning.trials import TrialSpec
 from tests.support.scheduling import Desk, Source
 from tests.support.searches import Lab, plan_of, rows_of
@@ -40,7 +40,7 @@ def planned(trial: Build, first: int | None, stop: int | None = None, epochs: in
 
 def task_of(config: TrialConfig) -> TrialTask:
     cell = Cell("mfeat", "arm", config, {})
-    return TrialTask(TrialSpec(cell, config, trial_key(config, "data"), "data", "trial"), None)
+    return TrialTask(TrialSpec(cell, config, compute_trial_key(config, "data"), "data", "trial"), None)
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Workers:
         """One epoch of a task; whether it has ended."""
         epoch = self.running[task] + 1
         if epoch <= task.config.trainer.epochs:
-            names = state_keys(task.config, task.spec.fingerprint, self.code)
+            names = compute_prefix_keys(task.config, task.spec.fingerprint, self.code)
             self.epochs[names[epoch - 1]] += 1
             if write and epoch in task.checkpoints_to_save:
                 task.checkpoints_to_save[epoch].parent.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ class Workers:
     code = "any"
 
     def _reached(self, task: TrialTask, epochs: int) -> None:
-        rows = rows_of(task.attempt) if task.attempt else [{"epoch": float(epoch)} for epoch in range(epochs)]
+        rows = rows_of(task.trial_run) if task.trial_run else [{"epoch": float(epoch)} for epoch in range(epochs)]
         rows = rows[self.running[task] : epochs]
         self.running[task] = epochs
         self.desk.scheduler.report(task, rows)
@@ -102,7 +102,7 @@ class Workers:
 
 def once(tasks: Sequence[TrialTask]) -> int:
     """How many epochs there are in the tree of the tasks."""
-    return len({name for task in tasks for name in state_keys(task.config, "data", "any")})
+    return len({name for task in tasks for name in compute_prefix_keys(task.config, "data", "any")})
 
 
 @pytest.fixture
@@ -250,9 +250,9 @@ def test_the_order_in_which_states_go(tmp_path: Path) -> None:
     assert (tmp_path / "something else").exists()
 
 
-def attempts(source: SearchSource, attempt: Any) -> TrialTask:
-    made = task_of(attempt.config)
-    return TrialTask(made.spec, None, {}, source, attempt)
+def attempts(source: SearchSource, trial_run: Any) -> TrialTask:
+    made = task_of(trial_run.config)
+    return TrialTask(made.spec, None, {}, source, trial_run)
 
 
 def test_proposals_of_a_search_share_where_schedules_are_searched(tmp_path: Path, stages: PrefixCache) -> None:

@@ -15,14 +15,14 @@ def test_lines_count_trials_and_estimate_from_the_pace_of_epochs(monkeypatch: py
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     shown = progress.StudyProgress(Console(file=stream, width=100), trials=2, epochs=100, every=1.0)
-    shown.trial_started()
+    shown.record_trial_start()
     for seconds, epochs in [(60.0, 10), (62.0, 10), (64.0, 30)]:
         now[0] = seconds
-        shown.epochs_trained(epochs)
-    shown.trial_ended(failed=False, unused_epochs=0)
-    shown.trial_started()
+        shown.record_epochs(epochs)
+    shown.record_trial_end(failed=False, unused_epochs=0)
+    shown.record_trial_start()
     now[0] = 70.0
-    shown.trial_ended(failed=True, unused_epochs=50)
+    shown.record_trial_end(failed=True, unused_epochs=50)
     assert stream.getvalue().splitlines() == [
         "0 / 2 trials done · 1 running · 0 failed",
         "0 / 2 trials done · 1 running · 0 failed · about 16 s left",

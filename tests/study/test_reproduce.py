@@ -16,14 +16,14 @@ from ibml.config.trial import TrialConfig
 from ibml.records import Status
 from ibml.search.database import Database
 from ibml.search.plan import load_search
-from ibml.study.differences import epoch_differences
-from ibml.study.engine.run_metadata import described
+from ibml.study.differences import compare_epochs
+from ibml.study.engine.run_metadata import build_trial_description
 from ibml.study.engine.searches import open_search
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.plan import load_trial
 from ibml.study.planning.trials import TrialSpec
-from ibml.study.single_trial import run_single
+from ibml.study.single_trial import run_single_trial
 from ibml.tracking.journal.events import (
     Event,
     MetricsLogged,
@@ -50,7 +50,7 @@ def configured(*overrides: str, epochs: int = 3) -> TrialConfig:
 def recorded(cli: CommandLine, config: TrialConfig) -> str:
     """The run of a trial that was trained to its end."""
     with Session(store_of(cli), None, print) as session:
-        return run_single("mfeat", config, session)[1]
+        return run_single_trial("mfeat", config, session)[1]
 
 
 def written(store: MlflowStore, trial: TrialDescription, *entries: Event) -> str:
@@ -60,7 +60,7 @@ def written(store: MlflowStore, trial: TrialDescription, *entries: Event) -> str
         assert claim
         for entry in (TrialStarted(trial, claim.run_id), *entries):
             session.add(trial.key, entry)
-        session.require_all()
+        session.flush_or_raise()
     return claim.run_id
 
 
@@ -70,10 +70,10 @@ def cut_short(cli: CommandLine, epochs: int, status: Status | None) -> str:
     fingerprint = data.fingerprint(config.data)
     cell = Cell("mfeat", "mfeat", config, {})
     trainer = Trainer(config)
-    trial = TrialSpec(cell, config, trial_key(config, fingerprint), fingerprint, "cut short")
+    trial = TrialSpec(cell, config, compute_trial_key(config, fingerprint), fingerprint, "cut short")
     end = TrialEnded(status, {}, {"ibml.reason": "said so"}) if status else TrialInterrupted()
     rows = [trainer.run_epoch() for _ in range(epochs)]
-    return written(store_of(cli), described(trial, None, {}), MetricsLogged(rows), end)
+    return written(store_of(cli), build_trial_description(trial, None, {}), MetricsLogged(rows), end)
 
 
 def change(cli: CommandLine, sql: str, *values: object) -> None:
@@ -206,11 +206,11 @@ def test_a_diverged_trial_diverges_in_the_same_epoch(cli: CommandLine) -> None:
 def test_infinity_is_what_the_database_has_in_its_place(cli: CommandLine) -> None:
     run, store = cut_short(cli, 0, "failed"), store_of(cli)
     store.log_rows(run, [(0, {"epoch": 0, "a": math.inf, "b": -math.inf, "c": math.nan, "d": 0.1})])
-    then = store.logged_epochs(run)
+    then = store.read_logged_epochs(run)
     same = {"epoch": 0, "a": math.inf, "b": -math.inf, "c": math.nan, "d": 0.1}
-    assert list(epoch_differences("MLflow", then, [same], {})) == []
+    assert list(compare_epochs("MLflow", then, [same], {})) == []
     other = {"epoch": 0, "a": -math.inf, "b": math.nan, "c": 1.0, "d": 0.1}
-    assert [d.metric for d in epoch_differences("MLflow", then, [other], {})] == ["a", "b", "c"]
+    assert [d.metric for d in compare_epochs("MLflow", then, [other], {})] == ["a", "b", "c"]
 
 
 def test_a_member_of_a_population_is_not_determined_by_its_configuration(cli: CommandLine) -> None:
@@ -225,12 +225,12 @@ def test_a_member_of_a_population_is_not_determined_by_its_configuration(cli: Co
     }
     plan = load_search(space)
     opened = open_search(plan, Database(f"sqlite:///{cli.folder}/optuna.db"), cli.folder, plan.name)
-    attempt = opened.search.next()
-    task = opened.make_task(attempt)
+    trial_run = opened.search.next()
+    task = opened.make_task(trial_run)
     store, trainer = store_of(cli), Trainer(task.config)
     with store.open_run("search", opened.record(), plan.text):
         run = written(
-            store, described(task.spec, None, task.tags), MetricsLogged([trainer.run_epoch()]), TrialInterrupted()
+            store, build_trial_description(task.spec, None, task.tags), MetricsLogged([trainer.run_epoch()]), TrialInterrupted()
         )
     answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ibml import data
-from ibml.search.attempts import Attempt
+from ibml.search.trial_runs import TrialRun
 from ibml.study.engine.retry import Fault
 from ibml.study.engine.scheduler import Scheduler
 from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.trials import TrialSpec
 from tests.support.scheduling import Desk, Source
 from tests.support.searches import LR, Lab, plan_of, rows_of
@@ -21,17 +21,17 @@ KILLED = Fault("killed", "")
 FINAL = {"time.total": 1.0}
 
 
-def task(source: SearchSource | None, attempt: Attempt | None, seed: int = 0, lr: float = 0.01) -> TrialTask:
-    config = attempt.config if attempt else plan_of(LR).space.base.model_copy(update={"seed": seed})
-    if attempt is None:
+def task(source: SearchSource | None, trial_run: TrialRun | None, seed: int = 0, lr: float = 0.01) -> TrialTask:
+    config = trial_run.config if trial_run else plan_of(LR).space.base.model_copy(update={"seed": seed})
+    if trial_run is None:
         config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": lr})})
     fingerprint = data.fingerprint(config.data)
-    trial = TrialSpec(Cell("mfeat", "arm", config, {}), config, trial_key(config, fingerprint), fingerprint, "trial")
-    return TrialTask(trial, None, {}, source, attempt)
+    trial = TrialSpec(Cell("mfeat", "arm", config, {}), config, compute_trial_key(config, fingerprint), fingerprint, "trial")
+    return TrialTask(trial, None, {}, source, trial_run)
 
 
 def finish(desk: Desk, task: TrialTask) -> None:
-    rows = rows_of(task.attempt) if task.attempt else []
+    rows = rows_of(task.trial_run) if task.trial_run else []
     desk.scheduler.report(task, rows)
     desk.end(task, "finished", FINAL)
 
@@ -133,31 +133,31 @@ def test_equal_proposals_are_trained_once(lab: Lab) -> None:
             trained += 1
             finish(desk, current)
     assert (trained, len(desk.reused)) == (2, 4)
-    assert len(desk.scheduler.sources[0].search.history()) == 6
-    assert len({t.values[0] for t in desk.scheduler.sources[0].search.history()}) <= 2
+    assert len(desk.scheduler.sources[0].search.list_trials()) == 6
+    assert len({t.values[0] for t in desk.scheduler.sources[0].search.list_trials()}) <= 2
 
 
 def test_what_the_store_has_is_told_to_the_search_and_not_trained(lab: Lab) -> None:
     (source,) = sources(lab, 2)
 
     def past(task: TrialTask) -> PriorResult | None:
-        assert task.attempt
-        return PriorResult(rows_of(task.attempt), "finished", FINAL)
+        assert task.trial_run
+        return PriorResult(rows_of(task.trial_run), "finished", FINAL)
 
     desk = Desk(Scheduler([], [source]), past)
     assert desk.next() is None
     assert desk.scheduler.is_done
     assert len(desk.reused) == 2
-    assert all(len(t.intermediate_values) == 10 for t in source.search.history())
+    assert all(len(t.intermediate_values) == 10 for t in source.search.list_trials())
 
 
 def test_half_of_a_run_is_trained_again_unless_it_was_to_be_stopped(lab: Lab) -> None:
     (source,) = sources(lab, 1)
-    desk = Desk(Scheduler([], [source]), lambda task: PriorResult(rows_of(task.attempt)[:4]))  # type: ignore[arg-type]
+    desk = Desk(Scheduler([], [source]), lambda task: PriorResult(rows_of(task.trial_run)[:4]))  # type: ignore[arg-type]
     current = desk.next()
     assert current
     finish(desk, current)
-    (trial,) = source.search.history()
+    (trial,) = source.search.list_trials()
     assert len(trial.intermediate_values) == 10
 
 
@@ -168,7 +168,7 @@ def test_a_lost_trial_of_a_search_is_begun_again_but_not_for_ever(lab: Lab) -> N
     for _ in range(retries):
         current = desk.next()
         assert current
-        desk.scheduler.report(current, rows_of(current.attempt)[:3])  # type: ignore[arg-type]
+        desk.scheduler.report(current, rows_of(current.trial_run)[:3])  # type: ignore[arg-type]
         assert desk.scheduler.retry(current, KILLED)
     last = desk.next()
     assert last
@@ -202,10 +202,10 @@ def test_a_trial_of_another_driver_is_waited_for_and_its_result_taken() -> None:
     finish(desk, mine)
     assert desk.next() is None
     assert not desk.scheduler.is_done
-    (theirs,) = desk.scheduler.deferred
+    (theirs,) = desk.scheduler.deferred_tasks
     desk.scheduler.reconsider([theirs])
     assert desk.next() is None
-    assert desk.scheduler.deferred == [theirs], "it is still the other's"
+    assert desk.scheduler.deferred_tasks == [theirs], "it is still the other's"
     results[theirs.key] = PriorResult([], "finished")
     desk.scheduler.reconsider([theirs])
     assert desk.next() is None

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from ibml.study.planning.dry_run.remaining import Remaining, count_remaining
-from ibml.study.planning.dry_run.study_preview import preview
+from ibml.study.planning.dry_run.study_preview import preview_study
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.trials import build_trials
 from ibml.tracking.store.listing import ListedTrial
@@ -37,7 +37,7 @@ def plan_of(**more: Any) -> Plan:
 
 def shown(plan: Plan, *given: Any, **more: Any) -> list[str]:
     console = Console(file=io.StringIO(), width=300, color_system=None)
-    console.print(preview(plan, *given, **more))
+    console.print(preview_study(plan, *given, **more))
     return [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 

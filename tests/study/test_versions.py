@@ -51,7 +51,7 @@ def run_id(cli: CommandLine, name: str) -> str:
 def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     other = STUDY.replace("epochs: 2", "epochs: 3").replace("First", "Second")
     assert ablate(cli, STUDY).code == 0
-    before, page = cli.inside("table", "small").out, store_of(cli).artifact(run_id(cli, "small"), "report.html")
+    before, page = cli.inside("table", "small").out, store_of(cli).read_artifact(run_id(cli, "small"), "report.html")
     refused = ablate(cli, other, file="other.yaml")
     assert refused.code == 1
     assert refused.err.startswith(
@@ -66,7 +66,7 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     assert again.code == 0, again.err
     assert "This run is recorded as 'small v2'; its table: ibml table 'small v2'" in again.out
     assert cli.inside("table", "small").out == before
-    assert store_of(cli).artifact(run_id(cli, "small"), "report.html") == page
+    assert store_of(cli).read_artifact(run_id(cli, "small"), "report.html") == page
     assert "Study small v2" in cli.inside("table", "small v2").out
     assert [line.split(" study ")[0] for line in listed(cli, "small")] == ["small", "small v2"]
 
@@ -76,7 +76,7 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     assert "reports/small v2/report.html" in cli.inside("report", "other.yaml").out
     cli.write("changed.yaml", STUDY.replace("epochs: 2", "epochs: 5"))
     assert cli.inside("report", "changed.yaml").code == 0
-    assert store_of(cli).artifact(run_id(cli, "small"), "report.html") == page, "it is not that study's report"
+    assert store_of(cli).read_artifact(run_id(cli, "small"), "report.html") == page, "it is not that study's report"
 
     # and goes on without a question, whichever it is
     for text, name in ((STUDY, ""), (other, "small v2"), (other.replace("seeds: 2", "seeds: 3"), "small v2")):

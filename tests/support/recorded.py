@@ -7,8 +7,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from ibml.common.version import code_revision
-from ibml.study.engine.run_metadata import described
+from ibml.common.version import get_code_revision
+from ibml.study.engine.run_metadata import build_trial_description
 from ibml.study.planning.plan import Plan, load_plan
 from ibml.study.planning.trials import build_trials
 from ibml.tracking.journal.events import TrialEnded
@@ -47,8 +47,8 @@ def record_results(cli: CommandLine, plan: Plan) -> None:
     for number, trial in enumerate(build_trials(plan)):
         if trial.key in known:
             continue
-        tags = {"ibml.study": plan.name, "ibml.revision": code_revision()}
-        description = described(trial, None, tags)
+        tags = {"ibml.study": plan.name, "ibml.revision": get_code_revision()}
+        description = build_trial_description(trial, None, tags)
         run_id = store.create_trial(description, "driver")
         store.describe_trial(run_id, description, bare=True)
         values = dict.fromkeys(("test.accuracy", "test.gap"), 0.9 + number / 1000)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ibml.search.attempts import Attempt
 from ibml.search.search import Search
+from ibml.search.trial_runs import TrialRun
 from ibml.study.engine.scheduler import Scheduler, SchedulingDecision
 from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 
@@ -16,10 +16,10 @@ class Source:
     """A search whose attempts become tasks by a function."""
 
     search: Search
-    build: Callable[[SearchSource, Attempt], TrialTask]
+    build: Callable[[SearchSource, TrialRun], TrialTask]
 
-    def make_task(self, attempt: Attempt) -> TrialTask:
-        return self.build(self, attempt)
+    def make_task(self, trial_run: TrialRun) -> TrialTask:
+        return self.build(self, trial_run)
 
 
 @dataclass
@@ -40,12 +40,12 @@ class Desk:
             finished = self.scheduler.take_finished_searches()
             for search in finished:
                 self.scheduler.add(self.after_search(search))
-            task = self.scheduler.next_candidate(room)
+            task = self.scheduler.take_candidate(room)
             if task is None:
                 if finished:
                     continue
                 return None
-            known = self.scheduler.result_of(task) or self.past(task)
+            known = self.scheduler.get_result(task) or self.past(task)
             decision = self.scheduler.decide(task, known)
             if decision is SchedulingDecision.TRAIN:
                 if self.claim(task):

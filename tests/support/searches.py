@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ibml.search.attempts import Attempt
 from ibml.search.database import Database
 from ibml.search.plan import SearchPlan, load_search
 from ibml.search.samplers import RepeatableSampler
 from ibml.search.search import Search
+from ibml.search.trial_runs import TrialRun
 
 LR = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
 BIO = {"method.bio.weight": {"low": 0, "high": 4}}
@@ -28,26 +28,26 @@ def plan_of(parameters: dict[str, Any], **settings: Any) -> SearchPlan:
     return load_search({**source, **settings})
 
 
-def accuracy(attempt: Attempt, epoch: int) -> float:
+def accuracy(trial_run: TrialRun, epoch: int) -> float:
     """Best at lr 0.01 and bio weight 2, better with every epoch, and a little different with every seed."""
-    config = attempt.config
+    config = trial_run.config
     lr = config.optimizer.lr
     weight = getattr(getattr(config.method, "bio", None), "weight", 2.0)
     worst = abs(2 + math.log10(lr)) / 4 + abs(weight - 2) / 8
     return (1 - worst) * (epoch + 1) / 10 - 0.001 * (config.seed % 7)
 
 
-def rows_of(attempt: Attempt, value: Callable[[Attempt, int], float] = accuracy) -> list[dict[str, float]]:
+def rows_of(trial_run: TrialRun, value: Callable[[TrialRun, int], float] = accuracy) -> list[dict[str, float]]:
     """What a trial of this attempt would log, as far as a search looks at it."""
     return [
         {
             "epoch": float(epoch),
-            "val.accuracy": value(attempt, epoch),
-            "val.loss": 1 - value(attempt, epoch),
-            "val.gap": 0.5 - value(attempt, epoch) / 4,
+            "val.accuracy": value(trial_run, epoch),
+            "val.loss": 1 - value(trial_run, epoch),
+            "val.gap": 0.5 - value(trial_run, epoch) / 4,
             "time.epoch": 0.1,
         }
-        for epoch in range(attempt.config.trainer.epochs)
+        for epoch in range(trial_run.config.trainer.epochs)
     ]
 
 
@@ -58,24 +58,24 @@ class Lab:
         self.database = Database(f"sqlite:///{folder / 'optuna.db'}")
 
     def open(self, plan: SearchPlan, new_version: bool = False, name: str | None = None) -> Search:
-        spec = plan.spec("fingerprint", 1)
+        spec = plan.build_spec("fingerprint", 1)
         directions = [objective.sense for objective in plan.config.objectives]
         sampler = RepeatableSampler(plan.config.sampler)
-        start = plan.starting_values({})
+        start = plan.resolve_starting_values({})
         study = self.database.open(name or plan.name, spec, directions, start, sampler, new_version)
         return Search(study, self.database.storage, plan.config, plan.space, plan.seeds)
 
     def run(self, search: Search, stop_after: int | None = None) -> Search:
         """Train attempts one after another, all or so many."""
-        while (stop_after is None or stop_after > 0) and (attempt := search.next()):
-            train(search, attempt)
+        while (stop_after is None or stop_after > 0) and (trial_run := search.next()):
+            train(search, trial_run)
             stop_after = None if stop_after is None else stop_after - 1
         return search
 
 
-def train(search: Search, attempt: Attempt) -> None:
+def train(search: Search, trial_run: TrialRun) -> None:
     """Train one attempt, a report an epoch, and hand in its end."""
-    for row in rows_of(attempt):
-        if not search.report(attempt, [row]):
+    for row in rows_of(trial_run):
+        if not search.report(trial_run, [row]):
             break
-    search.end(attempt, "finished", {"time.total": 1.0})
+    search.end(trial_run, "finished", {"time.total": 1.0})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ibml.tracking.store import experiment
 
-create_tables = experiment._make_tables
+create_tables = experiment._create_tables
 """Creates MLflow's tables as the product does, by its migrations."""
 
 

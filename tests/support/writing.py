@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ibml.config.trial import TrialConfig
-from ibml.study.engine.run_metadata import described
+from ibml.study.engine.run_metadata import build_trial_description
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.heartbeat import Heartbeat
@@ -18,7 +18,7 @@ from ibml.tracking.store.mlflow_store import MlflowStore
 def description(key: str = "k", study: str = "demo", seed: int = 0) -> TrialDescription:
     config = TrialConfig.model_validate({"data": {"type": "mfeat"}, "seed": seed})
     planned = TrialSpec(Cell("mfeat", "arm", config, {}), config, key, "data", f"arm · seed {seed}")
-    return described(planned, None, {"ibml.study": study})
+    return build_trial_description(planned, None, {"ibml.study": study})
 
 
 class Writing:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from ibml.common import databases
-from ibml.common.databases import resolve_url, sqlite_file
+from ibml.common.databases import get_sqlite_path, resolve_url
 from ibml.common.errors import IbmlError
 from ibml.queries import open_store
 from ibml.search.database import Database, choose_url
@@ -107,7 +107,7 @@ def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, monk
         store, database = MlflowStore(choose_uri(None)), Database(choose_url(None))
         run = store.client.create_run(store.experiment_id)
         store.client.log_text(run.info.run_id, "text", "file.txt")
-        assert store.artifact(run.info.run_id, "file.txt") == "text"
+        assert store.read_artifact(run.info.run_id, "file.txt") == "text"
         assert database.find("demo") is None
     for name in NAMES:
         folder = tmp_path / name
@@ -136,7 +136,7 @@ def test_a_uri_names_one_file(
     monkeypatch.chdir(tmp_path)
     opened(uri.format(tmp_path))  # type: ignore[operator]
     assert [path.name for path in tmp_path.iterdir()] == [file]
-    found = sqlite_file(uri.format(tmp_path))
+    found = get_sqlite_path(uri.format(tmp_path))
     assert found
     assert found.samefile(tmp_path / file)
 
@@ -201,7 +201,7 @@ def test_blanks_around_a_uri_do_not_count(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_older_schema_is_read_and_never_converted(kept: Path) -> None:
     downgrade(kept / "mlflow.db")
     before, uri = digests(kept), f"sqlite:///{kept}/mlflow.db"
-    store = open_store(uri, to_read=True)
+    store = open_store(uri, read_only=True)
     assert store.study("demo").name == "demo"
     assert [overview.name for overview in store.overview()] == ["demo"]
     assert store.results() == {}
@@ -222,9 +222,9 @@ def test_an_unknown_schema_is_named(kept: Path) -> None:
         database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
         database.commit()
     before = digests(kept)
-    for to_read in (True, False):
+    for read_only in (True, False):
         with pytest.raises(TrackingError, match=r"does not know revision ffffffffffff .*: upgrade MLflow"):
-            _ = open_store(f"sqlite:///{kept}/mlflow.db", to_read=to_read).experiment_id
+            _ = open_store(f"sqlite:///{kept}/mlflow.db", read_only=read_only).experiment_id
     assert digests(kept) == before
 
 
@@ -245,7 +245,7 @@ def test_reading_makes_no_tables(tmp_path: Path, content: bytes) -> None:
         with closing(sqlite3.connect(file)) as database:
             database.execute("CREATE TABLE others (x)")
     before = digests(tmp_path)
-    store = open_store(f"sqlite:///{file}", to_read=True)
+    store = open_store(f"sqlite:///{file}", read_only=True)
     assert (store.overview(), store.results()) == ([], {})
     assert peek_trials(f"sqlite:///{file}").trials == ()
     with pytest.raises(TrackingError, match="no study is called 'demo'"):
@@ -257,7 +257,7 @@ def test_reading_makes_no_tables(tmp_path: Path, content: bytes) -> None:
 
 def test_reading_makes_no_experiment(kept: Path) -> None:
     before = digests(kept)
-    store = MlflowStore(f"sqlite:///{kept}/mlflow.db", "another", to_read=True)
+    store = MlflowStore(f"sqlite:///{kept}/mlflow.db", "another", read_only=True)
     assert (store.overview(), store.results(), store.names("study")) == ([], {}, [])
     with pytest.raises(TrackingError, match="no study is called 'demo'"):
         store.study("demo")
@@ -273,7 +273,7 @@ def test_a_database_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("none.db", "there is no"),
     ):
         with pytest.raises(TrackingError, match=words):
-            open_store(f"sqlite:///{tmp_path}/{name}", to_read=True).names("study")
+            open_store(f"sqlite:///{tmp_path}/{name}", read_only=True).names("study")
     assert not (tmp_path / "none.db").exists()
 
 
@@ -281,9 +281,9 @@ def test_a_locked_database_is_said(kept: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(schema, "_LOCK_SECONDS", 0.1)
     with closing(sqlite3.connect(kept / "mlflow.db", isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
-        for to_read in (True, False):
+        for read_only in (True, False):
             with pytest.raises(TrackingError, match=r"database is locked \(another process is writing to it\)"):
-                _ = open_store(f"sqlite:///{kept}/mlflow.db", to_read=to_read).client
+                _ = open_store(f"sqlite:///{kept}/mlflow.db", read_only=read_only).client
 
 
 @pytest.mark.parametrize("opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage])
@@ -300,7 +300,7 @@ def test_a_store_is_read_with_a_log_beside_it(kept: Path) -> None:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("UPDATE runs SET status = 'FAILED'")
         assert (kept / "mlflow.db-wal").stat().st_size
-        store = open_store(f"sqlite:///{kept}/mlflow.db", to_read=True)
+        store = open_store(f"sqlite:///{kept}/mlflow.db", read_only=True)
         assert [overview.status for overview in store.overview()] == ["FAILED"]
 
 
@@ -316,7 +316,7 @@ def test_a_store_is_read_with_a_journal_that_a_killed_process_left(kept: Path) -
     for path, content in left.items():
         path.write_bytes(content)
     before = digests(kept)
-    store = open_store(f"sqlite:///{kept}/mlflow.db", to_read=True)
+    store = open_store(f"sqlite:///{kept}/mlflow.db", read_only=True)
     assert [overview.status for overview in store.overview()] == ["FINISHED"]
     assert digests(kept) == before
 
@@ -372,22 +372,22 @@ def silent() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "http"])
-@pytest.mark.parametrize("to_read", [True, False])
+@pytest.mark.parametrize("read_only", [True, False])
 def test_a_store_that_says_nothing_is_given_up(
-    silent: int, scheme: str, to_read: bool, monkeypatch: pytest.MonkeyPatch
+    silent: int, scheme: str, read_only: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ibml.tracking.store import uri as module
 
     for place in (databases, module):
-        monkeypatch.setattr(place, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(place, "CONNECT_TIMEOUT_SECONDS", 0.5)
     began = time.monotonic()
     with pytest.raises(TrackingError, match=r"no answer within 0\.5 seconds|Read timed out"):
-        _ = open_store(f"{scheme}://127.0.0.1:{silent}/x", to_read=to_read).client
+        _ = open_store(f"{scheme}://127.0.0.1:{silent}/x", read_only=read_only).client
     assert time.monotonic() - began < 15
 
 
 def test_a_search_database_that_says_nothing_is_given_up(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(databases, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(databases, "CONNECT_TIMEOUT_SECONDS", 0.5)
     with pytest.raises(IbmlError, match=r"search database .* no answer within 0\.5 seconds"):
         Database(f"postgresql://127.0.0.1:{silent}/x").open_storage()
 
@@ -473,8 +473,8 @@ def test_a_store_that_disappears_is_told_by_the_error_alone(kept: Path) -> None:
 def test_a_resolved_uri_means_the_same_file_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     resolved = resolve_url("sqlite:///a?timeout=5")
-    assert sqlite_file(resolved) == tmp_path / "a"
+    assert get_sqlite_path(resolved) == tmp_path / "a"
     assert resolved.endswith("?timeout=5")
     assert resolve_url(resolved) == resolved
-    assert sqlite_file(resolve_url(resolved, read_only=True)) == tmp_path / "a"
+    assert get_sqlite_path(resolve_url(resolved, read_only=True)) == tmp_path / "a"
     assert resolve_url("postgresql://h/x") == "postgresql://h/x"

@@ -13,7 +13,7 @@ import pytest
 from ibml.records import SearchRecord
 from ibml.tracking.journal.events import TrialDescription, TrialEnded
 from ibml.tracking.store import experiment, reader
-from ibml.tracking.store.epochs import epochs_text, parsed_epochs
+from ibml.tracking.store.epochs_csv import format_epochs, parse_epochs
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 from tests.report.test_table import ACCURACY, study
@@ -39,7 +39,7 @@ def server(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> MlflowStore:
     """The store where nothing is known of files on this machine, so that all comes through MLflow's client."""
     store.experiment_id  # noqa: B018 - a database's artifacts are put beside it when it is made
     for module in (experiment, reader):
-        monkeypatch.setattr(module, "database_file", lambda uri: None)
+        monkeypatch.setattr(module, "get_database_file", lambda uri: None)
     return store
 
 
@@ -49,11 +49,11 @@ def row(epoch: int, **values: float) -> dict[str, float]:
 
 def test_epochs_are_a_table_with_all_digits() -> None:
     rows = [{"epoch": 0, "b": 0.1 + 0.2, "a,x": 1e-320}, {"epoch": 1.0, "b": math.inf}, {"epoch": 2, "b": math.nan}]
-    text = epochs_text(rows)
+    text = format_epochs(rows)
     assert text == 'epoch,"a,x",b\n0,1e-320,0.30000000000000004\n1,,inf\n2,,nan\n'
-    parsed = parsed_epochs(text)
+    parsed = parse_epochs(text)
     assert str(parsed) == str({"a,x": [1e-320, math.nan, math.nan], "b": [0.1 + 0.2, math.inf, math.nan]})
-    assert parsed_epochs(text, {"b", "c"}).keys() == {"b"}
+    assert parse_epochs(text, {"b", "c"}).keys() == {"b"}
 
 
 def test_a_trial_leaves_its_epochs_as_a_file(store: MlflowStore, folder: Path) -> None:
@@ -79,8 +79,8 @@ def test_an_attempt_that_was_interrupted_is_in_the_file_too(store: MlflowStore) 
     second.end("failed", {}, "the trace")
     assert second.id == first.id
     assert store.epochs(first.id, ["time.epoch"]) == {"time.epoch": [0.1, 1.1, 2.1]}
-    assert store.trial_log(first.id) == "the trace"
-    assert store.artifact_paths(first.id) == ["config.yaml", "epochs.csv", "traceback.txt"]
+    assert store.read_traceback(first.id) == "the trace"
+    assert store.list_artifact_paths(first.id) == ["config.yaml", "epochs.csv", "traceback.txt"]
 
 
 def test_a_member_that_goes_on_elsewhere_is_read_from_mlflow(store: MlflowStore) -> None:
@@ -90,8 +90,8 @@ def test_a_member_that_goes_on_elsewhere_is_read_from_mlflow(store: MlflowStore)
     second = Writing(store, goes_on=True)
     second.log([row(2)])
     second.end("finished", {"test.accuracy": 0.9})
-    assert store.artifact_paths(first.id) == ["config.yaml"]
-    assert store.trial_log(first.id) is None
+    assert store.list_artifact_paths(first.id) == ["config.yaml"]
+    assert store.read_traceback(first.id) is None
     assert store.epochs(first.id) == {"time.epoch": [0.1, 1.1, 2.1], "train.loss": [1 / 3, 1 / 4, 1 / 5]}
 
 
@@ -110,13 +110,13 @@ def test_curves_cost_no_call_for_each_metric(
     unended.log([row(0)])
     asked, original = [], store.client.get_metric_history
     monkeypatch.setattr(store.client, "get_metric_history", lambda r, m: asked.append((r, m)) or original(r, m))
-    curves = store.curves([*runs, unended.id], ["value", "train.loss"])
+    curves = store.read_curves([*runs, unended.id], ["value", "train.loss"])
     assert curves == {run: {"value": [n, n], "train.loss": [1 / 3, 1 / 4]} for n, run in enumerate(runs)} | {
         unended.id: {"train.loss": [1 / 3]}
     }
     assert sorted(asked) == [(unended.id, "train.loss"), (unended.id, "value")]
-    assert store.artifact_paths(runs[0]) == ["config.yaml", "epochs.csv"]
-    assert "mfeat" in store.trial_config(runs[0])
+    assert store.list_artifact_paths(runs[0]) == ["config.yaml", "epochs.csv"]
+    assert "mfeat" in store.read_trial_config(runs[0])
 
 
 def test_an_overview_has_every_study_and_search_as_it_stands(store: MlflowStore) -> None:
@@ -168,5 +168,5 @@ def test_a_file_that_is_not_there_is_said_in_a_line(store: MlflowStore) -> None:
     with store.open_run("study", study(ACCURACY), "") as opened:
         pass
     with pytest.raises(TrackingError, match=r"MLflow at sqlite.*config\.yaml"):
-        store.trial_config(opened.run_id)
-    assert json.loads(store.artifact(opened.run_id, "study.json"))["name"] == "demo"
+        store.read_trial_config(opened.run_id)
+    assert json.loads(store.read_artifact(opened.run_id, "study.json"))["name"] == "demo"

@@ -14,10 +14,10 @@ import pytest
 from ibml.records import TrialRecord
 from ibml.tracking.journal.events import TrialDescription, TrialEnded
 from ibml.tracking.store import trial_reader
-from ibml.tracking.store.listing import listed_runs
+from ibml.tracking.store.listing import list_runs
 from ibml.tracking.store.mlflow_store import MlflowStore
-from ibml.tracking.store.result_cache import ResultCache, cache_file
-from ibml.tracking.store.trial_reader import trial_record
+from ibml.tracking.store.result_cache import ResultCache, resolve_cache_file
+from ibml.tracking.store.trial_reader import build_trial_record
 from tests.benchmarks.store import MINUTE, START, make_store, study_trials
 
 RUNS = 60
@@ -40,7 +40,7 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 def as_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the list of runs, all has to come through MLflow's API."""
-    monkeypatch.setattr(trial_reader, "listed_runs", lambda *given: None)
+    monkeypatch.setattr(trial_reader, "list_runs", lambda *given: None)
 
 
 @pytest.fixture(params=["database", "server"])
@@ -68,8 +68,8 @@ def opened(folder: Path) -> MlflowStore:
 def from_mlflow(store: MlflowStore) -> dict[str, TrialRecord]:
     """The results without a cache."""
     records: dict[str, TrialRecord] = {}
-    for run in store.runs("tags.`ibml.kind` = 'trial'"):
-        record = trial_record(run)
+    for run in store.search_runs("tags.`ibml.kind` = 'trial'"):
+        record = build_trial_record(run)
         if record.key not in records or not records[record.key].ended:
             records[record.key] = record
     return records
@@ -105,7 +105,7 @@ def test_a_store_is_read_once(store: MlflowStore) -> None:
     assert (record.started_at, record.ended_at) == (START + 7 * MINUTE, START + 7 * MINUTE + 1000)
     assert record.metrics["test.accuracy"] == 7 + 7 / 7919 + 1 / 101
     # of a server, the runs of the last five minutes once more: its clock and the others' may differ
-    is_server = trial_reader.listed_runs is not listed_runs
+    is_server = trial_reader.list_runs is not list_runs
     assert read_by(store, store.results) == (5 if is_server else 0)
 
 
@@ -208,7 +208,7 @@ def test_experiments_of_one_store_do_not_mix(store: MlflowStore) -> None:
     other.end_trial(begin(other, "there"), TrialEnded("finished", {}, {}), 0)
     assert list(checked(other)) == ["there"]
     assert "there" not in checked(store)
-    assert len(listed_runs(other.uri, other.experiment_id)) == 1
+    assert len(list_runs(other.uri, other.experiment_id)) == 1
 
 
 def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(store: MlflowStore, tmp_path: Path) -> None:
@@ -319,10 +319,10 @@ def test_the_cache_is_the_users_and_one_for_each_experiment(monkeypatch: pytest.
     monkeypatch.delenv("IBML_CACHE")
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    file = cache_file("u", "1", 5)
+    file = resolve_cache_file("u", "1", 5)
     assert file.parent == Path("/home/me/.cache/ibml")
-    assert len({file, cache_file("u", "1", 6), cache_file("u", "2", 5), cache_file("v", "1", 5)}) == 4
+    assert len({file, resolve_cache_file("u", "1", 6), resolve_cache_file("u", "2", 5), resolve_cache_file("v", "1", 5)}) == 4
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/mine")
-    assert cache_file("u", "1", 5).parent == Path("/var/mine/ibml")
+    assert resolve_cache_file("u", "1", 5).parent == Path("/var/mine/ibml")
     monkeypatch.setenv("IBML_CACHE", "/fast")
-    assert cache_file("u", "1", 5).parent == Path("/fast")
+    assert resolve_cache_file("u", "1", 5).parent == Path("/fast")

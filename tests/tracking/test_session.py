@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 from ibml.records import TrialEntry
-from ibml.study.invalidation import forget_results
+from ibml.study.invalidation import invalidate_results
 from ibml.tracking import heartbeat as presences
 from ibml.tracking.heartbeat import Heartbeat
 from ibml.tracking.journal import journal as spools
@@ -31,15 +31,15 @@ from ibml.tracking.journal.events import (
     TrialInterrupted,
     TrialPruned,
     TrialStarted,
-    from_line,
-    to_line,
+    decode_event,
+    encode_event,
 )
-from ibml.tracking.journal.journal import JournalFolder, left_behind, read_events
+from ibml.tracking.journal.journal import JournalFolder, find_abandoned_journals, read_events
 from ibml.tracking.journal.replay import Replay
 from ibml.tracking.leases import Leases
 from ibml.tracking.session import Session
 from ibml.tracking.store.mlflow_store import MlflowStore
-from ibml.tracking.store.uri import TrackingError, as_tracking_error
+from ibml.tracking.store.uri import TrackingError, translate_errors
 from tests.support.records import study
 from tests.support.writing import description
 
@@ -68,7 +68,7 @@ def session(store: MlflowStore, said: list[str] | None = None) -> Session:
 def other_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Drivers of this process seem to run elsewhere, each on a machine of its own, and leases are short."""
     machines = iter(map(str, range(1_000_000)))
-    monkeypatch.setattr(presences, "machine_id", lambda: next(machines))
+    monkeypatch.setattr(presences, "get_machine_id", lambda: next(machines))
     monkeypatch.setattr(presences, "LEASE_SECONDS", 1.5)
     return
 
@@ -95,7 +95,7 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
             mine.add("k", MetricsLogged([row(epoch)]))
         mine.add("k", TagsUpdated({"ibml.retries": "1"}))
         mine.add("k", TrialEnded("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}))
-        assert mine.settle()
+        assert mine.flush()
         record = store.results()["k"]
         assert (record.status, record.driver, record.retries) == ("finished", "", 1)
         assert history(store, record.run_id) == [(e, 1 / (e + 1)) for e in range(5)]
@@ -120,25 +120,25 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
 def test_entries_survive_their_journal(entry: Event, tmp_path: Path) -> None:
     with JournalFolder(tmp_path, "d00000000000") as spool:
         spool.append("k", entry)
-        assert [to_line(found) for found in read_events(spool.path("k"))] == [to_line(entry)]
+        assert [encode_event(found) for found in read_events(spool.get_path("k"))] == [encode_event(entry)]
         spool.remove("k")
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", '{"entry": "Rows"}', '{"entry": "Nonsense"}', "{", '{"entry": "Begin"}'])
 def test_a_line_that_is_no_entry_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"entry|Expecting"):
-        from_line(line)
+        decode_event(line)
 
 
 def test_a_journal_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path: Path) -> None:
     with JournalFolder(tmp_path, "d00000000000") as spool:
         spool.append("k", MetricsLogged([row(0)], 1))
-        whole = spool.path("k").read_text()
+        whole = spool.get_path("k").read_text()
         spool.append("k", MetricsLogged([row(1)], 2))
-        every = spool.path("k").read_text()
+        every = spool.get_path("k").read_text()
         for size in range(len(whole), len(every)):
-            spool.path("k").write_text(every[:size])
-            assert read_events(spool.path("k")) == [MetricsLogged([row(0)], 1)]
+            spool.get_path("k").write_text(every[:size])
+            assert read_events(spool.get_path("k")) == [MetricsLogged([row(0)], 1)]
         spool.remove("k")
 
 
@@ -146,22 +146,22 @@ def test_a_journal_says_nothing_after_what_could_not_be_written(tmp_path: Path) 
     with JournalFolder(tmp_path, "d00000000000") as spool:
         spool.append("k", MetricsLogged([row(0)], 1))
         spool.folder.chmod(0o500)
-        spool.path("k").rename(tmp_path / "kept") if os.getuid() else None
-        spool.path("k").unlink(missing_ok=True)
-        spool.path("k").mkdir()  # nothing can be written there, not even by root
+        spool.get_path("k").rename(tmp_path / "kept") if os.getuid() else None
+        spool.get_path("k").unlink(missing_ok=True)
+        spool.get_path("k").mkdir()  # nothing can be written there, not even by root
         spool.append("k", MetricsLogged([row(1)], 2))
         assert "nothing can be written" in spool.warning
-        spool.path("k").rmdir()
+        spool.get_path("k").rmdir()
         spool.append("k", TrialEnded("finished", {}, {}))
-        assert not spool.path("k").exists()
+        assert not spool.get_path("k").exists()
         spool.folder.chmod(0o700)
 
 
 def test_journals_of_the_living_are_left_alone(tmp_path: Path) -> None:
     with JournalFolder(tmp_path, "a11e00000000") as spool:
         spool.append("k", TrialInterrupted())
-        assert list(left_behind(tmp_path, never)) == []
-    assert [(driver, [path.name for path in paths]) for driver, paths in left_behind(tmp_path, never)] == [
+        assert list(find_abandoned_journals(tmp_path, never)) == []
+    assert [(driver, [path.name for path in paths]) for driver, paths in find_abandoned_journals(tmp_path, never)] == [
         ("a11e00000000", ["k.jsonl"])
     ]
 
@@ -170,7 +170,7 @@ def test_only_folders_of_drivers_are_looked_at(tmp_path: Path) -> None:
     notes = tmp_path / "my notes"
     notes.mkdir()
     (notes / "lock").write_text("mine")
-    assert list(left_behind(tmp_path, never)) == []
+    assert list(find_abandoned_journals(tmp_path, never)) == []
     assert (notes / "lock").read_text() == "mine"
 
 
@@ -180,8 +180,8 @@ def test_journals_locked_on_another_machine_wait_for_the_end_of_their_driver(tmp
     folder.mkdir()
     (folder / "k.jsonl").write_text("")
     (folder / "lock").write_text("another machine")
-    assert list(left_behind(tmp_path, lambda driver: driver == folder.name)) == []
-    assert [driver for driver, _ in left_behind(tmp_path, never)] == [folder.name]
+    assert list(find_abandoned_journals(tmp_path, lambda driver: driver == folder.name)) == []
+    assert [driver for driver, _ in find_abandoned_journals(tmp_path, never)] == [folder.name]
 
 
 ENTRIES = [
@@ -203,7 +203,7 @@ def test_what_a_killed_driver_left_is_delivered_once_however_far_it_came(store: 
         for entry in ENTRIES:
             spool.append("k", entry)
     with session(store, said):
-        (run,) = store.runs_of("k").values()
+        (run,) = store.find_runs("k").values()
         assert run.status == "finished"
         assert run.metrics["test.accuracy"] == 0.5
         assert history(store, run.run_id) == [(e, 1 / (e + 1)) for e in range(4)]
@@ -220,7 +220,7 @@ def test_a_trial_in_flight_goes_on_in_its_run(store: MlflowStore) -> None:
         for entry in ENTRIES[:3]:
             spool.append("k", entry)
     with session(store) as mine:
-        (left,) = store.runs_of("k").values()
+        (left,) = store.find_runs("k").values()
         assert store.client.get_run(left.run_id).info.status == "KILLED"
         claim = mine.claim(TRIAL, left)
         assert claim
@@ -228,9 +228,9 @@ def test_a_trial_in_flight_goes_on_in_its_run(store: MlflowStore) -> None:
         mine.add("k", TrialStarted(TRIAL, claim.run_id))
         mine.add("k", MetricsLogged([row(epoch) for epoch in range(4)]))
         mine.add("k", ENTRIES[-1])
-        mine.settle()
+        mine.flush()
         assert history(store, left.run_id) == [(e, 1 / (e + 1)) for e in range(4)]
-        assert [run.status for run in store.runs_of("k").values()] == ["finished"]
+        assert [run.status for run in store.find_runs("k").values()] == ["finished"]
 
 
 def test_while_the_store_takes_nothing_training_goes_on_and_nothing_is_lost(store: MlflowStore, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_while_the_store_takes_nothing_training_goes_on_and_nothing_is_lost(stor
         claim = mine.claim(TRIAL, None)
         assert claim
         mine.add("k", TrialStarted(TRIAL, claim.run_id))
-        mine.settle()
+        mine.flush()
         database = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
         database.execute("ALTER TABLE metrics RENAME TO away")
         began = time.monotonic()
@@ -253,7 +253,7 @@ def test_while_the_store_takes_nothing_training_goes_on_and_nothing_is_lost(stor
         assert mine.claim(replace(TRIAL, key="other"), None) is None, "it is not asked again"
         database.execute("ALTER TABLE away RENAME TO metrics")
         mine.add("k", TrialEnded("finished", {}, {}))
-        while mine.writer.waiting and time.monotonic() < deadline:
+        while mine.writer.pending_count and time.monotonic() < deadline:
             time.sleep(0.1)
         assert history(store, claim.run_id) == [(e, 1 / (e + 1)) for e in range(100)]
     assert len(said) == 2
@@ -269,15 +269,15 @@ def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -
         for trial, claim in zip((TRIAL, other), claims, strict=True):
             assert claim
             mine.add(trial.key, TrialStarted(trial, claim.run_id))
-        mine.settle()
+        mine.flush()
         store.delete_run(claims[0].run_id)  # type: ignore[union-attr]
         for key in ("k", "other"):
             mine.add(key, MetricsLogged([row(0)]))
             mine.add(key, TrialEnded("finished", {}, {}))
-        mine.settle()
+        mine.flush()
         assert store.results()["other"].ended
         with pytest.raises(TrackingError, match=r"ibml sync"):
-            mine.require_all()
+            mine.flush_or_raise()
     with session(store):  # the next command makes a new run of what is in the spool
         assert store.results()["k"].ended
 
@@ -291,10 +291,10 @@ def test_a_journal_that_the_store_refuses_holds_no_command_up(store: MlflowStore
             spool.append("k", entry)
     with session(store, said) as mine:
         assert store.results()["k"].ended
-        assert mine.deliver_left_behind() == 0
-    assert [text.partition(" ")[0] for text in said] == [str(spool.path("gone")), "1"], "it is named once"
+        assert mine.deliver_abandoned_journals() == 0
+    assert [text.partition(" ")[0] for text in said] == [str(spool.get_path("gone")), "1"], "it is named once"
     assert "cannot be delivered and is left where it is" in said[0]
-    assert spool.path("gone").exists()
+    assert spool.get_path("gone").exists()
 
 
 def test_an_entry_that_cannot_be_recorded_holds_no_other_up(store: MlflowStore) -> None:
@@ -306,30 +306,30 @@ def test_an_entry_that_cannot_be_recorded_holds_no_other_up(store: MlflowStore) 
             mine.add(key, TrialStarted(trial, claim.run_id))
             mine.add(key, MetricsLogged([{"val.loss": 1.0} if key == "k" else row(0)]))  # one has no epoch
         mine.add("other", TrialEnded("finished", {}, {}))
-        assert not mine.settle()
+        assert not mine.flush()
         assert store.results()["other"].ended
         with pytest.raises(TrackingError, match=r"KeyError\('epoch'\)"):
-            mine.require_all()
+            mine.flush_or_raise()
 
 
 def test_a_spool_that_cannot_be_written_is_said_once(store: MlflowStore) -> None:
     said: list[str] = []
     with session(store, said) as mine:
-        mine.journals.path("k").mkdir()
+        mine.journals.get_path("k").mkdir()
         claim = mine.claim(TRIAL, None)
         assert claim
         for entry in (TrialStarted(TRIAL, claim.run_id), *ENTRIES[1:-1]):
             mine.add("k", entry)
         assert len(said) == 1
         assert f"nothing can be written to {mine.journals.folder}" in said[0]
-        assert mine.settle()
+        assert mine.flush()
         assert len(history(store, claim.run_id)) == 4
-        mine.journals.path("k").rmdir()
+        mine.journals.get_path("k").rmdir()
         mine.add("k", ENTRIES[-1])
 
 
 def test_an_answer_that_is_no_json_is_an_error_of_the_store() -> None:
-    with pytest.raises(TrackingError, match="MLflow at http://h: Expecting value"), as_tracking_error("http://h"):
+    with pytest.raises(TrackingError, match="MLflow at http://h: Expecting value"), translate_errors("http://h"):
         json.loads("<html>")
 
 
@@ -345,7 +345,7 @@ def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -
         def claim(presence: Heartbeat, trial=trial, won=won, number=number) -> None:
             claims = Leases(store, presence)
             for _ in range(50):
-                found = claims.claim(trial, fresh=number % 2 == 0)
+                found = claims.claim(trial, assume_new=number % 2 == 0)
                 if found.run_id:
                     won.append(presence.id)
                     return
@@ -359,7 +359,7 @@ def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -
         for thread in threads:
             thread.join()
         assert len(won) == 1
-        (run,) = store.runs_of(trial.key).values()
+        (run,) = store.find_runs(trial.key).values()
         assert run.driver == won[0]
 
 
@@ -373,10 +373,10 @@ def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(store: 
         def drive(after: float, trial=trial, won=won, over=over) -> None:
             time.sleep(after)
             with Heartbeat(store) as mine:
-                known = store.runs_of(trial.key)
+                known = store.find_runs(trial.key)
                 claims = Leases(store, mine)
                 for _ in range(50):
-                    if claims.claim(trial, fresh=not known).run_id:
+                    if claims.claim(trial, assume_new=not known).run_id:
                         won.append(mine.id)
                     if won:
                         break
@@ -389,12 +389,12 @@ def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(store: 
         for thread in threads:
             thread.join()
         assert len(won) == 1
-        assert len(store.runs_of(trial.key)) == 1
+        assert len(store.find_runs(trial.key)) == 1
 
 
 def test_a_driver_that_is_alone_searches_for_no_runs(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with session(store) as mine:
-        monkeypatch.setattr(store, "runs", lambda *arguments: pytest.fail("it searched"))
+        monkeypatch.setattr(store, "search_runs", lambda *arguments: pytest.fail("it searched"))
         assert all(mine.claim(description(f"key {n}"), None).run_id for n in range(3))  # type: ignore[union-attr]
 
 
@@ -409,7 +409,7 @@ def test_what_another_driver_did_while_it_came_and_went_is_found(store: MlflowSt
         assert found
         assert found.result
         assert found.result.run_id == claim.run_id
-        assert len(store.runs_of("k")) == 1
+        assert len(store.find_runs("k")) == 1
     assert not store.client.get_experiment(store.experiment_id).tags
 
 
@@ -419,14 +419,14 @@ def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(sto
     slept.beat()
     watching = Heartbeat(store)
     for _ in range(9):
-        watching.others()
+        watching.list_peers()
         time.sleep(0.2)
     with Heartbeat(store) as mine:
-        assert not mine.met
-        run_id = Leases(store, slept).claim(TRIAL, fresh=True).run_id
-        found = Leases(store, mine).claim(TRIAL, fresh=True)
+        assert not mine.has_peers
+        run_id = Leases(store, slept).claim(TRIAL, assume_new=True).run_id
+        found = Leases(store, mine).claim(TRIAL, assume_new=True)
         assert (found.run_id, found.holder) == ("", slept.id)
-        assert set(store.runs_of("k")) == {run_id}
+        assert set(store.find_runs("k")) == {run_id}
 
 
 def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(store: MlflowStore) -> None:
@@ -437,11 +437,11 @@ def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(store: 
             left = other.workspace.spool / "dead00000000"
             left.mkdir()
             entries = [TrialStarted(TRIAL, claim.run_id), MetricsLogged([row(0)])]
-            (left / "k.jsonl").write_text("".join(f"{to_line(entry)}\n" for entry in entries))
+            (left / "k.jsonl").write_text("".join(f"{encode_event(entry)}\n" for entry in entries))
             (left / "lock").touch()
-            other.heartbeat.met = False
+            other.heartbeat.has_peers = False
         assert left.exists()
-        assert mine.heartbeat.meets()
+        assert mine.heartbeat.detect_peers()
     assert not left.exists()
     assert history(store, claim.run_id) == [(0, 1.0)]
 
@@ -453,11 +453,11 @@ def test_a_trial_that_is_claimed_again_has_one_run(store: MlflowStore) -> None:
         assert first
         mine.add("k", TrialStarted(TRIAL, first.run_id))
         mine.add("k", TrialEnded("failed", {}, {}))
-        mine.settle()
+        mine.flush()
         again = mine.claim(TRIAL, None)
         assert again
         assert again.run_id == first.run_id
-        assert len(store.runs_of("k")) == 1
+        assert len(store.find_runs("k")) == 1
 
 
 def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowStore) -> None:
@@ -469,12 +469,12 @@ def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowSt
         assert (theirs.run_id, theirs.holder) == ("", first.heartbeat.id)
         first.add("k", TrialStarted(TRIAL, mine.run_id))
         first.add("k", TrialEnded("finished", {}, {}))
-        first.settle()
+        first.flush()
         late = second.claim(TRIAL, None)
         assert late
         assert late.result
         assert late.result.ended
-        assert len(store.runs_of("k")) == 1
+        assert len(store.find_runs("k")) == 1
 
 
 def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: MlflowStore) -> None:
@@ -491,11 +491,11 @@ def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: Mlfl
     assert process.stdout
     run_id = process.stdout.readline().strip()
     with session(store) as mine:
-        assert len(mine.heartbeat.others()) == 1
+        assert len(mine.heartbeat.list_peers()) == 1
         assert not mine.claim(TRIAL, None).run_id  # type: ignore[union-attr]
         process.kill()
         process.wait()
-        assert mine.heartbeat.others() == {}
+        assert mine.heartbeat.list_peers() == {}
         assert mine.claim(TRIAL, None).run_id == run_id  # type: ignore[union-attr]
 
 
@@ -506,12 +506,12 @@ def test_a_driver_elsewhere_lives_as_long_as_its_sign_changes(store: MlflowStore
     deadline = time.monotonic() + 4
     while time.monotonic() < deadline:
         living.beat()
-        seen = watching.others()
+        seen = watching.list_peers()
         time.sleep(0.2)
     assert set(seen) == {living.id}
     silent.beat()  # it had only slept
-    assert set(watching.others()) == {living.id, silent.id}
-    assert silent.lapses == 1
+    assert set(watching.list_peers()) == {living.id, silent.id}
+    assert silent.missed_renewals == 1
 
 
 @pytest.mark.usefixtures("other_machine")
@@ -520,18 +520,18 @@ def test_a_driver_that_slept_writes_nothing_into_what_was_taken_over(store: Mlfl
     slept.beat()
     awake.beat()
     claims = Leases(store, slept)
-    run_id = claims.claim(TRIAL, fresh=True).run_id
+    run_id = claims.claim(TRIAL, assume_new=True).run_id
     mine = Replay(store, claims, own=True)
     mine.deliver([TrialStarted(TRIAL, run_id)])
     mine.deliver([MetricsLogged([row(0)])])
     for _ in range(9):
-        awake.others()
+        awake.list_peers()
         time.sleep(0.2)
-    assert Leases(store, awake).claim(TRIAL, fresh=False).run_id == run_id
+    assert Leases(store, awake).claim(TRIAL, assume_new=False).run_id == run_id
     mine.deliver([MetricsLogged([row(1)])])
     mine.deliver([TrialEnded("finished", {}, {})])
     assert history(store, run_id) == [(0, 1.0)]
-    (run,) = store.runs_of("k").values()
+    (run,) = store.find_runs("k").values()
     assert (run.status, run.driver) == ("running", awake.id)
 
 
@@ -539,7 +539,7 @@ def test_a_trial_that_is_begun_again_after_it_failed_is_not_left_running_when_it
     with Heartbeat(store) as mine:
         claims = Leases(store, mine)
         delivery = Replay(store, claims, own=True)
-        run_id = claims.claim(TRIAL, fresh=True).run_id
+        run_id = claims.claim(TRIAL, assume_new=True).run_id
         for entry in (
             TrialStarted(TRIAL, run_id),
             TrialEnded("failed", {}, {}),
@@ -557,7 +557,7 @@ def test_one_driver_at_a_time_works_on_what_only_one_may(store: MlflowStore) -> 
     deadline = time.monotonic() + 20
 
     def work(number: int) -> None:
-        with session(store, said) as mine, mine.heartbeat.alone("the search s", mine.say):
+        with session(store, said) as mine, mine.heartbeat.exclusive("the search s", mine.say):
             inside.append(number)
             most.append(len(inside))
             while not said and time.monotonic() < deadline:  # the others come back within three seconds
@@ -591,14 +591,14 @@ def leave(store: MlflowStore, key: str, *entries: Event) -> Path:
     with JournalFolder(session(store).workspace.spool, "c111ed000000") as spool:
         for entry in entries:
             spool.append(key, entry)
-    return spool.path(key)
+    return spool.get_path(key)
 
 
 @pytest.mark.parametrize("last", [ResultShared("", "other", "arm"), TrialPruned("", "enough")], ids=["share", "prune"])
 def test_what_was_left_of_a_run_that_was_deleted_since_keeps_nobody_from_working(
     store: MlflowStore, last: ResultShared | TrialPruned
 ) -> None:
-    run_id = Leases(store, Heartbeat(store)).claim(TRIAL, fresh=True).run_id
+    run_id = Leases(store, Heartbeat(store)).claim(TRIAL, assume_new=True).run_id
     journal = leave(store, "k", replace(last, run_id=run_id))
     store.delete_run(run_id)
     with session(store):
@@ -613,15 +613,15 @@ def test_a_folder_that_another_took_for_left_behind_is_made_again(
     def late(lock: FileLock) -> None:
         if not looked:  # before the lock, when the folder is there
             looked.append(True)
-            looked.extend(left_behind(tmp_path, never))
+            looked.extend(find_abandoned_journals(tmp_path, never))
         acquire(lock)
 
     monkeypatch.setattr(spools.FileLock, "_acquire", late)
     with JournalFolder(tmp_path, "d00000000000") as spool:
         spool.append("k", TrialInterrupted())
-        assert spool.path("k").exists()
+        assert spool.get_path("k").exists()
         assert not spool.warning
-        assert list(left_behind(tmp_path, never)) == []
+        assert list(find_abandoned_journals(tmp_path, never)) == []
         spool.remove("k")
 
 
@@ -630,8 +630,8 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(store: MlflowStor
         first, *_ = [store.create_trial(TRIAL, mine.heartbeat.id) for _ in range(3)]
         for entry in ENTRIES:
             mine.add("k", entry)
-        mine.settle()
-        assert {run_id: run.status for run_id, run in store.runs_of("k").items()} == {first: "finished"}
+        mine.flush()
+        assert {run_id: run.status for run_id, run in store.find_runs("k").items()} == {first: "finished"}
 
 
 def test_a_tag_that_is_gone_already_is_removed(store: MlflowStore) -> None:
@@ -639,7 +639,7 @@ def test_a_tag_that_is_gone_already_is_removed(store: MlflowStore) -> None:
     store.tag_run(run_id, {"ibml.claim.d": "claimed"})
     for _ in range(2):
         store.remove_tag(run_id, "ibml.claim.d")
-    assert "ibml.claim.d" not in store.tags_of(run_id)
+    assert "ibml.claim.d" not in store.read_tags(run_id)
 
 
 def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store: MlflowStore) -> None:
@@ -647,11 +647,11 @@ def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store
     leave(store, "k", *ENTRIES)
     with session(store) as first, session(store) as second:
         known = store.results()
-        assert forget_results(first, again, known) == {}
+        assert invalidate_results(first, again, known) == {}
         claim = first.claim(TRIAL, None)
         assert claim
-        assert forget_results(second, again, known) == known
-        assert list(store.runs_of("k")) == [claim.run_id]
+        assert invalidate_results(second, again, known) == known
+        assert list(store.find_runs("k")) == [claim.run_id]
 
 
 @pytest.mark.usefixtures("created_tables")

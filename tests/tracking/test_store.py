@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ibml.common.redaction import shown_url
+from ibml.common.redaction import redact_url
 from ibml.common.yaml import documents
 from ibml.tracking.journal.events import TrialDescription, TrialEnded
 from ibml.tracking.store.mlflow_store import MlflowStore
@@ -196,4 +196,4 @@ def test_the_uri_is_given_or_in_the_environment_or_the_working_folder(monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert choose_uri(None) == "http://127.0.0.1:5000"
     assert choose_uri("sqlite:///other.db") == "sqlite:///other.db"
-    assert shown_url("sqlite:///other.db") == "sqlite:///other.db"
+    assert redact_url("sqlite:///other.db") == "sqlite:///other.db"

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig, canonical
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.device import DeviceError, check_compiler
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import Trainer
 from tests.conftest import vectors
 from tests.methods.steps import timeless
@@ -51,7 +51,7 @@ def test_it_trains_as_without_and_comes_back_bit_for_bit(trial: Build, precision
     for row, other in zip(rows, [plain.run_epoch() for _ in range(3)], strict=True):
         assert row["train.loss"] == pytest.approx(other["train.loss"], rel=tolerance)
     begun = [before.run_epoch()]
-    unpack(packed(before), after)
+    unpack_state(pack_state(before), after)
     assert timeless([*begun, after.run_epoch(), after.run_epoch()]) == timeless(rows)
     checkpoints = TrialCheckpoints(tmp_path, config.trainer)
     checkpoints.save_selected(whole, whole.finish())
@@ -63,7 +63,7 @@ def test_it_trains_as_without_and_comes_back_bit_for_bit(trial: Build, precision
 
 def test_it_is_in_the_key_where_it_is_on(trial: Build) -> None:
     on, off = configured(trial), configured(trial, compile=False)
-    assert trial_key(on, "f") != trial_key(off, "f")
+    assert compute_trial_key(on, "f") != compute_trial_key(off, "f")
     assert "compile" in canonical(on)["trainer"]
     assert "compile" not in canonical(off)["trainer"]
 

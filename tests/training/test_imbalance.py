@@ -24,14 +24,14 @@ from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.inputs import Sequences
 from ibml.methods import Precision
-from ibml.training.device import reproducible
+from ibml.training.device import use_deterministic_settings
 from ibml.training.measures.base import MeasuredModel
-from ibml.training.measures.calibration import calibration_error
-from ibml.training.measures.complementarity import deviation
+from ibml.training.measures.calibration import compute_calibration_error
+from ibml.training.measures.complementarity import compute_deviations
+from ibml.training.measures.computation import compute_measures
 from ibml.training.measures.discrepancy import discrepancy
-from ibml.training.measures.run import compute_measures
-from ibml.training.probes import STRENGTHS, fitted
-from ibml.training.state import packed, unpack
+from ibml.training.probes import STRENGTHS, fit_probe
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import Trainer, TrialResult, train
 from tests.data.miniatures import miniature
 
@@ -77,13 +77,13 @@ def configured(trial: Build, measures: Sequence[str], modalities: int = 3, **par
 def trained(config: TrialConfig, data: Dataset) -> tuple[Trainer, TrialResult]:
     trainer = Trainer(config, data)
     rows = [trainer.run_epoch() for _ in range(config.trainer.epochs)]
-    return trainer, trainer.result(rows)
+    return trainer, trainer.build_result(rows)
 
 
 def measured(trainer: Trainer) -> dict[str, float]:
     """The measures of the weights as they are."""
     splits = (trainer.train_split, trainer.val_split, trainer.test_split)
-    with reproducible(trainer.device, 1):
+    with use_deterministic_settings(trainer.device, 1):
         return compute_measures(MeasuredModel(trainer.config, trainer.model, splits, trainer.precision))
 
 
@@ -159,7 +159,7 @@ def test_calibration_error_by_hand() -> None:
     labels = torch.tensor([0 if ok else 1 for ok in right])
     # bins (9/15, 10/15] and (13/15, 14/15]
     expected = 0.5 * abs(0.5 - 0.635) + 0.5 * abs(1 - 0.9)
-    assert calibration_error(logits, labels) == pytest.approx(expected, abs=1e-6)
+    assert compute_calibration_error(logits, labels) == pytest.approx(expected, abs=1e-6)
 
 
 def test_calibration_error_of_many_predictions_is_that_of_numpy() -> None:
@@ -172,9 +172,9 @@ def test_calibration_error_of_many_predictions_is_that_of_numpy() -> None:
     expected = sum(
         (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean()) for b in np.unique(bins)
     )
-    assert calibration_error(torch.from_numpy(logits), torch.from_numpy(labels)) == pytest.approx(expected, abs=1e-12)
+    assert compute_calibration_error(torch.from_numpy(logits), torch.from_numpy(labels)) == pytest.approx(expected, abs=1e-12)
     certain = torch.tensor([[50.0, 0.0]] * 4)
-    assert calibration_error(certain, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.25, abs=1e-12)
+    assert compute_calibration_error(certain, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.25, abs=1e-12)
 
 
 def test_the_calibration_of_a_trial_is_that_of_its_joint_prediction(trial: Build) -> None:
@@ -182,7 +182,7 @@ def test_the_calibration_of_a_trial_is_that_of_its_joint_prediction(trial: Build
     trainer, result = trained(configured(trial, ["calibration"], 2, fusion={"type": "lmf"}), data)
     with torch.no_grad():
         logits = trainer.model.fusion(features(trainer, data.test))
-    expected = calibration_error(logits, torch.from_numpy(data.test.labels))
+    expected = compute_calibration_error(logits, torch.from_numpy(data.test.labels))
     assert result.metrics["test.ece"] == pytest.approx(expected, abs=1e-12) != 0
 
 
@@ -245,7 +245,7 @@ class Texts(nn.Module):
         super().__init__()
         self.encoder, self.seen = Averaged(embeds), []
 
-    def embedded(self, inputs: dict[str, Sequences]) -> dict[str, Sequences]:
+    def embed_inputs(self, inputs: dict[str, Sequences]) -> dict[str, Sequences]:
         embed = getattr(self.encoder, "embed", None)
         return {name: embed(words) if embed else words for name, words in inputs.items()}
 
@@ -284,8 +284,8 @@ def test_probes_are_scikit_learns() -> None:
     inputs, labels = part.inputs["pix"].astype(np.float64), part.labels
     for strength in STRENGTHS:
         model = regression(strength, 60).fit(inputs, labels)
-        with reproducible(torch.device("cpu"), 1):
-            weights = fitted((torch.from_numpy(inputs), torch.from_numpy(labels)), 3, strength)
+        with use_deterministic_settings(torch.device("cpu"), 1):
+            weights = fit_probe((torch.from_numpy(inputs), torch.from_numpy(labels)), 3, strength)
         expected = model.predict_log_proba(inputs)
         found = (torch.from_numpy(inputs) @ weights[:-1] + weights[-1]).log_softmax(1).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
@@ -339,7 +339,7 @@ def test_a_feature_that_never_changes_in_training_has_no_say_on_test(trial: Buil
     names = ["test.complementarity.pix", "test.complementarity.zer"]
     assert [found[name] for name in names] == pytest.approx(complementarity(trainer, data), abs=2e-3)
     columns = torch.tensor([[0.1, 1.0], [0.1, 2.0], [0.1, 3.0]])
-    assert deviation(columns).tolist() == [1.0, 1.0]
+    assert compute_deviations(columns).tolist() == [1.0, 1.0]
 
 
 def test_discrepancy_by_hand() -> None:
@@ -354,7 +354,7 @@ def test_discrepancy_is_in_the_rows_and_that_of_the_selected_epoch_among_the_res
     other = Trainer(config, data)
     expected = []
     for _ in range(3):
-        scores = [other.method.observe([log]).scores[0].tolist() for log in other.steps()]
+        scores = [other.method.observe([log]).scores[0].tolist() for log in other.run_steps()]
         ratios = [max(s) / min(s) for s in scores]
         expected.append(sum(ratios) / len(ratios))
         other.epoch += 1
@@ -383,8 +383,8 @@ def test_a_training_that_was_cut_off_comes_to_the_same_measures(trial: Build) ->
     whole, cut, after = (Trainer(config, data) for _ in range(3))
     rows = [whole.run_epoch(), whole.run_epoch()]
     state = [cut.run_epoch()]
-    unpack(packed(cut), after)
-    assert timeless(after.result([*state, after.run_epoch()])) == timeless(whole.result(rows))
+    unpack_state(pack_state(cut), after)
+    assert timeless(after.build_result([*state, after.run_epoch()])) == timeless(whole.build_result(rows))
 
 
 @pytest.mark.parametrize("method", [{"type": "joint"}, {"type": "unimodal", "modality": "zer"}])

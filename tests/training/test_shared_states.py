@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig
-from ibml.study.planning.keys import state_keys, trial_key
+from ibml.study.planning.keys import compute_prefix_keys, compute_trial_key
 from ibml.training.checkpoint import TrialCheckpoints
 from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
@@ -45,7 +45,7 @@ def configured(trial: Build, method: Mapping[str, Any], epochs: int = EPOCHS, **
 
 def common(a: TrialConfig, b: TrialConfig) -> int:
     """After how many epochs two trainings are still in a state of the same name."""
-    pairs = zip(state_keys(a, "data", "code"), state_keys(b, "data", "code"), strict=False)
+    pairs = zip(compute_prefix_keys(a, "data", "code"), compute_prefix_keys(b, "data", "code"), strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
@@ -85,14 +85,14 @@ def check_shared(a: TrialConfig, b: TrialConfig, folder: Path) -> int:
     if epochs:
         place = folder / "state.ckpt"
         place.unlink(missing_ok=True)
-        leaving = TrialCheckpoints(folder / "a", a.trainer, leave={epochs: place})
+        leaving = TrialCheckpoints(folder / "a", a.trainer, checkpoints_to_save={epochs: place})
         trainer, rows = Trainer(a, vectors()), list[EpochMetrics]()
         while trainer.epoch < epochs:
             rows.append(trainer.run_epoch())
             leaving.save_if_due(trainer, rows)
-        taking = TrialCheckpoints(folder / "b", b.trainer, begin=[(epochs, place)])
+        taking = TrialCheckpoints(folder / "b", b.trainer, warm_start_candidates=[(epochs, place)])
         trainer, rows = taking.restore(lambda: Trainer(b, vectors()))
-        assert taking.take_said()["shared"] == trainer.epoch == len(rows) == epochs
+        assert taking.take_report()["shared"] == trainer.epoch == len(rows) == epochs
         while not trainer.done:
             rows.append(trainer.run_epoch())
         assert timeless(rows) == timeless(rows_b)
@@ -163,9 +163,9 @@ def test_parts_that_are_off_have_no_window(trial: Build, tmp_path: Path) -> None
 
 def test_states_of_other_data_code_or_plug_ins_have_other_names(trial: Build) -> None:
     config = configured(trial, {"type": "joint"})
-    names = {state_keys(config, data, code)[0] for data in ("a", "b") for code in ("1", "2")}
+    names = {compute_prefix_keys(config, data, code)[0] for data in ("a", "b") for code in ("1", "2")}
     assert len(names) == 4
-    assert trial_key(config, "a") not in {name.hex() for name in names}
+    assert compute_trial_key(config, "a") not in {name.hex() for name in names}
 
 
 def test_whatever_differs_states_of_one_name_are_the_same(trial: Build, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ibml.config.trial import TrialConfig
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 
@@ -33,9 +33,9 @@ def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(trial, optimizer):
     whole, before, after = (Trainer(config, dataset) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(6)]
     first = [before.run_epoch() for _ in range(3)]
-    content = packed(before)
+    content = pack_state(before)
     before.run_epoch()  # what is packed is a copy
-    unpack(content, after)
+    unpack_state(content, after)
     assert timeless(first + [after.run_epoch() for _ in range(3)]) == timeless(expected)
     assert after.done
     assert timeless([after.finish()]) == timeless([whole.finish()])
@@ -48,7 +48,7 @@ def test_values_of_the_configuration_win_over_those_of_the_state(trial):
     old.run_epoch()
     values = {"lr": 0.2, "momentum": 0.5, "weight_decay": 0.01, "nesterov": True}
     new = Trainer(configured(trial, {"type": "sgd", **values}), dataset)
-    unpack(packed(old), new)
+    unpack_state(pack_state(old), new)
     group = new.optimizer.param_groups[0]
     assert {name: group[name] for name in values} == values
     buffers = [[s["momentum_buffer"] for s in t.optimizer.state.values()] for t in (old, new)]
@@ -62,7 +62,7 @@ def test_a_copied_state_selects_among_its_own_epochs(trial):
     old, new = Trainer(config, dataset), Trainer(config, dataset)
     for _ in range(3):
         old.run_epoch()
-    unpack(packed(old), new, copied=True)
+    unpack_state(pack_state(old), new, copied=True)
     while not new.done:
         new.run_epoch()
     assert new.finish()["selected.epoch"] >= 3

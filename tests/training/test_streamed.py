@@ -16,7 +16,7 @@ from ibml.common.errors import IbmlError
 from ibml.config.trial import TrialConfig
 from ibml.study.engine.worker import TrialWorker
 from ibml.training.checkpoint import TrialCheckpoints, load_model
-from ibml.training.state import packed, unpack
+from ibml.training.serialization import pack_state, unpack_state
 from ibml.training.trainer import Trainer, train
 from tests.conftest import CommandLine
 from tests.data.miniatures import miniature
@@ -59,7 +59,7 @@ def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> No
     whole, before, after = (Trainer(config) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(3)]
     rows = [before.run_epoch()]
-    unpack(packed(before), after)
+    unpack_state(pack_state(before), after)
     assert timeless([*rows, after.run_epoch(), after.run_epoch()]) == timeless(expected)
 
 
@@ -71,7 +71,7 @@ def test_dropout_is_the_same_from_a_checkpoint_on_and_disturbs_nobody(tmp_path: 
     whole, before, after = (Trainer(config) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(2)]
     first = before.run_epoch()
-    unpack(packed(before), after)
+    unpack_state(pack_state(before), after)
     torch.rand(5)
     assert timeless([first, after.run_epoch()]) == timeless(expected)
     torch.random.set_rng_state(outside)
@@ -119,7 +119,7 @@ def test_a_model_of_given_word_vectors_is_loaded_without_their_file(tmp_path: Pa
     config = TrialConfig.model_validate({"data": parts, "encoders": encoders, "trainer": {"epochs": 2}})
     trainer, checkpoints = Trainer(config), TrialCheckpoints(tmp_path / "trial", config.trainer)
     rows = [trainer.run_epoch(), trainer.run_epoch()]
-    checkpoints.save_selected(trainer, trainer.result(rows).metrics)
+    checkpoints.save_selected(trainer, trainer.build_result(rows).metrics)
     vectors.unlink()
     model = load_model(tmp_path / "trial" / "selected.ckpt")
     own = dict(trainer.model.state_dict())

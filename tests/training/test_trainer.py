@@ -22,7 +22,7 @@ from ibml.study.engine.worker import TrialWorker
 from ibml.training.device import DeviceError, choose_device
 from ibml.training.metrics.evaluation import evaluation
 from ibml.training.metrics.macro_f1 import mean_f1
-from ibml.training.trainer import LOOK_EVERY, Trainer, divergence, train
+from ibml.training.trainer import CHECK_EVERY, Trainer, describe_divergence, train
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]
@@ -76,7 +76,7 @@ def test_one_modality_alone(trial: Build) -> None:
 def test_optimizers_take_a_plain_step(trial: Build, optimizer: str) -> None:
     trainer = Trainer(trial(optimizer={"type": optimizer, "lr": 0.01, "weight_decay": 0.1}), vectors())
     before = trainer.model.fusion.head.weight.detach().clone()
-    next(trainer.steps())
+    next(trainer.run_steps())
     gradient = trainer.model.fusion.head.weight.grad
     step = trainer.model.fusion.head.weight.detach() - before
     clear = gradient.abs() > 1e-3  # Adam's first step is the gradient's sign where epsilon does not matter
@@ -136,7 +136,7 @@ def test_the_learning_rate_follows_its_schedule(trial: Build) -> None:
     for _ in range(3):
         before = trainer.model.fusion.head.weight.detach().clone()
         trainer.optimizer.state.clear()  # no momentum: a step is the rate times gradient and decay
-        next(trainer.steps())
+        next(trainer.run_steps())
         gradient = trainer.model.fusion.head.weight.grad + 1e-4 * before
         steps.append(((before - trainer.model.fusion.head.weight) / gradient).median().item())
         trainer.epoch += 1
@@ -224,7 +224,7 @@ def test_an_epoch_ends_soon_after_its_loss_became_infinite(
     trial: Build, monkeypatch: pytest.MonkeyPatch, repeated: bool
 ) -> None:
     """Also where samples are visited more than once, and each step is observed alone."""
-    trainer = Trainer(trial(trainer={"epochs": 2, "batch_size": 1}), vectors(samples=3 * LOOK_EVERY))
+    trainer = Trainer(trial(trainer={"epochs": 2, "batch_size": 1}), vectors(samples=3 * CHECK_EVERY))
     order = trainer.method.order
     monkeypatch.setattr(trainer.method, "order", lambda epoch: torch.cat([order(epoch), order(epoch)[:repeated]]))
     update, steps = trainer.method.update, []
@@ -237,7 +237,7 @@ def test_an_epoch_ends_soon_after_its_loss_became_infinite(
     monkeypatch.setattr(trainer.method, "update", infinite)
     trainer.run_epoch()
     assert trainer.diverged
-    assert len(steps) == LOOK_EVERY
+    assert len(steps) == CHECK_EVERY
 
 
 def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
@@ -247,7 +247,7 @@ def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
     row = trainer.run_epoch()
     assert trainer.diverged
     assert trainer.selected is None
-    assert divergence(row) == "val.loss was nan in epoch 0"
+    assert describe_divergence(row) == "val.loss was nan in epoch 0"
 
 
 def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ibml.common.processes.ownership import RECORD, TemporaryFolder
 
 
 @contextmanager
-def guarded(folder: TemporaryFolder | None = None) -> Iterator[dict[str, str]]:
+def guard_processes(folder: TemporaryFolder | None = None) -> Iterator[dict[str, str]]:
     """Start a watchdog that ends the processes started in this context, also if this process is killed.
 
     The watchdog has a session of its own, so that a signal to this process's group or terminal leaves it alone. This

@@ -51,18 +51,18 @@ class _State:
 _state = _State()
 
 
-def is_requested() -> bool:
+def is_stop_requested() -> bool:
     """Return whether this process was asked to stop."""
     return _state.number != 0
 
 
-def raise_if_requested() -> None:
+def raise_if_stop_requested() -> None:
     """Stop here if this process was asked to. Raises `KeyboardInterrupt`."""
     if _state.number:
         raise KeyboardInterrupt
 
 
-def other_threads() -> list[threading.Thread]:
+def list_other_threads() -> list[threading.Thread]:
     """Return the threads that run beside the main one and the watcher of signals."""
     own = (threading.main_thread(), threading.current_thread())
     return [thread for thread in threading.enumerate() if thread not in own and thread.name != _WATCHER]
@@ -93,7 +93,7 @@ def deferred(announce: Callable[[], str]) -> Iterator[None]:
 
 
 @contextmanager
-def reporting(leftovers: Callable[[], str]) -> Iterator[None]:
+def register_leftovers(leftovers: Callable[[], str]) -> Iterator[None]:
     """Let the last words of a process that is ended include what is left to do.
 
     Args:
@@ -152,7 +152,7 @@ def install_handlers() -> None:
             signal.signal(number, _handle)
 
 
-def _forget_in_child() -> None:
+def _reset_in_child() -> None:
     """Give a forked process the signals' default actions: its parent is the one that is watched."""
     if _state.watched:
         signal.set_wakeup_fd(-1)
@@ -161,7 +161,7 @@ def _forget_in_child() -> None:
         _state.reset()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(after_in_child=_reset_in_child)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
@@ -203,12 +203,12 @@ def _watch(reader: int, end_at_second: bool) -> None:
 def _announce() -> None:
     """Say that the process stops. The terminal may be locked by another thread, so the watcher does not wait."""
     if _state.announce:
-        _say(_state.announce[-1]())
+        _write_to_stderr(_state.announce[-1]())
 
 
 def _end_process(reason: str) -> None:
     """End the process, after the last words if those can be written: a terminal may be stopped, a pipe full."""
-    last = threading.Thread(target=_say_last_words, args=(reason,), daemon=True)
+    last = threading.Thread(target=_write_last_words, args=(reason,), daemon=True)
     try:
         last.start()
         last.join(_JOIN_SECONDS)
@@ -216,15 +216,15 @@ def _end_process(reason: str) -> None:
         os._exit(exit_code())
 
 
-def _say_last_words(reason: str) -> None:
+def _write_last_words(reason: str) -> None:
     parts = [reason]
     for leftovers in list(_state.leftovers):
         with suppress(Exception):  # the last words must not keep the process
             parts.append(leftovers())
-    _say(" ".join(filter(None, parts)))
+    _write_to_stderr(" ".join(filter(None, parts)))
 
 
-def _say(text: str) -> None:
+def _write_to_stderr(text: str) -> None:
     """Write a line to standard error, past buffers and their locks."""
     with suppress(OSError, ValueError, AttributeError):
         os.write(sys.stderr.fileno(), f"\n{text}\n".encode(errors="replace"))

@@ -47,13 +47,13 @@ class Owner:
     start: str
 
     @classmethod
-    def current(cls) -> Owner:
+    def get_current(cls) -> Owner:
         """Return the identity of this process."""
-        return cls(machine_id(), os.getpid(), _own_start_time(os.getpid()))
+        return cls(get_machine_id(), os.getpid(), _get_own_start_time(os.getpid()))
 
     def is_dead(self) -> bool:
         """Return True only if the process provably ended: it ran where we can see processes, and is gone."""
-        if self.machine != machine_id():
+        if self.machine != get_machine_id():
             return False
         try:
             os.kill(self.pid, 0)
@@ -61,42 +61,42 @@ class Owner:
             return True
         except OSError:
             return False  # another user's process has this id
-        start = _start_time(self.pid)
+        start = _read_start_time(self.pid)
         return start is not None and self.start not in (_UNKNOWN, start)
 
 
-def machine_id() -> str:
+def get_machine_id() -> str:
     """Return a hash of host name, boot and PID namespace; equal only where process ids mean the same."""
-    return _machine_id(socket.gethostname())
+    return _compute_machine_id(socket.gethostname())
 
 
 @cache
-def _machine_id(host: str) -> str:
+def _compute_machine_id(host: str) -> str:
     parts = [host]
     with suppress(OSError):
-        parts.append(_boot_id())
+        parts.append(_read_boot_id())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
     return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @cache
-def _boot_id() -> str:
+def _read_boot_id() -> str:
     """Return what identifies the running kernel since its start. Raises `OSError` where the system does not say."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 @cache
-def _own_start_time(pid: int) -> str:
-    return _start_time(pid) or _UNKNOWN
+def _get_own_start_time(pid: int) -> str:
+    return _read_start_time(pid) or _UNKNOWN
 
 
-def _start_time(pid: int) -> str | None:
+def _read_start_time(pid: int) -> str | None:
     """Return when a process started, "ended" for a zombie, None if the system does not say.
 
     Linux counts clock ticks since boot, which do not move when the clock is set.
     """
     if not Path("/proc/self").exists():
-        return _start_time_elsewhere(pid)
+        return _read_start_time_without_proc(pid)
     try:
         if Path("/proc/self").readlink().name != str(os.getpid()):
             return None  # /proc shows another PID namespace than ours
@@ -107,7 +107,7 @@ def _start_time(pid: int) -> str | None:
     return "ended" if state in "ZX" else fields[18]
 
 
-def _start_time_elsewhere(pid: int) -> str | None:
+def _read_start_time_without_proc(pid: int) -> str | None:
     """Return the start time on systems without /proc."""
     import psutil
 
@@ -141,7 +141,7 @@ class TemporaryFolder:
 
 
 @contextmanager
-def temporary_folder(place: str | Path | None = None) -> Iterator[TemporaryFolder]:
+def open_temporary_folder(place: str | Path | None = None) -> Iterator[TemporaryFolder]:
     """Make a temporary folder with an ownership record, and remove it at the end of the context."""
     folder = make_temporary_folder(place)
     try:
@@ -185,7 +185,7 @@ def _describe(path: Path) -> dict[str, str | int]:
             "name": path.name,
             "inode": path.lstat().st_ino,
             "host": socket.gethostname(),
-            "boot": _boot_id(),
+            "boot": _read_boot_id(),
             "pid": os.getpid(),
         }
     return {"kind": _KIND, "name": path.name}
@@ -224,7 +224,7 @@ def _remove_if_abandoned(folder: Path) -> bool:
             return False
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where the owner holds it
         record = json.loads(os.read(lock, 4096))
-        expected = {"kind": _KIND, "name": folder.name, "inode": status.st_ino, "boot": _boot_id()}
+        expected = {"kind": _KIND, "name": folder.name, "inode": status.st_ino, "boot": _read_boot_id()}
         if not isinstance(record, dict) or any(record.get(key) != value for key, value in expected.items()):
             return False
         if not os.path.samestat(about, (folder / RECORD).lstat()):

@@ -56,7 +56,7 @@ def end_processes(mark: str) -> None:
     import psutil
 
     begun, asked = time.monotonic(), set[psutil.Process]()
-    while (left := _marked(mark)) and (seconds := time.monotonic() - begun) < GIVE_UP_SECONDS:
+    while (left := _find_marked(mark)) and (seconds := time.monotonic() - begun) < GIVE_UP_SECONDS:
         for process in left:
             with suppress(psutil.Error):
                 if seconds > PATIENCE_SECONDS:
@@ -67,7 +67,7 @@ def end_processes(mark: str) -> None:
         time.sleep(0.1)
 
 
-def _marked(mark: str) -> set[psutil.Process]:
+def _find_marked(mark: str) -> set[psutil.Process]:
     import psutil
 
     found = set()

@@ -19,9 +19,9 @@ from ibml.common.sanitize import is_printable
 from ibml.common.yaml.rules import KINDS, MAX_VALUES, MERGE_KEY, STANDARD, Dumper, Loader, TooManyValues
 
 MAX_BYTES = 1_000_000
-LARGEST = 2**63
+INTEGER_LIMIT = 2**63
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Document:
 
     file: str
     data: dict[str, Any]
-    lines: dict[Path_, int] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
     text: str = ""
-    elsewhere: dict[Path_, SourceLocation] = field(default_factory=dict)
+    elsewhere: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     """The sources of values that the command line has put into the data."""
-    written: dict[Path_, str] = field(default_factory=dict)
+    written: dict[KeyPath, str] = field(default_factory=dict)
     """The text of every scalar that YAML reads as a number, a truth value or null; empty where nothing is written."""
     folder: Path | None = None
     """Where the file is, if it is one."""
 
-    def source(self, path: Path_) -> SourceLocation:
+    def source(self, path: KeyPath) -> SourceLocation:
         """The place of a path, or of the closest ancestor that is in the file."""
         for size in range(len(path), 0, -1):
             if path[:size] in self.elsewhere:
@@ -47,29 +47,29 @@ class Document:
         known = path
         while known and known not in self.lines:
             known = known[:-1]
-        return SourceLocation(self.file, self.lines.get(known), dotted(path))
+        return SourceLocation(self.file, self.lines.get(known), format_path(path))
 
-    def written_below(self, path: Path_) -> dict[Path_, str]:
+    def get_written_below(self, path: KeyPath) -> dict[KeyPath, str]:
         """Return the entries of `written` for the value at a path, by their paths inside the value."""
         node: Any = self.data
         for step in path:
             node = node[step]
-        return {inner: self.written[full] for inner in scalar_paths(node) if (full := (*path, *inner)) in self.written}
+        return {inner: self.written[full] for inner in iterate_scalar_paths(node) if (full := (*path, *inner)) in self.written}
 
 
-def scalar_paths(value: Any, at: Path_ = ()) -> Iterator[Path_]:
+def iterate_scalar_paths(value: Any, at: KeyPath = ()) -> Iterator[KeyPath]:
     """Yield the path of every scalar inside a value."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from scalar_paths(part, (*at, key))
+            yield from iterate_scalar_paths(part, (*at, key))
     elif isinstance(value, list | tuple):
         for index, part in enumerate(value):
-            yield from scalar_paths(part, (*at, index))
+            yield from iterate_scalar_paths(part, (*at, index))
     else:
         yield at
 
 
-def dotted(path: Path_) -> str:
+def format_path(path: KeyPath) -> str:
     """A path as people write it: ("a", "b", 0) -> "a.b[0]"."""
     text = ""
     for part in path:
@@ -84,13 +84,13 @@ def read(path: Path) -> Document:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise _refused(str(path), None, f"cannot be read: {reason}") from None
+        raise _build_error(str(path), None, f"cannot be read: {reason}") from None
     if len(raw) > MAX_BYTES:
-        raise _refused(str(path), None, f"is too large; a configuration has at most {MAX_BYTES:,} bytes")
+        raise _build_error(str(path), None, f"is too large; a configuration has at most {MAX_BYTES:,} bytes")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _refused(str(path), raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text") from None
+        raise _build_error(str(path), raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text") from None
     return replace(parse(text, str(path)), folder=path.parent)
 
 
@@ -102,15 +102,15 @@ def parse(text: str, file: str) -> Document:
         data = reader.value(node, ()) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _refused(file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
+        raise _build_error(file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise _refused(file, None, f"is not YAML: {' '.join(str(error).split())}") from None
+        raise _build_error(file, None, f"is not YAML: {' '.join(str(error).split())}") from None
     except TooManyValues as found:
-        raise _refused(file, found.args[0], f"has more than {MAX_VALUES:,} values") from None
+        raise _build_error(file, found.args[0], f"has more than {MAX_VALUES:,} values") from None
     except RecursionError:
-        raise _refused(file, None, "is nested too deeply") from None
+        raise _build_error(file, None, "is nested too deeply") from None
     if not isinstance(data, dict):
-        raise _refused(file, 1, "is empty" if data is None else "must be a mapping of keys to values")
+        raise _build_error(file, 1, "is empty" if data is None else "must be a mapping of keys to values")
     if reader.problems:
         raise ConfigError(reader.problems)
     return Document(file, data, reader.lines, text, written=reader.written)
@@ -119,7 +119,7 @@ def parse(text: str, file: str) -> Document:
 def parse_value(text: str, file: str) -> Document:
     """Return a document whose only key, `value`, has a value of a command line: `-o trainer.epochs=5`."""
     if "\n" in text or "\r" in text:
-        raise _refused(file, None, "a value on the command line is one line")
+        raise _build_error(file, None, "a value on the command line is one line")
     return parse(f"value: {text}" if text.strip() else "value: ''", file)
 
 
@@ -136,23 +136,23 @@ def dump_inline(data: Mapping[str, Any]) -> str:
     return " ".join(text.split())
 
 
-def from_mapping(data: Mapping[str, Any], name: str) -> Document:
+def build_document(data: Mapping[str, Any], name: str) -> Document:
     """A document from Python data, which has no lines; raises `ConfigError` for more than plain data."""
     try:
         text = dump(data)
     except yaml.YAMLError as error:
-        raise _refused(name, None, f"is not plain data: {error}") from None
+        raise _build_error(name, None, f"is not plain data: {error}") from None
     return replace(parse(text, name), lines={})
 
 
-def _refused(file: str, line: int | None, message: str) -> ConfigError:
+def _build_error(file: str, line: int | None, message: str) -> ConfigError:
     return ConfigError([Problem(SourceLocation(file, line), message)])
 
 
-def _whole(text: str) -> int:
+def _parse_integer(text: str) -> int:
     """Python does not show numbers of thousands of digits, not even in an error."""
     number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    if abs(number) >= LARGEST:
+    if abs(number) >= INTEGER_LIMIT:
         raise ValueError("a number that no database keeps")
     return number
 
@@ -165,40 +165,40 @@ def _is_merge(key: yaml.ScalarNode) -> bool:
 class _Reader:
     def __init__(self, file: str, seen: int = 0):
         self.file = file
-        self.lines: dict[Path_, int] = {}
-        self.written: dict[Path_, str] = {}
+        self.lines: dict[KeyPath, int] = {}
+        self.written: dict[KeyPath, str] = {}
         self.problems: list[Problem] = []
         self.seen = seen
 
-    def value(self, node: yaml.Node, path: Path_) -> Any:
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
         self.seen += 1
         if self.seen > MAX_VALUES:
             raise TooManyValues(node.start_mark.line + 1)
         if node.tag.removeprefix(STANDARD) not in KINDS:
-            self._complain(node.start_mark.line + 1, path, f"tag {node.tag!r} is not allowed")
+            self._add_problem(node.start_mark.line + 1, path, f"tag {node.tag!r} is not allowed")
             return None
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
+            return self._read_mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             items = []
             for index, item in enumerate(node.value):
                 self.lines[(*path, index)] = item.start_mark.line + 1
                 items.append(self.value(item, (*path, index)))
             return items
-        return self._scalar(node, path)
+        return self._read_scalar(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
+    def _read_mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         own = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not _is_merge(key)}
         merged_in: int | None = None
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self._complain(line, path, "a key must be text")
+                self._add_problem(line, path, "a key must be text")
                 continue
             if _is_merge(key_node):
                 if merged_in is not None:
-                    self._complain(line, path, f"{MERGE_KEY!r} is given twice, first in line {merged_in}")
+                    self._add_problem(line, path, f"{MERGE_KEY!r} is given twice, first in line {merged_in}")
                     continue
                 merged_in = line
                 self._merge(value_node, line, path, own, result)
@@ -208,19 +208,19 @@ class _Reader:
                 continue
             if key in result:
                 first = self.lines[(*path, key)]
-                self._complain(line, path, f"{key!r} is given twice, first in line {first}")
+                self._add_problem(line, path, f"{key!r} is given twice, first in line {first}")
                 continue
             self.lines[(*path, key)] = line
             result[key] = self.value(value_node, (*path, key))
         return result
 
-    def _merge(self, node: yaml.Node, line: int, path: Path_, own: set[str], result: dict[str, Any]) -> None:
+    def _merge(self, node: yaml.Node, line: int, path: KeyPath, own: set[str], result: dict[str, Any]) -> None:
         """Add the entries of the mappings that a merge key names. A key of the mapping itself wins over a merged one,
         and an earlier mapping of a list over a later one. Each entry keeps the line where it is written."""
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(part, yaml.MappingNode):
                 message = f"{MERGE_KEY!r} takes a mapping or a list of mappings, for instance {MERGE_KEY}: *name"
-                self._complain(line, path, message)
+                self._add_problem(line, path, message)
                 return
             reader = _Reader(self.file, self.seen)
             entries = reader.value(part, path)
@@ -232,7 +232,7 @@ class _Reader:
             self.lines |= {at: line for at, line in reader.lines.items() if at[depth] in taken}
             self.written |= {at: text for at, text in reader.written.items() if at[depth] in taken}
 
-    def _scalar(self, node: yaml.Node, path: Path_) -> Any:
+    def _read_scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         kind, text = node.tag.removeprefix(STANDARD), node.value
         if kind != "str":
             self.written[path] = text
@@ -242,20 +242,20 @@ class _Reader:
             if kind == "bool":
                 return text.lower() == "true"
             if kind == "int":
-                return _whole(text)
+                return _parse_integer(text)
             if kind == "float":
                 return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
         except ValueError:
-            self._complain(node.start_mark.line + 1, path, f"{text[:40]!r} is not a number that can be used")
+            self._add_problem(node.start_mark.line + 1, path, f"{text[:40]!r} is not a number that can be used")
             return None
         return text if self._is_text(text, node.start_mark.line + 1, path) else None
 
-    def _is_text(self, text: str, line: int, path: Path_) -> bool:
+    def _is_text(self, text: str, line: int, path: KeyPath) -> bool:
         """Whether it can be shown and written again, which escapes can prevent."""
         if is_printable(text):
             return True
-        self._complain(line, path, f"{text[:40]!r} has characters that cannot be shown")
+        self._add_problem(line, path, f"{text[:40]!r} has characters that cannot be shown")
         return False
 
-    def _complain(self, line: int, path: Path_, message: str) -> None:
-        self.problems.append(Problem(SourceLocation(self.file, line, dotted(path)), message))
+    def _add_problem(self, line: int, path: KeyPath, message: str) -> None:
+        self.problems.append(Problem(SourceLocation(self.file, line, format_path(path)), message))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag
 
-from ibml.common.yaml.documents import Path_
+from ibml.common.yaml.documents import KeyPath
 
 TAGS = ("type", "kind")
 """Keys that tell the members of unions apart."""
@@ -27,7 +27,7 @@ def fields_of(annotation: Any) -> list[str]:
     return []
 
 
-def annotation_at(model: type[BaseModel], location: Path_) -> Any:
+def annotation_at(model: type[BaseModel], location: KeyPath) -> Any:
     """Return the annotation at one of pydantic's locations, in which tags of unions are steps too."""
     place: Any = model
     for step in location:

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ibml.common.errors import did_you_mean
-from ibml.common.yaml.documents import Path_, dotted
+from ibml.common.errors import format_suggestion
+from ibml.common.yaml.documents import KeyPath, format_path
 from ibml.config.base import NULL_NAME, InconsistentConfig, WrongOptions
 from ibml.config.loading.annotations import TAGS, annotation_at, bare, below, members
 from ibml.config.loading.suggestions import suggest_key
 
-Finding = tuple[Path_, str]
+Finding = tuple[KeyPath, str]
 
 UNKNOWN_KEY = "unknown key"
 _MAPPING = "a mapping of keys to values"
@@ -42,7 +42,7 @@ _LIMITS = {
 }
 
 
-def findings(error: ValidationError, model: type[BaseModel], data: Any, at: Path_ = ()) -> list[Finding]:
+def findings(error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()) -> list[Finding]:
     """Every error as (path in the data, message); `at` is where the data stands in a larger whole."""
     found: list[Finding] = []
     errors = error.errors()
@@ -54,7 +54,7 @@ def findings(error: ValidationError, model: type[BaseModel], data: Any, at: Path
         if isinstance(cause, InconsistentConfig):
             place = (*at, *path_in_data((*details["loc"], ""), data, model)[:-1])
             inside_it = [((*place, *path), message) for path, message in cause.findings]
-            found += [(path, f"{dotted(path)}: {message}") for path, message in inside_it]
+            found += [(path, f"{format_path(path)}: {message}") for path, message in inside_it]
         elif isinstance(cause, WrongOptions):
             place = (*at, *path_in_data(details["loc"], data, model))
             found += findings(cause.error, cause.model, cause.options, place)
@@ -64,7 +64,7 @@ def findings(error: ValidationError, model: type[BaseModel], data: Any, at: Path
     return found
 
 
-def path_in_data(location: Path_, data: Any, model: type[BaseModel]) -> Path_:
+def path_in_data(location: KeyPath, data: Any, model: type[BaseModel]) -> KeyPath:
     """Return pydantic's location without the tags of unions, which are not keys of the data."""
     path: list[str | int] = []
     node: Any = data
@@ -89,16 +89,16 @@ def path_in_data(location: Path_, data: Any, model: type[BaseModel]) -> Path_:
     return tuple(path)
 
 
-def _message(details: ErrorDetails, path: Path_, model: type[BaseModel], data: Any) -> str:
+def _message(details: ErrorDetails, path: KeyPath, model: type[BaseModel], data: Any) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
-    name = dotted(path)
+    name = format_path(path)
     if kind in _UNKNOWN_KEYS:
         return f"{UNKNOWN_KEY} {name!r}{suggest_key(path, value, model, details['loc'], data)}"
     if kind == "missing":
         return f"{name!r} is missing"
     if kind == "union_tag_not_found":
         types = members(annotation_at(model, details["loc"]))
-        return f"'{name}.{_tag(context)}' is missing{did_you_mean('', types)}"
+        return f"'{name}.{_tag(context)}' is missing{format_suggestion('', types)}"
     if kind in ("literal_error", "enum", "union_tag_invalid"):
         return _unknown_choice(name, kind, context, value)
     return f"{name}: {_wrong_value(details, context, value)}"
@@ -110,7 +110,7 @@ def _unknown_choice(name: str, kind: str, context: Mapping[str, Any], value: Any
     tag = context.get("tag", value)
     field = f"{name}.{_tag(context)}" if kind == "union_tag_invalid" else name
     quoted = re.findall(r"'([^']*)'", expected)
-    hint = did_you_mean(str(tag), quoted) if quoted else f"; known: {expected.replace(' or ', ', ')}"
+    hint = format_suggestion(str(tag), quoted) if quoted else f"; known: {expected.replace(' or ', ', ')}"
     return f"{field}: {_shown(tag)} is not known{hint}"
 
 
@@ -141,7 +141,7 @@ def in_words(error: ValidationError) -> str:
     """Return one of pydantic's errors that belongs to no known data in one line, without pydantic's own words."""
     parts = []
     for details in error.errors():
-        place, context = dotted(details["loc"]), details.get("ctx", {})
+        place, context = format_path(details["loc"]), details.get("ctx", {})
         message = _wrong_value(details, context, details["input"])
         parts.append(f"{place}: {message}" if place else message)
     return "; ".join(parts)

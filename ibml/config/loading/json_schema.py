@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
-from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mean
+from ibml.common.errors import ConfigError, Problem, SourceLocation, format_suggestion
 from ibml.common.yaml import documents
 from ibml.config.loading.file_kinds import SPACE, STUDY, TRIAL, find_kind
 from ibml.config.search.space import SearchSpaceConfig
@@ -33,7 +33,7 @@ def find_schema_kind(name: str) -> Kind:
     for kind in known:
         if name == kind:
             return kind
-    hint = did_you_mean(_SYNONYMS.get(name, name), known)
+    hint = format_suggestion(_SYNONYMS.get(name, name), known)
     message = f"{name!r} is not a kind of file{hint}"
     if Path(name).is_file():
         found = find_kind(documents.read(Path(name)).data)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ibml.common.errors import ConfigError, Problem, SourceLocation, did_you_mean
+from ibml.common.errors import ConfigError, Problem, SourceLocation, format_suggestion
 from ibml.common.yaml import documents
-from ibml.common.yaml.documents import Document, Path_
+from ibml.common.yaml.documents import Document, KeyPath
 from ibml.config.encoders import USUAL_TYPE
 from ibml.config.loading.file_kinds import TRIAL, describe_other_kind
 from ibml.config.loading.presets import find_presets
@@ -31,7 +31,7 @@ class Setting:
     path: Steps
     value: Any
     source: SourceLocation
-    written: Mapping[Path_, str] = field(default_factory=dict)
+    written: Mapping[KeyPath, str] = field(default_factory=dict)
     """The texts of the scalars in the value, by their paths in it; see `Document.written`."""
 
     @property
@@ -48,7 +48,7 @@ class Layers:
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
         self.sources: dict[Steps, SourceLocation] = {}
-        self.written: dict[Path_, str] = {}
+        self.written: dict[KeyPath, str] = {}
 
     def copy(self) -> Layers:
         twin = Layers()
@@ -124,15 +124,15 @@ def _usual_type(parents: list[str]) -> str | None:
     return getattr(field.default, "type", None) if field else None
 
 
-def settings(document: Document, at: Path_ = ()) -> list[Setting]:
+def settings(document: Document, at: KeyPath = ()) -> list[Setting]:
     """The values below a place of a document, keys and dotted keys alike, as settings of a trial."""
     node: Any = document.data
     for step in at:
         node = node[step]
-    root = documents.dotted(at)
+    root = documents.format_path(at)
     whole = node if isinstance(node, Mapping) else {}  # a mapping that is left empty
 
-    def walk(at: Path_, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
+    def walk(at: KeyPath, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
         for key, value in node.items():
             path = (*prefix, *str(key).split("."))
             if isinstance(value, Mapping) and value:
@@ -140,7 +140,7 @@ def settings(document: Document, at: Path_ = ()) -> list[Setting]:
             else:
                 source = document.source((*at, key))
                 in_file = source.file == document.file
-                setting = Setting(path, value, source, document.written_below((*at, key)))
+                setting = Setting(path, value, source, document.get_written_below((*at, key)))
                 setting = placed(setting, document.folder if in_file else None)
                 yield replace(setting, source=replace(source, path=root)) if in_file else setting
 
@@ -181,7 +181,7 @@ def find_base(name: str, near: Path | None, source: SourceLocation) -> Document:
         return document
     presets = find_presets()
     if name not in presets:
-        message = f"no preset is called {name!r}{did_you_mean(name, presets)} (or name a .yaml file)"
+        message = f"no preset is called {name!r}{format_suggestion(name, presets)} (or name a .yaml file)"
         raise ConfigError([Problem(source, message)])
     document = documents.read(presets[name])
     return replace(document, file=f"preset {name}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ibml.common.yaml.documents import Path_
+from ibml.common.yaml.documents import KeyPath
 from ibml.config.base import NULL_NAME, WrongOptions, scalar_text
 from ibml.config.loading.error_messages import path_in_data
 
@@ -20,7 +20,7 @@ def read_as_meant(
     error: ValidationError,
     model: type[BaseModel],
     data: dict[str, Any],
-    written: Mapping[Path_, str],
+    written: Mapping[KeyPath, str],
     any_null: bool = False,
 ) -> dict[str, Any] | None:
     """Return the data with the values that were refused for their type and mean something else, or None without any.
@@ -35,7 +35,7 @@ def read_as_meant(
         written: The text of scalars by their paths; see `ibml.common.yaml.documents.Document`.
         any_null: Whether a written null is an empty mapping too, and not only a key with nothing behind it.
     """
-    changes: dict[Path_, Any] = {}
+    changes: dict[KeyPath, Any] = {}
     for path, kind, value in _refused(error, model, data):
         text = written.get(path)
         if kind in _EXPECTS_TEXT and (meant := name_of(value, text if kind == NULL_NAME or value is not None else "")):
@@ -61,8 +61,8 @@ def name_of(value: Any, written: str | None) -> str:
 
 
 def _refused(
-    error: ValidationError, model: type[BaseModel], data: Any, at: Path_ = ()
-) -> Iterator[tuple[Path_, str, Any]]:
+    error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()
+) -> Iterator[tuple[KeyPath, str, Any]]:
     """Yield path, type of error and value of everything refused that is in the data at its path."""
     for details in error.errors():
         path = path_in_data(details["loc"], data, model)
@@ -77,7 +77,7 @@ def _same(value: Any, other: Any) -> bool:
     return value is other or (type(value) is type(other) and bool(value == other))
 
 
-def _value_at(data: Any, path: Path_) -> Any:
+def _value_at(data: Any, path: KeyPath) -> Any:
     node = data
     for step in path:
         try:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from ibml.common.errors import Problem
-from ibml.common.yaml.documents import Document, Path_, dotted
+from ibml.common.yaml.documents import Document, KeyPath, format_path
 from ibml.config.names import normalize_name
 
-_PLACES: set[Path_] = {
+_PLACES: set[KeyPath] = {
     ("datasets",),
     *(("design", part) for part in ("arms", "components", "factors")),
     *(("table", part) for part in ("groups", "names", "components")),
@@ -28,7 +28,7 @@ def normalize_names(document: Document) -> tuple[Document, list[Problem]]:
     return replace(document, data=data, lines=lines, elsewhere=elsewhere, written=written), problems
 
 
-def _normalize_keys(document: Document, node: Any, path: Path_, problems: list[Problem]) -> Any:
+def _normalize_keys(document: Document, node: Any, path: KeyPath, problems: list[Problem]) -> Any:
     if not isinstance(node, Mapping) or len(path) > 3:
         return node
     first: dict[str, str] = {}
@@ -43,20 +43,20 @@ def _normalize_keys(document: Document, node: Any, path: Path_, problems: list[P
     return result
 
 
-def _given_twice(document: Document, path: Path_, key: str, first: str) -> Problem:
+def _given_twice(document: Document, path: KeyPath, key: str, first: str) -> Problem:
     source, before = document.source((*path, key)), document.source((*path, first))
     place = f", first in line {before.line}" if before.line else ""
     message = (
         f"{normalize_name(key)!r} is given twice{place}; spaces around a name and the encoding of its accents"
         " do not count"
     )
-    return Problem(replace(source, path=dotted(path)), message)
+    return Problem(replace(source, path=format_path(path)), message)
 
 
-def _normalize_path(path: Path_) -> Path_:
+def _normalize_path(path: KeyPath) -> KeyPath:
     return tuple(normalize_name(step) if _holds_names(path[:depth]) else step for depth, step in enumerate(path))
 
 
-def _holds_names(path: Path_) -> bool:
+def _holds_names(path: KeyPath) -> bool:
     """Whether the keys of the mapping at a path are names; those of a factor are the names of its levels."""
     return path in _PLACES or (len(path) == 3 and path[:2] == ("design", "factors"))

@@ -26,7 +26,7 @@ def command_line(text: str) -> list[Setting]:
     document = documents.parse_value(value, source.file)
     parsed, at = document.data["value"], ("value",)
     if not isinstance(parsed, dict) or not parsed:
-        return [placed(Setting(steps, parsed, source, document.written_below(at)), None)]
+        return [placed(Setting(steps, parsed, source, document.get_written_below(at)), None)]
     inside = settings(document, at)
     return [placed(replace(s, path=(*steps, *s.path), source=source), None) for s in inside]
 

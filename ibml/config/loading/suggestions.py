@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ibml.common.errors import did_you_mean, last_part, same_last_part
-from ibml.common.yaml.documents import Path_, dotted
+from ibml.common.errors import find_same_last_part, format_suggestion, get_last_part
+from ibml.common.yaml.documents import KeyPath, format_path
 from ibml.config.loading.annotations import Types, annotation_at, fields_of, key_paths
 from ibml.config.search.foreign_formats import translate_key
 
@@ -18,7 +18,7 @@ _ALIKE, _ALIKE_ELSEWHERE = 0.7, 0.8
 """How similar the last parts of two paths must be: a neighbour's, or one elsewhere in the configuration."""
 
 
-def suggest_key(path: Path_, value: Any, model: type[BaseModel], location: Path_, data: Any) -> str:
+def suggest_key(path: KeyPath, value: Any, model: type[BaseModel], location: KeyPath, data: Any) -> str:
     """Return the end of a message about an unknown key.
 
     Args:
@@ -30,7 +30,7 @@ def suggest_key(path: Path_, value: Any, model: type[BaseModel], location: Path_
     """
     from ibml.config.trial import TrialConfig
 
-    name, prefix = dotted(path), dotted(path[:-1])
+    name, prefix = format_path(path), format_path(path[:-1])
     siblings = [f"{prefix}.{field}" if prefix else field for field in fields_of(annotation_at(model, location[:-1]))]
     near = _spelled_alike(name, siblings, _ALIKE)
     found: list[str] = []
@@ -41,7 +41,7 @@ def suggest_key(path: Path_, value: Any, model: type[BaseModel], location: Path_
         found = _in_trial(name, value, near, data)
     elif "overrides" in model.model_fields:
         found = _in_file(path, value, near, model)
-    return _format(found) or did_you_mean(name, siblings)
+    return _format(found) or format_suggestion(name, siblings)
 
 
 def _in_trial(name: str, value: Any, near: list[str], data: Any) -> list[str]:
@@ -53,16 +53,16 @@ def _in_trial(name: str, value: Any, near: list[str], data: Any) -> list[str]:
     if not near and _type_at(component, data) == "plugin":
         return [f"{component}.options.{key}"]
     leaf = name if near else _only_leaf(name, value)
-    same = _active(same_last_part(leaf, paths), paths, data)
+    same = _active(find_same_last_part(leaf, paths), paths, data)
     return same or near or _active(_spelled_alike(leaf, paths, _ALIKE_ELSEWHERE), paths, data)
 
 
-def _in_file(path: Path_, value: Any, near: list[str], model: type[BaseModel]) -> list[str]:
+def _in_file(path: KeyPath, value: Any, near: list[str], model: type[BaseModel]) -> list[str]:
     """Return the keys of the file of a study or a search that may be meant."""
     if "parameters" in model.model_fields and (foreign := translate_key(path, value)):
-        return [dotted((*path[:-1], foreign))]
-    name = dotted(path)
-    return near or same_last_part(name, key_paths(model))[:1] or _below_overrides(name)
+        return [format_path((*path[:-1], foreign))]
+    name = format_path(path)
+    return near or find_same_last_part(name, key_paths(model))[:1] or _below_overrides(name)
 
 
 def suggest_setting(path: Sequence[str], value: Any, models: Iterable[type[BaseModel]]) -> str:
@@ -72,8 +72,8 @@ def suggest_setting(path: Sequence[str], value: Any, models: Iterable[type[BaseM
     paths = [known for model in models for known in key_paths(model)]
     first = _spelled_alike(path[0], sections, _ALIKE)
     exact = [".".join([section, *path[1:]]) for section in first]
-    found = [known for known in exact if known in paths] or same_last_part(name, paths)[:1] or first
-    return _format(found or _spelled_alike(name, paths, _ALIKE_ELSEWHERE)) or did_you_mean(name, sections)
+    found = [known for known in exact if known in paths] or find_same_last_part(name, paths)[:1] or first
+    return _format(found or _spelled_alike(name, paths, _ALIKE_ELSEWHERE)) or format_suggestion(name, sections)
 
 
 def _below_overrides(name: str) -> list[str]:
@@ -81,7 +81,7 @@ def _below_overrides(name: str) -> list[str]:
     from ibml.config.trial import TrialConfig
 
     paths = key_paths(TrialConfig)
-    found = [name] if name in paths else _active(same_last_part(name, paths), paths, {})
+    found = [name] if name in paths else _active(find_same_last_part(name, paths), paths, {})
     return [f"overrides.{path}" for path in found[:1]]
 
 
@@ -89,8 +89,8 @@ def _spelled_alike(name: str, choices: Iterable[str], cutoff: float) -> list[str
     """Return the paths with the last part that is most similar to that of a path."""
     by_last: dict[str, list[str]] = {}
     for choice in choices:
-        by_last.setdefault(last_part(choice).casefold(), []).append(choice)
-    close = get_close_matches(last_part(name).casefold(), by_last, n=1, cutoff=cutoff)
+        by_last.setdefault(get_last_part(choice).casefold(), []).append(choice)
+    close = get_close_matches(get_last_part(name).casefold(), by_last, n=1, cutoff=cutoff)
     return [path for last in close for path in by_last[last]]
 
 

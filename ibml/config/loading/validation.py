@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ibml.common.errors import Problem, SourceLocation
-from ibml.common.yaml.documents import Document, Path_
+from ibml.common.yaml.documents import Document, KeyPath
 from ibml.config.base import Config
 from ibml.config.loading.error_messages import Finding, findings, path_in_data
 from ibml.config.loading.layers import Layers
@@ -54,7 +54,7 @@ def validated(layers: Layers, fallback: SourceLocation) -> tuple[TrialConfig | N
 
 
 def _validate(
-    model: type[C], data: dict[str, Any], written: Mapping[Path_, str], any_null: bool = False
+    model: type[C], data: dict[str, Any], written: Mapping[KeyPath, str], any_null: bool = False
 ) -> tuple[C | None, ValidationError | None, dict[str, Any]]:
     """Return the configuration in the data, or the error, and the data as they were read in the end."""
     while True:

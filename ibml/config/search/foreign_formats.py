@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ibml.common.yaml.documents import Path_, dump_inline
+from ibml.common.yaml.documents import KeyPath, dump_inline
 
 _OWN = ("low", "high", "log", "step", "choices", "value", "when")
 _FOREIGN = {
@@ -63,7 +63,7 @@ def _first_nested(parameter: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]
     return ".".join(steps), parameter
 
 
-def translate_key(path: Path_, value: Any) -> str:
+def translate_key(path: KeyPath, value: Any) -> str:
     """Return ibml's word for a key of the file of a search in another tool's form; empty for any other key."""
     if path == ("method",) and isinstance(value, str):
         return "sampler"

@@ -10,10 +10,10 @@ import torch
 
 from ibml.config.datasets import FilesConfig
 from ibml.data.base import AnySplit, Progress, StreamedSplit
-from ibml.data.files.columns import gathered
-from ibml.data.files.loading import split_for
-from ibml.data.files.opened import examined, fingerprint_of, opened_from, survey
-from ibml.data.listing import Damage, DataError, SplitName
+from ibml.data.files.file_dataset import build_file_dataset, compute_fingerprint, decode_and_validate, scan_dataset
+from ibml.data.files.loading import load_splits
+from ibml.data.files.transforms import gather_batch
+from ibml.data.listing import DataError, DataIssue, SplitName
 from ibml.inputs import Sequences
 
 PREVIEW = 8
@@ -39,7 +39,7 @@ class Inspection:
     fingerprint: str
     listed: int
     counts: dict[SplitName, Counter[str]]
-    damages: list[Damage]
+    issues: list[DataIssue]
     batch: dict[str, Preview] = field(default_factory=dict)
 
     @property
@@ -49,30 +49,30 @@ class Inspection:
 
 def inspect(config: FilesConfig, progress: Progress) -> Inspection:
     """Look at every sample. Raises `DataError` where there is nothing to look at."""
-    surveyed = survey(config, progress)
-    listing = surveyed.listing
+    scan = scan_dataset(config, progress)
+    listing = scan.listing
     listed = sum(map(len, listing.rows.values()))
-    if any(damage.fatal for damage in listing.damages):
-        return Inspection(listing.root, surveyed.fingerprint, listed, {}, listing.damages)
-    stores, checked = examined(config, surveyed, progress)
+    if any(issue.fatal for issue in listing.issues):
+        return Inspection(listing.root, scan.fingerprint, listed, {}, listing.issues)
+    stores, report = decode_and_validate(config, scan, progress)
     counts: dict[SplitName, Counter[str]] = {
-        split: Counter(listing.rows[split][row].label for row in rows) for split, rows in checked.kept.items() if rows
+        split: Counter(listing.rows[split][row].label for row in rows) for split, rows in report.usable.items() if rows
     }
     batch = {}
-    if not any(damage.fatal for damage in checked.damages):
+    if not any(issue.fatal for issue in report.issues):
         try:
-            dataset = split_for(opened_from(surveyed, checked, stores), config, config.modalities, 0)
-            batch = _previews(dataset.train)
+            dataset = load_splits(build_file_dataset(scan, report, stores), config, config.modalities, 0)
+            batch = _build_previews(dataset.train)
         except DataError as error:
-            checked.damages.append(Damage("the splits", str(error), fatal=True))
-    return Inspection(listing.root, fingerprint_of(surveyed, checked), listed, counts, checked.damages, batch)
+            report.issues.append(DataIssue("the splits", str(error), fatal=True))
+    return Inspection(listing.root, compute_fingerprint(scan, report), listed, counts, report.issues, batch)
 
 
-def _previews(split: AnySplit) -> dict[str, Preview]:
+def _build_previews(split: AnySplit) -> dict[str, Preview]:
     assert isinstance(split, StreamedSplit)
-    columns, rows = split.columns, split.rows
+    columns, rows = split.transforms, split.rows
     found = {}
-    for name, batch in gathered(columns, rows[:PREVIEW], 0, ("preview",)).items():
+    for name, batch in gather_batch(columns, rows[:PREVIEW], 0, ("preview",)).items():
         made = columns[name].finish(batch, torch.float32)
         values = made.values if isinstance(made, Sequences) else made
         known = len(columns[name].spec.vocabulary)

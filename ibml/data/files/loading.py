@@ -16,79 +16,88 @@ from ibml.config.preprocessing import (
     VectorConfig,
     ViewsConfig,
 )
-from ibml.data.base import AnyColumn, Dataset, Indices, StreamedSplit, stratified_split
-from ibml.data.files.columns import Clouds, Crops, Pixels, Plain, RandomViews, Texts, Vectors, moments
-from ibml.data.files.opened import Opened
-from ibml.data.files.word_vectors import word_vectors
+from ibml.data.base import AnyTransform, Dataset, Indices, StreamedSplit, split_stratified
+from ibml.data.files.file_dataset import FileDataset
+from ibml.data.files.transforms import (
+    ArrayTransform,
+    ImageTransform,
+    PointCloudTransform,
+    RandomCropTransform,
+    RandomViewTransform,
+    TextTransform,
+    VectorTransform,
+    moments,
+)
+from ibml.data.files.vector_file import load_word_vectors
 from ibml.data.listing import DataError, SplitName
 from ibml.data.stores.store import Store
 from ibml.inputs import InputSpec
 
 
-def split_for(opened: Opened, config: FilesConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
+def load_splits(file_dataset: FileDataset, config: FilesConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
     """The three splits; validation is carved from train by the seed where the data set has none."""
-    train = np.arange(len(opened.labels["train"]))
-    val = np.arange(len(opened.labels["val"]))
+    train = np.arange(len(file_dataset.labels["train"]))
+    val = np.arange(len(file_dataset.labels["val"]))
     source: SplitName = "val"
-    if isinstance(config, CarvedConfig) and not opened.has_validation:
+    if isinstance(config, CarvedConfig) and not file_dataset.has_validation:
         generator = np.random.default_rng(stream_seed(seed, "split"))
-        val, train = stratified_split(opened.labels["train"], (config.validation,), generator)
+        val, train = split_stratified(file_dataset.labels["train"], (config.validation,), generator)
         source = "train"
         if not len(val) or not len(train):
-            raise DataError(f"{config.type}: {len(opened.labels['train'])} samples are too few to validate on a part")
-    build = _Columns(opened, config, seed, opened.rows["train"][train])
+            raise DataError(f"{config.type}: {len(file_dataset.labels['train'])} samples are too few to validate on a part")
+    build = _TransformBuilder(file_dataset, config, seed, file_dataset.rows["train"][train])
 
-    def made(split: SplitName, chosen: Indices, training: bool) -> StreamedSplit:
-        columns = {name: build.column(name, split, training) for name in modalities}
-        return StreamedSplit(columns, opened.labels[split][chosen], opened.rows[split][chosen])
+    def build_split(split: SplitName, chosen: Indices, training: bool) -> StreamedSplit:
+        columns = {name: build.build(name, split, training) for name in modalities}
+        return StreamedSplit(columns, file_dataset.labels[split][chosen], file_dataset.rows[split][chosen])
 
-    test = np.arange(len(opened.labels["test"]))
-    return Dataset(opened.classes, made("train", train, True), made(source, val, False), made("test", test, False))
+    test = np.arange(len(file_dataset.labels["test"]))
+    return Dataset(file_dataset.classes, build_split("train", train, True), build_split(source, val, False), build_split("test", test, False))
 
 
-class _Columns:
+class _TransformBuilder:
     """Makes the columns of one trial."""
 
-    def __init__(self, opened: Opened, config: FilesConfig, seed: int, train: Indices):
-        self.opened, self.parts, self.seed, self.train = opened, config.parts, seed, train
+    def __init__(self, file_dataset: FileDataset, config: FilesConfig, seed: int, train: Indices):
+        self.file_dataset, self.parts, self.seed, self.train = file_dataset, config.parts, seed, train
 
-    def column(self, name: str, split: SplitName, training: bool) -> AnyColumn:
-        part, stores = self.parts[name], self.opened.stores
+    def build(self, name: str, split: SplitName, training: bool) -> AnyTransform:
+        part, stores = self.parts[name], self.file_dataset.stores
         varied = stores.get((split, name, "varied")) if training else None
         match part:
             case PicturesConfig():
-                return Crops(varied, part) if varied else Pixels(stores[split, name, "plain"], part)
+                return RandomCropTransform(varied, part) if varied else ImageTransform(stores[split, name, "plain"], part)
             case ViewsConfig():
-                return RandomViews(varied, part) if varied else Pixels(stores[split, name, "plain"], part)
+                return RandomViewTransform(varied, part) if varied else ImageTransform(stores[split, name, "plain"], part)
             case PointsConfig():
                 fixed = None if training else stream_seed(self.seed, "augment", name, "evaluation")
-                return Clouds(stores[split, name, "plain"], part, fixed)
+                return PointCloudTransform(stores[split, name, "plain"], part, fixed)
             case TextConfig():
-                return self._texts(stores[split, name, "plain"], name, part)
+                return self._build_text(stores[split, name, "plain"], name, part)
             case VectorConfig():
                 own = moments(stores["train", name, "plain"], self.train) if part.standardise else None
-                return Vectors(stores[split, name, "plain"], own)
+                return VectorTransform(stores[split, name, "plain"], own)
             case AudioConfig() | RawImageConfig():
-                return Plain(stores[split, name, "plain"])
+                return ArrayTransform(stores[split, name, "plain"])
             case _:
                 raise TypeError(f"no column is made of {type(part).__name__}")
 
-    def _texts(self, store: Store, name: str, part: TextConfig) -> Texts:
+    def _build_text(self, store: Store, name: str, part: TextConfig) -> TextTransform:
         if part.tokenizer:
-            return Texts(store, InputSpec((part.length,)), None)
-        known, vectors = self._vocabulary(name, part)
+            return TextTransform(store, InputSpec((part.length,)), None)
+        known, vectors = self._build_vocabulary(name, part)
         ids = {word: number for number, word in enumerate(known, 1)}
         numbers = np.array([ids.get(word, 0) for word in store.vocabulary], np.int64)
-        return Texts(store, InputSpec((part.length,), known, vectors), numbers)
+        return TextTransform(store, InputSpec((part.length,), known, vectors), numbers)
 
-    def _vocabulary(self, name: str, part: TextConfig) -> tuple[tuple[str, ...], torch.Tensor | None]:
+    def _build_vocabulary(self, name: str, part: TextConfig) -> tuple[tuple[str, ...], torch.Tensor | None]:
         """The words that have an id: those of the training rows, or those of all splits that have a vector."""
         if part.vectors:
-            texts = [store for (_, modality, _), store in self.opened.stores.items() if modality == name]
+            texts = [store for (_, modality, _), store in self.file_dataset.stores.items() if modality == name]
             every = {word for store in texts for word in store.vocabulary}
-            known, vectors = word_vectors(part.vectors, every)
+            known, vectors = load_word_vectors(part.vectors, every)
             return known, torch.from_numpy(vectors)
-        store = self.opened.stores["train", name, "plain"]
+        store = self.file_dataset.stores["train", name, "plain"]
         words = store.vocabulary
         used: set[int] = set()
         for row in self.train:

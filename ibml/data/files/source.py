@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable
 
 from ibml.config.datasets import FilesConfig
-from ibml.data.base import BuiltInSource, Dataset, Progress, no_progress
-from ibml.data.files.loading import split_for
-from ibml.data.files.opened import Opened, open_files
+from ibml.data.base import BuiltInSource, Dataset, Progress, ignore_progress
+from ibml.data.files.file_dataset import FileDataset, open_file_dataset
+from ibml.data.files.loading import load_splits
 
 MOST_SHOWN = 4000
 """Characters that a tag of every store takes."""
 
-_opened: dict[str, Opened] = {}
+_datasets: dict[str, FileDataset] = {}
 """Data sets that this process has opened, by configuration: a study asks for each of its trials."""
 
 
@@ -24,23 +24,23 @@ class FilesSource(BuiltInSource):
 
     def prepare(self, say: Callable[[str], None], progress: Progress) -> None:
         key = self.options.model_dump_json()
-        _opened.pop(key, None)
-        _opened[key] = open_files(self.options, say, progress)
+        _datasets.pop(key, None)
+        _datasets[key] = open_file_dataset(self.options, say, progress)
 
     def fingerprint(self) -> str:
         return self._open().fingerprint
 
     def load(self, modalities: tuple[str, ...], seed: int) -> Dataset:
-        return split_for(self._open(), self.options, modalities, seed)
+        return load_splits(self._open(), self.options, modalities, seed)
 
-    def notes(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """Return the classes, and the number of samples that are left out."""
-        opened = self._open()
-        skipped = {"skipped": str(opened.skipped)} if opened.skipped else {}
-        return {"classes": json.dumps(opened.classes, ensure_ascii=False)[:MOST_SHOWN], **skipped}
+        dataset = self._open()
+        skipped = {"skipped": str(dataset.skipped)} if dataset.skipped else {}
+        return {"classes": json.dumps(dataset.classes, ensure_ascii=False)[:MOST_SHOWN], **skipped}
 
-    def _open(self) -> Opened:
+    def _open(self) -> FileDataset:
         key = self.options.model_dump_json()
-        if key not in _opened:
-            _opened[key] = open_files(self.options, lambda text: None, no_progress)
-        return _opened[key]
+        if key not in _datasets:
+            _datasets[key] = open_file_dataset(self.options, lambda text: None, ignore_progress)
+        return _datasets[key]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 
-from ibml.data.listing import Listing, SplitName
+from ibml.data.listing import SampleListing, SplitName
 
-Row = tuple[str, list[str]]
+ListRow = tuple[str, list[str]]
 """The place of a row, and its cells."""
 Record = dict[str, str]
 """The cells of a row by their columns."""
@@ -53,19 +53,19 @@ class ListFormat:
         numbers: Columns that are numbers.
     """
 
-    words: str
+    description: str
     columns: Mapping[str, Sequence[str]]
     optional: Mapping[str, Sequence[str]] = field(default_factory=dict)
     numbers: frozenset[str] = frozenset()
 
 
 def read_list(
-    listing: Listing,
+    listing: SampleListing,
     split: SplitName,
-    rows: Iterable[Row],
+    rows: Iterable[ListRow],
     form: ListFormat,
     count_files: Callable[[Record], int],
-    find_positions: Callable[[Sequence[Row]], dict[str, int] | None] = lambda rows: None,
+    find_positions: Callable[[Sequence[ListRow]], dict[str, int] | None] = lambda rows: None,
 ) -> Iterator[tuple[str, Record]]:
     """Yield the rows of a list that are as expected; the others become damage of the listing.
 
@@ -82,32 +82,32 @@ def read_list(
         find_positions: Tells another order by the content: column -> place; none where the order is the usual one.
     """
     given = list(rows)
-    positions = _header_positions(given[0][1], form) if given else None
+    positions = _find_header_positions(given[0][1], form) if given else None
     has_header = positions is not None
     body = given[1:] if has_header else given
     if positions is None:
         positions = find_positions(body) or {name: place for place, name in enumerate(form.columns)}
     if missing := [name for name in form.columns if name not in positions]:
-        listing.stop(given[0][0], f"its header names no {missing[0]}; expected {form.words}")
+        listing.add_fatal_issue(given[0][0], f"its header names no {missing[0]}; expected {form.description}")
         return
-    if not has_header and (order := _other_order(body, form, positions, count_files)):
-        listing.stop(body[0][0], f"has the columns {','.join(order)} by its files; expected {form.words}")
+    if not has_header and (order := _find_other_order(body, form, positions, count_files)):
+        listing.add_fatal_issue(body[0][0], f"has the columns {','.join(order)} by its files; expected {form.description}")
         return
     width = len(given[0][1]) if has_header else 0
-    yield from _records(listing, split, body, form, positions, width)
+    yield from _parse_rows(listing, split, body, form, positions, width)
 
 
-def _records(
-    listing: Listing, split: SplitName, rows: Sequence[Row], form: ListFormat, positions: Mapping[str, int], width: int
+def _parse_rows(
+    listing: SampleListing, split: SplitName, rows: Sequence[ListRow], form: ListFormat, positions: Mapping[str, int], width: int
 ) -> Iterator[tuple[str, Record]]:
     """The rows as records; of a list with a header, each has its `width`."""
     for where, cells in rows:
-        record = _record(cells, positions, form)
+        record = _parse_record(cells, positions, form)
         if record is None:
-            listing.skip(split, where, f"expected {form.words}")
+            listing.add_issue(split, where, f"expected {form.description}")
         elif _has_more_text(cells, max(positions.values()) + 1, width):
-            quotes = "; a label with commas needs quotes" if "," in form.words else ""
-            listing.stop(where, f"has {len(cells)} cells{quotes}; expected {form.words}")
+            quotes = "; a label with commas needs quotes" if "," in form.description else ""
+            listing.add_fatal_issue(where, f"has {len(cells)} cells{quotes}; expected {form.description}")
             return
         else:
             yield where, record
@@ -129,7 +129,7 @@ def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text))
 
 
-def _record(cells: Sequence[str], positions: Mapping[str, int], form: ListFormat) -> Record | None:
+def _parse_record(cells: Sequence[str], positions: Mapping[str, int], form: ListFormat) -> Record | None:
     """The cells by columns; none where one is missing, empty, or no number although it should be."""
     if len(cells) <= max(positions.values()):
         return None
@@ -137,7 +137,7 @@ def _record(cells: Sequence[str], positions: Mapping[str, int], form: ListFormat
     return record if all(record.values()) and all(_is_number(record[name]) for name in form.numbers) else None
 
 
-def _header_positions(cells: Sequence[str], form: ListFormat) -> dict[str, int] | None:
+def _find_header_positions(cells: Sequence[str], form: ListFormat) -> dict[str, int] | None:
     """Column -> place as a header says it; none for a row that is no header: two columns at least are named by it."""
     words = [re.sub(r"[\s_-]+", " ", cell.strip(" \t#.").lower()) for cell in cells]
     found = {
@@ -148,14 +148,14 @@ def _header_positions(cells: Sequence[str], form: ListFormat) -> dict[str, int] 
     return found if len(set(found.values())) > 1 else None
 
 
-def _other_order(
-    rows: Sequence[Row], form: ListFormat, positions: Mapping[str, int], count_files: Callable[[Record], int]
+def _find_other_order(
+    rows: Sequence[ListRow], form: ListFormat, positions: Mapping[str, int], count_files: Callable[[Record], int]
 ) -> list[str] | None:
     """The order of the columns in which most files exist, where none does in the usual one."""
     tried = [cells for _, cells in rows[:_TRIED]]
 
     def count(order: Mapping[str, int]) -> int:
-        records = [record for cells in tried if (record := _record(cells, order, form))]
+        records = [record for cells in tried if (record := _parse_record(cells, order, form))]
         return sum(map(count_files, records))
 
     if not tried or count(positions):

@@ -9,12 +9,12 @@ from rich.console import Console
 from ibml.common.errors import IbmlError
 from ibml.common.imports import load_object
 from ibml.config.data import PREPARATIONS
-from ibml.data.prepare.work import Work
+from ibml.data.prepare.preparation import Preparation
 
 
-def prepare(name: str, raw: Path, root: Path, console: Console) -> Work:
+def prepare(name: str, raw: Path, root: Path, console: Console) -> Preparation:
     """Put a data set into its layout; what was made and what could not be is in the work that is given back."""
-    work = Work(raw, root, console)
+    work = Preparation(raw, root, console)
     try:
         load_object(PREPARATIONS[name])(work)
     except OSError as error:

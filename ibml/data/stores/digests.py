@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 
-from ibml.common.paths import cache_folder
+from ibml.common.paths import get_cache_folder
 from ibml.data.base import Progress
 
 _CHUNK = 512
@@ -23,16 +23,16 @@ _TABLE = "CREATE TABLE IF NOT EXISTS contents (path TEXT PRIMARY KEY, state TEXT
 
 def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str, str | None]:
     """SHA-256 of each file below the root; None for one that is not there or is no file."""
-    database = _database()
+    database = _open_database()
     with closing(database):
         base = str(root.resolve())
         found: dict[str, str | None] = {}
         fresh: list[tuple[str, str]] = []
         rest = iter(files)
         while chunk := list(islice(rest, _CHUNK)):
-            known = _known(database, base, chunk)
+            known = _load_known(database, base, chunk)
             for file in chunk:
-                state = _state(f"{base}/{file}")
+                state = _get_file_state(f"{base}/{file}")
                 if state is None:
                     found[file] = None
                 elif known.get(file, ("",))[0] == state:
@@ -40,15 +40,15 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
                 else:
                     fresh.append((file, state))
         done = 0
-        for read in _hashed(root, fresh):
+        for read in _hash_files(root, fresh):
             found |= {file: digest for file, _, digest in read}
-            _remember(database, [(f"{base}/{file}", state, digest) for file, state, digest in read if digest])
+            _save_digests(database, [(f"{base}/{file}", state, digest) for file, state, digest in read if digest])
             done += len(read)
             progress("reading files", done, len(fresh))
     return found
 
 
-def _state(path: str) -> str | None:
+def _get_file_state(path: str) -> str | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - making a Path of it takes longer than this
     except (OSError, ValueError):
@@ -57,15 +57,15 @@ def _state(path: str) -> str | None:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}" if stat.S_ISREG(found.st_mode) else None
 
 
-def _hashed(root: Path, fresh: list[tuple[str, str]]) -> Iterator[list[tuple[str, str, str | None]]]:
+def _hash_files(root: Path, fresh: list[tuple[str, str]]) -> Iterator[list[tuple[str, str, str | None]]]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(fresh), _CHUNK):
             chunk = fresh[start : start + _CHUNK]
-            read = pool.map(lambda entry: _digest(root / entry[0]), chunk)
+            read = pool.map(lambda entry: _hash_file(root / entry[0]), chunk)
             yield [(*entry, digest) for entry, digest in zip(chunk, read, strict=True)]
 
 
-def _digest(path: Path) -> str | None:
+def _hash_file(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -73,10 +73,10 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _database() -> sqlite3.Connection:
+def _open_database() -> sqlite3.Connection:
     """In the user's cache; where that cannot be used, in memory, which costs a reading of the files each time."""
     with suppress(OSError, RuntimeError, sqlite3.Error):
-        folder = cache_folder()
+        folder = get_cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(folder / "digests.db", timeout=_PATIENCE)
         database.execute(_TABLE)
@@ -86,7 +86,7 @@ def _database() -> sqlite3.Connection:
     return database
 
 
-def _known(database: sqlite3.Connection, base: str, files: list[str]) -> dict[str, tuple[str, str]]:
+def _load_known(database: sqlite3.Connection, base: str, files: list[str]) -> dict[str, tuple[str, str]]:
     """What is remembered of some files. Of all at once it would take a gigabyte for 2 million pictures."""
     query = f"SELECT path, state, digest FROM contents WHERE path IN ({', '.join('?' * len(files))})"
     with suppress(sqlite3.Error, UnicodeEncodeError):
@@ -95,7 +95,7 @@ def _known(database: sqlite3.Connection, base: str, files: list[str]) -> dict[st
     return {}
 
 
-def _remember(database: sqlite3.Connection, rows: list[tuple[str, str, str]]) -> None:
+def _save_digests(database: sqlite3.Connection, rows: list[tuple[str, str, str]]) -> None:
     """At once and not at the end, since nobody else can write meanwhile."""
     with suppress(sqlite3.Error, UnicodeEncodeError), database:
         database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", rows)

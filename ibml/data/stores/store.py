@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ibml.data.decoders.base import Array, DecodeError
 from ibml.data.listing import DataError
-from ibml.data.media.base import Array, MediaError
 
 RELEASE_BYTES = 64 * 2**20
 """After reading so much, a process lets go of the pages that it has mapped; they stay in the system's cache."""
@@ -54,7 +54,7 @@ class StoreWriter:
         self._file.close()
         axes = {len(shape) for shape in self._shapes}
         if len(axes) > 1:
-            raise MediaError(f"samples have different numbers of axes: {sorted(axes)}")
+            raise DecodeError(f"samples have different numbers of axes: {sorted(axes)}")
         shapes = np.array(self._shapes, np.int64).reshape(len(self._shapes), axes.pop() if axes else 1)
         np.save(self.folder / "shapes.npy", shapes)
         np.save(self.folder / "first.npy", np.array(self._first, np.int64))
@@ -136,14 +136,14 @@ class Store:
         kinds, counts = np.unique(self.shapes, axis=0, return_counts=True)
         return tuple(kinds[counts.argmax()].tolist())
 
-    def of_other_shape(self, usual: tuple[int, ...] | None) -> dict[int, str]:
+    def find_other_shapes(self, usual: tuple[int, ...] | None) -> dict[int, str]:
         """What is to be said of samples, of one array each, that have another shape."""
         if usual is None or (len(usual) == self.shapes.shape[1] and (self.shapes == usual).all()):
             return {}
         shapes = {row: tuple(self.shapes[self.first[row]].tolist()) for row in range(len(self)) if row not in self.bad}
         return {row: f"has shape {shape}, not {usual}" for row, shape in shapes.items() if shape != usual}
 
-    def have_read(self, count: int) -> None:
+    def release_read_pages(self, count: int) -> None:
         """Keep this process from holding more and more of the file: mapped pages count as its memory."""
         self._read += count
         if self._read >= RELEASE_BYTES and self._map is not None and hasattr(self._map, "madvise"):

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from ibml.config.trial import TrialConfig
 from ibml.methods.agm.config import AGMConfig
-from ibml.methods.base import Method, Outputs, full, label_log_probability, mean_of_others
+from ibml.methods.base import Method, Outputs, average_others, full, label_log_probability
 from ibml.models.multimodal import MultimodalModel
 from ibml.statistics.coalitions import members, shapley_weights
 from ibml.training.precision import Precision
@@ -41,10 +41,10 @@ LOG_FLOOR = math.log(1e-8)
 CLIP = 10.0
 
 
-def coefficients(scores: Tensor, before: Tensor, alpha: float) -> Tensor:
+def compute_coefficients(scores: Tensor, before: Tensor, alpha: float) -> Tensor:
     """k_m, (M,), from n of this step and T, the mean of n over the steps before, (M,) each."""
-    r = (mean_of_others(scores) - scores).exp()
-    tau = (mean_of_others(before) - before).exp()
+    r = (average_others(scores) - scores).exp()
+    tau = (average_others(before) - before).exp()
     return (alpha * (tau - r).clamp_max(CLIP)).exp()
 
 
@@ -76,7 +76,7 @@ class AGM(Method):
     def uses_unimodal(self, epoch: int) -> bool:
         return self.model.fusion.splits_logits and self.active(epoch)
 
-    def shares(self, outputs: Outputs) -> Tensor:
+    def compute_shares(self, outputs: Outputs) -> Tensor:
         """phi, (M, n, C), which sum to the joint logits."""
         if self.model.fusion.splits_logits:
             return outputs.unimodal
@@ -87,9 +87,9 @@ class AGM(Method):
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         if not self.active(epoch):
             return super().loss(outputs, labels, rho, epoch)
-        shares = self.shares(outputs)
+        shares = self.compute_shares(outputs)
         scores = -label_log_probability(shares.detach(), labels).clamp_min(LOG_FLOOR).mean(1)
-        factors = coefficients(scores, self.mean, self.options.alpha)
+        factors = compute_coefficients(scores, self.mean, self.options.alpha)
         self.steps += 1
         self.mean += (scores - self.mean) / self.steps
         # forward o, backward through the scaled shares

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Tag
 
-from ibml.common.errors import did_you_mean
+from ibml.common.errors import format_suggestion
 from ibml.config.base import Findings, NonNegative
 from ibml.config.methods.base import JOINT, Heads, WindowedPart
 
@@ -29,7 +29,7 @@ class AuxiliaryConfig(WindowedPart):
     """Logits of the own losses: `shared`, the model's unimodal logits; `separate`, a linear head per modality, which is
     trained along and not evaluated."""
 
-    def weight(self, modality: str) -> float:
+    def get_weight(self, modality: str) -> float:
         """Return the weight of a modality's own loss."""
         return self.weights.get(modality, 0.0) if isinstance(self.weights, dict) else self.weights
 
@@ -37,11 +37,11 @@ class AuxiliaryConfig(WindowedPart):
         known = trial.data.modalities
         named = self.weights if isinstance(self.weights, dict) else {}
         return super().inconsistencies(trial) + [
-            (("method", "weights", name), f"no modality is called {name!r}{did_you_mean(name, known)}")
+            (("method", "weights", name), f"no modality is called {name!r}{format_suggestion(name, known)}")
             for name in named
             if name not in known
         ]
 
     def canonical(self, trial: TrialConfig) -> dict[str, Any]:
-        weights = {name: self.weight(name) for name in trial.data.modalities}
+        weights = {name: self.get_weight(name) for name in trial.data.modalities}
         return super().canonical(trial) | {"weights": weights} if any(weights.values()) else dict(JOINT)

@@ -14,12 +14,12 @@ from torch import Tensor
 from ibml.config.trial import TrialConfig
 from ibml.methods.auxiliary.config import AuxiliaryConfig
 from ibml.methods.base import Outputs
-from ibml.methods.own_heads import MethodWithOwnLosses
+from ibml.methods.unimodal_losses import UnimodalLossMethod
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.precision import Precision
 
 
-class Auxiliary(MethodWithOwnLosses):
+class Auxiliary(UnimodalLossMethod):
     """Every modality's own loss joins the joint one."""
 
     options: AuxiliaryConfig
@@ -28,11 +28,11 @@ class Auxiliary(MethodWithOwnLosses):
         self, trial: TrialConfig, options: AuxiliaryConfig, model: MultimodalModel, samples: int, precision: Precision
     ):
         super().__init__(trial, options, model, samples, precision)
-        weights = [options.weight(name) for name in model.modalities]
+        weights = [options.get_weight(name) for name in model.modalities]
         self.weights = torch.tensor(weights, device=self.memory.probability.device, dtype=precision.dtype)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         loss = super().loss(outputs, labels, rho, epoch)
         if not self.active(epoch):
             return loss
-        return loss + self.weights @ self.own_losses(outputs, labels)
+        return loss + self.weights @ self.compute_unimodal_losses(outputs, labels)

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from ibml.common.rng import stream_seed
 from ibml.config.schedule import lr_factor
 from ibml.config.trial import TrialConfig
-from ibml.data.feed import Inputs
+from ibml.data.feeds import Inputs
 from ibml.methods.base import Method, Outputs, full
 from ibml.methods.g_blending.config import GBlendingConfig
 from ibml.models.multimodal import MultimodalModel
@@ -39,7 +39,7 @@ from ibml.training.precision import Precision
 FLOOR = 1e-8
 
 
-def blending_weights(first: Tensor, last: Tensor) -> Tensor:
+def compute_blending_weights(first: Tensor, last: Tensor) -> Tensor:
     """w, (K,), from the mean losses (train, validation) of K trainings in their first and last epoch, (K, 2) each."""
     gain = first[:, 1] - last[:, 1]
     overfitting = (last[:, 1] - last[:, 0]) - (first[:, 1] - first[:, 0])
@@ -79,50 +79,50 @@ class GBlending(Method):
         since = epoch - self.window[0]
         every = self.options.super_epoch
         if self.active(epoch) and (since == 0 or (self.options.mode == "online" and since % every == 0)):
-            estimates = torch.stack([self._trained(kept, epoch) for kept in range(len(self.weights))])
-            weights = blending_weights(estimates[:, 0], estimates[:, 1])
+            estimates = torch.stack([self._estimate_losses(kept, epoch) for kept in range(len(self.weights))])
+            weights = compute_blending_weights(estimates[:, 0], estimates[:, 1])
             known = estimates.isfinite().all() & weights.isfinite().all()
             self.weights.copy_(torch.where(known, weights, self.weights))
 
-    def _trained(self, which: int, epoch: int) -> Tensor:
+    def _estimate_losses(self, objective: int, epoch: int) -> Tensor:
         """The mean losses (train, validation) of a copy that is trained on one loss, in its first and last epoch,
-        (2, 2). `which` is a modality's position, or M for the joint loss."""
+        (2, 2). `objective` is a modality's position, or M for the joint loss."""
         devices = [torch.cuda.current_device()] if self.weights.is_cuda else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(stream_seed(self.seed, "dropout", "blending", which, epoch))
-            return self._losses(which, epoch)
+            torch.manual_seed(stream_seed(self.seed, "dropout", "blending", objective, epoch))
+            return self._train_copy(objective, epoch)
 
-    def _losses(self, which: int, epoch: int) -> Tensor:
+    def _train_copy(self, objective: int, epoch: int) -> Tensor:
         model = copy.deepcopy(self.model)
         optimizer = build_optimizer(self.trial.optimizer, model.parameters())
-        precision = self.precision.fresh()
+        precision = self.precision.create_copy()
         losses = []
         for step in range(self.options.super_epoch):
             factor = lr_factor(self.trial.schedule, self.epochs, min(epoch + step, self.epochs - 1))
             for group in optimizer.param_groups:
                 group["lr"] = self.trial.optimizer.lr * factor
-            trained = self._one_epoch(model, optimizer, precision, which, epoch + step)
+            trained = self._train_epoch(model, optimizer, precision, objective, epoch + step)
             if step in (0, self.options.super_epoch - 1):
-                losses.append(torch.stack([trained, self._validated(model, which)]))
+                losses.append(torch.stack([trained, self._validate(model, objective)]))
         return torch.stack([losses[0], losses[-1]])
 
-    def _one_epoch(
-        self, model: MultimodalModel, optimizer: torch.optim.Optimizer, precision: Precision, which: int, epoch: int
+    def _train_epoch(
+        self, model: MultimodalModel, optimizer: torch.optim.Optimizer, precision: Precision, objective: int, epoch: int
     ) -> Tensor:
         model.train()
-        where = ("blending", which, epoch)
+        where = ("blending", objective, epoch)
         order = self.visiting(*where).split(self.trial.trainer.batch_size)
         total = torch.zeros_like(self.weights[0])
         for _, inputs, labels in self.training.train.batches(order, *where):
             optimizer.zero_grad(set_to_none=True)
-            loss = self._loss(model, inputs, labels, which)
+            loss = self._compute_loss(model, inputs, labels, objective)
             precision.backward(loss)
             precision.update(optimizer)
             total += loss.detach() * len(labels)
             self.extra_samples += len(labels)
         return total / self.samples
 
-    def _validated(self, model: MultimodalModel, which: int) -> Tensor:
+    def _validate(self, model: MultimodalModel, objective: int) -> Tensor:
         model.eval()
         count = len(self.training.val.labels)
         total = torch.zeros_like(self.weights[0])
@@ -130,13 +130,13 @@ class GBlending(Method):
             for _, inputs, labels in self.training.val.batches(
                 torch.arange(count).split(self.trial.trainer.eval_batch_size)
             ):
-                total += self._loss(model, inputs, labels, which) * len(labels)
+                total += self._compute_loss(model, inputs, labels, objective) * len(labels)
         return total / count
 
-    def _loss(self, model: MultimodalModel, inputs: Inputs, labels: Tensor, which: int) -> Tensor:
+    def _compute_loss(self, model: MultimodalModel, inputs: Inputs, labels: Tensor, objective: int) -> Tensor:
         with self.precision.autocast:
             z = model.features(inputs)
-            if which < len(z):
-                z = [part if m == which else torch.zeros_like(part) for m, part in enumerate(z)]
+            if objective < len(z):
+                z = [part if m == objective else torch.zeros_like(part) for m, part in enumerate(z)]
             logits = full(model.fusion(z))
         return F.cross_entropy(logits, labels)

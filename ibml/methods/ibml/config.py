@@ -64,12 +64,12 @@ class TCMConfig(Config):
     """Of `feature_dropout` the share of zeroed values, of `mixup` the share of the other sample; above 0, at most 1."""
 
     @property
-    def on(self) -> bool:
+    def enabled(self) -> bool:
         return self.rate > 0 and (self.noise_scale > 0 or self.kind != "noise")
 
     @field_validator("strength")
     @classmethod
-    def _something_is_left(cls, strength: float, others: ValidationInfo) -> float:
+    def _check_strength(cls, strength: float, others: ValidationInfo) -> float:
         if strength == 1 and others.data.get("kind") == "feature_dropout":
             raise ValueError("feature_dropout of 1 leaves no value; that is kind: modality_dropout")
         return strength
@@ -105,26 +105,26 @@ class IBMLConfig(WindowedPart):
             del plain["rates"]
         if self.bio.rule == "on_off":
             del plain["bio"]["rule"]
-        if not self.tcm.on:
+        if not self.tcm.enabled:
             del plain["tcm"]
         if self.bio.weight == 0:
             del plain["bio"]
         return plain if "tcm" in plain or "bio" in plain else dict(JOINT)
 
-    def bio_weight(self, epochs: int, epoch: int) -> float:
+    def compute_bio_weight(self, epochs: int, epoch: int) -> float:
         """The weight of BIO in an epoch of so many; 0 outside the window."""
         return self.bio.weight * ramp(self.bio.ramp, self.window.epochs(epochs), epoch)
 
-    def tcm_rate(self, epochs: int, epoch: int) -> float:
+    def compute_tcm_rate(self, epochs: int, epoch: int) -> float:
         """The rate of TCM in an epoch of so many; 0 outside the window and where it is off."""
-        return self.tcm.rate * ramp(self.tcm.ramp, self.window.epochs(epochs), epoch) if self.tcm.on else 0.0
+        return self.tcm.rate * ramp(self.tcm.ramp, self.window.epochs(epochs), epoch) if self.tcm.enabled else 0.0
 
     def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
         """The values that weight and rate have. Rates that are averages, or those of the step, are in every epoch."""
         form = self.canonical(trial)
         if form == JOINT:
             return form
-        weight, rate = (value(trial.trainer.epochs, epoch) for value in (self.bio_weight, self.tcm_rate))
+        weight, rate = (value(trial.trainer.epochs, epoch) for value in (self.compute_bio_weight, self.compute_tcm_rate))
         said: dict[str, Any] = {"type": "ibml"} if weight or rate else dict(JOINT)
         if weight:
             said["bio"] = {**form["bio"], "weight": weight, "ramp": None}

@@ -5,7 +5,7 @@ doi 10.1109/tpami.2026.3681770. Inside the window, with rates rho from the memor
 
 - TCM: for each leading modality, rho_m > 1, each sample that the memory calls correct is drawn with
   probability rate * ramp(t) * clip(rho_m, 0, e) / e, e = 10, and its input gets noise; see
-  `ibml.methods.ibml.complexity`.
+  `ibml.methods.ibml.input_perturbation`.
 - BIO: L = CE(o, y) + weight * ramp(t) * sum over lagging modalities, rho_m < 1, of CE(o_m, y).
 
 Beyond the paper, each a switch whose default is the paper's:
@@ -43,8 +43,8 @@ from ibml.common.errors import IbmlError
 from ibml.config.trial import TrialConfig
 from ibml.inputs import Input, Sequences
 from ibml.methods.base import Batch, Inputs, Method, Outputs, full, label_log_probability, rates
-from ibml.methods.ibml.complexity import Complexity
 from ibml.methods.ibml.config import IBMLConfig
+from ibml.methods.ibml.input_perturbation import InputPerturbation
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.precision import Precision
 
@@ -52,12 +52,12 @@ CLIP = 10.0
 """The paper's e."""
 
 
-def tcm_probability(rho: Tensor, rate: float) -> Tensor:
+def compute_tcm_probability(rho: Tensor, rate: float) -> Tensor:
     """rate * clip(rho, 0, e) / e for leading modalities, 0 for the others; of the shape of rho."""
     return F.threshold(rho.clamp_max(CLIP), 1, 0) * (rate / CLIP)
 
 
-def class_rates(probability: Tensor, labels: Tensor, classes: int) -> Tensor:
+def compute_class_rates(probability: Tensor, labels: Tensor, classes: int) -> Tensor:
     """rho_mc, (M, C), from q, (M, n), and labels, (n,); no number for classes that the batch lacks."""
     member = (labels[:, None] == torch.arange(classes, device=labels.device)).to(probability.dtype)
     return torch.where(member.sum(0) > 0, rates(probability @ member), torch.nan)
@@ -72,12 +72,12 @@ class IBML(Method):
         self, trial: TrialConfig, options: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision
     ):
         super().__init__(trial, options, model, samples, precision)
-        self.complexity = Complexity(options.tcm, self.generator)
+        self.perturbation = InputPerturbation(options.tcm, self.generator)
         shape = (len(model.modalities), model.classes) if options.rates.per_class else (len(model.modalities),)
         like = self.memory.probability
         self.average = torch.full(shape, torch.nan, device=like.device, dtype=like.dtype)
         """r, where rates are smoothed; no number where there was none yet."""
-        self._recalled: tuple[Tensor, Tensor] | None = None
+        self._batch_predictions: tuple[Tensor, Tensor] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         average = {"average": self.average} if self.options.rates.smoothing else {}
@@ -88,24 +88,24 @@ class IBML(Method):
         if self.options.rates.smoothing:
             self.average.copy_(state["average"])
 
-    def bio_weight(self, epoch: int) -> float:
+    def compute_bio_weight(self, epoch: int) -> float:
         """The BIO weight at an epoch, a pure function of it; 0 outside the window."""
-        return self.options.bio_weight(self.epochs, epoch)
+        return self.options.compute_bio_weight(self.epochs, epoch)
 
-    def tcm_rate(self, epoch: int) -> float:
+    def compute_tcm_rate(self, epoch: int) -> float:
         """The TCM rate at an epoch, a pure function of it; 0 outside the window."""
-        return self.options.tcm_rate(self.epochs, epoch)
+        return self.options.compute_tcm_rate(self.epochs, epoch)
 
     def uses_unimodal(self, epoch: int) -> bool:
-        return self.bio_weight(epoch) > 0
+        return self.compute_bio_weight(epoch) > 0
 
     def rates(self, batch: Batch) -> Tensor:
         if self.options.rates.memory == "epoch":
             return super().rates(batch)
-        self._recalled = self._from_this_step(batch)
-        return rates(self._recalled[0].sum(1))
+        self._batch_predictions = self._predict_batch(batch)
+        return rates(self._batch_predictions[0].sum(1))
 
-    def _from_this_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _predict_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """q and whether it is right, (M, n) each, by the weights as they are."""
         training = self.model.training
         self.model.eval()
@@ -117,8 +117,8 @@ class IBML(Method):
     def acting_rates(self, rho: Tensor, batch: Batch) -> Tensor:
         options = self.options.rates
         if options.per_class:
-            remembered = self._recalled[0] if self._recalled else self.memory.probability[:, batch.index]
-            rho = class_rates(remembered, batch.labels, self.model.classes)
+            remembered = self._batch_predictions[0] if self._batch_predictions else self.memory.probability[:, batch.index]
+            rho = compute_class_rates(remembered, batch.labels, self.model.classes)
         if options.smoothing:
             mixed = options.smoothing * self.average + (1 - options.smoothing) * rho
             self.average = torch.where(rho.isnan(), self.average, torch.where(self.average.isnan(), rho, mixed))
@@ -126,12 +126,12 @@ class IBML(Method):
         return rho[:, batch.labels] if options.per_class else rho
 
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
-        rate = self.tcm_rate(epoch)
+        rate = self.compute_tcm_rate(epoch)
         if rate == 0:
             return super().transform(batch, rho, epoch)
-        probability = tcm_probability(rho, rate)
+        probability = compute_tcm_probability(rho, rate)
         draws = torch.rand(len(rho), len(batch.labels), generator=self.generator, device=rho.device)
-        correct = self._recalled[1] if self._recalled else self.memory.correct[:, batch.index]
+        correct = self._batch_predictions[1] if self._batch_predictions else self.memory.correct[:, batch.index]
         drawn = (draws < (probability if probability.dim() == 2 else probability[:, None])) & correct
         inputs: dict[str, Input] = {}
         for name, mask in zip(self.model.modalities, drawn, strict=True):
@@ -139,12 +139,12 @@ class IBML(Method):
             if isinstance(values, Sequences) and values.are_ids:
                 asked = f"there is no {self.options.tcm.kind} for token ids"
                 raise IbmlError(f"method.tcm: {asked}, and the encoder of {name} has no vectors")
-            inputs[name] = self.complexity.changed(values, mask, batch.labels)
+            inputs[name] = self.perturbation.apply(values, mask, batch.labels)
         return inputs, drawn.sum(1)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         loss = super().loss(outputs, labels, rho, epoch)
-        weight = self.bio_weight(epoch)
+        weight = self.compute_bio_weight(epoch)
         if weight == 0:
             return loss
         weights = weight * (rho < 1).to(rho.dtype)

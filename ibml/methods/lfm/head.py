@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ibml.methods.lfm.config import MeanHeadConfig
 from ibml.models.fusion import Features
-from ibml.models.heads import PartsHead
+from ibml.models.heads import LateFusionHead
 
 
-class MeanHead(PartsHead):
+class MeanHead(LateFusionHead):
     """o_m = W_m z_m + b_m and o = mean_m o_m (LFM, Yang et al., NeurIPS 2024)."""
 
     def __init__(self, options: MeanHeadConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
@@ -22,5 +22,5 @@ class MeanHead(PartsHead):
     def unimodal_logits(self, features: Features) -> Tensor:
         return torch.stack([head(z) for head, z in zip(self.heads, features, strict=True)])
 
-    def joined(self, parts: Tensor) -> Tensor:
+    def combine(self, parts: Tensor) -> Tensor:
         return parts.mean(0)

@@ -34,18 +34,18 @@ ENDS = (0.05, 0.95)
 TEMPERATURE = 0.07
 
 
-def fitted_weight(epoch: int, epochs: int) -> float:
+def compute_fitted_weight(epoch: int, epochs: int) -> float:
     """w of `fitted` at an epoch of so many."""
     t = epoch * 100 / epochs
     return min(max(sum(c * t**power for power, c in enumerate(FITTED)), ENDS[0]), ENDS[1])
 
 
-def linear_weight(epoch: int, epochs: int) -> float:
+def compute_linear_weight(epoch: int, epochs: int) -> float:
     """w of `linear` at an epoch of so many."""
     return ENDS[0] + (ENDS[1] - ENDS[0]) * epoch / max(epochs - 1, 1)
 
 
-def js_alignment(parts: Tensor) -> Tensor:
+def compute_js_alignment(parts: Tensor) -> Tensor:
     """A from unimodal logits (M, n, C)."""
     logs = parts.log_softmax(2)
     pairs = list(combinations(logs, 2))
@@ -54,7 +54,7 @@ def js_alignment(parts: Tensor) -> Tensor:
     return (k.exp() * (k - (a + b) / 2)).sum(2).mean()
 
 
-def infonce_alignment(features: Sequence[Tensor]) -> Tensor:
+def compute_infonce_alignment(features: Sequence[Tensor]) -> Tensor:
     """A from features (n, d) of each modality."""
     z = [F.normalize(full(part), dim=1) for part in features]
     samples = torch.arange(len(z[0]), device=z[0].device)
@@ -77,7 +77,7 @@ class LFM(Method):
         loss = super().loss(outputs, labels, rho, epoch)
         if not self.active(epoch):
             return loss
-        weight = (fitted_weight if self.options.weight == "fitted" else linear_weight)(epoch, self.epochs)
+        weight = (compute_fitted_weight if self.options.weight == "fitted" else compute_linear_weight)(epoch, self.epochs)
         by_logits = self.options.alignment == "js"
-        alignment = js_alignment(outputs.unimodal) if by_logits else infonce_alignment(outputs.features)
+        alignment = compute_js_alignment(outputs.unimodal) if by_logits else compute_infonce_alignment(outputs.features)
         return 2 * (weight * loss + (1 - weight) * alignment)

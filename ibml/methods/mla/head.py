@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ibml.methods.mla.config import SharedHeadConfig
 from ibml.models.fusion import Features
-from ibml.models.heads import PartsHead
+from ibml.models.heads import LateFusionHead
 
 
-class SharedHead(PartsHead):
+class SharedHead(LateFusionHead):
     """o_m = h(z_m), h linear and shared; o = sum_m w_m o_m per sample, w_m = exp(max e - e_m) / sum, e_m the entropy of
     softmax(o_m): the surer modality weighs more (MLA, Zhang et al., CVPR 2024)."""
 
@@ -24,11 +24,11 @@ class SharedHead(PartsHead):
         logits: Tensor = self.head(torch.stack(list(features)))
         return logits
 
-    def joined(self, parts: Tensor) -> Tensor:
-        return (certainty(parts)[..., None] * parts).sum(0)
+    def combine(self, parts: Tensor) -> Tensor:
+        return (compute_certainty(parts)[..., None] * parts).sum(0)
 
 
-def certainty(parts: Tensor) -> Tensor:
+def compute_certainty(parts: Tensor) -> Tensor:
     """The softmax over modalities of the negative entropy of softmax(o_m), per sample: (M, n, C) -> (M, n)."""
     logs = parts.log_softmax(2)
     return (logs.exp() * logs).sum(2).softmax(0)

@@ -33,7 +33,7 @@ from ibml.models.multimodal import MultimodalModel
 from ibml.training.precision import Precision
 
 
-def projected(projection: Tensor, mean: Tensor, batch_share: float) -> Tensor:
+def update_projection(projection: Tensor, mean: Tensor, batch_share: float) -> Tensor:
     """The next P, (d, d), from the last and the batch's mean feature, (d,); `batch_share` is batch index / batches."""
     k = projection @ mean
     moved: Tensor = projection - torch.outer(k, k) / (0.1 ** (1 + batch_share) + mean @ k)
@@ -76,7 +76,7 @@ class MLA(Method):
         optimizer.zero_grad(set_to_none=True)
         rho = self.rates(batch)
         with self.precision.autocast:
-            features = self.encode(self.model.embedded(batch.inputs))
+            features = self.encode(self.model.embed_inputs(batch.inputs))
         with torch.no_grad():
             outputs = self.fused(features, batch.labels, epoch)
         losses = []
@@ -85,20 +85,20 @@ class MLA(Method):
                 logits = full(self.head(z))
             loss = F.cross_entropy(logits, batch.labels)
             self.precision.backward(loss)
-            self._project(full(z.detach()).mean(0))
+            self._project_gradient(full(z.detach()).mean(0))
             self.precision.update(optimizer)
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())
         self.batch_index += 1
         return self.log(batch, outputs, torch.stack(losses).mean(), rho, torch.zeros_like(rho))
 
-    def _project(self, mean: Tensor) -> None:
+    def _project_gradient(self, mean: Tensor) -> None:
         """Move the projection on, and take the head's gradient through it."""
         self.updates += 1
         if self.updates == 1:
             return
         batches = -(-self.samples // self.trial.trainer.batch_size)
-        moved = projected(self.projection, mean, self.batch_index / batches)
+        moved = update_projection(self.projection, mean, self.batch_index / batches)
         self.projection = moved / moved.norm() if self.options.normalise else moved
         gradient = self.head.weight.grad
         assert gradient is not None

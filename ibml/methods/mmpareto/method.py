@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ibml.methods.base import Outputs
 from ibml.methods.mmpareto.config import MMParetoConfig
-from ibml.methods.own_heads import MethodWithOwnLosses
+from ibml.methods.unimodal_losses import UnimodalLossMethod
 
 ENDS = (0.001, 0.999)
 
@@ -30,33 +30,33 @@ Gradients = Sequence[Tensor]
 """One tensor per parameter."""
 
 
-def joint_share(joint: Gradients, own: Gradients) -> Tensor:
+def compute_joint_share(joint: Gradients, own: Gradients) -> Tensor:
     """c, a scalar: the weight of the joint gradient beside a modality's own, by their angle as one flat vector each."""
-    a, b, d = (_inner(x, y) for x, y in [(joint, joint), (joint, own), (own, own)])
+    a, b, d = (_compute_inner_product(x, y) for x, y in [(joint, joint), (joint, own), (own, own)])
     low, high = torch.full_like(a, ENDS[0]), torch.full_like(a, ENDS[1])
     between = (d - b) / (a + d - 2 * b)
     shortest = torch.where(b >= a, high, torch.where(b >= d, low, between))
     return torch.where(b > 0, torch.full_like(a, 0.5), shortest)
 
 
-def integrated(joint: Gradients, own: Gradients, gamma: float) -> list[Tensor]:
+def integrate_gradients(joint: Gradients, own: Gradients, gamma: float) -> list[Tensor]:
     """gamma u for each parameter tensor."""
-    c = joint_share(joint, own)
-    return [gamma * _as_long(2 * c * x + 2 * (1 - c) * y, x + y) for x, y in zip(joint, own, strict=True)]
+    c = compute_joint_share(joint, own)
+    return [gamma * _match_length(2 * c * x + 2 * (1 - c) * y, x + y) for x, y in zip(joint, own, strict=True)]
 
 
-def _as_long(u: Tensor, plain: Tensor) -> Tensor:
+def _match_length(u: Tensor, plain: Tensor) -> Tensor:
     """u, where the plain sum is longer made as long as that; 0 stays 0."""
     length, wanted = u.norm(), plain.norm()
     grows = (wanted > length) & (length > 0)
     return u * torch.where(grows, wanted / torch.where(grows, length, 1.0), 1.0)
 
 
-def _inner(x: Gradients, y: Gradients) -> Tensor:
+def _compute_inner_product(x: Gradients, y: Gradients) -> Tensor:
     return torch.stack([(a * b).sum() for a, b in zip(x, y, strict=True)]).sum()
 
 
-class MMPareto(MethodWithOwnLosses):
+class MMPareto(UnimodalLossMethod):
     """Every encoder learns from its own loss without hurting the joint one."""
 
     options: MMParetoConfig
@@ -66,11 +66,11 @@ class MMPareto(MethodWithOwnLosses):
             super().backward(loss, outputs, labels, epoch)
             return
         scale = self.precision.scaler.scale
-        own = self.own_losses(outputs, labels)
+        own = self.compute_unimodal_losses(outputs, labels)
         rest = [p for part in (self.model.fusion, self.heads) for p in part.parameters() if p.requires_grad]
-        self._set(rest, torch.autograd.grad(scale(loss + own.sum()), rest, retain_graph=True, allow_unused=True))
+        self._set_gradients(rest, torch.autograd.grad(scale(loss + own.sum()), rest, retain_graph=True, allow_unused=True))
         named = zip(self.model.modalities, outputs.features, strict=True)
-        encoders = [(z, self._trained(name)) for name, z in named if z.requires_grad]
+        encoders = [(z, self._get_trainable_parameters(name)) for name, z in named if z.requires_grad]
         if not encoders:
             return
         z = [features for features, _ in encoders]
@@ -83,12 +83,12 @@ class MMPareto(MethodWithOwnLosses):
             ]
             used = [p for p, gradient in zip(parameters, pairs[0], strict=True) if gradient is not None]
             both = [[gradient for gradient in gradients if gradient is not None] for gradients in pairs]
-            self._set(used, integrated(both[0], both[1], self.options.gamma))
+            self._set_gradients(used, integrate_gradients(both[0], both[1], self.options.gamma))
 
-    def _trained(self, modality: str) -> list[nn.Parameter]:
+    def _get_trainable_parameters(self, modality: str) -> list[nn.Parameter]:
         return [p for p in self.model.encoders[modality].parameters() if p.requires_grad]
 
     @staticmethod
-    def _set(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    def _set_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient

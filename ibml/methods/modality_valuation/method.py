@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibml.common.rng import stream_seed
-from ibml.methods.base import Batch, Inputs, Method, Observed, Outputs, StepLog
+from ibml.methods.base import Batch, Inputs, Method, Outputs, StepLog, StepStatistics
 from ibml.methods.modality_valuation.config import ModalityValuationConfig
 from ibml.statistics.coalitions import members, shapley_weights
 from ibml.training.forward_passes import features
@@ -38,7 +38,7 @@ DIGITS = 6
 """The last digits of thirds and sixths must not decide on which side of a threshold a value is."""
 
 
-def valuations(correct: Tensor) -> Tensor:
+def compute_valuations(correct: Tensor) -> Tensor:
     """phi, (M, n), from whether each subset of the modalities is right, (2^M, n), subsets as in `members`."""
     modalities = (len(correct) - 1).bit_length()
     sizes = torch.tensor(members(modalities), device=correct.device, dtype=torch.float64).sum(1)
@@ -47,19 +47,19 @@ def valuations(correct: Tensor) -> Tensor:
     return phi
 
 
-def copies(phi: Tensor) -> Tensor:
+def count_copies(phi: Tensor) -> Tensor:
     """How many copies each sample gets with each modality alone, of the shape of phi."""
     phi = phi.round(decimals=DIGITS)
     return (phi < 1).long() + (phi <= 0.4).long() + (phi <= -0.1).long()
 
 
-def added_share(mean_phi: Tensor, alpha: float) -> tuple[float, int]:
+def compute_added_share(mean_phi: Tensor, alpha: float) -> tuple[float, int]:
     """How many samples are added, by those that there are, and the modality that they keep; from mean phi, (M,)."""
     gaps = 1 - mean_phi
     return float((gaps.max() - gaps.min()) * 2 / 3 * alpha), int(gaps.argmax())
 
 
-def whole_samples(share: float, samples: int) -> int:
+def count_added_samples(share: float, samples: int) -> int:
     """floor(share samples), where a product that is a whole number counts as that number."""
     return math.floor(round(share * samples, DIGITS))
 
@@ -80,7 +80,7 @@ class ModalityValuation(Method):
         super().start_epoch(epoch)
         order, kept = super().order(epoch), None
         if self.active(epoch) and epoch - self.window[0] >= self.options.warmup:
-            order, kept = self._with_copies(epoch)
+            order, kept = self._plan_visits(epoch)
         self._order = order
         device, size = self.memory.probability.device, self.trial.trainer.batch_size
         self._kept = None if kept is None else iter(kept.to(device).split(size))
@@ -88,10 +88,10 @@ class ModalityValuation(Method):
     def order(self, epoch: int) -> Tensor:
         return self._order
 
-    def _with_copies(self, epoch: int) -> tuple[Tensor, Tensor]:
+    def _plan_visits(self, epoch: int) -> tuple[Tensor, Tensor]:
         """The positions of an epoch's visits, and the modality that each keeps, or `WHOLE`."""
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch, "copies"))
-        added = self._by_sample(epoch) if self.options.level == "sample" else self._by_modality(epoch, generator)
+        added = self._select_by_sample(epoch) if self.options.level == "sample" else self._select_by_modality(epoch, generator)
         order = torch.cat([torch.arange(self.samples), *added])
         lengths = torch.tensor([self.samples, *map(len, added)])
         kept = torch.arange(WHOLE, len(added)).repeat_interleave(lengths)
@@ -100,19 +100,19 @@ class ModalityValuation(Method):
         shuffled = torch.randperm(len(order), generator=generator)
         return order[shuffled], kept[shuffled]
 
-    def _by_sample(self, epoch: int) -> list[Tensor]:
+    def _select_by_sample(self, epoch: int) -> list[Tensor]:
         """By modality, the positions of the copies that keep it."""
         positions = torch.arange(self.samples)
-        return [positions.repeat_interleave(number) for number in copies(self._values(positions, epoch))]
+        return [positions.repeat_interleave(number) for number in count_copies(self._evaluate_samples(positions, epoch))]
 
-    def _by_modality(self, epoch: int, generator: torch.Generator) -> list[Tensor]:
+    def _select_by_modality(self, epoch: int, generator: torch.Generator) -> list[Tensor]:
         size = max(1, round(self.options.part * self.samples))
         part = torch.randperm(self.samples, generator=generator)[:size]
-        share, weakest = added_share(self._values(part, epoch).mean(1), self.options.alpha)
-        drawn = torch.randint(self.samples, (whole_samples(share, self.samples),), generator=generator)
+        share, weakest = compute_added_share(self._evaluate_samples(part, epoch).mean(1), self.options.alpha)
+        drawn = torch.randint(self.samples, (count_added_samples(share, self.samples),), generator=generator)
         return [drawn if m == weakest else drawn[:0] for m in range(len(self.model.modalities))]
 
-    def _values(self, positions: Tensor, epoch: int) -> Tensor:
+    def _evaluate_samples(self, positions: Tensor, epoch: int) -> Tensor:
         """phi of training samples, (M, n), on the CPU."""
         batches = positions.split(self.trial.trainer.eval_batch_size)
         subsets = torch.tensor(members(len(self.model.modalities))[1:], device=self.memory.probability.device)
@@ -121,7 +121,7 @@ class ModalityValuation(Method):
             with torch.no_grad():
                 right.append(self.model.fusion.subset_logits(z, subsets).argmax(2) == labels)
         none = torch.zeros(1, len(positions), dtype=torch.bool)
-        return valuations(torch.cat([none, torch.cat(right, 1).cpu()]))
+        return compute_valuations(torch.cat([none, torch.cat(right, 1).cpu()]))
 
     def step(self, batch: Batch, epoch: int) -> StepLog:
         self._visit = None if self._kept is None else next(self._kept)
@@ -135,16 +135,16 @@ class ModalityValuation(Method):
             return super().forward(inputs, labels, epoch)
         with self.precision.autocast:
             z = self.encode(inputs)
-            z = [part * self._present(m).to(part.dtype)[:, None] for m, part in enumerate(z)]
+            z = [part * self._mark_present(m).to(part.dtype)[:, None] for m, part in enumerate(z)]
         return self.fused(z, labels, epoch)
 
-    def _present(self, position: int) -> Tensor:
+    def _mark_present(self, position: int) -> Tensor:
         """Of which of the batch's samples a modality is there, (n,)."""
         assert self._visit is not None
         present: Tensor = (self._visit == WHOLE) | (self._visit == position)
         return present
 
-    def observe(self, logs: Sequence[StepLog]) -> Observed:
+    def observe(self, logs: Sequence[StepLog]) -> StepStatistics:
         if self._kept is None:
             return super().observe(logs)
         # copies write to a place of their own, which is dropped: their sample may be in the batch too

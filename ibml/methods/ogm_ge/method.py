@@ -17,20 +17,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ibml.methods.base import Method, Outputs, mean_of_others
+from ibml.methods.base import Method, Outputs, average_others
 from ibml.methods.ogm_ge.config import OGMGEConfig
 
 FLOOR = 1e-8
 
 
-def ratios(scores: Tensor) -> Tensor:
+def compute_ratios(scores: Tensor) -> Tensor:
     """s_m over the mean of the other modalities' s; (M,) -> (M,). A sum of 0 counts as 1e-8."""
-    return scores / mean_of_others(scores).clamp_min(FLOOR)
+    return scores / average_others(scores).clamp_min(FLOOR)
 
 
-def coefficients(scores: Tensor, alpha: float) -> Tensor:
+def compute_coefficients(scores: Tensor, alpha: float) -> Tensor:
     """k_m, (M,), from s, (M,)."""
-    ratio = ratios(scores)
+    ratio = compute_ratios(scores)
     return torch.where(ratio > 1, 1 - torch.tanh(alpha * ratio), torch.ones_like(ratio))
 
 
@@ -47,7 +47,7 @@ class OGMGE(Method):
         if not self.active(epoch):
             return
         scores = outputs.log_probability.detach().exp().sum(1)
-        factors = coefficients(scores, self.options.alpha)
+        factors = compute_coefficients(scores, self.options.alpha)
         for name, factor in zip(self.model.modalities, factors, strict=True):
             weights = [p.grad for p in self.model.encoders[name].parameters() if p.dim() > 1 and p.grad is not None]
             for gradient in weights:

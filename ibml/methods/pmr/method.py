@@ -33,17 +33,17 @@ SHARE = 0.1
 """Of each class's training samples, at least one, that prototypes are made of."""
 
 
-def similarities(z: Sequence[Tensor], prototypes: Sequence[Tensor]) -> Tensor:
+def compute_similarities(z: Sequence[Tensor], prototypes: Sequence[Tensor]) -> Tensor:
     """sim, (M, n, C): the negative distance of features (n, d_m) to prototypes (C, d_m)."""
-    return torch.stack([-_distances(features, centres) for features, centres in zip(z, prototypes, strict=True)])
+    return torch.stack([-_compute_distances(features, centres) for features, centres in zip(z, prototypes, strict=True)])
 
 
-def _distances(z: Tensor, centres: Tensor) -> Tensor:
+def _compute_distances(z: Tensor, centres: Tensor) -> Tensor:
     # not by inner products, which lose the digits of small distances
     return torch.cdist(z, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def lag_weights(scores: Tensor, coefficient: str) -> Tensor:
+def compute_lag_weights(scores: Tensor, coefficient: str) -> Tensor:
     """w_m, (M,), from q, (M,): 0 for the modality that leads."""
     lead = scores.max()
     weights = (lead / scores.clamp_min(torch.finfo(scores.dtype).tiny) - 1).clamp(0, 1)
@@ -72,16 +72,16 @@ class PMR(Method):
         super().start_epoch(epoch)
         if not self.active(epoch):
             return
-        made = self._prototypes(epoch)
+        made = self._compute_prototypes(epoch)
         if epoch > self.window[0]:
             old = self.options.momentum
             made = [(1 - old) * new + old * before for new, before in zip(made, self.prototypes, strict=True)]
         self.prototypes = made
 
-    def _prototypes(self, epoch: int) -> list[Tensor]:
+    def _compute_prototypes(self, epoch: int) -> list[Tensor]:
         """Mean features by class, (C, d_m) for each modality."""
         labels = self.training.train.labels
-        batches = self._sampled(labels.cpu()).split(self.trial.trainer.eval_batch_size)
+        batches = self._sample_positions(labels.cpu()).split(self.trial.trainer.eval_batch_size)
         sums = [torch.zeros(()) for _ in self.model.modalities]
         counts = torch.zeros(())
         for _, z, own in features(self.model, self.training.train, batches, self.precision, "prototypes", epoch):
@@ -90,7 +90,7 @@ class PMR(Method):
             counts = counts.to(own.device) + member.sum(0)
         return [total / counts.clamp_min(1)[:, None] for total in sums]
 
-    def _sampled(self, labels: Tensor) -> Tensor:
+    def _sample_positions(self, labels: Tensor) -> Tensor:
         """The positions of a tenth of each class's samples, the same in every epoch of a run."""
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", "prototypes"))
         shuffled = torch.randperm(len(labels), generator=generator)
@@ -103,6 +103,6 @@ class PMR(Method):
         loss = super().loss(outputs, labels, rho, epoch)
         if not self.active(epoch):
             return loss
-        logs = label_log_probability(similarities([full(z) for z in outputs.features], self.prototypes), labels)
-        weights = lag_weights(logs.detach().exp().sum(1), self.options.coefficient)
+        logs = label_log_probability(compute_similarities([full(z) for z in outputs.features], self.prototypes), labels)
+        weights = compute_lag_weights(logs.detach().exp().sum(1), self.options.coefficient)
         return loss - self.options.alpha * (weights @ logs.mean(1))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ibml.methods.recon_boost.config import BoostedHeadConfig
 from ibml.models.fusion import Features
-from ibml.models.heads import PartsHead
+from ibml.models.heads import LateFusionHead
 
 
-class BoostedHead(PartsHead):
+class BoostedHead(LateFusionHead):
     """o_m = f(z_m), f = Linear(d, hidden) ReLU Linear(hidden, C) shared; o = b sum_m o_m, b a learned number that
     starts at 1 (ReconBoost, Hua et al., ICML 2024)."""
 
@@ -25,5 +25,5 @@ class BoostedHead(PartsHead):
         logits: Tensor = self.head(torch.stack(list(features)))
         return logits
 
-    def joined(self, parts: Tensor) -> Tensor:
+    def combine(self, parts: Tensor) -> Tensor:
         return self.scale * parts.sum(0)

@@ -29,7 +29,7 @@ from ibml.methods.recon_boost.config import ReconBoostConfig
 from ibml.methods.recon_boost.head import BoostedHead
 
 
-def boosting_loss(
+def compute_boosting_loss(
     own: Tensor, residual: Tensor, before: Tensor | None, labels: Tensor, options: ReconBoostConfig
 ) -> Tensor:
     """L of phase 1 from o_m, (n, C), R, (n, C), and softmax(o_prev), (n, C), or None in the first stage."""
@@ -59,7 +59,7 @@ class ReconBoost(Method):
             self.training.optimizer.state.clear()  # which is all that an optimizer remembers
 
     @property
-    def boosted(self) -> int:
+    def boosted_modality(self) -> int:
         """The position of the stage's modality."""
         return self.stage % len(self.model.modalities)
 
@@ -70,11 +70,11 @@ class ReconBoost(Method):
         if self.stage < 0:
             return super().forward(inputs, labels, epoch)
         with self.precision.autocast:
-            features = [self._features(name, inputs[name], m) for m, name in enumerate(self.model.modalities)]
+            features = [self._encode_modality(name, inputs[name], m) for m, name in enumerate(self.model.modalities)]
         return self.fused(features, labels, epoch)
 
-    def _features(self, name: str, values: Input, position: int) -> Tensor:
-        with torch.set_grad_enabled(position == self.boosted):
+    def _encode_modality(self, name: str, values: Input, position: int) -> Tensor:
+        with torch.set_grad_enabled(position == self.boosted_modality):
             features: Tensor = self.model.encoders[name](values)
         return features
 
@@ -82,9 +82,9 @@ class ReconBoost(Method):
         if self.stage < 0:
             return super().loss(outputs, labels, rho, epoch)
         assert isinstance(self.model.fusion, BoostedHead)
-        own, constant = outputs.unimodal[self.boosted], outputs.unimodal.detach()
+        own, constant = outputs.unimodal[self.boosted_modality], outputs.unimodal.detach()
         if self.stage == 0:
-            return boosting_loss(own, torch.full_like(own, 1 / own.shape[1]), None, labels, self.options)
-        others = self.model.fusion.joined(constant).detach() - self.model.fusion.scale.detach() * constant[self.boosted]
+            return compute_boosting_loss(own, torch.full_like(own, 1 / own.shape[1]), None, labels, self.options)
+        others = self.model.fusion.combine(constant).detach() - self.model.fusion.scale.detach() * constant[self.boosted_modality]
         before = constant[(self.stage - 1) % len(constant)].softmax(1)
-        return boosting_loss(own, others.softmax(1), before, labels, self.options)
+        return compute_boosting_loss(own, others.softmax(1), before, labels, self.options)

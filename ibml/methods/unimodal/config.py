@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ibml.common.errors import did_you_mean
+from ibml.common.errors import format_suggestion
 from ibml.config.base import Findings
 from ibml.config.methods.base import MethodPart
 
@@ -32,5 +32,5 @@ class UnimodalConfig(MethodPart):
         known = trial.data.modalities
         if self.modality in known:
             return []
-        message = f"no modality is called {self.modality!r}{did_you_mean(self.modality, known)}"
+        message = f"no modality is called {self.modality!r}{format_suggestion(self.modality, known)}"
         return [(("method", "modality"), message)]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class _NormalisesAny(_BatchNorm):
+class _SingleValueBatchNorm(_BatchNorm):
     """Batch normalisation that takes one value per channel too, by the running statistics: an epoch's last batch may
     be one sample, which has no deviation."""
 
@@ -19,15 +19,15 @@ class _NormalisesAny(_BatchNorm):
         return super().forward(inputs)
 
 
-class BatchNorm1d(_NormalisesAny, nn.BatchNorm1d):
+class BatchNorm1d(_SingleValueBatchNorm, nn.BatchNorm1d):
     """Of (n, C) or (n, C, L)."""
 
 
-class BatchNorm2d(_NormalisesAny, nn.BatchNorm2d):
+class BatchNorm2d(_SingleValueBatchNorm, nn.BatchNorm2d):
     """Of (n, C, H, W)."""
 
 
-def mean_over_frames(encode: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def average_over_frames(encode: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """Features of images (n, C, H, W), or of frames or views (n, C, T, H, W) the mean of theirs."""
     if inputs.dim() == 4:
         return encode(inputs)

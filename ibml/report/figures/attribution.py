@@ -14,23 +14,23 @@ from ibml.report.figures.style import (
     DARK,
     PALE,
     WIDTH,
-    finite,
-    inches,
-    legend_below,
+    add_legend_below,
+    apply_style,
+    build_verdict_handles,
+    draw_placeholder,
+    estimate_width,
+    format_signed_label,
+    get_finite,
+    get_mean_and_interval,
     name_ticks,
-    sentence,
-    short,
-    short_names,
-    signed,
-    styled,
-    verdict_handles,
-    whole,
+    shorten,
+    shorten_names,
 )
 from ibml.statistics.paired import Difference
 
 
-@styled
-def attribution(
+@apply_style
+def draw_attribution(
     contributions: Sequence[tuple[str, Difference]],
     total: float | None,
     label: str,
@@ -39,34 +39,34 @@ def attribution(
 ) -> Figure:
     """Shapley values of parts with their intervals as bars, `total` (all parts together: their sum) as the last; and
     the interactions of pairs as a map, where a frame marks one whose interval is on one side of zero."""
-    known = [(name, d) for name, d in contributions if whole(d)]
+    known = [(name, d) for name, d in contributions if get_mean_and_interval(d)]
     if not known:
-        return sentence(f"No part has a contribution to show: {label}.")
-    names = short_names([name for name, _ in known], 24)
+        return draw_placeholder(f"No part has a contribution to show: {label}.")
+    names = shorten_names([name for name, _ in known], 24)
     parts = [name for name, _ in known]
-    pairs = {pair: d for pair, d in (interactions or {}).items() if set(pair) <= set(parts) and whole(d)}
+    pairs = {pair: d for pair, d in (interactions or {}).items() if set(pair) <= set(parts) and get_mean_and_interval(d)}
     height = max(1.6 if not pairs else 2.4, 1.0 + 0.3 * (len(names) + 1))
-    width = WIDTH - 1 if not pairs else 3.6 + 2 * inches(names) + 0.4 * len(parts)
+    width = WIDTH - 1 if not pairs else 3.6 + 2 * estimate_width(names) + 0.4 * len(parts)
     figure = Figure(figsize=(width, height), layout="constrained")
     if pairs:
         axes, second = figure.subplots(1, 2, width_ratios=(2.6, 0.6 + 0.4 * len(parts)))
-        _map(second, parts, names, pairs, digits)
+        _draw_interaction_map(second, parts, names, pairs, digits)
     else:
         axes = figure.subplots()
-    _bars(axes, known, names, finite(total), digits)
-    axes.set_xlabel(short(f"contribution to {label}", 44))
-    handles, texts = verdict_handles(d.verdict for _, d in known)
-    if finite(total) is not None:
+    _draw_bars(axes, known, names, get_finite(total), digits)
+    axes.set_xlabel(shorten(f"contribution to {label}", 44))
+    handles, texts = build_verdict_handles(d.verdict for _, d in known)
+    if get_finite(total) is not None:
         handles.append(Patch(facecolor="white", edgecolor=DARK, hatch="////", linewidth=0.7))
         texts.append("all parts together")
-    legend_below(figure, handles, texts)
+    add_legend_below(figure, handles, texts)
     return figure
 
 
-def _bars(
+def _draw_bars(
     axes: Axes, known: Sequence[tuple[str, Difference]], names: Sequence[str], total: float | None, digits: int
 ) -> None:
-    means = [whole(d)[0] for _, d in known]  # type: ignore[index]
+    means = [get_mean_and_interval(d)[0] for _, d in known]  # type: ignore[index]
     axes.barh(range(len(known)), means, height=0.62, color=PALE, edgecolor=DARK, linewidth=0.5)
     for row, (_, difference) in enumerate(known):
         mark(axes, row, difference)
@@ -74,14 +74,14 @@ def _bars(
     if total is not None:
         axes.barh([len(known)], [total], height=0.62, color="white", edgecolor=DARK, hatch="////", linewidth=0.7)
         axes.axhline(len(known) - 0.5, color=DARK, linewidth=0.5)
-        labels.append(f"all: {signed(total, digits)}")
+        labels.append(f"all: {format_signed_label(total, digits)}")
     axes.axvline(0, color=DARK, linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
 
-def _map(
+def _draw_interaction_map(
     axes: Axes,
     parts: Sequence[str],
     names: Sequence[str],
@@ -92,14 +92,14 @@ def _map(
     grid = np.full((len(parts), len(parts)), np.nan)
     for (first, second), difference in pairs.items():
         row, column = sorted((parts.index(first), parts.index(second)), reverse=True)
-        mean, low, high = whole(difference)  # type: ignore[misc]
+        mean, low, high = get_mean_and_interval(difference)  # type: ignore[misc]
         grid[row, column] = mean
         sure = high > low and (low > 0 or high < 0)
         weight = "bold" if sure else "normal"
-        axes.text(column, row, signed(mean, digits), ha="center", va="center", fontsize=6.5, weight=weight)
+        axes.text(column, row, format_signed_label(mean, digits), ha="center", va="center", fontsize=6.5, weight=weight)
     reach = float(np.nanmax(np.abs(grid))) or 1.0
     axes.imshow(np.ma.masked_invalid(grid), cmap="PuOr_r", vmin=-1.8 * reach, vmax=1.8 * reach, aspect="auto")
-    name_ticks(axes, range(len(parts) - 1), short_names(parts[:-1], 20, 1), slanted=True)
+    name_ticks(axes, range(len(parts) - 1), shorten_names(parts[:-1], 20, 1), slanted=True)
     axes.set_yticks(range(1, len(parts)), names[1:])
     axes.set_xlim(-0.5, len(parts) - 1.5)
     axes.set_ylim(len(parts) - 0.5, 0.5)

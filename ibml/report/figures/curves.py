@@ -16,15 +16,15 @@ from ibml.report.figures.style import (
     GREY,
     WIDTH,
     Look,
-    finite,
+    add_legend_below,
+    apply_style,
+    assign_looks,
+    create_panels,
+    draw_placeholder,
+    get_finite,
     label_rows,
-    legend_below,
-    looks,
-    panels,
-    sentence,
-    short,
-    short_names,
-    styled,
+    shorten,
+    shorten_names,
 )
 
 Rows = Sequence[Sequence[float | None]]
@@ -42,11 +42,11 @@ class Band:
     sd: npt.NDArray[np.float64]
 
 
-def band(rows: Rows) -> Band:
+def compute_band(rows: Rows) -> Band:
     """Count, mean and spread at each epoch; rows end where their runs did."""
     table = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
     for row, line in zip(rows, table, strict=True):
-        line[: len(row)] = [np.nan if (number := finite(v)) is None else number for v in row]
+        line[: len(row)] = [np.nan if (number := get_finite(v)) is None else number for v in row]
     known = np.isfinite(table)
     counts = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -56,7 +56,7 @@ def band(rows: Rows) -> Band:
     return Band(counts, mean, sd)
 
 
-@styled
+@apply_style
 def curves(
     series: Mapping[str, Mapping[str, Rows]],
     label: str,
@@ -69,15 +69,15 @@ def curves(
     band: mean ± standard deviation over seeds; the line is pale where some seeds have no value any more. `level`
     is marked by a dotted line: 1 for the rates that a schedule gives to modalities.
     """
-    bands = {name: {arm: band(rows) for arm, rows in arms.items()} for name, arms in series.items()}
+    bands = {name: {arm: compute_band(rows) for arm, rows in arms.items()} for name, arms in series.items()}
     shown = {name: {arm: b for arm, b in arms.items() if b.counts.any()} for name, arms in bands.items()}
     shown = {name: arms for name, arms in shown.items() if arms}
     if not shown:
-        return sentence(f"No run has logged a value to show: {label}.")
-    style = looks(arm for arms in series.values() for arm in arms)
+        return draw_placeholder(f"No run has logged a value to show: {label}.")
+    style = assign_looks(arm for arms in series.values() for arm in arms)
     present = [arm for arm in style if any(arm in arms for arms in shown.values())]
     columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
-    figure, places = panels(
+    figure, places = create_panels(
         len(shown),
         WIDTH / columns if columns > 1 else 4.6,
         2.5 if len(shown) < 4 else 2.0,
@@ -88,10 +88,10 @@ def curves(
     ended = False
     for axes, (name, arms) in zip(places, shown.items(), strict=True):
         for arm, found in arms.items():
-            ended |= _line(axes, found, style[arm], list(style).index(arm) / len(style), len(arms))
+            ended |= _draw_line(axes, found, style[arm], list(style).index(arm) / len(style), len(arms))
         if level is not None:
             axes.axhline(level, color=GREY, linestyle=":", linewidth=1, zorder=1)
-        axes.set_title(short((titles or {}).get(name, name), 36))
+        axes.set_title(shorten((titles or {}).get(name, name), 36))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
         axes.grid(color="#EEEEEE", linewidth=0.6)
     longest = max(len(b.mean) for arms in shown.values() for b in arms.values())
@@ -100,18 +100,18 @@ def curves(
         axes.set_xlabel("epoch")
     several = any(b.counts.max() > 1 for arms in shown.values() for b in arms.values())
     label_rows(places, label)
-    handles = [Line2D([], [], **style[arm].line2d()) for arm in present]
-    legend_below(figure, handles, short_names(present, 40, 1), _note(several, ended))
+    handles = [Line2D([], [], **style[arm].get_line_options()) for arm in present]
+    add_legend_below(figure, handles, shorten_names(present, 40, 1), _format_note(several, ended))
     return figure
 
 
-def _note(several: bool, ended: bool) -> str:
+def _format_note(several: bool, ended: bool) -> str:
     notes = ["band: mean ± standard deviation over seeds"] if several else []
     notes += ["pale line: only some seeds have a value"] if ended else []
     return "; ".join(notes)
 
 
-def _line(axes: Axes, found: Band, look: Look, offset: float, arms: int) -> bool:
+def _draw_line(axes: Axes, found: Band, look: Look, offset: float, arms: int) -> bool:
     """Draw an arm; whether some of its seeds ended before others. `offset`: share of the way between markers."""
     epochs = np.arange(1, len(found.mean) + 1)
     opacity = 0.2 if arms <= 4 else 0.1 if arms <= 8 else 0.05
@@ -123,5 +123,5 @@ def _line(axes: Axes, found: Band, look: Look, offset: float, arms: int) -> bool
     ended = bool((found.counts < found.counts.max()).any())
     if ended:
         axes.plot(epochs, found.mean, color=look.colour, linestyle=look.line, alpha=0.4)
-    axes.plot(epochs, full, **look.line2d(markevery=(int(offset * every), every), markersize=4))
+    axes.plot(epochs, full, **look.get_line_options(markevery=(int(offset * every), every), markersize=4))
     return ended

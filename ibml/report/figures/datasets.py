@@ -10,38 +10,49 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ibml.report.figures.style import DARK, GREY, WIDTH, finite, inches, panels, sentence, short, short_names, styled
+from ibml.report.figures.style import (
+    DARK,
+    GREY,
+    WIDTH,
+    apply_style,
+    create_panels,
+    draw_placeholder,
+    estimate_width,
+    get_finite,
+    shorten,
+    shorten_names,
+)
 from ibml.statistics.datasets import LEAST_DATASETS
 
 
-@styled
-def critical_difference(
+@apply_style
+def draw_critical_difference(
     ranks: Mapping[str, float | None], groups: Sequence[Sequence[str]], datasets: int, label: str
 ) -> Figure:
     """Average ranks of arms over data sets, 1 is best; bars join arms that a test does not tell apart, with a dot at
     each arm that is meant. Demsar, JMLR 7, 2006, figure 1. With fewer than 6 data sets there is a sentence and no bar.
     """
-    known = {arm: rank for arm, given in ranks.items() if (rank := finite(given)) is not None}
+    known = {arm: rank for arm, given in ranks.items() if (rank := get_finite(given)) is not None}
     if len(known) < 2:
-        return sentence(f"Fewer than two arms have a rank to compare: {label}.")
+        return draw_placeholder(f"Fewer than two arms have a rank to compare: {label}.")
     enough = datasets >= LEAST_DATASETS
-    names = dict(zip(known, short_names(known, 30, 1), strict=True))
+    names = dict(zip(known, shorten_names(known, 30, 1), strict=True))
     rows = (len(known) + 1) // 2 + (min(len(groups), 4) if enough else 0)
-    width = max(WIDTH, 2.6 + 2 * inches(list(names.values())))
-    figure, (axes,) = panels(1, width, 0.9 + 0.24 * rows)
-    _diagram(axes, known, names, groups if enough else ())
+    width = max(WIDTH, 2.6 + 2 * estimate_width(list(names.values())))
+    figure, (axes,) = create_panels(1, width, 0.9 + 0.24 * rows)
+    _draw_diagram(axes, known, names, groups if enough else ())
     note = (
         "bars join arms that are not told apart"
         if enough
         else f"{datasets} data sets are too few for a test of ranks (at least {LEAST_DATASETS}): no bars"
     )
     counted = f"{datasets} data set{'' if datasets == 1 else 's'}"
-    figure.suptitle(short(f"{label}: average rank over {counted}, 1 is best", 90), fontsize=8.5)
+    figure.suptitle(shorten(f"{label}: average rank over {counted}, 1 is best", 90), fontsize=8.5)
     figure.supxlabel(note, fontsize=7.5, color=DARK if enough else GREY)
     return figure
 
 
-def _diagram(axes: Axes, ranks: Mapping[str, float], names: Mapping[str, str], groups: Sequence[Sequence[str]]) -> None:
+def _draw_diagram(axes: Axes, ranks: Mapping[str, float], names: Mapping[str, str], groups: Sequence[Sequence[str]]) -> None:
     # It imports pyplot; the rest of the report does without.
     from scikit_posthocs import critical_difference_diagram
 

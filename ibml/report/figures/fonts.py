@@ -20,9 +20,9 @@ _UNUSABLE = ("Last Resort", "Color", "Colour")
 _borrowed: ContextVar[set[str] | None] = ContextVar("_borrowed", default=None)
 
 
-def drawable(char: str) -> bool:
-    """Return whether an installed font has a character; one that `BASE` lacks is noted for `borrowing`."""
-    if ord(char) in _base_glyphs():
+def is_drawable(char: str) -> bool:
+    """Return whether an installed font has a character; one that `BASE` lacks is noted for `collect_borrowed`."""
+    if ord(char) in _load_base_glyphs():
         return True
     found = _has_font(char)
     noted = _borrowed.get()
@@ -31,13 +31,13 @@ def drawable(char: str) -> bool:
     return found
 
 
-def undrawable(text: str) -> str:
+def find_undrawable(text: str) -> str:
     """Return the characters of a text that no installed font has, each once."""
-    return "".join(dict.fromkeys(char for char in text if char.isprintable() and not drawable(char)))
+    return "".join(dict.fromkeys(char for char in text if char.isprintable() and not is_drawable(char)))
 
 
 @contextmanager
-def borrowing() -> Iterator[set[str]]:
+def collect_borrowed() -> Iterator[set[str]]:
     """Collect the characters of labels made in this context that `BASE` lacks and another font has."""
     noted: set[str] = set()
     token = _borrowed.set(noted)
@@ -47,31 +47,31 @@ def borrowing() -> Iterator[set[str]]:
         _borrowed.reset(token)
 
 
-def families(chars: Iterable[str]) -> list[str]:
+def choose_families(chars: Iterable[str]) -> list[str]:
     """Return `BASE` and the fewest families, each time the one with the most, that have these characters."""
-    missing = {ord(char) for char in chars} - _base_glyphs()
+    missing = {ord(char) for char in chars} - _load_base_glyphs()
     chosen = [BASE]
     while missing:
-        best = max(_candidates(), key=lambda path: len(missing & _glyphs(path)), default=None)
-        if best is None or not missing & _glyphs(best):
+        best = max(_list_candidates(), key=lambda path: len(missing & _load_glyphs(path)), default=None)
+        if best is None or not missing & _load_glyphs(best):
             break
-        chosen.append(_candidates()[best])
-        missing -= _glyphs(best)
+        chosen.append(_list_candidates()[best])
+        missing -= _load_glyphs(best)
     return chosen
 
 
 @cache
-def _base_glyphs() -> frozenset[int]:
-    return _glyphs(str(font_manager.findfont(BASE)))
+def _load_base_glyphs() -> frozenset[int]:
+    return _load_glyphs(str(font_manager.findfont(BASE)))
 
 
 @cache
 def _has_font(char: str) -> bool:
-    return any(ord(char) in _glyphs(path) for path in _candidates())
+    return any(ord(char) in _load_glyphs(path) for path in _list_candidates())
 
 
 @cache
-def _glyphs(path: str) -> frozenset[int]:
+def _load_glyphs(path: str) -> frozenset[int]:
     """Return the code points that the first face of a font file has; none for a file that is no font."""
     try:
         return frozenset(FT2Font(path).get_charmap())
@@ -80,7 +80,7 @@ def _glyphs(path: str) -> frozenset[int]:
 
 
 @cache
-def _candidates() -> dict[str, str]:
+def _list_candidates() -> dict[str, str]:
     """Return font file -> family of upright fonts of normal weight, those without serifs first."""
     _add_new_fonts()
     found = {

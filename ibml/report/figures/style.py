@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.cells import cell_len
 
-from ibml.common.processes.interruption import raise_if_requested
-from ibml.report.figures.fonts import BASE, borrowing, drawable, families
+from ibml.common.processes.interruption import raise_if_stop_requested
+from ibml.report.figures.fonts import BASE, choose_families, collect_borrowed, is_drawable
 from ibml.statistics.paired import Difference, Verdict
 
 P = ParamSpec("P")
@@ -55,7 +55,7 @@ _RC = {
 }
 WIDTH = 6.6
 """Inches: the text of a page of one column."""
-_CHARACTER, _LINE = 0.066, 0.17
+_CHARACTER_WIDTH, _LINE_HEIGHT = 0.066, 0.17
 """Inches that a character and a line of a small label take."""
 
 
@@ -68,7 +68,7 @@ class Look:
     line: Any = "-"
     hollow: bool = False
 
-    def line2d(self, **rest: Any) -> dict[str, Any]:
+    def get_line_options(self, **rest: Any) -> dict[str, Any]:
         """The look as keywords of a line with markers."""
         face = "white" if self.hollow else self.colour
         given = {"color": self.colour, "marker": self.marker, "linestyle": self.line, "markerfacecolor": face}
@@ -88,7 +88,7 @@ VERDICTS: dict[Verdict, Look] = {
 }
 
 
-def looks(names: Iterable[str]) -> dict[str, Look]:
+def assign_looks(names: Iterable[str]) -> dict[str, Look]:
     """Name -> look, by position: all of 14 names differ in the marker, all of 28 in colour or line."""
     unique = dict.fromkeys(names)
     return {
@@ -98,21 +98,21 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 
 @contextmanager
-def _settings(**further: Any) -> Iterator[None]:
+def _apply_settings(**further: Any) -> Iterator[None]:
     """The figures' own settings and no others, whatever file of settings the user has."""
     with matplotlib_style.context(["default", {**_RC, **further}]):
         yield
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def apply_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """The function, drawing with the figures' settings and with the layout of its panels settled."""
 
     @wraps(draw)
     def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
-        with _settings(), borrowing() as borrowed:
+        with _apply_settings(), collect_borrowed() as borrowed:
             figure = draw(*arguments, **options)
-        fonts = {"font.family": families(borrowed)} if borrowed else {}
-        with _settings(**fonts):
+        fonts = {"font.family": choose_families(borrowed)} if borrowed else {}
+        with _apply_settings(**fonts):
             if borrowed:  # only now is it known which fonts the labels need
                 figure = draw(*arguments, **options)
             # Each drawing would move the panels a little; fewer are not enough for them to fit.
@@ -124,36 +124,36 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def save(figure: Figure, form: FigureForm) -> bytes:
+def render_figure(figure: Figure, form: FigureForm) -> bytes:
     """The figure as a file; the same figure gives the same bytes."""
-    raise_if_requested()  # a study of many arms has many figures
+    raise_if_stop_requested()  # a study of many arms has many figures
     metadata: dict[FigureForm, dict[str, Any]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "svg": {"Date": None, "Creator": None},
     }
     stream = io.BytesIO()
-    with _settings():
+    with _apply_settings():
         figure.savefig(stream, format=form, metadata=metadata[form], bbox_inches="tight", pad_inches=0.04)
     return stream.getvalue()
 
 
-@styled
-def sentence(text: str) -> Figure:
+@apply_style
+def draw_placeholder(text: str) -> Figure:
     """What stands for a figure that cannot be drawn."""
     figure = Figure(figsize=(WIDTH, 0.9))
-    figure.text(0.5, 0.5, short(text, 90, 3), ha="center", va="center", color=DARK)
+    figure.text(0.5, 0.5, shorten(text, 90, 3), ha="center", va="center", color=DARK)
     return figure
 
 
-def short(text: str, width: int = 28, lines: int = 2) -> str:
+def shorten(text: str, width: int = 28, lines: int = 2) -> str:
     """Any text as a label of at most `lines` lines of `width` characters; a longer one loses its middle, since the
     names of arms differ at their ends. A character that no font has is shown as a replacement character."""
     plain = "".join(c if c.isprintable() else " " for c in text)
-    plain = " ".join("".join(c if drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in plain).split())
+    plain = " ".join("".join(c if is_drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in plain).split())
     plain = plain or "(no name)"
     width = max(1, width * len(plain) // cell_len(plain))  # a Chinese character is as wide as two letters
-    pieces = _wrapped(plain, width)
+    pieces = _wrap_text(plain, width)
     if len(pieces) <= lines:
         return "\n".join(pieces)
     room = width * lines - 1
@@ -161,7 +161,7 @@ def short(text: str, width: int = 28, lines: int = 2) -> str:
     return "\n".join(cut[start : start + width] for start in range(0, len(cut), width))
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrap_text(text: str, width: int) -> list[str]:
     """Lines that end at a space or inside a dotted path, but never inside a number if they can help it."""
     lines = [""]
     for piece in re.split(r"(?<=[ _=,/])|(?<=\.)(?=\D)", text):
@@ -173,46 +173,46 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def short_names(texts: Iterable[str], width: int = 28, lines: int = 2) -> list[str]:
+def shorten_names(texts: Iterable[str], width: int = 28, lines: int = 2) -> list[str]:
     """Labels of different texts, which differ after they are shortened too: long ones that would not lose what they
     have in common at their start instead, and if that is not enough get a number."""
     given = list(texts)
-    first = [short(text, width, lines) for text in given]
+    first = [shorten(text, width, lines) for text in given]
     alike = [text for text, label in zip(given, first, strict=True) if first.count(label) > 1]
     differ = (i for i, letters in enumerate(zip(*alike, strict=False)) if len(set(letters)) > 1)
     common = max(0, next(differ, 0) - 8)
     seen: Counter[str] = Counter()
     labels = []
     for text, whole_label in zip(given, first, strict=True):
-        label = short("…" + text[common:].lstrip(" ._=,/"), width, lines) if common and text in alike else whole_label
+        label = shorten("…" + text[common:].lstrip(" ._=,/"), width, lines) if common and text in alike else whole_label
         seen[label] += 1
         labels.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
     return labels
 
 
-def finite(value: float | None) -> float | None:
+def get_finite(value: float | None) -> float | None:
     """The number, if it is one."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def whole(difference: Difference) -> tuple[float, float, float] | None:
+def get_mean_and_interval(difference: Difference) -> tuple[float, float, float] | None:
     """Mean, low and high end; without an interval both ends are the mean; None if there is nothing to draw."""
-    mean = finite(difference.mean)
+    mean = get_finite(difference.mean)
     if mean is None:
         return None
-    low, high = finite(difference.low), finite(difference.high)
+    low, high = get_finite(difference.low), get_finite(difference.high)
     return (mean, mean, mean) if low is None or high is None else (mean, low, high)
 
 
-def signed(value: float, digits: int = 2) -> str:
+def format_signed_label(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def numeral(value: float) -> str:
+def format_numeral(value: float) -> str:
     return re.sub(r"e([+-])0+", r"e\1", f"{value:.6g}").replace("-", "−").replace("e+", "e")
 
 
-def panels(
+def create_panels(
     count: int, width: float, height: float, columns: int = 4, names: float = 0.0, **shared: Any
 ) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels, row by row, of a size in inches each; `names`: what labels at the left need."""
@@ -229,9 +229,9 @@ def panels(
     return figure, places[:count]
 
 
-def inches(labels: Sequence[str]) -> float:
+def estimate_width(labels: Sequence[str]) -> float:
     """Width of the widest line of the labels."""
-    return _CHARACTER * max((cell_len(line) for label in labels for line in label.split("\n")), default=0)
+    return _CHARACTER_WIDTH * max((cell_len(line) for label in labels for line in label.split("\n")), default=0)
 
 
 def label_rows(places: Sequence[Axes], label: str) -> None:
@@ -239,7 +239,7 @@ def label_rows(places: Sequence[Axes], label: str) -> None:
     for axes in places:
         place = axes.get_subplotspec()
         if place is not None and place.is_first_col():
-            axes.set_ylabel(short(label, 32))
+            axes.set_ylabel(shorten(label, 32))
 
 
 def name_ticks(axes: Axes, positions: Sequence[float], names: Sequence[str], slanted: bool) -> None:
@@ -247,19 +247,19 @@ def name_ticks(axes: Axes, positions: Sequence[float], names: Sequence[str], sla
     if slanted:
         figure = axes.get_figure(root=True)
         if figure is not None:
-            figure.set_figheight(figure.get_figheight() + 0.64 * inches(names))
+            figure.set_figheight(figure.get_figheight() + 0.64 * estimate_width(names))
         axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor")
     else:
         axes.set_xticks(positions, names)
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], note: str = "") -> None:
+def add_legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], note: str = "") -> None:
     """One legend for all panels, in as many columns as fit, under a note; the figure grows by its height."""
     if not handles:
         return
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / (inches(labels) + 0.55))))
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / (estimate_width(labels) + 0.55))))
     lines = math.ceil(len(handles) / columns) + (note.count("\n") + 1 if note else 0)
-    figure.set_figheight(figure.get_figheight() + _LINE * lines)
+    figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * lines)
     figure.legend(
         handles,
         labels,
@@ -273,8 +273,8 @@ def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
     )
 
 
-def verdict_handles(found: Iterable[Verdict]) -> tuple[list[Artist], list[str]]:
+def build_verdict_handles(found: Iterable[Verdict]) -> tuple[list[Artist], list[str]]:
     """Handles and labels of the verdicts that occur, in their order."""
     present = set(found) - {"no pairs"}
     shown = [v for v in VERDICTS if v in present]
-    return [Line2D([], [], **VERDICTS[v].line2d(linewidth=1)) for v in shown], list(shown)
+    return [Line2D([], [], **VERDICTS[v].get_line_options(linewidth=1)) for v in shown], list(shown)

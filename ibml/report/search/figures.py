@@ -20,57 +20,63 @@ from ibml.config.metrics import describe
 from ibml.records import SearchRecord
 from ibml.report.figures.style import COLOURS
 from ibml.report.search.importance import Importances
-from ibml.report.search.summary import best_so_far, compared_groups, optuna_study, pareto_front, trials_frame
+from ibml.report.search.summary import (
+    build_optuna_study,
+    build_trials_frame,
+    compute_best_so_far,
+    find_pareto_front,
+    group_compared,
+)
 
-_TOP = 4
+_MAX_PARAMETERS = 4
 """How many parameters slices and contours show."""
-_GRID = 200
+_BUDGET_POINTS = 200
 
 
-def figures(record: SearchRecord, importances: Importances, others: Sequence[SearchRecord] = ()) -> dict[str, bytes]:
+def render_figures(record: SearchRecord, importances: Importances, others: Sequence[SearchRecord] = ()) -> dict[str, bytes]:
     """File name -> PNG, of every figure for which the search has enough trials."""
     mpl.use("agg", force=False)
-    study = optuna_study(record)
+    study = build_optuna_study(record)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    top = [i.name for i in importances.parameters[:_TOP]] or list(record.parameters)[:_TOP]
+    top = [i.name for i in importances.parameters[:_MAX_PARAMETERS]] or list(record.parameters)[:_MAX_PARAMETERS]
     everywhere = [p for p in record.parameters if all(p in trial.params for trial in complete)]
     top = [name for name in top if name in everywhere]
     made: dict[str, bytes] = {}
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         if complete:
-            made["history.png"] = _png(_history(record))
+            made["history.png"] = _render_png(_draw_history(record))
         if importances.parameters:
-            made["importance.png"] = _png(_importance(record, importances))
+            made["importance.png"] = _render_png(_draw_importance(record, importances))
         constant = record.scheduler["type"] != "pbt"  # else these would show the values that trials began with
         if len(complete) > 1 and len(record.objectives) == 1 and constant:
             name = record.objectives[0][0]
             if top:
-                made["slice.png"] = _of_optuna(optuna_plots.plot_slice, study, top, target_name=name)
-                made["parallel.png"] = _of_optuna(
+                made["slice.png"] = _render_optuna_plot(optuna_plots.plot_slice, study, top, target_name=name)
+                made["parallel.png"] = _render_optuna_plot(
                     optuna_plots.plot_parallel_coordinate, study, everywhere, target_name=name
                 )
             numbers = [path for path in top if "low" in record.parameters[path]]
             if len(numbers) > 1 and len(complete) > 3:
-                made["contour.png"] = _of_optuna(optuna_plots.plot_contour, study, numbers[:2], target_name=name)
-        if pareto_front(record) and 1 < len(record.objectives) < 4:
-            made["pareto.png"] = _of_optuna(optuna_plots.plot_pareto_front, optuna_study(_within_constraints(record)))
+                made["contour.png"] = _render_optuna_plot(optuna_plots.plot_contour, study, numbers[:2], target_name=name)
+        if find_pareto_front(record) and 1 < len(record.objectives) < 4:
+            made["pareto.png"] = _render_optuna_plot(optuna_plots.plot_pareto_front, build_optuna_study(_drop_infeasible(record)))
         if others:
-            made["anytime.png"] = _png(_anytime(record, others))
+            made["anytime.png"] = _render_png(_draw_anytime(record, others))
     return made
 
 
-def _within_constraints(record: SearchRecord) -> SearchRecord:
+def _drop_infeasible(record: SearchRecord) -> SearchRecord:
     """The record without the proposals that no front can have."""
     return record.model_copy(update={"proposals": tuple(p for p in record.proposals if p.feasible)})
 
 
-def _png(figure: Figure) -> bytes:
+def _render_png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
     return stream.getvalue()
 
 
-def _of_optuna(plot: Callable[..., Any], *arguments: Any, **options: Any) -> bytes:
+def _render_optuna_plot(plot: Callable[..., Any], *arguments: Any, **options: Any) -> bytes:
     from matplotlib import pyplot
 
     with warnings.catch_warnings(), pyplot.style.context("default"):
@@ -81,21 +87,21 @@ def _of_optuna(plot: Callable[..., Any], *arguments: Any, **options: Any) -> byt
         for place in figure.axes:  # labels between the powers of ten would overlap
             place.xaxis.set_minor_formatter(NullFormatter())
             place.yaxis.set_minor_formatter(NullFormatter())
-        content = _png(figure)
+        content = _render_png(figure)
         pyplot.close(figure)
     return content
 
 
-def _shown(record: SearchRecord) -> tuple[str, float]:
+def _get_axis(record: SearchRecord) -> tuple[str, float]:
     """The name of the first objective's axis, and what values are multiplied with for it."""
     metric = describe(record.objectives[0][0])
     return f"{metric.name} {metric.unit}".strip(), metric.scale
 
 
-def _history(record: SearchRecord) -> Figure:
+def _draw_history(record: SearchRecord) -> Figure:
     """Every proposal's value in its order, those that were stopped early at what they had reached, and the best."""
-    frame, curve = trials_frame(record), best_so_far(record)
-    label, scale = _shown(record)
+    frame, curve = build_trials_frame(record), compute_best_so_far(record)
+    label, scale = _get_axis(record)
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
     complete = frame[frame["state"] == "complete"]
@@ -116,7 +122,7 @@ def _history(record: SearchRecord) -> Figure:
     return figure
 
 
-def _importance(record: SearchRecord, importances: Importances) -> Figure:
+def _draw_importance(record: SearchRecord, importances: Importances) -> Figure:
     figure = Figure(figsize=(6.4, 0.7 + 0.34 * len(importances.parameters)))
     axes = figure.subplots()
     shown = list(reversed(importances.parameters))
@@ -129,13 +135,13 @@ def _importance(record: SearchRecord, importances: Importances) -> Figure:
     return figure
 
 
-def _anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> Figure:
+def _draw_anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> Figure:
     """Median and range over repeats of the best value so far, against the epochs that a search has trained; a search
     that has ended stays at its best."""
-    label, scale = _shown(record)
+    label, scale = _get_axis(record)
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
-    for colour, (name, median, low, high, budget) in zip(COLOURS, anytime(record, others), strict=False):
+    for colour, (name, median, low, high, budget) in zip(COLOURS, compute_anytime_curves(record, others), strict=False):
         axes.step(budget, scale * median, where="post", color=colour, label=name)
         axes.fill_between(budget, scale * low, scale * high, step="post", color=colour, alpha=0.2, linewidth=0)
     axes.set(xlabel="epochs trained by the search", ylabel=f"best {label} so far")
@@ -143,18 +149,18 @@ def _anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> Figure:
     return figure
 
 
-Curve = tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+AnytimeCurve = tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> list[Curve]:
+def compute_anytime_curves(record: SearchRecord, others: Sequence[SearchRecord]) -> list[AnytimeCurve]:
     """Per group of searches that are compared: label, then over its repeats the median, lowest and highest best value
     so far, each at the budgets (epochs trained) that end the list; shape (200,) each."""
-    groups = compared_groups(record, others)
+    groups = group_compared(record, others)
     most = max(sum(p.epochs for p in r.proposals) for r in (record, *others))
-    budget = np.linspace(0, most, _GRID)
-    curves: list[Curve] = []
+    budget = np.linspace(0, most, _BUDGET_POINTS)
+    curves: list[AnytimeCurve] = []
     for label, records in groups.items():
-        lines = np.array([_at(best_so_far(r), budget) for r in records])
+        lines = np.array([_look_up_best(compute_best_so_far(r), budget) for r in records])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # before any trial is complete nothing is known
             middle, low, high = (f(lines, axis=0) for f in (np.nanmedian, np.nanmin, np.nanmax))
@@ -162,7 +168,7 @@ def anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> list[Curve]
     return curves
 
 
-def _at(curve: pd.DataFrame, budget: np.ndarray) -> np.ndarray:
+def _look_up_best(curve: pd.DataFrame, budget: np.ndarray) -> np.ndarray:
     """The best value so far at each budget; no number before the first."""
     ends, best = curve["epochs"].to_numpy(), pd.to_numeric(curve["best"]).to_numpy(dtype=float)
     if not len(ends):

@@ -13,10 +13,10 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from ibml.records import SearchRecord
-from ibml.report.search.summary import distribution, memory_study
+from ibml.report.search.summary import build_distribution, create_memory_study
 
 BOOTSTRAPS = 20
-LEAST_TRIALS = 8
+MIN_TRIALS = 8
 """Importance from fewer trials would be noise."""
 
 
@@ -41,51 +41,51 @@ class Importances:
     epochs: int | None = None
 
 
-def importances(record: SearchRecord) -> Importances:
+def compute_importances(record: SearchRecord) -> Importances:
     """Importance at the end of training, or where early stopping has left most trials without an end, at the last
     epoch that half of them reached; nothing where too few trials or equal values allow none, or where a trial had
     several values of a parameter."""
-    return _importances(record.model_dump_json())
+    return _compute_cached_importances(record.model_dump_json())
 
 
 @lru_cache(maxsize=16)
-def _importances(content: str) -> Importances:
+def _compute_cached_importances(content: str) -> Importances:
     """A command asks for those of one record several times, and they take seconds."""
     record = SearchRecord.model_validate_json(content)
     if record.scheduler["type"] == "pbt":
         return Importances()
-    trials, epochs = _compared(record)
-    if len(trials) < LEAST_TRIALS:
+    trials, epochs = _select_compared_trials(record)
+    if len(trials) < MIN_TRIALS:
         return Importances()
     everywhere = [path for path in record.parameters if all(path in t.params for t in trials)]
-    found = _of(record, trials, everywhere)
+    found = _bootstrap_importances(record, trials, everywhere)
     for path in record.parameters:
         having = [t for t in trials if path in t.params]
-        if path not in everywhere and len(having) >= LEAST_TRIALS:
-            found += [i for i in _of(record, having, [*everywhere, path]) if i.name == path]
+        if path not in everywhere and len(having) >= MIN_TRIALS:
+            found += [i for i in _bootstrap_importances(record, having, [*everywhere, path]) if i.name == path]
     return Importances(tuple(sorted(found, key=lambda importance: -importance.mean)), epochs if found else None)
 
 
-def _compared(record: SearchRecord) -> tuple[list[FrozenTrial], int | None]:
+def _select_compared_trials(record: SearchRecord) -> tuple[list[FrozenTrial], int | None]:
     """The trials to compare, each with its value, and after how many epochs that is."""
     ended = [p for p in record.proposals if p.values and not p.reason]
     half = len([p for p in record.proposals if p.state != "failed"]) / 2
     if len(ended) >= half:
-        return [_trial(record, p.params, (p.values or (0.0,))[0]) for p in ended], None
+        return [_build_trial(record, p.params, (p.values or (0.0,))[0]) for p in ended], None
     steps = sorted({step for p in record.proposals for step in p.curve}, reverse=True)
     for step in steps:
         reached = [p for p in record.proposals if step in p.curve]
         if len(reached) >= half:
-            return [_trial(record, p.params, p.curve[step]) for p in reached], step
+            return [_build_trial(record, p.params, p.curve[step]) for p in reached], step
     return [], None
 
 
-def _trial(record: SearchRecord, params: dict[str, object], value: float) -> FrozenTrial:
-    distributions = {path: distribution(record.parameters[path]) for path in params}
+def _build_trial(record: SearchRecord, params: dict[str, object], value: float) -> FrozenTrial:
+    distributions = {path: build_distribution(record.parameters[path]) for path in params}
     return optuna.trial.create_trial(value=value, params=params, distributions=distributions)
 
 
-def _of(record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]) -> list[Importance]:
+def _bootstrap_importances(record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]) -> list[Importance]:
     varied = [name for name in names if len({repr(t.params[name]) for t in trials}) > 1]
     values = [t.values[0] for t in trials]
     if not varied or max(values) == min(values):
@@ -94,7 +94,7 @@ def _of(record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]) -
     samples: dict[str, list[float]] = {name: [] for name in varied}
     for repeat in range(BOOTSTRAPS):
         drawn = [trials[i] for i in generator.integers(len(trials), size=len(trials))]
-        for name, score in _scores(record, drawn, varied, repeat).items():
+        for name, score in _compute_scores(record, drawn, varied, repeat).items():
             samples[name].append(score)
     if not all(samples.values()):
         return []
@@ -105,9 +105,9 @@ def _of(record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]) -
     ]
 
 
-def _scores(record: SearchRecord, drawn: Sequence[FrozenTrial], names: list[str], seed: int) -> dict[str, float]:
+def _compute_scores(record: SearchRecord, drawn: Sequence[FrozenTrial], names: list[str], seed: int) -> dict[str, float]:
     """fANOVA on some trials; nothing where they are too much alike to fit a tree to."""
-    study = memory_study([record.objectives[0][1]])
+    study = create_memory_study([record.objectives[0][1]])
     study.add_trials(drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -16,29 +16,29 @@ from ibml.common.yaml.documents import dump
 from ibml.config.metric_specs import Direction
 from ibml.config.search.space import label
 from ibml.records import ProposalRecord, SearchRecord
-from ibml.report.search.pbt_schedule import comment, schedule_note
+from ibml.report.search.pbt_schedule import format_comment, format_schedule_note
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-def optuna_study(record: SearchRecord) -> optuna.Study:
+def build_optuna_study(record: SearchRecord) -> optuna.Study:
     """The search as a study of Optuna in memory, for its plots and evaluators."""
-    study = memory_study([sense for _, sense in record.objectives])
+    study = create_memory_study([sense for _, sense in record.objectives])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([metric for metric, _ in record.objectives])
-    study.add_trials([_trial(record, p) for p in record.proposals if p.state in _STATES])
+    study.add_trials([_build_trial(record, p) for p in record.proposals if p.state in _STATES])
     return study
 
 
-def memory_study(directions: Sequence[Direction]) -> optuna.Study:
+def create_memory_study(directions: Sequence[Direction]) -> optuna.Study:
     """An empty study in memory, made without a word."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(directions=list(directions))
 
 
-def _trial(record: SearchRecord, proposal: ProposalRecord) -> FrozenTrial:
-    distributions = {path: distribution(record.parameters[path]) for path in proposal.params}
+def _build_trial(record: SearchRecord, proposal: ProposalRecord) -> FrozenTrial:
+    distributions = {path: build_distribution(record.parameters[path]) for path in proposal.params}
     values = list(proposal.values) if proposal.values else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a last step below `high` is said at every one
@@ -51,7 +51,7 @@ def _trial(record: SearchRecord, proposal: ProposalRecord) -> FrozenTrial:
         )
 
 
-def distribution(parameter: dict[str, Any]) -> BaseDistribution:
+def build_distribution(parameter: dict[str, Any]) -> BaseDistribution:
     """A parameter of a record as Optuna knows it."""
     if "choices" in parameter:
         return CategoricalDistribution([label(choice) for choice in parameter["choices"]])
@@ -63,7 +63,7 @@ def distribution(parameter: dict[str, Any]) -> BaseDistribution:
         return FloatDistribution(float(low), float(high), log, None if step is None else float(step))
 
 
-def pareto_front(record: SearchRecord) -> list[ProposalRecord]:
+def find_pareto_front(record: SearchRecord) -> list[ProposalRecord]:
     """The complete, feasible proposals that no other one beats in every objective, by the first objective."""
     signs = np.array([1.0 if sense == "maximize" else -1.0 for _, sense in record.objectives])
     rivals = [p for p in record.proposals if p.eligible]
@@ -76,7 +76,7 @@ def pareto_front(record: SearchRecord) -> list[ProposalRecord]:
     return sorted(front, key=lambda p: -signs[0] * (p.values or (0.0,))[0])
 
 
-def best_so_far(record: SearchRecord) -> pd.DataFrame:
+def compute_best_so_far(record: SearchRecord) -> pd.DataFrame:
     """Per proposal, in the order of their numbers: epochs trained in all until then, and the best value so far."""
     up = record.objectives[0][1] == "maximize"
     rows, epochs, best = [], 0, None
@@ -88,13 +88,13 @@ def best_so_far(record: SearchRecord) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["trial", "epochs", "best"])
 
 
-def compared_groups(record: SearchRecord, others: Sequence[SearchRecord]) -> dict[str, list[SearchRecord]]:
+def group_compared(record: SearchRecord, others: Sequence[SearchRecord]) -> dict[str, list[SearchRecord]]:
     """Label -> the searches that were run to compare, as far as they are among these."""
     by_name = {r.name: r for r in (record, *others)}
     return {label: [by_name[n] for n in names if n in by_name] for label, names in record.compared.items()}
 
 
-def trials_frame(record: SearchRecord) -> pd.DataFrame:
+def build_trials_frame(record: SearchRecord) -> pd.DataFrame:
     """One row per proposal: number, state, epochs, objectives, parameters (nothing where inactive), reason."""
     rows = []
     for p in record.proposals:
@@ -107,14 +107,14 @@ def trials_frame(record: SearchRecord) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def best_preset(record: SearchRecord) -> str:
+def build_best_preset(record: SearchRecord) -> str:
     """The best configuration as a preset file."""
     metric, value = record.objectives[0][0], next(p.values for p in record.proposals if p.number == record.best)
     assert value is not None, "the best proposal is complete"
     head = f"The best of search {record.name}: trial {record.best}, {metric} {value[0]:.6g} on validation."
-    chosen = (f"  {path}: {_shown(v)}" for path, v in record.best_params.items())
-    return comment([head, *chosen]) + schedule_note(record) + dump(record.best_config)
+    chosen = (f"  {path}: {_format_value(v)}" for path, v in record.best_params.items())
+    return format_comment([head, *chosen]) + format_schedule_note(record) + dump(record.best_config)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -6,59 +6,77 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from ibml.config.metrics import Metric, describe
-from ibml.report.study.figure_data import JOINT, Curves, chosen_arms, crossed, epochs, names, places, values_of
-from ibml.report.study.figure_spec import Drawing, columns_said, difference_said, file_name, label, most, said, where
-from ibml.report.study.narrative import data_sets
+from ibml.report.study.figure_data import (
+    JOINT,
+    Curves,
+    choose_arms,
+    collect_epoch_values,
+    collect_factor_values,
+    compute_interactions,
+    get_arm_names,
+    iterate_columns,
+)
+from ibml.report.study.figure_spec import (
+    FigureSpec,
+    build_file_name,
+    describe_columns,
+    describe_difference,
+    describe_omitted_arms,
+    format_axis_label,
+    format_dataset_suffix,
+    join_statements,
+)
+from ibml.report.study.narrative import format_dataset_count
 from ibml.report.tables.analysis import Analysis
 from ibml.report.tables.results import Results
-from ibml.report.tables.table import Table, data_set_means
-from ibml.report.tables.table_spec import capital, confidence, number
+from ibml.report.tables.table import Table, collect_dataset_means
+from ibml.report.tables.table_spec import capitalize_first, format_confidence_level, format_number
 from ibml.statistics.datasets import not_told_apart
 from ibml.statistics.paired import Difference
 
 
-def drawings(table: Table, results: Results, curves: Curves) -> list[Drawing]:
+def build_figures(table: Table, results: Results, curves: Curves) -> list[FigureSpec]:
     """The figures of a study with their words, in the order in which a page shows them. Without results there are
     none, without curves none of epochs."""
     if not results.ended:
         return []
     made = [
-        *_forests(table),
-        *_steps(table),
-        *_interactions(table, results),
-        *_values(table, results),
-        *_attributions(table),
-        *_ranks(table),
-        *_paired(table, results),
-        *_epochs(table, results, curves),
+        *_draw_forests(table),
+        *_draw_effects_and_gains(table),
+        *_draw_interactions(table, results),
+        *_draw_values(table, results),
+        *_draw_attributions(table),
+        *_draw_ranks(table),
+        *_draw_paired_runs(table, results),
+        *_draw_learning_curves(table, results, curves),
     ]
     if len({drawing.name for drawing in made}) < len(made):  # names of data sets that differ in odd characters alone
-        made = [Drawing(**{**vars(d), "name": f"{d.name}-{place}"}) for place, d in enumerate(made, start=1)]
+        made = [FigureSpec(**{**vars(d), "name": f"{d.name}-{place}"}) for place, d in enumerate(made, start=1)]
     return made
 
 
-def _forests(table: Table) -> Iterator[Drawing]:
-    from ibml.report.figures.differences import forest
+def _draw_forests(table: Table) -> Iterator[FigureSpec]:
+    from ibml.report.figures.differences import draw_forest
 
     compare = table.study.table
     reference = compare.shown(table.study.reference)
     for metric in table.metrics:
-        arms = chosen_arms(table, metric)
-        shown = names(table, arms)
+        arms = choose_arms(table, metric)
+        shown = get_arm_names(table, arms)
         columns: dict[str, dict[str, Difference]] = {compare.shown(dataset): {} for dataset in table.datasets}
         for (dataset, arm, name), cell in table.cells.items():
             if name == metric.name and arm in shown and cell.difference:
                 columns[compare.shown(dataset)][shown[arm]] = cell.difference
         if not any(columns.values()):
             continue
-        unit = label(table, metric)
-        caption = f"Difference to {reference} in {unit}{most(table)}, with {confidence(compare.alpha)} intervals."
-        yield Drawing(
-            file_name(table, "forest", metric),
+        unit = format_axis_label(table, metric)
+        caption = f"Difference to {reference} in {unit}{describe_omitted_arms(table)}, with {format_confidence_level(compare.alpha)} intervals."
+        yield FigureSpec(
+            build_file_name(table, "forest", metric),
             "Differences to the reference",
             caption,
-            f"{caption} {columns_said(table, columns, compare.digits(metric.name))}",
-            forest(
+            f"{caption} {describe_columns(table, columns, compare.digits(metric.name))}",
+            draw_forest(
                 columns,
                 shown.get(table.study.reference, reference),
                 unit,
@@ -69,7 +87,7 @@ def _forests(table: Table) -> Iterator[Drawing]:
         )
 
 
-def _of_kind(table: Table, kind: str) -> dict[Metric, list[Analysis]]:
+def _select_analyses(table: Table, kind: str) -> dict[Metric, list[Analysis]]:
     found: dict[Metric, list[Analysis]] = {}
     for metric in table.metrics:
         of_metric = [a for a in table.analyses if a.kind == kind and a.metric == metric]
@@ -78,30 +96,30 @@ def _of_kind(table: Table, kind: str) -> dict[Metric, list[Analysis]]:
     return found
 
 
-def _steps(table: Table) -> Iterator[Drawing]:
+def _draw_effects_and_gains(table: Table) -> Iterator[FigureSpec]:
     """Main effects of factors, and the gains of parts, as forests."""
-    from ibml.report.figures.differences import forest
+    from ibml.report.figures.differences import draw_forest
 
     compare = table.study.table
     for kind, name, against, words in (
         ("main effects", "effects", "the factor's first level", "Main effects"),
         ("gains", "gains", "the step before", "Gain of each part, in order"),
     ):
-        for metric, found in _of_kind(table, kind).items():
+        for metric, found in _select_analyses(table, kind).items():
             columns = {
                 compare.shown(a.dataset): {line.name: line.difference for line in a.lines if line.difference}
                 for a in found
             }
-            caption = f"{words}: {label(table, metric)}, with {confidence(compare.alpha)} intervals."
-            yield Drawing(
-                file_name(table, name, metric),
+            caption = f"{words}: {format_axis_label(table, metric)}, with {format_confidence_level(compare.alpha)} intervals."
+            yield FigureSpec(
+                build_file_name(table, name, metric),
                 "What the design says",
                 caption,
-                f"{caption} {columns_said(table, columns, compare.digits(metric.name))}",
-                forest(
+                f"{caption} {describe_columns(table, columns, compare.digits(metric.name))}",
+                draw_forest(
                     columns,
                     against,
-                    label(table, metric),
+                    format_axis_label(table, metric),
                     metric.higher_is_better,
                     compare.alpha,
                     compare.digits(metric.name),
@@ -109,59 +127,59 @@ def _steps(table: Table) -> Iterator[Drawing]:
             )
 
 
-def _interactions(table: Table, results: Results) -> Iterator[Drawing]:
-    from ibml.report.figures.effects import interactions
+def _draw_interactions(table: Table, results: Results) -> Iterator[FigureSpec]:
+    from ibml.report.figures.effects import draw_interactions
 
     if table.study.design.type != "factorial":
         return
-    for dataset, metric in places(table):
-        pairs = crossed(table, results, dataset, metric)
+    for dataset, metric in iterate_columns(table):
+        pairs = compute_interactions(table, results, dataset, metric)
         digits = table.study.table.digits(metric.name)
         means = [
-            f"{p.factor_a} {a}, {p.factor_b} {b}: {number(p.means[a, b][0], digits)}"
+            f"{p.factor_a} {a}, {p.factor_b} {b}: {format_number(p.means[a, b][0], digits)}"
             for p in pairs
             for a in p.levels_a
             for b in p.levels_b
         ]
         caption = (
-            f"Means of {label(table, metric)} by two factors{where(table, dataset)}; parallel lines do not interact."
+            f"Means of {format_axis_label(table, metric)} by two factors{format_dataset_suffix(table, dataset)}; parallel lines do not interact."
         )
-        yield Drawing(
-            file_name(table, "interactions", metric, dataset),
+        yield FigureSpec(
+            build_file_name(table, "interactions", metric, dataset),
             "What the design says",
             caption,
-            f"{caption} {said(means)}",
-            interactions(pairs, label(table, metric)),
+            f"{caption} {join_statements(means)}",
+            draw_interactions(pairs, format_axis_label(table, metric)),
             further=metric != table.metrics[0],
         )
 
 
-def _values(table: Table, results: Results) -> Iterator[Drawing]:
-    from ibml.report.figures.effects import value_curve
+def _draw_values(table: Table, results: Results) -> Iterator[FigureSpec]:
+    from ibml.report.figures.effects import draw_value_curve
 
     if table.study.design.type != "one_factor":
         return
     for factor in table.study.design.factors:
-        for dataset, metric in places(table):
-            points, own = values_of(table, results, factor, dataset, metric)
+        for dataset, metric in iterate_columns(table):
+            points, own = collect_factor_values(table, results, factor, dataset, metric)
             digits, shown = table.study.table.digits(metric.name), table.study.table.shown(factor)
-            means = [f"{value} {number(sum(found) / len(found) if found else None, digits)}" for value, found in points]
-            caption = f"{label(table, metric)} by {shown}{where(table, dataset)}."
-            yield Drawing(
-                file_name(table, "values", metric, dataset, factor),
+            means = [f"{value} {format_number(sum(found) / len(found) if found else None, digits)}" for value, found in points]
+            caption = f"{format_axis_label(table, metric)} by {shown}{format_dataset_suffix(table, dataset)}."
+            yield FigureSpec(
+                build_file_name(table, "values", metric, dataset, factor),
                 "What the design says",
                 caption,
-                f"{caption} Means: {said(means)}",
-                value_curve(shown, points, own, label(table, metric)),
+                f"{caption} Means: {join_statements(means)}",
+                draw_value_curve(shown, points, own, format_axis_label(table, metric)),
                 further=metric != table.metrics[0],
             )
 
 
-def _attributions(table: Table) -> Iterator[Drawing]:
-    from ibml.report.figures.attribution import attribution
+def _draw_attributions(table: Table) -> Iterator[FigureSpec]:
+    from ibml.report.figures.attribution import draw_attribution
 
     together = {(a.dataset, a.metric): a for a in table.analyses if a.kind == "shapley interactions"}
-    for metric, found in _of_kind(table, "shapley").items():
+    for metric, found in _select_analyses(table, "shapley").items():
         for analysis in found:
             lines = [(line.name, line.difference) for line in analysis.lines if line.difference]
             pairs = combinations([name for name, _ in lines], 2)
@@ -174,96 +192,96 @@ def _attributions(table: Table) -> Iterator[Drawing]:
             means = [d.mean for _, d in lines if d.mean is not None]
             total = sum(means) if len(means) == len(lines) else None
             digits = table.study.table.digits(metric.name)
-            of = f"{label(table, metric)}{where(table, analysis.dataset)}"
+            of = f"{format_axis_label(table, metric)}{format_dataset_suffix(table, analysis.dataset)}"
             caption = f"Each part's share of the whole change in {of}, by Shapley values."
-            yield Drawing(
-                file_name(table, "attribution", metric, analysis.dataset),
+            yield FigureSpec(
+                build_file_name(table, "attribution", metric, analysis.dataset),
                 "What the design says",
                 caption,
-                f"{caption} {said([difference_said(name, d, digits) for name, d in lines])}",
-                attribution(lines, total, label(table, metric), shared, digits),
+                f"{caption} {join_statements([describe_difference(name, d, digits) for name, d in lines])}",
+                draw_attribution(lines, total, format_axis_label(table, metric), shared, digits),
                 further=metric != table.metrics[0],
             )
 
 
-def _ranks(table: Table) -> Iterator[Drawing]:
-    from ibml.report.figures.datasets import critical_difference
+def _draw_ranks(table: Table) -> Iterator[FigureSpec]:
+    from ibml.report.figures.datasets import draw_critical_difference
 
     for metric in table.metrics:
         found = table.ranks.get(metric.name)
         if found is None or len(found.ranks) < 2:
             continue
-        shown = names(table, list(found.ranks))
+        shown = get_arm_names(table, list(found.ranks))
         groups = not_told_apart(
-            data_set_means(table.cells.values(), metric), metric.higher_is_better, table.study.table.alpha
+            collect_dataset_means(table.cells.values(), metric), metric.higher_is_better, table.study.table.alpha
         )
         ordered = [f"{shown[arm]} {rank:.2f}" for arm, rank in sorted(found.ranks.items(), key=lambda r: r[1])]
-        caption = f"Average ranks of {label(table, metric)} over {data_sets(found.datasets)}, 1 is best."
-        yield Drawing(
-            file_name(table, "ranks", metric),
+        caption = f"Average ranks of {format_axis_label(table, metric)} over {format_dataset_count(found.datasets)}, 1 is best."
+        yield FigureSpec(
+            build_file_name(table, "ranks", metric),
             "All data sets together",
             caption,
-            f"{caption} {said(ordered)}",
-            critical_difference(
+            f"{caption} {join_statements(ordered)}",
+            draw_critical_difference(
                 {shown[arm]: rank for arm, rank in found.ranks.items()},
                 [[shown[arm] for arm in group] for group in groups],
                 found.datasets,
-                label(table, metric),
+                format_axis_label(table, metric),
             ),
             further=metric != table.metrics[0],
         )
 
 
-def _paired(table: Table, results: Results) -> Iterator[Drawing]:
-    from ibml.report.figures.differences import paired
+def _draw_paired_runs(table: Table, results: Results) -> Iterator[FigureSpec]:
+    from ibml.report.figures.differences import draw_paired_runs
 
-    for dataset, metric in places(table):
-        values = results.by_arm(dataset, metric)
-        shown = names(table, [arm for arm in chosen_arms(table, metric) if arm in values])
+    for dataset, metric in iterate_columns(table):
+        values = results.get_values_by_arm(dataset, metric)
+        shown = get_arm_names(table, [arm for arm in choose_arms(table, metric) if arm in values])
         if not any(values[arm] for arm in shown):
             continue
         digits = table.study.table.digits(metric.name)
-        means = [f"{shown[arm]} {number(table.cell(dataset, arm, metric.name).summary.mean, digits)}" for arm in shown]
-        caption = f"{label(table, metric)} of every seed{where(table, dataset)}{most(table)}."
-        yield Drawing(
-            file_name(table, "paired", metric, dataset),
+        means = [f"{shown[arm]} {format_number(table.get_cell(dataset, arm, metric.name).summary.mean, digits)}" for arm in shown]
+        caption = f"{format_axis_label(table, metric)} of every seed{format_dataset_suffix(table, dataset)}{describe_omitted_arms(table)}."
+        yield FigureSpec(
+            build_file_name(table, "paired", metric, dataset),
             "Seed by seed",
             caption,
-            f"{caption} Means: {said(means)}",
-            paired(
+            f"{caption} Means: {join_statements(means)}",
+            draw_paired_runs(
                 {shown[arm]: values[arm] for arm in shown},
                 shown.get(table.study.reference, table.study.reference),
-                label(table, metric),
+                format_axis_label(table, metric),
             ),
             further=metric != table.metrics[0],
         )
 
 
-def _epochs(table: Table, results: Results, curves: Curves) -> Iterator[Drawing]:
+def _draw_learning_curves(table: Table, results: Results, curves: Curves) -> Iterator[FigureSpec]:
     from ibml.report.figures.curves import curves as draw
 
-    shown = names(table, chosen_arms(table, table.metrics[0]))
+    shown = get_arm_names(table, choose_arms(table, table.metrics[0]))
     for dataset in table.datasets:
         modality = table.study.modalities.get(dataset, ())
         for kind, asked, axis, level in (
             ("curves", {JOINT: "joint", **{f"{JOINT}.{m}": m for m in modality}}, "validation accuracy %", None),
             ("rates", {f"rate.{m}": m for m in modality}, "rate of the modality", 1.0),
         ):
-            series = {name: epochs(results, curves, dataset, shown, name) for name in asked}
+            series = {name: collect_epoch_values(results, curves, dataset, shown, name) for name in asked}
             series = {name: arms for name, arms in series.items() if arms}
             if not series:
                 continue
             first = next(iter(series))
             ends = [
-                f"{arm} {number(sum(row[-1] for row in rows) / len(rows), table.study.table.digits(first))}"
+                f"{arm} {format_number(sum(row[-1] for row in rows) / len(rows), table.study.table.digits(first))}"
                 for arm, rows in series[first].items()
             ]
             panels = ", ".join(asked[name] for name in series)
-            caption = f"{capital(axis)} over epochs{where(table, dataset)}{most(table)}: {panels}."
-            yield Drawing(
-                file_name(table, kind, None, dataset),
+            caption = f"{capitalize_first(axis)} over epochs{format_dataset_suffix(table, dataset)}{describe_omitted_arms(table)}: {panels}."
+            yield FigureSpec(
+                build_file_name(table, kind, None, dataset),
                 "Epoch by epoch",
                 caption,
-                f"{caption} At the end, {asked[first]} {describe(first).unit}: {said(ends)}",
+                f"{caption} At the end, {asked[first]} {describe(first).unit}: {join_statements(ends)}",
                 draw(series, axis, {name: asked[name] for name in series}, level),
             )

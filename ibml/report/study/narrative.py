@@ -8,7 +8,13 @@ from functools import partial
 
 from ibml.config.metrics import Metric
 from ibml.config.study.table import TableConfig
-from ibml.report.tables.table_spec import capital, confidence, number, p_text, signed
+from ibml.report.tables.table_spec import (
+    capitalize_first,
+    format_confidence_level,
+    format_number,
+    format_p_value,
+    format_signed,
+)
 from ibml.statistics.paired import Difference
 
 UNITS = {"%": "points", "s": "s"}
@@ -26,28 +32,28 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Words:
+class Narrative:
     """How findings of a study are said: its names, digits and level, and how many data sets there are."""
 
     names: TableConfig
     datasets: int
 
-    def sentences(self, findings: Sequence[Finding], subject: str = "") -> list[str]:
+    def write_sentences(self, findings: Sequence[Finding], subject: str = "") -> list[str]:
         """What helps, what hurts, what was not detected, and what nothing can be said of; the metrics in order.
 
         `subject`: what does so, where that is more than the arm itself.
         """
-        found = [f for f in findings if f.difference.verdict in _MOVES]
+        found = [f for f in findings if f.difference.verdict in _DIRECTED_VERDICTS]
         said: list[str] = []
-        for verb in _MOVES:
+        for verb in _DIRECTED_VERDICTS:
             of_verdict = [f for f in found if f.difference.verdict == verb]
             if of_verdict:
-                clauses = listed(self._moves(of_verdict, named=not said))
-                said.append(f"{capital(f'{subject} {verb}'.strip())}: {clauses}.")
+                clauses = join_words(self._describe_changes(of_verdict, named=not said))
+                said.append(f"{capitalize_first(f'{subject} {verb}'.strip())}: {clauses}.")
         moved = {f.metric for f in found}
-        return [*said, *self._rest([f for f in findings if f.metric not in moved], subject)]
+        return [*said, *self._describe_unchanged([f for f in findings if f.metric not in moved], subject)]
 
-    def _moves(self, findings: Sequence[Finding], named: bool) -> list[str]:
+    def _describe_changes(self, findings: Sequence[Finding], named: bool) -> list[str]:
         """A clause for each metric: where it moves, and where the most. What the two numbers of an interval are is
         said at the first one, if it is to be `named`."""
         clauses: list[str] = []
@@ -57,50 +63,50 @@ class Words:
             name = self.names.shown(metric.name)
             verb = "rises" if (most.difference.mean or 0.0) > 0 else "falls"
             if self.datasets > 1:
-                verb += f" on {_count(len(of_metric), self.datasets)}"
+                verb += f" on {_format_dataset_share(len(of_metric), self.datasets)}"
                 verb += f", {'most ' if len(of_metric) > 1 else ''}on {self.names.shown(most.dataset)}"
-            clauses.append(f"{name} {verb} by {self.amount(most)} ({self.certainty(most, named and not clauses)})")
+            clauses.append(f"{name} {verb} by {self.format_amount(most)} ({self.format_certainty(most, named and not clauses)})")
         return clauses
 
-    def amount(self, finding: Finding) -> str:
+    def format_amount(self, finding: Finding) -> str:
         """The size of a difference with its unit."""
-        return self._sized(abs(finding.difference.mean or 0.0), finding.metric)
+        return self._format_size(abs(finding.difference.mean or 0.0), finding.metric)
 
-    def _sized(self, value: float, metric: Metric) -> str:
-        return f"{number(value, self.names.digits(metric.name))} {UNITS.get(metric.unit, '')}".strip()
+    def _format_size(self, value: float, metric: Metric) -> str:
+        return f"{format_number(value, self.names.digits(metric.name))} {UNITS.get(metric.unit, '')}".strip()
 
-    def _signed(self, value: float | None, metric: Metric) -> str:
-        text = signed(value, self.names.digits(metric.name)).replace("-", "−")
+    def _format_signed_amount(self, value: float | None, metric: Metric) -> str:
+        text = format_signed(value, self.names.digits(metric.name)).replace("-", "−")
         return f"{text} {UNITS.get(metric.unit, '')}".strip()
 
-    def certainty(self, finding: Finding, named: bool = True) -> str:
+    def format_certainty(self, finding: Finding, named: bool = True) -> str:
         """Interval and p of a difference; the p that is compared with alpha, or with the level of a look."""
         d, digits = finding.difference, self.names.digits(finding.metric.name)
-        ends = [signed(end, digits).replace("-", "−") for end in (d.low, d.high)]
-        p = p_text(d.p if finding.level is not None else d.p_corrected)
+        ends = [format_signed(end, digits).replace("-", "−") for end in (d.low, d.high)]
+        p = format_p_value(d.p if finding.level is not None else d.p_corrected)
         tested = f"p {p}" if p.startswith("<") else f"p = {p}"
         level = "" if finding.level is None else f" at a level of {finding.level:.2g}"
-        interval = f"{confidence(self.names.alpha)} interval " if named else ""
+        interval = f"{format_confidence_level(self.names.alpha)} interval " if named else ""
         return f"{interval}{ends[0]} to {ends[1]}, {tested}{level}"
 
-    def _rest(self, findings: Sequence[Finding], subject: str) -> Iterable[str]:
+    def _describe_unchanged(self, findings: Sequence[Finding], subject: str) -> Iterable[str]:
         """What is said of metrics that move nowhere, by the verdict that says the least."""
-        by_metric = {metric: [f for f in findings if f.metric == metric] for metric in _metrics(findings)}
+        by_metric = {metric: [f for f in findings if f.metric == metric] for metric in _list_metrics(findings)}
         verdicts: dict[str, dict[Metric, list[Finding]]] = {}
         for metric, of_metric in by_metric.items():
             present = [f.difference.verdict for f in of_metric]
-            last = next((v for v in _ORDER if v in present), "no pairs")
+            last = next((v for v in _WEAKEST_FIRST if v in present), "no pairs")
             verdicts.setdefault(last, {})[metric] = [f for f in of_metric if f.difference.verdict == last]
         say: dict[str, Callable[[dict[Metric, list[Finding]]], str]] = {
-            "no effect detected": partial(self._not_detected, subject),
-            "undecided so far": self._undecided,
-            "one seed: no claim": self._one_seed,
-            "no spread: no claim": self._no_spread,
-            "no pairs": self._no_pairs,
+            "no effect detected": partial(self._describe_not_detected, subject),
+            "undecided so far": self._describe_undecided,
+            "one seed: no claim": self._describe_one_seed,
+            "no spread: no claim": self._describe_no_spread,
+            "no pairs": self._describe_no_pairs,
         }
         return (sentence(verdicts[verdict]) for verdict, sentence in say.items() if verdict in verdicts)
 
-    def _not_detected(self, subject: str, found: dict[Metric, list[Finding]]) -> str:
+    def _describe_not_detected(self, subject: str, found: dict[Metric, list[Finding]]) -> str:
         """With the change that has a power of 0.8: of several data sets, on each."""
         names, first = [], True
         for metric, of_metric in found.items():
@@ -108,53 +114,53 @@ class Words:
             name = self.names.shown(metric.name)
             known = [size for size in sizes if size is not None]
             if len(known) == len(sizes):
-                size = self._sized(max(known), metric)
+                size = self._format_size(max(known), metric)
                 everywhere = " on each data set" if len(of_metric) > 1 else ""
                 name += f" (a change of {size} would have shown{everywhere} 4 times in 5)" if first else f" ({size})"
                 first = False
             names.append(name)
         of = f" of {subject}" if subject else ""
-        return f"No effect{of} was detected on {listed(names, 'or')}."
+        return f"No effect{of} was detected on {join_words(names, 'or')}."
 
-    def _undecided(self, found: dict[Metric, list[Finding]]) -> str:
+    def _describe_undecided(self, found: dict[Metric, list[Finding]]) -> str:
         parts = [
-            f"{self.names.shown(m.name)} ({self._signed(f.difference.mean, m)} with {seeds(f.difference.n)})"
+            f"{self.names.shown(m.name)} ({self._format_signed_amount(f.difference.mean, m)} with {format_seed_count(f.difference.n)})"
             for m, (f, *_) in found.items()
         ]
-        return f"Not decided yet on {listed(parts)}."
+        return f"Not decided yet on {join_words(parts)}."
 
-    def _one_seed(self, found: dict[Metric, list[Finding]]) -> str:
-        parts = [f"{self.names.shown(m.name)} {self._signed(f.difference.mean, m)}" for m, (f, *_) in found.items()]
-        return f"One seed alone allows no claim: {listed(parts)}."
+    def _describe_one_seed(self, found: dict[Metric, list[Finding]]) -> str:
+        parts = [f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}" for m, (f, *_) in found.items()]
+        return f"One seed alone allows no claim: {join_words(parts)}."
 
-    def _no_spread(self, found: dict[Metric, list[Finding]]) -> str:
-        parts = [f"{self.names.shown(m.name)} {self._signed(f.difference.mean, m)}" for m, (f, *_) in found.items()]
-        return f"Every seed gave the same difference, which no test can judge: {listed(parts)}."
+    def _describe_no_spread(self, found: dict[Metric, list[Finding]]) -> str:
+        parts = [f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}" for m, (f, *_) in found.items()]
+        return f"Every seed gave the same difference, which no test can judge: {join_words(parts)}."
 
-    def _no_pairs(self, found: dict[Metric, list[Finding]]) -> str:
-        return f"No seed has a result of both sides on {listed([self.names.shown(m.name) for m in found], 'or')}."
-
-
-_MOVES = ("helps", "hurts")
-_ORDER = ("undecided so far", "no effect detected", "one seed: no claim", "no spread: no claim", "no pairs")
+    def _describe_no_pairs(self, found: dict[Metric, list[Finding]]) -> str:
+        return f"No seed has a result of both sides on {join_words([self.names.shown(m.name) for m in found], 'or')}."
 
 
-def _metrics(findings: Iterable[Finding]) -> list[Metric]:
+_DIRECTED_VERDICTS = ("helps", "hurts")
+_WEAKEST_FIRST = ("undecided so far", "no effect detected", "one seed: no claim", "no spread: no claim", "no pairs")
+
+
+def _list_metrics(findings: Iterable[Finding]) -> list[Metric]:
     return list(dict.fromkeys(f.metric for f in findings))
 
 
-def listed(parts: Sequence[str], word: str = "and") -> str:
+def join_words(parts: Sequence[str], word: str = "and") -> str:
     """`a, b and c`."""
     return f"{', '.join(parts[:-1])} {word} {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
-def seeds(count: int) -> str:
+def format_seed_count(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
-def data_sets(count: int) -> str:
+def format_dataset_count(count: int) -> str:
     return f"{count} data set{'' if count == 1 else 's'}"
 
 
-def _count(some: int, every: int) -> str:
+def _format_dataset_share(some: int, every: int) -> str:
     return f"{'all' if some == every else f'{some} of'} {every} data sets"

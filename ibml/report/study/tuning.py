@@ -9,17 +9,17 @@ from ibml.config.metrics import describe
 from ibml.records import StudyRecord, Tuning
 from ibml.report.tables.formats.base import Listing
 from ibml.report.tables.formats.registry import FormatName, load_format
-from ibml.report.tables.table_spec import NOTHING, Column, Entry, Grid
+from ibml.report.tables.table_spec import MISSING, Column, Entry, TableSpec
 
 
-def tuning_text(study: StudyRecord, form: FormatName) -> str:
+def render_tuning(study: StudyRecord, form: FormatName) -> str:
     """Per arm and data set: search, trials, epochs, validation value and the chosen values, in a format."""
     records = [t.model_dump(mode="json") for t in study.tuning]
-    listing = Listing(tuning_grid(study), f"tab:{study.name}-tuning", _rows(study), records)
+    listing = Listing(build_tuning_table(study), f"tab:{study.name}-tuning", _build_rows(study), records)
     return load_format(form).render_listing(listing)
 
 
-def tuning_grid(study: StudyRecord) -> Grid:
+def build_tuning_table(study: StudyRecord) -> TableSpec:
     """What the search of each arm came to."""
     several = len(study.datasets) > 1
     columns = [Column("data set", "name")] if several else []
@@ -28,25 +28,25 @@ def tuning_grid(study: StudyRecord) -> Grid:
     rows = []
     for t in study.tuning:
         lead = [Entry(study.table.shown(t.dataset))] if several else []
-        chosen = ", ".join(f"{path}={_shown(v)}" for path, v in t.params.items()) or "nothing to tune"
+        chosen = ", ".join(f"{path}={_format_value(v)}" for path, v in t.params.items()) or "nothing to tune"
         counts = [Entry(str(t.trials), value=t.trials), Entry(f"{t.epochs:,}", value=t.epochs)]
-        words = map(Entry, (_value(t), chosen, ", ".join(t.fixed)))
+        words = map(Entry, (_format_validation_value(t), chosen, ", ".join(t.fixed)))
         rows.append((*lead, Entry(study.table.shown(t.arm)), *counts, *words))
-    return Grid(f"{study.name}: tuning", tuple(columns), tuple(rows))
+    return TableSpec(f"{study.name}: tuning", tuple(columns), tuple(rows))
 
 
-def _value(tuning: Tuning) -> str:
+def _format_validation_value(tuning: Tuning) -> str:
     if tuning.value is None:
-        return NOTHING
+        return MISSING
     metric = describe(tuning.metric)
     return f"{tuning.metric} {metric.scale * tuning.value:.2f} {metric.unit}".strip()
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _rows(study: StudyRecord) -> list[dict[str, Any]]:
+def _build_rows(study: StudyRecord) -> list[dict[str, Any]]:
     """One row per arm, data set and chosen parameter."""
     return [
         {"dataset": t.dataset, "arm": t.arm, "search": t.search, "trials": t.trials, "epochs": t.epochs}

@@ -20,11 +20,11 @@ from ibml.statistics.shapley import shapley, shapley_interactions
 Values = Mapping[int, float]
 
 
-Kind = Literal["main effects", "interactions", "variance", "gains", "shapley", "shapley interactions", "over data sets"]
+AnalysisKind = Literal["main effects", "interactions", "variance", "gains", "shapley", "shapley interactions", "over data sets"]
 
 
 @dataclass(frozen=True)
-class Line:
+class AnalysisLine:
     """One line of an analysis: what it is about, and the difference; of variance, the share instead; over data sets,
     also the probability of improvement."""
 
@@ -38,60 +38,60 @@ class Line:
 class Analysis:
     """Lines about one metric on one data set (on all of them where `dataset` is empty)."""
 
-    kind: Kind
+    kind: AnalysisKind
     dataset: str
     metric: Metric
-    lines: tuple[Line, ...]
+    lines: tuple[AnalysisLine, ...]
 
 
-def analyses(results: Results) -> Iterator[Analysis]:
+def compute_analyses(results: Results) -> Iterator[Analysis]:
     """Everything that the design of a study allows to say, kind by kind."""
     study = results.study
-    found: dict[Kind, list[Analysis]] = {}
+    found: dict[AnalysisKind, list[Analysis]] = {}
     for dataset in study.datasets:
         for metric in results.metrics:
-            for kind, lines in _of_column(results, dataset, metric):
+            for kind, lines in _compute_column_analyses(results, dataset, metric):
                 if lines:
                     found.setdefault(kind, []).append(Analysis(kind, dataset, metric, tuple(lines)))
     for of_kind in found.values():
         yield from of_kind
     if len(study.datasets) > 1:
         for metric in results.metrics:
-            lines = _over_datasets(results, metric)
+            lines = _compare_over_datasets(results, metric)
             if lines:
                 yield Analysis("over data sets", "", metric, tuple(lines))
 
 
-def _of_column(results: Results, dataset: str, metric: Metric) -> Iterator[tuple[Kind, list[Line]]]:
+def _compute_column_analyses(results: Results, dataset: str, metric: Metric) -> Iterator[tuple[AnalysisKind, list[AnalysisLine]]]:
     study, alpha = results.study, results.study.table.alpha
-    design, values = study.design, results.by_arm(dataset, metric)
+    design, values = study.design, results.get_values_by_arm(dataset, metric)
     if design.type == "factorial":
         names = list(design.factors)
         by_cell = {tuple(design.levels[arm][name] for name in names): of_arm for arm, of_arm in values.items()}
         effects = main_effects(design.factors, by_cell, alpha)
-        yield "main effects", _directed(effects, metric, alpha, study)
+        yield "main effects", _build_effect_lines(effects, metric, alpha, study)
         together = interactions(design.factors, by_cell, alpha)
-        yield "interactions", _told_apart(together, list(by_cell), study)
-        yield "variance", [Line(_term_name(s.term, study), share=s) for s in variance_shares(design.factors, by_cell)]
+        yield "interactions", _build_interaction_lines(together, list(by_cell), study)
+        yield "variance", [AnalysisLine(_format_term_name(s.term, study), share=s) for s in variance_shares(design.factors, by_cell)]
     if design.type == "cumulative":
-        yield "gains", _gains(study, values, metric)
-    worth = _subsets(study, values)
+        yield "gains", _build_gain_lines(study, values, metric)
+    worth = _get_subset_values(study, values)
     if worth:
         parts = list(design.factors)
         found = {c.parts: c.difference for c in shapley(parts, worth, alpha)}
         directed = with_verdicts(found, metric.higher_is_better, alpha)
-        yield "shapley", [Line(study.table.shown(name), d) for (name,), d in directed.items()]
+        yield "shapley", [AnalysisLine(study.table.shown(name), d) for (name,), d in directed.items()]
         pairs = shapley_interactions(parts, worth, alpha)
-        yield "shapley interactions", [Line(_product(c.parts, study), c.difference) for c in pairs]
+        yield "shapley interactions", [AnalysisLine(_format_product(c.parts, study), c.difference) for c in pairs]
 
 
-def _directed(effects: Sequence[Effect], metric: Metric, alpha: float, study: StudyRecord) -> list[Line]:
+def _build_effect_lines(effects: Sequence[Effect], metric: Metric, alpha: float, study: StudyRecord) -> list[AnalysisLine]:
     """Main effects are good or bad, as differences of arms are."""
     judged = with_verdicts({(e.factors, e.levels): e.difference for e in effects}, metric.higher_is_better, alpha)
-    return [Line(_effect_name(e, study), judged[e.factors, e.levels]) for e in effects]
+    return [AnalysisLine(_format_effect_name(e, study), judged[e.factors, e.levels]) for e in effects]
 
 
-def _effect_name(effect: Effect, study: StudyRecord) -> str:
+def _format_effect_name(effect: Effect, study: StudyRecord) -> str:
     return " × ".join(
         f"{study.table.shown(factor)}: {level} − {study.design.factors[factor][0]}"
         if factor not in study.design.components
@@ -100,12 +100,12 @@ def _effect_name(effect: Effect, study: StudyRecord) -> str:
     )
 
 
-def _told_apart(effects: Sequence[Effect], cells: Sequence[tuple[str, ...]], study: StudyRecord) -> list[Line]:
+def _build_interaction_lines(effects: Sequence[Effect], cells: Sequence[tuple[str, ...]], study: StudyRecord) -> list[AnalysisLine]:
     """The interactions of a design; of a fraction those that are no main effect, and as one those that are one
     contrast."""
     factors = study.design.factors
     if len(cells) == math.prod(map(len, factors.values())):
-        return [Line(_interaction_name(e, study), e.difference) for e in effects]
+        return [AnalysisLine(_format_interaction_name(e, study), e.difference) for e in effects]
     signs = {
         name: tuple(1 if cell[place] == levels[0] else -1 for cell in cells)
         for place, (name, levels) in enumerate(factors.items())
@@ -119,31 +119,31 @@ def _told_apart(effects: Sequence[Effect], cells: Sequence[tuple[str, ...]], stu
         if contrast in mains:
             continue
         opposite = tuple(-s for s in contrast)
-        names.setdefault(opposite if opposite in names else contrast, []).append(_interaction_name(effect, study))
+        names.setdefault(opposite if opposite in names else contrast, []).append(_format_interaction_name(effect, study))
         contrasts.setdefault(opposite if opposite in names else contrast, effect.difference)
     judged = with_verdicts(contrasts, None, study.table.alpha)
-    return [Line(" = ".join(names[contrast]), d) for contrast, d in judged.items()]
+    return [AnalysisLine(" = ".join(names[contrast]), d) for contrast, d in judged.items()]
 
 
-def _interaction_name(effect: Effect, study: StudyRecord) -> str:
+def _format_interaction_name(effect: Effect, study: StudyRecord) -> str:
     return " × ".join(
         study.table.shown(factor) + ("" if factor in study.design.components else f"={level}")
         for factor, level in zip(effect.factors, effect.levels, strict=True)
     )
 
 
-def _term_name(term: Term, study: StudyRecord) -> str:
-    return term if isinstance(term, str) else _product(term, study)
+def _format_term_name(term: Term, study: StudyRecord) -> str:
+    return term if isinstance(term, str) else _format_product(term, study)
 
 
-def _product(names: Sequence[str], study: StudyRecord) -> str:
+def _format_product(names: Sequence[str], study: StudyRecord) -> str:
     return " × ".join(map(study.table.shown, names))
 
 
-def _gains(study: StudyRecord, values: Mapping[str, Values], metric: Metric) -> list[Line]:
+def _build_gain_lines(study: StudyRecord, values: Mapping[str, Values], metric: Metric) -> list[AnalysisLine]:
     """Each component against the arm before it, in the order of the file."""
     steps: list[tuple[str, str, str]] = []
-    by_parts = {frozenset(study.design.on(arm)): arm for arm in values}
+    by_parts = {frozenset(study.design.get_active_factors(arm)): arm for arm in values}
     before: frozenset[str] = frozenset()
     for part in study.design.components:
         after = before | {part}
@@ -156,20 +156,20 @@ def _gains(study: StudyRecord, values: Mapping[str, Values], metric: Metric) -> 
         for part, previous, arm in steps
     }
     judged = with_verdicts(found, metric.higher_is_better, compare.alpha)
-    return [Line(f"+ {study.table.shown(part)}", d) for part, d in judged.items()]
+    return [AnalysisLine(f"+ {study.table.shown(part)}", d) for part, d in judged.items()]
 
 
-def _subsets(study: StudyRecord, values: Mapping[str, Values]) -> dict[frozenset[str], Values]:
+def _get_subset_values(study: StudyRecord, values: Mapping[str, Values]) -> dict[frozenset[str], Values]:
     """The worth of every subset of the parts, if the design has them all: two levels each, and not too many."""
     factors = study.design.factors
     two_levels = factors and all(len(levels) == 2 for levels in factors.values())
     if study.design.type not in ("factorial", "cumulative") or not two_levels or len(factors) > MOST_PARTS:
         return {}
-    worth = {frozenset(study.design.on(arm)): of_arm for arm, of_arm in values.items()}
+    worth = {frozenset(study.design.get_active_factors(arm)): of_arm for arm, of_arm in values.items()}
     return worth if len(worth) == 2 ** len(factors) else {}
 
 
-def _over_datasets(results: Results, metric: Metric) -> list[Line]:
+def _compare_over_datasets(results: Results, metric: Metric) -> list[AnalysisLine]:
     """Every arm against the reference over all data sets: means of the seeds that both have, and run against run."""
     study, better, alpha = results.study, metric.higher_is_better, results.study.table.alpha
     reference = {dataset: results.values(dataset, study.reference, metric) for dataset in study.datasets}
@@ -187,7 +187,7 @@ def _over_datasets(results: Results, metric: Metric) -> list[Line]:
         tests[arm] = signed_rank_over_datasets(means, study.reference, better, alpha)[arm]
         improvements[arm] = improvement(x, y, better, alpha)
     return [
-        Line(study.table.shown(arm), difference, improvement=improvements[arm])
+        AnalysisLine(study.table.shown(arm), difference, improvement=improvements[arm])
         for arm, difference in with_verdicts(tests, better, alpha).items()
         if difference.n and arm in study.shown_arms
     ]

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ibml.config.metrics import Metric
-from ibml.report.tables.analysis import Analysis, Line
+from ibml.report.tables.analysis import Analysis, AnalysisLine
 from ibml.report.tables.table import Table, TableCell
 from ibml.report.tables.table_spec import (
-    NOTHING,
+    MISSING,
     Column,
+    ColumnKind,
     Emphasis,
     Entry,
-    Grid,
-    Kind,
     Row,
-    confidence,
-    interval_entry,
-    mean_entry,
-    number_entry,
-    p_entry,
-    range_entry,
-    signed_entry,
+    TableSpec,
+    build_interval_entry,
+    build_mean_entry,
+    build_number_entry,
+    build_p_value_entry,
+    build_range_entry,
+    build_signed_entry,
+    format_confidence_level,
 )
 from ibml.statistics.paired import Difference
 
@@ -36,28 +36,28 @@ _TITLES = {
 }
 
 
-def grids(table: Table) -> list[Grid]:
+def build_table_specs(table: Table) -> list[TableSpec]:
     """All grids of a table in their order."""
-    return [*means(table), *differences(table), *analysis_grids(table)]
+    return [*build_mean_tables(table), *build_difference_tables(table), *build_analysis_tables(table)]
 
 
-def means(table: Table) -> list[Grid]:
+def build_mean_tables(table: Table) -> list[TableSpec]:
     """The means: a grid with a column per metric, or a grid per metric with a column per data set."""
     by_dataset = table.study.table.columns == "datasets" or (
         table.study.table.columns is None and len(table.datasets) > 1
     )
-    return [_by_dataset(table, metric) for metric in table.metrics] if by_dataset else [_by_metric(table)]
+    return [_build_table_by_dataset(table, metric) for metric in table.metrics] if by_dataset else [_build_table_by_metric(table)]
 
 
-def heading(table: Table, metric: Metric) -> str:
+def format_metric_heading(table: Table, metric: Metric) -> str:
     """A metric's name with its unit and direction."""
     arrow = f" {metric.arrow}" if table.study.table.arrows else ""
     return f"{table.study.table.measured(metric)}{arrow}"
 
 
-def _by_metric(table: Table) -> Grid:
+def _build_table_by_metric(table: Table) -> TableSpec:
     several = len(table.datasets) > 1
-    columns, lead = _lead(table)
+    columns, lead = _build_lead_columns(table)
     rows: dict[tuple[str, str], Row] = {}
     for dataset in table.datasets:
         for arm in table.arms:
@@ -65,18 +65,18 @@ def _by_metric(table: Table) -> Grid:
             present = [cell for cell in cells if cell]
             if present:
                 first = (Entry(table.study.table.shown(dataset)),) if several else ()
-                count = number_entry(max(cell.summary.n for cell in present), 0)
-                rows[dataset, arm] = (*first, *lead[arm], count, *(_mean(table, cell) for cell in cells))
+                count = build_number_entry(max(cell.summary.n for cell in present), 0)
+                rows[dataset, arm] = (*first, *lead[arm], count, *(_build_cell_entry(table, cell) for cell in cells))
     made: list[Row | str] = []
     for dataset in table.datasets:
-        made += _grouped(table, {arm: row for (of, arm), row in rows.items() if of == dataset})
+        made += _add_group_headings(table, {arm: row for (of, arm), row in rows.items() if of == dataset})
     first_column = (Column("data set", "name"),) if several else ()
-    metrics = tuple(Column(heading(table, metric), "measure") for metric in table.metrics)
-    return Grid(table.name, (*first_column, *columns, Column("n"), *metrics), tuple(made))
+    metrics = tuple(Column(format_metric_heading(table, metric), "measure") for metric in table.metrics)
+    return TableSpec(table.name, (*first_column, *columns, Column("n"), *metrics), tuple(made))
 
 
-def _by_dataset(table: Table, metric: Metric) -> Grid:
-    columns, lead = _lead(table)
+def _build_table_by_dataset(table: Table, metric: Metric) -> TableSpec:
+    columns, lead = _build_lead_columns(table)
     found = table.ranks.get(metric.name)
     ranks = found.ranks if found else {}
     rows: dict[str, Row] = {}
@@ -85,24 +85,24 @@ def _by_dataset(table: Table, metric: Metric) -> Grid:
         counts = sorted({cell.summary.n for cell in cells if cell})
         if counts:
             seeds = Entry(f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}", value=counts[0])
-            tail = (number_entry(ranks.get(arm)),) if len(table.datasets) > 1 else ()
-            rows[arm] = (*lead[arm], seeds, *(_mean(table, cell) for cell in cells), *tail)
+            tail = (build_number_entry(ranks.get(arm)),) if len(table.datasets) > 1 else ()
+            rows[arm] = (*lead[arm], seeds, *(_build_cell_entry(table, cell) for cell in cells), *tail)
     datasets = tuple(Column(table.study.table.shown(name), "measure") for name in table.datasets)
     tail_column = (Column("average rank"),) if len(table.datasets) > 1 else ()
     fewer = f" (ranks over the {found.datasets} data sets that all arms have)" if found and found.missing else ""
-    title = f"{table.name}: {heading(table, metric)}{fewer}"
-    return Grid(title, (*columns, Column("n"), *datasets, *tail_column), tuple(_grouped(table, rows)))
+    title = f"{table.name}: {format_metric_heading(table, metric)}{fewer}"
+    return TableSpec(title, (*columns, Column("n"), *datasets, *tail_column), tuple(_add_group_headings(table, rows)))
 
 
-def _lead(table: Table) -> tuple[tuple[Column, ...], dict[str, Row]]:
+def _build_lead_columns(table: Table) -> tuple[tuple[Column, ...], dict[str, Row]]:
     """The first columns, and by arm what stands in them: its name and what it consists of. Crossed factors say it
     all, so that no name is needed beside them."""
     study = table.study
     named = study.design.type != "factorial" or not study.columns
-    names = tuple(Column(study.table.shown(name), _kind(of_arm)) for name, of_arm in study.columns.items())
+    names = tuple(Column(study.table.shown(name), _get_column_kind(of_arm)) for name, of_arm in study.columns.items())
     lead: dict[str, Row] = {}
     for arm in table.arms:
-        parts = [Entry(_part(of_arm.get(arm))) for of_arm in study.columns.values()]
+        parts = [Entry(_format_component(of_arm.get(arm))) for of_arm in study.columns.values()]
         reference = " (reference)" if arm == table.study.reference else ""
         if named:
             lead[arm] = (Entry(f"{study.table.shown(arm)}{reference}"), *parts)
@@ -111,24 +111,24 @@ def _lead(table: Table) -> tuple[tuple[Column, ...], dict[str, Row]]:
     return ((Column("arm", "name"),) if named else ()) + names, lead
 
 
-def _kind(of_arm: Mapping[str, object]) -> Kind:
+def _get_column_kind(of_arm: Mapping[str, object]) -> ColumnKind:
     return "mark" if all(isinstance(value, bool) for value in of_arm.values()) else "name"
 
 
-def _part(value: object) -> str:
+def _format_component(value: object) -> str:
     if isinstance(value, bool):
         return "✓" if value else "–"
-    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return MISSING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _mean(table: Table, cell: TableCell | None) -> Entry:
+def _build_cell_entry(table: Table, cell: TableCell | None) -> Entry:
     if cell is None:
-        return Entry(NOTHING)
+        return Entry(MISSING)
     emphasis: Emphasis = "best" if cell.best else "second" if cell.second else ""
-    return mean_entry(cell.summary, table.study.table.digits(cell.metric), emphasis, cell.marks)
+    return build_mean_entry(cell.summary, table.study.table.digits(cell.metric), emphasis, cell.marks)
 
 
-def _grouped(table: Table, rows: Mapping[str, Row]) -> Iterator[Row | str]:
+def _add_group_headings(table: Table, rows: Mapping[str, Row]) -> Iterator[Row | str]:
     """The rows under the headings of the table's groups."""
     groups = {arm: group for group, members in table.study.table.groups.items() for arm in members}
     last = ""
@@ -140,33 +140,33 @@ def _grouped(table: Table, rows: Mapping[str, Row]) -> Iterator[Row | str]:
         yield row
 
 
-def _difference_columns(table: Table, first: str, adaptive: bool = False) -> tuple[Column, ...]:
+def _build_difference_columns(table: Table, first: str, adaptive: bool = False) -> tuple[Column, ...]:
     """The columns of differences; `first` is the heading of the one with the names."""
-    interval = f"{confidence(table.study.table.alpha)} interval"
+    interval = f"{format_confidence_level(table.study.table.alpha)} interval"
     tests = ("p", "level") if adaptive else ("p (Holm)",)
     names = [Column(text) for text in ("difference", interval, *tests, "d_z", "detectable")]
     return (Column(first, "name"), *names, Column("verdict", "words"))
 
 
-def _difference_row(name: str, d: Difference, digits: int, level: tuple[float | None] | None = None) -> Row:
+def _build_difference_row(name: str, d: Difference, digits: int, level: tuple[float | None] | None = None) -> Row:
     """A difference in the columns above; `level` (in a tuple of one) where there are looks."""
-    tests = (p_entry(d.p_corrected),) if level is None else (p_entry(d.p), Entry(_level(level[0]), value=level[0]))
+    tests = (build_p_value_entry(d.p_corrected),) if level is None else (build_p_value_entry(d.p), Entry(_format_level(level[0]), value=level[0]))
     return (
         Entry(name),
-        signed_entry(d.mean, digits),
-        interval_entry(d.low, d.high, digits),
+        build_signed_entry(d.mean, digits),
+        build_interval_entry(d.low, d.high, digits),
         *tests,
-        number_entry(d.effect_size),
-        number_entry(d.detectable, digits),
+        build_number_entry(d.effect_size),
+        build_number_entry(d.detectable, digits),
         Entry(d.verdict),
     )
 
 
-def _level(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.2g}"
+def _format_level(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2g}"
 
 
-def differences(table: Table) -> list[Grid]:
+def build_difference_tables(table: Table) -> list[TableSpec]:
     """Every arm against the reference, by data set and metric."""
     adaptive = table.study.adaptive is not None
     rows: list[Row | str] = []
@@ -175,57 +175,57 @@ def differences(table: Table) -> list[Grid]:
             digits = table.study.table.digits(metric.name)
             cells = [table.cells.get((dataset, arm, metric.name)) for arm in table.arms]
             made = [
-                _difference_row(
+                _build_difference_row(
                     table.study.table.shown(cell.arm), cell.difference, digits, (cell.level,) if adaptive else None
                 )
                 for cell in cells
                 if cell and cell.difference
             ]
-            rows += [_place(table, dataset, metric), *made] if made else []
+            rows += [_format_place(table, dataset, metric), *made] if made else []
     title = f"difference to {table.study.table.shown(table.study.reference)}"
-    return [Grid(title, _difference_columns(table, "arm", adaptive), tuple(rows))] if rows else []
+    return [TableSpec(title, _build_difference_columns(table, "arm", adaptive), tuple(rows))] if rows else []
 
 
-def _place(table: Table, dataset: str, metric: Metric) -> str:
+def _format_place(table: Table, dataset: str, metric: Metric) -> str:
     """Which data set and metric lines are about."""
     shown = table.study.table.shown
     return f"{shown(dataset)} · {shown(metric.name)}" if dataset and len(table.datasets) > 1 else shown(metric.name)
 
 
-def analysis_grids(table: Table) -> list[Grid]:
+def build_analysis_tables(table: Table) -> list[TableSpec]:
     """A grid for each kind of analysis, with a heading for each data set and metric."""
     kinds: dict[str, list[Analysis]] = {}
     for analysis in table.analyses:
         kinds.setdefault(analysis.kind, []).append(analysis)
-    return [_analysis_grid(table, kind, found) for kind, found in kinds.items()]
+    return [_build_analysis_table(table, kind, found) for kind, found in kinds.items()]
 
 
-def _analysis_grid(table: Table, kind: str, found: Sequence[Analysis]) -> Grid:
+def _build_analysis_table(table: Table, kind: str, found: Sequence[Analysis]) -> TableSpec:
     title, first = _TITLES[kind]
     rows: list[Row | str] = []
     for analysis in found:
         digits = table.study.table.digits(analysis.metric.name)
-        rows.append(_place(table, analysis.dataset, analysis.metric))
-        rows += [_line(line, digits) for line in analysis.lines]
-    columns = _difference_columns(table, first)
+        rows.append(_format_place(table, analysis.dataset, analysis.metric))
+        rows += [_build_analysis_row(line, digits) for line in analysis.lines]
+    columns = _build_difference_columns(table, first)
     if kind == "variance":
         columns = (Column(first, "name"), Column("share %"))
     elif kind == "over data sets":
-        level = f"{confidence(table.study.table.alpha)} interval"
+        level = f"{format_confidence_level(table.study.table.alpha)} interval"
         headings = ("data sets", "difference", "p (Holm)", "P(better)", level)
         columns = (columns[0], *map(Column, headings), columns[-1])
-    return Grid(title, columns, tuple(rows))
+    return TableSpec(title, columns, tuple(rows))
 
 
-def _line(line: Line, digits: int) -> Row:
+def _build_analysis_row(line: AnalysisLine, digits: int) -> Row:
     if line.share is not None:
         share = None if line.share.share is None else 100 * line.share.share
-        return Entry(line.name), number_entry(share, 1)
+        return Entry(line.name), build_number_entry(share, 1)
     assert line.difference is not None
-    row = _difference_row(line.name, line.difference, digits)
+    row = _build_difference_row(line.name, line.difference, digits)
     if line.improvement is None:
         return row
     i = line.improvement
-    between = range_entry(i.low, i.high)
+    between = build_range_entry(i.low, i.high)
     name, difference, _, p, *_, verdict = row
-    return name, number_entry(i.datasets, 0), difference, p, number_entry(i.probability), between, verdict
+    return name, build_number_entry(i.datasets, 0), difference, p, build_number_entry(i.probability), between, verdict

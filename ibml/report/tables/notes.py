@@ -11,35 +11,35 @@ from statistics import fmean
 
 from ibml.config.metrics import describe
 from ibml.records import UNTUNED, StudyRecord
-from ibml.report.tables.results import Results, mixtures
-from ibml.report.tables.table_spec import confidence
+from ibml.report.tables.results import Results, find_mixtures
+from ibml.report.tables.table_spec import format_confidence_level
 from ibml.statistics.paired import POWER
 
-SAME_SAMPLES = 0.005
+SAMPLES_TOLERANCE = 0.005
 """Numbers of samples that differ by less are the same."""
 
 
-def foot(results: Results, counts: Collection[int]) -> tuple[str, ...]:
+def build_table_notes(results: Results, counts: Collection[int]) -> tuple[str, ...]:
     """The lines of the foot; `counts` are the different numbers of seeds in the table's cells."""
     return (
-        *_method(results, sorted(counts)),
-        budget(results.study),
-        *_samples(results),
+        *_describe_method(results, sorted(counts)),
+        format_budget_note(results.study),
+        *_describe_sample_counts(results),
         *([results.study.tuning_note] if results.study.tuning_note else []),
         *results.study.notes,
-        *_missing_pairs(results),
-        *_lacking(results),
-        *_failures(results),
-        *_provenance(results),
+        *_describe_missing_pairs(results),
+        *_describe_missing_metrics(results),
+        *_describe_failures(results),
+        *_describe_provenance(results),
     )
 
 
-def _method(results: Results, counts: list[int]) -> list[str]:
+def _describe_method(results: Results, counts: list[int]) -> list[str]:
     study = results.study
     test = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}[study.table.test]
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
     seeds = f"{number} seed{'' if number == '1' else 's'}"
-    level = confidence(study.table.alpha)
+    level = format_confidence_level(study.table.alpha)
     shown = study.table.shown(study.reference)
     how = (
         "Holm-corrected over the arms of a column"
@@ -49,14 +49,14 @@ def _method(results: Results, counts: list[int]) -> list[str]:
     return [
         f"Mean ± standard deviation over {seeds}. Differences to {shown}: {level} t interval; two-sided {test} on"
         f" pairs of one seed, {how}.",
-        *(_looks(results) if study.adaptive else []),
-        *_hidden(study),
-        *_whole_seeds(results),
-        f"{_detectable(study, counts)} *: differs from {shown}. ≈: not told apart from the best.",
+        *(_describe_looks(results) if study.adaptive else []),
+        *_describe_hidden_arms(study),
+        *_describe_complete_seeds(results),
+        f"{_describe_detectable(study, counts)} *: differs from {shown}. ≈: not told apart from the best.",
     ]
 
 
-def _whole_seeds(results: Results) -> list[str]:
+def _describe_complete_seeds(results: Results) -> list[str]:
     """What effects, gains and Shapley values are over, where that is not what the means are over."""
     if results.study.design.type not in ("factorial", "cumulative"):
         return []
@@ -64,7 +64,7 @@ def _whole_seeds(results: Results) -> list[str]:
         (dataset, metric.name): (len(set.intersection(*map(set, found))), max(map(len, found)))
         for dataset in results.study.datasets
         for metric in results.metrics
-        if (found := list(results.by_arm(dataset, metric).values()))
+        if (found := list(results.get_values_by_arm(dataset, metric).values()))
     }
     fewer = {whole for whole, most in counts.values() if whole < most}
     if not fewer:
@@ -74,14 +74,14 @@ def _whole_seeds(results: Results) -> list[str]:
     return [f"Effects and Shapley values are over the seeds that all their arms have (some over {number}){looks}."]
 
 
-def _hidden(study: StudyRecord) -> list[str]:
+def _describe_hidden_arms(study: StudyRecord) -> list[str]:
     hidden = [study.table.shown(arm) for arm in study.arms if arm not in study.shown_arms]
     if not hidden:
         return []
     return [f"Not shown, but counted in the corrections: {', '.join(hidden)}. Best and second are of those shown."]
 
 
-def _looks(results: Results) -> list[str]:
+def _describe_looks(results: Results) -> list[str]:
     """How seeds were added, and where that stands."""
     study = results.study
     assert study.adaptive is not None
@@ -104,7 +104,7 @@ def _looks(results: Results) -> list[str]:
     return [text]
 
 
-def _detectable(study: StudyRecord, counts: list[int]) -> str:
+def _describe_detectable(study: StudyRecord, counts: list[int]) -> str:
     if study.table.test == "t":
         return (
             f"Detectable: the smallest difference found with power {POWER:g} at alpha {study.table.alpha:g},"
@@ -114,7 +114,7 @@ def _detectable(study: StudyRecord, counts: list[int]) -> str:
     return f"With {pairs} pairs no signed-rank p is below {min(1.0, 2.0 ** (1 - pairs)):.2g}, before correction."
 
 
-def budget(study: StudyRecord) -> str:
+def format_budget_note(study: StudyRecord) -> str:
     """What each arm was given, and whether that was the same."""
     budgets = {name: " to ".join(map(str, {found[0]: 0, found[-1]: 0})) for name, found in study.epochs.items()}
     same = len(set(budgets.values())) == 1
@@ -127,29 +127,29 @@ def budget(study: StudyRecord) -> str:
     return f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
 
 
-def _samples(results: Results) -> list[str]:
+def _describe_sample_counts(results: Results) -> list[str]:
     """Arms that were trained on more or fewer samples than the reference, copies and estimates included."""
     seen = describe("samples.total")
     lines: dict[str, list[str]] = {"more": [], "fewer": []}
     for dataset in results.study.datasets:
-        means = {arm: fmean(found.values()) for arm, found in results.by_arm(dataset, seen).items() if found}
+        means = {arm: fmean(found.values()) for arm, found in results.get_values_by_arm(dataset, seen).items() if found}
         of_reference = means.get(results.study.reference, 0.0)
         if of_reference == 0:
             continue
         where = f" on {dataset}" if len(results.study.datasets) > 1 else ""
         for arm, ratio in [(arm, mean / of_reference) for arm, mean in means.items()]:
-            if abs(ratio - 1) > SAME_SAMPLES:
+            if abs(ratio - 1) > SAMPLES_TOLERANCE:
                 text = f"{results.study.table.shown(arm)} {ratio:.2f} times{where}"
                 lines["more" if ratio > 1 else "fewer"].append(text)
     reference = results.study.table.shown(results.study.reference)
     return [f"Trained on {word} samples than {reference}: {', '.join(arms)}." for word, arms in lines.items() if arms]
 
 
-def _counted(arms: Counter[str]) -> str:
+def _format_counts(arms: Counter[str]) -> str:
     return ", ".join(f"{arm} {count}" for arm, count in arms.items())
 
 
-def _missing_pairs(results: Results) -> list[str]:
+def _describe_missing_pairs(results: Results) -> list[str]:
     """Pairs of trials of which one side has no value, by arm, whichever metric is compared."""
     study = results.study
     ended = {
@@ -164,24 +164,24 @@ def _missing_pairs(results: Results) -> list[str]:
             counts[arm] += 1
     if not counts:
         return []
-    return [f"Pairs with a missing side, left out of the tests: {_counted(counts)}."]
+    return [f"Pairs with a missing side, left out of the tests: {_format_counts(counts)}."]
 
 
-def _lacking(results: Results) -> list[str]:
+def _describe_missing_metrics(results: Results) -> list[str]:
     """Metrics that trials lack although they finished, by arm."""
     notes = []
     for metric in results.study.metrics:
         without: Counter[str] = Counter()
         for trial in results.trials:
             record = results.records.get(trial.key)
-            if record and record.status == "finished" and not math.isfinite(results.value(trial, metric)):
+            if record and record.status == "finished" and not math.isfinite(results.get_value(trial, metric)):
                 without[trial.arm] += 1
         if without:
-            notes.append(f"Finished without a finite {metric}: {without.total()} trials ({_counted(without)}).")
+            notes.append(f"Finished without a finite {metric}: {without.total()} trials ({_format_counts(without)}).")
     return notes
 
 
-def _failures(results: Results) -> list[str]:
+def _describe_failures(results: Results) -> list[str]:
     notes = []
     for status, words in (
         ("failed", "Failed"),
@@ -193,7 +193,7 @@ def _failures(results: Results) -> list[str]:
         if not of_status:
             continue
         counts = Counter(t.arm for t in of_status)
-        text = f"{words}: {len(of_status)} of {len(results.trials)} trials ({_counted(counts)})"
+        text = f"{words}: {len(of_status)} of {len(results.trials)} trials ({_format_counts(counts)})"
         lost = {t.arm for t in of_status if (t.dataset, t.arm) in results.without_best}
         if lost:
             text += f"; no proposal of the search of {', '.join(sorted(lost))} was complete and within the constraints"
@@ -218,7 +218,7 @@ class Provenance:
     date: str
 
 
-def provenance(results: Results) -> Provenance:
+def collect_provenance(results: Results) -> Provenance:
     """Where the results that count come from."""
     records = results.ended
     ended = max((record.ended_at for record in records), default=0)
@@ -232,10 +232,10 @@ def provenance(results: Results) -> Provenance:
     )
 
 
-def _provenance(results: Results) -> list[str]:
-    study, found = results.study, provenance(results)
+def _describe_provenance(results: Results) -> list[str]:
+    study, found = results.study, collect_provenance(results)
     changed = f", with {' '.join(study.overrides)}" if study.overrides else ""
-    mixed = [f"MIXED: {text}." for text in mixtures(results)]
+    mixed = [f"MIXED: {text}." for text in find_mixtures(results)]
     return [
         *mixed,
         f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {found.results} results of {found.keys}"

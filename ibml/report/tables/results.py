@@ -38,7 +38,7 @@ class Results:
             if (trial.dataset, trial.arm) in self.without_best or (record and record.status == "failed"):
                 by_seed[trial.seed] = None  # it holds nothing up, and is run again by the same command
             elif record and record.ended:
-                value = self.value(trial, study.steering)
+                value = self.get_value(trial, study.steering)
                 by_seed[trial.seed] = value if math.isfinite(value) else None
         return {
             dataset: follow(
@@ -52,7 +52,7 @@ class Results:
         """(data set, arm) of searches that are done and have chosen nothing, so that nothing was evaluated."""
         return {(t.dataset, t.arm) for t in self.study.tuning if t.exhausted}
 
-    def stopped(self, dataset: str, arm: str) -> int:
+    def count_seeds_taken(self, dataset: str, arm: str) -> int:
         """After how many seeds an arm was decided, or how many it had at the last look, before the first the least."""
         if self.study.adaptive is None:
             return len(self.study.seeds)
@@ -70,7 +70,7 @@ class Results:
         return [
             trial
             for trial in study.trials
-            if place[trial.seed] < self.stopped(trial.dataset, trial.arm)
+            if place[trial.seed] < self.count_seeds_taken(trial.dataset, trial.arm)
             or trial.arm in self.looks[trial.dataset].wanted.get(trial.seed, ())
         ]
 
@@ -105,12 +105,12 @@ class Results:
         """seed -> finite value in the shown unit, of trials that finished; seeds in order."""
         values = {}
         for trial in self._by_cell.get((dataset, arm), ()):
-            value = self.value(trial, metric.name)
+            value = self.get_value(trial, metric.name)
             if math.isfinite(value):
                 values[trial.seed] = value * metric.scale
         return dict(sorted(values.items()))
 
-    def value(self, trial: TrialEntry, name: str) -> float:
+    def get_value(self, trial: TrialEntry, name: str) -> float:
         """A metric of a trial that finished, as it was logged; no number where there is none. Utilisations are
         computed: the trial's accuracy of a modality by that of the modality alone, on the same data set and seed."""
         record = self.records.get(trial.key)
@@ -120,7 +120,7 @@ class Results:
         if modality == name:
             return record.metrics.get(name, math.nan)
         alone = self._alone.get((trial.dataset, modality, trial.seed))
-        of_alone = self.value(alone, "test.accuracy") if alone else math.nan
+        of_alone = self.get_value(alone, "test.accuracy") if alone else math.nan
         return record.metrics.get(f"test.accuracy.{modality}", math.nan) / of_alone if of_alone > 0 else math.nan
 
     @cached_property
@@ -136,7 +136,7 @@ class Results:
                 found[trial.dataset, config["method.modality"], trial.seed] = trial
         return found
 
-    def by_arm(self, dataset: str, metric: Metric) -> dict[str, dict[int, float]]:
+    def get_values_by_arm(self, dataset: str, metric: Metric) -> dict[str, dict[int, float]]:
         """arm -> seed -> value, for every arm of a data set."""
         return {arm: self.values(dataset, arm, metric) for arm in self.arms(dataset)}
 
@@ -146,13 +146,13 @@ class Results:
         return tuple(map(describe, self.study.metrics))
 
 
-def mixtures(results: Results, revision: str = "") -> list[str]:
+def find_mixtures(results: Results, revision: str = "") -> list[str]:
     """What of the results was not made alike, in words: code, kind of machine, or data within a data set. `revision`
     is that of the code that is going to run the trials that have no result yet."""
     to_come = [revision] * results.unfinished
     found = [
-        _mixed("code revisions", [*(record.revision for record in results.ended), *to_come]),
-        _mixed("kinds of machine", (record.platform for record in results.ended)),
+        _describe_mixture("code revisions", [*(record.revision for record in results.ended), *to_come]),
+        _describe_mixture("kinds of machine", (record.platform for record in results.ended)),
     ]
     for dataset in results.study.datasets:
         changed = results.study.changes.get(dataset, {})
@@ -164,11 +164,11 @@ def mixtures(results: Results, revision: str = "") -> list[str]:
             and results.records[trial.key].ended
             and not any(path.startswith("data.") for path in changed.get(trial.arm, ()))
         ]
-        found.append(_mixed(f"states of the data of {dataset}", prints))
+        found.append(_describe_mixture(f"states of the data of {dataset}", prints))
     return [text for text in found if text]
 
 
-def _mixed(what: str, names: Iterable[str]) -> str:
+def _describe_mixture(what: str, names: Iterable[str]) -> str:
     counts: dict[str, int] = {}
     for name in filter(None, names):
         counts[name] = counts.get(name, 0) + 1

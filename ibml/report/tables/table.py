@@ -9,9 +9,9 @@ import pandas as pd
 
 from ibml.config.metrics import Metric, describe
 from ibml.records import StudyRecord, TrialRecord
-from ibml.report.tables.analysis import Analysis, analyses
-from ibml.report.tables.notes import foot
-from ibml.report.tables.results import Results, mixtures, refuse_mixtures
+from ibml.report.tables.analysis import Analysis, compute_analyses
+from ibml.report.tables.notes import build_table_notes
+from ibml.report.tables.results import Results, find_mixtures, refuse_mixtures
 from ibml.statistics.datasets import Ranks, average_ranks
 from ibml.statistics.paired import Difference, Summary, Verdict, paired_difference, summarise, with_verdicts
 from ibml.statistics.sequential import at_stop, nominal_levels
@@ -48,7 +48,7 @@ class Table:
     ranks: dict[str, Ranks]
     """metric -> average ranks of the arms over the data sets that all of them have, where there are several."""
     analyses: tuple[Analysis, ...]
-    foot: tuple[str, ...]
+    notes: tuple[str, ...]
     unfinished: int
 
     @property
@@ -64,14 +64,14 @@ class Table:
         """The arms in the order in which they are shown."""
         return self.study.shown_arms
 
-    def cell(self, dataset: str, arm: str, metric: str) -> TableCell:
+    def get_cell(self, dataset: str, arm: str, metric: str) -> TableCell:
         return self.cells[dataset, arm, metric]
 
-    def frame(self) -> pd.DataFrame:
+    def build_frame(self) -> pd.DataFrame:
         """One row per data set, arm and metric, at full precision, with what the arm consists of."""
-        return pd.DataFrame([self._row(cell) for cell in self.cells.values()])
+        return pd.DataFrame([self._build_row(cell) for cell in self.cells.values()])
 
-    def _row(self, cell: TableCell) -> dict[str, object]:
+    def _build_row(self, cell: TableCell) -> dict[str, object]:
         d = cell.difference
         consists = {name: of_arm.get(cell.arm) for name, of_arm in self.study.columns.items()}
         return {
@@ -103,11 +103,11 @@ def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mi
     """
     results = Results(study, records)
     if not allow_mixed:
-        refuse_mixtures(study.name, mixtures(results))
+        refuse_mixtures(study.name, find_mixtures(results))
     made: dict[tuple[str, str, str], TableCell] = {}
     for dataset in study.datasets:
         for metric in results.metrics:
-            made |= _column(results, dataset, metric)
+            made |= _build_column_cells(results, dataset, metric)
     cells = {
         (dataset, arm, metric.name): made[dataset, arm, metric.name]
         for dataset in study.datasets
@@ -121,14 +121,14 @@ def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mi
         study,
         results.metrics,
         cells,
-        {m.name: average_ranks(data_set_means(cells.values(), m), m.higher_is_better) for m in ranked},
-        tuple(analyses(results)),
-        foot(results, counts),
+        {m.name: average_ranks(collect_dataset_means(cells.values(), m), m.higher_is_better) for m in ranked},
+        tuple(compute_analyses(results)),
+        build_table_notes(results, counts),
         results.unfinished,
     )
 
 
-def data_set_means(cells: Iterable[TableCell], metric: Metric) -> dict[str, dict[str, float]]:
+def collect_dataset_means(cells: Iterable[TableCell], metric: Metric) -> dict[str, dict[str, float]]:
     """Arm -> data set -> mean, where there is one."""
     means: dict[str, dict[str, float]] = {}
     for cell in cells:
@@ -139,22 +139,22 @@ def data_set_means(cells: Iterable[TableCell], metric: Metric) -> dict[str, dict
     return means
 
 
-def _column(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, str, str], TableCell]:
+def _build_column_cells(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, str, str], TableCell]:
     """All arms of one metric on one data set. Corrections are over all arms of such a column, shown or not; best and
     second are among those that are shown."""
     study = results.study
-    arms = results.by_arm(dataset, metric)
-    differences, levels = _differences(results, dataset, metric, arms)
+    arms = results.get_values_by_arm(dataset, metric)
+    differences, levels = _compare_with_reference(results, dataset, metric, arms)
     summaries = {arm: summarise(list(by_seed.values())) for arm, by_seed in arms.items()}
     ranked = sorted(
         (arm for arm in study.shown_arms if arm in arms and summaries[arm].mean is not None),
-        key=lambda arm: _goodness(summaries[arm], metric),
+        key=lambda arm: _get_sort_value(summaries[arm], metric),
         reverse=True,
     )
     best = [arm for arm in ranked if summaries[arm].mean == summaries[ranked[0]].mean]
     rest = [arm for arm in ranked if arm not in best]
     second = [arm for arm in rest if summaries[arm].mean == summaries[rest[0]].mean]
-    tied = _tied_with_best(study, metric, {arm: arms[arm] for arm in ranked}, best)
+    tied = _find_tied_with_best(study, metric, {arm: arms[arm] for arm in ranked}, best)
     return {
         (dataset, arm, metric.name): TableCell(
             dataset,
@@ -171,7 +171,7 @@ def _column(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, s
     }
 
 
-def _differences(
+def _compare_with_reference(
     results: Results, dataset: str, metric: Metric, arms: Mapping[str, Mapping[int, float]]
 ) -> tuple[dict[str, Difference], dict[str, float | None]]:
     """Every arm against the reference, and the levels of tests at looks."""
@@ -179,14 +179,14 @@ def _differences(
     reference = arms.get(study.reference, {})
     plain = {
         arm: paired_difference(
-            by_seed, _until(reference, results.stopped(dataset, arm), study), compare.test, compare.alpha
+            by_seed, _select_first_seeds(reference, results.count_seeds_taken(dataset, arm), study), compare.test, compare.alpha
         )
         for arm, by_seed in arms.items()
         if arm != study.reference
     }
     if study.adaptive is None:
         return with_verdicts(plain, metric.higher_is_better, compare.alpha), {}
-    tests = _rejected_at_looks(results, dataset, metric, plain)
+    tests = _test_at_looks(results, dataset, metric, plain)
     finished = results.looks[dataset].finished
     judged = {}
     for arm, d in plain.items():
@@ -200,7 +200,7 @@ def _differences(
     return judged, {arm: level for arm, (_, level) in tests.items() if plain[arm].p is not None}
 
 
-def _rejected_at_looks(
+def _test_at_looks(
     results: Results, dataset: str, metric: Metric, differences: Mapping[str, Difference]
 ) -> dict[str, tuple[bool, float | None]]:
     """Whether an arm's difference passed the level at which it was tested, and that level."""
@@ -209,7 +209,7 @@ def _rejected_at_looks(
     adaptive, alpha = study.adaptive, study.table.alpha
     if metric.name != study.steering:
         p_values = {arm: d.p if progress.looks else None for arm, d in differences.items()}
-        seeds = {arm: results.stopped(dataset, arm) for arm in differences}
+        seeds = {arm: results.count_seeds_taken(dataset, arm) for arm in differences}
         tests = at_stop(p_values, seeds, adaptive.min, adaptive.max, alpha)
         return {arm: (test.rejected, test.level) for arm, test in tests.items()}
     left = len(differences) - len(progress.decided)
@@ -219,18 +219,18 @@ def _rejected_at_looks(
     }
 
 
-def _until(values: Mapping[int, float], seeds: int, study: StudyRecord) -> dict[int, float]:
+def _select_first_seeds(values: Mapping[int, float], seeds: int, study: StudyRecord) -> dict[int, float]:
     """The values of the first seeds."""
     first = set(study.seeds[:seeds])
     return {seed: value for seed, value in values.items() if seed in first}
 
 
-def _goodness(summary: Summary, metric: Metric) -> float:
+def _get_sort_value(summary: Summary, metric: Metric) -> float:
     assert summary.mean is not None
     return summary.mean if metric.higher_is_better else -summary.mean
 
 
-def _tied_with_best(
+def _find_tied_with_best(
     study: StudyRecord, metric: Metric, arms: Mapping[str, Mapping[int, float]], best: list[str]
 ) -> set[str]:
     """The arms whose difference from the best is not significant, the best among them."""

@@ -8,8 +8,8 @@ from typing import Literal
 
 from ibml.statistics.paired import Summary
 
-NOTHING = "–"
-Kind = Literal["name", "mark", "measure", "number", "words"]
+MISSING = "–"
+ColumnKind = Literal["name", "mark", "measure", "number", "words"]
 """What a column has: names, check marks, means with their spread, single numbers, or words."""
 
 
@@ -19,7 +19,7 @@ Emphasis = Literal["", "best", "second"]
 @dataclass(frozen=True)
 class Column:
     heading: str
-    kind: Kind = "number"
+    kind: ColumnKind = "number"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ Row = tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
-class Grid:
+class TableSpec:
     """A title, columns and rows; a row that is a text is a heading over those that follow."""
 
     title: str
@@ -53,59 +53,59 @@ class Grid:
         return [row for row in self.rows if not isinstance(row, str)]
 
 
-def capital(text: str) -> str:
+def capitalize_first(text: str) -> str:
     """A text as the beginning of a sentence."""
     return text[:1].upper() + text[1:]
 
 
-def confidence(alpha: float) -> str:
+def format_confidence_level(alpha: float) -> str:
     """The level of an interval: `95 %` where alpha is 0.05."""
     return f"{100 * (1 - alpha):g} %"
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    return NOTHING if value is None or not math.isfinite(value) else _without_minus_zero(f"{value:.{digits}f}")
+def format_number(value: float | None, digits: int = 2) -> str:
+    return MISSING if value is None or not math.isfinite(value) else _remove_minus_zero(f"{value:.{digits}f}")
 
 
-def signed(value: float | None, digits: int = 2) -> str:
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
+def format_signed(value: float | None, digits: int = 2) -> str:
+    return MISSING if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
 
 
-def p_text(value: float | None) -> str:
-    return NOTHING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+def format_p_value(value: float | None) -> str:
+    return MISSING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _without_minus_zero(text: str) -> str:
+def _remove_minus_zero(text: str) -> str:
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
-def mean_text(summary: Summary, digits: int = 2) -> str:
+def format_mean(summary: Summary, digits: int = 2) -> str:
     """A mean and its standard deviation."""
     if summary.sd is None:
-        return number(summary.mean, digits)
-    return f"{number(summary.mean, digits)} ± {number(summary.sd, digits)}"
+        return format_number(summary.mean, digits)
+    return f"{format_number(summary.mean, digits)} ± {format_number(summary.sd, digits)}"
 
 
-def mean_entry(summary: Summary, digits: int, emphasis: Emphasis = "", marks: str = "") -> Entry:
-    return Entry(mean_text(summary, digits), emphasis, marks, summary.mean, summary, digits)
+def build_mean_entry(summary: Summary, digits: int, emphasis: Emphasis = "", marks: str = "") -> Entry:
+    return Entry(format_mean(summary, digits), emphasis, marks, summary.mean, summary, digits)
 
 
-def number_entry(value: float | None, digits: int = 2) -> Entry:
-    return Entry(number(value, digits), value=value)
+def build_number_entry(value: float | None, digits: int = 2) -> Entry:
+    return Entry(format_number(value, digits), value=value)
 
 
-def signed_entry(value: float | None, digits: int = 2) -> Entry:
-    return Entry(signed(value, digits), value=value)
+def build_signed_entry(value: float | None, digits: int = 2) -> Entry:
+    return Entry(format_signed(value, digits), value=value)
 
 
-def p_entry(value: float | None) -> Entry:
-    return Entry(p_text(value), value=value)
+def build_p_value_entry(value: float | None) -> Entry:
+    return Entry(format_p_value(value), value=value)
 
 
-def range_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
+def build_range_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
     """Ends that are sizes and need no sign."""
-    return Entry(NOTHING if low is None else f"[{number(low, digits)}, {number(high, digits)}]", value=low)
+    return Entry(MISSING if low is None else f"[{format_number(low, digits)}, {format_number(high, digits)}]", value=low)
 
 
-def interval_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
-    return Entry(NOTHING if low is None else f"[{signed(low, digits)}, {signed(high, digits)}]", value=low)
+def build_interval_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
+    return Entry(MISSING if low is None else f"[{format_signed(low, digits)}, {format_signed(high, digits)}]", value=low)

@@ -8,26 +8,26 @@ from typing import Any
 
 from ibml.common.errors import IbmlError
 from ibml.config.metrics import Metric
-from ibml.report.tables.notes import provenance
-from ibml.report.tables.results import Results, mixtures
+from ibml.report.tables.notes import collect_provenance
+from ibml.report.tables.results import Results, find_mixtures
 from ibml.report.tables.table_spec import (
-    NOTHING,
+    MISSING,
     Column,
     Entry,
-    Grid,
     Row,
-    confidence,
-    interval_entry,
-    mean_entry,
-    number_entry,
-    p_entry,
-    signed_entry,
+    TableSpec,
+    build_interval_entry,
+    build_mean_entry,
+    build_number_entry,
+    build_p_value_entry,
+    build_signed_entry,
+    format_confidence_level,
 )
 from ibml.statistics.paired import paired_difference, summarise, with_verdicts
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparisonSide:
     """A study, or one of its arms, as it was named."""
 
     name: str
@@ -44,16 +44,16 @@ Pairing = list[tuple[tuple[str, str], tuple[str, str]]]
 """((data set, arm) of the first side, (data set, arm) of the second), for all that is compared."""
 
 
-def compare(first: Side, second: Side) -> list[Grid]:
+def compare(first: ComparisonSide, second: ComparisonSide) -> list[TableSpec]:
     """What differs in the settings, in the configuration, and in the results, the second against the first."""
     if (first.arm is None) != (second.arm is None):
         raise IbmlError("compare two studies, or two arms (STUDY/ARM); not a study with an arm")
-    pairs = _pairs(first, second)
-    found = [_settings(first, second), _configs(first, second, pairs), _results(first, second, pairs)]
+    pairs = _match_cells(first, second)
+    found = [_compare_settings(first, second), _compare_configs(first, second, pairs), _compare_results(first, second, pairs)]
     return [grid for grid in found if grid.rows]
 
 
-def _pairs(first: Side, second: Side) -> Pairing:
+def _match_cells(first: ComparisonSide, second: ComparisonSide) -> Pairing:
     one, two = first.results.study, second.results.study
     shared = [dataset for dataset in one.datasets if dataset in two.datasets]
     datasets = [(name, name) for name in shared]
@@ -70,16 +70,16 @@ def _pairs(first: Side, second: Side) -> Pairing:
     return [((a, x), (b, y)) for a, b in datasets for x, y in arms]
 
 
-def _settings(first: Side, second: Side) -> Grid:
+def _compare_settings(first: ComparisonSide, second: ComparisonSide) -> TableSpec:
     rows = []
-    for (name, one), (_, two) in zip(_facts(first), _facts(second), strict=True):
+    for (name, one), (_, two) in zip(_list_facts(first), _list_facts(second), strict=True):
         if one != two or (name == "mixed" and one):
             rows.append((Entry(name), Entry(one), Entry(two)))
-    return Grid("settings that differ", _sides(first, second, "setting"), tuple(rows))
+    return TableSpec("settings that differ", _build_side_columns(first, second, "setting"), tuple(rows))
 
 
-def _facts(side: Side) -> Iterator[tuple[str, str]]:
-    study, results, found = side.results.study, side.results, provenance(side.results)
+def _list_facts(side: ComparisonSide) -> Iterator[tuple[str, str]]:
+    study, results, found = side.results.study, side.results, collect_provenance(side.results)
     yield "study", study.name
     yield "question", study.description
     yield "file hash", study.file_hash[:12]
@@ -97,28 +97,28 @@ def _facts(side: Side) -> Iterator[tuple[str, str]]:
     yield "code", ", ".join(found.revisions)
     yield "machine", ", ".join(found.platforms)
     yield "data", ", ".join(found.fingerprints)
-    yield "mixed", "; ".join(mixtures(results))
+    yield "mixed", "; ".join(find_mixtures(results))
 
 
-def _configs(first: Side, second: Side, pairs: Pairing) -> Grid:
+def _compare_configs(first: ComparisonSide, second: ComparisonSide, pairs: Pairing) -> TableSpec:
     rows: list[Row | str] = []
     for (a, x), (b, y) in pairs:
         one, two = first.config(a, x), second.config(b, y)
         paths = [path for path in dict.fromkeys([*one, *two]) if one.get(path) != two.get(path)]
-        lines = [(Entry(path), Entry(_shown(one.get(path))), Entry(_shown(two.get(path)))) for path in paths]
-        rows += [_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
-    return Grid("configuration that differs", _sides(first, second, "path"), tuple(rows))
+        lines = [(Entry(path), Entry(_format_value(one.get(path))), Entry(_format_value(two.get(path)))) for path in paths]
+        rows += [_format_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
+    return TableSpec("configuration that differs", _build_side_columns(first, second, "path"), tuple(rows))
 
 
-def _results(first: Side, second: Side, pairs: Pairing) -> Grid:
+def _compare_results(first: ComparisonSide, second: ComparisonSide, pairs: Pairing) -> TableSpec:
     alpha = first.results.study.table.alpha
     known = {metric.name for metric in second.results.metrics}
     metrics = [metric for metric in first.results.metrics if metric.name in known]
     rows: list[Row | str] = []
     for (a, x), (b, y) in pairs:
-        lines = list(_lines(metrics, first.results, (a, x), second.results, (b, y), alpha))
-        rows += [_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
-    interval = f"{confidence(alpha)} interval"
+        lines = list(_build_result_rows(metrics, first.results, (a, x), second.results, (b, y), alpha))
+        rows += [_format_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
+    interval = f"{format_confidence_level(alpha)} interval"
     columns = (
         Column("metric", "name"),
         Column(first.name, "measure"),
@@ -127,10 +127,10 @@ def _results(first: Side, second: Side, pairs: Pairing) -> Grid:
         Column("second", "words"),
     )
     test = {"t": "t-test", "wilcoxon": "signed-rank test"}[first.results.study.table.test]
-    return Grid(f"results (second minus first over common seeds, paired {test})", columns, tuple(rows))
+    return TableSpec(f"results (second minus first over common seeds, paired {test})", columns, tuple(rows))
 
 
-def _lines(
+def _build_result_rows(
     metrics: list[Metric],
     first: Results,
     one: tuple[str, str],
@@ -141,7 +141,7 @@ def _lines(
     table = first.study.table
     values = {metric: (first.values(*one, metric), second.values(*two, metric)) for metric in metrics}
     found = {metric: paired_difference(y, x, table.test, alpha) for metric, (x, y) in values.items()}
-    keys, others = _keys(first, one), _keys(second, two)
+    keys, others = _get_keys(first, one), _get_keys(second, two)
     common = keys.keys() & others.keys()
     same = bool(common) and all(keys[seed] == others[seed] for seed in common)
     for metric, d in with_verdicts(found, None, alpha).items():
@@ -153,27 +153,27 @@ def _lines(
         words = ("better" if better else "worse") if d.verdict == "effect detected" else d.verdict
         yield (
             Entry(table.measured(metric)),
-            mean_entry(summarise(list(x.values())), digits),
-            mean_entry(summarise(list(y.values())), digits),
-            number_entry(d.n, 0),
-            signed_entry(d.mean, digits),
-            interval_entry(d.low, d.high, digits),
-            p_entry(d.p_corrected),
+            build_mean_entry(summarise(list(x.values())), digits),
+            build_mean_entry(summarise(list(y.values())), digits),
+            build_number_entry(d.n, 0),
+            build_signed_entry(d.mean, digits),
+            build_interval_entry(d.low, d.high, digits),
+            build_p_value_entry(d.p_corrected),
             Entry("the same trials" if same else words),
         )
 
 
-def _keys(results: Results, cell: tuple[str, str]) -> dict[int, str]:
+def _get_keys(results: Results, cell: tuple[str, str]) -> dict[int, str]:
     return {trial.seed: trial.key for trial in results.trials if (trial.dataset, trial.arm) == cell}
 
 
-def _place(a: str, x: str, b: str, y: str) -> str:
+def _format_place(a: str, x: str, b: str, y: str) -> str:
     return f"{a} · {x}" if (a, x) == (b, y) else f"{a} · {x} | {b} · {y}"
 
 
-def _sides(first: Side, second: Side, lead: str) -> tuple[Column, ...]:
+def _build_side_columns(first: ComparisonSide, second: ComparisonSide, lead: str) -> tuple[Column, ...]:
     return Column(lead, "name"), Column(first.name, "words"), Column(second.name, "words")
 
 
-def _shown(value: Any) -> str:
-    return NOTHING if value is None else str(value)
+def _format_value(value: Any) -> str:
+    return MISSING if value is None else str(value)

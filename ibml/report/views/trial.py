@@ -11,9 +11,9 @@ from rich.console import Group
 from rich.text import Text
 
 from ibml.records import TrialRecord
-from ibml.report.tables.formats.text import rich_grid
-from ibml.report.tables.table_spec import Column, Entry, Grid
-from ibml.report.views.overview import age
+from ibml.report.tables.formats.text import build_rich_table
+from ibml.report.tables.table_spec import Column, Entry, TableSpec
+from ibml.report.views.overview import format_duration
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -30,25 +30,25 @@ class TrialView:
     artifacts: Sequence[str]
 
 
-def trial_group(view: TrialView) -> Group:
+def build_trial_group(view: TrialView) -> Group:
     """Everything, the traceback last."""
     final = {name: value for name, value in view.record.metrics.items() if name not in view.epochs}
     parts = [
         Text(f"{view.record.dataset} · {view.record.arm} · seed {view.record.seed}", style="bold"),
-        *map(Text, _facts(view.record)),
+        *map(Text, _list_facts(view.record)),
         Text("\nconfiguration", style="bold"),
         Text(view.config.rstrip()),
     ]
-    found = [rich_grid(_curves(view.epochs))] if view.epochs else [Text("\nNo epoch was logged.")]
-    end = [rich_grid(_final(final))] if final else []
+    found = [build_rich_table(_build_curve_table(view.epochs))] if view.epochs else [Text("\nNo epoch was logged.")]
+    end = [build_rich_table(_build_final_table(final))] if final else []
     files = [Text("artifacts", style="bold"), *(Text(path) for path in view.artifacts)]
     log = [Text("\ntraceback.txt", style="bold"), Text(view.log.rstrip())] if view.log else []
     return Group(*parts, Text(), *found, *end, *files, *log)
 
 
-def _facts(record: TrialRecord) -> list[str]:
+def _list_facts(record: TrialRecord) -> list[str]:
     begun = datetime.fromtimestamp(record.started_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    took = f", {age((record.ended_at - record.started_at) / 1000)} to the end" if record.ended_at else ""
+    took = f", {format_duration((record.ended_at - record.started_at) / 1000)} to the end" if record.ended_at else ""
     reason = f": {record.reason}" if record.reason else ""
     studies = ", ".join(f"{study} (as {arm})" for study, arm in sorted(record.studies.items()))
     return [
@@ -60,23 +60,23 @@ def _facts(record: TrialRecord) -> list[str]:
     ]
 
 
-def _curves(epochs: Mapping[str, Sequence[float]]) -> Grid:
+def _build_curve_table(epochs: Mapping[str, Sequence[float]]) -> TableSpec:
     headings = ("metric", "first", "last", "lowest", "highest", "epochs 1 to " + str(max(map(len, epochs.values()))))
     columns = [Column(headings[0], "name"), *map(Column, headings[1:5]), Column(headings[5], "words")]
     rows = []
     for name in sorted(epochs):
         finite = [value for value in epochs[name] if math.isfinite(value)]
         shown = (epochs[name][0], epochs[name][-1], min(finite, default=math.nan), max(finite, default=math.nan))
-        rows.append((Entry(name), *(Entry(f"{value:.4g}", value=value) for value in shown), Entry(line(epochs[name]))))
-    return Grid("curves", tuple(columns), tuple(rows))
+        rows.append((Entry(name), *(Entry(f"{value:.4g}", value=value) for value in shown), Entry(draw_sparkline(epochs[name]))))
+    return TableSpec("curves", tuple(columns), tuple(rows))
 
 
-def _final(metrics: Mapping[str, float]) -> Grid:
+def _build_final_table(metrics: Mapping[str, float]) -> TableSpec:
     rows = tuple((Entry(name), Entry(f"{metrics[name]:.6g}", value=metrics[name])) for name in sorted(metrics))
-    return Grid("selected epoch and test", (Column("metric", "name"), Column("value")), rows)
+    return TableSpec("selected epoch and test", (Column("metric", "name"), Column("value")), rows)
 
 
-def line(values: Sequence[float]) -> str:
+def draw_sparkline(values: Sequence[float]) -> str:
     """A curve as bars of one line, at most 40 wide (means of neighbours); a gap where a value is no number."""
     size = max(1, math.ceil(len(values) / _WIDTH))
     groups = [values[start : start + size] for start in range(0, len(values), size)]

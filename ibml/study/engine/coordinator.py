@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from ibml.common.processes.interruption import deferred, is_requested
-from ibml.common.sanitize import printable
-from ibml.common.storage import Place
+from ibml.common.processes.interruption import deferred, is_stop_requested
+from ibml.common.sanitize import strip_control_characters
+from ibml.common.storage import StoragePath
 from ibml.records import MetricRow, TrialRecord
-from ibml.search.database import as_database_error
+from ibml.search.database import translate_database_errors
 from ibml.search.search import Ending, Search
 from ibml.study.engine.prefix_cache import PrefixCache
 from ibml.study.engine.progress import StudyProgress
@@ -32,7 +32,7 @@ from ibml.tracking.journal.events import (
     TrialEnded,
 )
 from ibml.tracking.session import Session
-from ibml.training.checkpoint_retention import clear
+from ibml.training.checkpoint_retention import remove_checkpoints
 
 R = TypeVar("R")
 
@@ -117,7 +117,7 @@ class Coordinator:
         self._ledger.interrupt_claimed()
         self.summary.interrupted = self.error is None and not self.scheduler.is_done
         try:
-            self.session.settle()
+            self.session.flush()
         finally:
             self._stack.__exit__(kind, error, trace)
 
@@ -129,7 +129,7 @@ class Coordinator:
     @property
     def is_stopped(self) -> bool:
         """Whether all trials are to stop: after an error of the engine, or because the process was asked to."""
-        return self.error is not None or is_requested()
+        return self.error is not None or is_stop_requested()
 
     @property
     def is_done(self) -> bool:
@@ -164,13 +164,13 @@ class Coordinator:
     def _next(self, slots: int, ahead: int) -> TrialTask | None:
         scheduler = self.scheduler
         scheduler.share_slots(slots)
-        scheduler.reconsider(self._ledger.find_released(scheduler.deferred))
-        if scheduler.running_count >= slots + (1 if scheduler.deferred else ahead):
+        scheduler.reconsider(self._ledger.find_released(scheduler.deferred_tasks))
+        if scheduler.running_count >= slots + (1 if scheduler.deferred_tasks else ahead):
             return None
         self._follow_finished_searches()
         room = not scheduler.is_searching or scheduler.running_count < slots
         while True:
-            task = scheduler.next_candidate(room)
+            task = scheduler.take_candidate(room)
             if task is not None:
                 if self._take(task):
                     return task
@@ -179,13 +179,13 @@ class Coordinator:
 
     def _take(self, task: TrialTask) -> bool:
         """Carry out the decision about a candidate; return whether it is to be trained now."""
-        prior = self._prior_result(task)
+        prior = self._find_prior_result(task)
         decision = self.scheduler.decide(task, prior)
         if decision is SchedulingDecision.TRAIN:
             if self._ledger.claim(task):
                 self.scheduler.start(task)
                 return True
-            prior = self._prior_result(task)  # the claim may have found a result
+            prior = self._find_prior_result(task)  # the claim may have found a result
             decision = self.scheduler.decide(task, prior)
             if decision is SchedulingDecision.TRAIN:
                 self.scheduler.defer(task)
@@ -193,9 +193,9 @@ class Coordinator:
             self._reuse(task, prior)
         return False
 
-    def _prior_result(self, task: TrialTask) -> PriorResult | None:
+    def _find_prior_result(self, task: TrialTask) -> PriorResult | None:
         """Return what is known about a task's key: from this run, else from the store."""
-        return self.scheduler.result_of(task) or self._ledger.prior_result(task)
+        return self.scheduler.get_result(task) or self._ledger.get_prior_result(task)
 
     def _follow_finished_searches(self) -> bool:
         """Add the trials that follow from searches that have finished; return whether there was any such search."""
@@ -210,7 +210,7 @@ class Coordinator:
         if self.error:
             return otherwise
         try:
-            with as_database_error(self.database):
+            with translate_database_errors(self.database):
                 return call()
         except Exception as error:  # noqa: BLE001
             self.error = error
@@ -221,8 +221,8 @@ class Coordinator:
         task.record_report()
         if task not in self._started:
             self._started.add(task)
-            self.progress.trial_started()
-            self.progress.skipped(0, task.first_epoch)
+            self.progress.record_trial_start()
+            self.progress.record_skipped(0, task.first_epoch)
 
     def report(self, task: TrialTask, result: Mapping[str, Any]) -> bool:
         """Take in a worker's report; return whether the task continues.
@@ -250,7 +250,7 @@ class Coordinator:
     def _record_report(self, task: TrialTask, rows: Sequence[MetricRow], result: Mapping[str, Any]) -> None:
         for note in result.get("notes", []):
             self.session.warn(f"{task.spec.name}: {note}")
-        self.progress.epochs_trained(len(rows))
+        self.progress.record_epochs(len(rows))
         if rows:
             self.session.add(task.key, MetricsLogged(rows))
         if shared := result.get("shared"):
@@ -269,7 +269,7 @@ class Coordinator:
         if not self.scheduler.is_running(task):
             return  # it had ended before its worker did
         self.start(task)  # the worker may have died between two trials
-        fault = fault_from_worker_death(self.folder(task), reason, log, task.config.trainer.stall_minutes)
+        fault = fault_from_worker_death(self.get_checkpoint_folder(task), reason, log, task.config.trainer.stall_minutes)
         self.handle_fault(task, fault)
 
     def handle_fault(self, task: TrialTask, fault: Fault, retry: bool = True) -> None:
@@ -280,17 +280,17 @@ class Coordinator:
             fault: What went wrong.
             retry: Whether the trial may be trained again.
         """
-        self.progress.epochs_trained(-task.epochs)
+        self.progress.record_epochs(-task.epochs)
         if retry and self.error is None and self.scheduler.retry(task, fault):
             tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
             self.session.add(task.key, TagsUpdated(tags))
-            _log.warning("%s is retried after a fault: %s", printable(task.spec.name), printable(fault.reason))
+            _log.warning("%s is retried after a fault: %s", strip_control_characters(task.spec.name), strip_control_characters(fault.reason))
             return
-        _log.warning("%s failed: %s", printable(task.spec.name), printable(fault.reason))
+        _log.warning("%s failed: %s", strip_control_characters(task.spec.name), strip_control_characters(fault.reason))
         self.summary.failed.append((task.spec.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 
-    def folder(self, task: TrialTask) -> Place:
+    def get_checkpoint_folder(self, task: TrialTask) -> StoragePath:
         """Return the folder of a task's checkpoints."""
         return self.session.workspace.trial(task.key)
 
@@ -318,19 +318,19 @@ class Coordinator:
         if self.error:
             return  # it is stopped with the others
         self._release(task)
-        pruned = task.attempt.pruned if task.attempt else ""
+        pruned = task.trial_run.pruned if task.trial_run else ""
         all_tags = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
         self.session.add(task.key, TrialEnded("pruned" if pruned else ending, dict(final), all_tags, log))
         if ending != "failed":
-            clear(self.folder(task), task.keep if ending == "finished" else "none")
+            remove_checkpoints(self.get_checkpoint_folder(task), task.keep if ending == "finished" else "none")
         self.summary.pruned += bool(pruned)
         self.summary.finished += not pruned and ending != "failed"
         unused_epochs = task.spec.config.trainer.epochs - task.trained_epochs
         self._guard(lambda: self._end_in_scheduler(task, ending, final, tags.get("ibml.reason", "")), None)
-        self.progress.trial_ended(ending == "failed", unused_epochs)
-        if task.attempt and task.source and (pruned or ending != "finished"):
-            seeds_left = len(task.source.search.seeds) - task.attempt.position - 1
-            self.progress.skipped(seeds_left, seeds_left * task.spec.config.trainer.epochs)
+        self.progress.record_trial_end(ending == "failed", unused_epochs)
+        if task.trial_run and task.source and (pruned or ending != "finished"):
+            seeds_left = len(task.source.search.seeds) - task.trial_run.position - 1
+            self.progress.record_skipped(seeds_left, seeds_left * task.spec.config.trainer.epochs)
 
     def _end_in_scheduler(self, task: TrialTask, ending: Ending, final: MetricRow, reason: str) -> None:
         self.scheduler.end(task, ending, final, reason)
@@ -341,13 +341,13 @@ class Coordinator:
         """Add the trials that follow from a planned trial."""
         added = list(self.follow_ups.after_trial(task, ending, final))
         if added:
-            self.progress.added(len(added), sum(new.spec.config.trainer.epochs for new in added))
+            self.progress.record_added(len(added), sum(new.spec.config.trainer.epochs for new in added))
         self.scheduler.add(added)
 
     def _reuse(self, task: TrialTask, prior: PriorResult) -> None:
         """Take in that the result of a task's key is known."""
         self.summary.reused += 1
-        self.progress.skipped(1, task.spec.config.trainer.epochs)
+        self.progress.record_skipped(1, task.spec.config.trainer.epochs)
         self._ledger.share_result(task)
         if task.source is None:
             assert prior.ending is not None

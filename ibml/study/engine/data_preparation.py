@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ibml import data
-from ibml.common.processes.interruption import raise_if_requested
-from ibml.common.sanitize import printable
+from ibml.common.processes.interruption import raise_if_stop_requested
+from ibml.common.sanitize import strip_control_characters
 from ibml.config.data import DataConfig
-from ibml.data.base import Progress as Told
+from ibml.data.base import Progress as ProgressCallback
 
 _log = logging.getLogger(__name__)
 
@@ -22,19 +22,19 @@ QUIET_SECONDS = 10.0
 """How often something is said where there is no terminal."""
 
 
-def prepare(configs: Iterable[DataConfig], console: Console) -> None:
+def prepare_data(configs: Iterable[DataConfig], console: Console) -> None:
     """Check the data sets and decode what was not decoded before; raises `DataError`."""
 
     def say(text: str) -> None:
-        _log.warning("%s", printable(text))
+        _log.warning("%s", strip_control_characters(text))
         console.print(text, soft_wrap=True, markup=False, highlight=False)
 
-    with data_progress(console) as progress:
-        data.ready(configs, say, progress)
+    with show_data_progress(console) as progress:
+        data.prepare_datasets(configs, say, progress)
 
 
 @contextmanager
-def data_progress(console: Console) -> Iterator[Told]:
+def show_data_progress(console: Console) -> Iterator[ProgressCallback]:
     """Bars on a terminal, one for each thing that is done; a line now and then elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     said = time.monotonic()
@@ -43,7 +43,7 @@ def data_progress(console: Console) -> Iterator[Told]:
 
         def progress(what: str, done: int, total: int) -> None:
             nonlocal said
-            raise_if_requested()
+            raise_if_stop_requested()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ibml.common.storage import Place
-from ibml.common.version import code_revision
+from ibml.common.storage import StoragePath
+from ibml.common.version import get_code_revision
 from ibml.config.methods.base import WindowedPart
 from ibml.study.engine.prefix_store import PrefixStore
-from ibml.study.planning.keys import state_keys
+from ibml.study.planning.keys import compute_prefix_keys
 
 if TYPE_CHECKING:
     from ibml.search.search import Search
@@ -65,12 +65,12 @@ class PrefixCache:
             return
         path = self._paths.get(task.spec.key)
         if path is None:
-            names = state_keys(task.spec.config, task.spec.fingerprint, code_revision())
+            names = compute_prefix_keys(task.spec.config, task.spec.fingerprint, get_code_revision())
             path = self._paths[task.spec.key] = _Path(names)
             self._to_come.update(names)
         path.tasks += 1
-        if task.source and task.attempt:
-            self._look_at(task.source.search, task.attempt.number, path.names[0])
+        if task.source and task.trial_run:
+            self._record_proposal(task.source.search, task.trial_run.number, path.names[0])
 
     def unregister(self, task: TrialTask) -> None:
         """A task has ended, or its result is known."""
@@ -92,12 +92,12 @@ class PrefixCache:
             if not self._to_come[name]:
                 del self._to_come[name]
 
-    def pending_producer(self, task: TrialTask, running: Iterable[TrialTask]) -> TrialTask | None:
+    def find_pending_producer(self, task: TrialTask, running: Iterable[TrialTask]) -> TrialTask | None:
         """The running task that will leave a state of this one's path that is deeper than those that are there."""
         path = self._paths.get(task.spec.key)
         if path is None:
             return None
-        deepest, leader = next(self._there(path), 0), None
+        deepest, leader = next(self._find_available(path), 0), None
         for other in running:
             for epoch in self._leaves.get(other, ()):
                 theirs = self._paths[other.spec.key].names
@@ -106,7 +106,7 @@ class PrefixCache:
                     deepest, leader = epoch, other
         return leader
 
-    def start(self, task: TrialTask) -> tuple[list[tuple[int, Place]], dict[int, Place]]:
+    def start(self, task: TrialTask) -> tuple[list[tuple[int, StoragePath]], dict[int, StoragePath]]:
         """Where a task goes on from, the deepest first, and what it leaves: after how many epochs, and the files.
 
         A state is left where tasks to come part from this one, and for proposals to come where the method sets in or
@@ -116,13 +116,13 @@ class PrefixCache:
             return [], {}
         names, files = path.names, self.files
         self._mark_begun(path)
-        found = [(epoch, files.path(epoch, names[epoch - 1])) for epoch in islice(self._there(path), ALTERNATIVES)]
+        found = [(epoch, files.path(epoch, names[epoch - 1])) for epoch in islice(self._find_available(path), ALTERNATIVES)]
         for _, file in found[:1]:
             files.used(file)
         others = [self._to_come[name] for name in names] + [0]
         epochs = {epoch for epoch in range(1, len(names) + 1) if others[epoch - 1] > others[epoch]}
-        if task.source and not self._in_vain(task.source.search):
-            epochs |= {epoch for epoch in _openings(task) if epoch < len(names)}
+        if task.source and not self._is_sharing_unlikely(task.source.search):
+            epochs |= {epoch for epoch in _find_window_epochs(task) if epoch < len(names)}
         self._leaves[task] = sorted(epoch for epoch in epochs if not files.has(names[epoch - 1]))
         return found, {epoch: files.path(epoch, names[epoch - 1]) for epoch in self._leaves[task]}
 
@@ -133,30 +133,30 @@ class PrefixCache:
             self.files.add(epoch, path.names[epoch - 1], size)
             self.files.trim(self._to_come)
 
-    def _there(self, path: _Path) -> Iterator[int]:
+    def _find_available(self, path: _Path) -> Iterator[int]:
         """After how many epochs states of a path are there, the most first."""
         assert self.files is not None
         return (epoch for epoch in range(len(path.names), 0, -1) if self.files.has(path.names[epoch - 1]))
 
-    def _look_at(self, search: Search, number: int, first: bytes) -> None:
+    def _record_proposal(self, search: Search, number: int, first: bytes) -> None:
         """Take note of whether a search's proposals have anything in common."""
         seen = self._proposals.setdefault(search, _Proposals())
         seen.seen.add(number)
         seen.shared |= seen.first.setdefault(first, number) != number
 
-    def _in_vain(self, search: Search) -> bool:
+    def _is_sharing_unlikely(self, search: Search) -> bool:
         """Whether a search's proposals differ from the first epoch on, as where it searches the learning rate."""
         seen = self._proposals[search]
         return not seen.shared and len(seen.seen) >= _PATIENCE
 
 
-def _openings(task: TrialTask) -> list[int]:
+def _find_window_epochs(task: TrialTask) -> list[int]:
     """The epochs, but the first, with which a trial's method sets in or ends."""
     method, epochs = task.spec.config.effective_method, task.spec.config.trainer.epochs
     return [epoch for epoch in method.window.epochs(epochs) if epoch] if isinstance(method, WindowedPart) else []
 
 
-def open_prefix_cache(folder: Place, gigabytes: float, anew: bool = False) -> PrefixCache:
+def open_prefix_cache(folder: StoragePath, gigabytes: float, anew: bool = False) -> PrefixCache:
     """Stages in a folder with so much room, or `anew` without those that are there; without room nothing is shared."""
     if anew:
         PrefixStore(folder, 0).trim({})

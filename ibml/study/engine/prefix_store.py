@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibml.common.atomic_files import remove_unfinished
-from ibml.common.storage import Place, sizes
+from ibml.common.storage import StoragePath, scan_files
 
 _NAME = re.compile(r"\d{6,}-([0-9a-f]{32})\.ckpt")
 _LOOK_SECONDS = 2.0
@@ -27,7 +27,7 @@ def is_prefix_file(name: str) -> bool:
 
 @dataclass
 class _File:
-    path: Place
+    path: StoragePath
     size: int
     used: float
 
@@ -36,13 +36,13 @@ class PrefixStore:
     """A folder of files `000010-<name>.ckpt`, the state after ten epochs. All together are kept below `limit` bytes, up
     to those that are being written."""
 
-    def __init__(self, folder: Place, limit: float):
+    def __init__(self, folder: StoragePath, limit: float):
         self.folder, self.limit = folder, limit
         with suppress(OSError):
             remove_unfinished(folder)
         self._look()
 
-    def path(self, epochs: int, name: bytes) -> Place:
+    def path(self, epochs: int, name: bytes) -> StoragePath:
         return self.folder / f"{epochs:06}-{name.hex()}.ckpt"
 
     def has(self, name: bytes) -> bool:
@@ -55,7 +55,7 @@ class PrefixStore:
         """A state has been written."""
         self._files[name] = _File(self.path(epochs, name), size, time.time())
 
-    def used(self, path: Place) -> None:
+    def used(self, path: StoragePath) -> None:
         """A state is gone on from: those that were not for longest go first, in a bucket the oldest."""
         if isinstance(path, Path):
             with suppress(OSError):
@@ -86,6 +86,6 @@ class PrefixStore:
 
     def _there(self) -> Iterator[tuple[bytes, _File]]:
         with suppress(OSError):
-            for path, status in sizes(self.folder):
+            for path, status in scan_files(self.folder):
                 if named := _NAME.fullmatch(path.name):
                     yield bytes.fromhex(named[1]), _File(path, status.st_size, status.st_mtime)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ibml.records import TrialRecord
+from ibml.search.objective_values import list_needed_metrics
 from ibml.search.search import Ending
-from ibml.search.values import needed_metrics
 from ibml.study.engine.tasks import PriorResult, TrialTask
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
@@ -20,7 +20,7 @@ def find_prior_result(task: TrialTask, record: TrialRecord, store: MlflowStore) 
         return PriorResult([], ending, record.metrics)
     selection = task.spec.config.trainer.selection
     try:
-        rows = store.history(record.run_id, needed_metrics(task.source.search.config, selection))
+        rows = store.read_history(record.run_id, list_needed_metrics(task.source.search.config, selection))
     except TrackingError:
         rows = []
     if ending == "finished" and len(rows) < task.spec.config.trainer.epochs:

@@ -31,30 +31,30 @@ class StudyProgress:
         )
         self._task = self._bar.add_task("starting", total=epochs)
 
-    def trial_started(self) -> None:
+    def record_trial_start(self) -> None:
         self.running += 1
-        self._show()
+        self._refresh()
 
-    def epochs_trained(self, number: int) -> None:
+    def record_epochs(self, number: int) -> None:
         self.epochs_done += number
         self._first = self._first or (time.monotonic(), self.epochs_done)
-        self._show()
+        self._refresh()
 
-    def trial_ended(self, failed: bool, unused_epochs: int) -> None:
+    def record_trial_end(self, failed: bool, unused_epochs: int) -> None:
         """`unused_epochs` are those that a trial did not train because it ended early."""
         self.running -= 1
         self.done += not failed
         self.failed += failed
         self.epochs_done += unused_epochs
-        self._show(last=self.done + self.failed == self.trials)
+        self._refresh(last=self.done + self.failed == self.trials)
 
-    def skipped(self, trials: int, epochs: int) -> None:
+    def record_skipped(self, trials: int, epochs: int) -> None:
         """Trials that were expected and need no training after all."""
         self.trials -= trials
         self.epochs_done += epochs
-        self._show(last=self.done + self.failed == self.trials)
+        self._refresh(last=self.done + self.failed == self.trials)
 
-    def added(self, trials: int, epochs: int) -> None:
+    def record_added(self, trials: int, epochs: int) -> None:
         """Trials that were not expected and are to be run after all."""
         self.trials += trials
         self.epochs += epochs
@@ -64,14 +64,14 @@ class StudyProgress:
     def summary(self) -> str:
         return f"{self.done} / {self.trials} trials done · {self.running} running · {self.failed} failed"
 
-    def _show(self, last: bool = False) -> None:
+    def _refresh(self, last: bool = False) -> None:
         if self.console.is_terminal:
             self._bar.update(self._task, completed=self.epochs_done, description=self.summary)
         elif last or time.monotonic() - self._printed > self.every:
             self._printed = time.monotonic()
-            self.console.print(f"{self.summary}{self._time_left()}", highlight=False)
+            self.console.print(f"{self.summary}{self._format_time_left()}", highlight=False)
 
-    def _time_left(self) -> str:
+    def _format_time_left(self) -> str:
         if self._first is None or not self._first[1] < self.epochs_done < self.epochs:
             return ""
         began, before = self._first
@@ -79,7 +79,7 @@ class StudyProgress:
         return f" · about {pace * (self.epochs - self.epochs_done):.0f} s left"
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """Leave the terminal to someone else in this context."""
         if self.console.is_terminal:
             self._bar.stop()

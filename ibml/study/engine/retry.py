@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ibml.common.storage import Place
+from ibml.common.storage import StoragePath
 from ibml.training.checkpoint_retention import STALLED
 
 
@@ -33,7 +33,7 @@ def should_retry(faults: Sequence[Fault], max_retries: int) -> bool:
     return last.epoch is None or (last.reason, last.epoch) not in [(f.reason, f.epoch) for f in faults[:-1]]
 
 
-def fault_from_worker_death(folder: Place, reason: str, log: str, minutes: float) -> Fault:
+def fault_from_worker_death(folder: StoragePath, reason: str, log: str, minutes: float) -> Fault:
     """The fault of a worker that ended without a word: where it says so, because it hung."""
     try:
         stack = (folder / STALLED).read_bytes().decode(errors="replace")

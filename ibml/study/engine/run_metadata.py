@@ -8,15 +8,15 @@ from typing import Any
 from ibml import data
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.keys import trial_shape
+from ibml.study.planning.keys import compute_trial_shape
 from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.journal.events import TrialDescription
-from ibml.tracking.study_tags import study_tag
+from ibml.tracking.study_tags import format_study_tag
 
 
-def described(trial: TrialSpec, parent: str | None, tags: Mapping[str, str]) -> TrialDescription:
+def build_trial_description(trial: TrialSpec, parent: str | None, tags: Mapping[str, str]) -> TrialDescription:
     """A trial's run before it has results, below the run of a study or a search."""
-    study = {study_tag(tags["ibml.study"]): trial.cell.arm} if "ibml.study" in tags else {}
+    study = {format_study_tag(tags["ibml.study"]): trial.cell.arm} if "ibml.study" in tags else {}
     all_tags = {
         **tags,
         **study,
@@ -25,14 +25,14 @@ def described(trial: TrialSpec, parent: str | None, tags: Mapping[str, str]) -> 
         "ibml.dataset": trial.cell.dataset,
         "ibml.seed": str(trial.config.seed),
         "ibml.data": trial.fingerprint,
-        "ibml.shape": trial_shape(trial.config),
-        **{f"ibml.data.{name}": note for name, note in data.notes(trial.config.data).items()},
+        "ibml.shape": compute_trial_shape(trial.config),
+        **{f"ibml.data.{name}": note for name, note in data.describe(trial.config.data).items()},
     }
     config = trial.config.model_dump(mode="json")
-    return TrialDescription(trial.key, trial.name, parameters(trial.cell, trial.config), all_tags, config, parent)
+    return TrialDescription(trial.key, trial.name, build_run_parameters(trial.cell, trial.config), all_tags, config, parent)
 
 
-def parameters(cell: Cell, config: TrialConfig) -> dict[str, Any]:
+def build_run_parameters(cell: Cell, config: TrialConfig) -> dict[str, Any]:
     """What MLflow shows of a trial: arm, seed and data set, what sets the arm apart, then the rest."""
     flat = flatten(canonical(config))
     first = {"arm": cell.arm, "seed": config.seed, "dataset": cell.dataset}

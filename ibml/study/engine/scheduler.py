@@ -54,7 +54,7 @@ class Scheduler:
     ):
         self.prefixes = prefixes or PrefixCache()
         self.sources = tuple(sources)
-        self.deferred: list[TrialTask] = []
+        self.deferred_tasks: list[TrialTask] = []
         """Tasks that other drivers train."""
         self._planned = deque[TrialTask]()
         self._open_sources = list(sources)
@@ -71,7 +71,7 @@ class Scheduler:
     @property
     def is_done(self) -> bool:
         """Whether there is nothing left to hand out or to wait for."""
-        queued = self._planned or self._retries or self.deferred
+        queued = self._planned or self._retries or self.deferred_tasks
         return not (queued or self._running or self._duplicates or self._open_sources)
 
     @property
@@ -105,7 +105,7 @@ class Scheduler:
         self._open_sources = [source for source in self._open_sources if source not in finished]
         return [source.search for source in finished]
 
-    def next_candidate(self, room: bool = True) -> TrialTask | None:
+    def take_candidate(self, room: bool = True) -> TrialTask | None:
         """Return the next task whose key nobody is training, or None for now.
 
         Args:
@@ -113,13 +113,13 @@ class Scheduler:
                 to make do not queue behind them.
         """
         self._release_followers_of_late_tasks()
-        while (task := self._next_task(room)) is not None:
+        while (task := self._take_next(room)) is not None:
             if task.key not in self._running:
                 return task
             self._duplicates.setdefault(task.key, deque()).append(task)
         return None
 
-    def result_of(self, task: TrialTask) -> PriorResult | None:
+    def get_result(self, task: TrialTask) -> PriorResult | None:
         """Return the result that another task of this run has for the same key."""
         return self._results.get(task.key)
 
@@ -128,13 +128,13 @@ class Scheduler:
 
         Args:
             task: The candidate.
-            prior: What is known about its key, from this run (`result_of`) or from the store.
+            prior: What is known about its key, from this run (`get_result`) or from the store.
         """
         if self._is_answered(task, prior):
             self.prefixes.unregister(task)
             return SchedulingDecision.REUSE
         on_time = [other for other in self._running.values() if not other.is_late]
-        producer = self.prefixes.pending_producer(task, on_time)
+        producer = self.prefixes.find_pending_producer(task, on_time)
         if producer is None:
             return SchedulingDecision.TRAIN
         self._followers.setdefault(producer, []).append(task)
@@ -147,12 +147,12 @@ class Scheduler:
 
     def defer(self, task: TrialTask) -> None:
         """Set aside a candidate that another driver trains, until `reconsider`."""
-        self.deferred.append(task)
+        self.deferred_tasks.append(task)
 
     def reconsider(self, tasks: Iterable[TrialTask]) -> None:
         """Make candidates of tasks that other drivers trained."""
         for task in tasks:
-            self.deferred.remove(task)
+            self.deferred_tasks.remove(task)
             self._retries.append(task)
 
     def report(self, task: TrialTask, rows: Sequence[MetricRow]) -> bool:
@@ -162,24 +162,24 @@ class Scheduler:
         self._retries.extend(self._followers.pop(task, ()))
         if self.sources:
             task.rows += [_select_metrics(row) for row in rows]
-        return task.source is None or task.attempt is None or task.source.search.report(task.attempt, rows)
+        return task.source is None or task.trial_run is None or task.source.search.report(task.trial_run, rows)
 
     def end(self, task: TrialTask, ending: Ending, final: MetricRow, reason: str = "") -> None:
         """Take in how a running task ended. Tasks that waited for it are candidates again."""
-        is_pruned = task.attempt is not None and bool(task.attempt.pruned)
+        is_pruned = task.trial_run is not None and bool(task.trial_run.pruned)
         if not is_pruned and ending != "failed":
             self._results[task.key] = PriorResult(task.rows, ending, final, reason)
-        if task.source and task.attempt:
-            task.source.search.end(task.attempt, ending, final, reason)
+        if task.source and task.trial_run:
+            task.source.search.end(task.trial_run, ending, final, reason)
         self.prefixes.unregister(task)
         self._release(task)
 
     def end_interval(self, task: TrialTask, state: bytes) -> None:
         """Take in the state at the end of a population's interval; the search proposes the next interval."""
         assert task.source is not None
-        assert task.attempt is not None
+        assert task.trial_run is not None
         assert isinstance(task.source.search, Population)
-        task.source.search.arrive(task.attempt, state)
+        task.source.search.on_interval_end(task.trial_run, state)
         self._release(task)
 
     def retry(self, task: TrialTask, fault: Fault) -> bool:
@@ -188,19 +188,19 @@ class Scheduler:
         if not should_retry(task.faults, task.config.trainer.max_retries):
             return False
         task.reset_progress()
-        if task.source and task.attempt:
-            task.source.search.restart(task.attempt)
+        if task.source and task.trial_run:
+            task.source.search.restart(task.trial_run)
         self._release(task)
         self._retries.appendleft(task)
         return True
 
-    def _next_task(self, room: bool) -> TrialTask | None:
+    def _take_next(self, room: bool) -> TrialTask | None:
         if self._retries:
             return self._retries.popleft()
         for source in sorted(self._open_sources, key=lambda source: source.search.started):
-            attempt = source.search.next()
-            if attempt is not None:
-                task = source.make_task(attempt)
+            trial_run = source.search.next()
+            if trial_run is not None:
+                task = source.make_task(trial_run)
                 self.prefixes.register(task)
                 return task
         return self._planned.popleft() if self._planned and room else None
@@ -212,14 +212,14 @@ class Scheduler:
         """
         if task.interval is not None or known is None:
             return False
-        if task.source is None or task.attempt is None:
+        if task.source is None or task.trial_run is None:
             return known.complete
-        search, attempt = task.source.search, task.attempt
-        continues = search.report(attempt, known.rows)
+        search, trial_run = task.source.search, task.trial_run
+        continues = search.report(trial_run, known.rows)
         if continues and not known.complete:
-            search.restart(attempt)
+            search.restart(trial_run)
             return False
-        search.end(attempt, known.ending or "finished", known.final, known.reason)
+        search.end(trial_run, known.ending or "finished", known.final, known.reason)
         return True
 
     def _release(self, task: TrialTask) -> None:

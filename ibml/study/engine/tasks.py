@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ibml.common.storage import Place
+from ibml.common.storage import StoragePath
 from ibml.config.optimization import Keep
 from ibml.config.trial import TrialConfig
 from ibml.records import MetricRow
-from ibml.search.attempts import Attempt, Leg
 from ibml.search.search import Ending, Search
+from ibml.search.trial_runs import Interval, TrialRun
 from ibml.study.engine.retry import Fault
 from ibml.study.planning.trials import TrialSpec
 
@@ -41,7 +41,7 @@ class SearchSource(Protocol):
     @property
     def search(self) -> Search: ...
 
-    def make_task(self, attempt: Attempt) -> TrialTask:
+    def make_task(self, trial_run: TrialRun) -> TrialTask:
         """Return the task that trains an attempt of the search."""
 
 
@@ -68,12 +68,12 @@ class TrialTask:
     parent: str | None
     tags: dict[str, str] = field(default_factory=dict)
     source: SearchSource | None = None
-    attempt: Attempt | None = None
+    trial_run: TrialRun | None = None
     faults: list[Fault] = field(default_factory=list)
     epochs: int = 0
     rows: list[MetricRow] = field(default_factory=list)
-    warm_start_candidates: list[tuple[int, Place]] = field(default_factory=list)
-    checkpoints_to_save: dict[int, Place] = field(default_factory=dict)
+    warm_start_candidates: list[tuple[int, StoragePath]] = field(default_factory=list)
+    checkpoints_to_save: dict[int, StoragePath] = field(default_factory=dict)
     last_report: float = 0.0
     longest_silence: float = 0.0
 
@@ -85,17 +85,17 @@ class TrialTask:
     @property
     def config(self) -> TrialConfig:
         """The configuration to train; of a population's member, with its present values."""
-        return self.attempt.config if self.attempt else self.spec.config
+        return self.trial_run.config if self.trial_run else self.spec.config
 
     @property
-    def interval(self) -> Leg | None:
+    def interval(self) -> Interval | None:
         """The part of a training that the task is, if it is not the whole."""
-        return self.attempt.leg if self.attempt else None
+        return self.trial_run.interval if self.trial_run else None
 
     @property
     def keep(self) -> Keep:
         """The files to keep: none of a search's trials, since the best is trained again to the same numbers."""
-        return "none" if self.attempt else self.config.trainer.keep
+        return "none" if self.trial_run else self.config.trainer.keep
 
     @property
     def first_epoch(self) -> int:
@@ -110,7 +110,7 @@ class TrialTask:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Numbers of epochs after which the search decides whether the trial continues."""
-        return self.attempt.pauses if self.attempt else ()
+        return self.trial_run.rungs if self.trial_run else ()
 
     @property
     def interval_values(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ibml.records import TrialRecord
 from ibml.study.engine.prior_results import find_prior_result
-from ibml.study.engine.run_metadata import described
+from ibml.study.engine.run_metadata import build_trial_description
 from ibml.study.engine.tasks import PriorResult, TrialTask
 from ibml.tracking.journal.events import ResultShared, TagsUpdated, TrialInterrupted, TrialPruned, TrialStarted
 from ibml.tracking.session import Session
@@ -33,7 +33,7 @@ class TrialLedger:
         """Keys of trials that continue as another task."""
         self._polled, self._warned = 0.0, False
 
-    def prior_result(self, task: TrialTask) -> PriorResult | None:
+    def get_prior_result(self, task: TrialTask) -> PriorResult | None:
         """Return what the store has of a task's key."""
         record = self._known.get(task.key)
         return find_prior_result(task, record, self.session.store) if record else None
@@ -52,11 +52,11 @@ class TrialLedger:
             self._claimed.add(task)
             self.session.add(key, TagsUpdated(task.tags))
             return True
-        trial = described(task.spec, task.parent, task.tags)
+        trial = build_trial_description(task.spec, task.parent, task.tags)
         lease = self.session.claim(trial, self._known.get(key))
         if lease and lease.result:
             self._known[key] = lease.result
-        if lease and not lease.run_id and not (lease.result and self.prior_result(task) is None):
+        if lease and not lease.run_id and not (lease.result and self.get_prior_result(task) is None):
             return False
         self._claimed.add(task)
         self.session.add(key, TrialStarted(trial, lease.run_id if lease else ""))
@@ -83,8 +83,8 @@ class TrialLedger:
         record, study = self._known.get(task.key), task.tags.get("ibml.study")
         if record is None:
             return
-        if task.attempt and task.attempt.pruned and not record.ended:
-            self.session.add(task.key, TrialPruned(record.run_id, task.attempt.pruned))
+        if task.trial_run and task.trial_run.pruned and not record.ended:
+            self.session.add(task.key, TrialPruned(record.run_id, task.trial_run.pruned))
         if study and record.ended and study not in record.studies:
             self.session.add(task.key, ResultShared(record.run_id, study, task.spec.cell.arm))
 
@@ -93,15 +93,15 @@ class TrialLedger:
         waiting, writer = list(deferred), self.session.writer
         if not waiting or time.monotonic() - self._polled < _POLL_SECONDS:
             return []
-        if writer.down and writer.waiting:
+        if writer.down and writer.pending_count:
             return []  # the writer tries the store; if it has nothing to write, this look-up does
         if not self._warned:
             self._warned = True
             self.session.say(f"{len(waiting)} trials are being run by another driver; waiting for them.")
         try:
-            self.session.deliver_left_behind()  # of a driver that has ended meanwhile
+            self.session.deliver_abandoned_journals()  # of a driver that has ended meanwhile
             found = self.session.store.results({task.key for task in waiting})
-            others = self.session.heartbeat.others()
+            others = self.session.heartbeat.list_peers()
         except TrackingError as error:
             writer.failed(error)
             return []

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibml.common.storage import Place, location
+from ibml.common.storage import StoragePath, parse_storage_path
 from ibml.config.plugins import sent as plugin_hashes
 from ibml.config.trial import flatten
 from ibml.study.engine.retry import TrialFailure
@@ -25,7 +25,7 @@ REPORT_SECONDS = 0.5
 """Epochs shorter than this are reported together, since a report costs the driver milliseconds."""
 
 
-def build_assignment(task: TrialTask, number: int, folder: Place, gpus: float) -> dict[str, Any]:
+def build_assignment(task: TrialTask, number: int, folder: StoragePath, gpus: float) -> dict[str, Any]:
     """Return what a worker needs to train a task, as plain data.
 
     Args:
@@ -79,7 +79,7 @@ class TrialWorker:
         self.task = assignment["task"]
         self.config = assignment["trial"]
         self.fingerprint: str | None = assignment.get("data")
-        self.folder = location(assignment["folder"])
+        self.folder = parse_storage_path(assignment["folder"])
         self.plugins = assignment.get("plugins", {})
         self.rungs = frozenset(assignment.get("rungs", ()))
         self.start: bytes | None = assignment.get("start")
@@ -87,8 +87,8 @@ class TrialWorker:
         self.stop_epoch: int | None = assignment.get("stop")
         candidates = assignment.get("warm_start_candidates", [])
         to_save = assignment.get("checkpoints_to_save", {})
-        self.warm_start_candidates = [(epoch, location(path)) for epoch, path in candidates]
-        self.checkpoints_to_save = {int(epoch): location(path) for epoch, path in to_save.items()}
+        self.warm_start_candidates = [(epoch, parse_storage_path(path)) for epoch, path in candidates]
+        self.checkpoints_to_save = {int(epoch): parse_storage_path(path) for epoch, path in to_save.items()}
         self.trainer = None
         self.checkpoints = None
         self.rows: list[EpochMetrics] = []
@@ -99,7 +99,7 @@ class TrialWorker:
         Returns:
             The report: `task`, `done`, and `rows` (metrics of the new epochs); at the end `status`, `final` metrics,
             `reason` and `platform`; at the end of an interval `state`; after an exception `error`, `traceback` and
-            `epoch`; notes and checkpoints of `TrialCheckpoints.take_said`.
+            `epoch`; notes and checkpoints of `TrialCheckpoints.take_report`.
 
         Raises:
             TrialFailure: If a GPU may be left in a bad state.
@@ -138,7 +138,7 @@ class TrialWorker:
     def _train(self) -> dict[str, Any]:
         rows: list[EpochMetrics] = []
         if self.trainer is None:
-            self.trainer, self.rows = self._begin()
+            self.trainer, self.rows = self._start_training()
             if self.rows:
                 return self._report(list(self.rows))  # the driver decides whether it continues
         trainer, deadline = self.trainer, time.monotonic() + REPORT_SECONDS
@@ -153,17 +153,17 @@ class TrialWorker:
         if trainer.done:
             return self._report(rows) | self._report_end(trainer)
         if trainer.epoch == self.stop_epoch:
-            from ibml.training.state import packed
+            from ibml.training.serialization import pack_state
 
-            return self._report(rows) | {"done": True, "state": packed(trainer)}
+            return self._report(rows) | {"done": True, "state": pack_state(trainer)}
         return self._report(rows)
 
     def _report(self, rows: list[EpochMetrics]) -> dict[str, Any]:
-        said = self.checkpoints.take_said() if self.checkpoints else {}
+        said = self.checkpoints.take_report() if self.checkpoints else {}
         return {"rows": rows, "done": False, **said}
 
     def _report_end(self, trainer: Trainer) -> dict[str, Any]:
-        result = trainer.result(self.rows)
+        result = trainer.build_result(self.rows)
         if self.checkpoints:
             self.checkpoints.save_selected(trainer, result.metrics)
         return {
@@ -174,7 +174,7 @@ class TrialWorker:
             "final": result.metrics,
         }
 
-    def _begin(self) -> tuple[Trainer, list[EpochMetrics]]:
+    def _start_training(self) -> tuple[Trainer, list[EpochMetrics]]:
         """Return a trainer as far as the trial was trained, and its epochs."""
         from ibml import data
         from ibml.common.errors import IbmlError
@@ -196,9 +196,9 @@ class TrialWorker:
             return self.checkpoints.restore(lambda: Trainer(config))
         trainer = Trainer(config)
         if self.start is not None:
-            from ibml.training.state import unpack
+            from ibml.training.serialization import unpack_state
 
-            unpack(self.start, trainer, self.copied)
+            unpack_state(self.start, trainer, self.copied)
             self.start = None
         return trainer, []
 

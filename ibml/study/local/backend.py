@@ -8,7 +8,7 @@ import traceback
 from functools import partial
 from typing import NoReturn
 
-from ibml.common.processes.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_stop_requested
 from ibml.config.failures import describe_failure
 from ibml.config.resources import ResourcesConfig
 from ibml.study.engine.coordinator import Coordinator
@@ -31,7 +31,7 @@ def run_locally(resources: ResourcesConfig, coordinator: Coordinator, debug: boo
         coordinator: Hands out tasks and takes in reports.
         debug: Whether an exception of a trial opens the debugger in this process, and then stops the run.
     """
-    raise_if_requested()
+    raise_if_stop_requested()
     if resources.workers > 1:
         with WorkerPool(resources, coordinator) as pool:
             pool.run()
@@ -50,7 +50,7 @@ def _run_in_process(resources: ResourcesConfig, coordinator: Coordinator, debug:
                 time.sleep(_POLL_SECONDS)
             continue
         coordinator.start(task)
-        worker.assign(build_assignment(task, number, coordinator.folder(task), resources.gpus))
+        worker.assign(build_assignment(task, number, coordinator.get_checkpoint_folder(task), resources.gpus))
         number += 1
         if not _train(worker, task, coordinator):
             return
@@ -87,7 +87,7 @@ class _DebuggerClosed(Exception):
 
 def _open_debugger(coordinator: Coordinator, error: Exception) -> NoReturn:
     """Open the debugger at a trial's exception; raise `_DebuggerClosed` afterwards."""
-    with coordinator.progress.paused():
+    with coordinator.progress.pause():
         traceback.print_exception(error)
         pdb.post_mortem(error.__traceback__)
     raise _DebuggerClosed(error)

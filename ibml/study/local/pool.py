@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from ibml.common.processes.guarded_processes import guarded
+from ibml.common.processes.guarded_processes import guard_processes
 from ibml.config.resources import ResourcesConfig
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.tasks import TrialTask
@@ -80,7 +80,7 @@ class WorkerPool:
         self._mark: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._mark = self._stack.enter_context(guarded())
+        self._mark = self._stack.enter_context(guard_processes())
         return self
 
     def __exit__(
@@ -114,7 +114,7 @@ class WorkerPool:
                 return
             worker = next((worker for worker in self._workers if worker.task is None), None) or self._start_worker()
             worker.task = task
-            folder = self.coordinator.folder(task)
+            folder = self.coordinator.get_checkpoint_folder(task)
             worker.send(build_assignment(task, self._number, folder, self.resources.gpus))
             self._number += 1
             self.coordinator.start(task)
@@ -144,9 +144,9 @@ class WorkerPool:
             self._remove(worker)
             self.coordinator.handle_worker_death(task, _CLOSED, _CLOSED)
         else:
-            self._take_report_of(worker, report)
+            self._process_report(worker, report)
 
-    def _take_report_of(self, worker: _Worker, report: dict[str, Any]) -> None:
+    def _process_report(self, worker: _Worker, report: dict[str, Any]) -> None:
         task = worker.task
         assert task is not None
         if "failure" in report:
@@ -180,4 +180,4 @@ class WorkerPool:
                     continue
                 del running[worker.connection]
                 if report is not None and not report.get("checkpointed"):  # the trial has ended meanwhile
-                    self._take_report_of(worker, report)
+                    self._process_report(worker, report)

@@ -14,14 +14,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from ibml.common.errors import IbmlError
-from ibml.common.version_names import changed_paths, format_change
+from ibml.common.version_names import find_changed_paths, format_change
 from ibml.config.trial import TrialConfig, canonical, flatten
 from ibml.records import UNTUNED, StudyRecord
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.plan import Plan
-from ibml.study.planning.record import tuning_spec
+from ibml.study.planning.record import build_tuning_spec
 
-_MOST_SEEDS = 8
+_MAX_SEEDS = 8
 """Seeds that are written out."""
 
 Label = tuple[str, str]
@@ -45,8 +45,8 @@ def compare_design(record: StudyRecord | None, plan: Plan) -> DesignChange:
     if record is None or not set(record.datasets) <= set(record.configs):
         return DesignChange()
     cells = _CellComparison(record, plan)
-    seeds = _seed_change(record, plan)
-    changes = [*cells.changes(), *seeds.changes, *_tuning_changes(record, plan)]
+    seeds = _compare_seeds(record, plan)
+    changes = [*cells.changes(), *seeds.changes, *_compare_tuning(record, plan)]
     if changes and record.overrides and not record.base_name:
         overrides = " ".join(record.overrides)
         return DesignChange(notices=[f"its record was that of a run with {overrides}, which now has a name of its own"])
@@ -62,7 +62,7 @@ class _CellComparison:
 
     def __init__(self, record: StudyRecord, plan: Plan):
         self.several = len({*plan.datasets, *record.datasets}) > 1
-        before = {label: _recorded(record, label) for label in dict.fromkeys((t.dataset, t.arm) for t in record.trials)}
+        before = {label: _flatten_recorded(record, label) for label in dict.fromkeys((t.dataset, t.arm) for t in record.trials)}
         now = {(cell.dataset, cell.arm): cell for cell in plan.cells}
         self.changed = {
             label: (before[label], cell)
@@ -81,17 +81,17 @@ class _CellComparison:
         """What both lack of each other; nothing if one contains the other."""
         if not self.removed or not self.added:
             return []
-        lines = list(self._value_changes())
+        lines = list(self._describe_value_changes())
         removed = [label for label in self.removed if label not in self.changed]
         added = [label for label in self.added if label not in self.changed]
         return lines + ([f"arms: {self._join(removed)} -> {self._join(added)}"] if removed or added else [])
 
-    def _value_changes(self) -> Iterator[str]:
+    def _describe_value_changes(self) -> Iterator[str]:
         places: dict[str, list[Label]] = {}
         changed = {label: pair for label, pair in self.changed.items() if label in self.added}
         for label, (flat, cell) in changed.items():
-            before, now = _comparable(flat, cell)
-            for path in changed_paths(before, now):
+            before, now = _select_comparable(flat, cell)
+            for path in find_changed_paths(before, now):
                 places.setdefault(format_change(path, before, now), []).append(label)
         for line, labels in places.items():
             everywhere = len(labels) == len(changed) and len(labels) > 1
@@ -109,40 +109,40 @@ class _CellComparison:
         return ", ".join(map(repr, shown)) or "nothing"
 
 
-def _recorded(record: StudyRecord, label: Label) -> dict[str, Any]:
+def _flatten_recorded(record: StudyRecord, label: Label) -> dict[str, Any]:
     """Return the configuration of a recorded arm without a seed: dotted path -> value, None where there is none."""
     dataset, arm = label
     return {**record.configs[dataset], **record.changes.get(dataset, {}).get(arm, {})}
 
 
-def _planned(cell: Cell) -> dict[str, Any]:
+def _flatten_planned(cell: Cell) -> dict[str, Any]:
     return flatten(cell.config.model_dump(mode="json", exclude={"seed"}))
 
 
 def _is_same(flat: Mapping[str, Any], cell: Cell) -> bool:
     """Whether a recorded configuration trains what a cell does. It may have been written in another way, or before
     ibml had some of the fields."""
-    if _without_none(flat) == _without_none(_planned(cell)):
+    if _drop_none(flat) == _drop_none(_flatten_planned(cell)):
         return True
     form = read_canonical(flat)
-    return form is not None and form == _text(canonical(cell.config))
+    return form is not None and form == _serialize_form(canonical(cell.config))
 
 
 def _match_renamed(gone: Mapping[Label, dict[str, Any]], new: Mapping[Label, Cell]) -> dict[Label, Label]:
     """Return the arms that have the same configuration under another name: old label -> new label."""
     if not gone or not new:
         return {}
-    by_form = {_text(canonical(cell.config)): label for label, cell in new.items()}
+    by_form = {_serialize_form(canonical(cell.config)): label for label, cell in new.items()}
     found = {label: by_form.get(read_canonical(flat) or "") for label, flat in gone.items()}
     return {before: now for before, now in found.items() if now is not None}
 
 
-def _comparable(flat: Mapping[str, Any], cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+def _select_comparable(flat: Mapping[str, Any], cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return both configurations as far as results depend on them, if the recorded one can be read, else whole."""
     form = read_canonical(flat)
     if form is None:
-        return _without_none(flat), _without_none(_planned(cell))
-    return flatten(json.loads(form)), flatten(json.loads(_text(canonical(cell.config))))
+        return _drop_none(flat), _drop_none(_flatten_planned(cell))
+    return flatten(json.loads(form)), flatten(json.loads(_serialize_form(canonical(cell.config))))
 
 
 def read_canonical(flat: Mapping[str, Any]) -> str | None:
@@ -158,36 +158,36 @@ def read_canonical(flat: Mapping[str, Any]) -> str | None:
                     return None
             node[last] = value
     try:
-        return _text(canonical(TrialConfig.model_validate(tree)))
+        return _serialize_form(canonical(TrialConfig.model_validate(tree)))
     except (ValidationError, IbmlError):
         return None
 
 
-def _text(form: Mapping[str, Any]) -> str:
+def _serialize_form(form: Mapping[str, Any]) -> str:
     return json.dumps({**form, "seed": 0}, sort_keys=True)
 
 
-def _without_none(flat: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_none(flat: Mapping[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in flat.items() if value is not None}
 
 
-def _seed_change(record: StudyRecord, plan: Plan) -> DesignChange:
+def _compare_seeds(record: StudyRecord, plan: Plan) -> DesignChange:
     before, now = set(record.seeds), set(plan.study.all_seeds)
-    line = f"seeds: {_shorten(before)} -> {_shorten(now)}"
+    line = f"seeds: {_format_seeds(before)} -> {_format_seeds(now)}"
     if before <= now:
         return DesignChange()
     return DesignChange(notices=[f"{line}; the other results stay in MLflow"]) if now < before else DesignChange([line])
 
 
-def _shorten(seeds: set[int]) -> str:
+def _format_seeds(seeds: set[int]) -> str:
     numbers = sorted(seeds)
-    return str(numbers) if len(numbers) <= _MOST_SEEDS else f"[{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}]"
+    return str(numbers) if len(numbers) <= _MAX_SEEDS else f"[{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}]"
 
 
-def _tuning_changes(record: StudyRecord, plan: Plan) -> list[str]:
+def _compare_tuning(record: StudyRecord, plan: Plan) -> list[str]:
     tuned = bool(record.tuning) or any(trial.key == UNTUNED for trial in record.trials)
-    now = tuning_spec(plan)
+    now = build_tuning_spec(plan)
     if not record.tune:  # its arms are not tuned, or a version of ibml did not record how
         return [] if tuned == bool(now) else [f"tune: {'yes' if tuned else 'no'} -> {'yes' if now else 'no'}"]
     before, after = (flatten({"tune": spec}) for spec in (record.tune, now))
-    return [format_change(path, before, after) for path in changed_paths(before, after)]
+    return [format_change(path, before, after) for path in find_changed_paths(before, after)]

@@ -17,17 +17,17 @@ Condition = tuple[str, Any]
 """A dotted path and the value that it has."""
 
 
-def result_form(config: TrialConfig) -> Form:
+def get_result_form(config: TrialConfig) -> Form:
     """Return what determines the result of a trial apart from its seed."""
     return flatten(canonical(config.model_copy(update={"seed": 0})))
 
 
-def full_form(config: TrialConfig) -> Form:
+def get_full_form(config: TrialConfig) -> Form:
     """Return all values of a trial apart from its seed."""
     return flatten(config.model_dump(mode="json", exclude={"seed"}))
 
 
-def holds(conditions: Iterable[Condition], values: Mapping[str, Any]) -> bool:
+def is_satisfied(conditions: Iterable[Condition], values: Mapping[str, Any]) -> bool:
     """Tell whether a configuration's values meet all conditions."""
     return all(path in values and values[path] == value for path, value in conditions)
 
@@ -39,7 +39,7 @@ def join_conditions(conditions: Iterable[Condition]) -> str:
 
 def explain_pair(first: TrialConfig, second: TrialConfig) -> str:
     """Return the end of a message: why two configurations that are not equal train the same model."""
-    changes = changed_values(first, second)
+    changes = compare_values(first, second)
     if not changes:
         return ""
     names = ", ".join(changes)
@@ -51,9 +51,9 @@ def explain_pair(first: TrialConfig, second: TrialConfig) -> str:
     return f"; they differ in {values} alone, which means the same here"
 
 
-def changed_values(first: TrialConfig, second: TrialConfig) -> dict[str, tuple[Any, Any]]:
+def compare_values(first: TrialConfig, second: TrialConfig) -> dict[str, tuple[Any, Any]]:
     """Return dotted path -> both values, where two configurations differ."""
-    one, two = full_form(first), full_form(second)
+    one, two = get_full_form(first), get_full_form(second)
     paths = [path for path in dict.fromkeys([*one, *two]) if one.get(path) != two.get(path)]
     return {path: (one.get(path), two.get(path)) for path in paths}
 
@@ -74,34 +74,34 @@ def find_conditions(
     Returns:
         The reasons; empty where none is found.
     """
-    changed = changed_values(first, second)
-    form = full_form(first)
+    changed = compare_values(first, second)
+    form = get_full_form(first)
     others = [(path, form[path], value) for path in alternatives if path in form for value in alternatives[path]]
     values = [
         (path, value, other)
-        for path, value, other in [*_unusual_values(first), *others]
+        for path, value, other in [*_iterate_unusual_values(first), *others]
         if value != other and not any(name == path or name.startswith(f"{path}.") for name in changed)
     ]
-    switches = list(_other_choices(first)) if len(changed) == 1 else []
+    switches = list(_iterate_other_choices(first)) if len(changed) == 1 else []
     for size, candidates in ((1, [*values, *switches]), (2, values)):
         found: list[Condition] = []
         for chosen in combinations(candidates, size):
             defaults = {path: default for path, _, default in chosen}
-            one, two = _with_values(first, defaults), _with_values(second, defaults)
-            if one and two and result_form(one) != result_form(two):
-                named = [_condition(path, value) for path, value, _ in chosen]
+            one, two = _replace_values(first, defaults), _replace_values(second, defaults)
+            if one and two and get_result_form(one) != get_result_form(two):
+                named = [_build_condition(path, value) for path, value, _ in chosen]
                 found += [condition for condition in named if condition not in found]
         if found:
             return tuple(found)
     return ()
 
 
-def _condition(path: str, value: Any) -> Condition:
+def _build_condition(path: str, value: Any) -> Condition:
     """A part of another type is named by its type."""
     return (f"{path}.type", value["type"]) if isinstance(value, dict) and "type" in value else (path, value)
 
 
-def _with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig | None:
+def _replace_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig | None:
     plain = config.model_dump(mode="json")
     for path, value in values.items():
         node: Any = plain
@@ -115,7 +115,7 @@ def _with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig 
         return None
 
 
-def _unusual_values(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _iterate_unusual_values(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """The path, value and default of each field that has another value than its default."""
     for name, info in type(config).model_fields.items():
         value, path = getattr(config, name), f"{prefix}{name}"
@@ -123,28 +123,28 @@ def _unusual_values(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, BaseModel):
             if type(default) is not type(value) and isinstance(default, BaseModel):
                 yield path, value.model_dump(mode="json"), default.model_dump(mode="json")
-            yield from _unusual_values(value, f"{path}.")
+            yield from _iterate_unusual_values(value, f"{path}.")
         elif isinstance(value, dict):
             for key, part in value.items():
                 if isinstance(part, BaseModel):
-                    yield from _unusual_values(part, f"{path}.{key}.")
+                    yield from _iterate_unusual_values(part, f"{path}.{key}.")
         elif not info.is_required() and value != default:
-            yield path, _plain(value), _plain(default)
+            yield path, _convert_to_plain(value), _convert_to_plain(default)
 
 
-def _other_choices(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _iterate_other_choices(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """The path and value of each field of few choices that has its default, with each other choice."""
     for name, info in type(config).model_fields.items():
         value, path = getattr(config, name), f"{prefix}{name}"
         if isinstance(value, BaseModel):
-            yield from _other_choices(value, f"{path}.")
+            yield from _iterate_other_choices(value, f"{path}.")
         elif name != "type" and not info.is_required() and value == info.get_default(call_default_factory=True):
             choices = (True, False) if info.annotation is bool else get_args(info.annotation)
             if info.annotation is bool or get_origin(info.annotation) is Literal:
                 yield from ((path, value, choice) for choice in choices if choice != value)
 
 
-def _plain(value: Any) -> Any:
+def _convert_to_plain(value: Any) -> Any:
     """A sequence as JSON has it."""
     return list(value) if isinstance(value, tuple) else value
 

@@ -17,26 +17,26 @@ _REVISIONS = range(1, 1000)
 """Those in which a trainer may have recorded a result, later ones of another installation included."""
 
 
-def trial_key(config: TrialConfig, fingerprint: str) -> str:
+def compute_trial_key(config: TrialConfig, fingerprint: str) -> str:
     """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint, the trainer's
     revision and the source of plug-ins. The same key means the same numbers on the same kind of machine."""
-    return _trial_key(canonical(config), fingerprint, TRAINER_REVISION)
+    return _hash_trial(canonical(config), fingerprint, TRAINER_REVISION)
 
 
-def revision_of(key: str, config: TrialConfig, fingerprint: str) -> int | None:
+def find_revision(key: str, config: TrialConfig, fingerprint: str) -> int | None:
     """The trainer's revision with which the configuration has this key, if there is one."""
     form = canonical(config)
-    return next((number for number in _REVISIONS if _trial_key(form, fingerprint, number) == key), None)
+    return next((number for number in _REVISIONS if _hash_trial(form, fingerprint, number) == key), None)
 
 
-def _trial_key(form: dict[str, Any], fingerprint: str, revision: int) -> str:
+def _hash_trial(form: dict[str, Any], fingerprint: str, revision: int) -> str:
     content = {"config": form, "data": fingerprint, "trainer": revision}
     if plugins := sources(flatten(form)):
         content["plugins"] = plugins
-    return _digest(content)
+    return _hash_content(content)
 
 
-def state_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
+def compute_prefix_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
     """Names of the states that a training comes to: the i-th, of 16 bytes, is that after epoch i, a hash of the code
     and of the values that count in the epochs until then. Trainings that will differ share the names of what they have
     in common: a schedule counts by the values that it takes, and nothing does that says what comes later."""
@@ -53,15 +53,15 @@ def state_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
         "plugins": sources(flatten(form)),
     }
     del content["method"], content["schedule"]
-    hashed, names = hashlib.sha256(_text(content).encode()), []
+    hashed, names = hashlib.sha256(_serialize(content).encode()), []
     for epoch in range(config.trainer.epochs):
         lr = config.optimizer.lr * lr_factor(config.schedule, config.trainer.epochs, epoch)
-        hashed.update(_text([lr, config.effective_method.acting(config, epoch)]).encode())
+        hashed.update(_serialize([lr, config.effective_method.acting(config, epoch)]).encode())
         names.append(hashed.digest()[:16])
     return names
 
 
-def trial_shape(config: TrialConfig) -> str:
+def compute_trial_shape(config: TrialConfig) -> str:
     """What determines how long an epoch takes, as a hash, and the number of epochs: `0123456789ab/40`."""
     form = canonical(config)
     chosen = ("batch_size", "eval_batch_size", "precision", "threads", "compile")
@@ -72,23 +72,23 @@ def trial_shape(config: TrialConfig) -> str:
         "optimizer": form["optimizer"]["type"],
         "trainer": {**trainer, "device": config.trainer.device},
     }
-    return f"{_digest(content)[:12]}/{config.trainer.epochs}"
+    return f"{_hash_content(content)[:12]}/{config.trainer.epochs}"
 
 
-def population_key(search: str, spec: Mapping[str, Any]) -> str:
+def compute_population_key(search: str, spec: Mapping[str, Any]) -> str:
     """SHA-256 of a population: the name of its search, which tells versions apart, and all that determines what is
     proposed, changed and trained, data set and trainer included."""
-    return _digest({"population": search, "spec": spec})
+    return _hash_content({"population": search, "spec": spec})
 
 
-def member_key(population: str, number: int) -> str:
+def compute_member_key(population: str, number: int) -> str:
     """The key of a member's result, which its configuration alone does not determine: no trial's key is like it."""
-    return _digest({"population": population, "member": number})
+    return _hash_content({"population": population, "member": number})
 
 
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_text(content).encode()).hexdigest()
+def _hash_content(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_serialize(content).encode()).hexdigest()
 
 
-def _text(content: Any) -> str:
+def _serialize(content: Any) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -21,11 +21,11 @@ from ibml.config.loading.overrides import command_line, overridden, unknown_sect
 from ibml.config.loading.validation import parsed, validated
 from ibml.config.study.study import StudyConfig
 from ibml.config.trial import TrialConfig, canonical
-from ibml.study.planning.arm_searches import ArmSearch, arm_searches
+from ibml.study.planning.arm_search import ArmSearch, build_arm_searches
 from ibml.study.planning.cells import Cell, CellBuilder
-from ibml.study.planning.designs import Expanded
+from ibml.study.planning.designs import ExpandedDesign
 from ibml.study.planning.run_names import format_run_name
-from ibml.study.planning.table_checks import shared_modalities, table_problems, undecidable
+from ibml.study.planning.table_checks import check_decidable, check_table, find_shared_modalities
 
 StudySource = str | Path | Mapping[str, Any]
 
@@ -44,7 +44,7 @@ class Plan:
     cells: list[Cell]
     metrics: list[str]
     notes: list[str]
-    design: Expanded
+    design: ExpandedDesign
     tuning: list[ArmSearch]
     """One search per cell, in the same order, where the study tunes its arms."""
     warnings: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ def load_plan(
     keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong, where it is `to_run` also
     with a test that could not decide anything; results that a store has of such a study can be read."""
     document = (
-        check_kind(documents.from_mapping(source, "ablation"), STUDY)
+        check_kind(documents.build_document(source, "ablation"), STUDY)
         if isinstance(source, Mapping)
         else read_as(source, STUDY)
     )
@@ -120,7 +120,7 @@ def load_plan(
 
 
 def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_run: bool) -> Plan:
-    in_study = [_with_composed_path(s) for s in extra if s.path[0] in StudyConfig.model_fields]
+    in_study = [_normalize_path(s) for s in extra if s.path[0] in StudyConfig.model_fields]
     in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
     document, problems = normalize_names(document)
     document, found = normalize_names(overridden(document, in_study))
@@ -135,12 +135,12 @@ def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_
     cells, notes = builder.cells()
     tuning: list[ArmSearch] = []
     if cells:
-        problems += table_problems(study, builder.design, cells, document)
-        problems += undecidable(study, cells, document) if to_run else []
-        tuning = arm_searches(study, document, near, cells, problems) if study.tune else []
+        problems += check_table(study, builder.design, cells, document)
+        problems += check_decidable(study, cells, document) if to_run else []
+        tuning = build_arm_searches(study, document, near, cells, problems) if study.tune else []
     if problems:
         raise ConfigError(problems)
-    shared = shared_modalities(cells)
+    shared = find_shared_modalities(cells)
     names = list(study.table.metrics or metrics.default_table(shared))
     bases = tuple(builder.base_texts.values())
     design = builder.design
@@ -150,7 +150,7 @@ def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_
     )
 
 
-def _with_composed_path(setting: Setting) -> Setting:
+def _normalize_path(setting: Setting) -> Setting:
     return replace(setting, path=tuple(unicodedata.normalize("NFC", step) for step in setting.path))
 
 
@@ -159,17 +159,17 @@ def _choose_name(plan: Plan, groups: list[list[Setting]], build: Callable[[Seque
     those that repeat the file, and not those that no result depends on, such as `resources`."""
     if any(setting.path == ("name",) for group in groups for setting in group):
         return plan.study.name
-    kept, whole = sorted(groups, key=lambda group: str(group[0].source)), _content(plan)
+    kept, whole = sorted(groups, key=lambda group: str(group[0].source)), _serialize_content(plan)
     for group in tuple(kept):
         rest = [other for other in kept if other is not group]
         try:
-            kept = rest if _content(build(rest)) == whole else kept
+            kept = rest if _serialize_content(build(rest)) == whole else kept
         except ConfigError:
             continue
     return format_run_name(plan.study.name, [setting for group in kept for setting in group])
 
 
-def _content(plan: Plan) -> str:
+def _serialize_content(plan: Plan) -> str:
     """Return all that the record of a study depends on, besides its name and its description, as text."""
     free = {"name", "description", "concurrency", "resources"}
     content = {

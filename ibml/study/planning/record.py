@@ -13,7 +13,7 @@ from ibml.study.planning.plan import Plan
 from ibml.study.planning.trials import TrialSpec
 
 
-def _epochs(plan: Plan, trials: Sequence[TrialSpec], dataset: str) -> tuple[int, ...]:
+def _collect_epochs(plan: Plan, trials: Sequence[TrialSpec], dataset: str) -> tuple[int, ...]:
     own = {trial.config.trained_epochs for trial in trials if trial.cell.dataset == dataset}
     return tuple(sorted(own or {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}))
 
@@ -37,37 +37,37 @@ def study_record(
         arms=tuple(plan.arms),
         datasets=tuple(plan.datasets),
         seeds=plan.study.all_seeds,
-        epochs={name: _epochs(plan, trials, name) for name in plan.datasets},
+        epochs={name: _collect_epochs(plan, trials, name) for name in plan.datasets},
         notes=(*plan.notes, *plan.warnings),
         metrics=tuple(plan.metrics),
         table=plan.study.table,
         trials=tuple(entries),
         tuning=tuple(tuning),
         tuning_note=tuning_note,
-        design=_design(plan),
-        columns=_columns(plan),
+        design=_build_design_record(plan),
+        columns=_build_columns(plan),
         adaptive=plan.study.adaptive,
-        configs={c.dataset: _flat(c) for c in plan.cells if c.arm == plan.reference},
-        modalities={name: _modalities(plan, name) for name in plan.datasets},
+        configs={c.dataset: _flatten_config(c) for c in plan.cells if c.arm == plan.reference},
+        modalities={name: _collect_modalities(plan, name) for name in plan.datasets},
         changes={
             name: {c.arm: c.changes for c in plan.cells if c.dataset == name and c.arm != plan.reference}
             for name in plan.datasets
         },
         base_name=plan.study.name if plan.overrides or plan.name != plan.study.name else "",
-        tune=tuning_spec(plan),
+        tune=build_tuning_spec(plan),
     )
 
 
-def _modalities(plan: Plan, dataset: str) -> tuple[str, ...]:
+def _collect_modalities(plan: Plan, dataset: str) -> tuple[str, ...]:
     found = (name for cell in plan.cells if cell.dataset == dataset for name in cell.config.data.modalities)
     return tuple(dict.fromkeys(found))
 
 
-def _flat(cell: Cell) -> dict[str, Any]:
+def _flatten_config(cell: Cell) -> dict[str, Any]:
     return flatten(cell.config.model_dump(mode="json", exclude={"seed"}))
 
 
-def _design(plan: Plan) -> DesignRecord:
+def _build_design_record(plan: Plan) -> DesignRecord:
     expanded, known = plan.design, set(plan.arms)
     arms = [arm for arm in expanded.arms if arm.name in known]
     one_factor = plan.study.design.type == "one_factor"
@@ -81,7 +81,7 @@ def _design(plan: Plan) -> DesignRecord:
     )
 
 
-def _columns(plan: Plan) -> dict[str, dict[str, Any]]:
+def _build_columns(plan: Plan) -> dict[str, dict[str, Any]]:
     """What the arms consist of: as the table asks for it, else the factors of a crossed design."""
     asked = plan.study.table.components
     if asked is None:
@@ -94,11 +94,11 @@ def _columns(plan: Plan) -> dict[str, dict[str, Any]]:
             }
             for factor, names in plan.design.factors.items()
         }
-    configs = {cell.arm: _flat(cell) for cell in reversed(plan.cells)}
-    return {name: _marks({arm: configs[arm].get(path) for arm in plan.arms}) for name, path in asked.items()}
+    configs = {cell.arm: _flatten_config(cell) for cell in reversed(plan.cells)}
+    return {name: _convert_to_marks({arm: configs[arm].get(path) for arm in plan.arms}) for name, path in asked.items()}
 
 
-def _marks(values: dict[str, Any]) -> dict[str, Any]:
+def _convert_to_marks(values: dict[str, Any]) -> dict[str, Any]:
     """Off and on, where there is one value besides those that switch a part off; else the values."""
     others = {repr(value) for value in values.values() if value}
     if len(others) <= 1 and any(not value for value in values.values()):
@@ -106,7 +106,7 @@ def _marks(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def tuning_spec(plan: Plan) -> dict[str, Any]:
+def build_tuning_spec(plan: Plan) -> dict[str, Any]:
     """Return what determines the searches of the arms, besides the arms themselves; empty if they are not tuned."""
     free = {"name", "description", "base", "overrides", "trials", "concurrency", "resources"}
     return plan.tuning[0].space.model_dump(mode="json", exclude=free) if plan.tuning else {}

@@ -33,7 +33,7 @@ class SeedSchedule:
     def drop(self, cell: Cell) -> list[TrialSpec]:
         """What follows where an arm cannot be run at all: the others do not wait for it."""
         self._values[cell.dataset][cell.arm] = dict.fromkeys(self.plan.study.all_seeds)
-        return self._next(cell.dataset)
+        return self._plan_next_look(cell.dataset)
 
     def ended(self, trial: TrialSpec, metrics: Mapping[str, float] | None) -> list[TrialSpec]:
         """What follows from a trial's result; without metrics it failed or diverged."""
@@ -41,9 +41,9 @@ class SeedSchedule:
             return []
         value = (metrics or {}).get(self.adaptive.steering(self.plan.metrics), math.nan)
         self._values[trial.cell.dataset][trial.cell.arm][trial.config.seed] = value if math.isfinite(value) else None
-        return self._next(trial.cell.dataset)
+        return self._plan_next_look(trial.cell.dataset)
 
-    def _next(self, dataset: str) -> list[TrialSpec]:
+    def _plan_next_look(self, dataset: str) -> list[TrialSpec]:
         """The trials that the next look at a data set waits for and that were not given yet."""
         if self.adaptive is None:
             return []

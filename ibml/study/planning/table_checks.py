@@ -6,35 +6,35 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from ibml.common.errors import Problem, did_you_mean
+from ibml.common.errors import Problem, format_suggestion
 from ibml.common.yaml.documents import Document
 from ibml.config import metrics
 from ibml.config.study.seeds import MOST_ADAPTIVE, MOST_SEEDS
 from ibml.config.study.study import StudyConfig
 from ibml.config.trial import flatten
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.designs import Expanded
+from ibml.study.planning.designs import ExpandedDesign
 
 Named = tuple[tuple[str | int, ...], str]
 """A place in the file, and the name that stands there."""
 
 
-def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], document: Document) -> list[Problem]:
+def check_table(study: StudyConfig, design: ExpandedDesign, cells: list[Cell], document: Document) -> list[Problem]:
     """Names of metrics, arms, components and paths in `table` and `seeds` that nothing has."""
     table = study.table
-    logged = dict.fromkeys(name for cell in cells for name in _logged(cell))
+    logged = dict.fromkeys(name for cell in cells for name in _list_logged_metrics(cell))
     arms = dict.fromkeys(cell.arm for cell in cells)
-    shown = list(table.metrics) if table.metrics else metrics.default_table(shared_modalities(cells))
+    shown = list(table.metrics) if table.metrics else metrics.default_table(find_shared_modalities(cells))
     steers = study.adaptive.metric if study.adaptive else None
     steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
-    everywhere = [n for n in logged if all(n in _logged(cell) for cell in cells)]
+    everywhere = [n for n in logged if all(n in _list_logged_metrics(cell) for cell in cells)]
     asked: list[tuple[str, Iterable[str], list[Named]]] = [
-        ("no arm is called", arms, _listed(("table", "rows"), table.rows or ())),
+        ("no arm is called", arms, _enumerate_names(("table", "rows"), table.rows or ())),
         ("the table has no metric", shown, steering if steers in everywhere else []),
         ("not every data set has", everywhere, steering if steers in logged else []),
     ]
     for group, members in table.groups.items():
-        asked.append(("no arm is called", arms, _listed(("table", "groups", group), members)))
+        asked.append(("no arm is called", arms, _enumerate_names(("table", "groups", group), members)))
     if isinstance(table.precision, dict):
         precision: list[Named] = [(("table", "precision", name), name) for name in table.precision]
         asked.append(("the table has no metric", shown, precision))
@@ -47,21 +47,21 @@ def table_problems(study: StudyConfig, design: Expanded, cells: list[Cell], docu
     components: list[Named] = [(("table", "components", name), path) for name, path in (table.components or {}).items()]
     asked.append(("no trial has", paths, components))
     found = [
-        Problem(document.source(place), f"{words} {name!r}{did_you_mean(name, known)}")
+        Problem(document.source(place), f"{words} {name!r}{format_suggestion(name, known)}")
         for words, known, given in asked
         for place, name in given
         if name not in known
     ]
-    found += [Problem(document.source(place), text) for place, text in _metric_problems(study, logged, cells)]
-    return [*found, *_grouped(study, document), *_same_name(study, [shown, arms, datasets, columns], document)]
+    found += [Problem(document.source(place), text) for place, text in _check_metrics(study, logged, cells)]
+    return [*found, *_check_groups(study, document), *_check_shown_names(study, [shown, arms, datasets, columns], document)]
 
 
-def _logged(cell: Cell) -> list[str]:
+def _list_logged_metrics(cell: Cell) -> list[str]:
     config = cell.config
     return metrics.table_names(config.data.modalities, config.trainer.measures)
 
 
-def _alone(cells: list[Cell]) -> dict[str, list[str]]:
+def _find_unimodal_arms(cells: list[Cell]) -> dict[str, list[str]]:
     """By modality the arms that have it alone, with which tables compute utilisations."""
     arms: dict[str, list[str]] = {}
     for cell in cells:
@@ -73,32 +73,32 @@ def _alone(cells: list[Cell]) -> dict[str, list[str]]:
     return arms
 
 
-def _metric_problems(
+def _check_metrics(
     study: StudyConfig, logged: Iterable[str], cells: list[Cell]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Metrics that no trial logs, and utilisations that lack what they compare with: where, and what to do."""
-    asked = _listed(("table", "metrics"), study.table.metrics or ())
+    asked = _enumerate_names(("table", "metrics"), study.table.metrics or ())
     decides: tuple[str | int, ...] | None = ("table", "metrics", 0) if study.adaptive else None
     if study.adaptive and study.adaptive.metric:
         decides = ("seeds", "metric")
         asked.append((decides, study.adaptive.metric))
     modalities = list(dict.fromkeys(name for cell in cells for name in cell.config.data.modalities))
-    alone = _alone(cells)
+    alone = _find_unimodal_arms(cells)
     for place, name in asked:
         modality = name.removeprefix(metrics.UTILISATION)
         if modality != name and modality in modalities:
-            if problem := _not_comparable(name, modality, alone.get(modality, ())):
+            if problem := _explain_incomparable(name, modality, alone.get(modality, ())):
                 yield place, problem
             elif place == decides:
                 yield place, f"seeds are decided by what a trial logs, and {name!r} compares two; name another metric"
         elif name not in logged:
             measure = metrics.measure_of(name, modalities)
             known = [*logged, *(metrics.UTILISATION + m for m in modalities)]
-            todo = f"; add {measure} to trainer.measures" if measure else did_you_mean(name, known)
+            todo = f"; add {measure} to trainer.measures" if measure else format_suggestion(name, known)
             yield place, f"no trial logs {name!r}{todo}"
 
 
-def _not_comparable(name: str, modality: str, arms: Sequence[str]) -> str:
+def _explain_incomparable(name: str, modality: str, arms: Sequence[str]) -> str:
     """Why a table cannot compute a utilisation."""
     if not arms:
         method = f"{{type: unimodal, modality: {modality}}}"
@@ -107,11 +107,11 @@ def _not_comparable(name: str, modality: str, arms: Sequence[str]) -> str:
     return several if len(arms) > 1 else ""
 
 
-def _listed(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:
+def _enumerate_names(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:
     return [((*at, index), name) for index, name in enumerate(names)]
 
 
-def undecidable(study: StudyConfig, cells: list[Cell], document: Document) -> list[Problem]:
+def check_decidable(study: StudyConfig, cells: list[Cell], document: Document) -> list[Problem]:
     """Report a signed-rank test that cannot decide anything: even its smallest p is above the level that it takes.
 
     Args:
@@ -126,10 +126,10 @@ def undecidable(study: StudyConfig, cells: list[Cell], document: Document) -> li
     from ibml.statistics.paired import smallest_signed_rank
 
     most = len(study.all_seeds)
-    smallest, level = smallest_signed_rank(most), _strictest_level(study, most, comparisons)
+    smallest, level = smallest_signed_rank(most), _compute_strictest_level(study, most, comparisons)
     if smallest <= level:
         return []
-    enough = _enough_seeds(study, most, comparisons)
+    enough = _find_enough_seeds(study, most, comparisons)
     todo = f"give at least {enough} seeds or take test: t" if enough else "take test: t"
     needs = f"the last look takes {level:.2g}" if study.adaptive else f"Holm's correction takes {level:.2g}"
     number = f"{comparisons} comparison{'s' if comparisons > 1 else ''}"
@@ -141,7 +141,7 @@ def undecidable(study: StudyConfig, cells: list[Cell], document: Document) -> li
     return [Problem(document.source(place), message)]
 
 
-def _strictest_level(study: StudyConfig, most: int, comparisons: int) -> float:
+def _compute_strictest_level(study: StudyConfig, most: int, comparisons: int) -> float:
     """The largest p that decides the first of so many comparisons when each arm has `most` seeds."""
     share = study.table.alpha / comparisons
     if study.adaptive is None:
@@ -151,7 +151,7 @@ def _strictest_level(study: StudyConfig, most: int, comparisons: int) -> float:
     return nominal_levels(study.adaptive.min, most, share)[most]
 
 
-def _enough_seeds(study: StudyConfig, most: int, comparisons: int) -> int | None:
+def _find_enough_seeds(study: StudyConfig, most: int, comparisons: int) -> int | None:
     """The first number of seeds above `most` that can decide something."""
     from ibml.statistics.paired import smallest_signed_rank
 
@@ -161,13 +161,13 @@ def _enough_seeds(study: StudyConfig, most: int, comparisons: int) -> int | None
         (
             n
             for n in candidates
-            if (p := smallest_signed_rank(n)) < share and p <= _strictest_level(study, n, comparisons)
+            if (p := smallest_signed_rank(n)) < share and p <= _compute_strictest_level(study, n, comparisons)
         ),
         None,
     )
 
 
-def _grouped(study: StudyConfig, document: Document) -> Iterator[Problem]:
+def _check_groups(study: StudyConfig, document: Document) -> Iterator[Problem]:
     """An arm is a row once, and none that is not shown."""
     seen: dict[str, str] = {}
     for group, members in study.table.groups.items():
@@ -180,7 +180,7 @@ def _grouped(study: StudyConfig, document: Document) -> Iterator[Problem]:
             seen[arm] = group
 
 
-def _same_name(study: StudyConfig, kinds: Iterable[Iterable[str]], document: Document) -> Iterator[Problem]:
+def _check_shown_names(study: StudyConfig, kinds: Iterable[Iterable[str]], document: Document) -> Iterator[Problem]:
     """Two arms under one name could not be told apart; nor two metrics, data sets or components."""
     for kind in kinds:
         seen: dict[str, str] = {}
@@ -192,7 +192,7 @@ def _same_name(study: StudyConfig, kinds: Iterable[Iterable[str]], document: Doc
             seen.setdefault(shown, name)
 
 
-def shared_modalities(cells: list[Cell]) -> list[str]:
+def find_shared_modalities(cells: list[Cell]) -> list[str]:
     """The modalities that all data sets have."""
     first, *rest = [cell.config.data.modalities for cell in cells]
     return [name for name in first if all(name in other for other in rest)]

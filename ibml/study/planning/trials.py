@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ibml import data
 from ibml.config.trial import TrialConfig
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.plan import Plan
 
 
@@ -36,4 +36,4 @@ def build_trial(cell: Cell, seed: int, several: bool) -> TrialSpec:
     config = cell.config.model_copy(update={"seed": seed})
     fingerprint = data.fingerprint(config.data)
     place = f"{cell.dataset} · " if several else ""
-    return TrialSpec(cell, config, trial_key(config, fingerprint), fingerprint, f"{place}{cell.arm} · seed {seed}")
+    return TrialSpec(cell, config, compute_trial_key(config, fingerprint), fingerprint, f"{place}{cell.arm} · seed {seed}")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ibml.common.errors import IbmlError
-from ibml.common.redaction import shown_url
-from ibml.common.version_names import format_refusal, next_version, select_versions
+from ibml.common.redaction import redact_url
+from ibml.common.version_names import format_refusal, get_next_version, select_versions
 from ibml.records import UNTUNED
 from ibml.study.planning.design_changes import DesignChange, compare_design
 from ibml.study.planning.plan import Plan
@@ -49,11 +49,11 @@ def choose_version(plan: Plan, store: StoreReader, new_version: bool, say: Calla
         return plan
     if not new_version:
         latest = versions[-1]
-        head = f"the study {latest!r} in {shown_url(store.uri)} was run with another design, which this would replace:"
-        following = next_version(plan.name, versions)
+        head = f"the study {latest!r} in {redact_url(store.uri)} was run with another design, which this would replace:"
+        following = get_next_version(plan.name, versions)
         advice = f"Say --new-version to run this as {following!r}, or change `name` in the file."
         raise DesignChangedError(format_refusal(head, found[latest].changes, advice))
-    return replace(plan, name=next_version(plan.name, versions))
+    return replace(plan, name=get_next_version(plan.name, versions))
 
 
 def find_version(plan: Plan, store: StoreReader) -> str | None:
@@ -64,7 +64,7 @@ def find_version(plan: Plan, store: StoreReader) -> str | None:
 def _select_empty(store: StoreReader, versions: Sequence[str]) -> str | None:
     """Return the latest version if nothing of it was finished, so that replacing its record loses nothing. One that
     may be running is not chosen."""
-    record = store.study_if_any(versions[-1]) if versions else None
+    record = store.read_study_if_any(versions[-1]) if versions else None
     if record is None or any(trial.key == UNTUNED for trial in record.trials):
         return None
     if ("study", record.name, "RUNNING") in {(o.kind, o.name, o.status) for o in store.overview()}:
@@ -74,7 +74,7 @@ def _select_empty(store: StoreReader, versions: Sequence[str]) -> str | None:
 
 
 def _compare_versions(plan: Plan, store: StoreReader, versions: list[str]) -> dict[str, DesignChange]:
-    return {version: compare_design(store.study_if_any(version), plan) for version in versions}
+    return {version: compare_design(store.read_study_if_any(version), plan) for version in versions}
 
 
 def _select_same(found: Mapping[str, DesignChange]) -> str | None:

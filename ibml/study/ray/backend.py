@@ -11,7 +11,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from ibml.common.processes.interruption import raise_if_requested
+from ibml.common.processes.interruption import raise_if_stop_requested
 from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig
 from ibml.study.engine.coordinator import Coordinator
@@ -19,9 +19,9 @@ from ibml.study.engine.retry import TrialFailure
 from ibml.study.engine.tasks import TrialTask
 from ibml.study.engine.worker import build_assignment
 from ibml.study.ray.actor import Parcel, TrialActor
-from ibml.study.ray.cluster import connected, named
-from ibml.study.ray.gpu_sharing import found_share
-from ibml.study.ray.health_check import refuse_unfit
+from ibml.study.ray.cluster import connect_to_ray, resolve_address
+from ibml.study.ray.gpu_sharing import resolve_gpu_share
+from ibml.study.ray.health_check import refuse_unfit_nodes
 
 _SLOTS_SECONDS = 5.0
 """How long the size of the cluster is taken to be what it was."""
@@ -49,17 +49,17 @@ def run_on_ray(
     Raises:
         ClusterError: If Ray is not available.
     """
-    raise_if_requested()
+    raise_if_stop_requested()
     events = _Events(coordinator)
-    with connected(address, resources) as folder:
-        raise_if_requested()
-        if named(address):
-            refuse_unfit(coordinator.session.workspace.root, coordinator.session.warn)
-        resources = found_share(resources, configs, coordinator.session.say)
+    with connect_to_ray(address, resources) as folder:
+        raise_if_stop_requested()
+        if resolve_address(address):
+            refuse_unfit_nodes(coordinator.session.workspace.root, coordinator.session.warn)
+        resources = resolve_gpu_share(resources, configs, coordinator.session.say)
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=_Suggestions(coordinator, resources, events.tasks, _AHEAD if named(address) else 1),
+                search_alg=_Suggestions(coordinator, resources, events.tasks, _AHEAD if resolve_address(address) else 1),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -109,7 +109,7 @@ class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
             return Searcher.FINISHED if self.coordinator.is_done else None
         number = next(self._numbers)
         self.tasks[number] = task
-        assignment = build_assignment(task, number, self.coordinator.folder(task), self.resources.gpus)
+        assignment = build_assignment(task, number, self.coordinator.get_checkpoint_folder(task), self.resources.gpus)
         return {"task": number, "parcel": Parcel(assignment)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -186,13 +186,13 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         reason = f"its worker process died{died}: killed, or the node was lost"
         if cause:
             reason = str(cause) if isinstance(cause, TrialFailure) else repr(cause)
-        if task := self._over(trial):
+        if task := self._remove_trial(trial):
             self.coordinator.handle_worker_death(task, reason, str(error) if error else reason)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._over(trial)
+        self._remove_trial(trial)
 
-    def _over(self, trial: Any) -> TrialTask | None:
+    def _remove_trial(self, trial: Any) -> TrialTask | None:
         """Forget a trial that has ended; its task, unless it had ended before."""
         self._running.pop(trial.config["task"], None)
         return self.tasks.pop(trial.config["task"], None)

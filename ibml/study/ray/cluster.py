@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ibml.common.errors import IbmlError
-from ibml.common.paths import absolute_places, home_folder
-from ibml.common.processes.guarded_processes import guarded
+from ibml.common.paths import get_folder_variables, get_home_folder
+from ibml.common.processes.guarded_processes import guard_processes
 from ibml.common.processes.interruption import install_handlers
-from ibml.common.processes.ownership import remove_abandoned_folders, temporary_folder
-from ibml.common.redaction import shown_url
+from ibml.common.processes.ownership import open_temporary_folder, remove_abandoned_folders
+from ibml.common.redaction import redact_url
 from ibml.config.resources import ResourcesConfig
 
 _QUIET = {
@@ -49,13 +49,13 @@ class ClusterError(IbmlError):
     """The cluster cannot be reached, or can never run a trial."""
 
 
-def named(address: str | None) -> str | None:
+def resolve_address(address: str | None) -> str | None:
     """The running cluster that is meant: as given, else `RAY_ADDRESS`; none for a local one."""
     return (address or "").strip() or os.environ.get("RAY_ADDRESS", "").strip() or None
 
 
 @contextmanager
-def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]:
+def connect_to_ray(address: str | None, resources: ResourcesConfig) -> Iterator[Path]:
     """Connect to Ray and give a folder for Tune's own files, which is gone afterwards.
 
     `address` defaults to `RAY_ADDRESS`; without either a local cluster is started. A process that uses Ray already
@@ -64,12 +64,12 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
     import ray
 
     remove_abandoned_folders({tempfile.gettempdir(), "/tmp"})
-    address = named(address)
+    address = resolve_address(address)
     with ExitStack() as stack:
-        owned = stack.enter_context(temporary_folder(_place_of_sockets()))
+        owned = stack.enter_context(open_temporary_folder(_choose_socket_folder()))
         folder = owned.path
         if not ray.is_initialized():
-            mark = {} if address else stack.enter_context(guarded(owned))
+            mark = {} if address else stack.enter_context(guard_processes(owned))
             stack.callback(ray.shutdown)
             try:
                 _start(address, folder / "ray", resources, mark)
@@ -81,11 +81,11 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[Path]
 
 
 @contextmanager
-def running_cluster(address: str | None) -> Iterator[None]:
+def connect_to_cluster(address: str | None) -> Iterator[None]:
     """Connect to a running cluster: that of the address or of `RAY_ADDRESS`, else that of this host. Raises
     `ClusterError`."""
-    chosen = named(address) or "auto"
-    with ray_environment(chosen), connected(chosen, ResourcesConfig()):
+    chosen = resolve_address(address) or "auto"
+    with set_ray_environment(chosen), connect_to_ray(chosen, ResourcesConfig()):
         yield
 
 
@@ -95,7 +95,7 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
     _check_address(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        with inherited({**mark, **absolute_places()}), _as_start_error():
+        with set_environment({**mark, **get_folder_variables()}), _translate_start_errors():
             ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
         _check_size(resources)
         return
@@ -104,27 +104,27 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
     except Exception as error:  # of another version of Ray or Python, among others
         where = "on this host" if address == "auto" else f"at {address}"
         meant = f"; 8265 is usually the port of the dashboard: {_ADDRESS}" if address.endswith(":8265") else ""
-        reason = f"{_first_line(error)}{meant}"
+        reason = f"{_get_first_line(error)}{meant}"
         raise ClusterError(f"no Ray cluster {where} that this process can join: {reason}") from error
 
 
 @contextmanager
-def _as_start_error() -> Iterator[None]:
+def _translate_start_errors() -> Iterator[None]:
     """Raise `ClusterError` for whatever Ray raises while it starts on this machine: plain exceptions, of many lines."""
     try:
         yield
     except Exception as error:
         advice = "If the machine is busy, repeat the command."
-        raise ClusterError(f"Ray did not start on this machine: {_first_line(error)}. {advice}") from error
+        raise ClusterError(f"Ray did not start on this machine: {_get_first_line(error)}. {advice}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _get_first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     return next(filter(None, lines), type(error).__name__).rstrip(".")
 
 
 @contextmanager
-def inherited(values: Mapping[str, str]) -> Iterator[None]:
+def set_environment(values: Mapping[str, str]) -> Iterator[None]:
     """The environment with these values, for what starts meanwhile and not for what this process starts later."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -138,19 +138,19 @@ def inherited(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _place_of_sockets() -> str:
+def _choose_socket_folder() -> str:
     """Return the folder for temporary files, or /tmp where the paths of Ray's sockets would become too long."""
     place = tempfile.gettempdir()
     return place if len(place) + len("/ibml-1234567-12345678") < _LONGEST_SOCKET_FOLDER else "/tmp"
 
 
 @contextmanager
-def ray_environment(address: str | None) -> Iterator[None]:
+def set_ray_environment(address: str | None) -> Iterator[None]:
     """Ray's settings that the user has not set, for as long as Ray runs. Ray reads some when it is imported,
     so this comes before: a local cluster of a process that had imported Ray already listens on all addresses, where
     its token guards it."""
-    chosen = named(address)
-    values = {**_QUIET, **(_ONE_TRY if chosen else _LOOPBACK_ONLY), **_authentication(chosen)}
+    chosen = resolve_address(address)
+    values = {**_QUIET, **(_ONE_TRY if chosen else _LOOPBACK_ONLY), **_get_authentication(chosen)}
     before = set(os.environ)
     os.environ.update({key: value for key, value in values.items() if key not in before})
     try:
@@ -161,13 +161,13 @@ def ray_environment(address: str | None) -> Iterator[None]:
                 del os.environ[key]
 
 
-def _authentication(address: str | None) -> dict[str, str]:
+def _get_authentication(address: str | None) -> dict[str, str]:
     """Ray's token authentication: a token of its own for a local cluster, which Ray would otherwise write to
     the home folder for all to read; for a running one the user's, which Ray itself looks for only where it finds
     the cluster by itself."""
     if not address:
         return {"RAY_AUTH_TOKEN": _LOCAL_TOKEN}
-    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or home_folder() / ".ray" / "auth_token"
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or get_home_folder() / ".ray" / "auth_token"
     known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)  # noqa: PTH113 -- no error where it cannot be read
     return {"RAY_AUTH_MODE": "token"} if known else {}
 
@@ -180,7 +180,7 @@ def _check_address(address: str | None) -> None:
     scheme, mark, _ = str(address).partition("://")
     if mark:
         raise ClusterError(
-            f"{shown_url(str(address))}: {_OTHER_ADDRESSES.get(scheme, 'unknown kind of address')}; {_ADDRESS}"
+            f"{redact_url(str(address))}: {_OTHER_ADDRESSES.get(scheme, 'unknown kind of address')}; {_ADDRESS}"
         )
     host, _, port = str(address).rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 65536):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ibml.common.errors import IbmlError
-from ibml.common.processes.interruption import raise_if_requested
-from ibml.common.storage import Place
+from ibml.common.processes.interruption import raise_if_stop_requested
+from ibml.common.storage import StoragePath
 from ibml.config.data import DataConfig
 from ibml.config.plugins import sent
 from ibml.config.trial import flatten
@@ -61,20 +61,20 @@ class Node:
     give: float = 0.0
 
 
-def check_nodes(folder: Place, data: Sequence[DataConfig] = ()) -> list[CheckResult]:
+def check_nodes(folder: StoragePath, data: Sequence[DataConfig] = ()) -> list[CheckResult]:
     """Ask every node of the cluster that this process is connected to. `folder` is that of the checkpoints."""
     plain = [config.model_dump(mode="json") for config in data]
-    with _mark(folder) as mark:
+    with _create_marker_file(folder) as mark:
         sets = [(config, sent(flatten({"data": config}))) for config in plain]
         asked = {"folder": str(folder), "mark": str(mark), "data": sets}
         here = node_probe.facts(asked)
-        nodes = _asked(asked, DATA_SECONDS if data else ANSWER_SECONDS)
+        nodes = _probe_nodes(asked, DATA_SECONDS if data else ANSWER_SECONDS)
     if not nodes:
         raise ClusterError("the cluster has no node that is alive")
-    return [finding for node in nodes for finding in judged(node, here, data, len(nodes))]
+    return [finding for node in nodes for finding in evaluate_node(node, here, data, len(nodes))]
 
 
-def refuse_unfit(folder: Place, say: Callable[[str], None]) -> None:
+def refuse_unfit_nodes(folder: StoragePath, say: Callable[[str], None]) -> None:
     """The checks that take seconds, before a study: raises `ClusterError` for what is wrong, and says what may be. A
     node that does not answer, as one that was lost a moment ago, is done without while there are others."""
     found = check_nodes(folder)
@@ -87,7 +87,7 @@ def refuse_unfit(folder: Place, say: Callable[[str], None]) -> None:
         say(text)
 
 
-def judged(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], nodes: int) -> Iterator[CheckResult]:
+def evaluate_node(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], nodes: int) -> Iterator[CheckResult]:
     """What a node's facts mean beside those of this machine, in a cluster of so many nodes."""
     facts = node.facts
     if facts is None:
@@ -97,15 +97,15 @@ def judged(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], node
         )
         return
     name = node.name
-    yield _versions(name, facts, here)
-    yield _gpus(node, facts)
-    yield from _storage(name, facts, nodes)
-    yield _clock(node)
+    yield _check_versions(name, facts, here)
+    yield _check_gpus(node, facts)
+    yield from _check_storage(name, facts, nodes)
+    yield _check_clock(node)
     for position, config in enumerate(data):
-        yield _data(name, config.type, facts["data"][position], here["data"][position])
+        yield _check_data(name, config.type, facts["data"][position], here["data"][position])
 
 
-def _versions(name: str, facts: Mapping[str, Any], here: Mapping[str, Any]) -> CheckResult:
+def _check_versions(name: str, facts: Mapping[str, Any], here: Mapping[str, Any]) -> CheckResult:
     theirs = {"Python": facts["python"], **facts["versions"], "code": facts["revision"]}
     ours = {"Python": here["python"], **here["versions"], "code": here["revision"]}
     other = [f"{what} is {theirs[what].lstrip('!')}, here {ours[what]}" for what in ours if theirs[what] != ours[what]]
@@ -116,7 +116,7 @@ def _versions(name: str, facts: Mapping[str, Any], here: Mapping[str, Any]) -> C
     return CheckResult(name, "versions", "ok", shown)
 
 
-def _gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
+def _check_gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
     found = [f"{name}, {free / 1024:.0f} of {total / 1024:.0f} GiB free" for name, total, free in facts["gpus"]]
     shown = "; ".join(found) or "none"
     if node.gpus and not facts["gpus"]:
@@ -129,7 +129,7 @@ def _gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
     return CheckResult(node.name, "GPUs", "ok", shown)
 
 
-def _storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[CheckResult]:
+def _check_storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[CheckResult]:
     if facts["written"]:
         fix = "give --checkpoints a place that every node may write to; for s3:// and gs:// with their keys"
         yield CheckResult(name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix)
@@ -140,14 +140,14 @@ def _storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[CheckR
         yield CheckResult(name, "checkpoints", "ok", "can be written" + (", and is shared" if nodes > 1 else ""))
 
 
-def _clock(node: Node) -> CheckResult:
+def _check_clock(node: Node) -> CheckResult:
     text = f"{abs(node.ahead):.1f} s {'ahead' if node.ahead > 0 else 'behind'}, within {node.give:.1f} s"
     if abs(node.ahead) - node.give > CLOCK_SECONDS:
         return CheckResult(node.name, "clock", "wrong", text, "set it by NTP (timedatectl set-ntp true)")
     return CheckResult(node.name, "clock", "ok", text)
 
 
-def _data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
+def _check_data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
     about = f"data {kind}"
     if theirs.startswith("!"):
         fix = "copy it there, to the same root, or name the folder of data sets with IBML_DATA before ray start"
@@ -161,7 +161,7 @@ def _data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
 
 
 @contextmanager
-def _mark(folder: Place) -> Iterator[Place]:
+def _create_marker_file(folder: StoragePath) -> Iterator[StoragePath]:
     """A file in the folder of checkpoints for as long as nodes look for it; none where this machine cannot write it."""
     mark = folder / f"seen-{secrets.token_hex(8)}"
     before = [place for place in (folder, *folder.parents) if not place.exists()] if isinstance(folder, Path) else []
@@ -178,7 +178,7 @@ def _mark(folder: Place) -> Iterator[Place]:
                 place.rmdir()
 
 
-def _asked(asked: Mapping[str, Any], seconds: float) -> list[Node]:
+def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
     """What the nodes that are alive say, all at once, within so many seconds."""
     import ray
     from ray import cloudpickle
@@ -196,22 +196,22 @@ def _asked(asked: Mapping[str, Any], seconds: float) -> list[Node]:
         found, deadline, before = [], time.monotonic() + seconds, time.time()
         waiting = list(began)
         while waiting and time.monotonic() < deadline:
-            raise_if_requested()
+            raise_if_stop_requested()
             answered, waiting = ray.wait(waiting, timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
             for answer in answered:
                 facts = None
                 with suppress(RayError):
                     facts = ray.get(answer)
-                found.append(_node(began[answer], facts, before, time.time()))
+                found.append(_build_node(began[answer], facts, before, time.time()))
         for answer in waiting:
             ray.cancel(answer, force=True)
-            found.append(_node(began[answer], None, before, before))
+            found.append(_build_node(began[answer], None, before, before))
     finally:
         cloudpickle.unregister_pickle_by_value(node_probe)
     return sorted(found, key=lambda node: node.name)
 
 
-def _node(node: Mapping[str, Any], facts: Mapping[str, Any] | None, before: float, after: float) -> Node:
+def _build_node(node: Mapping[str, Any], facts: Mapping[str, Any] | None, before: float, after: float) -> Node:
     """Its clock was read after `before`, and so long as the rest took until `after`."""
     host = facts["host"] if facts else node.get("NodeManagerHostname", "")
     name = f"{host} ({node['NodeManagerAddress']})"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibml.common.errors import IbmlError
-from ibml.common.redaction import shown_url
+from ibml.common.redaction import redact_url
 from ibml.config.names import normalize_name
-from ibml.study.ray.cluster import ClusterError, inherited, ray_environment
-from ibml.study.ray.job_bundle import gathered
+from ibml.study.ray.cluster import ClusterError, set_environment, set_ray_environment
+from ibml.study.ray.job_bundle import copy_job_files
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -57,14 +57,14 @@ class Job:
 
 
 def submit(study: str, arguments: Sequence[str], folder: Path, server: str | None, places: Mapping[str, str]) -> str:
-    """Send `ibml` with these arguments as a job, together with files of the folder (`gathered`), and give its id.
+    """Send `ibml` with these arguments as a job, together with files of the folder (`copy_job_files`), and give its id.
 
-    `places` takes precedence over this process's environment; see `_environment`. Raises `IbmlError`, `ClusterError`.
+    `places` takes precedence over this process's environment; see `_build_environment`. Raises `IbmlError`, `ClusterError`.
     """
-    environment = _environment(places)
+    environment = _build_environment(places)
     name = f"ibml-{''.join(letter if letter.isalnum() else '-' for letter in study)[:40]}-{secrets.token_hex(4)}"
     command = shlex.join(["ibml", *arguments])
-    with gathered(folder) as files, _client(server) as client:
+    with copy_job_files(folder) as files, _open_client(server) as client:
         sent: str = client.submit_job(
             entrypoint="; ".join([*_FIRST, f"exec {command}"]),
             submission_id=name,
@@ -77,12 +77,12 @@ def submit(study: str, arguments: Sequence[str], folder: Path, server: str | Non
     return sent
 
 
-def _environment(places: Mapping[str, str]) -> dict[str, str]:
+def _build_environment(places: Mapping[str, str]) -> dict[str, str]:
     """The variables that a job gets. Its folder goes with it, so store, database and checkpoints lie elsewhere."""
     found = {name: value for name in _SENT if (value := places.get(name) or os.environ.get(name))}
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
         value = found.get(name, "")
-        if shown_url(value) != value:
+        if redact_url(value) != value:
             raise IbmlError(f"{name} has a secret, which Ray shows with jobs: set it for the head's ray start instead")
         if value.startswith("sqlite:///") and not value.startswith("sqlite:////"):
             raise IbmlError(f"{name} is {value}, in a job's folder, which goes with it: name a server, or a full path")
@@ -94,12 +94,12 @@ def _environment(places: Mapping[str, str]) -> dict[str, str]:
 
 def jobs(server: str | None) -> list[Job]:
     """All jobs of ibml on a cluster, the newest first."""
-    with _client(server) as client:
-        found = [_job(details) for details in client.list_jobs() if details.metadata and _STUDY in details.metadata]
+    with _open_client(server) as client:
+        found = [_build_job(details) for details in client.list_jobs() if details.metadata and _STUDY in details.metadata]
     return sorted(found, key=lambda job: job.began, reverse=True)
 
 
-def find(name: str, server: str | None, kind: str | None = None) -> Job:
+def find_job(name: str, server: str | None, kind: str | None = None) -> Job:
     """The job of an id, or the newest of a study or a search."""
     return select_job(jobs(server), normalize_name(name), kind)
 
@@ -117,9 +117,9 @@ def select_job(known: Sequence[Job], name: str, kind: str | None) -> Job:
     return found[0]
 
 
-def log(job: Job, server: str | None, follow: bool) -> Iterator[str]:
+def stream_logs(job: Job, server: str | None, follow: bool) -> Iterator[str]:
     """What a job has printed; with `follow` until it ends."""
-    with _client(server) as client:
+    with _open_client(server) as client:
         shown = 0
         while True:
             ended = client.get_job_status(job.id).is_terminal()
@@ -133,7 +133,7 @@ def log(job: Job, server: str | None, follow: bool) -> Iterator[str]:
 
 def stop(job: Job, server: str | None) -> str:
     """Let a job end as Ctrl-C would, and give its status once it has."""
-    with _client(server) as client:
+    with _open_client(server) as client:
         client.stop_job(job.id)
         deadline = time.monotonic() + float(_STOP_SECONDS) + 30
         while not (status := client.get_job_status(job.id)).is_terminal() and time.monotonic() < deadline:
@@ -141,7 +141,7 @@ def stop(job: Job, server: str | None) -> str:
     return str(status.value)
 
 
-def _job(details: JobDetails) -> Job:
+def _build_job(details: JobDetails) -> Job:
     began = (details.start_time or 0) / 1000
     assert details.metadata is not None
     study, command = details.metadata[_STUDY], details.metadata[_COMMAND]
@@ -149,13 +149,13 @@ def _job(details: JobDetails) -> Job:
 
 
 @contextmanager
-def _client(server: str | None) -> Iterator[JobSubmissionClient]:
+def _open_client(server: str | None) -> Iterator[JobSubmissionClient]:
     """A connection to the head's dashboard; its errors as words."""
     address = server or os.environ.get(_SERVER_VARIABLE) or SERVER
     if not address.startswith(("http://", "https://")):
         raise ClusterError(f"{address} is no address of a dashboard: it is like {SERVER}")
     # Ray prefers RAY_ADDRESS to an address that it is given, and this variable to both.
-    with ray_environment(address), inherited({_SERVER_VARIABLE: address}):
+    with set_ray_environment(address), set_environment({_SERVER_VARIABLE: address}):
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 

@@ -31,34 +31,34 @@ def facts(asked: Mapping[str, Any]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "clock": clock,
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "revision": _revision(),
-        "cuda": _cuda(),
-        "gpus": _gpus(),
-        "written": _written(asked["folder"]),
-        "seen": _seen(asked["mark"]),
-        "data": [_fingerprint(config, packages) for config, packages in asked["data"]],
+        "versions": {name: _get_version(name) for name in PACKAGES},
+        "revision": _get_revision(),
+        "cuda": _find_cuda_version(),
+        "gpus": _list_gpus(),
+        "written": _test_write(asked["folder"]),
+        "seen": _is_seen(asked["mark"]),
+        "data": [_compute_fingerprint(config, packages) for config, packages in asked["data"]],
     }
     return {**found, "took": time.monotonic() - began}
 
 
-def _version(package: str) -> str:
+def _get_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
         return "!not installed"
 
 
-def _revision() -> str:
+def _get_revision() -> str:
     try:
-        from ibml.common.version import code_revision
+        from ibml.common.version import get_code_revision
 
-        return code_revision()
+        return get_code_revision()
     except ImportError as error:
         return f"!{error}"
 
 
-def _cuda() -> str:
+def _find_cuda_version() -> str:
     """Read from torch's file of its version, since importing it takes seconds."""
     found = find_spec("torch")
     if found is None or found.origin is None:
@@ -68,7 +68,7 @@ def _cuda() -> str:
     return said[1] if said else ""
 
 
-def _gpus() -> list[tuple[str, int, int]]:
+def _list_gpus() -> list[tuple[str, int, int]]:
     command = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
@@ -78,10 +78,10 @@ def _gpus() -> list[tuple[str, int, int]]:
         return []
 
 
-def _written(address: str) -> str:
+def _test_write(address: str) -> str:
     """Empty, or why nothing can be written to a bucket, or below the nearest folder that there is."""
     if "://" in address:
-        return _written_to_bucket(address)
+        return _test_bucket_write(address)
     folder = Path(address)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
@@ -91,11 +91,11 @@ def _written(address: str) -> str:
         return f"!{there}: {error.strerror}"
 
 
-def _written_to_bucket(address: str) -> str:
+def _test_bucket_write(address: str) -> str:
     try:
-        from ibml.common.storage import location
+        from ibml.common.storage import parse_storage_path
 
-        tried = location(address) / f"tried-{secrets.token_hex(8)}"
+        tried = parse_storage_path(address) / f"tried-{secrets.token_hex(8)}"
         tried.write_bytes(b"")
         tried.unlink()
     except (ImportError, OSError, ValueError) as error:
@@ -103,18 +103,18 @@ def _written_to_bucket(address: str) -> str:
     return ""
 
 
-def _seen(address: str) -> bool:
+def _is_seen(address: str) -> bool:
     try:
         if "://" not in address:
             return Path(address).exists()
-        from ibml.common.storage import location
+        from ibml.common.storage import parse_storage_path
 
-        return location(address).exists()
+        return parse_storage_path(address).exists()
     except (ImportError, OSError, ValueError):
         return False
 
 
-def _fingerprint(config: Mapping[str, Any], packages: Mapping[str, tuple[str, str]]) -> str:
+def _compute_fingerprint(config: Mapping[str, Any], packages: Mapping[str, tuple[str, str]]) -> str:
     try:
         from pydantic import TypeAdapter
 

@@ -11,7 +11,7 @@ from typing import Any
 from ibml.records import MetricRow, Status
 
 
-def now() -> int:
+def get_time_ms() -> int:
     return int(time.time() * 1000)
 
 
@@ -41,7 +41,7 @@ class MetricsLogged:
     """Metrics of epochs; each row has its `epoch`."""
 
     rows: Sequence[MetricRow]
-    at: int = field(default_factory=now)
+    at: int = field(default_factory=get_time_ms)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class TrialEnded:
     metrics: MetricRow
     tags: Mapping[str, str]
     log: str | None = None
-    at: int = field(default_factory=now)
+    at: int = field(default_factory=get_time_ms)
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ _WIRE_NAMES: dict[type[Event], str] = {
 _EVENTS = {name: event for event, name in _WIRE_NAMES.items()}
 
 
-def to_line(event: Event) -> str:
+def encode_event(event: Event) -> str:
     """Return an event as a line of JSON without its end; NaN and infinity are written as Python writes them."""
     return json.dumps({"entry": _WIRE_NAMES[type(event)], **vars(event)}, default=vars)
 
 
-def from_line(line: str) -> Event:
+def decode_event(line: str) -> Event:
     """Return the event of a line.
 
     Raises:

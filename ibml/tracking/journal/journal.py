@@ -17,8 +17,8 @@ from typing import Self
 
 from filelock import FileLock
 
-from ibml.common.processes.ownership import machine_id
-from ibml.tracking.journal.events import Event, TrialEnded, from_line, to_line
+from ibml.common.processes.ownership import get_machine_id
+from ibml.tracking.journal.events import Event, TrialEnded, decode_event, encode_event
 
 _LOCK = "lock"
 _JOURNALS = "*.jsonl"
@@ -35,7 +35,7 @@ class JournalFolder:
     def __init__(self, folder: Path, driver: str):
         self.folder = folder / driver
         self.warning = ""
-        self._lock = _lock_of(self.folder, _write_machine)
+        self._lock = _build_lock(self.folder, _write_machine)
         self._broken: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -61,8 +61,8 @@ class JournalFolder:
         if key in self._broken:
             return
         try:
-            with self.path(key).open("a", encoding="utf-8") as journal:
-                journal.write(f"{to_line(entry)}\n")
+            with self.get_path(key).open("a", encoding="utf-8") as journal:
+                journal.write(f"{encode_event(entry)}\n")
                 if isinstance(entry, TrialEnded):
                     journal.flush()
                     os.fsync(journal.fileno())
@@ -74,18 +74,18 @@ class JournalFolder:
         """The store has all of a trial's journal."""
         self._broken.discard(key)
         try:
-            self.path(key).unlink(missing_ok=True)
+            self.get_path(key).unlink(missing_ok=True)
         except OSError as error:  # it is delivered again, which changes nothing
             self._warn(error)
 
-    def path(self, key: str) -> Path:
+    def get_path(self, key: str) -> Path:
         return self.folder / f"{key}.jsonl"
 
     def _warn(self, error: OSError) -> None:
         self.warning = self.warning or f"nothing can be written to {self.folder}: {error.strerror}"
 
 
-def _lock_of(folder: Path, on_acquired: Callable[[int], None]) -> FileLock:
+def _build_lock(folder: Path, on_acquired: Callable[[int], None]) -> FileLock:
     """Return the lock of a driver's folder; `on_acquired` gets the descriptor of the locked file.
 
     Earlier versions of ibml lock the same file by `flock`, as `filelock` does.
@@ -96,7 +96,7 @@ def _lock_of(folder: Path, on_acquired: Callable[[int], None]) -> FileLock:
 def _write_machine(lock: int) -> None:
     """Write into a locked file on which machine its holder is; other hosts read it."""
     os.ftruncate(lock, 0)
-    os.pwrite(lock, machine_id().encode(), 0)
+    os.pwrite(lock, get_machine_id().encode(), 0)
     os.fsync(lock)
 
 
@@ -104,7 +104,7 @@ def _read_machine(machines: list[str], lock: int) -> None:
     machines.append(os.pread(lock, 64, 0).decode(errors="replace"))
 
 
-def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple[str, list[Path]]]:
+def find_abandoned_journals(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple[str, list[Path]]]:
     """Yield the journals of drivers that have ended.
 
     Args:
@@ -119,11 +119,11 @@ def left_behind(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple
     for of_driver in sorted(path for path in folder.glob("*/") if _DRIVER.fullmatch(path.name)):
         machines: list[str] = []
         try:
-            lock = _lock_of(of_driver, partial(_read_machine, machines)).acquire(blocking=False)
+            lock = _build_lock(of_driver, partial(_read_machine, machines)).acquire(blocking=False)
         except OSError:
             continue  # its driver lives, another process is delivering, or the folder is another user's
         with lock:
-            if machines != [machine_id()] and is_alive(of_driver.name):
+            if machines != [get_machine_id()] and is_alive(of_driver.name):
                 continue
             yield of_driver.name, sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime)
             _remove_if_empty(of_driver)
@@ -134,7 +134,7 @@ def read_events(journal: Path) -> list[Event]:
     `ValueError`."""
     *lines, last = journal.read_text(encoding="utf-8", errors="replace").split("\n")
     del last  # empty, or cut off
-    return [from_line(line) for line in lines]
+    return [decode_event(line) for line in lines]
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -21,7 +21,7 @@ from ibml.tracking.leases import Leases
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.trial_reader import DRIVER_TAG
 from ibml.tracking.store.uri import TrackingError
-from ibml.tracking.study_tags import studies_of
+from ibml.tracking.study_tags import parse_studies
 
 
 class Replay:
@@ -35,10 +35,10 @@ class Replay:
     def __init__(self, store: MlflowStore, claims: Leases, own: bool):
         self.store, self.leases, self.own = store, claims, own
         self.run_id = ""
-        self.dropped = self.over = False
+        self.dropped = self.ended = False
         self._epochs = 0
         self._rows: dict[int, MetricRow] = {}
-        self._lapses = 0
+        self._missed_renewals = 0
 
     def deliver(self, entries: Sequence[Event]) -> int:
         """Deliver the first entry, or the first ones where one call takes them; how many that were. Raises
@@ -49,65 +49,65 @@ class Replay:
                 break
             rows.append(entry)
         if rows:
-            self._log(rows)
+            self._log_metrics(rows)
             return len(rows)
-        self._deliver(entries[0])
+        self._deliver_one(entries[0])
         return 1
 
-    def _deliver(self, entry: Event) -> None:
+    def _deliver_one(self, entry: Event) -> None:
         match entry:
             case TrialStarted():
-                self._begin(entry)
+                self._start(entry)
             case ResultShared():
-                with _unless_gone():
+                with _ignore_deleted_run():
                     self.store.share_trial(entry.run_id, entry.study, entry.arm)
             case TrialPruned():
-                with _unless_gone():
+                with _ignore_deleted_run():
                     self.store.end_trial(entry.run_id, TrialEnded("pruned", {}, {"ibml.reason": entry.reason}), 0)
             case _ if self.dropped or self._is_lost():
                 return
             case TagsUpdated():
                 self.store.tag_run(self.run_id, entry.tags)
             case TrialEnded():
-                self.store.end_trial(self.run_id, entry, max(self._epochs - 1, 0), self._whole())
-                self.over = True
+                self.store.end_trial(self.run_id, entry, max(self._epochs - 1, 0), self._get_complete_history())
+                self.ended = True
             case TrialInterrupted():
                 self.close()
-                self.over = True
+                self.ended = True
 
     def close(self) -> None:
         """Nothing more comes: a trial that has not ended is marked as interrupted."""
-        if self.run_id and not self.dropped and not self.over:
+        if self.run_id and not self.dropped and not self.ended:
             self.store.stop_trial(self.run_id)
 
-    def _begin(self, begin: TrialStarted) -> None:
-        trial, self.run_id, self.over = begin.trial, begin.run_id, False
-        self._lapses = self.leases.heartbeat.confirm()
+    def _start(self, begin: TrialStarted) -> None:
+        trial, self.run_id, self.ended = begin.trial, begin.run_id, False
+        self._missed_renewals = self.leases.heartbeat.confirm()
         if not (self.own and self.run_id):
-            claim = self.leases.claim(trial, fresh=False)
+            claim = self.leases.claim(trial, assume_new=False)
             self.run_id, self.dropped = claim.run_id, not claim.run_id
             if claim.result:
-                self._share(claim.result.run_id, trial)
+                self._share_result(claim.result.run_id, trial)
         if not self.dropped:
-            self._epochs = self.store.describe_trial(self.run_id, trial, self.run_id in self.leases.bare)
-            self.leases.bare.discard(self.run_id)
+            self._epochs = self.store.describe_trial(self.run_id, trial, self.run_id in self.leases.undescribed_runs)
+            self.leases.undescribed_runs.discard(self.run_id)
 
     def _is_ours(self) -> bool:
-        return self.store.tags_of(self.run_id).get(DRIVER_TAG) == self.leases.heartbeat.id
+        return self.store.read_tags(self.run_id).get(DRIVER_TAG) == self.leases.heartbeat.id
 
     def _is_lost(self) -> bool:
         """Whether the run has been taken over, which can only be where this driver gave no sign for long."""
         lapses = self.leases.heartbeat.confirm()
-        if lapses != self._lapses:
+        if lapses != self._missed_renewals:
             self.dropped = not self._is_ours()
-            self._lapses = lapses
+            self._missed_renewals = lapses
         return self.dropped
 
-    def _share(self, run_id: str, trial: TrialDescription) -> None:
-        for study, arm in studies_of(trial.tags).items():
+    def _share_result(self, run_id: str, trial: TrialDescription) -> None:
+        for study, arm in parse_studies(trial.tags).items():
             self.store.share_trial(run_id, study, arm)
 
-    def _log(self, entries: Sequence[MetricsLogged]) -> None:
+    def _log_metrics(self, entries: Sequence[MetricsLogged]) -> None:
         """All epochs are kept for the file that the trial ends with."""
         for entry in entries:
             self._rows |= {int(row["epoch"]): row for row in entry.rows}
@@ -116,7 +116,7 @@ class Replay:
             self.store.log_rows(self.run_id, new)
             self._epochs = int(new[-1][1]["epoch"]) + 1
 
-    def _whole(self) -> list[MetricRow]:
+    def _get_complete_history(self) -> list[MetricRow]:
         """The trial's epochs; none where the first are known to the store alone, as of a member of a population that
         was interrupted."""
         epochs = range(len(self._rows))
@@ -124,7 +124,7 @@ class Replay:
 
 
 @contextmanager
-def _unless_gone() -> Iterator[None]:
+def _ignore_deleted_run() -> Iterator[None]:
     """Of a run that was deleted meanwhile nothing is left to say."""
     try:
         yield

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from ibml.common.processes.interruption import is_requested
+from ibml.common.processes.interruption import is_stop_requested
 from ibml.tracking.journal.events import Event, ResultShared, TrialEnded, TrialInterrupted, TrialPruned
 from ibml.tracking.journal.journal import JournalFolder
 from ibml.tracking.journal.replay import Replay
@@ -60,7 +60,7 @@ class JournalWriter:
         self._changed = threading.Condition()
         self._closing = self._warned = False
         self._taken = 0
-        self._thread = threading.Thread(target=self._work, name="ibml-recorder", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ibml-recorder", daemon=True)
 
     def add(self, key: str, entry: Event) -> None:
         """Take an entry of a trial. When this returns it is in the spool."""
@@ -76,12 +76,12 @@ class JournalWriter:
             self.warn(f"{self.journals.warning}. What MLflow has not taken yet is lost if this process is killed.")
 
     @property
-    def waiting(self) -> int:
+    def pending_count(self) -> int:
         """How many trials have something that the store has not taken."""
         with self._changed:
             return sum(bool(pending.entries) for pending in self._pending.values())
 
-    def settle(self, patience: float) -> bool:
+    def flush(self, patience: float) -> bool:
         """Wait until the store has everything.
 
         Args:
@@ -102,11 +102,11 @@ class JournalWriter:
                     taken_at, taken = now, self._taken
                 if patience == 0 or (gone_since and now - gone_since > patience):
                     return False
-                if now - taken_at > _STUCK_SECONDS or (is_requested() and now - begun > patience):
+                if now - taken_at > _STUCK_SECONDS or (is_stop_requested() and now - begun > patience):
                     return False
         return not self.refused
 
-    def describe_waiting(self) -> str:
+    def describe_pending(self) -> str:
         """Return a sentence about what the store has not taken; empty if nothing. Waits for no lock."""
         waiting = {key for key, pending in list(self._pending.items()) if pending.entries}
         number = len(waiting | set(self.refused))
@@ -143,9 +143,9 @@ class JournalWriter:
             self._changed.notify_all()
         self._thread.join(_JOIN_SECONDS)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         taken = failures = 0  # deliveries that the store took in all, and those that it has not taken since
-        while (key := self._next()) is not None:
+        while (key := self._wait_for_next()) is not None:
             pending = self._pending[key]
             try:
                 self._deliver(key, pending)
@@ -154,20 +154,20 @@ class JournalWriter:
                 alone = pending.failed_at is not None and taken > pending.failed_at  # it took others' meanwhile
                 pending.failed_at, pending.attempts = taken, pending.attempts + alone
                 if error.refused or pending.attempts >= _ATTEMPTS:
-                    self._set_aside(key, error)
+                    self._quarantine(key, error)
                 elif not alone:
                     self.failed(error)
                 if self._wait(_PAUSES[min(failures, len(_PAUSES)) - 1]):
                     return
                 continue
             except Exception as error:  # noqa: BLE001 - without this thread, all that follows would wait for ever
-                self._set_aside(key, TrackingError(f"what a trial has to record fails: {error!r}"))
+                self._quarantine(key, TrackingError(f"what a trial has to record fails: {error!r}"))
                 continue
             taken, failures = taken + 1, 0
             pending.failed_at, pending.attempts = None, 0
             self.answered()
 
-    def _next(self) -> str | None:
+    def _wait_for_next(self) -> str | None:
         """A trial that has something to deliver, once there is one, each in its turn; nothing when that is over."""
         with self._changed:
             while True:
@@ -193,7 +193,7 @@ class JournalWriter:
                 self.journals.remove(key)
             self._changed.notify_all()
 
-    def _set_aside(self, key: str, error: TrackingError) -> None:
+    def _quarantine(self, key: str, error: TrackingError) -> None:
         """The store takes others' entries and not this one: nothing says that it ever will."""
         with self._changed:
             self.refused[key] = error

@@ -14,19 +14,19 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from ibml.common.databases import is_read_only, resolve_url, sqlite_url
-from ibml.common.paths import below
-from ibml.common.processes.ownership import remove_abandoned_folders, temporary_folder
-from ibml.common.redaction import shown_url
+from ibml.common.databases import build_sqlite_url, is_read_only, resolve_url
+from ibml.common.paths import join_escaped
+from ibml.common.processes.ownership import open_temporary_folder, remove_abandoned_folders
+from ibml.common.redaction import redact_url
 from ibml.tracking.store.schema import EmptyStoreError, prepare_reading, read_schema, require_current
 from ibml.tracking.store.uri import (
     TrackingError,
-    as_tracking_error,
     check_reachable,
-    database_file,
+    get_database_file,
+    get_server_address,
     is_database,
     is_server,
-    server_address,
+    translate_errors,
 )
 
 EXPERIMENT = "ibml"
@@ -34,13 +34,13 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 _IDS_OF_A_CALL = 200
 
 
-def chosen_experiment() -> str:
+def choose_experiment() -> str:
     """The experiment that the environment names, else `ibml`."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 @contextmanager
-def _one_at_a_time(database: Path | None) -> Iterator[None]:
+def _lock_folder(database: Path | None) -> Iterator[None]:
     """Two processes that make a database file's tables at once would leave it half made. Locked is the folder, so that
     no file is left."""
     if database is None:
@@ -56,13 +56,13 @@ def _one_at_a_time(database: Path | None) -> Iterator[None]:
         os.close(folder)
 
 
-def _make_tables(database: Path) -> None:
+def _create_tables(database: Path) -> None:
     """Make MLflow's tables in a temporary file, of which SQLite then copies all or nothing: MLflow never opens a
     database in which it was killed while it made them."""
     remove_abandoned_folders([gettempdir()])
-    with temporary_folder() as folder:
+    with open_temporary_folder() as folder:
         draft = folder.path / "mlflow.db"
-        _fill(sqlite_url(draft))
+        _initialize_store(build_sqlite_url(draft))
         with closing(sqlite3.connect(draft)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
             made.backup(whole)
 
@@ -74,7 +74,7 @@ def _silence_loggers() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _fill(address: str) -> None:
+def _initialize_store(address: str) -> None:
     """Let MLflow make its tables. It writes the folder for artifacts into SQL as it is, quotes and colons included, so
     one with either is given as a URI, which has none."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -83,7 +83,7 @@ def _fill(address: str) -> None:
     SqlAlchemyStore(address, folder.as_uri() if {"'", ":"} & set(str(folder)) else str(folder))
 
 
-def _open(address: str) -> None:
+def _open_store(address: str) -> None:
     """Let MLflow open a store, which makes its tables where there are none."""
     from mlflow import MlflowClient
 
@@ -94,13 +94,13 @@ class Experiment:
     """An experiment of a tracking server or database, by `MLFLOW_EXPERIMENT_NAME` or the name `ibml`. One that is
     opened to be read is not changed in any way: no table, no experiment and no tag is made."""
 
-    def __init__(self, uri: str, experiment: str | None = None, to_read: bool = False):
-        self.uri, self.to_read = uri, to_read
-        self.experiment = experiment or chosen_experiment()
+    def __init__(self, uri: str, experiment: str | None = None, read_only: bool = False):
+        self.uri, self.read_only = uri, read_only
+        self.experiment = experiment or choose_experiment()
 
     @cached_property
     def client(self) -> Any:
-        with as_tracking_error(self.uri, opening=True):
+        with translate_errors(self.uri, opening=True):
             from mlflow import MlflowClient
 
             return MlflowClient(self.address)
@@ -109,16 +109,16 @@ class Experiment:
     def address(self) -> str:
         """The URI by which MLflow reaches the store, which answers there. Raises `TrackingError`."""
         check_reachable(self.uri)
-        with as_tracking_error(self.uri, opening=True):
+        with translate_errors(self.uri, opening=True):
             import mlflow  # noqa: F401 -- it sets its loggers up, which come to rest after that
 
             _silence_loggers()
-            database = database_file(self.uri)
-            address = self._address_to_read(database) if self.to_read else self._address_to_write(database)
-            _open(address)
+            database = get_database_file(self.uri)
+            address = self._resolve_read_address(database) if self.read_only else self._resolve_write_address(database)
+            _open_store(address)
             return address
 
-    def _address_to_read(self, database: Path | None) -> str:
+    def _resolve_read_address(self, database: Path | None) -> str:
         if database is not None:
             prepared = prepare_reading(self.uri, database)
             if isinstance(prepared, str):
@@ -126,30 +126,30 @@ class Experiment:
             weakref.finalize(self, prepared.remove)
             return prepared.address
         if is_database(self.uri):
-            require_current(self.uri, read_schema(self.uri), to_read=True)
+            require_current(self.uri, read_schema(self.uri), read_only=True)
         return self.uri
 
-    def _address_to_write(self, database: Path | None) -> str:
+    def _resolve_write_address(self, database: Path | None) -> str:
         if database is not None:
-            return self._file_to_write(database)
+            return self._prepare_file(database)
         if is_database(self.uri):
             require_current(self.uri, read_schema(self.uri))
         return self.uri
 
-    def _file_to_write(self, database: Path) -> str:
+    def _prepare_file(self, database: Path) -> str:
         if is_read_only(self.uri):
             raise TrackingError(f"MLflow at {self.uri}: the URI opens it for reading only, by mode=ro or immutable")
         try:
             database.open("ab").close()
         except OSError as error:
             words = f"{database} cannot be written: {error.strerror}"
-            raise TrackingError(f"MLflow at {shown_url(self.uri)}: {words}") from None
+            raise TrackingError(f"MLflow at {redact_url(self.uri)}: {words}") from None
         address = resolve_url(self.uri)
-        with _one_at_a_time(database):
+        with _lock_folder(database):
             if not database.stat().st_size:
-                _make_tables(database)
+                _create_tables(database)
             require_current(self.uri, read_schema(address))
-            _open(address)
+            _open_store(address)
         return address
 
     @property
@@ -162,13 +162,13 @@ class Experiment:
         return self._found.creation_time or 0
 
     @property
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Whether the store has the experiment. Only reading can meet one that has not."""
-        return not self.to_read or self._existing is not None
+        return not self.read_only or self._existing is not None
 
     @cached_property
     def _existing(self) -> Any:
-        with as_tracking_error(self.uri):
+        with translate_errors(self.uri):
             try:
                 found = self.client.get_experiment_by_name(self.experiment)
             except EmptyStoreError:
@@ -182,41 +182,41 @@ class Experiment:
         """The experiment, made where there is none yet."""
         if self._existing is not None:
             return self._existing
-        if self.to_read:
-            words = f"{shown_url(self.uri)} has no experiment {self.experiment!r}"
+        if self.read_only:
+            words = f"{redact_url(self.uri)} has no experiment {self.experiment!r}"
             raise TrackingError(f"nothing was run here yet: {words}")
-        with as_tracking_error(self.uri):
-            return self._made()
+        with translate_errors(self.uri):
+            return self._create_experiment()
 
-    def _made(self) -> Any:
+    def _create_experiment(self) -> Any:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_experiment(self.experiment, self._artifact_location())
+            self.client.create_experiment(self.experiment, self._choose_artifact_location())
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
         return self.client.get_experiment_by_name(self.experiment)
 
-    def run_link(self, run_id: str) -> str:
+    def build_run_url(self, run_id: str) -> str:
         """The page of a run: on the server, or for a database where `ibml ui` shows it."""
-        base = server_address(self.uri) if is_server(self.uri) else UI_ADDRESS
+        base = get_server_address(self.uri) if is_server(self.uri) else UI_ADDRESS
         return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
-    def _artifact_location(self) -> str | None:
+    def _choose_artifact_location(self) -> str | None:
         """Beside a database file, wherever the command runs; a server decides for itself."""
-        database = database_file(self.uri)
-        return below(database.parent / "mlruns", self.experiment).as_uri() if database else None
+        database = get_database_file(self.uri)
+        return join_escaped(database.parent / "mlruns", self.experiment).as_uri() if database else None
 
-    def runs(self, filter_string: str, deleted: bool = False) -> Iterator[Any]:
+    def search_runs(self, filter_string: str, deleted: bool = False) -> Iterator[Any]:
         """The experiment's runs that pass a filter, oldest first; of those that are deleted, where it is said."""
         from mlflow.entities import ViewType
 
-        if not self.is_there:
+        if not self.exists:
             return
         token = None
         while True:
-            with as_tracking_error(self.uri):
+            with translate_errors(self.uri):
                 page = self.client.search_runs(
                     [self.experiment_id],
                     filter_string,
@@ -230,47 +230,47 @@ class Experiment:
             if not token:
                 return
 
-    def runs_by_id(self, run_ids: Sequence[str]) -> Iterator[Any]:
+    def search_runs_by_id(self, run_ids: Sequence[str]) -> Iterator[Any]:
         """Those of these runs that the experiment has and that are not deleted."""
         for start in range(0, len(run_ids), _IDS_OF_A_CALL):
             ids = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + _IDS_OF_A_CALL])
-            yield from self.runs(f"attributes.run_id IN ({ids})")
+            yield from self.search_runs(f"attributes.run_id IN ({ids})")
 
-    def artifact(self, run_id: str, name: str) -> str:
+    def read_artifact(self, run_id: str, name: str) -> str:
         """The text of a run's artifact."""
-        folder = self._artifacts(run_id)
-        with as_tracking_error(self.uri):
+        folder = self._find_artifact_folder(run_id)
+        with translate_errors(self.uri):
             if folder and (folder / name).is_file():
                 return (folder / name).read_text(encoding="utf-8")
-            with temporary_folder() as temporary:
+            with open_temporary_folder() as temporary:
                 path = self.client.download_artifacts(run_id, name, str(temporary.path))
                 return Path(path).read_text(encoding="utf-8")
 
-    def artifact_if_any(self, run_id: str, name: str) -> str | None:
+    def read_artifact_if_any(self, run_id: str, name: str) -> str | None:
         """The text of an artifact beside which others lie; nothing where there is none. It is looked for first, since
         a server is asked again and again for one that it does not have."""
-        folder = self._artifacts(run_id)
-        there = (folder / name).is_file() if folder else name in self._paths_in(run_id, None)
-        return self.artifact(run_id, name) if there else None
+        folder = self._find_artifact_folder(run_id)
+        there = (folder / name).is_file() if folder else name in self._walk_artifacts(run_id, None)
+        return self.read_artifact(run_id, name) if there else None
 
-    def artifact_paths(self, run_id: str) -> list[str]:
+    def list_artifact_paths(self, run_id: str) -> list[str]:
         """All artifacts of a run, with `/` between folder and file."""
-        folder = self._artifacts(run_id)
+        folder = self._find_artifact_folder(run_id)
         if folder:
             return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        return sorted(self._paths_in(run_id, None))
+        return sorted(self._walk_artifacts(run_id, None))
 
-    def _paths_in(self, run_id: str, folder: str | None) -> Iterator[str]:
-        with as_tracking_error(self.uri):
+    def _walk_artifacts(self, run_id: str, folder: str | None) -> Iterator[str]:
+        with translate_errors(self.uri):
             found = self.client.list_artifacts(run_id, folder)
         for item in found:
             if item.is_dir:
-                yield from self._paths_in(run_id, item.path)
+                yield from self._walk_artifacts(run_id, item.path)
             else:
                 yield item.path
 
-    def _artifacts(self, run_id: str) -> Path | None:
+    def _find_artifact_folder(self, run_id: str) -> Path | None:
         """A run's artifacts beside a database file: its folder may have been moved since MLflow noted where it was."""
-        database = database_file(self.uri)
-        folder = below(database.parent / "mlruns", f"{self.experiment}/{run_id}/artifacts") if database else None
+        database = get_database_file(self.uri)
+        folder = join_escaped(database.parent / "mlruns", f"{self.experiment}/{run_id}/artifacts") if database else None
         return folder if folder and folder.is_dir() else None

@@ -32,19 +32,19 @@ PROVENANCE = {
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRun:
     """When a run ended in milliseconds, 0 if it has not, and its tags of provenance."""
 
     ended_at: int
     tags: dict[str, str] = field(default_factory=dict)
 
-    def is_as(self, record: TrialRecord) -> bool:
+    def is_consistent_with(self, record: TrialRecord) -> bool:
         """Whether the record still says what the store says."""
         same = all(getattr(record, PROVENANCE[name]) == value for name, value in self.tags.items())
         return self.ended_at == record.ended_at and same
 
 
-def listed_runs(address: str, experiment_id: str) -> dict[str, Listed] | None:
+def list_runs(address: str, experiment_id: str) -> dict[str, ListedRun] | None:
     """Run id -> what is listed, of all trials that are not deleted. None where the store is a server, or the database
     is not as expected: then MLflow has to be asked run by run."""
     of_experiment = (_RUNS.c.experiment_id == int(experiment_id), _RUNS.c.lifecycle_stage == "active")
@@ -58,18 +58,18 @@ def listed_runs(address: str, experiment_id: str) -> dict[str, Listed] | None:
         .join(_TAGS, _TAGS.c.run_uuid == _RUNS.c.run_uuid)
         .where(*of_experiment, _TAGS.c.key.in_(PROVENANCE))
     )
-    found = _answers(address, trials, tags)
+    found = _query(address, trials, tags)
     if found is None:
         return None
     rows, tagged = found
-    listed = {run_id: Listed((end or 0) if status in TERMINATED else 0) for run_id, status, end in rows}
+    listed = {run_id: ListedRun((end or 0) if status in TERMINATED else 0) for run_id, status, end in rows}
     for run_id, key, value in tagged:
         if run_id in listed:
             listed[run_id].tags[key] = value
     return listed
 
 
-def listed_studies(address: str, experiment: str) -> list[str]:
+def list_studies(address: str, experiment: str) -> list[str]:
     """List the names of the studies of a database; none where it does not answer as expected."""
     kinds = _TAGS.alias("kinds")
     names = (
@@ -81,7 +81,7 @@ def listed_studies(address: str, experiment: str) -> list[str]:
         .where(_EXPERIMENTS.c.name == experiment, _RUNS.c.lifecycle_stage == "active")
         .where(kinds.c.key == "ibml.kind", kinds.c.value == "study", _TAGS.c.key == "ibml.study")
     )
-    found = _answers(address, names)
+    found = _query(address, names)
     return [name for (name,) in found[0]] if found else []
 
 
@@ -96,7 +96,7 @@ class ListedTrial:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def listed_trials(address: str, experiment: str, metrics: Sequence[str]) -> list[ListedTrial] | None:
+def list_trials(address: str, experiment: str, metrics: Sequence[str]) -> list[ListedTrial] | None:
     """List all trials that are not deleted, without importing MLflow and without changing the database.
 
     Args:
@@ -121,7 +121,7 @@ def listed_trials(address: str, experiment: str, metrics: Sequence[str]) -> list
         .join(_EXPERIMENTS, _EXPERIMENTS.c.experiment_id == _RUNS.c.experiment_id)
         .where(*ours, _METRICS.c.key.in_(metrics))
     )
-    found = _answers(address, tags, values)
+    found = _query(address, tags, values)
     if found is None:
         return None
     runs: dict[str, dict[str, str]] = {}
@@ -134,7 +134,7 @@ def listed_trials(address: str, experiment: str, metrics: Sequence[str]) -> list
     return [ListedTrial(**{**empty, **run}, metrics=measured.get(run_id, {})) for run_id, run in runs.items()]
 
 
-def _answers(address: str, *statements: sqlalchemy.Select[Any]) -> list[Sequence[Any]] | None:
+def _query(address: str, *statements: sqlalchemy.Select[Any]) -> list[Sequence[Any]] | None:
     """What a database answers; nothing where the store is none, or not as expected."""
     if not is_database(address):
         return None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ibml.common.databases import resolve_url
-from ibml.common.redaction import shown_url
-from ibml.tracking.store.experiment import chosen_experiment
-from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri, database_file, is_server
+from ibml.common.redaction import redact_url
+from ibml.tracking.store.experiment import choose_experiment
+from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri, get_database_file, is_server
 
 if TYPE_CHECKING:
     from ibml.tracking.store.listing import ListedTrial
@@ -34,7 +34,7 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
     """
     uri = choose_uri(tracking_uri)
     try:
-        database = database_file(uri)
+        database = get_database_file(uri)
         if database is not None and (not database.is_file() or not database.stat().st_size):
             return Peek()
         check_reachable(uri)
@@ -42,13 +42,13 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
             return _peek_server(uri, metrics)
     except TrackingError as error:
         return Peek(problem=str(error))
-    from ibml.tracking.store.listing import listed_studies, listed_trials  # SQLAlchemy takes a quarter of a second
+    from ibml.tracking.store.listing import list_studies, list_trials  # SQLAlchemy takes a quarter of a second
 
     address = resolve_url(uri, read_only=True)
-    found = listed_trials(address, chosen_experiment(), metrics)
+    found = list_trials(address, choose_experiment(), metrics)
     if found is None:
-        return Peek(problem=f"MLflow at {shown_url(uri)} cannot be read as it is")
-    return Peek(tuple(found), studies=tuple(listed_studies(address, chosen_experiment())))
+        return Peek(problem=f"MLflow at {redact_url(uri)} cannot be read as it is")
+    return Peek(tuple(found), studies=tuple(list_studies(address, choose_experiment())))
 
 
 def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
@@ -56,7 +56,7 @@ def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
     from ibml.tracking.store.listing import ListedTrial
     from ibml.tracking.store.mlflow_store import MlflowStore
 
-    store = MlflowStore(uri, to_read=True)
+    store = MlflowStore(uri, read_only=True)
     records = store.results().values()
     return Peek(
         tuple(

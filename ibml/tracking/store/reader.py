@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from ibml.common.redaction import shown_url
+from ibml.common.redaction import redact_url
 from ibml.config.names import normalize_name
 from ibml.records import SearchRecord, StudyRecord, TrialRecord
-from ibml.tracking.store.epochs import EPOCHS_FILE, parsed_epochs
+from ibml.tracking.store.epochs_csv import EPOCHS_FILE, parse_epochs
 from ibml.tracking.store.trial_reader import DRIVER_TAG, TrialReader
-from ibml.tracking.store.uri import TrackingError, as_tracking_error, database_file
+from ibml.tracking.store.uri import TrackingError, get_database_file, translate_errors
 
 Kind = Literal["study", "search"]
 RECORDS: dict[Kind, str] = {"study": "study.json", "search": "search.json"}
@@ -44,7 +44,7 @@ class Overview:
     driver: str = ""
     """Who works on it, while it runs."""
 
-    def status_among(self, alive: Collection[str]) -> str:
+    def resolve_status(self, alive: Collection[str]) -> str:
         """MLflow's status, unless the driver was killed before it could change it."""
         return "KILLED" if self.status == "RUNNING" and self.driver not in alive else self.status
 
@@ -58,9 +58,9 @@ class StoreReader(TrialReader):
 
     def study(self, name: str) -> StudyRecord:
         """The last version of a study; raises `TrackingError` where there is none."""
-        return self._read("study", name, StudyRecord)
+        return self._read_by_name("study", name, StudyRecord)
 
-    def study_if_any(self, name: str) -> StudyRecord | None:
+    def read_study_if_any(self, name: str) -> StudyRecord | None:
         """The same, or nothing where there is none that can be read."""
         try:
             return self.study(name)
@@ -69,23 +69,23 @@ class StoreReader(TrialReader):
 
     def search(self, name: str) -> SearchRecord:
         """The last record of a search; raises `TrackingError` where there is none."""
-        return self._read("search", name, SearchRecord)
+        return self._read_by_name("search", name, SearchRecord)
 
     def record(self, overview: Overview) -> StudyRecord | SearchRecord | None:
         """The record of a study or a search of which there is an overview already; none if it cannot be read."""
         model = StudyRecord if overview.kind == "study" else SearchRecord
         try:
-            return model.model_validate_json(self.artifact(overview.run_id, RECORDS[overview.kind]))
+            return model.model_validate_json(self.read_artifact(overview.run_id, RECORDS[overview.kind]))
         except (ValidationError, TrackingError):
             return None
 
-    def _read(self, kind: Kind, name: str, model: type[R]) -> R:
-        run = self._parent_run(kind, name) or self._parent_run(kind, self._written_name(kind, name))
+    def _read_by_name(self, kind: Kind, name: str, model: type[R]) -> R:
+        run = self._find_parent_run(kind, name) or self._find_parent_run(kind, self._find_stored_name(kind, name))
         if run is None:
             self._refuse_other_kind(name, kind)
             raise TrackingError(self.describe_missing(kind, name))
         try:
-            return model.model_validate_json(self.artifact(run.info.run_id, RECORDS[kind]))
+            return model.model_validate_json(self.read_artifact(run.info.run_id, RECORDS[kind]))
         except ValidationError:
             message = f"{kind} {name!r} was recorded by another version of ibml; its own command records it anew"
             raise TrackingError(message) from None
@@ -104,27 +104,27 @@ class StoreReader(TrialReader):
                 shown = shlex.quote(name)
                 raise TrackingError(f"{name!r} is a {kind}, not a {wanted}; show it with: ibml {command} {shown}")
 
-    def _written_name(self, kind: Kind, name: str) -> str:
+    def _find_stored_name(self, kind: Kind, name: str) -> str:
         """Return a name as the store has it: a terminal may encode it in another way."""
         wanted = normalize_name(name)
         return next((known for known in self.names(kind) if normalize_name(known) == wanted), wanted)
 
     def describe_missing(self, kind: Kind, name: str) -> str:
         """Say that there is no study or search of a name, and what to do."""
-        missing = f"no {kind} is called {name!r} in {shown_url(self.uri)}"
-        if self.was_deleted(kind, name):
+        missing = f"no {kind} is called {name!r} in {redact_url(self.uri)}"
+        if self.is_deleted(kind, name):
             return f"{missing}: its run was deleted; restore it in MLflow, or repeat its command, which keeps results"
         known = self.names(kind)
         return f"{missing}; it has {', '.join(known)}" if known else f"{missing}; it has no {kind} yet"
 
-    def was_deleted(self, kind: Kind, name: str) -> bool:
+    def is_deleted(self, kind: Kind, name: str) -> bool:
         """Whether MLflow has a deleted run of a study or search of this name."""
-        deleted = self.runs(f"tags.`ibml.kind` = '{kind}'", deleted=True)
+        deleted = self.search_runs(f"tags.`ibml.kind` = '{kind}'", deleted=True)
         return any(run.data.tags.get(f"ibml.{kind}") == normalize_name(name) for run in deleted)
 
     def names(self, kind: Kind) -> list[str]:
         """The studies or searches that there are."""
-        return sorted({run.data.tags[f"ibml.{kind}"] for run in self.runs(f"tags.`ibml.kind` = '{kind}'")})
+        return sorted({run.data.tags[f"ibml.{kind}"] for run in self.search_runs(f"tags.`ibml.kind` = '{kind}'")})
 
     def overview(self, deleted: bool = False) -> list[Overview]:
         """Every study and search, the first begun first; those whose run was deleted, where it is said."""
@@ -139,34 +139,34 @@ class StoreReader(TrialReader):
                 driver=run.data.tags.get(DRIVER_TAG, ""),
             )
             for kind in RECORDS
-            for run in self.runs(f"tags.`ibml.kind` = '{kind}'", deleted)
+            for run in self.search_runs(f"tags.`ibml.kind` = '{kind}'", deleted)
         ]
         return sorted(found, key=lambda overview: overview.started_at)
 
-    def _parent_run(self, kind: Kind, name: str) -> Any:
+    def _find_parent_run(self, kind: Kind, name: str) -> Any:
         if "'" in name:  # a filter cannot quote it
-            runs = self.runs(f"tags.`ibml.kind` = '{kind}'")
+            runs = self.search_runs(f"tags.`ibml.kind` = '{kind}'")
             return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
-        return next(self.runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
+        return next(self.search_runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
 
     def has_trials(self, search: str) -> bool:
         """Whether there are trials of a search."""
         if "'" in search:  # a filter cannot quote it
-            return any(run.data.tags.get("ibml.search") == search for run in self.runs("tags.`ibml.kind` = 'trial'"))
-        return next(self.runs(f"tags.`ibml.search` = '{search}' and tags.`ibml.kind` = 'trial'"), None) is not None
+            return any(run.data.tags.get("ibml.search") == search for run in self.search_runs("tags.`ibml.kind` = 'trial'"))
+        return next(self.search_runs(f"tags.`ibml.search` = '{search}' and tags.`ibml.kind` = 'trial'"), None) is not None
 
-    def trial_config(self, run_id: str) -> str:
+    def read_trial_config(self, run_id: str) -> str:
         """A trial's configuration as YAML."""
-        return self.artifact(run_id, CONFIG_FILE)
+        return self.read_artifact(run_id, CONFIG_FILE)
 
-    def trial_log(self, run_id: str) -> str | None:
+    def read_traceback(self, run_id: str) -> str | None:
         """The traceback of a trial that failed, if it left one."""
-        return self.artifact_if_any(run_id, TRACEBACK_FILE)
+        return self.read_artifact_if_any(run_id, TRACEBACK_FILE)
 
-    def history(self, run_id: str, metrics: Collection[str]) -> list[dict[str, float]]:
+    def read_history(self, run_id: str, metrics: Collection[str]) -> list[dict[str, float]]:
         """The epochs that a run has logged without a gap from the first on, each with `epoch` and these metrics."""
         rows: dict[int, dict[str, float]] = {}
-        with as_tracking_error(self.uri):
+        with translate_errors(self.uri):
             for name in metrics:
                 for point in self.client.get_metric_history(run_id, name):
                     rows.setdefault(point.step, {"epoch": float(point.step)})[name] = point.value
@@ -176,20 +176,20 @@ class StoreReader(TrialReader):
     def epochs(self, run_id: str, metrics: Collection[str] | None = None) -> Epochs:
         """The epochs of a trial, of all metrics or of these, as far as it has them: from the file that its last end
         left, else from MLflow's own history. A trial that goes on after a failure has a new file when it ends again."""
-        text = self.artifact_if_any(run_id, EPOCHS_FILE)
-        return self.logged_epochs(run_id, metrics) if text is None else parsed_epochs(text, metrics)
+        text = self.read_artifact_if_any(run_id, EPOCHS_FILE)
+        return self.read_logged_epochs(run_id, metrics) if text is None else parse_epochs(text, metrics)
 
-    def curves(self, run_ids: Sequence[str], metrics: Collection[str]) -> dict[str, Epochs]:
+    def read_curves(self, run_ids: Sequence[str], metrics: Collection[str]) -> dict[str, Epochs]:
         """Run id -> the epochs of these metrics."""
-        if database_file(self.uri):
+        if get_database_file(self.uri):
             return {run_id: self.epochs(run_id, metrics) for run_id in run_ids}
         with ThreadPoolExecutor(_CALLS_AT_ONCE) as pool:
             return dict(zip(run_ids, pool.map(lambda run_id: self.epochs(run_id, metrics), run_ids), strict=True))
 
-    def logged_epochs(self, run_id: str, metrics: Collection[str] | None = None) -> Epochs:
+    def read_logged_epochs(self, run_id: str, metrics: Collection[str] | None = None) -> Epochs:
         """From MLflow's history: the metrics that there are from the first epoch on, not those of the end alone."""
         found: Epochs = {}
-        with as_tracking_error(self.uri):
+        with translate_errors(self.uri):
             names = self.client.get_run(run_id).data.metrics if metrics is None else metrics
             for name in sorted(names):
                 points = {point.step: point.value for point in self.client.get_metric_history(run_id, name)}

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ibml.common.paths import HomeError, cache_folder
+from ibml.common.paths import HomeError, get_cache_folder
 from ibml.records import TrialRecord
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _TABLES = (
 
 
 @dataclass(frozen=True)
-class Cached:
+class CachedResults:
     """What a store was when it was last read: its runs that had come to an end, by id, and the ids of runs that were
     deleted. `read_at` is when that reading began, in milliseconds since 1970; none where all is still to be read."""
 
@@ -49,8 +49,8 @@ class ResultCache:
     def __init__(self, file: Path | None):
         self.file = file
 
-    def read(self) -> Cached:
-        return self._with_database(_read, Cached())
+    def read(self) -> CachedResults:
+        return self._run_job(_read_contents, CachedResults())
 
     def write(
         self, records: Iterable[TrialRecord], forget: Iterable[str], deleted: Collection[str], read_at: int
@@ -65,17 +65,17 @@ class ResultCache:
             database.execute("INSERT OR REPLACE INTO state VALUES (0, ?, ?)", (read_at, json.dumps(sorted(deleted))))
             database.execute("COMMIT")
 
-        self._with_database(job, None)
+        self._run_job(job, None)
 
     def share(self, run_id: str, study: str, arm: str) -> None:
         """A run, if it is here, is part of one more study."""
-        self._change(run_id, lambda record: record["studies"].update({study: arm}))
+        self._update_record(run_id, lambda record: record["studies"].update({study: arm}))
 
     def relabel(self, run_id: str, studies: Mapping[str, str], arm: str) -> None:
         """Change the studies of a run, if it is here, and the name of its arm."""
-        self._change(run_id, lambda record: record.update(studies=dict(studies), arm=arm))
+        self._update_record(run_id, lambda record: record.update(studies=dict(studies), arm=arm))
 
-    def _change(self, run_id: str, change: Callable[[dict[str, Any]], None]) -> None:
+    def _update_record(self, run_id: str, change: Callable[[dict[str, Any]], None]) -> None:
         def job(database: sqlite3.Connection) -> None:
             database.execute("BEGIN IMMEDIATE")
             for (text,) in database.execute("SELECT record FROM runs WHERE run_id = ?", (run_id,)).fetchall():
@@ -84,9 +84,9 @@ class ResultCache:
                 database.execute("UPDATE runs SET record = ? WHERE run_id = ?", (json.dumps(record), run_id))
             database.execute("COMMIT")
 
-        self._with_database(job, None)
+        self._run_job(job, None)
 
-    def _with_database(self, job: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def _run_job(self, job: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         if self.file is None:
             return otherwise
         for _ in range(2):
@@ -95,7 +95,7 @@ class ResultCache:
                     return job(database)
             except (OSError, sqlite3.Error, ValueError, TypeError, KeyError) as error:
                 busy = getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-                if busy or not _removed(self.file):
+                if busy or not _remove_file(self.file):
                     break
         return otherwise
 
@@ -104,9 +104,9 @@ def _connect(file: Path) -> sqlite3.Connection:
     file.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(file, timeout=WAIT_SECONDS, isolation_level=None)
     try:
-        if _version(database) != _VERSION:
+        if _read_version(database) != _VERSION:
             database.execute("BEGIN IMMEDIATE")
-            if _version(database) != _VERSION:  # another process may have been first
+            if _read_version(database) != _VERSION:  # another process may have been first
                 for statement in _TABLES:
                     database.execute(statement)
             database.execute("COMMIT")
@@ -116,21 +116,21 @@ def _connect(file: Path) -> sqlite3.Connection:
     return database
 
 
-def _version(database: sqlite3.Connection) -> int:
+def _read_version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _read(database: sqlite3.Connection) -> Cached:
+def _read_contents(database: sqlite3.Connection) -> CachedResults:
     database.execute("BEGIN")
     state = database.execute("SELECT read_at, deleted FROM state").fetchone()
     if state is None:
-        return Cached()
+        return CachedResults()
     rows = database.execute("SELECT run_id, record FROM runs")
     records = {run_id: TrialRecord(**json.loads(text)) for run_id, text in rows}
-    return Cached(records, frozenset(json.loads(state[1])), int(state[0]))
+    return CachedResults(records, frozenset(json.loads(state[1])), int(state[0]))
 
 
-def _removed(file: Path) -> bool:
+def _remove_file(file: Path) -> bool:
     try:
         if file.exists() and not file.is_file():
             return False  # a folder or a device is none of ours
@@ -141,11 +141,11 @@ def _removed(file: Path) -> bool:
     return True
 
 
-def cache_file(uri: str, experiment_id: str, created: int) -> Path | None:
+def resolve_cache_file(uri: str, experiment_id: str, created: int) -> Path | None:
     """The file for an experiment of a store; none where the user has no folder for it. `uri` has no password,
     `created` tells an experiment from one that had its id before."""
     try:
-        folder = cache_folder()
+        folder = get_cache_folder()
     except HomeError:  # a container's user need not have a home
         return None
     name = sha256(f"{uri}\n{experiment_id}\n{created}".encode()).hexdigest()[:32]

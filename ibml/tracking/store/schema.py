@@ -11,9 +11,9 @@ from tempfile import gettempdir
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ibml.common.databases import resolve_url, sqlite_url
+from ibml.common.databases import build_sqlite_url, resolve_url
 from ibml.common.processes.ownership import make_temporary_folder, remove_abandoned_folders
-from ibml.common.redaction import shown_url
+from ibml.common.redaction import redact_url
 from ibml.tracking.store.uri import TrackingError
 
 _JOURNALS = ("-wal", "-journal")
@@ -74,7 +74,7 @@ def read_schema(address: str) -> Schema:
 
     scripts = ScriptDirectory.from_config(_get_alembic_config(""))
     needed = ", ".join(scripts.get_heads())
-    with _engine(address).connect() as connection:
+    with _build_engine(address).connect() as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
         found = ", ".join(heads) or "none"
         if found == needed:
@@ -89,7 +89,7 @@ def read_schema(address: str) -> Schema:
     return Schema("older", found, needed)
 
 
-class Copy:
+class DatabaseCopy:
     """A copy of a SQLite file in a temporary folder, for a store that cannot be read where it is."""
 
     def __init__(self, database: Path):
@@ -97,7 +97,7 @@ class Copy:
         self._folder = make_temporary_folder()
         self.file = self._folder.path / database.name
         try:
-            self._fill(database)
+            self._copy_database(database)
         except BaseException:
             self.remove()
             raise
@@ -105,13 +105,13 @@ class Copy:
     @property
     def address(self) -> str:
         """The URL of the copy."""
-        return sqlite_url(self.file)
+        return build_sqlite_url(self.file)
 
-    def _fill(self, database: Path) -> None:
+    def _copy_database(self, database: Path) -> None:
         """Copy by SQLite, so that others may write meanwhile; else the file with its journals, which SQLite then
         applies to the copy."""
         try:
-            with closing(_connect_to_read(database)) as original, closing(sqlite3.connect(self.file)) as copy:
+            with closing(_connect_read_only(database)) as original, closing(sqlite3.connect(self.file)) as copy:
                 original.backup(copy)
         except sqlite3.OperationalError as error:
             if not _needs_copy(error):
@@ -124,14 +124,14 @@ class Copy:
         """Convert the copy to the schema of the installed MLflow."""
         from mlflow.store.db.utils import _upgrade_db
 
-        _upgrade_db(_engine(self.address))
+        _upgrade_db(_build_engine(self.address))
 
     def remove(self) -> None:
         """Remove the folder."""
         self._folder.remove()
 
 
-def prepare_reading(uri: str, database: Path) -> str | Copy:
+def prepare_reading(uri: str, database: Path) -> str | DatabaseCopy:
     """Find out how a SQLite store can be read without a change to it.
 
     Args:
@@ -150,7 +150,7 @@ def prepare_reading(uri: str, database: Path) -> str | Copy:
     from sqlalchemy.exc import OperationalError
 
     if database.is_dir():
-        raise TrackingError(f"MLflow at {shown_url(uri)}: {database} is a folder")
+        raise TrackingError(f"MLflow at {redact_url(uri)}: {database} is a folder")
     address = resolve_url(uri, read_only=True)
     try:
         schema = require_tables(uri, read_schema(address))
@@ -159,7 +159,7 @@ def prepare_reading(uri: str, database: Path) -> str | Copy:
     except OperationalError as error:
         if not _needs_copy(error.orig):
             raise
-    copy = Copy(database)
+    copy = DatabaseCopy(database)
     try:
         if require_tables(uri, read_schema(copy.address)).state == "older":
             copy.upgrade()
@@ -177,13 +177,13 @@ def require_tables(uri: str, schema: Schema) -> Schema:
         TrackingError: The installed MLflow does not know the tables.
     """
     if schema.state == "empty":
-        raise EmptyStoreError(f"nothing was run here yet: {shown_url(uri)} has no tables of MLflow")
+        raise EmptyStoreError(f"nothing was run here yet: {redact_url(uri)} has no tables of MLflow")
     if schema.state == "unknown":
-        raise TrackingError(f"MLflow at {shown_url(uri)}: {schema.remedy}")
+        raise TrackingError(f"MLflow at {redact_url(uri)}: {schema.remedy}")
     return schema
 
 
-def require_current(uri: str, schema: Schema, to_read: bool = False) -> None:
+def require_current(uri: str, schema: Schema, read_only: bool = False) -> None:
     """Let nobody convert a database by the way: those who share it may have an older MLflow.
 
     Args:
@@ -194,13 +194,13 @@ def require_current(uri: str, schema: Schema, to_read: bool = False) -> None:
     Raises:
         TrackingError: The installed MLflow needs another schema.
     """
-    if to_read:
+    if read_only:
         require_tables(uri, schema)
     if schema.state not in ("current", "empty"):
-        raise TrackingError(f"MLflow at {shown_url(uri)}: {schema.remedy}")
+        raise TrackingError(f"MLflow at {redact_url(uri)}: {schema.remedy}")
 
 
-def _engine(address: str) -> Any:
+def _build_engine(address: str) -> Any:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -208,7 +208,7 @@ def _engine(address: str) -> Any:
     return create_engine(address, poolclass=NullPool, connect_args=waiting)
 
 
-def _connect_to_read(database: Path) -> sqlite3.Connection:
+def _connect_read_only(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=_LOCK_SECONDS)
 
 

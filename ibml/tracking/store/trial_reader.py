@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Any
 
-from ibml.common.redaction import shown_url
+from ibml.common.redaction import redact_url
 from ibml.records import TrialRecord
-from ibml.tracking.journal.events import now
+from ibml.tracking.journal.events import get_time_ms
 from ibml.tracking.store.experiment import Experiment
-from ibml.tracking.store.listing import TERMINATED, listed_runs
-from ibml.tracking.store.result_cache import Cached, ResultCache, cache_file
-from ibml.tracking.store.uri import TrackingError, as_tracking_error, database_file
-from ibml.tracking.study_tags import studies_of
+from ibml.tracking.store.listing import TERMINATED, list_runs
+from ibml.tracking.store.result_cache import CachedResults, ResultCache, resolve_cache_file
+from ibml.tracking.store.uri import TrackingError, get_database_file, translate_errors
+from ibml.tracking.study_tags import parse_studies
 
 _TRIALS = "tags.`ibml.kind` = 'trial'"
 CLOCKS_DIFFER_MS = 5 * 60 * 1000
@@ -41,54 +41,54 @@ class TrialReader(Experiment):
 
     @cached_property
     def cache(self) -> ResultCache:
-        database = database_file(self.uri)
-        identity = f"sqlite:///{database}" if database else shown_url(self.uri)
-        return ResultCache(cache_file(identity, self.experiment_id, self.created_at))
+        database = get_database_file(self.uri)
+        identity = f"sqlite:///{database}" if database else redact_url(self.uri)
+        return ResultCache(resolve_cache_file(identity, self.experiment_id, self.created_at))
 
     def results(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
         """The result of every key: its first ended run, else its last run that failed or never ended. With `keys`,
         of these only, and then no clock that goes wrong can hide one of them."""
-        records = _results(self.trials(keys or ()))
+        records = _select_results(self.trials(keys or ()))
         return records if keys is None else {key: records[key] for key in keys if key in records}
 
     def trials(self, keys: Collection[str] = ()) -> list[TrialRecord]:
         """Every run of a trial that is not deleted, oldest first. Of a server, runs of `keys` without a result are
         looked for whenever they may have ended."""
-        if not self.is_there:
+        if not self.exists:
             return []
-        began = now()
+        began = get_time_ms()
         cached = self.cache.read()
-        listed = listed_runs(self.address, self.experiment_id)
+        listed = list_runs(self.address, self.experiment_id)
         if listed is None:
-            known, read, deleted = self._of_server(cached, keys)
+            known, read, deleted = self._read_server(cached, keys)
         else:
-            known = {id_: r for id_, r in cached.records.items() if id_ in listed and listed[id_].is_as(r)}
-            read, deleted = _records(self.runs_by_id([id_ for id_ in listed if id_ not in known])), frozenset()
+            known = {id_: r for id_, r in cached.records.items() if id_ in listed and listed[id_].is_consistent_with(r)}
+            read, deleted = _build_records(self.search_runs_by_id([id_ for id_ in listed if id_ not in known])), frozenset()
         records = known | read
-        self._keep(cached, records, deleted, began)
+        self._update_cache(cached, records, deleted, began)
         return sorted(records.values(), key=lambda record: (record.started_at, record.run_id))
 
-    def _of_server(
-        self, cached: Cached, keys: Collection[str]
+    def _read_server(
+        self, cached: CachedResults, keys: Collection[str]
     ) -> tuple[dict[str, TrialRecord], dict[str, TrialRecord], frozenset[str]]:
         """What the cache has and is still so, what was read, and the ids of deleted runs."""
-        deleted = frozenset(run.info.run_id for run in self.runs(_TRIALS, deleted=True))
+        deleted = frozenset(run.info.run_id for run in self.search_runs(_TRIALS, deleted=True))
         if cached.read_at is None:
-            return {}, _records(self.runs(_TRIALS)), deleted
+            return {}, _build_records(self.search_runs(_TRIALS)), deleted
         known = {id_: record for id_, record in cached.records.items() if id_ not in deleted}
         last = min(cached.read_at, max((r.ended_at for r in cached.records.values()), default=0))
-        read = _records(self.runs(f"{_TRIALS} and attributes.end_time > {max(last - CLOCKS_DIFFER_MS, 0)}"))
-        read |= _records(self.runs(f"{_TRIALS} and attributes.status = 'RUNNING'"))
-        read |= _records(self.runs_by_id(sorted(cached.deleted - deleted)))
+        read = _build_records(self.search_runs(f"{_TRIALS} and attributes.end_time > {max(last - CLOCKS_DIFFER_MS, 0)}"))
+        read |= _build_records(self.search_runs(f"{_TRIALS} and attributes.status = 'RUNNING'"))
+        read |= _build_records(self.search_runs_by_id(sorted(cached.deleted - deleted)))
         ended = {record.key for record in (known | read).values() if record.ended}
         missing = [key for key in keys if key not in ended]
         if len(missing) > _SEARCHED_KEYS:
-            return {}, _records(self.runs(_TRIALS)), deleted
+            return {}, _build_records(self.search_runs(_TRIALS)), deleted
         for key in missing:
-            read |= _records(self.runs(f"{_TRIALS} and tags.`ibml.key` = '{key}'"))
+            read |= _build_records(self.search_runs(f"{_TRIALS} and tags.`ibml.key` = '{key}'"))
         return known, read, deleted
 
-    def _keep(self, cached: Cached, records: dict[str, TrialRecord], deleted: frozenset[str], began: int) -> None:
+    def _update_cache(self, cached: CachedResults, records: dict[str, TrialRecord], deleted: frozenset[str], began: int) -> None:
         old = cached.records
         new = [r for id_, r in records.items() if r.ended_at and old.get(id_) != r]
         gone = old.keys() - records.keys()
@@ -99,7 +99,7 @@ class TrialReader(Experiment):
         """The trial with this run id or key, or the only one that has an id or key that begins so. A key stands for
         its result. Raises `TrackingError` where there is none, or more than one."""
         trials = self.trials()
-        results = _results(trials)
+        results = _select_results(trials)
         named = [(record.run_id, record) for record in trials] + list(results.items())
         found = {record.run_id: record for name, record in named if name == text}
         if not found and len(text) < SHORTEST_TEXT:
@@ -108,29 +108,29 @@ class TrialReader(Experiment):
             )
         found = found or {record.run_id: record for name, record in named if name.startswith(text)}
         if not found:
-            raise TrackingError(f"no trial in {shown_url(self.uri)} has a run id or key that begins with {text!r}")
+            raise TrackingError(f"no trial in {redact_url(self.uri)} has a run id or key that begins with {text!r}")
         if len(found) > 1:
             some = ", ".join(f"{r.run_id} ({r.arm}, seed {r.seed})" for r in itertools.islice(found.values(), _SHOWN))
             more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise TrackingError(f"{text!r} begins the run ids or keys of {len(found)} trials: {some}{more}")
         return next(iter(found.values()))
 
-    def runs_of(self, key: str) -> dict[str, TrialRecord]:
+    def find_runs(self, key: str) -> dict[str, TrialRecord]:
         """The runs of a key that are not deleted as they are now, by id, the oldest first."""
-        return _records(self.runs(f"{_TRIALS} and tags.`ibml.key` = '{key}'"))
+        return _build_records(self.search_runs(f"{_TRIALS} and tags.`ibml.key` = '{key}'"))
 
     def trial(self, run_id: str) -> TrialRecord:
         """A trial's run as it is now."""
-        with as_tracking_error(self.uri):
-            return trial_record(self.client.get_run(run_id))
+        with translate_errors(self.uri):
+            return build_trial_record(self.client.get_run(run_id))
 
-    def tags_of(self, run_id: str) -> dict[str, str]:
+    def read_tags(self, run_id: str) -> dict[str, str]:
         """The tags of a run as they are now."""
-        with as_tracking_error(self.uri):
+        with translate_errors(self.uri):
             return dict(self.client.get_run(run_id).data.tags)
 
 
-def _results(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+def _select_results(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     records: dict[str, TrialRecord] = {}
     for record in trials:
         known = records.get(record.key)
@@ -139,11 +139,11 @@ def _results(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     return records
 
 
-def _records(runs: Iterable[Any]) -> dict[str, TrialRecord]:
-    return {run.info.run_id: trial_record(run) for run in runs}
+def _build_records(runs: Iterable[Any]) -> dict[str, TrialRecord]:
+    return {run.info.run_id: build_trial_record(run) for run in runs}
 
 
-def trial_record(run: Any) -> TrialRecord:
+def build_trial_record(run: Any) -> TrialRecord:
     """A trial's run of MLflow."""
     tags = run.data.tags
     status = tags.get("ibml.status", "running")
@@ -157,7 +157,7 @@ def trial_record(run: Any) -> TrialRecord:
         fingerprint=tags.get("ibml.data", ""),
         revision=tags.get("ibml.revision", ""),
         platform=tags.get("ibml.platform", ""),
-        studies=studies_of(tags),
+        studies=parse_studies(tags),
         ended_at=(run.info.end_time or 0) if run.info.status in TERMINATED else 0,
         started_at=run.info.start_time or 0,
         arm=tags.get("ibml.arm", ""),

@@ -12,10 +12,10 @@ from pathlib import Path
 from sqlite3 import Error as SqliteError
 from urllib.parse import urlsplit
 
-from ibml.common.databases import ANSWER_SECONDS, call_within, connect_once, sqlite_file
+from ibml.common.databases import CONNECT_TIMEOUT_SECONDS, call_with_timeout, check_connection, get_sqlite_path
 from ibml.common.errors import IbmlError
-from ibml.common.paths import home_folder
-from ibml.common.redaction import shown_url, without_secrets
+from ibml.common.paths import get_home_folder
+from ibml.common.redaction import redact_secrets, redact_url
 
 # Read by mlflow when it is imported: no messages to its makers, no bars among ours; and since whoever writes tries
 # again, a call that fails shall say so in seconds.
@@ -45,15 +45,15 @@ def choose_uri(given: str | None) -> str:
     return (given or "").strip() or os.environ.get("MLFLOW_TRACKING_URI", "").strip() or DEFAULT_URI
 
 
-def database_file(uri: str) -> Path | None:
+def get_database_file(uri: str) -> Path | None:
     """The file of a SQLite store; nothing for any other. Raises `TrackingError` where a SQLite URI names no file."""
     try:
-        return sqlite_file(uri)
+        return get_sqlite_path(uri)
     except ValueError as error:
-        raise TrackingError(f"MLflow at {shown_url(uri)}: {without_secrets(str(error), uri)}") from None
+        raise TrackingError(f"MLflow at {redact_url(uri)}: {redact_secrets(str(error), uri)}") from None
 
 
-def server_address(uri: str) -> str:
+def get_server_address(uri: str) -> str:
     """Where a server is, without what is for its eyes alone."""
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
@@ -80,14 +80,14 @@ def check_reachable(uri: str) -> None:
     """
     if is_server(uri):
         _check_server(uri)
-    elif is_database(uri) and database_file(uri) is None:
-        with as_tracking_error(uri, opening=True):
-            connect_once(uri)
+    elif is_database(uri) and get_database_file(uri) is None:
+        with translate_errors(uri, opening=True):
+            check_connection(uri)
 
 
 def _check_server(uri: str) -> None:
     """Ask as MLflow does, with the same client: it knows the same proxies, certificates and passwords."""
-    home_folder()  # MLflow cannot be imported without one
+    get_home_folder()  # MLflow cannot be imported without one
     import requests
     from mlflow.utils.credentials import get_default_host_creds
 
@@ -95,8 +95,8 @@ def _check_server(uri: str) -> None:
 
     def ask() -> int:
         with requests.get(
-            f"{server_address(uri)}/health",
-            timeout=ANSWER_SECONDS,
+            f"{get_server_address(uri)}/health",
+            timeout=CONNECT_TIMEOUT_SECONDS,
             verify=credentials.verify,
             cert=credentials.client_cert_path,
             stream=True,
@@ -104,44 +104,44 @@ def _check_server(uri: str) -> None:
             return int(response.status_code)
 
     try:
-        status = call_within(ANSWER_SECONDS, ask)
+        status = call_with_timeout(CONNECT_TIMEOUT_SECONDS, ask)
     except (OSError, ValueError, HTTPException) as error:
-        words = without_secrets(_reason(error), uri)
-        raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}{_by_proxy(uri)}") from None
-    if status in _PROXY_ANSWERS and (proxy := _by_proxy(uri)):
+        words = redact_secrets(_extract_reason(error), uri)
+        raise TrackingError(f"MLflow at {redact_url(uri)} does not answer: {words}{_describe_proxy(uri)}") from None
+    if status in _PROXY_ANSWERS and (proxy := _describe_proxy(uri)):
         words = f"{status} {HTTPStatus(status).phrase}"
-        raise TrackingError(f"MLflow at {shown_url(uri)} does not answer: {words}{proxy}")
+        raise TrackingError(f"MLflow at {redact_url(uri)} does not answer: {words}{proxy}")
 
 
-def _reason(error: BaseException) -> str:
+def _extract_reason(error: BaseException) -> str:
     """The innermost words of an error of urllib3, which wraps errors in errors and names objects in them."""
     inner = next((part for part in error.args if isinstance(part, BaseException)), None)
     inner = getattr(error, "reason", None) if inner is None else inner
     if isinstance(inner, BaseException) and inner is not error:
-        return _reason(inner)
+        return _extract_reason(inner)
     words = str(error).partition(": ")
     return words[2] if words[0].startswith(("<urllib3", "HTTP")) and words[2] else str(error) or type(error).__name__
 
 
-def _by_proxy(uri: str) -> str:
+def _describe_proxy(uri: str) -> str:
     """By which proxy a request to a server goes, and how to go without."""
     from requests.utils import get_environ_proxies, select_proxy
 
     try:
-        address = server_address(uri)
+        address = get_server_address(uri)
         proxy, host = select_proxy(address, get_environ_proxies(address)), urlsplit(address).hostname
     except ValueError:  # it is no address, which the error itself says
         return ""
     if not proxy:
         return ""
-    return f" (by the proxy {shown_url(proxy)} of the environment; NO_PROXY={host} goes without it)"
+    return f" (by the proxy {redact_url(proxy)} of the environment; NO_PROXY={host} goes without it)"
 
 
 @contextmanager
-def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
+def translate_errors(uri: str, opening: bool = False) -> Iterator[None]:
     """MLflow's and the database's errors as one line that names the store, an answer that is no JSON among them, as of
     a proxy; while it is opened, also those of what reads its URI."""
-    home_folder()  # MLflow cannot be imported without one
+    get_home_folder()  # MLflow cannot be imported without one
     from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -154,13 +154,13 @@ def as_tracking_error(uri: str, opening: bool = False) -> Iterator[None]:
             raise
         lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
         first = lines or [type(error).__name__]
-        shown, words = shown_url(uri), without_secrets(first[0], uri)[:300]
-        wrapped = TrackingError(f"MLflow at {shown}: {words}{_advice(words)}")
+        shown, words = redact_url(uri), redact_secrets(first[0], uri)[:300]
+        wrapped = TrackingError(f"MLflow at {shown}: {words}{_suggest_remedy(words)}")
         wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
         raise wrapped from error if shown == uri else None  # a traceback would show what is left out here
 
 
-def _advice(words: str) -> str:
+def _suggest_remedy(words: str) -> str:
     """What a person can do about an error of a database or of its driver."""
     if "database is locked" in words:
         return " (another process is writing to it)"

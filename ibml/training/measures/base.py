@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ibml.config.trial import TrialConfig
-from ibml.data.feed import Feed
+from ibml.data.feeds import Feed
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.forward_passes import features
 from ibml.training.precision import Precision
@@ -60,26 +60,26 @@ class MeasuredModel:
     def feature_means(self) -> list[Tensor]:
         return [z.double().mean(0) for z in self.train_features[0]]
 
-    def _parts(self, size: int) -> Iterator[tuple[list[Tensor], Tensor]]:
+    def _iterate_test_features(self, size: int) -> Iterator[tuple[list[Tensor], Tensor]]:
         """The features and labels of the test split, so many samples at a time."""
         z, labels = self.test_features
         for *part, of_part in zip(*(values.split(size) for values in z), labels.split(size), strict=True):
             yield part, of_part
 
-    def joint_logits(self) -> Tensor:
+    def compute_joint_logits(self) -> Tensor:
         """The joint logits of the test split, (N, C)."""
         made = []
-        for part, _ in self._parts(self.config.trainer.eval_batch_size):
+        for part, _ in self._iterate_test_features(self.config.trainer.eval_batch_size):
             with self.precision.autocast:
                 made.append(self.model.fusion(part))
         return torch.cat(made)
 
-    def subset_accuracies(self, kept: Sequence[Sequence[bool]]) -> Tensor:
+    def compute_subset_accuracies(self, kept: Sequence[Sequence[bool]]) -> Tensor:
         """The accuracy with each subset of the modalities, the others being their means, (S,)."""
         subsets = torch.tensor(kept, device=self.test.labels.device)
         right = torch.zeros(len(kept), device=subsets.device, dtype=torch.float64)
         # all subsets of a part go through the fusion at once, and take no more memory than an evaluation
-        for part, labels in self._parts(max(1, self.config.trainer.eval_batch_size // len(kept))):
+        for part, labels in self._iterate_test_features(max(1, self.config.trainer.eval_batch_size // len(kept))):
             with self.precision.autocast:
                 logits = self.model.fusion.subset_logits(part, subsets, self.feature_means)
             right += (logits.argmax(2) == labels).double().sum(1)

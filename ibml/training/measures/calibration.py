@@ -12,10 +12,10 @@ BINS = 15
 
 def calibration(measured: MeasuredModel) -> list[float]:
     """Return the error on test."""
-    return [calibration_error(measured.joint_logits(), measured.test_features[1])]
+    return [compute_calibration_error(measured.compute_joint_logits(), measured.test_features[1])]
 
 
-def calibration_error(logits: Tensor, labels: Tensor) -> float:
+def compute_calibration_error(logits: Tensor, labels: Tensor) -> float:
     """sum over bins of the share of samples times |accuracy - mean confidence|; logits (n, C), labels (n,)."""
     confidence, predicted = logits.double().softmax(1).max(1)
     right = (predicted == labels).double()

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ibml.training.measures.base import FLOOR, MeasuredModel
-from ibml.training.probes import held_out_loss
+from ibml.training.probes import compute_held_out_loss
 
 
 def complementarity(measured: MeasuredModel) -> list[float]:
     """Return the loss without each modality minus the loss with all."""
     splits = [measured.train_features, measured.compute_features(measured.val), measured.test_features]
-    deviations = [deviation(z) for z in measured.train_features[0]]
+    deviations = [compute_deviations(z) for z in measured.train_features[0]]
 
     def loss(left_out: int | None) -> float:
         chosen = [m for m in range(len(deviations)) if m != left_out]
@@ -24,13 +24,13 @@ def complementarity(measured: MeasuredModel) -> list[float]:
             (torch.cat([(z[m].double() - measured.feature_means[m]) / deviations[m] for m in chosen], 1), labels)
             for z, labels in splits
         ]
-        return held_out_loss(parts[0], parts[1], parts[2], measured.model.classes)
+        return compute_held_out_loss(parts[0], parts[1], parts[2], measured.model.classes)
 
     whole = loss(None)
     return [loss(m) - whole for m in range(len(deviations))]
 
 
-def deviation(values: Tensor) -> Tensor:
+def compute_deviations(values: Tensor) -> Tensor:
     """That of each column, in double precision, and 1 for columns that never change: on other data these may, and would
     be enormous by a deviation of nothing."""
     found = values.double().std(0)

@@ -9,5 +9,5 @@ def missing(measured: MeasuredModel) -> list[float]:
     """Return the accuracy without each modality."""
     count = len(measured.model.modalities)
     kept = [[other != m for other in range(count)] for m in range(count)]
-    accuracies: list[float] = measured.subset_accuracies(kept).tolist()
+    accuracies: list[float] = measured.compute_subset_accuracies(kept).tolist()
     return accuracies

@@ -15,6 +15,6 @@ from ibml.training.measures.base import MeasuredModel
 def shapley(measured: MeasuredModel) -> list[float]:
     """Return phi of each modality."""
     count = len(measured.model.modalities)
-    values = measured.subset_accuracies(members(count))
+    values = measured.compute_subset_accuracies(members(count))
     phi: list[float] = (torch.tensor(shapley_weights(count), dtype=torch.float64) @ values).tolist()
     return phi

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ibml.data.prepare.draws import drawn
+from ibml.data.prepare.stratified import draw_stratified
 from tests.data.prepare.conftest import AVE_IDS, EMOTIONS, SECONDS, Raw, contents
 
 CLIPS = [f"1001_DFA_{emotion}_XX" for emotion in EMOTIONS]
@@ -52,12 +52,12 @@ def test_cremad_has_sound_and_the_first_frame_of_every_second(cremad: Raw) -> No
 def test_a_draw_has_the_size_of_the_paper_and_of_every_label_its_share() -> None:
     sizes = {"ANG": 1271, "DIS": 1271, "FEA": 1271, "HAP": 1271, "NEU": 1087, "SAD": 1271}  # CREMA-D as distributed
     labels = [label for label, size in sizes.items() for _ in range(size)]
-    test = drawn(labels, 744, "cremad")
+    test = draw_stratified(labels, 744, "cremad")
     assert len(test) == 744
     for label, count in Counter(labels[i] for i in test).items():
         assert abs(count - 744 * sizes[label] / 7442) < 1
-    assert test == drawn(labels, 744, "cremad")
-    assert test != drawn(labels, 744, "mvsa")
+    assert test == draw_stratified(labels, 744, "cremad")
+    assert test != draw_stratified(labels, 744, "mvsa")
 
 
 def test_split_files_beside_the_clips_are_copied_and_say_which_clips(cremad: Raw) -> None:

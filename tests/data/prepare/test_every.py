@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ibml.common.errors import IbmlError
-from ibml.common.optional_deps import need
-from ibml.common.processes.ownership import machine_id
+from ibml.common.optional_deps import import_optional
+from ibml.common.processes.ownership import get_machine_id
 from tests.conftest import CommandLine
 from tests.data.prepare.conftest import Raw, contents
 
@@ -44,7 +44,7 @@ def test_a_command_killed_half_way_goes_on_to_the_same_bytes(cremad: Raw) -> Non
     wavs = cremad.out / "CREMA-D/AudioWAV"
     killed = begun_and_ended(cremad, wavs, 5, signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
-    (wavs / f"1001_DFA_ANG_XX.wav.{machine_id()}-{killed.pid}-1.unfinished").write_bytes(b"RIFF")
+    (wavs / f"1001_DFA_ANG_XX.wav.{get_machine_id()}-{killed.pid}-1.unfinished").write_bytes(b"RIFF")
     interrupted = begun_and_ended(cremad, wavs, 12, signal.SIGINT)
     assert interrupted.returncode == 130
     assert len(list(wavs.glob("*.wav"))) < 25  # what was waiting is not begun
@@ -133,7 +133,7 @@ def test_a_split_that_is_there_is_not_replaced_by_another(mvsa: Raw) -> None:
 
 def test_a_missing_library_is_named_with_the_extra_that_has_it() -> None:
     with pytest.raises(IbmlError, match=r"^needs no_such_module; install it with: pip install 'ibml\[points\]'$"):
-        need("no_such_module", "points")
+        import_optional("no_such_module", "points")
 
 
 def test_help_has_an_example(cli: CommandLine) -> None:

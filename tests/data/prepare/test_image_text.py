@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from ibml.data.sets.food101.prepare import validation
+from ibml.data.sets.food101.prepare import draw_validation
 from tests.data.prepare.conftest import PAIRS, Raw, jsonl
 
 
@@ -30,7 +30,7 @@ def test_food101_has_its_titles_and_a_validation_part_out_of_training(food101: R
 @pytest.mark.parametrize(("samples", "expected"), [(67_971, 5_000), (67_988, 5_000), (6_797, 500)])
 def test_food101_as_distributed_gives_the_papers_numbers(samples: int, expected: int) -> None:
     labels = [str(i % 101) for i in range(samples)]
-    dev = validation(labels)
+    dev = draw_validation(labels)
     assert len(dev) == expected
     counts = Counter(labels[i] for i in dev).values()
     assert len(counts) == 101

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ibml.data.sets.modelnet40.meshes import in_unit_ball, read_off, sampled
+from ibml.data.sets.modelnet40.meshes import read_off, sample_surface, scale_to_unit_ball
 from tests.data.prepare.conftest import CUBE, Raw, off
 
 
@@ -24,7 +24,7 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("squares", [True, False])
 def test_points_of_a_cube_are_uniform_on_its_six_sides(tmp_path: Path, squares: bool) -> None:
     mesh = read_off(write(tmp_path, off(squares)))
-    points = sampled(*mesh, 6_000, np.random.default_rng(0))
+    points = sample_surface(*mesh, 6_000, np.random.default_rng(0))
     assert points.min() > -1e-12
     assert points.max() < 1 + 1e-12
     sides = (abs(points) < 1e-12).astype(int) + 2 * (abs(points - 1) < 1e-12)
@@ -38,12 +38,12 @@ def test_points_of_a_cube_are_uniform_on_its_six_sides(tmp_path: Path, squares: 
 
 def test_a_side_with_more_area_has_more_points() -> None:
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 5], [3, 0, 5], [0, 1, 5]], dtype=float)
-    points = sampled(corners, np.array([[0, 1, 2], [3, 4, 5]]), 4_000, np.random.default_rng(0))
+    points = sample_surface(corners, np.array([[0, 1, 2], [3, 4, 5]]), 4_000, np.random.default_rng(0))
     assert np.mean(points[:, 2] > 4) == pytest.approx(0.75, abs=0.02)
 
 
 def test_points_are_centred_and_in_the_unit_ball() -> None:
-    points = in_unit_ball(np.random.default_rng(0).normal(5, 3, (100, 3)))
+    points = scale_to_unit_ball(np.random.default_rng(0).normal(5, 3, (100, 3)))
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-12)
     assert np.linalg.norm(points, axis=1).max() == pytest.approx(1)
 
@@ -88,13 +88,13 @@ def test_off_files_are_read_in_the_ways_that_they_are_written(tmp_path: Path, ch
 )
 def test_a_file_that_is_no_mesh_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"mesh\.off: "):
-        sampled(*read_off(write(tmp_path, text)), 3, np.random.default_rng(0))
+        sample_surface(*read_off(write(tmp_path, text)), 3, np.random.default_rng(0))
 
 
 def test_a_mesh_without_area_is_refused(tmp_path: Path) -> None:
     flat = read_off(write(tmp_path, "OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n"))
     with pytest.raises(ValueError, match="no area"):
-        sampled(*flat, 3, np.random.default_rng(0))
+        sample_surface(*flat, 3, np.random.default_rng(0))
 
 
 def points_of(root: Path, split: str) -> tuple[np.ndarray, np.ndarray, list[str]]:

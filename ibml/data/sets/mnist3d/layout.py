@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ibml.data.layouts.hdf5 import Unusable, array, group, opened
-from ibml.data.listing import Listing, Part, Row, SplitName
+from ibml.data.layouts.hdf5 import UnusableError, get_array, get_group, open_hdf5
+from ibml.data.listing import Sample, SampleListing, SamplePart, SplitName
 from ibml.data.sets.mnist3d.config import MNIST3DConfig
 
 IMAGE = (3, 30, 30)
@@ -16,18 +16,18 @@ _LONGEST = 9
 """Digits of a group's number."""
 
 
-def list_samples(config: MNIST3DConfig, listing: Listing) -> None:
+def list_samples(config: MNIST3DConfig, listing: SampleListing) -> None:
     for split in listing.needed:
         file = f"{split}_point_clouds.h5"
-        found = opened(listing, file)
+        found = open_hdf5(listing, file)
         if found is None:
             continue
         with found:
-            for name in sorted(found, key=_number):
+            for name in sorted(found, key=_build_sort_key):
                 _add(listing, split, file, name, found)
 
 
-def _number(name: str) -> tuple[int, str]:
+def _build_sort_key(name: str) -> tuple[int, str]:
     """Groups in numeric order, and what is not named by a number before them."""
     return (int(name) if _is_number(name) else -1, name)
 
@@ -36,31 +36,31 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdecimal() and len(name) <= _LONGEST
 
 
-def _add(listing: Listing, split: SplitName, file: str, name: str, found: Any) -> None:
+def _add(listing: SampleListing, split: SplitName, file: str, name: str, found: Any) -> None:
     if not _is_number(name):
-        listing.skip(split, f"{file}: group {name[:60]!r}", "is named by no number")
+        listing.add_issue(split, f"{file}: group {name[:60]!r}", "is named by no number")
         return
     where = f"{file}: group {name}"
     try:
-        sample = group(found, name)
-        image = array(sample, "img").shape
-        array(sample, "points")
-        label = _label(sample)
-    except Unusable as problem:
-        listing.skip(split, where, str(problem))
+        sample = get_group(found, name)
+        image = get_array(sample, "img").shape
+        get_array(sample, "points")
+        label = _read_label(sample)
+    except UnusableError as problem:
+        listing.add_issue(split, where, str(problem))
         return
     if image != IMAGE:
-        listing.skip(split, where, f"'img' has shape {image}, not {IMAGE}", "image")
-    parts = {kind: Part((file,), inside=f"{name}/{key}") for kind, key in (("image", "img"), ("points", "points"))}
-    listing.add(split, Row(where, f"{split} {name}", label, parts))
+        listing.add_issue(split, where, f"'img' has shape {image}, not {IMAGE}", "image")
+    parts = {kind: SamplePart((file,), inside=f"{name}/{key}") for kind, key in (("image", "img"), ("points", "points"))}
+    listing.add(split, Sample(where, f"{split} {name}", label, parts))
 
 
-def _label(sample: Any) -> str:
+def _read_label(sample: Any) -> str:
     try:
         value = np.asarray(sample.attrs["label"])
     except (KeyError, OSError, RuntimeError, ValueError, TypeError):
-        raise Unusable("has no attribute 'label'") from None
+        raise UnusableError("has no attribute 'label'") from None
     if value.size != 1 or value.dtype.kind not in "iuSUO":
-        raise Unusable("its attribute 'label' is no number and no text")
+        raise UnusableError("its attribute 'label' is no number and no text")
     only = value.reshape(-1)[0]
     return only.decode(errors="replace") if isinstance(only, bytes) else str(only)

@@ -12,29 +12,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ibml.common.optional_deps import need
-from ibml.data.prepare.raw import part_of
-from ibml.data.prepare.work import Piece, Work
+from ibml.common.optional_deps import import_optional
+from ibml.data.prepare.preparation import Preparation, PreparationTask
+from ibml.data.prepare.raw_files import require_path
 
 FILES = ("train_point_clouds.h5", "test_point_clouds.h5")
 SIDE = 30
 
 
-def prepare(work: Work) -> None:
+def prepare(work: Preparation) -> None:
     """The same groups, with the image in three channels and without normals."""
-    need("h5py", "points")
-    sources = [part_of(work.raw, name, " and ".join(FILES)) for name in FILES]
-    work.make([_piece(work, source) for source in sources])
+    import_optional("h5py", "points")
+    sources = [require_path(work.raw, name, " and ".join(FILES)) for name in FILES]
+    work.make([_build_task(work, source) for source in sources])
 
 
-def _piece(work: Work, source: Path) -> Piece:
+def _build_task(work: Preparation, source: Path) -> PreparationTask:
     target = work.root / source.name
-    return Piece(source.name, target, partial(_convert, work, source), partial(_has_all_of, source))
+    return PreparationTask(source.name, target, partial(_convert, work, source), partial(_has_all_of, source))
 
 
 def _has_all_of(source: Path, target: Path) -> bool:
     """Whether a file has what the distribution has: groups that could not be read may have come since."""
-    h5py = need("h5py", "points")
+    h5py = import_optional("h5py", "points")
     if not target.is_file():
         return False
     try:
@@ -44,12 +44,12 @@ def _has_all_of(source: Path, target: Path) -> bool:
         return False
 
 
-def _convert(work: Work, source: Path, place: Path) -> None:
-    h5py = need("h5py", "points")
+def _convert(work: Preparation, source: Path, place: Path) -> None:
+    h5py = import_optional("h5py", "points")
     with h5py.File(source) as raw, h5py.File(place, "w") as made:
         for name in raw:
             try:
-                image, points, label = _digit(raw[name])
+                image, points, label = _read_digit(raw[name])
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 work.fail(f"{source.name}/{name}", str(error))
                 continue
@@ -59,7 +59,7 @@ def _convert(work: Work, source: Path, place: Path) -> None:
             group.create_dataset("points", data=points, track_times=False)
 
 
-def _digit(group: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
+def _read_digit(group: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
     image, points = group["img"][()], group["points"][()]
     if image.shape == (SIDE, SIDE):
         image = np.repeat(image[None], 3, axis=0)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ibml.data.layouts.clips import filled
-from ibml.data.layouts.hdf5 import Unusable, array, opened
-from ibml.data.listing import Listing, Part, Row, SplitName
+from ibml.data.layouts.clips import strip_cells
+from ibml.data.layouts.hdf5 import UnusableError, get_array, open_hdf5
+from ibml.data.listing import Sample, SampleListing, SamplePart, SplitName
 from ibml.data.sets.modelnet40.config import ModelNet40Config
 
 POINTS, VIEWS = "modelnet40_ply_hdf5_2048", "ModelNet40-Images-180"
@@ -23,82 +23,82 @@ _MOST_ROWS = 10**6
 """Of a file, which can say that it has any number."""
 
 
-def list_samples(config: ModelNet40Config, listing: Listing) -> None:
-    classes = [line.strip() for _, line in listing.lines(CLASSES)] if listing.has(CLASSES) else []
+def list_samples(config: ModelNet40Config, listing: SampleListing) -> None:
+    classes = [line.strip() for _, line in listing.read_lines(CLASSES)] if listing.has(CLASSES) else []
     for split in listing.needed:
-        for number in _numbers(listing, split):
-            file, names = f"{POINTS}/ply_data_{split}{number}.h5", _names(listing, split, number)
-            found = opened(listing, file)
+        for number in _find_numbers(listing, split):
+            file, names = f"{POINTS}/ply_data_{split}{number}.h5", _read_names(listing, split, number)
+            found = open_hdf5(listing, file)
             if found is None or names is None:
                 continue
             with found:
                 _add_all(listing, split, file, names, found, classes, config.image.of)
 
 
-def _numbers(listing: Listing, split: SplitName) -> list[str]:
+def _find_numbers(listing: SampleListing, split: SplitName) -> list[str]:
     """The numbers of a split's files, in their order."""
     try:
-        files = [re.fullmatch(rf"ply_data_{split}([0-9]{{1,9}})\.h5", name) for name in listing.names(POINTS)]
+        files = [re.fullmatch(rf"ply_data_{split}([0-9]{{1,9}})\.h5", name) for name in listing.list_names(POINTS)]
     except OSError as error:
-        listing.stop(POINTS, f"cannot be read: {error.strerror}")
+        listing.add_fatal_issue(POINTS, f"cannot be read: {error.strerror}")
         return []
     numbers = [file[1] for file in files if file]
     if not numbers:
-        listing.stop(POINTS, f"has no ply_data_{split}0.h5")
+        listing.add_fatal_issue(POINTS, f"has no ply_data_{split}0.h5")
     return sorted(numbers, key=int)
 
 
-def _names(listing: Listing, split: SplitName, number: str) -> list[str] | None:
+def _read_names(listing: SampleListing, split: SplitName, number: str) -> list[str] | None:
     """The names of a file's rows; none, and the data set refused, where they cannot be read."""
     files = [f"{POINTS}/ply_data_{split}{between}{number}_id2file.json" for between in ("_", "")]
     file = next(filter(listing.has, files), files[0])
     if not listing.has(file):
-        listing.stop(file, "does not exist")
+        listing.add_fatal_issue(file, "does not exist")
         return None
     try:
-        names = json.loads("\n".join(line for _, line in listing.lines(file)))
+        names = json.loads("\n".join(line for _, line in listing.read_lines(file)))
     except (ValueError, RecursionError):
         names = None
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return names
-    listing.stop(file, "is no JSON list of class/name.ply")
+    listing.add_fatal_issue(file, "is no JSON list of class/name.ply")
     return None
 
 
 def _add_all(
-    listing: Listing, split: SplitName, file: str, names: list[str], found: Any, classes: list[str], views: int
+    listing: SampleListing, split: SplitName, file: str, names: list[str], found: Any, classes: list[str], views: int
 ) -> None:
     problem = ""
     try:
-        shape = array(found, "data").shape
+        shape = get_array(found, "data").shape
         if len(shape) != 3 or shape[2] < 3:
             problem = f"'data' has shape {shape}, and points are (rows, points, 3)"
         rows = shape[0] if shape else 0
-    except Unusable as error:
+    except UnusableError as error:
         problem, rows = str(error), 0
     if rows > _MOST_ROWS:
-        listing.stop(file, f"'data' has {rows:,} rows")
+        listing.add_fatal_issue(file, f"'data' has {rows:,} rows")
         return
-    labels = _labels(found, classes)
+    labels = _read_labels(found, classes)
     for row in range(max(rows, len(names))):
         where = f"{file}: row {row}"
         if problem:
-            listing.skip(split, where, problem)
+            listing.add_issue(split, where, problem)
         elif row >= rows:
-            listing.skip(split, where, f"{names[row][:60]!r} is beyond the {rows} rows of 'data'")
+            listing.add_issue(split, where, f"{names[row][:60]!r} is beyond the {rows} rows of 'data'")
         elif row >= len(names):
-            listing.skip(split, where, f"has no name: the id2file.json beside it has {len(names)} for {rows} rows")
+            listing.add_issue(split, where, f"has no name: the id2file.json beside it has {len(names)} for {rows} rows")
         else:
-            points = Part((file,), inside=f"data[{row}]")
+            points = SamplePart((file,), inside=f"data[{row}]")
             _add(listing, split, where, names[row], labels[row] if row < len(labels) else None, points, views)
 
 
-def _labels(found: Any, classes: Sequence[str]) -> list[str | None]:
+def _read_labels(found: Any, classes: Sequence[str]) -> list[str | None]:
     """The class that the file itself has for each of its rows, where it says so."""
     try:
-        own = array(found, "label")
+        own = get_array(found, "label")
         labels = np.asarray(own[()] if own.size <= _MOST_ROWS else [])
-    except (Unusable, OSError):
+    except (UnusableError, OSError):
         return []
     if not classes or labels.dtype.kind not in "iu":
         return []
@@ -106,19 +106,19 @@ def _labels(found: Any, classes: Sequence[str]) -> list[str | None]:
 
 
 def _add(
-    listing: Listing, split: SplitName, where: str, name: str, label: str | None, points: Part, views: int
+    listing: SampleListing, split: SplitName, where: str, name: str, label: str | None, points: SamplePart, views: int
 ) -> None:
-    path = listing.file(name, where)
+    path = listing.resolve_path(name, where)
     if path is None:
         return
-    first = filled(path.split("/"), 2)
+    first = strip_cells(path.split("/"), 2)
     if first is None or path.count("/") > 1:
-        listing.skip(split, where, f"{name[:60]!r} is no class/name.ply")
+        listing.add_issue(split, where, f"{name[:60]!r} is no class/name.ply")
         return
     own, item = first[0], first[1].removesuffix(".ply")
     if label not in (None, own):
-        listing.skip(split, where, f"its label is {label!r} in {CLASSES}, and its name {path!r}")
+        listing.add_issue(split, where, f"its label is {label!r} in {CLASSES}, and its name {path!r}")
         return
     folder = f"{VIEWS}/{own}/{item}/{item}"
-    image = Part(tuple(f"{folder}.{view}.png" for view in range(views)))
-    listing.add(split, Row(where, f"{own}/{item}", own, {"image": image, "points": points}))
+    image = SamplePart(tuple(f"{folder}.{view}.png" for view in range(views)))
+    listing.add(split, Sample(where, f"{own}/{item}", own, {"image": image, "points": points}))

@@ -23,8 +23,8 @@ def read_off(path: Path) -> tuple[Points, Triangles]:
     lines = [line for line in text[3:].splitlines() if line.strip() and not line.lstrip().startswith("#")]
     try:
         vertices, faces, *_ = map(int, lines[0].split())
-        corners = _numbers(lines[1 : 1 + vertices]).reshape(vertices, 3)
-        triangles = _triangles(lines[1 + vertices : 1 + vertices + faces], faces)
+        corners = _parse_numbers(lines[1 : 1 + vertices]).reshape(vertices, 3)
+        triangles = _parse_triangles(lines[1 + vertices : 1 + vertices + faces], faces)
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path}: no mesh can be read from it: {error}") from None
     if not np.isfinite(corners).all() or (triangles < 0).any() or (triangles >= vertices).any():
@@ -32,14 +32,14 @@ def read_off(path: Path) -> tuple[Points, Triangles]:
     return corners, triangles
 
 
-def _numbers(lines: list[str]) -> Points:
+def _parse_numbers(lines: list[str]) -> Points:
     return np.array(" ".join(lines).split(), dtype=np.float64)
 
 
-def _triangles(lines: list[str], count: int) -> Triangles:
+def _parse_triangles(lines: list[str], count: int) -> Triangles:
     if len(lines) < count:
         raise ValueError(f"{len(lines)} of {count} faces are there")
-    numbers = _numbers(lines)
+    numbers = _parse_numbers(lines)
     if len(numbers) == 4 * count and (numbers[::4] == 3).all():
         return numbers.reshape(count, 4)[:, 1:].astype(np.int64)
     found = list[tuple[int, int, int]]()
@@ -52,7 +52,7 @@ def _triangles(lines: list[str], count: int) -> Triangles:
     return np.array(found, dtype=np.int64).reshape(-1, 3)
 
 
-def sampled(corners: Points, triangles: Triangles, count: int, generator: np.random.Generator) -> Points:
+def sample_surface(corners: Points, triangles: Triangles, count: int, generator: np.random.Generator) -> Points:
     """Points drawn uniformly from the surface. Raises `ValueError` where it has no area."""
     first, second, third = (corners[triangles[:, i]] for i in range(3))
     areas = np.linalg.norm(np.cross(second - first, third - first), axis=1)
@@ -65,7 +65,7 @@ def sampled(corners: Points, triangles: Triangles, count: int, generator: np.ran
     return (1 - root) * first[chosen] + root * (1 - along) * second[chosen] + root * along * third[chosen]
 
 
-def in_unit_ball(points: Points) -> Points:
+def scale_to_unit_ball(points: Points) -> Points:
     """The points with their mean at 0 and the farthest at distance 1."""
     centred = points - points.mean(axis=0)
     scaled: Points = centred / np.linalg.norm(centred, axis=1).max()

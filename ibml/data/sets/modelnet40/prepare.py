@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ibml.common.atomic_files import remove_unfinished, replacing_path
+from ibml.common.atomic_files import remove_unfinished, replace_atomically
 from ibml.common.errors import IbmlError
-from ibml.common.optional_deps import need
+from ibml.common.optional_deps import import_optional
 from ibml.common.rng import stream_seed
-from ibml.data.prepare.raw import named, part_of
-from ibml.data.prepare.work import Piece, Work
-from ibml.data.sets.modelnet40.meshes import in_unit_ball, read_off, sampled
+from ibml.data.prepare.preparation import Preparation, PreparationTask
+from ibml.data.prepare.raw_files import list_matching, require_path
+from ibml.data.sets.modelnet40.meshes import read_off, sample_surface, scale_to_unit_ball
 
 POINTS = 2_048
 SPLITS = ("train", "test")
@@ -40,12 +40,12 @@ class Mesh(NamedTuple):
         return f"{self.label}/{self.path.stem}"
 
 
-def prepare(work: Work) -> None:
+def prepare(work: Preparation) -> None:
     """Points on every mesh, a file of them for each split, and the images where they are."""
-    need("h5py", "points")
-    meshes = part_of(work.raw, "ModelNet40", LAYOUT)
-    classes = [path.name for path in named(meshes, "*/")]
-    splits = {split: _meshes(meshes, classes, split) for split in SPLITS}
+    import_optional("h5py", "points")
+    meshes = require_path(work.raw, "ModelNet40", LAYOUT)
+    classes = [path.name for path in list_matching(meshes, "*/")]
+    splits = {split: _find_meshes(meshes, classes, split) for split in SPLITS}
     if not all(splits.values()):
         raise IbmlError(f"{meshes} has no meshes; it must be a folder with {LAYOUT}")
     layout = work.root / "modelnet40_ply_hdf5_2048"
@@ -58,25 +58,25 @@ def prepare(work: Work) -> None:
     _copy_views(work, [mesh for listed in splits.values() for mesh in listed])
 
 
-def _meshes(folder: Path, classes: list[str], split: str) -> list[Mesh]:
+def _find_meshes(folder: Path, classes: list[str], split: str) -> list[Mesh]:
     places = [(label, folder / label / split) for label in classes]
-    return [Mesh(label, path) for label, place in places if place.is_dir() for path in named(place, "*.off")]
+    return [Mesh(label, path) for label, place in places if place.is_dir() for path in list_matching(place, "*.off")]
 
 
-def _make_points(work: Work, layout: Path, split: str, meshes: list[Mesh], classes: list[str]) -> None:
+def _make_points(work: Preparation, layout: Path, split: str, meshes: list[Mesh], classes: list[str]) -> None:
     """The list beside the points is written last, so where it names all meshes, the points are there."""
     points, names = layout / f"ply_data_{split}0.h5", layout / f"ply_data_{split}_0_id2file.json"
     parts = layout / f"points.{split}"
     remove_unfinished(layout)
-    if points.is_file() and names.is_file() and names.read_text(encoding="utf-8") == _names(meshes):
-        work.kept += len(meshes)
+    if points.is_file() and names.is_file() and names.read_text(encoding="utf-8") == _format_names(meshes):
+        work.reused += len(meshes)
     else:
-        work.make([Piece(m.name, parts / f"{m.name}.npy", partial(_write_points, m)) for m in meshes])
+        work.make([PreparationTask(m.name, parts / f"{m.name}.npy", partial(_write_points, m)) for m in meshes])
         meshes = [mesh for mesh in meshes if mesh.name not in work.failed]
-        with replacing_path(points) as place:
+        with replace_atomically(points) as place:
             _join(place, [parts / f"{m.name}.npy" for m in meshes], [classes.index(m.label) for m in meshes])
-        with replacing_path(names) as place:
-            place.write_text(_names(meshes), encoding="utf-8")
+        with replace_atomically(names) as place:
+            place.write_text(_format_names(meshes), encoding="utf-8")
     if not work.failed:
         _remove_parts(parts, meshes)
 
@@ -90,20 +90,20 @@ def _remove_parts(parts: Path, meshes: list[Mesh]) -> None:
             folder.rmdir()
 
 
-def _names(meshes: list[Mesh]) -> str:
+def _format_names(meshes: list[Mesh]) -> str:
     return json.dumps([f"{mesh.name}.ply" for mesh in meshes])
 
 
 def _write_points(mesh: Mesh, place: Path) -> None:
     # By its name, so that a mesh has the same points whatever was made before it.
     generator = np.random.default_rng(stream_seed(0, "noise", "modelnet40", mesh.name))
-    points = in_unit_ball(sampled(*read_off(mesh.path), POINTS, generator))
+    points = scale_to_unit_ball(sample_surface(*read_off(mesh.path), POINTS, generator))
     with place.open("wb") as file:
         np.save(file, points.astype(np.float32), allow_pickle=False)
 
 
 def _join(place: Path, parts: list[Path], labels: list[int]) -> None:
-    h5py = need("h5py", "points")
+    h5py = import_optional("h5py", "points")
     with h5py.File(place, "w") as file:
         data = file.create_dataset("data", (len(parts), POINTS, 3), "f4", track_times=False)
         for row, part in enumerate(parts):
@@ -111,9 +111,9 @@ def _join(place: Path, parts: list[Path], labels: list[int]) -> None:
         file.create_dataset("label", data=np.array(labels, np.uint8).reshape(-1, 1), track_times=False)
 
 
-def _copy_views(work: Work, meshes: list[Mesh]) -> None:
+def _copy_views(work: Preparation, meshes: list[Mesh]) -> None:
     if not (work.raw / VIEWS).is_dir():
-        work.say(f"{work.raw} has no {VIEWS}: there are points, and no images of the views.")
+        work.report(f"{work.raw} has no {VIEWS}: there are points, and no images of the views.")
         return
     copied = partial(shutil.copytree, copy_function=shutil.copyfile)
-    work.make([Piece(m.name, work.root / VIEWS / m.name, partial(copied, work.raw / VIEWS / m.name)) for m in meshes])
+    work.make([PreparationTask(m.name, work.root / VIEWS / m.name, partial(copied, work.raw / VIEWS / m.name)) for m in meshes])

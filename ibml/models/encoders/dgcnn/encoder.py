@@ -16,7 +16,7 @@ _WIDTH = 512
 """Of a point, which are those of the four layers together."""
 
 
-def neighbours(values: Tensor, k: int) -> Tensor:
+def find_neighbours(values: Tensor, k: int) -> Tensor:
     """The k nearest points of each point of (n, C, N), itself among them: indices (n, N, k)."""
     with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
         exact = values if values.dtype == torch.float64 else values.float()
@@ -38,7 +38,7 @@ class EdgeConv(nn.Module):
         self.norm = BatchNorm2d(outputs)
 
     def forward(self, points: Tensor) -> Tensor:
-        nearest = neighbours(points, self.k)
+        nearest = find_neighbours(points, self.k)
         of_edge, of_point = self.conv.weight.flatten(1).chunk(2, dim=1)
         ends, starts = of_edge @ points, (of_point - of_edge) @ points
         index = nearest.flatten(1)[:, None].expand(-1, ends.shape[1], -1)

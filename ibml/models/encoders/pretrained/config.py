@@ -27,7 +27,7 @@ class PretrainedConfig(EncoderPart):
 
     @field_validator("path")
     @classmethod
-    def _is_a_model(cls, path: str) -> str:
+    def _check_model_folder(cls, path: str) -> str:
         folder = Path(path)
         if not folder.is_dir():
             raise ValueError(f"there is no folder {path!r}")

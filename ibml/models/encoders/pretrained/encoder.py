@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ibml.common.errors import IbmlError
-from ibml.common.optional_deps import need
+from ibml.common.optional_deps import import_optional
 from ibml.inputs import Input, InputSpec, Sequences
-from ibml.models.encoders.layers import mean_over_frames
+from ibml.models.encoders.layers import average_over_frames
 from ibml.models.encoders.pretrained.config import PretrainedConfig
 
 _DIMENSIONS = {"pixel_values": (3, 4), "input_values": (3,), "input_ids": (1,)}
@@ -28,12 +28,12 @@ class Pretrained(nn.Module):
 
     def __init__(self, options: PretrainedConfig, spec: InputSpec):
         super().__init__()
-        self.body = _loaded(options.path)
+        self.body = _load_model(options.path)
         self.body.keeps_weights = True
         self.frozen = options.frozen
         if spec.vocabulary:
             raise ValueError("encoder 'pretrained' reads the tokens of its own tokenizer, but the text is words")
-        width = self._width(options.path, spec.shape)
+        width = self._infer_width(options.path, spec.shape)
         self.projection = nn.Identity() if width == options.features else nn.Linear(width, options.features)
         if self.frozen:
             self.body.requires_grad_(False)
@@ -49,23 +49,23 @@ class Pretrained(nn.Module):
         return tokens.map(self.body.get_input_embeddings())
 
     def forward(self, inputs: Input) -> Tensor:
-        features: Tensor = self.projection(self._hidden(inputs))
+        features: Tensor = self.projection(self._encode(inputs))
         return features
 
-    def _hidden(self, inputs: Input) -> Tensor:
+    def _encode(self, inputs: Input) -> Tensor:
         if isinstance(inputs, Sequences):
-            return self._of_text(self.embed(inputs) if inputs.are_ids else inputs)
+            return self._encode_text(self.embed(inputs) if inputs.are_ids else inputs)
         if self.body.main_input_name == "input_values":
-            return _mean(self.body(inputs.squeeze(1).transpose(1, 2)).last_hidden_state)
-        return mean_over_frames(lambda images: _mean(self.body(images).last_hidden_state), inputs)
+            return _average_tokens(self.body(inputs.squeeze(1).transpose(1, 2)).last_hidden_state)
+        return average_over_frames(lambda images: _average_tokens(self.body(images).last_hidden_state), inputs)
 
-    def _of_text(self, words: Sequences) -> Tensor:
+    def _encode_text(self, words: Sequences) -> Tensor:
         valid = words.valid()
         states = self.body(inputs_embeds=words.values, attention_mask=valid.long()).last_hidden_state
         total: Tensor = states.masked_fill(~valid[..., None], 0).sum(1)
         return total / valid.sum(1, keepdim=True)
 
-    def _width(self, path: str, shape: tuple[int, ...]) -> int:
+    def _infer_width(self, path: str, shape: tuple[int, ...]) -> int:
         """Of the hidden state. Each model has its own rules for what it takes, so one sample is tried."""
         name = self.body.main_input_name
         if len(shape) not in _DIMENSIONS.get(name, ()) or (name == "input_values" and shape[0] != 1):
@@ -74,21 +74,21 @@ class Pretrained(nn.Module):
         sample = torch.zeros(1, *shape, dtype=torch.long if text else torch.float32)
         try:
             with torch.no_grad():
-                return self._hidden(Sequences(sample, torch.tensor(shape)) if text else sample).shape[1]
+                return self._encode(Sequences(sample, torch.tensor(shape)) if text else sample).shape[1]
         except Exception as error:
-            raise ValueError(f"the model in {path} takes no samples of shape {shape}: {_line(error)}") from error
+            raise ValueError(f"the model in {path} takes no samples of shape {shape}: {_format_error(error)}") from error
 
 
-def _mean(states: Tensor) -> Tensor:
+def _average_tokens(states: Tensor) -> Tensor:
     """Over tokens of (n, L, d), or over positions of (n, d, H, W), which convolutional models give."""
     return states.mean(1) if states.dim() == 3 else states.flatten(2).mean(2)
 
 
-def _loaded(path: str) -> Any:
+def _load_model(path: str) -> Any:
     """The model in a folder, ready to evaluate; raises `IbmlError` where it cannot be had as a whole."""
-    transformers = need("transformers", "transformers")
+    transformers = import_optional("transformers", "transformers")
     try:
-        with _quiet():
+        with _silence_transformers():
             model, report = transformers.AutoModel.from_pretrained(
                 path,
                 local_files_only=True,
@@ -99,7 +99,7 @@ def _loaded(path: str) -> Any:
                 output_loading_info=True,
             )
     except Exception as error:
-        raise IbmlError(f"the model in {path} cannot be loaded: {_line(error)}") from error
+        raise IbmlError(f"the model in {path} cannot be loaded: {_format_error(error)}") from error
     # the pooler is not used, and models that were trained on masked words have none
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
@@ -107,12 +107,12 @@ def _loaded(path: str) -> Any:
     return model
 
 
-def _line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_transformers() -> Iterator[None]:
     """Without the library's progress bars and its report of the weights, which is looked at here."""
     from transformers.utils import logging
 

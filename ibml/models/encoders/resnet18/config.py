@@ -32,7 +32,7 @@ class ResNet18Config(EncoderPart):
 
     @field_validator("weights")
     @classmethod
-    def _is_a_file(cls, weights: str | None) -> str | None:
+    def _check_weights_file(cls, weights: str | None) -> str | None:
         if weights is not None and not weights.endswith((".pth", ".safetensors")):
             raise ValueError(f"{weights!r} is no .pth or .safetensors file")
         if weights is not None and not Path(weights).is_file():
@@ -40,7 +40,7 @@ class ResNet18Config(EncoderPart):
         return weights
 
     @model_validator(mode="after")
-    def _weights_are_of_the_usual_width(self) -> Self:
+    def _check_width_of_weights(self) -> Self:
         if self.weights is not None and self.width != 64:
             raise InconsistentConfig([(("weights",), f"weights are for width 64, not {self.width}")])
         return self

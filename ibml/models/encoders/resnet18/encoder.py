@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ibml.common.errors import IbmlError
-from ibml.common.optional_deps import need
+from ibml.common.optional_deps import import_optional
 from ibml.inputs import InputSpec
-from ibml.models.encoders.layers import BatchNorm1d, BatchNorm2d, mean_over_frames
+from ibml.models.encoders.layers import BatchNorm1d, BatchNorm2d, average_over_frames
 from ibml.models.encoders.resnet18.config import ResNet18Config
 
-_NAMED = 3
+_MAX_NAMED = 3
 """How many wrong keys an error names."""
 
 
@@ -27,7 +27,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = BatchNorm2d(outputs)
-        self.downsample = nn.Identity() if stride == 1 else _shortcut(inputs, outputs, stride)
+        self.downsample = nn.Identity() if stride == 1 else _build_shortcut(inputs, outputs, stride)
 
     def forward(self, inputs: Tensor) -> Tensor:
         change = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(inputs)))))
@@ -35,7 +35,7 @@ class BasicBlock(nn.Module):
         return outputs
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+def _build_shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs))
 
 
@@ -51,9 +51,9 @@ class Trunk(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = nn.Sequential(BasicBlock(width, width, 1), BasicBlock(width, width, 1))
-        self.layer2 = _stage(width)
-        self.layer3 = _stage(2 * width)
-        self.layer4 = _stage(4 * width)
+        self.layer2 = _build_stage(width)
+        self.layer3 = _build_stage(2 * width)
+        self.layer4 = _build_stage(4 * width)
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.maxpool(self.relu(self.bn1(self.conv1(images))))
@@ -62,27 +62,27 @@ class Trunk(nn.Module):
 
     def load(self, path: Path) -> None:
         """Start from a file of weights; raises `IbmlError` unless it has those of this network."""
-        given = {name: tensor for name, tensor in _read(path).items() if not name.startswith("fc.")}
+        given = {name: tensor for name, tensor in _read_weights(path).items() if not name.startswith("fc.")}
         # files of before torch 0.4 do not count batches
         own = {name: tensor for name, tensor in self.state_dict().items() if not name.endswith("num_batches_tracked")}
         wrong = [name for name in own if name not in given or given[name].shape != own[name].shape]
         wrong += [name for name in given if name not in self.state_dict()]
         if wrong:
-            rest = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-            named = ", ".join(map(repr, wrong[:_NAMED])) + rest
+            rest = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
+            named = ", ".join(map(repr, wrong[:_MAX_NAMED])) + rest
             raise IbmlError(f"{path} has no weights of a ResNet-18: missing, unknown or of another shape are {named}")
         self.load_state_dict(given, strict=False)
         self.keeps_weights = True
 
 
-def _stage(inputs: int) -> nn.Sequential:
+def _build_stage(inputs: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(inputs, 2 * inputs, 2), BasicBlock(2 * inputs, 2 * inputs, 1))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            content = need("safetensors.torch", "transformers").load_file(path)
+            content = import_optional("safetensors.torch", "transformers").load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except IbmlError:
@@ -118,9 +118,9 @@ class ResNet18(nn.Module):
             self.projection = nn.Linear(inputs, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        features: Tensor = self.projection(mean_over_frames(self._of_images, inputs))
+        features: Tensor = self.projection(average_over_frames(self._encode_images, inputs))
         return features
 
-    def _of_images(self, images: Tensor) -> Tensor:
+    def _encode_images(self, images: Tensor) -> Tensor:
         features: Tensor = self.head(self.trunk(images))
         return features

@@ -29,7 +29,7 @@ class SmallCNNConfig(EncoderPart):
 
     @field_validator("kernel")
     @classmethod
-    def _has_a_centre(cls, kernel: int) -> int:
+    def _check_kernel_is_odd(cls, kernel: int) -> int:
         if kernel % 2 == 0:
             raise ValueError(f"{kernel} is even; a kernel has an odd size, so that it keeps the size of what it sees")
         return kernel

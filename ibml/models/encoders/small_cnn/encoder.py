@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ibml.inputs import InputSpec
-from ibml.models.encoders.layers import mean_over_frames
+from ibml.models.encoders.layers import average_over_frames
 from ibml.models.encoders.small_cnn.config import SmallCNNConfig
 
 
@@ -38,4 +38,4 @@ class SmallCNN(nn.Module):
         self.layers = nn.Sequential(*layers, pooling, nn.Linear(inputs, options.features), nn.ReLU())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return mean_over_frames(self.layers, inputs)
+        return average_over_frames(self.layers, inputs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibml.report.tables.table import Table
-from ibml.report.tables.table_spec import Grid
+from ibml.report.tables.table_spec import TableSpec
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Listing:
         records: The content with its structure, as JSON takes it.
     """
 
-    grid: Grid
+    grid: TableSpec
     label: str
     rows: Sequence[Mapping[str, Any]]
     records: Sequence[Mapping[str, Any]]
@@ -42,7 +42,7 @@ class TableFormat(ABC):
 
     @abstractmethod
     def render_table(self, table: Table) -> str:
-        """Return a study's table with its caption and notes; `ibml.report.tables.layout.grids` lays it out."""
+        """Return a study's table with its caption and notes; `ibml.report.tables.layout.build_table_specs` lays it out."""
 
     @abstractmethod
     def render_listing(self, listing: Listing) -> str:

@@ -12,7 +12,7 @@ class CsvFormat(TableFormat):
     """CSV with one header row."""
 
     def render_table(self, table: Table) -> str:
-        return table.frame().to_csv(index=False, lineterminator="\n")
+        return table.build_frame().to_csv(index=False, lineterminator="\n")
 
     def render_listing(self, listing: Listing) -> str:
         return pd.DataFrame(list(listing.rows)).to_csv(index=False, lineterminator="\n")

@@ -21,25 +21,25 @@ class JsonFormat(TableFormat):
             "reference": table.study.reference,
             "design": table.study.design.model_dump(mode="json"),
             "unfinished": table.unfinished,
-            "rows": table.frame().to_dict("records"),
+            "rows": table.build_frame().to_dict("records"),
             "average_ranks": {metric: found.ranks for metric, found in table.ranks.items()},
-            "analyses": list(map(_plain_analysis, table.analyses)),
-            "foot": table.foot,
+            "analyses": list(map(_convert_analysis, table.analyses)),
+            "foot": table.notes,
         }
-        return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(_convert_value(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def render_listing(self, listing: Listing) -> str:
         return json.dumps(list(listing.records), indent=1, ensure_ascii=False) + "\n"
 
 
-def _plain_analysis(analysis: Analysis) -> dict[str, object]:
+def _convert_analysis(analysis: Analysis) -> dict[str, object]:
     return {**asdict(analysis), "metric": analysis.metric.name}
 
 
-def _plain(value: object) -> object:
+def _convert_value(value: object) -> object:
     """JSON has no NaN, which is what pandas makes of None in a column of numbers."""
     if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): _convert_value(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return list(map(_plain, value))
+        return list(map(_convert_value, value))
     return None if isinstance(value, float) and not math.isfinite(value) else value

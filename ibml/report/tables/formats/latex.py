@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pylatexenc.latexencode import get_builtin_uni2latex_dict
 
 from ibml.report.tables.formats.base import Listing, TableFormat
-from ibml.report.tables.layout import analysis_grids, differences, means
+from ibml.report.tables.layout import build_analysis_tables, build_difference_tables, build_mean_tables
 from ibml.report.tables.table import Table
-from ibml.report.tables.table_spec import Column, Entry, Grid, Row
+from ibml.report.tables.table_spec import Column, Entry, Row, TableSpec
 
 PACKAGES = "amssymb,booktabs,graphicx,siunitx"
 
@@ -75,7 +75,7 @@ _SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{char: f"{{{char}}}" for char in "[]*"},  # at the start of a row LaTeX would read them as an option
 }
-_WIDEST = 150
+_MAX_WIDTH = 150
 """Characters of a line that fit beside the margins of a page in landscape; a wider table is shrunk."""
 _APPROX = r"\approx"
 _OGONEK = "\u0328"
@@ -84,21 +84,21 @@ _FROM_LIBRARY = "±≈≤≥∞≠ΓΔΘΛΞΠΣΥΦΨΩαβγδζηθικλμν
 """Characters that become commands of LaTeX in the text itself, since every LaTeX has these."""
 
 
-def _math_command(char: str) -> str:
+def _find_math_command(char: str) -> str:
     """Return the name of the mathematical command for a character, without backslash; empty if there is none."""
     found = _MATH_COMMAND.fullmatch(get_builtin_uni2latex_dict().get(ord(char), ""))
     return found[1] if found else ""
 
 
-_SPECIAL |= {char: rf"$\{_math_command(char)}$" for char in _FROM_LIBRARY}
+_SPECIAL |= {char: rf"$\{_find_math_command(char)}$" for char in _FROM_LIBRARY}
 
 
-def escaped(text: str) -> str:
-    """Return a text that prints as it reads. Characters that pdfLaTeX lacks stay as they are: see `document`."""
-    return "".join(map(_char_in_latex, unicodedata.normalize("NFC", text)))
+def escape_latex(text: str) -> str:
+    """Return a text that prints as it reads. Characters that pdfLaTeX lacks stay as they are: see `build_document`."""
+    return "".join(map(_escape_char, unicodedata.normalize("NFC", text)))
 
 
-def _char_in_latex(char: str) -> str:
+def _escape_char(char: str) -> str:
     if char in _SPECIAL:
         return _SPECIAL[char]
     if char.isascii():
@@ -121,11 +121,11 @@ def _substitute(char: str) -> str:
     plain = "".join(c for c in parts if c.isascii() and c.isprintable())
     if plain:
         return "".join(_SPECIAL.get(c, c) for c in plain)
-    number, command = f"{{[}}U+{ord(char):04X}{{]}}", _math_command(char)
+    number, command = f"{{[}}U+{ord(char):04X}{{]}}", _find_math_command(char)
     return rf"\ifcsname {command}\endcsname$\{command}$\else {number}\fi" if command else number
 
 
-def document(blocks: Sequence[str]) -> str:
+def build_document(blocks: Sequence[str]) -> str:
     """Return floats as a file that compiles as it is.
 
     If some characters are beyond pdfLaTeX, the head of the file says how to print them, and has their substitutes.
@@ -134,10 +134,10 @@ def document(blocks: Sequence[str]) -> str:
     rare = sorted({char for char in text if not _is_common(char)})
     wide = any(unicodedata.east_asian_width(char) in "WF" for char in rare)
     begin = _BEGIN.replace("<PREAMBLE>", _WIDE_LETTERS if wide else "")
-    return f"{_unicode_head(rare)}{begin}{text}\n\\ibmlend\n"
+    return f"{_build_unicode_preamble(rare)}{begin}{text}\n\\ibmlend\n"
 
 
-def _unicode_head(rare: Sequence[str]) -> str:
+def _build_unicode_preamble(rare: Sequence[str]) -> str:
     if not rare:
         return ""
     macros = (r"\ibmlneedsfonts" if char <= "\u017f" else r"\ibmlsubstitute" for char in rare)
@@ -145,52 +145,52 @@ def _unicode_head(rare: Sequence[str]) -> str:
     return _UNICODE + "".join(lines)
 
 
-def latex_table(grid: Grid, caption: str, label: str, foot: Sequence[str] = ()) -> str:
-    """A grid as a float; `caption` and `foot` are plain text."""
+def render_float(grid: TableSpec, caption: str, label: str, foot: Sequence[str] = ()) -> str:
+    """A grid as a float; `caption` and `notes` are plain text."""
     lines = ["\\begin{table}", "\\centering", "\\small"]
     if any(column.kind == "measure" for column in grid.columns):
         # siunitx' bold and its marks behind numbers need text instead of mathematics
         lines.append("\\sisetup{separate-uncertainty, detect-weight, mode=text, table-align-text-post=false}")
-    made = latex_grid(grid).rstrip()
-    if _width(grid) > _WIDEST:
+    made = render_tabular(grid).rstrip()
+    if _measure_width(grid) > _MAX_WIDTH:
         made = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{made}}}"
-    lines += [rf"\caption{{{escaped(caption)}}}", rf"\label{{{_plain(label)}}}", made]
+    lines += [rf"\caption{{{escape_latex(caption)}}}", rf"\label{{{_sanitize_label(label)}}}", made]
     if foot:
-        text = "\\\\\n".join(map(escaped, foot))
+        text = "\\\\\n".join(map(escape_latex, foot))
         lines += ["", "\\medskip", f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}"]
     return "\n".join([*lines, "\\end{table}", ""])
 
 
-def _plain(label: str) -> str:
+def _sanitize_label(label: str) -> str:
     """A label is no text: in one, LaTeX carries out what it reads."""
     return re.sub(r"[^A-Za-z0-9:._-]", "-", label)
 
 
-def _width(grid: Grid) -> int:
+def _measure_width(grid: TableSpec) -> int:
     """How many characters a line of a grid takes."""
     columns = enumerate(grid.columns)
     return sum(2 + max([len(c.heading), *(len(row[i].text) for row in grid.entries)]) for i, c in columns)
 
 
-def latex_grid(grid: Grid) -> str:
+def render_tabular(grid: TableSpec) -> str:
     """The tabular alone."""
-    shape = " ".join(_shape(column, [row[i] for row in grid.entries]) for i, column in enumerate(grid.columns))
-    header = " & ".join(_heading(column) for column in grid.columns)
+    shape = " ".join(_get_column_spec(column, [row[i] for row in grid.entries]) for i, column in enumerate(grid.columns))
+    header = " & ".join(_format_heading(column) for column in grid.columns)
     lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", rf"{header} \\", r"\midrule"]
     for row in grid.rows:
         if isinstance(row, str):
-            lines.append(rf"\multicolumn{{{len(grid.columns)}}}{{l}}{{\textit{{{escaped(row)}}}}} \\")
+            lines.append(rf"\multicolumn{{{len(grid.columns)}}}{{l}}{{\textit{{{escape_latex(row)}}}}} \\")
         else:
-            cells = (_cell(entry, column) for entry, column in zip(row, grid.columns, strict=True))
+            cells = (_format_cell(entry, column) for entry, column in zip(row, grid.columns, strict=True))
             lines.append(rf"{' & '.join(cells)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _heading(column: Column) -> str:
-    return f"{{{escaped(column.heading)}}}" if column.kind == "measure" else escaped(column.heading)
+def _format_heading(column: Column) -> str:
+    return f"{{{escape_latex(column.heading)}}}" if column.kind == "measure" else escape_latex(column.heading)
 
 
-def _shape(column: Column, entries: Sequence[Entry]) -> str:
+def _get_column_spec(column: Column, entries: Sequence[Entry]) -> str:
     if column.kind != "measure":
         return {"name": "l", "words": "l", "mark": "c", "number": "r"}[column.kind]
     texts = [entry.text.split(" ± ") for entry in entries if entry.summary and entry.summary.mean is not None]
@@ -201,35 +201,35 @@ def _shape(column: Column, entries: Sequence[Entry]) -> str:
     uncertainty = f"({max(spread, digits, 1)})" if any(len(parts) > 1 for parts in texts) else ""
     decimals = f".{digits}" if digits else ""
     longest = max((entry.marks for entry in entries), key=len, default="")
-    behind = rf",table-space-text-post={{{_marks(longest)}}}" if longest else ""
+    behind = rf",table-space-text-post={{{_format_marks(longest)}}}" if longest else ""
     return f"S[table-format={sign}{whole}{decimals}{uncertainty}{behind}]"
 
 
-def _cell(entry: Entry, column: Column) -> str:
+def _format_cell(entry: Entry, column: Column) -> str:
     if column.kind != "measure":
-        return escaped(entry.text)
-    marks = _marks(entry.marks)
+        return escape_latex(entry.text)
+    marks = _format_marks(entry.marks)
     if entry.summary is None or entry.summary.mean is None:
-        return f"{{{escaped(entry.text)}{marks}}}"
+        return f"{{{escape_latex(entry.text)}{marks}}}"
     mean, _, spread = entry.text.partition(" ± ")
     if entry.emphasis == "second":  # siunitx cannot underline a number: one that is in braces stands by itself
         text = rf"{mean} \pm {spread}" if spread else mean
         return rf"{{\underline{{${text}$}}{marks}}}"
-    number = f"{mean}({_last_digits(spread)})" if spread else mean
+    number = f"{mean}({_format_spread(spread)})" if spread else mean
     behind = f" {{{marks}}}" if marks else ""
     return rf"\bfseries {number}{behind}" if entry.emphasis == "best" else f"{number}{behind}"
 
 
-def _marks(marks: str) -> str:
+def _format_marks(marks: str) -> str:
     return rf"\,$^{{{marks.replace('≈', _APPROX)}}}$" if marks else ""
 
 
-def _last_digits(spread: str) -> str:
+def _format_spread(spread: str) -> str:
     """A spread in units of the last digit, as siunitx reads it: 0.85 -> 85."""
     return spread.replace(".", "").lstrip("0") or "0"
 
 
-_LINES_OF_A_PAGE = 40
+_ROWS_PER_PAGE = 40
 
 
 class LatexFormat(TableFormat):
@@ -239,30 +239,30 @@ class LatexFormat(TableFormat):
         study = table.study
         caption = study.table.caption or study.description or study.name
         label = study.table.label or f"tab:{study.name}"
-        shown = _pages(means(table))
+        shown = _split_into_pages(build_mean_tables(table))
         blocks = []
         for position, grid in enumerate(shown, start=1):
             suffix = f"-{position}" if len(shown) > 1 else ""
             words = f"{caption} {grid.title.partition(': ')[2]}" if len(shown) > 1 else caption
-            foot = table.foot if position == len(shown) else ()
-            blocks.append(latex_table(grid, words, label + suffix, foot))
-        for position, grid in enumerate(_pages(differences(table) + analysis_grids(table)), start=1):
-            blocks.append(latex_table(grid, f"{study.name}: {grid.title}", f"{label}-more-{position}"))
-        return document(blocks)
+            foot = table.notes if position == len(shown) else ()
+            blocks.append(render_float(grid, words, label + suffix, foot))
+        for position, grid in enumerate(_split_into_pages(build_difference_tables(table) + build_analysis_tables(table)), start=1):
+            blocks.append(render_float(grid, f"{study.name}: {grid.title}", f"{label}-more-{position}"))
+        return build_document(blocks)
 
     def render_listing(self, listing: Listing) -> str:
-        return document([latex_table(listing.grid, listing.grid.title, listing.label)])
+        return build_document([render_float(listing.grid, listing.grid.title, listing.label)])
 
 
-def _pages(found: list[Grid]) -> list[Grid]:
+def _split_into_pages(found: list[TableSpec]) -> list[TableSpec]:
     """Grids cut where they would not fit on a page, at a heading if there is one: LaTeX does not break a float."""
     pages = []
     for grid in found:
         parts: list[list[Row | str]] = [[]]
         for row in grid.rows:
-            full = _LINES_OF_A_PAGE if not isinstance(row, str) else _LINES_OF_A_PAGE // 2
+            full = _ROWS_PER_PAGE if not isinstance(row, str) else _ROWS_PER_PAGE // 2
             if len(parts[-1]) >= full:
                 parts.append([])
             parts[-1].append(row)
-        pages += [Grid(grid.title, grid.columns, tuple(rows)) for rows in parts]
+        pages += [TableSpec(grid.title, grid.columns, tuple(rows)) for rows in parts]
     return pages

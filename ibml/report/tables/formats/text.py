@@ -11,14 +11,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ibml.report.tables.formats.base import Listing, TableFormat
-from ibml.report.tables.layout import grids
+from ibml.report.tables.layout import build_table_specs
 from ibml.report.tables.table import Table
-from ibml.report.tables.table_spec import Entry, Grid
+from ibml.report.tables.table_spec import Entry, TableSpec
 
 _STYLES = {"best": "bold", "second": "underline", "": ""}
 
 
-def rich_grid(grid: Grid) -> RichTable:
+def build_rich_table(grid: TableSpec) -> RichTable:
     """A grid in which names fold before numbers where the terminal is narrow: best bold, second underlined."""
     made = RichTable(
         title=Text(grid.title, style="bold") if grid.title else None,
@@ -42,33 +42,33 @@ def rich_grid(grid: Grid) -> RichTable:
             made.add_section()
             made.add_row(Text(row, style="italic"))
         else:
-            made.add_row(*(_styled(entry, width) for entry, width in zip(row, marks, strict=True)))
+            made.add_row(*(_format_entry(entry, width) for entry, width in zip(row, marks, strict=True)))
     return made
 
 
-def _styled(entry: Entry, marks: int) -> Text:
+def _format_entry(entry: Entry, marks: int) -> Text:
     tail = f" {entry.marks:{marks}}" if marks else ""
     return Text(f"{entry.text}{tail}", style=_STYLES[entry.emphasis])
 
 
-def plain_text(content: RenderableType) -> str:
+def render_plain_text(content: RenderableType) -> str:
     """What a terminal of 120 columns without colours shows."""
     stream = io.StringIO()
     Console(file=stream, width=120, no_color=True, force_terminal=False, markup=False, emoji=False).print(content)
     return re.sub(r"[ ]+\n", "\n", stream.getvalue())
 
 
-def rich_table(table: Table) -> Group:
+def build_rich_group(table: Table) -> Group:
     """The table for a terminal: best bold, second underlined."""
     caption = [Text(table.study.table.caption)] if table.study.table.caption else []
-    return Group(*caption, *map(rich_grid, grids(table)), *(Text(line) for line in table.foot))
+    return Group(*caption, *map(build_rich_table, build_table_specs(table)), *(Text(line) for line in table.notes))
 
 
 class TextFormat(TableFormat):
     """Plain text, 120 columns wide."""
 
     def render_table(self, table: Table) -> str:
-        return plain_text(rich_table(table))
+        return render_plain_text(build_rich_group(table))
 
     def render_listing(self, listing: Listing) -> str:
-        return plain_text(rich_grid(listing.grid))
+        return render_plain_text(build_rich_table(listing.grid))

@@ -12,8 +12,8 @@ from ibml.common.errors import IbmlError
 from ibml.config.data import DataConfig
 from ibml.config.datasets import FilesConfig
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.equivalence import result_form
-from ibml.study.planning.keys import trial_key
+from ibml.study.planning.equivalence import get_result_form
+from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -43,49 +43,49 @@ def count_remaining(plan: Plan, trials: Sequence[ListedTrial]) -> Remaining:
         trials: What the store has.
     """
     cells = [arm.cell for arm in plan.tuning if arm.plan is None] if plan.tuning else plan.cells
-    cells = cells if plan.study.adaptive else _distinct(cells)
+    cells = cells if plan.study.adaptive else _select_distinct(cells)
     results = {trial.key: trial for trial in trials if trial.status in ENDED}
     notes: dict[str, None] = {}
     metric = plan.study.adaptive.steering(plan.metrics) if plan.study.adaptive else ""
     values: Values = {}
     for cell in cells:
-        found = _results_of(cell, plan.study.all_seeds, results, notes)
-        values[cell.dataset, cell.arm] = {seed: _value(trial, metric) for seed, trial in found.items()}
-    least, most = _left(plan, cells, values)
+        found = _find_results(cell, plan.study.all_seeds, results, notes)
+        values[cell.dataset, cell.arm] = {seed: _get_value(trial, metric) for seed, trial in found.items()}
+    least, most = _count_left(plan, cells, values)
     return Remaining(
         sum(map(len, values.values())),
         (sum(least.values()), sum(most.values())),
-        (_epochs(cells, least), _epochs(cells, most)),
+        (_count_epochs(cells, least), _count_epochs(cells, most)),
         tuple(notes),
     )
 
 
-def _distinct(cells: Sequence[Cell]) -> list[Cell]:
+def _select_distinct(cells: Sequence[Cell]) -> list[Cell]:
     """The cells without those whose trials are another cell's."""
-    forms = [json.dumps(result_form(cell.config), sort_keys=True) for cell in cells]
+    forms = [json.dumps(get_result_form(cell.config), sort_keys=True) for cell in cells]
     return [cell for position, cell in enumerate(cells) if forms[position] not in forms[:position]]
 
 
-def _value(trial: ListedTrial, metric: str) -> float | None:
+def _get_value(trial: ListedTrial, metric: str) -> float | None:
     value = trial.metrics.get(metric, math.nan) if trial.status == "finished" else math.nan
     return value if math.isfinite(value) else None
 
 
-def _epochs(cells: Sequence[Cell], left: Mapping[tuple[str, str], int]) -> int:
+def _count_epochs(cells: Sequence[Cell], left: Mapping[tuple[str, str], int]) -> int:
     return sum(left[cell.dataset, cell.arm] * cell.config.trained_epochs for cell in cells)
 
 
-def _results_of(
+def _find_results(
     cell: Cell, seeds: Sequence[int], results: Mapping[str, ListedTrial], notes: dict[str, None]
 ) -> dict[int, ListedTrial]:
     """Seed -> the result of a cell's trial. Results are of a content of the data set, which is read only if there are
     results of its configuration at all."""
     configs = {seed: cell.config.model_copy(update={"seed": seed}) for seed in seeds}
-    for fingerprint in _fingerprints(cell, results, notes):
-        found = {seed: results.get(trial_key(config, fingerprint)) for seed, config in configs.items()}
+    for fingerprint in _list_fingerprints(cell, results, notes):
+        found = {seed: results.get(compute_trial_key(config, fingerprint)) for seed, config in configs.items()}
         known = {seed: trial for seed, trial in found.items() if trial is not None}
         if known:
-            note = _content_note(cell.config.data, fingerprint, {t.fingerprint for t in results.values()})
+            note = _describe_content(cell.config.data, fingerprint, {t.fingerprint for t in results.values()})
             if note != _OTHER:
                 notes |= {note: None} if note else {}
                 return known
@@ -95,7 +95,7 @@ def _results_of(
 _OTHER = "other content"
 
 
-def _fingerprints(cell: Cell, results: Mapping[str, ListedTrial], notes: dict[str, None]) -> Collection[str]:
+def _list_fingerprints(cell: Cell, results: Mapping[str, ListedTrial], notes: dict[str, None]) -> Collection[str]:
     """The contents of data sets that results are of; an embedded data set has one."""
     from ibml import data
 
@@ -110,15 +110,15 @@ def _fingerprints(cell: Cell, results: Mapping[str, ListedTrial], notes: dict[st
         return ()
 
 
-def _content_note(config: DataConfig, fingerprint: str, recorded: Collection[str]) -> str:
+def _describe_content(config: DataConfig, fingerprint: str, recorded: Collection[str]) -> str:
     """What to add where it is not known if the data set still has this content; `_OTHER` where it has not."""
     if not isinstance(config, FilesConfig):
         return ""
-    from ibml.data.base import no_progress
-    from ibml.data.files.opened import survey
+    from ibml.data.base import ignore_progress
+    from ibml.data.files.file_dataset import scan_dataset
 
     try:
-        now = survey(config, no_progress).fingerprint
+        now = scan_dataset(config, ignore_progress).fingerprint
     except IbmlError:
         return (
             f"The data set {config.type} was not found here; its results are counted by the content that they are of."
@@ -130,7 +130,7 @@ def _content_note(config: DataConfig, fingerprint: str, recorded: Collection[str
     return _OTHER
 
 
-def _left(
+def _count_left(
     plan: Plan, cells: Sequence[Cell], values: Values
 ) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
     """By data set and arm how many trials are left at least and at most."""

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ibml.common.databases import connect_once, resolve_url, sqlite_file
+from ibml.common.databases import check_connection, get_sqlite_path, resolve_url
 from ibml.common.errors import IbmlError
-from ibml.common.redaction import shown_url
+from ibml.common.redaction import redact_url
 from ibml.config.datasets import FilesConfig
-from ibml.search.address import SPEC
+from ibml.search.database_url import SPEC
 from ibml.search.plan import SearchPlan
 from ibml.training.revision import TRAINER_REVISION
 
@@ -27,11 +27,11 @@ class SearchPeek:
     specs: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
 
-    def version_of(self, plan: SearchPlan, name: str) -> str | None:
+    def find_version(self, plan: SearchPlan, name: str) -> str | None:
         """Return the version of a search that this plan goes on with; none where it begins a new one."""
-        wanted = _spec(plan)
+        wanted = _build_spec(plan)
         versions = [known for known in self.specs if re.fullmatch(rf"{re.escape(name)}( v\d+)?", known)]
-        return next((known for known in versions if _without_data(self.specs[known], wanted) == wanted), None)
+        return next((known for known in versions if _drop_data(self.specs[known], wanted) == wanted), None)
 
     def has(self, name: str) -> bool:
         """Tell whether there is a search of that name, whatever it searches."""
@@ -40,9 +40,9 @@ class SearchPeek:
 
 def peek_searches(url: str) -> SearchPeek:
     """Read the searches of a database if it is there and within reach."""
-    problem = SearchPeek(problem=f"the search database {shown_url(url)} cannot be read as it is")
+    problem = SearchPeek(problem=f"the search database {redact_url(url)} cannot be read as it is")
     try:
-        file = sqlite_file(url)
+        file = get_sqlite_path(url)
         if file is not None and (not file.is_file() or not file.stat().st_size):
             return SearchPeek()
         return _read_searches(resolve_url(url, read_only=True)) or problem
@@ -71,7 +71,7 @@ def _read_searches(address: str) -> SearchPeek | None:
         .where(attributes.c.key == SPEC)
     )
     try:
-        connect_once(address)
+        check_connection(address)
         with sqlalchemy.create_engine(address, poolclass=NullPool).connect() as connection:
             done = {name: int(count) for name, count in connection.execute(counts)}
             return SearchPeek(done, {name: json.loads(text) for name, text in connection.execute(specs)})
@@ -79,7 +79,7 @@ def _read_searches(address: str) -> SearchPeek | None:
         return None
 
 
-def _spec(plan: SearchPlan) -> dict[str, Any]:
+def _build_spec(plan: SearchPlan) -> dict[str, Any]:
     """What a plan searches, as the database has it. The content of a data set in files is left out, since reading it
     takes long."""
     from ibml import data
@@ -90,9 +90,9 @@ def _spec(plan: SearchPlan) -> dict[str, Any]:
             fingerprint = data.fingerprint(plan.space.base.data)
         except IbmlError:
             fingerprint = ""
-    spec: dict[str, Any] = json.loads(json.dumps(plan.spec(fingerprint, TRAINER_REVISION)))
+    spec: dict[str, Any] = json.loads(json.dumps(plan.build_spec(fingerprint, TRAINER_REVISION)))
     return spec
 
 
-def _without_data(spec: Any, wanted: dict[str, Any]) -> Any:
+def _drop_data(spec: Any, wanted: dict[str, Any]) -> Any:
     return {**spec, "data": ""} if isinstance(spec, dict) and not wanted["data"] else spec

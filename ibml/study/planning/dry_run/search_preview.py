@@ -24,8 +24,8 @@ def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group: 
     for heading in ("parameter", "values", "only when"):
         grid.add_column(heading, overflow="fold")
     for dimension in plan.space.dimensions:
-        when = ", ".join(f"{path}: {_condition(value)}" for path, value in dimension.parameter.when.items())
-        grid.add_row(Text(dimension.path), Text(_values(dimension)), Text(when))
+        when = ", ".join(f"{path}: {_format_condition(value)}" for path, value in dimension.parameter.when.items())
+        grid.add_row(Text(dimension.path), Text(_format_values(dimension)), Text(when))
     aims = ", ".join(f"{objective.sense} {objective.metric}" for objective in config.objectives)
     size = f" of {plan.space.size:,} different ones" if plan.space.size else ""
     seeds = f" × {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
@@ -46,7 +46,7 @@ def describe_proposals(past: SearchPeek, searches: Sequence[tuple[str, SearchPla
     """Return how many trials of searches, by their names, are done, and what is left of them."""
     if past.problem:
         return f"{past.problem}; how many trials are done is not known."
-    versions = [past.version_of(plan, name) for name, plan in searches]
+    versions = [past.find_version(plan, name) for name, plan in searches]
     done = [
         min(plan.trials, past.done.get(known or "", 0)) for (_, plan), known in zip(searches, versions, strict=True)
     ]
@@ -63,7 +63,7 @@ def describe_proposals(past: SearchPeek, searches: Sequence[tuple[str, SearchPla
     return f"{sum(done):,} of {every:,} trials of the search{several} are done; left to train: {rest}.{note}"
 
 
-def _values(dimension: Dimension) -> str:
+def _format_values(dimension: Dimension) -> str:
     p = dimension.parameter
     if isinstance(p, ConstantParameter):
         return f"{format_setting(p.value)} (constant)"
@@ -73,7 +73,7 @@ def _values(dimension: Dimension) -> str:
     return f"{p.low:g} to {p.high:g}{how}"
 
 
-def _condition(condition: Any) -> str:
+def _format_condition(condition: Any) -> str:
     if isinstance(condition, Between):
         bounds = (
             f">= {condition.low:g}" if condition.low is not None else "",

@@ -11,24 +11,24 @@ from rich.text import Text
 
 from ibml.config.trial import flatten
 from ibml.search.plan import SearchPlan
-from ibml.study.planning.arm_searches import search_name
+from ibml.study.planning.arm_search import format_search_name
 from ibml.study.planning.cells import Cell
-from ibml.study.planning.dry_run.estimate import SECONDS, costs_of, estimate
+from ibml.study.planning.dry_run.duration_estimate import SECONDS, collect_costs, estimate_duration
 from ibml.study.planning.dry_run.remaining import count_remaining
 from ibml.study.planning.dry_run.search_peek import SearchPeek
 from ibml.study.planning.dry_run.search_preview import describe_proposals, format_gpu, format_setting
-from ibml.study.planning.keys import state_keys
+from ibml.study.planning.keys import compute_prefix_keys
 from ibml.study.planning.plan import Plan
 from ibml.tracking.store.peek import Peek
 
 
-def metrics_of(plan: Plan) -> list[str]:
+def list_preview_metrics(plan: Plan) -> list[str]:
     """Return the metrics of past trials that a preview goes by."""
     adaptive = plan.study.adaptive
     return [SECONDS, *([adaptive.steering(plan.metrics)] if adaptive else [])]
 
 
-def preview(
+def preview_study(
     plan: Plan,
     past: Peek = Peek(),  # noqa: B008
     searches: SearchPeek = SearchPeek(),  # noqa: B008
@@ -57,27 +57,27 @@ def preview(
     for cell in plan.cells:
         epochs = cell.config.trained_epochs
         of_arm = [levels[cell.arm][name] for name in factors]
-        counts = [_between(least, most), _between(least * epochs, most * epochs)]
+        counts = [_format_range(least, most), _format_range(least * epochs, most * epochs)]
         last = (
             "reference"
             if cell.arm == plan.reference
             else ""
             if factors
-            else _difference(cell, set_by.get(cell.dataset, ()))
+            else _describe_difference(cell, set_by.get(cell.dataset, ()))
         )
         row = [*([] if crossed else [cell.arm]), *of_arm, *counts, last]
         grid.add_row(*map(Text, [cell.dataset, *row] if several else row))
-    tuning = [_tuning(plan)] if plan.tuning else []
-    found = estimate(plan, costs_of(past.trials))
+    tuning = [_describe_tuning(plan)] if plan.tuning else []
+    found = estimate_duration(plan, collect_costs(past.trials))
     warnings = [f"Note: {warning}." for warning in plan.warnings]
-    lines = [*_switches(plan), *plan.notes, *warnings, *tuning, _total(plan), *(_shared(plan) if share else [])]
-    lines += [describe_proposals(searches, _searches(plan))] if any(arm.plan for arm in plan.tuning) else []
-    lines += _results(plan, past, rerun)
+    lines = [*_describe_switches(plan), *plan.notes, *warnings, *tuning, _describe_total(plan), *(_describe_sharing(plan) if share else [])]
+    lines += [describe_proposals(searches, _list_searches(plan))] if any(arm.plan for arm in plan.tuning) else []
+    lines += _describe_results(plan, past, rerun)
     lines += [*([str(found)] if found else []), "Nothing was run."]
     return Group(Text(plan.study.description), grid, *map(Text, lines))
 
 
-def _switches(plan: Plan) -> list[str]:
+def _describe_switches(plan: Plan) -> list[str]:
     """What switches each component off."""
     components = getattr(plan.study.design, "components", {})
     settings = {name: flatten(of) for name, of in components.items()}
@@ -86,24 +86,24 @@ def _switches(plan: Plan) -> list[str]:
     ]
 
 
-def _total(plan: Plan) -> str:
+def _describe_total(plan: Plan) -> str:
     least, most, cells = plan.study.least_seeds, len(plan.study.all_seeds), len(plan.cells)
     one_seed = sum(cell.config.trained_epochs for cell in plan.cells)
     what = "cells" if len(plan.datasets) > 1 else "arms"
     resources = plan.study.resources
     return (
-        f"{_between(least * cells, most * cells)} trials ({cells} {what} × {_between(least, most)} seeds),"
-        f" {_between(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
+        f"{_format_range(least * cells, most * cells)} trials ({cells} {what} × {_format_range(least, most)} seeds),"
+        f" {_format_range(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
         f" {format_gpu(resources)} GPU."
     )
 
 
-def _searches(plan: Plan) -> list[tuple[str, SearchPlan]]:
+def _list_searches(plan: Plan) -> list[tuple[str, SearchPlan]]:
     several = len(plan.datasets) > 1
-    return [(search_name(plan.name, arm.cell, several), arm.plan) for arm in plan.tuning if arm.plan]
+    return [(format_search_name(plan.name, arm.cell, several), arm.plan) for arm in plan.tuning if arm.plan]
 
 
-def _results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
+def _describe_results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
     """How many trials have a result, and what is left."""
     if past.problem:
         return [f"{past.problem}; how many trials have a result is not known."]
@@ -115,31 +115,31 @@ def _results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
     of = f"{every:,} trials{' of arms that are not tuned' if plan.tuning else ''}"
     if rerun:
         return [f"{found.done:,} of {of} have a result already and would be trained again (--rerun).", *found.notes]
-    left = f"{_between(*found.trials)} with {_between(*found.epochs)} epochs" if found.trials[1] else "nothing"
+    left = f"{_format_range(*found.trials)} with {_format_range(*found.epochs)} epochs" if found.trials[1] else "nothing"
     return [f"{found.done:,} of {of} have a result already; left to train: {left}.", *found.notes]
 
 
-def _shared(plan: Plan) -> list[str]:
+def _describe_sharing(plan: Plan) -> list[str]:
     """How many epochs are trained where those are trained once in which trials train alike."""
     if plan.tuning:
         return []
     epochs: dict[bytes, int] = {}
     for cell in plan.cells:
         after = cell.config.trained_after
-        for epoch, name in enumerate(state_keys(cell.config, "", "")):
+        for epoch, name in enumerate(compute_prefix_keys(cell.config, "", "")):
             epochs[name] = after(epoch + 1) - after(epoch)
     once, every = sum(epochs.values()), sum(cell.config.trained_epochs for cell in plan.cells)
     if once == every:
         return []
-    seeds = _between(plan.study.least_seeds * once, len(plan.study.all_seeds) * once)
+    seeds = _format_range(plan.study.least_seeds * once, len(plan.study.all_seeds) * once)
     return [f"Trained once where trials train alike: {seeds} epochs, {once / every:.0%} (with --no-share all)."]
 
 
-def _between(low: int, high: int) -> str:
+def _format_range(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _tuning(plan: Plan) -> str:
+def _describe_tuning(plan: Plan) -> str:
     """What the searches of the arms come to before these trials."""
     searches = [(arm, arm.plan) for arm in plan.tuning if arm.plan]
     if not searches:
@@ -158,7 +158,7 @@ def _tuning(plan: Plan) -> str:
     return text + (f" Not searched in {'; in '.join(fixed)}." if fixed else "")
 
 
-def _difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
+def _describe_difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
     """What the arm or the reference sets; of a part of another type, its defaults are counted."""
     form = flatten(cell.config.model_dump(mode="json"))
     set_by_either = (*cell.pinned, *set_by_reference)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ibml.common.optional_deps import need
+from ibml.common.optional_deps import import_optional
 from ibml.config.preprocessing import AudioConfig
-from ibml.data.listing import Part
-from ibml.data.media.arrays import array_file
-from ibml.data.media.base import Array, Form, Media, MediaError
+from ibml.data.decoders.arrays import read_array_file
+from ibml.data.decoders.base import Array, DecodeError, Decoder, Form
+from ibml.data.listing import SamplePart
 
 FLOOR = 1e-7
 """Added before the logarithm."""
@@ -20,7 +20,7 @@ _UNKNOWN_LENGTH = 2**31 - 2**16
 """RIFF lengths from here on stand for one that was not known."""
 
 
-class Audio(Media):
+class AudioDecoder(Decoder):
     """Mono, resampled, tiled and cut to its length, clipped to [-1, 1], log spectrogram: (1, F, T), float32.
 
     An array (.npy, .pkl) of one axis is a clip at the configured rate already, of two axes a spectrogram.
@@ -32,38 +32,38 @@ class Audio(Media):
     def __init__(self, config: AudioConfig):
         self.config = config
 
-    def stored(self, form: Form) -> dict[str, Any]:
+    def get_settings(self, form: Form) -> dict[str, Any]:
         return self.config.model_dump(mode="json", exclude={"column"})
 
-    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         path = root / part.files[0]
         if path.suffix in (".npy", ".pkl"):
-            found = array_file(path)
+            found = read_array_file(path)
             if found.ndim == 2:
-                return {"plain": [self._given(found)]}
+                return {"plain": [self._check_spectrogram(found)]}
             clip, rate = np.asarray(found, np.float32), self.config.rate
         else:
             clip, rate = read_clip(path, self.config.seconds)
-        return {"plain": [spectrogram(fitted(clip, rate, self.config), self.config)[None]]}
+        return {"plain": [spectrogram(fit_clip(clip, rate, self.config), self.config)[None]]}
 
-    def _given(self, values: Array) -> Array:
+    def _check_spectrogram(self, values: Array) -> Array:
         shape = (self.config.window // 2 + 1, self.config.steps)
         if values.shape != shape:
-            raise MediaError(f"is a spectrogram of shape {values.shape}, not {shape}")
-        return _finite(values.astype(np.float32))[None]
+            raise DecodeError(f"is a spectrogram of shape {values.shape}, not {shape}")
+        return _require_finite(values.astype(np.float32))[None]
 
 
 def read_clip(path: Path, seconds: float) -> tuple[Array, int]:
     """A file's samples, (n,), the mean over its channels, as far as so many seconds need them, and its rate in Hz."""
-    soundfile = need("soundfile", "audio")
+    soundfile = import_optional("soundfile", "audio")
     _check_length(path)
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate = file.samplerate
             # a file of some kilobytes can be hours long
-            samples = file.read(_needed(seconds, rate), dtype="float32", always_2d=True)
+            samples = file.read(_count_needed_samples(seconds, rate), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise MediaError(f"cannot be read as audio: {str(error).replace(str(path), path.name)}") from None
+        raise DecodeError(f"cannot be read as audio: {str(error).replace(str(path), path.name)}") from None
     clip: Array = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     return clip, int(rate)
 
@@ -75,36 +75,36 @@ def _check_length(path: Path) -> None:
     declared, there = int.from_bytes(head[4:], "little") + 8, path.stat().st_size
     # a padding byte may lack at the end, and what was written into a pipe has a length that means nothing
     if head[:4] == b"RIFF" and there + 1 < declared < _UNKNOWN_LENGTH:
-        raise MediaError(f"is cut off: {there:,} of {declared:,} bytes are there")
+        raise DecodeError(f"is cut off: {there:,} of {declared:,} bytes are there")
 
 
-def _needed(seconds: float, rate: int) -> int:
+def _count_needed_samples(seconds: float, rate: int) -> int:
     """Samples beyond which all would be cut off, and a filter's reach of those."""
     return int((seconds + 1) * rate) + 1
 
 
-def fitted(clip: Array, rate: int, config: AudioConfig) -> Array:
+def fit_clip(clip: Array, rate: int, config: AudioConfig) -> Array:
     """A clip at the configured rate and of the configured length, in [-1, 1]."""
     if clip.ndim != 1 or not len(clip):
-        raise MediaError("has no samples")
+        raise DecodeError("has no samples")
     if rate != config.rate:
-        clip = need("soxr", "audio").resample(clip[: _needed(config.seconds, rate)], rate, config.rate)
+        clip = import_optional("soxr", "audio").resample(clip[: _count_needed_samples(config.seconds, rate)], rate, config.rate)
         if not len(clip):
-            raise MediaError("has no samples")
+            raise DecodeError("has no samples")
     tiled = np.resize(clip, config.samples)  # repeats
-    return np.clip(_finite(tiled), -1.0, 1.0).astype(np.float32, copy=False)
+    return np.clip(_require_finite(tiled), -1.0, 1.0).astype(np.float32, copy=False)
 
 
 def spectrogram(clip: Array, config: AudioConfig) -> Array:
     """log(|S| + 1e-7) or log(P + 1e-7), (F, T)."""
-    values = _stft_magnitude(clip, config) if config.spectrum == "stft" else _power(clip, config)
+    values = _compute_stft_magnitude(clip, config) if config.spectrum == "stft" else _compute_power(clip, config)
     logarithm = np.log(values + FLOOR)
     if config.standardise:
         logarithm = (logarithm - logarithm.mean()) / (logarithm.std() + 1e-9)
     return logarithm.astype(np.float32, copy=False)
 
 
-def _stft_magnitude(clip: Array, config: AudioConfig) -> Array:
+def _compute_stft_magnitude(clip: Array, config: AudioConfig) -> Array:
     import torch
 
     spectrum = torch.stft(
@@ -120,14 +120,14 @@ def _stft_magnitude(clip: Array, config: AudioConfig) -> Array:
     return magnitude
 
 
-def _power(clip: Array, config: AudioConfig) -> Array:
+def _compute_power(clip: Array, config: AudioConfig) -> Array:
     from scipy.signal import spectrogram as scipy_spectrogram
 
     power: Array = scipy_spectrogram(clip, config.rate, nperseg=config.window, noverlap=config.window - config.hop)[2]
     return power
 
 
-def _finite(values: Array) -> Array:
+def _require_finite(values: Array) -> Array:
     if not np.isfinite(values).all():
-        raise MediaError("has values that are no numbers")
+        raise DecodeError("has values that are no numbers")
     return values

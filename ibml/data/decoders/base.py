@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ibml.data.listing import Part
+from ibml.data.listing import SamplePart
 
 Array = npt.NDArray[Any]
 
@@ -19,11 +19,11 @@ Form = Literal["plain", "varied"]
 """`plain` is what evaluation sees; `varied` is what training draws from, where that is something else."""
 
 
-class MediaError(ValueError):
+class DecodeError(ValueError):
     """A part of a sample that cannot be used, and why."""
 
 
-class Media(ABC):
+class Decoder(ABC):
     """Reads one kind of modality. A sample may become several arrays, for instance one a frame."""
 
     wire_name: ClassVar[str]
@@ -35,14 +35,14 @@ class Media(ABC):
     vocabulary: Mapping[str, int] = MappingProxyType({})
     """Of text, the words read so far and the numbers that stand for them."""
 
-    def forms(self) -> tuple[Form, ...]:
+    def get_forms(self) -> tuple[Form, ...]:
         """The forms that there are."""
         return ("plain",)
 
     @abstractmethod
-    def stored(self, form: Form) -> dict[str, Any]:
+    def get_settings(self, form: Form) -> dict[str, Any]:
         """All settings that determine a form's arrays."""
 
     @abstractmethod
-    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        """A sample's arrays in each form; raises `MediaError`, `OSError`."""
+    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        """A sample's arrays in each form; raises `DecodeError`, `OSError`."""

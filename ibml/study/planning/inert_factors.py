@@ -8,25 +8,25 @@ from typing import Any
 
 from ibml.common.errors import Problem
 from ibml.config.trial import TrialConfig
-from ibml.study.planning.designs import Arm, Expanded
+from ibml.study.planning.designs import Arm, ExpandedDesign
 from ibml.study.planning.equivalence import (
     Condition,
     Form,
-    changed_values,
+    compare_values,
     explain_pair,
     find_conditions,
-    full_form,
-    holds,
+    get_full_form,
+    get_result_form,
+    is_satisfied,
     join_conditions,
-    result_form,
 )
 
-Build = Callable[[Mapping[str, str]], TrialConfig | None]
+ArmBuilder = Callable[[Mapping[str, str]], TrialConfig | None]
 """Makes the configuration of the arm with these levels; none where it is not valid."""
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltArm:
     """An arm with its configuration."""
 
     arm: Arm
@@ -48,14 +48,14 @@ class _Pairs:
     """What was found: cases by factor, and pairs of arms that no single factor explains."""
 
     cases: dict[str, list[_Case]] = field(default_factory=dict)
-    arms: list[tuple[Built, Built]] = field(default_factory=list)
+    arms: list[tuple[BuiltArm, BuiltArm]] = field(default_factory=list)
 
     def add(self, factor: str, case: _Case) -> None:
         self.cases.setdefault(factor, []).append(case)
 
 
-def inert_problems(
-    groups: Iterable[Sequence[Built]], arms: Sequence[Built], design: Expanded, build: Build
+def check_inert_factors(
+    groups: Iterable[Sequence[BuiltArm]], arms: Sequence[BuiltArm], design: ExpandedDesign, build: ArmBuilder
 ) -> list[Problem]:
     """Describe arms that are the same configuration, in one line per factor.
 
@@ -66,11 +66,11 @@ def inert_problems(
         build: Makes arms that are not in the design; a fraction leaves out the neighbours of its arms.
     """
     found = _Pairs()
-    values = [full_form(built.config) for built in arms]
+    values = [get_full_form(built.config) for built in arms]
     for group in groups:
-        _sort_out(group, design, build, found)
+        _explain_group(group, design, build, found)
     problems = [
-        Problem(design.sources[factor], _factor_message(factor, cases, values, design))
+        Problem(design.sources[factor], _format_factor_message(factor, cases, values, design))
         for factor, cases in found.cases.items()
     ]
     for kept, twin in found.arms:
@@ -79,8 +79,8 @@ def inert_problems(
     return problems
 
 
-def one_factor_problems(
-    bases: Mapping[str, TrialConfig], arms: Mapping[str, Sequence[Built]], design: Expanded
+def check_one_factor(
+    bases: Mapping[str, TrialConfig], arms: Mapping[str, Sequence[BuiltArm]], design: ExpandedDesign
 ) -> list[Problem]:
     """Describe the factors with other values than the base that have no effect on any data set.
 
@@ -92,8 +92,8 @@ def one_factor_problems(
     problems = []
     for factor, source in design.sources.items():
         own = [(bases[name], b.config) for name, built in arms.items() for b in built if factor in b.arm.levels]
-        changed = [(base, config) for base, config in own if changed_values(base, config)]
-        if not changed or any(result_form(config) != result_form(base) for base, config in own):
+        changed = [(base, config) for base, config in own if compare_values(base, config)]
+        if not changed or any(get_result_form(config) != get_result_form(base) for base, config in own):
             continue
         conditions = find_conditions(*changed[0])
         why = f" since {join_conditions(conditions)}" if conditions else ""
@@ -103,11 +103,11 @@ def one_factor_problems(
     return problems
 
 
-def _sort_out(group: Sequence[Built], design: Expanded, build: Build, found: _Pairs) -> None:
+def _explain_group(group: Sequence[BuiltArm], design: ExpandedDesign, build: ArmBuilder, found: _Pairs) -> None:
     """Find the single factors that explain why the arms of a group are the same."""
     linked = {built.arm.name: built.arm.name for built in group}
     for factor in design.factors:
-        for twins in _differing_in(factor, group):
+        for twins in _group_differing_in(factor, group):
             levels = tuple(built.arm.levels[factor] for built in twins)
             names = tuple(built.arm.name for built in twins)
             found.add(factor, _Case(levels, names, twins[0].config, twins[1].config))
@@ -120,9 +120,9 @@ def _sort_out(group: Sequence[Built], design: Expanded, build: Build, found: _Pa
             _explain_by_neighbours(first, other, design, build, found)
 
 
-def _differing_in(factor: str, group: Sequence[Built]) -> Iterator[list[Built]]:
+def _group_differing_in(factor: str, group: Sequence[BuiltArm]) -> Iterator[list[BuiltArm]]:
     """The arms of a group that have the same levels of all other factors."""
-    by_others: dict[frozenset[tuple[str, str]], list[Built]] = {}
+    by_others: dict[frozenset[tuple[str, str]], list[BuiltArm]] = {}
     for built in group:
         if factor in built.arm.levels:
             others = frozenset(item for item in built.arm.levels.items() if item[0] != factor)
@@ -130,14 +130,14 @@ def _differing_in(factor: str, group: Sequence[Built]) -> Iterator[list[Built]]:
     yield from (twins for twins in by_others.values() if len(twins) > 1)
 
 
-def _explain_by_neighbours(first: Built, other: Built, design: Expanded, build: Build, found: _Pairs) -> None:
+def _explain_by_neighbours(first: BuiltArm, other: BuiltArm, design: ExpandedDesign, build: ArmBuilder, found: _Pairs) -> None:
     """Two arms that differ in several factors: try each of these alone."""
     levels, target = first.arm.levels, other.arm.levels
     differing = [name for name in levels if target.get(name, levels[name]) != levels[name]]
     cases: dict[str, _Case] = {}
     for factor in differing if design.layers else ():
         config = build({**levels, factor: target[factor]})
-        if config is not None and result_form(config) == result_form(first.config):
+        if config is not None and get_result_form(config) == get_result_form(first.config):
             names = (first.arm.name, other.arm.name)
             cases[factor] = _Case((levels[factor], target[factor]), names, first.config, config)
     if differing and len(cases) == len(differing):
@@ -147,10 +147,10 @@ def _explain_by_neighbours(first: Built, other: Built, design: Expanded, build: 
         found.arms.append((first, other))
 
 
-def _factor_message(factor: str, cases: Sequence[_Case], values: Sequence[Form], design: Expanded) -> str:
-    reasons, explained = _reasons(cases, _alternatives(values))
+def _format_factor_message(factor: str, cases: Sequence[_Case], values: Sequence[Form], design: ExpandedDesign) -> str:
+    reasons, explained = _find_reasons(cases, _collect_alternatives(values))
     why = f" where {' or '.join(map(join_conditions, reasons))}" if reasons else ""
-    if always := [reason for reason in reasons if all(holds(reason, form) for form in values)]:
+    if always := [reason for reason in reasons if all(is_satisfied(reason, form) for form in values)]:
         why = f" since {join_conditions(always[0])}"
     elif reasons and not explained:
         why += " or in other arms"
@@ -168,7 +168,7 @@ def _factor_message(factor: str, cases: Sequence[_Case], values: Sequence[Form],
     )
 
 
-def _alternatives(values: Sequence[Form]) -> dict[str, list[Any]]:
+def _collect_alternatives(values: Sequence[Form]) -> dict[str, list[Any]]:
     """Dotted path -> the values that it has in the arms, where these differ in it."""
     found: dict[str, list[Any]] = {}
     for form in values:
@@ -179,7 +179,7 @@ def _alternatives(values: Sequence[Form]) -> dict[str, list[Any]]:
     return {path: known for path, known in found.items() if len(known) > 1}
 
 
-def _reasons(
+def _find_reasons(
     cases: Sequence[_Case], alternatives: Mapping[str, Sequence[Any]]
 ) -> tuple[list[tuple[Condition, ...]], bool]:
     """The conditions under which the factor has no effect, and whether they explain every case. Those found for one
@@ -187,8 +187,8 @@ def _reasons(
     found: list[tuple[Condition, ...]] = []
     explained = True
     for case in cases:
-        form = full_form(case.first)
-        if not any(holds(conditions, form) for conditions in found):
+        form = get_full_form(case.first)
+        if not any(is_satisfied(conditions, form) for conditions in found):
             conditions = find_conditions(case.first, case.second, alternatives)
             found += [conditions] if conditions else []
             explained = explained and bool(conditions)

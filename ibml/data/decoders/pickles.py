@@ -55,7 +55,7 @@ class _Array:
     def __setstate__(self, state: object) -> None:
         match state:
             case (1, tuple() as shape, _Dtype() as kind, bool() as by_columns, bytes() as content):
-                self.values = _array(content, kind, shape, "F" if by_columns else "C")
+                self.values = _build_array(content, kind, shape, "F" if by_columns else "C")
             case _:
                 raise pickle.UnpicklingError("its array is none of numbers")
 
@@ -74,7 +74,7 @@ class _Dtype:
                 raise pickle.UnpicklingError("its array has more than numbers")
 
 
-def _array(content: bytes | bytearray, kind: _Dtype, shape: tuple[object, ...], order: Any) -> npt.NDArray[Any]:
+def _build_array(content: bytes | bytearray, kind: _Dtype, shape: tuple[object, ...], order: Any) -> npt.NDArray[Any]:
     sizes = [size for size in shape if type(size) is int]
     if len(sizes) < len(shape) or math.prod(sizes) * kind.dtype.itemsize != len(content):
         raise pickle.UnpicklingError("its array has another shape than its content")
@@ -126,9 +126,9 @@ class _FromBuffer(_Admitted):
     def __call__(self, content: object, kind: object, shape: object, order: object, axes: object = None) -> _Array:
         match content, kind, shape, order, axes:
             case (bytes() | bytearray() as content, _Dtype() as kind, tuple() as shape, "C" | "F" as order, None):
-                return _Array(_array(content, kind, shape, order))
+                return _Array(_build_array(content, kind, shape, order))
             case (bytes() | bytearray() as content, _Dtype() as kind, tuple() as shape, "K", tuple() as axes):
-                return _Array(_array(content, kind, shape, "C").transpose(axes))
+                return _Array(_build_array(content, kind, shape, "C").transpose(axes))
             case _:
                 raise pickle.UnpicklingError("its array is none of numbers")
 

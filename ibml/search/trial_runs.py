@@ -8,30 +8,30 @@ from typing import Any
 import optuna
 
 from ibml.config.trial import TrialConfig
+from ibml.search.objective_values import MetricTracker
 from ibml.search.space import Values
-from ibml.search.values import Tracker
 
 
 @dataclass
-class Attempt:
-    """A proposal with one of its seeds, to be trained. `pauses` are the numbers of epochs after which it is judged."""
+class TrialRun:
+    """A proposal with one of its seeds, to be trained. `rungs` are the numbers of epochs after which it is judged."""
 
     number: int
     position: int
     config: TrialConfig
     values: Values
-    pauses: tuple[int, ...]
-    tracker: Tracker
+    rungs: tuple[int, ...]
+    tracker: MetricTracker
     pruned: str = ""
     """Why it was stopped, once it was."""
     trained: int = 0
     """Epochs so far."""
-    leg: Leg | None = None
+    interval: Interval | None = None
     """Which part of its training the attempt is, where it is not the whole."""
 
 
 @dataclass
-class Leg:
+class Interval:
     """A part of a training: it goes on from a `state` that was trained for `first` epochs, its own or one `copied` from
     another trial, and ends after `stop`. `initial` is the configuration and `initial_values` the values that the
     training began with, `changes` how they were changed since; `numbers` are the numeric values now."""
@@ -47,7 +47,7 @@ class Leg:
 
 
 @dataclass
-class Proposal:
+class SearchTrial:
     """A trial of the study while it is tried: the values, and per finished seed the objectives' values."""
 
     trial: optuna.Trial

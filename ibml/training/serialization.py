@@ -9,14 +9,14 @@ import torch
 from ibml.training.trainer import Trainer
 
 
-def packed(trainer: Trainer) -> bytes:
+def pack_state(trainer: Trainer) -> bytes:
     """What a trainer has come to."""
     stream = io.BytesIO()
     torch.save(trainer.state_dict(), stream)
     return stream.getvalue()
 
 
-def unpack(content: bytes, trainer: Trainer, copied: bool = False) -> None:
+def unpack_state(content: bytes, trainer: Trainer, copied: bool = False) -> None:
     """Let a trainer go on from a packed state. It is read to the CPU, from where each part moves to where the trainer
     has it: Adam keeps its counts on the CPU whatever computes. Of a `copied` state the selection is left behind, since
     those epochs are another trial's."""

@@ -13,33 +13,33 @@ from ibml.config.preprocessing import (
     VectorConfig,
     ViewsConfig,
 )
-from ibml.data.media.arrays import Points, RawImage, Vector
-from ibml.data.media.audio import Audio
-from ibml.data.media.base import Form, Media, MediaError
-from ibml.data.media.images import Frames, Image, Views
-from ibml.data.media.text import Text
+from ibml.data.decoders.arrays import PointsDecoder, RawImageDecoder, VectorDecoder
+from ibml.data.decoders.audio import AudioDecoder
+from ibml.data.decoders.base import DecodeError, Decoder, Form
+from ibml.data.decoders.images import FramesDecoder, ImageDecoder, ViewsDecoder
+from ibml.data.decoders.text import TextDecoder
 
-__all__ = ["Form", "Media", "MediaError", "media_of"]
+__all__ = ["DecodeError", "Decoder", "Form", "build_decoder"]
 
 
-def media_of(config: Preprocessing) -> Media:
+def build_decoder(config: Preprocessing) -> Decoder:
     """What reads a modality of this preprocessing; `ibml.data.files.loading` has what then feeds it to the trainer."""
     match config:
         case AudioConfig():
-            return Audio(config)
+            return AudioDecoder(config)
         case FramesConfig():
-            return Frames(config)
+            return FramesDecoder(config)
         case ViewsConfig():
-            return Views(config)
+            return ViewsDecoder(config)
         case ImageConfig():
-            return Image(config)
+            return ImageDecoder(config)
         case RawImageConfig():
-            return RawImage()
+            return RawImageDecoder()
         case PointsConfig():
-            return Points()
+            return PointsDecoder()
         case VectorConfig():
-            return Vector()
+            return VectorDecoder()
         case TextConfig():
-            return Text(config)
+            return TextDecoder(config)
         case _:
             raise TypeError(f"nothing reads {type(config).__name__}")

@@ -12,12 +12,12 @@ from ibml.training.trainer import Trainer
 STEPS = 3
 
 
-def try_out(trainer: Trainer) -> None:
+def run_probe_steps(trainer: Trainer) -> None:
     """Some steps of the first epoch and of the first in the method's window, and a batch of the evaluation: what takes
     most memory in a training. What a method does before an epoch is done too."""
     for epoch in sorted({0, trainer.method.window[0]}):
         trainer.epoch = min(epoch, trainer.config.trainer.epochs - 1)
-        for log in islice(trainer.steps(), STEPS):
+        for log in islice(trainer.run_steps(), STEPS):
             trainer.method.observe([log])
     trainer.model.eval()
     size = min(trainer.config.trainer.eval_batch_size, len(trainer.val_split.labels))
@@ -26,13 +26,13 @@ def try_out(trainer: Trainer) -> None:
             trainer.model(inputs)
 
 
-def gpu_memory(config: TrialConfig) -> tuple[int, int]:
+def measure_gpu_memory(config: TrialConfig) -> tuple[int, int]:
     """Bytes that the current GPU has, and that a trial reserved there at its peak. Raises `DeviceError` where this
     process sees no GPU."""
     on_gpu = config.trainer.model_copy(update={"device": "cuda"})
     trainer = Trainer(config.model_copy(update={"trainer": on_gpu}))
     torch.cuda.reset_peak_memory_stats(trainer.device)
-    try_out(trainer)
+    run_probe_steps(trainer)
     torch.cuda.synchronize(trainer.device)
     total: int = torch.cuda.get_device_properties(trainer.device).total_memory
     return total, torch.cuda.max_memory_reserved(trainer.device)

@@ -8,7 +8,7 @@ from ibml.config.search.space import SearchSpaceConfig
 from ibml.records import MetricRow
 
 
-class Tracker:
+class MetricTracker:
     """Follows one trial: the epoch that would be selected if it ended now, and the time it took."""
 
     def __init__(self, selection: Selection):
@@ -33,14 +33,14 @@ class Tracker:
         return self.selected[metric]
 
 
-def needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[str]:
+def list_needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[str]:
     """The metrics of an epoch that a search looks at."""
     asked = {objective.metric for objective in config.objectives} | {c.metric for c in config.constraints}
     ranked = {"val.loss"} if selection == "last" else {"val.loss", selection}
     return {*asked, *ranked, "time.epoch"} - {"time.total"}
 
 
-def worst_value(metric: str, sense: Direction, seen: list[float]) -> float | None:
+def get_worst_value(metric: str, sense: Direction, seen: list[float]) -> float | None:
     """The worst that a metric can be, or the worst seen where it has no bound; none where nothing was seen."""
     bounds = describe(metric).bounds
     if bounds is not None:

@@ -21,40 +21,40 @@ from ibml.inputs import Input, Sequences
 from ibml.methods.ibml.config import TCMConfig
 
 
-class Complexity:
+class InputPerturbation:
     """Changes the drawn samples of a modality's input, with a generator that is seeded for each epoch."""
 
     def __init__(self, options: TCMConfig, generator: torch.Generator):
         self.options, self.generator = options, generator
 
-    def changed(self, values: Input, drawn: Tensor, labels: Tensor) -> Input:
+    def apply(self, values: Input, drawn: Tensor, labels: Tensor) -> Input:
         """Values (n, ...) with those of the samples in `drawn`, (n,), changed. Token ids cannot be."""
-        partners = self._partners(labels) if self.options.kind == "mixup" else labels
+        partners = self._draw_partners(labels) if self.options.kind == "mixup" else labels
         if not isinstance(values, Sequences):
-            return self._tensor(values, values, drawn, partners)
+            return self._perturb_tensor(values, values, drawn, partners)
         measured = values.values
         if self.options.kind == "noise":
             measured = measured[:, : int(values.lengths.min())]
         elif self.options.kind == "mixup":
             valid = values.valid()
             drawn = valid & valid[partners] & drawn[:, None]
-        return values.map(lambda vectors: self._tensor(vectors, measured, drawn, partners))
+        return values.map(lambda vectors: self._perturb_tensor(vectors, measured, drawn, partners))
 
-    def _tensor(self, values: Tensor, measured: Tensor, drawn: Tensor, partners: Tensor) -> Tensor:
+    def _perturb_tensor(self, values: Tensor, measured: Tensor, drawn: Tensor, partners: Tensor) -> Tensor:
         mask = drawn.view(*drawn.shape, *[1] * (values.dim() - drawn.dim()))
         if self.options.kind == "noise":
-            return torch.addcmul(values, mask * self._deviation(measured), self._noise(values))
-        return torch.where(mask, self._harder(values, partners), values)
+            return torch.addcmul(values, mask * self._compute_deviation(measured), self._draw_noise(values))
+        return torch.where(mask, self._transform_values(values, partners), values)
 
-    def _deviation(self, values: Tensor) -> Tensor:
+    def _compute_deviation(self, values: Tensor) -> Tensor:
         """sigma, (), 0 for a single number; word vectors may be learned, but not by making the noise smaller."""
         return values.detach().std().nan_to_num(nan=0.0) * self.options.noise_scale
 
-    def _noise(self, like: Tensor) -> Tensor:
+    def _draw_noise(self, like: Tensor) -> Tensor:
         shape, generator = like.shape[1:], self.generator
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
-    def _harder(self, values: Tensor, partners: Tensor) -> Tensor:
+    def _transform_values(self, values: Tensor, partners: Tensor) -> Tensor:
         strength = self.options.strength
         match self.options.kind:
             case "feature_dropout":
@@ -65,7 +65,7 @@ class Complexity:
             case _:
                 return (1 - strength) * values + strength * values[partners]
 
-    def _partners(self, labels: Tensor) -> Tensor:
+    def _draw_partners(self, labels: Tensor) -> Tensor:
         """For each sample another of its class, or itself, (n,)."""
         count = len(labels)
         places = torch.arange(count, device=labels.device)

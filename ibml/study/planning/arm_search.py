@@ -13,9 +13,9 @@ from ibml.config.loading.file_kinds import SPACE, describe_other_kind
 from ibml.config.loading.validation import parsed
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.study.study import StudyConfig
-from ibml.search.check import exists, ordered
-from ibml.search.plan import FIRST_SEED, SearchPlan, search_over
-from ibml.search.space import Dimension, Space, holds, lookup
+from ibml.search.plan import FIRST_SEED, SearchPlan, build_search_plan
+from ibml.search.space import Dimension, Space, is_condition_met, lookup
+from ibml.search.validation import has_field, order_dimensions
 from ibml.study.planning.cells import Cell
 
 
@@ -31,45 +31,45 @@ class ArmSearch:
     space: SearchSpaceConfig
 
 
-def search_name(study: str, cell: Cell, several: bool) -> str:
+def format_search_name(study: str, cell: Cell, several: bool) -> str:
     """Return the name of an arm's search in the database; with `several` data sets it has the data set's too."""
     return f"{study}/{cell.dataset}/{cell.arm}" if several else f"{study}/{cell.arm}"
 
 
-def arm_searches(
+def build_arm_searches(
     study: StudyConfig, document: Document, near: Path | None, cells: list[Cell], problems: list[Problem]
 ) -> list[ArmSearch]:
     """A search for every cell, all with the same sampler, scheduler and number of trials."""
     assert study.tune is not None
-    found = _space(study, document, near, problems)
+    found = _load_space(study, document, near, problems)
     if found is None:
         return []
     config, space_document = found
     sources = {path: space_document.source(("parameters", path)) for path in config.parameters}
-    dimensions, wrong = ordered(config.parameters, sources)
+    dimensions, wrong = order_dimensions(config.parameters, sources)
     if wrong:
         problems += wrong
         return []
     searches, never = [], {d.path: d for d in dimensions}
     for cell in cells:
-        kept, fixed = _of_arm(cell, dimensions)
+        kept, fixed = _select_dimensions(cell, dimensions)
         for dimension in kept:
             never.pop(dimension.path, None)
-        searches.append(_search(cell, kept, fixed, config, space_document, problems))
+        searches.append(_build_arm_search(cell, kept, fixed, config, space_document, problems))
     for path, dimension in never.items():
-        if not any(_related(path, pin) for cell in cells for pin in cell.pinned):
-            problems += _why_never(cells[0], dimension, config, space_document)
+        if not any(_is_related(path, pin) for cell in cells for pin in cell.pinned):
+            problems += _explain_never_searched(cells[0], dimension, config, space_document)
     return searches
 
 
-def _space(
+def _load_space(
     study: StudyConfig, document: Document, near: Path | None, problems: list[Problem]
 ) -> tuple[SearchSpaceConfig, Document] | None:
     """The search space that a study names or holds, and its document."""
     assert study.tune is not None
     place = document.source(("tune", "space"))
     if isinstance(study.tune.space, Mapping):
-        document = _inner_document(document, study.name)
+        document = _extract_document(document, study.name)
     else:
         try:
             document = documents.read((near or Path()) / study.tune.space)
@@ -102,7 +102,7 @@ def _space(
     return config.model_copy(update={"trials": study.tune.trials or config.trials}), document
 
 
-def _inner_document(document: Document, name: str) -> Document:
+def _extract_document(document: Document, name: str) -> Document:
     """Return the search space inside a study's file as a document of its own, with the lines of the file."""
     at = ("tune", "space")
     inside = document.data["tune"]["space"] or {}
@@ -111,7 +111,7 @@ def _inner_document(document: Document, name: str) -> Document:
     return Document(document.file, {"name": name, **inside}, lines, document.text, written=written)
 
 
-def _search(
+def _build_arm_search(
     cell: Cell,
     kept: list[Dimension],
     fixed: list[str],
@@ -121,7 +121,7 @@ def _search(
 ) -> ArmSearch:
     found: list[Problem] = []
     own = config.model_copy(update={"parameters": {d.path: d.parameter for d in kept}})
-    plan = search_over(cell.config, own, document, found, elsewhere=fixed)
+    plan = build_search_plan(cell.config, own, document, found, elsewhere=fixed)
     problems += [replace(p, message=f"in arm {cell.arm!r}: {p.message}") for p in found]
     if plan.space.searched or found:
         return ArmSearch(cell, plan, tuple(fixed), config)
@@ -131,38 +131,38 @@ def _search(
     return ArmSearch(evaluated, None, tuple(fixed), config)
 
 
-def _of_arm(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], list[str]]:
+def _select_dimensions(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], list[str]]:
     """The dimensions that an arm can search, conditions on what is fixed resolved, and the paths that it cannot."""
     plain = cell.config.model_dump(mode="json")
     kept: list[Dimension] = []
     fixed: list[str] = []
     for dimension in dimensions:
         when = {}
-        met = not any(_related(dimension.path, pin) for pin in cell.pinned)
+        met = not any(_is_related(dimension.path, pin) for pin in cell.pinned)
         for parent, condition in dimension.parameter.when.items():
             if parent in fixed:
-                met = met and holds(condition, lookup(plain, parent))
+                met = met and is_condition_met(condition, lookup(plain, parent))
             else:
                 when[parent] = condition
         own = replace(dimension, parameter=dimension.parameter.model_copy(update={"when": when}))
-        if met and exists(Space(cell.config, (*kept, own), "arm"), own):
+        if met and has_field(Space(cell.config, (*kept, own), "arm"), own):
             kept.append(own)
         else:
             fixed.append(dimension.path)
     return kept, fixed
 
 
-def _related(path: str, other: str) -> bool:
+def _is_related(path: str, other: str) -> bool:
     """Whether searching the one undoes the other: the same path, a part of it, or a type that its fields go with."""
     component = path.removesuffix("type")
     own_type = path.endswith(".type") and other.startswith(component)
     return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.") or own_type
 
 
-def _why_never(cell: Cell, dimension: Dimension, config: SearchSpaceConfig, document: Document) -> list[Problem]:
+def _explain_never_searched(cell: Cell, dimension: Dimension, config: SearchSpaceConfig, document: Document) -> list[Problem]:
     """What is wrong with a parameter that no arm can search."""
     problems: list[Problem] = []
     alone = dimension.parameter.model_copy(update={"when": {}})
     own = config.model_copy(update={"parameters": {dimension.path: alone}, "start_from": ()})
-    search_over(cell.config, own, document, problems)
+    build_search_plan(cell.config, own, document, problems)
     return problems or [Problem(dimension.source, "its conditions hold in no arm")]

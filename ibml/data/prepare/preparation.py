@@ -14,51 +14,51 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ibml.common.atomic_files import remove_unfinished, replacing_path
+from ibml.common.atomic_files import remove_unfinished, replace_atomically
 from ibml.common.errors import ConfigError, IbmlError, Problem, SourceLocation
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.is_file() and path.stat().st_size > 0
 
 
 @dataclass(frozen=True)
-class Piece:
+class PreparationTask:
     """A file or folder that `make` makes under a name of its own choice, for a sample as its user knows it."""
 
     sample: str
     target: Path
     make: Callable[[Path], object]
-    is_whole: Callable[[Path], bool] = _is_there
+    is_whole: Callable[[Path], bool] = _exists
 
 
-def copy_of(sample: str, source: Path, target: Path) -> Piece:
+def build_copy_task(sample: str, source: Path, target: Path) -> PreparationTask:
     """A file that is taken as it is."""
 
     def is_whole(path: Path) -> bool:
         return path.is_file() and path.stat().st_size == source.stat().st_size
 
-    return Piece(sample, target, lambda place: shutil.copyfile(source, place), is_whole)
+    return PreparationTask(sample, target, lambda place: shutil.copyfile(source, place), is_whole)
 
 
-class Work:
+class Preparation:
     """A preparation: from `raw`, which is only read, to `root`."""
 
     def __init__(self, raw: Path, root: Path, console: Console):
         self.raw, self.root, self.console = raw, root, console
         self.failed: dict[str, str] = {}
         """Samples that could not be prepared, and the first reason of each."""
-        self.made = self.kept = 0
+        self.created = self.reused = 0
         self._check_places()
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """Tell what was decided on the way."""
         self.console.print(text, soft_wrap=True)
 
-    def make(self, pieces: Sequence[Piece]) -> None:
+    def make(self, pieces: Sequence[PreparationTask]) -> None:
         """Make what is not there yet. A piece that cannot be made does not keep the others from it."""
         self._clear({piece.target.parent for piece in pieces})
-        with _bar(self.console) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with _build_progress_bar(self.console) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             futures = [pool.submit(_make, piece) for piece in pieces]
             try:
                 for piece, future in bar.track(zip(pieces, futures, strict=True), len(pieces)):
@@ -76,21 +76,21 @@ class Work:
         self._clear({(self.root / name).parent for name in files})
         for name, content in files.items():
             if not (self.root / name).exists():
-                with replacing_path(self.root / name) as place:
+                with replace_atomically(self.root / name) as place:
                     place.write_bytes(content)
 
     def fail(self, sample: str, reason: str) -> None:
         """Note that a sample cannot be prepared."""
         self.failed.setdefault(sample, reason)
 
-    def _take(self, piece: Piece, future: Future[bool]) -> None:
+    def _take(self, piece: PreparationTask, future: Future[bool]) -> None:
         try:
             made = future.result()
         except (OSError, ValueError, MemoryError) as error:
-            self.fail(piece.sample, _reason(error))
+            self.fail(piece.sample, _format_reason(error))
         else:
-            self.made += made
-            self.kept += not made
+            self.created += made
+            self.reused += not made
 
     def _check_places(self) -> None:
         if not self.raw.is_dir():
@@ -109,17 +109,17 @@ class Work:
             remove_unfinished(folder)
 
 
-def jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
+def format_jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
     """A JSON object per line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def _make(piece: Piece) -> bool:
+def _make(piece: PreparationTask) -> bool:
     """Whether anything had to be done."""
     if piece.is_whole(piece.target):
         return False
     try:
-        with replacing_path(piece.target) as place:
+        with replace_atomically(piece.target) as place:
             piece.make(place)
     except OSError:
         if piece.is_whole(piece.target):  # by another command meanwhile; a folder does not take a folder's place
@@ -128,7 +128,7 @@ def _make(piece: Piece) -> bool:
     return True
 
 
-def _reason(error: Exception) -> str:
+def _format_reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{error.filename} is missing"
     if isinstance(error, OSError) and error.filename:
@@ -136,6 +136,6 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _bar(console: Console) -> Progress:
+def _build_progress_bar(console: Console) -> Progress:
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True), TextColumn("left"))
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

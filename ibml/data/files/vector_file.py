@@ -9,27 +9,27 @@ from pathlib import Path
 
 import numpy as np
 
-from ibml.common.atomic_files import replacing
-from ibml.common.hashing import content_hash
+from ibml.common.atomic_files import open_atomic
+from ibml.common.hashing import hash_content
 from ibml.data.base import Floats
 from ibml.data.listing import DataError
-from ibml.data.stores.cache import stores_folder
+from ibml.data.stores.cache import get_stores_folder
 
 
-def word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...], Floats]:
+def load_word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...], Floats]:
     """Those of the words that the file has, sorted, and their vectors (words + 1, d), a zero vector first.
 
     Raises `DataError` for a file that cannot be read.
     """
     path, wanted = Path(file), "\n".join(sorted(words)).encode()
-    name = hashlib.sha256(content_hash(path).encode() + wanted).hexdigest()[:20]
-    target = stores_folder() / f"words-{name}.npz"
+    name = hashlib.sha256(hash_content(path).encode() + wanted).hexdigest()[:20]
+    target = get_stores_folder() / f"words-{name}.npz"
     if not target.is_file():
-        found = _found(path, frozenset(words))
+        found = _read_vectors(path, frozenset(words))
         known = sorted(found)
         matrix = np.stack([np.zeros_like(next(iter(found.values()))), *(found[word] for word in known)])
         try:
-            with replacing(target) as kept:
+            with open_atomic(target) as kept:
                 np.savez(kept, words=np.frombuffer("\n".join(known).encode(), np.uint8), matrix=matrix)
         except OSError as error:
             raise DataError(f"{path} could not be cached: {error}; IBML_CACHE names another folder") from None
@@ -37,7 +37,7 @@ def word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...], Fl
         return tuple(stored["words"].tobytes().decode().split("\n")), stored["matrix"]
 
 
-def _found(path: Path, words: frozenset[str]) -> dict[str, Floats]:
+def _read_vectors(path: Path, words: frozenset[str]) -> dict[str, Floats]:
     """The vectors of these words, of which the file has a million others. Raises `DataError` for a file that is not of
     this form."""
     found: dict[str, Floats] = {}

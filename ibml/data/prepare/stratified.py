@@ -10,7 +10,7 @@ import numpy as np
 from ibml.common.rng import stream_seed
 
 
-def drawn(labels: Sequence[str], count: int, *where: str) -> set[int]:
+def draw_stratified(labels: Sequence[str], count: int, *where: str) -> set[int]:
     """Exactly `count` positions, of every label its share. What rounding leaves goes to the largest remainders.
 
     The draw depends on the labels, in their order, and on its name alone: everybody gets the same.

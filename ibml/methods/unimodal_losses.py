@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Method, Outputs, full, label_log_probability
-from ibml.models.multimodal import MultimodalModel, initialise, seeded
+from ibml.models.multimodal import MultimodalModel, initialize_weights, use_init_stream
 from ibml.training.precision import Precision
 
 
-class MethodWithOwnLosses(Method):
+class UnimodalLossMethod(Method):
     """A method whose options say where the unimodal logits of its losses come from. `heads: shared`: the model's o_m.
     `separate`: a linear head per modality, which is trained along and not evaluated."""
 
@@ -22,15 +22,15 @@ class MethodWithOwnLosses(Method):
         if options.heads == "separate":
             like = self.memory.probability
             for name in model.modalities:
-                with seeded(trial.seed, "own_head", name):
+                with use_init_stream(trial.seed, "own_head", name):
                     head = nn.Linear(trial.encoder(name).features, model.classes)
-                    initialise(head)
+                    initialize_weights(head)
                 self.heads.append(head.to(like.device, like.dtype))
 
     def uses_unimodal(self, epoch: int) -> bool:
         return not len(self.heads) and self.active(epoch)
 
-    def own_losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
+    def compute_unimodal_losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """CE(head_m(z_m), y) of each modality, (M,)."""
         if not len(self.heads):
             return -outputs.log_probability.mean(1)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ibml.common.optional_deps import need
-from ibml.data.listing import Part
-from ibml.data.media.base import Array, Form, Media, MediaError
-from ibml.data.media.pickles import load_array
+from ibml.common.optional_deps import import_optional
+from ibml.data.decoders.base import Array, DecodeError, Decoder, Form
+from ibml.data.decoders.pickles import load_array
+from ibml.data.listing import SamplePart
 
 _CHUNKS = 2**26
 """Bytes of decompressed chunks that are kept of a file; rows are read one by one, and many share a chunk."""
@@ -23,101 +23,101 @@ _LARGEST = 2**28
 """Bytes of a sample's array in a HDF5 file."""
 
 
-class _Arrays(Media):
+class _ArrayDecoder(Decoder):
     """One float32 array a sample."""
 
     dtype = np.float32
 
-    def stored(self, form: Form) -> dict[str, Any]:
+    def get_settings(self, form: Form) -> dict[str, Any]:
         return {"array": self.wire_name}
 
-    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        values = self.checked(read_array(part, root))
+    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        values = self.validate(read_array(part, root))
         if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
-            raise MediaError(f"has values of type {values.dtype}, not numbers")
+            raise DecodeError(f"has values of type {values.dtype}, not numbers")
         values = np.ascontiguousarray(values, np.float32)
         if not np.isfinite(values).all():
-            raise MediaError("has values that are no finite numbers")
+            raise DecodeError("has values that are no finite numbers")
         return {"plain": [values]}
 
-    def checked(self, values: Array) -> Array:
+    def validate(self, values: Array) -> Array:
         raise NotImplementedError
 
 
-class Points(_Arrays):
+class PointsDecoder(_ArrayDecoder):
     """A cloud (n, 3); further columns, normals for instance, are left out."""
 
     wire_name = "Points"
 
-    def checked(self, values: Array) -> Array:
+    def validate(self, values: Array) -> Array:
         if values.ndim != 2 or values.shape[1] < 3:
-            raise MediaError(f"has shape {values.shape}, and points are (n, 3)")
+            raise DecodeError(f"has shape {values.shape}, and points are (n, 3)")
         if not len(values):
-            raise MediaError("has no points")
+            raise DecodeError("has no points")
         return values[:, :3]
 
 
-class RawImage(_Arrays):
+class RawImageDecoder(_ArrayDecoder):
     """An image (3, H, W)."""
 
     wire_name = "RawImage"
 
-    def checked(self, values: Array) -> Array:
+    def validate(self, values: Array) -> Array:
         if values.ndim != 3 or values.shape[0] != 3:
-            raise MediaError(f"has shape {values.shape}, and an image is (3, H, W)")
+            raise DecodeError(f"has shape {values.shape}, and an image is (3, H, W)")
         return values
 
 
-class Vector(_Arrays):
+class VectorDecoder(_ArrayDecoder):
     """A vector (d,)."""
 
     wire_name = "Vector"
 
-    def checked(self, values: Array) -> Array:
+    def validate(self, values: Array) -> Array:
         if values.ndim != 1 or not len(values):
-            raise MediaError(f"has shape {values.shape}, and a vector is (d,)")
+            raise DecodeError(f"has shape {values.shape}, and a vector is (d,)")
         return values
 
 
-def read_array(part: Part, root: Path) -> Array:
+def read_array(part: SamplePart, root: Path) -> Array:
     """The array of a part: numbers in a text, a .npy file, or a place in an HDF5 file."""
     if part.text is not None:
-        return _numbers(part.text)
+        return _parse_numbers(part.text)
     path = root / part.files[0]
-    return _inside(path, part.inside) if part.inside else array_file(path)
+    return _read_hdf5(path, part.inside) if part.inside else read_array_file(path)
 
 
-def array_file(path: Path) -> Array:
-    """The array in a .pkl or .npy file; raises `MediaError`, `OSError`."""
+def read_array_file(path: Path) -> Array:
+    """The array in a .pkl or .npy file; raises `DecodeError`, `OSError`."""
     try:
         if path.suffix == ".pkl":
             return load_array(path)
         # unlike numpy.load it takes no archives, and does not believe in more values than the file has
         return np.array(np.lib.format.open_memmap(path, mode="r"))
     except (ValueError, OverflowError) as error:
-        raise MediaError(f"is no array of numbers: {str(error).removeprefix(f'{path}: ')}") from None
+        raise DecodeError(f"is no array of numbers: {str(error).removeprefix(f'{path}: ')}") from None
 
 
-def _numbers(text: str) -> Array:
+def _parse_numbers(text: str) -> Array:
     try:
         return np.array([float(word) for word in re.split(r"[\s,;]+", text.strip("[] \t")) if word])
     except ValueError as error:
-        raise MediaError(f"is no list of numbers: {error}") from None
+        raise DecodeError(f"is no list of numbers: {error}") from None
 
 
-def _inside(path: Path, place: str) -> Array:
+def _read_hdf5(path: Path, place: str) -> Array:
     """`name/of/dataset`, or `name[i]`, the i-th row of one."""
     name, _, index = place.rstrip("]").partition("[")
     try:
-        found = _opened(path, path.stat().st_mtime_ns)[name]
+        found = _open_hdf5(path, path.stat().st_mtime_ns)[name]
         _check_size(found, rows=bool(index))
         return np.asarray(found[int(index)] if index else found[()])
     except (KeyError, AttributeError, TypeError) as error:
-        raise MediaError(f"has no array {place!r}") from error
-    except MediaError:
+        raise DecodeError(f"has no array {place!r}") from error
+    except DecodeError:
         raise
     except (IndexError, ValueError, RuntimeError) as error:
-        raise MediaError(f"{place!r} cannot be read: {error}") from None
+        raise DecodeError(f"{place!r} cannot be read: {error}") from None
 
 
 def _check_size(found: Any, rows: bool) -> None:
@@ -125,15 +125,15 @@ def _check_size(found: Any, rows: bool) -> None:
     shapes = [found.shape[1:] if rows else found.shape, found.chunks or ()]
     size = max(math.prod(shape) * found.dtype.itemsize for shape in shapes)
     if size > _LARGEST:
-        raise MediaError(f"has {size:,} bytes in a sample, more than the {_LARGEST:,} that are read")
+        raise DecodeError(f"has {size:,} bytes in a sample, more than the {_LARGEST:,} that are read")
 
 
 @lru_cache(maxsize=4)
-def _opened(path: Path, changed: int) -> Any:
+def _open_hdf5(path: Path, changed: int) -> Any:
     """HDF5's own lock makes reading by several threads safe; opening it anew for every sample would take most time."""
     try:
-        return need("h5py", "points").File(path, "r", rdcc_nbytes=_CHUNKS)
+        return import_optional("h5py", "points").File(path, "r", rdcc_nbytes=_CHUNKS)
     except OSError as error:
         if error.errno is not None:
             raise
-        raise MediaError(f"is no HDF5 file: {error}") from None
+        raise DecodeError(f"is no HDF5 file: {error}") from None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ibml.data.base import AnySplit, Split, StreamedSplit
-from ibml.data.files.columns import gathered
+from ibml.data.files.transforms import gather_batch
 from ibml.inputs import Input, InputSpec, Sequences
 
 Inputs = Mapping[str, Input]
@@ -55,36 +55,36 @@ class StreamedFeed:
             ahead: deque[tuple[Tensor, Future[dict[str, Input]]]] = deque()
             try:
                 for number, index in enumerate(indices):
-                    ahead.append((index, pool.submit(self._gathered, index, (*where, number))))
+                    ahead.append((index, pool.submit(self._gather, index, (*where, number))))
                     if len(ahead) > self.threads:
-                        yield self._on_device(*ahead.popleft())
+                        yield self._move_to_device(*ahead.popleft())
                 while ahead:
-                    yield self._on_device(*ahead.popleft())
+                    yield self._move_to_device(*ahead.popleft())
             finally:
                 for _, waiting in ahead:
                     waiting.cancel()
 
-    def _gathered(self, index: Tensor, where: tuple[str | int, ...]) -> dict[str, Input]:
-        inputs = gathered(self.split.columns, self.split.rows[index.numpy()], self.seed, where)
+    def _gather(self, index: Tensor, where: tuple[str | int, ...]) -> dict[str, Input]:
+        inputs = gather_batch(self.split.transforms, self.split.rows[index.numpy()], self.seed, where)
         if self.labels.is_cuda:  # from pinned memory batches are copied while the device computes
-            inputs = {name: _mapped(batch, Tensor.pin_memory) for name, batch in inputs.items()}
+            inputs = {name: _map_tensors(batch, Tensor.pin_memory) for name, batch in inputs.items()}
         return inputs
 
-    def _on_device(self, index: Tensor, waiting: Future[dict[str, Input]]) -> tuple[Tensor, Inputs, Tensor]:
-        device, columns = self.labels.device, self.split.columns
+    def _move_to_device(self, index: Tensor, waiting: Future[dict[str, Input]]) -> tuple[Tensor, Inputs, Tensor]:
+        device, columns = self.labels.device, self.split.transforms
         inputs = {
-            name: columns[name].finish(_mapped(batch, lambda values: values.to(device, non_blocking=True)), self.dtype)
+            name: columns[name].finish(_map_tensors(batch, lambda values: values.to(device, non_blocking=True)), self.dtype)
             for name, batch in waiting.result().items()
         }
         place = index.to(device, non_blocking=True)
         return place, inputs, self.labels[place]
 
 
-def _mapped(batch: Input, change: Callable[[Tensor], Tensor]) -> Input:
+def _map_tensors(batch: Input, change: Callable[[Tensor], Tensor]) -> Input:
     return batch.map(change) if isinstance(batch, Sequences) else change(batch)
 
 
-def feed(split: AnySplit, device: torch.device, dtype: torch.dtype, seed: int, threads: int) -> Feed:
+def build_feed(split: AnySplit, device: torch.device, dtype: torch.dtype, seed: int, threads: int) -> Feed:
     """The feed of a split: small arrays live on the device, files are streamed."""
     if isinstance(split, StreamedSplit):
         return StreamedFeed(split, device, dtype, seed, threads)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ibml.common.errors import did_you_mean
+from ibml.common.errors import format_suggestion
 from ibml.config.datasets import FilesConfig
-from ibml.data.listing import Damage, Listing, Row, SplitName
+from ibml.data.listing import DataIssue, Sample, SampleListing, SplitName
 
 EVALUATED: tuple[SplitName, ...] = ("val", "test")
 ORDER: tuple[SplitName, ...] = ("test", "val", "train")
@@ -16,95 +16,95 @@ ORDER: tuple[SplitName, ...] = ("test", "val", "train")
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidationReport:
     """The rows of each split that can be used, by their places in the listing, and everything that is wrong."""
 
-    kept: dict[SplitName, list[int]]
-    damages: list[Damage]
+    usable: dict[SplitName, list[int]]
+    issues: list[DataIssue]
     classes: tuple[str, ...]
 
 
-def check(
-    listing: Listing,
+def validate_samples(
+    listing: SampleListing,
     config: FilesConfig,
     unreadable: Mapping[tuple[SplitName, str], Mapping[int, str]],
     contents: Mapping[str, str | None],
-) -> Checked:
+) -> ValidationReport:
     """Look at all samples. `unreadable` has what could not be decoded, by split, modality and place in the listing;
     `contents` the digest of every file, None for one that is not there."""
     used = set(config.modalities)
-    damages = [d for d in listing.damages if d.modality is None or d.modality in used]
-    hurt = {(d.split, d.where) for d in damages}
-    kept: dict[SplitName, list[int]] = {}
+    issues = [d for d in listing.issues if d.modality is None or d.modality in used]
+    hurt = {(d.split, d.where) for d in issues}
+    usable: dict[SplitName, list[int]] = {}
     seen: dict[str, tuple[SplitName, str]] = {}
     for split in ORDER:
-        kept[split] = []
+        usable[split] = []
         for position, row in enumerate(listing.rows.get(split, ())):
             if (split, row.where) in hurt:
                 continue
-            found = list(_row_damages(split, position, row, used, unreadable, contents))
+            found = list(_find_issues(split, position, row, used, unreadable, contents))
             if row.name in seen:
-                found.append(Damage(row.where, _twice(row, split, *seen[row.name]), split))
+                found.append(DataIssue(row.where, _describe_duplicate(row, split, *seen[row.name]), split))
             else:
                 seen[row.name] = (split, row.where)
             if found:
-                damages += found
+                issues += found
             else:
-                kept[split].append(position)
-    return _labelled(listing, kept, damages)
+                usable[split].append(position)
+    return _check_labels(listing, usable, issues)
 
 
-def _twice(row: Row, split: SplitName, other: SplitName, where: str) -> str:
+def _describe_duplicate(row: Sample, split: SplitName, other: SplitName, where: str) -> str:
     if split == other:
         return f"{row.name[:60]!r} is listed already, at {where}"
     return f"{row.name[:60]!r} is in {other} too, at {where}"
 
 
-def _row_damages(
+def _find_issues(
     split: SplitName,
     position: int,
-    row: Row,
+    row: Sample,
     used: set[str],
     unreadable: Mapping[tuple[SplitName, str], Mapping[int, str]],
     contents: Mapping[str, str | None],
-) -> Iterable[Damage]:
+) -> Iterable[DataIssue]:
     for name, part in row.parts.items():
         if name not in used:
             continue
         gone = [file for file in part.files if contents[file] is None]
         if gone:
             more = f", nor do {len(gone) - 1} more of this sample" if len(gone) > 1 else ""
-            yield Damage(row.where, f"{gone[0]} does not exist{more}", split, name)
+            yield DataIssue(row.where, f"{gone[0]} does not exist{more}", split, name)
         elif message := unreadable.get((split, name), {}).get(position):
-            yield Damage(row.where, f"{_shown(part.files, part.inside)} {message}", split, name)
+            yield DataIssue(row.where, f"{_format_place(part.files, part.inside)} {message}", split, name)
 
 
-def _shown(files: tuple[str, ...], inside: str) -> str:
+def _format_place(files: tuple[str, ...], inside: str) -> str:
     if not files:
         return "the text"
     place = files[0] if len(files) == 1 else files[0].rpartition("/")[0]
     return f"{place} ({inside})" if inside else place
 
 
-def _labelled(listing: Listing, kept: dict[SplitName, list[int]], damages: list[Damage]) -> Checked:
+def _check_labels(listing: SampleListing, usable: dict[SplitName, list[int]], issues: list[DataIssue]) -> ValidationReport:
     """Classes are the labels of training samples; others must have one of those."""
-    counts = Counter(listing.rows["train"][position].label for position in kept["train"])
+    counts = Counter(listing.rows["train"][position].label for position in usable["train"])
     classes = tuple(sorted(counts))
     for split in EVALUATED:
         known = []
-        for position in kept[split]:
+        for position in usable[split]:
             row = listing.rows[split][position]
             if row.label in counts:
                 known.append(position)
             else:
-                hint = did_you_mean(row.label, classes)
-                damages.append(Damage(row.where, f"no training sample has the label {row.label[:60]!r}{hint}", split))
-        kept[split] = known
+                hint = format_suggestion(row.label, classes)
+                issues.append(DataIssue(row.where, f"no training sample has the label {row.label[:60]!r}{hint}", split))
+        usable[split] = known
     for split in ORDER:
         listed = len(listing.rows.get(split, ()))
-        if not kept[split] and (listed or split in listing.needed):
+        if not usable[split] and (listed or split in listing.needed):
             message = f"none of its {listed} samples can be used" if listed else "has no samples"
-            damages.append(Damage(f"the split {split}", message, fatal=True))
+            issues.append(DataIssue(f"the split {split}", message, fatal=True))
     if len(classes) == 1:
-        damages.append(Damage("the split train", f"has one class only, {classes[0]!r}", fatal=True))
-    return Checked(kept, damages, classes)
+        issues.append(DataIssue("the split train", f"has one class only, {classes[0]!r}", fatal=True))
+    return ValidationReport(usable, issues, classes)

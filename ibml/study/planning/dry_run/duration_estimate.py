@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from ibml.study.planning.keys import trial_shape
+from ibml.study.planning.keys import compute_trial_shape
 from ibml.study.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Cost = tuple[str, float]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DurationEstimate:
     """Seconds of training one after another, at least and at most seeds; `arms` of `cells` arms had past trials, the
     others are taken at their pace; `slots` trials fit on this machine at once."""
 
@@ -34,30 +34,30 @@ class Estimate:
     gpu: float
 
     def __str__(self) -> str:
-        total = _span(self.least, self.most)
-        wall = _span(self.least / self.slots, self.most / self.slots)
+        total = _format_range(self.least, self.most)
+        wall = _format_range(self.least / self.slots, self.most / self.slots)
         others = self.cells - self.known
         rest = f", {others} of {self.cells} arms at the others' pace" if others else ""
-        gpu = f"; {_number(self.least * self.gpu / 3600, self.most * self.gpu / 3600)} GPU-hours" if self.gpu else ""
+        gpu = f"; {_format_number_range(self.least * self.gpu / 3600, self.most * self.gpu / 3600)} GPU-hours" if self.gpu else ""
         return (
             f"Estimate from {self.past} past trials of the same shape{rest}: {total} of training, {wall} with"
             f" {self.slots} at once on this machine{gpu}."
         )
 
 
-def costs_of(trials: Iterable[ListedTrial]) -> list[Cost]:
+def collect_costs(trials: Iterable[ListedTrial]) -> list[Cost]:
     """Return the costs of trials that have been trained."""
     return [(trial.shape, trial.metrics[SECONDS]) for trial in trials if trial.shape and SECONDS in trial.metrics]
 
 
-def estimate(plan: Plan, costs: Iterable[Cost]) -> Estimate | None:
+def estimate_duration(plan: Plan, costs: Iterable[Cost]) -> DurationEstimate | None:
     """None where no arm has past trials."""
     paces: dict[str, list[float]] = {}
     for shape, seconds in costs:
         name, _, epochs = shape.partition("/")
         if epochs.isdecimal() and int(epochs):
             paces.setdefault(name, []).append(seconds / int(epochs))
-    shapes = [trial_shape(cell.config).partition("/") for cell in plan.cells]
+    shapes = [compute_trial_shape(cell.config).partition("/") for cell in plan.cells]
     known = [name for name, _, _ in shapes if name in paces]
     if not known:
         return None
@@ -65,7 +65,7 @@ def estimate(plan: Plan, costs: Iterable[Cost]) -> Estimate | None:
     one_seed = sum(int(epochs) * median(paces.get(name, [common])) for name, _, epochs in shapes)
     resources = plan.study.resources
     slots = max(1, min(plan.trials, int((os.cpu_count() or 1) / resources.cpu)))
-    return Estimate(
+    return DurationEstimate(
         one_seed * plan.study.least_seeds,
         one_seed * len(plan.study.all_seeds),
         sum(len(paces[name]) for name in set(known)),
@@ -76,16 +76,16 @@ def estimate(plan: Plan, costs: Iterable[Cost]) -> Estimate | None:
     )
 
 
-def _span(low: float, high: float) -> str:
-    first, last = _duration(low), _duration(high)
+def _format_range(low: float, high: float) -> str:
+    first, last = _format_duration(low), _format_duration(high)
     return first if first == last else f"{first} to {last}"
 
 
-def _number(low: float, high: float) -> str:
+def _format_number_range(low: float, high: float) -> str:
     return f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from ibml.common.rng import stream_seed
 from ibml.config.preprocessing import FramesConfig, PicturesConfig, PointsConfig, ViewsConfig
-from ibml.data.base import AnyColumn, Draws, Indices
-from ibml.data.media.images import segments
+from ibml.data.base import AnyTransform, Draws, Indices
+from ibml.data.decoders.images import split_segments
 from ibml.data.stores.store import Store
 from ibml.inputs import Input, InputSpec, Sequences
 
@@ -25,7 +25,7 @@ ATTEMPTS = 10
 """How often a random crop is drawn before the middle is taken."""
 
 
-class Plain:
+class ArrayTransform:
     """Arrays as they are stored, (n, *shape)."""
 
     def __init__(self, store: Store):
@@ -34,14 +34,14 @@ class Plain:
 
     def gather(self, rows: Indices, draws: Draws) -> Tensor:
         values = self.store.some(self.store.first[rows])
-        self.store.have_read(values.nbytes)
+        self.store.release_read_pages(values.nbytes)
         return torch.from_numpy(values)
 
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         return batch.to(dtype)
 
 
-class Vectors(Plain):
+class VectorTransform(ArrayTransform):
     """Vectors with the mean and deviation of the training rows taken off."""
 
     def __init__(self, store: Store, moments: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None):
@@ -69,7 +69,7 @@ def moments(store: Store, rows: Indices) -> tuple[npt.NDArray[np.float32], npt.N
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-class Pixels(Plain):
+class ImageTransform(ArrayTransform):
     """Pictures of one size, (n, ..., H, W, 3) bytes -> (n, 3, ..., H, W), normalised."""
 
     def __init__(self, store: Store, config: PicturesConfig | ViewsConfig):
@@ -90,7 +90,7 @@ class Pixels(Plain):
         return floats.to(dtype)
 
 
-class Crops(Pixels):
+class RandomCropTransform(ImageTransform):
     """Random parts of pictures, resized and flipped; of a clip's frames one out of each segment."""
 
     def __init__(self, store: Store, config: PicturesConfig):
@@ -105,7 +105,7 @@ class Crops(Pixels):
         batch = torch.empty((len(rows) * count, self.size, self.size, 3), dtype=torch.uint8)
         for place, (row, own) in enumerate(zip(rows, numbers, strict=True)):
             first, last = self.store.first[row], self.store.first[row + 1]
-            for number, (low, high) in enumerate(segments(int(last - first), count)):
+            for number, (low, high) in enumerate(split_segments(int(last - first), count)):
                 drawn = own[number]
                 item = first + low + int(drawn[0] * (high - low))
                 self._crop(int(item), drawn[1:], batch[place * count + number])
@@ -115,7 +115,7 @@ class Crops(Pixels):
         picture = self.store.item(item)
         top, left, height, width = crop_box(picture.shape[0], picture.shape[1], drawn[:-1])
         part = picture[top : top + height, left : left + width]
-        self.store.have_read(part.nbytes)
+        self.store.release_read_pages(part.nbytes)
         pixels = torch.from_numpy(np.array(part)).permute(2, 0, 1)[None]
         made = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)[0]
         out.copy_((made.flip(2) if drawn[-1] < 0.5 else made).permute(1, 2, 0))
@@ -142,7 +142,7 @@ def crop_box(height: int, width: int, drawn: npt.NDArray[np.float64]) -> tuple[i
     return (height - high) // 2, (width - wide) // 2, high, wide
 
 
-class RandomViews(Pixels):
+class RandomViewTransform(ImageTransform):
     """Distinct views out of all that an object has."""
 
     def __init__(self, store: Store, config: ViewsConfig):
@@ -154,11 +154,11 @@ class RandomViews(Pixels):
     def gather(self, rows: Indices, draws: Draws) -> Tensor:
         views = draws.random((len(rows), self.of)).argsort(axis=1)[:, : self.count]
         values = self.store.all()[self.store.first[rows][:, None], views]
-        self.store.have_read(values.nbytes)
+        self.store.release_read_pages(values.nbytes)
         return torch.from_numpy(values)
 
 
-class Clouds:
+class PointCloudTransform:
     """Points drawn from each cloud, (n, count, 3): anew at each visit in training, else always the same ones."""
 
     def __init__(self, store: Store, config: PointsConfig, fixed: int | None):
@@ -172,16 +172,16 @@ class Clouds:
             own = draws if self.fixed is None else np.random.default_rng((self.fixed, int(row)))
             cloud = self.store.item(int(self.store.first[row]))
             batch[place] = cloud[own.choice(len(cloud), count, replace=len(cloud) < count)]
-            self.store.have_read(cloud.nbytes)
+            self.store.release_read_pages(cloud.nbytes)
         if self.fixed is None and self.config.augment:
-            batch = moved(batch, draws)
+            batch = augment_clouds(batch, draws)
         return torch.from_numpy(batch)
 
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         return batch.to(dtype)
 
 
-def moved(clouds: npt.NDArray[np.float32], draws: Draws) -> npt.NDArray[np.float32]:
+def augment_clouds(clouds: npt.NDArray[np.float32], draws: Draws) -> npt.NDArray[np.float32]:
     """Each cloud of (n, count, 3) scaled, turned about the vertical axis, shifted, and its points jittered."""
     n = len(clouds)
     scale = draws.uniform(2 / 3, 3 / 2, (n, 1, 3))
@@ -196,7 +196,7 @@ def moved(clouds: npt.NDArray[np.float32], draws: Draws) -> npt.NDArray[np.float
     return changed
 
 
-class Texts:
+class TextTransform:
     """Token ids, padded to the longest of a batch. `numbers` has the id of each stored number."""
 
     def __init__(self, store: Store, spec: InputSpec, numbers: npt.NDArray[np.int64] | None):
@@ -214,13 +214,13 @@ class Texts:
         return batch
 
 
-def batch_draws(seed: int, *where: str | int) -> Draws:
+def make_batch_generator(seed: int, *where: str | int) -> Draws:
     """The random numbers of one batch."""
     return np.random.default_rng(stream_seed(seed, "augment", *where))
 
 
-def gathered(
-    columns: Mapping[str, AnyColumn], rows: Indices, seed: int, where: Sequence[str | int]
+def gather_batch(
+    columns: Mapping[str, AnyTransform], rows: Indices, seed: int, where: Sequence[str | int]
 ) -> dict[str, Input]:
     """A batch of all modalities, each with draws of its own."""
-    return {name: column.gather(rows, batch_draws(seed, name, *where)) for name, column in columns.items()}
+    return {name: column.gather(rows, make_batch_generator(seed, name, *where)) for name, column in columns.items()}

@@ -20,7 +20,7 @@ _SECONDS = 600
 """How long one clip may take."""
 
 
-def need_ffmpeg() -> str:
+def require_ffmpeg() -> str:
     """Where ffmpeg is."""
     found = which("ffmpeg")
     if found is None:
@@ -51,7 +51,7 @@ def _convert(source: Path, output: Sequence[str], folder: Path) -> None:
     allowed = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS]
     read = ["-threads", "1", *allowed, "-i", f"file:{source.absolute()}"]
     # Without -bitexact the version of ffmpeg would be in the files; clips run beside each other, so one thread does.
-    command = [need_ffmpeg(), "-nostdin", "-loglevel", "error", "-y", *read, "-threads", "1", "-bitexact", *output]
+    command = [require_ffmpeg(), "-nostdin", "-loglevel", "error", "-y", *read, "-threads", "1", "-bitexact", *output]
     try:
         # In `folder`, since ffmpeg would take a % in its path for a number's place.
         done = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, check=False, timeout=_SECONDS)

@@ -18,7 +18,7 @@ Curve = Mapping[int, float]
 """Step -> value, the higher the better, of one proposal."""
 
 
-def checkpoints(config: SchedulerConfig, number: int, epochs: int, seeds: int) -> list[int]:
+def compute_rungs(config: SchedulerConfig, number: int, epochs: int, seeds: int) -> list[int]:
     """The steps at which proposal `number` is judged; the last one, after which nothing is left, is none."""
     ends = [epochs * seed for seed in range(1, seeds)]
     match config.type:
@@ -31,7 +31,7 @@ def checkpoints(config: SchedulerConfig, number: int, epochs: int, seeds: int) -
         case "asha" | "hyperband":
             first = config.grace_epochs
             if config.type == "hyperband":
-                first *= config.reduction_factor ** bracket(config, number, epochs)
+                first *= config.reduction_factor ** assign_bracket(config, number, epochs)
             rungs, factor = [], config.reduction_factor
             while first < epochs:
                 rungs.append(first)
@@ -40,7 +40,7 @@ def checkpoints(config: SchedulerConfig, number: int, epochs: int, seeds: int) -
             return rungs + [epochs * count for count in counts]
 
 
-def goes_on(
+def should_continue(
     config: SchedulerConfig,
     step: int,
     curve: Curve,
@@ -72,7 +72,7 @@ def goes_on(
             return True
 
 
-def bracket(config: HyperbandConfig, number: int, epochs: int) -> int:
+def assign_bracket(config: HyperbandConfig, number: int, epochs: int) -> int:
     """The bracket of a proposal. Of n brackets, the one that starts halving at grace_epochs * factor^s gets proposals
     in proportion to n factor^(n-1-s) / (n - s), as Hyperband gives them (Li et al. 2018, algorithm 1), spread
     evenly over the numbers."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 EPOCHS_FILE = "epochs.csv"
 
 
-def epochs_text(rows: Sequence[Mapping[str, float]]) -> str:
+def format_epochs(rows: Sequence[Mapping[str, float]]) -> str:
     """A line for every epoch: `epoch`, then the metrics by name, with all digits. What an epoch has not is empty."""
     names = sorted({name for row in rows for name in row} - {"epoch"})
     text = io.StringIO()
@@ -22,7 +22,7 @@ def epochs_text(rows: Sequence[Mapping[str, float]]) -> str:
     return text.getvalue()
 
 
-def parsed_epochs(text: str, metrics: Collection[str] | None = None) -> dict[str, list[float]]:
+def parse_epochs(text: str, metrics: Collection[str] | None = None) -> dict[str, list[float]]:
     """Metric -> its value in every epoch, NaN where it has none; only these metrics, as far as they are there."""
     header, *lines = csv.reader(io.StringIO(text))
     wanted = [(at, name) for at, name in enumerate(header) if at and (metrics is None or name in metrics)]

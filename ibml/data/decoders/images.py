@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ibml.common.optional_deps import need
+from ibml.common.optional_deps import import_optional
 from ibml.config.preprocessing import FramesConfig, PicturesConfig, ViewsConfig
-from ibml.data.listing import Part
-from ibml.data.media.base import Array, Form, Media, MediaError
+from ibml.data.decoders.base import Array, DecodeError, Decoder, Form
+from ibml.data.listing import SamplePart
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Pillow knows more, and runs another program for some of them, whatever a file is called."""
@@ -32,7 +32,7 @@ _WRONG = (
 """What Pillow's readers end with, besides their own errors, where a file is wrong."""
 
 
-class _Pictures(Media):
+class _PictureDecoder(Decoder):
     """Resized as a whole, (size, size, 3), or as large as random crops need them, (H, W, 3)."""
 
     revision = 2
@@ -41,38 +41,38 @@ class _Pictures(Media):
     def __init__(self, config: PicturesConfig):
         self.config = config
 
-    def forms(self) -> tuple[Form, ...]:
+    def get_forms(self) -> tuple[Form, ...]:
         return ("plain", "varied") if self.config.augment else ("plain",)
 
-    def stored(self, form: Form) -> dict[str, Any]:
+    def get_settings(self, form: Form) -> dict[str, Any]:
         return {"size": self.config.size} if form == "plain" else {"stored_side": self.stored_side}
 
     @property
     def stored_side(self) -> int:
         return max(self.config.stored_side, self.config.size)
 
-    def made(self, picture: Any, form: Form) -> Array:
+    def make_array(self, picture: Any, form: Form) -> Array:
         size = self.config.size
         if form == "plain":
-            return resized(picture, size, size)
+            return resize_picture(picture, size, size)
         ratio = self.stored_side / min(picture.size)
         if ratio >= 1:
             return np.array(picture)
         width, height = (max(round(side * ratio), self.stored_side) for side in picture.size)
-        return resized(picture, width, height)
+        return resize_picture(picture, width, height)
 
 
-class Image(_Pictures):
+class ImageDecoder(_PictureDecoder):
     """`plain`: resized as a whole. `varied`: as large as random crops need it."""
 
     wire_name = "Image"
 
-    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         picture = read_picture(root / part.files[0])
-        return {form: [self.made(picture, form)] for form in forms}
+        return {form: [self.make_array(picture, form)] for form in forms}
 
 
-class Frames(_Pictures):
+class FramesDecoder(_PictureDecoder):
     """`plain`: the middle frame of each segment, one array (count, size, size, 3). `varied`: all frames, an array
     each."""
 
@@ -82,22 +82,22 @@ class Frames(_Pictures):
         super().__init__(config)
         self.count = config.count
 
-    def stored(self, form: Form) -> dict[str, Any]:
-        return super().stored(form) | ({"count": self.count} if form == "plain" else {})
+    def get_settings(self, form: Form) -> dict[str, Any]:
+        return super().get_settings(form) | ({"count": self.count} if form == "plain" else {})
 
-    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        middles = [(low + high) // 2 for low, high in segments(len(part.files), self.count)]
+    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        middles = [(low + high) // 2 for low, high in split_segments(len(part.files), self.count)]
         chosen = range(len(part.files)) if "varied" in forms else sorted(set(middles))
-        pictures = {index: _named(root, part.files[index]) for index in chosen}
+        pictures = {index: _read_named(root, part.files[index]) for index in chosen}
         made: dict[Form, list[Array]] = {}
         if "plain" in forms:
-            made["plain"] = [np.stack([self.made(pictures[index], "plain") for index in middles])]
+            made["plain"] = [np.stack([self.make_array(pictures[index], "plain") for index in middles])]
         if "varied" in forms:
-            made["varied"] = [self.made(picture, "varied") for picture in pictures.values()]
+            made["varied"] = [self.make_array(picture, "varied") for picture in pictures.values()]
         return made
 
 
-class Views(Media):
+class ViewsDecoder(Decoder):
     """`plain`: `count` views at equal distances, one array (count, size, size, 3). `varied`: all of
     them, (of, size, size, 3)."""
 
@@ -108,30 +108,30 @@ class Views(Media):
     def __init__(self, config: ViewsConfig):
         self.config = config
 
-    def forms(self) -> tuple[Form, ...]:
+    def get_forms(self) -> tuple[Form, ...]:
         return ("plain", "varied") if self.config.augment else ("plain",)
 
-    def stored(self, form: Form) -> dict[str, Any]:
-        return {**self.config.model_dump(mode="json", include={"crop", "size", "of"}), "views": self._views(form)}
+    def get_settings(self, form: Form) -> dict[str, Any]:
+        return {**self.config.model_dump(mode="json", include={"crop", "size", "of"}), "views": self._select_views(form)}
 
-    def _views(self, form: Form) -> list[int]:
+    def _select_views(self, form: Form) -> list[int]:
         config = self.config
         return [i * config.of // config.count for i in range(config.count)] if form == "plain" else [*range(config.of)]
 
-    def read(self, part: Part, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        wanted = sorted({view for form in forms for view in self._views(form)})
-        made = {view: self._made(_named(root, part.files[view])) for view in wanted}
-        return {form: [np.stack([made[view] for view in self._views(form)])] for form in forms}
+    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
+        wanted = sorted({view for form in forms for view in self._select_views(form)})
+        made = {view: self._make_array(_read_named(root, part.files[view])) for view in wanted}
+        return {form: [np.stack([made[view] for view in self._select_views(form)])] for form in forms}
 
-    def _made(self, picture: Any) -> Array:
+    def _make_array(self, picture: Any) -> Array:
         size, crop = self.config.size, self.config.crop
         left, top = ((side - crop) // 2 for side in picture.size)
         if min(picture.size) > crop:
             picture = picture.crop((left, top, left + crop, top + crop))
-        return resized(picture, size, size)
+        return resize_picture(picture, size, size)
 
 
-def segments(frames: int, count: int) -> list[tuple[int, int]]:
+def split_segments(frames: int, count: int) -> list[tuple[int, int]]:
     """`count` equal segments of a number of frames, as (first, one after the last); where there are fewer frames, some
     are repeated."""
     bounds = [(i * frames // count, (i + 1) * frames // count) for i in range(count)]
@@ -141,46 +141,46 @@ def segments(frames: int, count: int) -> list[tuple[int, int]]:
 def read_picture(path: Path) -> Any:
     """An RGB picture: the first of an animation, as it lies in the file whatever its EXIF says of how it was held,
     without regard to transparency."""
-    pillow = need("PIL.Image", "image")
+    pillow = import_optional("PIL.Image", "image")
     try:
-        with pillow.open(path, formats=_formats()) as picture:
-            return _of_bytes(picture).convert("RGB")
-    except MediaError:
+        with pillow.open(path, formats=_get_formats()) as picture:
+            return _reduce_to_8_bits(picture).convert("RGB")
+    except DecodeError:
         raise
     except (pillow.DecompressionBombError, pillow.UnidentifiedImageError, *_WRONG) as error:
-        raise MediaError(f"is no picture that can be read: {str(error).replace(str(path), path.name)}") from None
+        raise DecodeError(f"is no picture that can be read: {str(error).replace(str(path), path.name)}") from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise MediaError(f"is damaged: {error}") from None
+        raise DecodeError(f"is damaged: {error}") from None
 
 
 @cache
-def _formats() -> list[str]:
-    pillow = need("PIL.Image", "image")
+def _get_formats() -> list[str]:
+    pillow = import_optional("PIL.Image", "image")
     pillow.init()
     return [name for name in _FORMATS if name in pillow.OPEN]  # Pillow may be built without some
 
 
-def _of_bytes(picture: Any) -> Any:
+def _reduce_to_8_bits(picture: Any) -> Any:
     """Of a grey picture of 16 bits the upper 8: Pillow would make everything above 255 white."""
     wide = picture.mode == "I" and picture.format == "PNG"  # as Pillow 10 opens those of 16 bits
     if picture.mode in ("I", "F") and not wide:
-        raise MediaError("has values of 32 bits, of which nothing says what is white")
+        raise DecodeError("has values of 32 bits, of which nothing says what is white")
     if not picture.mode.startswith("I;16") and not wide:
         return picture
-    return need("PIL.Image", "image").fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return import_optional("PIL.Image", "image").fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
-def _named(root: Path, file: str) -> Any:
+def _read_named(root: Path, file: str) -> Any:
     """A picture of several, whose error says which."""
     try:
         return read_picture(root / file)
-    except MediaError as error:
-        raise MediaError(f"{Path(file).name} {error}") from None
+    except DecodeError as error:
+        raise DecodeError(f"{Path(file).name} {error}") from None
 
 
-def resized(picture: Any, width: int, height: int) -> Array:
+def resize_picture(picture: Any, width: int, height: int) -> Array:
     """A picture's pixels (height, width, 3), bilinear and over the whole area where it gets smaller, as Pillow does it
     but for a few pixels that round the other way, and in a quarter of the time."""
     pixels: Array = np.array(picture)
