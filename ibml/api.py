@@ -47,7 +47,9 @@ def load_model(path: str | Path) -> MultimodalModel:
     return load(path)
 
 
-def reproduce(trial: str, *, tracking_uri: str | None = None, console: Console | None = None) -> Reproduction:
+def reproduce(
+    trial: str, *, tracking_uri: str | None = None, console: Console | None = None
+) -> Reproduction:
     """Run a recorded trial again in this process, and compare every metric of every epoch. Nothing is recorded.
 
     Args:
@@ -65,7 +67,9 @@ def reproduce(trial: str, *, tracking_uri: str | None = None, console: Console |
     from ibml.study.reproduce import reproduce_trial
 
     refuse_file(trial)
-    return reproduce_trial(trial, open_store(tracking_uri, read_only=True), console or Console(quiet=True))
+    return reproduce_trial(
+        trial, open_store(tracking_uri, read_only=True), console or Console(quiet=True)
+    )
 
 
 def ablate(

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _PLURALS: dict[Kind, str] = {"study": "studies", "search": "searches"}
 
 
-def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bool = False) -> pd.DataFrame:
+def table(
+    study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bool = False
+) -> pd.DataFrame:
     """The table of a study, by name or by its file: one row per data set, arm and metric.
 
     Raises `TrackingError` where there is no such study, `MixedResultsError` for results of different code revisions or
@@ -37,7 +39,9 @@ def table(study: str | Path, tracking_uri: str | None = None, *, allow_mixed: bo
     return load_study_table(str(study), tracking_uri, allow_mixed).build_frame()
 
 
-def load_study_table(study: str, tracking_uri: str | None = None, allow_mixed: bool = False) -> Table:
+def load_study_table(
+    study: str, tracking_uri: str | None = None, allow_mixed: bool = False
+) -> Table:
     """The table of a study as it stands. For a file it is that file's study, as it is written now."""
     from ibml.report.tables.table import build_table
 
@@ -80,11 +84,15 @@ def find_study(study: str, store: MlflowStore) -> tuple[StudyRecord, bool]:
         return study_record(plan, build_trials(plan)), version is not None
     record = store.study(plan.name)  # which trials the arms come to is known only to the run
     if record.file_hash != plan.file_hash:
-        raise TrackingError(f"{study} was changed since it was run, and what its arms are tuned to is not known yet")
+        raise TrackingError(
+            f"{study} was changed since it was run, and what its arms are tuned to is not known yet"
+        )
     return record, True
 
 
-def find_kind(name: str, kind: Kind | None = None, tracking_uri: str | None = None) -> tuple[Kind, bool]:
+def find_kind(
+    name: str, kind: Kind | None = None, tracking_uri: str | None = None
+) -> tuple[Kind, bool]:
     """Return whether a name is that of a study or a search, and whether it is both.
 
     Raises `TrackingError` where it is neither, or both and no `kind` is given.
@@ -96,18 +104,28 @@ def find_kind(name: str, kind: Kind | None = None, tracking_uri: str | None = No
     if is_yaml_name(name):
         return "study", False
     names: dict[Kind, list[str]] = {"study": store.names("study"), "search": store.names("search")}
-    kinds = [found for found, known in names.items() if normalize_name(name) in map(normalize_name, known)]
+    kinds = [
+        found
+        for found, known in names.items()
+        if normalize_name(name) in map(normalize_name, known)
+    ]
     if kind is None and len(kinds) == 2:
         place = redact_url(store.uri)
-        raise TrackingError(f"{name!r} is a study and a search in {place}; say --kind study or --kind search")
+        raise TrackingError(
+            f"{name!r} is a study and a search in {place}; say --kind study or --kind search"
+        )
     if kinds or kind:
         return kind or ("study" if "study" in kinds else "search"), len(kinds) == 2
-    known = [f"the {plural} {', '.join(names[one])}" for one, plural in _PLURALS.items() if names[one]]
+    known = [
+        f"the {plural} {', '.join(names[one])}" for one, plural in _PLURALS.items() if names[one]
+    ]
     for missing in names:
         if store.is_deleted(missing, name):
             raise TrackingError(store.describe_missing(missing, name))
     hint = f"; it has {' and '.join(known)}" if known else ""
-    raise TrackingError(f"no search is called {name!r} in {redact_url(store.uri)}, and no study{hint}")
+    raise TrackingError(
+        f"no search is called {name!r} in {redact_url(store.uri)}, and no study{hint}"
+    )
 
 
 def create_study_report(
@@ -155,11 +173,15 @@ def build_report_files(
     from ibml.report.study.figure_data import list_curve_metrics
     from ibml.report.study.page import render_study_report
 
-    curves = store.read_curves([result.run_id for result in results.ended], list_curve_metrics(made.study))
+    curves = store.read_curves(
+        [result.run_id for result in results.ended], list_curve_metrics(made.study)
+    )
     return render_study_report(made, results, curves, store.build_run_url, forms)
 
 
-def load_search_record(name: str, tracking_uri: str | None = None) -> tuple[SearchRecord, list[SearchRecord]]:
+def load_search_record(
+    name: str, tracking_uri: str | None = None
+) -> tuple[SearchRecord, list[SearchRecord]]:
     """A search as it was last recorded, and those that it was compared with."""
     store = open_store(tracking_uri, read_only=True)
     record = store.search(name)
@@ -168,7 +190,11 @@ def load_search_record(name: str, tracking_uri: str | None = None) -> tuple[Sear
 
 
 def estimate_seeds(
-    study: str, detect: float, tracking_uri: str | None = None, metric: str | None = None, power: float = 0.8
+    study: str,
+    detect: float,
+    tracking_uri: str | None = None,
+    metric: str | None = None,
+    power: float = 0.8,
 ) -> PowerPlan:
     """How many seeds a study needs to detect a difference of this size, from the variance that its trials have shown.
 
@@ -211,7 +237,10 @@ def overview(tracking_uri: str | None = None) -> TableSpec:
 
     store = open_store(tracking_uri, read_only=True)
     alive, found, results = Heartbeat(store).list_peers(), store.overview(), store.results()
-    seen = [(o.kind, o.name, o.resolve_status(alive), o.started_at, o.ended_at, store.record(o)) for o in found]
+    seen = [
+        (o.kind, o.name, o.resolve_status(alive), o.started_at, o.ended_at, store.record(o))
+        for o in found
+    ]
     return build_overview_table([*seen, *_find_deleted(store, found, results.values())], results)
 
 
@@ -222,9 +251,14 @@ def _find_deleted(
     from ibml.report.views.overview import DELETED
     from ibml.tracking.study_labels import find_lost_studies
 
-    deleted = {(overview.kind, overview.name): overview for overview in store.overview(deleted=True)}
+    deleted = {
+        (overview.kind, overview.name): overview for overview in store.overview(deleted=True)
+    }
     for name, own in find_lost_studies(trials, {o.name for o in found if o.kind == "study"}):
-        started, ended = min(trial.started_at for trial in own), max(trial.ended_at for trial in own)
+        started, ended = (
+            min(trial.started_at for trial in own),
+            max(trial.ended_at for trial in own),
+        )
         run = deleted.get(("study", name))
         yield "study", name, DELETED, started, ended, store.record(run) if run else None
     there = {o.name for o in found if o.kind == "search"}
@@ -266,7 +300,10 @@ def refuse_file(trial: str) -> None:
     from ibml.common.yaml import documents
     from ibml.config.loading.file_kinds import RECORDED, describe_other_kind
 
-    what = describe_other_kind(documents.read(Path(trial)), RECORDED, results=True) or f"a file, not {RECORDED.noun}"
+    what = (
+        describe_other_kind(documents.read(Path(trial)), RECORDED, results=True)
+        or f"a file, not {RECORDED.noun}"
+    )
     raise ConfigError([Problem(SourceLocation(trial), f"is {what}")])
 
 
@@ -283,7 +320,9 @@ def _open_for(tracking_uri: str | None, *studies: str) -> MlflowStore:
     return open_store(tracking_uri, read_only=True)
 
 
-def open_store(tracking_uri: str | None, read_only: bool = False, existing: bool = False) -> MlflowStore:
+def open_store(
+    tracking_uri: str | None, read_only: bool = False, existing: bool = False
+) -> MlflowStore:
     """Return the store at a URI; without one, at `MLFLOW_TRACKING_URI` or in the working folder.
 
     Args:

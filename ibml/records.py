@@ -132,7 +132,11 @@ class DesignRecord(Config):
 
     def get_active_factors(self, arm: str) -> list[str]:
         """The factors that an arm has at another level than the first; of components, those that are on."""
-        return [name for name, level in self.levels.get(arm, {}).items() if level != self.factors[name][0]]
+        return [
+            name
+            for name, level in self.levels.get(arm, {}).items()
+            if level != self.factors[name][0]
+        ]
 
 
 _NEW_FIELDS = ("base_name", "tune")

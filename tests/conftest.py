@@ -92,7 +92,12 @@ class CommandLine:
     def _copy_store(self, arguments: Sequence[str]) -> None:
         database = self.folder / "mlflow.db"
         creates = {*arguments[:1]} & TRAINING and not OTHER_STORE & {*arguments}
-        if creates and self.copies_store and "MLFLOW_TRACKING_URI" not in self.environment and not database.exists():
+        if (
+            creates
+            and self.copies_store
+            and "MLFLOW_TRACKING_URI" not in self.environment
+            and not database.exists()
+        ):
             EMPTY_STORE.copy_to(database, self.folder)
 
     def study(self, *arguments: str) -> Answer:
@@ -148,7 +153,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.getbasetemp()
     EMPTY_STORE.folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "_create_tables", lambda database: EMPTY_STORE.copy_to(database, Path.cwd()))
+        patch.setattr(
+            experiment, "_create_tables", lambda database: EMPTY_STORE.copy_to(database, Path.cwd())
+        )
         yield
 
 
@@ -194,15 +201,22 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets views of the embedded data stand for modalities of other kinds: `kinds(pix="image", zer="text")`."""
 
     def stand_for(**given: str) -> None:
-        monkeypatch.setattr(MfeatConfig, "kinds", property(lambda config: {n: given[n] for n in config.views}))
+        monkeypatch.setattr(
+            MfeatConfig, "kinds", property(lambda config: {n: given[n] for n in config.views})
+        )
 
     return stand_for
 
 
-def vectors(samples: int = 24, widths: tuple[int, ...] = (5, 3), classes: int = 3, seed: int = 0) -> Dataset:
+def vectors(
+    samples: int = 24, widths: tuple[int, ...] = (5, 3), classes: int = 3, seed: int = 0
+) -> Dataset:
     """Random vectors as modalities pix, zer, fou, ..., the same in every split."""
     generator = np.random.default_rng(seed)
     names = ("pix", "zer", "fou", "kar")[: len(widths)]
-    inputs = {n: generator.normal(size=(samples, w)).astype(np.float32) for n, w in zip(names, widths, strict=True)}
+    inputs = {
+        n: generator.normal(size=(samples, w)).astype(np.float32)
+        for n, w in zip(names, widths, strict=True)
+    }
     split = Split(inputs, np.arange(samples) % classes)
     return Dataset(tuple(map(str, range(classes))), split, split, split)

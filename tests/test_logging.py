@@ -32,7 +32,11 @@ def session(tmp_path: Path) -> Session:
 
 
 def lines(log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in log.records if record.name.startswith("ibml.")]
+    return [
+        (record.levelname, record.getMessage())
+        for record in log.records
+        if record.name.startswith("ibml.")
+    ]
 
 
 def test_a_program_that_does_not_configure_logging_sees_no_messages() -> None:
@@ -41,7 +45,9 @@ def test_a_program_that_does_not_configure_logging_sees_no_messages() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_messages_of_a_session_are_logged(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_of_a_session_are_logged(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "ibml")
     session.say("all is 100 % well\x1b[2J")
     session.writer.failed(TrackingError("MLflow is gone"))
@@ -53,8 +59,15 @@ def test_messages_of_a_session_are_logged(session: Session, caplog: pytest.LogCa
     assert again == ("INFO", "MLflow answers again.")
 
 
-def test_retries_and_failures_of_trials_are_logged(session: Session, caplog: pytest.LogCaptureFixture) -> None:
-    with session, Coordinator(session, StudyProgress(Console(quiet=True), 1, 40), [task(None, None)]) as driver:
+def test_retries_and_failures_of_trials_are_logged(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        session,
+        Coordinator(
+            session, StudyProgress(Console(quiet=True), 1, 40), [task(None, None)]
+        ) as driver,
+    ):
         for _ in range(2):  # the same fault in the same epoch: it always comes
             running = driver.next(1)
             assert running
@@ -71,10 +84,15 @@ def test_what_is_probably_not_meant_is_logged(
     trial: Build, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ibml.train(trial(method=LATE, trainer={"epochs": 1, "device": "cpu"}))
-    assert [level for level, text in lines(caplog) if "it is plain joint training" in text] == ["WARNING"]
+    assert [level for level, text in lines(caplog) if "it is plain joint training" in text] == [
+        "WARNING"
+    ]
     caplog.clear()
     monkeypatch.setattr(ablation, "run_ablation", lambda *given: None)
-    arms = {"A": {"method.window.first_epoch": 5}, "B": {"method.type": "joint", "optimizer.lr": 0.5}}
+    arms = {
+        "A": {"method.window.first_epoch": 5},
+        "B": {"method.type": "joint", "optimizer.lr": 0.5},
+    }
     study = {
         "name": "s",
         "base": "mfeat",
@@ -83,4 +101,6 @@ def test_what_is_probably_not_meant_is_logged(
         "seeds": 1,
     }
     ibml.ablate(study)
-    assert [level for level, text in lines(caplog) if "it is plain joint training" in text] == ["WARNING"]
+    assert [level for level, text in lines(caplog) if "it is plain joint training" in text] == [
+        "WARNING"
+    ]

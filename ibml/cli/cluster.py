@@ -33,13 +33,21 @@ if TYPE_CHECKING:
     from ibml.study.ray.health_check import CheckResult
 
 Submit = Annotated[
-    bool, typer.Option("--submit", help="Run as a job on the cluster instead; see: ibml logs, ibml stop, ibml list.")
+    bool,
+    typer.Option(
+        "--submit",
+        help="Run as a job on the cluster instead; see: ibml logs, ibml stop, ibml list.",
+    ),
 ]
 Jobs = Annotated[
     str | None,
-    typer.Option(help="The head's dashboard; default: RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265, a tunnel."),
+    typer.Option(
+        help="The head's dashboard; default: RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265, a tunnel."
+    ),
 ]
-JobName = Annotated[str, typer.Argument(metavar="NAME", help="A study's or search's name, or a job's id.")]
+JobName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A study's or search's name, or a job's id.")
+]
 _NOT_SENT = ("submit", "jobs", "tracking_uri", "storage", "checkpoints", "address")
 
 app = typer.Typer(help="A running Ray cluster: whether it can run a study.", no_args_is_help=True)
@@ -52,7 +60,9 @@ def _cluster() -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path | None, typer.Argument(help="An ablation file, whose data sets are looked at too.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="An ablation file, whose data sets are looked at too.")
+    ] = None,
     override: Overrides = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
@@ -79,7 +89,9 @@ def check(
         fail(f"{wrong} {'is' if wrong == 1 else 'are'} wrong", 1)
 
 
-def submit_command(context: typer.Context, study: str, file: Path, server: str | None, options: RunOptions) -> None:
+def submit_command(
+    context: typer.Context, study: str, file: Path, server: str | None, options: RunOptions
+) -> None:
     """Send the command of a context as a job, with the working folder, below which its file must be."""
     from ibml.study.ray.jobs import submit
 
@@ -87,12 +99,21 @@ def submit_command(context: typer.Context, study: str, file: Path, server: str |
     if not file.resolve().is_relative_to(folder):
         fail(f"{file} is not below this folder, which is what is sent", 2)
     if options.backend == "local":
-        fail("--submit sends the command to a Ray cluster, and --backend local uses none: remove one of them", 2)
+        fail(
+            "--submit sends the command to a Ray cluster, and --backend local uses none: remove one of them",
+            2,
+        )
     if options.address:
-        fail("--submit goes to the dashboard of --jobs; the job itself finds the cluster, without --address", 2)
+        fail(
+            "--submit goes to the dashboard of --jobs; the job itself finds the cluster, without --address",
+            2,
+        )
     name = submit(study, _build_job_command(context), folder, server, options.get_environment())
     shown = shlex.quote(study)
-    out.print(f"Job {name}; see it with: ibml logs {shown} --follow, end it with: ibml stop {shown}", soft_wrap=True)
+    out.print(
+        f"Job {name}; see it with: ibml logs {shown} --follow, end it with: ibml stop {shown}",
+        soft_wrap=True,
+    )
 
 
 def _build_job_command(context: typer.Context) -> list[str]:
@@ -116,7 +137,9 @@ def _build_job_command(context: typer.Context) -> list[str]:
 
 def logs(
     name: JobName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job ends.")
+    ] = False,
     jobs: Jobs = None,
     kind: Kind = None,
 ) -> None:

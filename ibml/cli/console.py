@@ -12,7 +12,14 @@ from shutil import which
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    ConsoleRenderable,
+    RenderableType,
+    RenderHook,
+    RenderResult,
+)
 from rich.segment import Segment
 from typer.core import TyperGroup
 
@@ -31,7 +38,10 @@ if TYPE_CHECKING:
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "-o", "--override", metavar="PATH=VALUE", help="Change a value, e.g. -o trainer.epochs=5; repeatable."
+        "-o",
+        "--override",
+        metavar="PATH=VALUE",
+        help="Change a value, e.g. -o trainer.epochs=5; repeatable.",
     ),
 ]
 
@@ -40,7 +50,10 @@ def _warn_of_secret(url: str | None) -> str | None:
     """A command line is seen by everybody on the machine, and Ray keeps it with its jobs."""
     if url and redact_url(url) != url:
         variables = "MLFLOW_TRACKING_URI and OPTUNA_STORAGE"
-        err.print(f"Note: a secret in an argument is seen by others; in {variables} it is not.", soft_wrap=True)
+        err.print(
+            f"Note: a secret in an argument is seen by others; in {variables} it is not.",
+            soft_wrap=True,
+        )
     return url
 
 
@@ -53,7 +66,8 @@ TrackingUri = Annotated[
 ]
 
 Address = Annotated[
-    str | None, typer.Option(help="A running Ray cluster; default: RAY_ADDRESS, else a local one is started.")
+    str | None,
+    typer.Option(help="A running Ray cluster; default: RAY_ADDRESS, else a local one is started."),
 ]
 BackendOption = Annotated[
     Literal["ray", "local"] | None,
@@ -64,11 +78,17 @@ BackendOption = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, max=256, help="Processes of the local backend; 1 trains in this process; default: the file's."),
+    typer.Option(
+        min=1,
+        max=256,
+        help="Processes of the local backend; 1 trains in this process; default: the file's.",
+    ),
 ]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Open the debugger (pdb) at a trial's exception; needs --backend local."),
+    typer.Option(
+        "--debug", help="Open the debugger (pdb) at a trial's exception; needs --backend local."
+    ),
 ]
 Storage = Annotated[
     str | None,
@@ -86,30 +106,49 @@ Checkpoints = Annotated[
     ),
 ]
 Rerun = Annotated[
-    bool, typer.Option("--rerun", help="Train again what has a result; MLflow keeps the old runs as deleted.")
+    bool,
+    typer.Option(
+        "--rerun", help="Train again what has a result; MLflow keeps the old runs as deleted."
+    ),
 ]
 NewVersion = Annotated[
     bool,
     typer.Option(
-        "--new-version", help="Start a new version, NAME v2, if NAME exists with another design or other settings."
+        "--new-version",
+        help="Start a new version, NAME v2, if NAME exists with another design or other settings.",
     ),
 ]
 AllowMixed = Annotated[
     bool,
-    typer.Option("--allow-mixed", help="Use results of different code revisions or machines together, and say so."),
+    typer.Option(
+        "--allow-mixed",
+        help="Use results of different code revisions or machines together, and say so.",
+    ),
 ]
 Kind = Annotated[
     Literal["study", "search"] | None,
-    typer.Option("--kind", help="Which one is meant, where a study and a search have the same name."),
+    typer.Option(
+        "--kind", help="Which one is meant, where a study and a search have the same name."
+    ),
 ]
 NoShare = Annotated[
-    bool, typer.Option("--no-share", help="Let each trial train alone, also the epochs in which others train alike.")
+    bool,
+    typer.Option(
+        "--no-share",
+        help="Let each trial train alone, also the epochs in which others train alike.",
+    ),
 ]
 StageGB = Annotated[
     float,
-    typer.Option(min=0, envvar="IBML_STAGE_GB", help="Gigabytes for states that trials share; 0: none is shared."),
+    typer.Option(
+        min=0,
+        envvar="IBML_STAGE_GB",
+        help="Gigabytes for states that trials share; 0: none is shared.",
+    ),
 ]
-ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")]
+ReportFolder = Annotated[
+    Path | None, typer.Option(help="Folder for the report; default: reports/NAME.")
+]
 
 
 def _allow(packages: list[str] | None) -> list[str] | None:
@@ -125,7 +164,10 @@ def _allow(packages: list[str] | None) -> list[str] | None:
 AllowPlugin = Annotated[
     list[str] | None,
     typer.Option(
-        "--allow-plugin", metavar="PACKAGE", callback=_allow, help="Let configurations run this package; repeatable."
+        "--allow-plugin",
+        metavar="PACKAGE",
+        callback=_allow,
+        help="Let configurations run this package; repeatable.",
     ),
 ]
 
@@ -143,7 +185,11 @@ class _Sanitized:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for segment in console.render(self.content, options):
-            yield segment if segment.control else Segment(strip_control_characters(segment.text), segment.style)
+            yield (
+                segment
+                if segment.control
+                else Segment(strip_control_characters(segment.text), segment.style)
+            )
 
 
 class _SanitizeHook(RenderHook):
@@ -160,7 +206,9 @@ def create_plain_console(**options: Any) -> Console:
     return made
 
 
-out = create_plain_console(width=None if sys.stdout and sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+out = create_plain_console(
+    width=None if sys.stdout and sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+)
 err = create_plain_console(stderr=True)
 
 
@@ -224,7 +272,11 @@ def format_ui_command(tracking_uri: str | None) -> str:
     """The command that opens the store."""
     # Without an activated environment, `ibml` is only found the way it was called.
     name = "ibml" if which("ibml") or not Path(sys.argv[0]).name.startswith("ibml") else sys.argv[0]
-    return shlex.join([name, "ui", "--tracking-uri", format_store_uri(tracking_uri)] if tracking_uri else [name, "ui"])
+    return shlex.join(
+        [name, "ui", "--tracking-uri", format_store_uri(tracking_uri)]
+        if tracking_uri
+        else [name, "ui"]
+    )
 
 
 def print_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
@@ -233,7 +285,10 @@ def print_ablation(ablation: Ablation, tracking_uri: str | None) -> None:
 
     out.print(build_rich_group(ablation.table))
     note_undrawable_names(ablation.table.study)
-    out.print(f"\nEverything is in MLflow, run {ablation.run_id} of {format_store_uri(tracking_uri)}", soft_wrap=True)
+    out.print(
+        f"\nEverything is in MLflow, run {ablation.run_id} of {format_store_uri(tracking_uri)}",
+        soft_wrap=True,
+    )
     out.print(f"Look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True)
     end(ablation.outcome)
 
@@ -249,7 +304,9 @@ def end(summary: RunSummary) -> None:
         fail(f"{len(summary.failed)} trials failed, for instance {name}: {reason}", 1)
 
 
-def write_study_report(study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool) -> None:
+def write_study_report(
+    study: StudyRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool
+) -> None:
     """Write a study's page where `to` is a .html file, else everything into a folder. `both`: a search has its name."""
     from ibml.report.study.page import PAGE
 
@@ -274,12 +331,16 @@ def note_undrawable_names(study: StudyRecord) -> None:
         err.print(f"Note: {note}", soft_wrap=True)
 
 
-def write_search_report(record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool) -> None:
+def write_search_report(
+    record: SearchRecord, files: Mapping[str, str | bytes], to: Path | None, both: bool
+) -> None:
     """Write a search's report into a folder, in place of an earlier one. `both`: a study has its name."""
     from ibml.report.search.page import BEST, FILES, PAGE
 
     if to is not None and to.suffix == ".html":
-        raise IbmlError(f"a search's report is a folder of files; {to} would be one named like a page")
+        raise IbmlError(
+            f"a search's report is a folder of files; {to} would be one named like a page"
+        )
     folder = to or join_escaped(REPORTS, f"{record.name}/search" if both else record.name)
     with _wrap_write_errors(folder):
         write_report(folder, {name: files[name] for name in FILES if name in files})

@@ -33,12 +33,17 @@ SHOWN_DAMAGES = 20
 SHOWN = 5
 """Samples that could not be prepared are named up to so many."""
 
-app = typer.Typer(help="Data sets: list, check and prepare them, and what is cached of them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data sets: list, check and prepare them, and what is cached of them.",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")
 def list_sets(
-    root: Annotated[Path | None, typer.Option(help="Folder with a folder per data set; default: IBML_DATA.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder with a folder per data set; default: IBML_DATA.")
+    ] = None,
 ) -> None:
     """Show which data sets there are, where to get them, and which are found."""
     with errors():
@@ -46,25 +51,51 @@ def list_sets(
         from ibml.config.datasets import FilesConfig
         from ibml.data.files.file_dataset import describe_folder
 
-        around = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+        around = root or (
+            Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None
+        )
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("type", "family", "data set", "train / val / test", "from", "licence", "found"):
+        for heading in (
+            "type",
+            "family",
+            "data set",
+            "train / val / test",
+            "from",
+            "licence",
+            "found",
+        ):
             table.add_column(heading, overflow="fold")
         for name, kind in DATASET_CONFIGS.items():
             about = kind.about
             found = describe_folder(kind, around) if issubclass(kind, FilesConfig) else about.rows
-            cells = (name, about.family, about.title, about.rows, about.source, about.licence, found)
+            cells = (
+                name,
+                about.family,
+                about.title,
+                about.rows,
+                about.source,
+                about.licence,
+                found,
+            )
             table.add_row(*map(Text, cells))
         out.print(table)
-        out.print(f"Looked for in {around}" if around else f"Nothing says where they are: --root, or {DATA_VARIABLE}")
+        out.print(
+            f"Looked for in {around}"
+            if around
+            else f"Nothing says where they are: --root, or {DATA_VARIABLE}"
+        )
 
 
 @app.command()
 def check(
     name: Annotated[str, typer.Argument(help="A preset (cremad, ...) or a .yaml file of a trial.")],
-    root: Annotated[Path | None, typer.Option("--root", help="The data set's folder; default: the file's.")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="The data set's folder; default: the file's.")
+    ] = None,
     override: Overrides = None,
-    everything: Annotated[bool, typer.Option("--all", help="Name everything that is wrong, not the first 20.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Name everything that is wrong, not the first 20.")
+    ] = False,
 ) -> None:
     """Look at every sample of a data set: what is wrong, what there is, and a batch as the encoders get it.
 
@@ -81,7 +112,11 @@ def check(
         given = [*(override or ()), *([f"data.root={json.dumps(str(root))}"] if root else [])]
         config = load_trial(name, given).data
         if not isinstance(config, FilesConfig):
-            whose = "is of another package" if isinstance(config, DataPluginConfig) else "ships with ibml"
+            whose = (
+                "is of another package"
+                if isinstance(config, DataPluginConfig)
+                else "ships with ibml"
+            )
             out.print(f"{config.type} {whose}; there is nothing to check.")
             return
         from ibml.data.files.inspection import inspect
@@ -95,8 +130,12 @@ def _print_inspection(config: FilesConfig, found: Inspection, shown: int) -> Non
     from ibml.config.datasets import CarvedConfig
 
     list_cache_entries = sum(sum(counts.values()) for counts in found.counts.values())
-    out.print(f"{config.type} in {found.root}, fingerprint {found.fingerprint[:12]}", soft_wrap=True)
-    out.print(f"{found.listed:,} samples listed, {list_cache_entries:,} can be used, {len(found.classes)} classes")
+    out.print(
+        f"{config.type} in {found.root}, fingerprint {found.fingerprint[:12]}", soft_wrap=True
+    )
+    out.print(
+        f"{found.listed:,} samples listed, {list_cache_entries:,} can be used, {len(found.classes)} classes"
+    )
     if found.counts:
         splits = [split for split in ("train", "val", "test") if split in found.counts]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -108,7 +147,9 @@ def _print_inspection(config: FilesConfig, found: Inspection, shown: int) -> Non
         table.add_row("all", *(f"{sum(found.counts[split].values()):,}" for split in splits))
         out.print(table)
     if isinstance(config, CarvedConfig) and "val" not in found.counts:
-        out.print(f"Validation is {config.validation:.0%} of each class of train, drawn by the trial's seed.")
+        out.print(
+            f"Validation is {config.validation:.0%} of each class of train, drawn by the trial's seed."
+        )
     for name, part in found.batch.items():
         values = f"{part.low:.4g} to {part.high:.4g}, mean {part.mean:.4g}"
         out.print(f"A batch of {name}: {part.shape}, {part.note or values}")
@@ -124,7 +165,9 @@ def _print_inspection(config: FilesConfig, found: Inspection, shown: int) -> Non
 
 @app.command()
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all; it is made again when needed.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove all; it is made again when needed.")
+    ] = False,
 ) -> None:
     """Show what is kept of decoded media, and how large it is."""
     with errors():
@@ -138,13 +181,19 @@ def cache(
             note = "" if entry in gone or not clear else " (is being made, and stays)"
             out.print(f"{entry.size / 1e6:10,.1f} MB  {entry.name}{note}", soft_wrap=True)
         verb, counted = ("removed from", gone) if clear else ("in", found)
-        out.print(f"{sum(entry.size for entry in counted) / 1e6:10,.1f} MB {verb} {get_stores_folder()}", soft_wrap=True)
+        out.print(
+            f"{sum(entry.size for entry in counted) / 1e6:10,.1f} MB {verb} {get_stores_folder()}",
+            soft_wrap=True,
+        )
 
 
 @app.command()
 def prepare(
     name: Annotated[Prepared, typer.Argument(help="The data set.")],
-    raw: Annotated[Path, typer.Option("--from", help="Folder with the data set as distributed; it is only read.")],
+    raw: Annotated[
+        Path,
+        typer.Option("--from", help="Folder with the data set as distributed; it is only read."),
+    ],
     root: Annotated[Path, typer.Option("--root", help="Folder for the data set as ibml reads it.")],
 ) -> None:
     """Put a data set, as distributed, into the layout that ibml reads.
@@ -163,8 +212,14 @@ def prepare(
         try:
             work = run(name, raw, root, out)
         except KeyboardInterrupt:
-            fail("\nStopped. What was made is kept. Repeat the command to continue with the rest.", exit_code())
-    out.print(f"{name}: {work.created:,} files and folders made, {work.reused:,} were there, in {root}", soft_wrap=True)
+            fail(
+                "\nStopped. What was made is kept. Repeat the command to continue with the rest.",
+                exit_code(),
+            )
+    out.print(
+        f"{name}: {work.created:,} files and folders made, {work.reused:,} were there, in {root}",
+        soft_wrap=True,
+    )
     if work.failed:
         shown = [f"  {sample}: {reason}" for sample, reason in list(work.failed.items())[:SHOWN]]
         more = [f"  and {len(work.failed) - SHOWN:,} more"] if len(work.failed) > SHOWN else []

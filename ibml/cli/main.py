@@ -42,7 +42,12 @@ from ibml.cli.console import (
     write_search_report,
 )
 from ibml.cli.standard_streams import ignore_output_errors
-from ibml.common.processes.interruption import exit_code, is_stop_requested, list_other_threads, watch_signals
+from ibml.common.processes.interruption import (
+    exit_code,
+    is_stop_requested,
+    list_other_threads,
+    watch_signals,
+)
 from ibml.common.redaction import redact_url
 from ibml.common.version import __version__
 from ibml.study.options import STAGE_GB, RunOptions
@@ -88,7 +93,9 @@ def train(
             session.flush_or_raise()
     for name, value in result.metrics.items():
         out.print(f"{name:28} {value:.6g}")
-    out.print(f"MLflow run {run_id}; look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True)
+    out.print(
+        f"MLflow run {run_id}; look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True
+    )
     if result.status == "diverged":
         fail(f"diverged: {result.reason}", 1)
 
@@ -98,8 +105,12 @@ def ablate(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ablation file, e.g. ablations/components.yaml.")],
     override: Overrides = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds, instead of the file's.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show arms, trials and epochs; run nothing.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of seeds, instead of the file's.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show arms, trials and epochs; run nothing.")
+    ] = False,
     new_version: NewVersion = False,
     allow_mixed: AllowMixed = False,
     rerun: Rerun = False,
@@ -129,14 +140,21 @@ def ablate(
             from ibml.common.version_names import select_versions
             from ibml.search.database_url import choose_url
             from ibml.study.planning.dry_run.search_peek import SearchPeek, peek_searches
-            from ibml.study.planning.dry_run.study_preview import list_preview_metrics, preview_study
+            from ibml.study.planning.dry_run.study_preview import (
+                list_preview_metrics,
+                preview_study,
+            )
             from ibml.tracking.store.peek import peek_trials
 
             past = peek_trials(tracking_uri, list_preview_metrics(plan))
             if select_versions(plan.name, past.studies):
                 plan = _resolve_version(plan, tracking_uri, new_version)
             searches = peek_searches(choose_url(storage)) if plan.tuning else SearchPeek()
-            out.print(preview_study(plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun))
+            out.print(
+                preview_study(
+                    plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun
+                )
+            )
             return
         ignore_output_errors()
         print_notes(plan.warnings)
@@ -183,17 +201,24 @@ def _resolve_version(plan: Plan, tracking_uri: str | None, new_version: bool) ->
 @app.command()
 def tune(
     context: typer.Context,
-    space: Annotated[Path, typer.Argument(help="A search-space file, e.g. search_spaces/ibml.yaml.")],
+    space: Annotated[
+        Path, typer.Argument(help="A search-space file, e.g. search_spaces/ibml.yaml.")
+    ],
     base: Annotated[
-        str | None, typer.Option(help="A preset or .yaml file to search around, instead of the file's.")
+        str | None,
+        typer.Option(help="A preset or .yaml file to search around, instead of the file's."),
     ] = None,
     override: Overrides = None,
     new_version: NewVersion = False,
     compare: Annotated[
         Literal["random"] | None, typer.Option(help="Run random search at full length beside it.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, max=100, help="Seeds of the sampler, each a search.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be searched; run nothing.")] = False,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=100, help="Seeds of the sampler, each a search.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be searched; run nothing.")
+    ] = False,
     no_share: NoShare = False,
     stage_gb: StageGB = STAGE_GB,
     storage: Storage = None,
@@ -245,7 +270,10 @@ def tune(
         out.print(build_search_summary(tuned.record, tuned.others))
         both = find_kind(tuned.record.name, "search", tracking_uri)[1]
         write_search_report(tuned.record, tuned.files, to, both)
-    out.print(f"Everything is in MLflow, run {tuned.run_id} of {format_store_uri(tracking_uri)}", soft_wrap=True)
+    out.print(
+        f"Everything is in MLflow, run {tuned.run_id} of {format_store_uri(tracking_uri)}",
+        soft_wrap=True,
+    )
     out.print(f"Look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True)
     end(tuned.outcome)
     if tuned.record.best is None:
@@ -271,10 +299,19 @@ def ui(
             out.print(f"The store is a server already: open {redact_url(uri)}", soft_wrap=True)
             return
         ignore_output_errors()
-        address = open_store(uri).address  # MLflow's own errors would be tracebacks with the URL in them
-        where = f"http://{host}:{port}" + ("" if host in LOOPBACK else ", open to others without a password,")
+        address = open_store(
+            uri
+        ).address  # MLflow's own errors would be tracebacks with the URL in them
+        where = f"http://{host}:{port}" + (
+            "" if host in LOOPBACK else ", open to others without a password,"
+        )
         try:
-            serve(address, host, port, lambda: out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True))
+            serve(
+                address,
+                host,
+                port,
+                lambda: out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True),
+            )
         except KeyboardInterrupt:
             raise typer.Exit(exit_code()) from None
 
@@ -316,7 +353,10 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -342,7 +382,9 @@ def _run() -> NoReturn:
         if is_stop_requested() and code:
             code = exit_code()
         # A thread that still waits for a store may neither hold up the end nor run while Python is taken down.
-        if is_stop_requested() or any(thread.name.startswith("ibml-") for thread in list_other_threads()):
+        if is_stop_requested() or any(
+            thread.name.startswith("ibml-") for thread in list_other_threads()
+        ):
             standard_streams.end_process(code if isinstance(code, int) else 1)
     sys.exit(code)  # type: ignore[arg-type]
 

@@ -23,12 +23,19 @@ def sync(tracking_uri: TrackingUri = None, checkpoints: Checkpoints = None) -> N
         with open_session(open_store(tracking_uri), checkpoints, out) as session:
             # Its beginning delivers everything that can be.
             if session.quarantined:
-                fail(f"{len(session.quarantined)} journals are left in {session.workspace.spool}", 1)
-            out.print(f"{format_store_uri(tracking_uri)} has all of {session.workspace.spool}", soft_wrap=True)
+                fail(
+                    f"{len(session.quarantined)} journals are left in {session.workspace.spool}", 1
+                )
+            out.print(
+                f"{format_store_uri(tracking_uri)} has all of {session.workspace.spool}",
+                soft_wrap=True,
+            )
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
+    ] = False,
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
 ) -> None:
@@ -40,7 +47,10 @@ def gc(
 
         if not dry_run:
             ignore_output_errors()
-        with _wrap_file_errors(), open_session(open_store(tracking_uri, existing=True), checkpoints, out) as session:
+        with (
+            _wrap_file_errors(),
+            open_session(open_store(tracking_uri, existing=True), checkpoints, out) as session,
+        ):
             found = find_leftovers(session)
             for leftover in found:
                 out.print(f"{leftover.path}: {leftover.reason}", soft_wrap=True)
@@ -49,7 +59,8 @@ def gc(
                 leftover.remove()
             verb = "would be removed" if dry_run else "removed"
             out.print(
-                f"{len(found)} files and folders with {size:.1f} MB {verb} in {session.workspace.root}", soft_wrap=True
+                f"{len(found)} files and folders with {size:.1f} MB {verb} in {session.workspace.root}",
+                soft_wrap=True,
             )
 
 
@@ -59,4 +70,6 @@ def _wrap_file_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise IbmlError(f"{error.filename}: {error.strerror}; what was named before is done") from None
+        raise IbmlError(
+            f"{error.filename}: {error.strerror}; what was named before is done"
+        ) from None

@@ -38,11 +38,24 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
     from ibml.common.processes.guarded_processes import guard_processes
 
     _check_free(host, port)
-    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", host, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--workers",
+        "1",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
     with guard_processes() as mark:
         # Everybody on the machine sees a command line, and nobody else an environment.
         environment = {**os.environ, **mark, "MLFLOW_BACKEND_STORE_URI": uri}
-        server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=_STANDARD_ERROR)
+        server = subprocess.Popen(
+            command, env=environment, start_new_session=True, stdout=_STANDARD_ERROR
+        )
         _wait_until_ready(server, host, port)
         on_ready()
         code = server.wait()
@@ -64,16 +77,22 @@ def _check_free(host: str, port: int) -> None:
 
 def _wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> None:
     """Wait until the server answers. Raises `IbmlError`."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(
+        host, f"[{host}]" if ":" in host else host
+    )
     direct = build_opener(ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise IbmlError(f"MLflow's server did not start (exit code {server.returncode}; its messages are above).")
+            raise IbmlError(
+                f"MLflow's server did not start (exit code {server.returncode}; its messages are above)."
+            )
         try:
             direct.open(f"http://{reachable}:{port}/health", timeout=2).close()
         except (URLError, OSError):
             time.sleep(_LOOK_SECONDS)
         else:
             return
-    raise IbmlError(f"MLflow's server did not answer on {host}:{port} within {START_SECONDS:.0f} s.")
+    raise IbmlError(
+        f"MLflow's server did not answer on {host}:{port} within {START_SECONDS:.0f} s."
+    )

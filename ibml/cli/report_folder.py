@@ -26,7 +26,10 @@ def write_report(folder: Path, files: Mapping[str, str | bytes]) -> None:
         OSError: If a file cannot be written.
     """
     before = _read_manifest(folder)
-    contents = {name: content.encode() if isinstance(content, str) else content for name, content in files.items()}
+    contents = {
+        name: content.encode() if isinstance(content, str) else content
+        for name, content in files.items()
+    }
     for name, content in contents.items():
         write_file(folder / name, content)
     for name in before.keys() - contents.keys():
@@ -46,7 +49,11 @@ def _read_manifest(folder: Path) -> dict[str, str]:
         found = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return {}
-    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+    return (
+        {str(name): str(digest) for name, digest in found.items()}
+        if isinstance(found, dict)
+        else {}
+    )
 
 
 def _remove_unchanged(folder: Path, name: str, digest: str) -> None:

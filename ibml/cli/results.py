@@ -25,12 +25,16 @@ from ibml.common.errors import IbmlError
 from ibml.report.tables.formats.registry import FormatName
 
 Study = Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")]
-Trial = Annotated[str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")]
+Trial = Annotated[
+    str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")
+]
 
 
 def list_runs(
     tracking_uri: TrackingUri = None,
-    jobs: Annotated[str | None, typer.Option(help="Show the jobs of a cluster instead: its dashboard's URL.")] = None,
+    jobs: Annotated[
+        str | None, typer.Option(help="Show the jobs of a cluster instead: its dashboard's URL.")
+    ] = None,
 ) -> None:
     """List studies and searches: state, progress, age."""
     with errors():
@@ -47,7 +51,9 @@ def list_runs(
 def table(
     study: Study,
     form: Annotated[FormatName, typer.Option("--format", help="How to print it.")] = "text",
-    tuning: Annotated[bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")] = False,
+    tuning: Annotated[
+        bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")
+    ] = False,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
@@ -86,7 +92,11 @@ def report(
     name: Annotated[str, typer.Argument(help="A study's name or .yaml file, or a search's name.")],
     to: Annotated[
         Path | None,
-        typer.Option("--to", "-o", help="Folder, or a .html file for a study's page alone; default: reports/NAME."),
+        typer.Option(
+            "--to",
+            "-o",
+            help="Folder, or a .html file for a study's page alone; default: reports/NAME.",
+        ),
     ] = None,
     kind: Kind = None,
     allow_mixed: AllowMixed = False,
@@ -106,7 +116,9 @@ def report(
             out.print(build_search_summary(record, others))
             write_search_report(record, render_search_report(record, others), to, both)
         else:
-            study, files = create_study_report(name, tracking_uri, allow_mixed, lambda text: err.print(text, soft_wrap=True))
+            study, files = create_study_report(
+                name, tracking_uri, allow_mixed, lambda text: err.print(text, soft_wrap=True)
+            )
             write_study_report(study, files, to, both)
 
 
@@ -160,9 +172,14 @@ def reproduce(
 def plan(
     study: Study,
     detect: Annotated[
-        float, typer.Option(help="The smallest difference that should be found, in the unit of the table.")
+        float,
+        typer.Option(
+            help="The smallest difference that should be found, in the unit of the table."
+        ),
     ],
-    metric: Annotated[str | None, typer.Option(help="A metric of the table; default: its first.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="A metric of the table; default: its first.")
+    ] = None,
     power: Annotated[float, typer.Option(help="The chance to find it.", min=0.01, max=0.999)] = 0.8,
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,

@@ -27,7 +27,17 @@ _SIMILAR = {
     **dict.fromkeys("−–—─━", "-"),
     **dict.fromkeys("·│", "|"),
     **dict.fromkeys("“”", '"'),
-    **{"±": "+-", "×": "x", "≈": "~", "≤": "<=", "≥": ">=", "→": "->", "←": "<-", "↑": "^", "↓": "v"},
+    **{
+        "±": "+-",
+        "×": "x",
+        "≈": "~",
+        "≤": "<=",
+        "≥": ">=",
+        "→": "->",
+        "←": "<-",
+        "↑": "^",
+        "↓": "v",
+    },
     **{"✓": "x", "†": "+", "…": "...", "’": "'", "µ": "u"},
 }
 _HARMLESS = ("backslashreplace", "ignore", "namereplace", "xmlcharrefreplace")
@@ -115,7 +125,11 @@ class _Streams:
             return code
         reader_gone = failure.errno == errno.EPIPE
         if not reader_gone:
-            more = "" if required or code else "; the command did its work, but its messages are incomplete"
+            more = (
+                ""
+                if required or code
+                else "; the command did its work, but its messages are incomplete"
+            )
             self._print_error(f"standard output cannot be written: {failure.strerror}{more}")
         if code or not required:
             return code
@@ -171,7 +185,12 @@ def _restart_in_utf8_mode() -> None:
     Arguments, names of files and texts in files are UTF-8 then, in other packages and in workers too. The standard
     streams keep their encoding.
     """
-    if sys.flags.utf8_mode or "utf8" in sys._xoptions or _is_utf8(locale.getencoding()) or not sys.executable:
+    if (
+        sys.flags.utf8_mode
+        or "utf8" in sys._xoptions
+        or _is_utf8(locale.getencoding())
+        or not sys.executable
+    ):
         return
     os.environ["PYTHONUTF8"] = "1"
     if not os.environ.get("PYTHONIOENCODING", "").partition(":")[0]:
@@ -203,11 +222,17 @@ def _wrap_stream(stream: TextIO | None) -> tuple[TextIO, _Descriptor]:
     """Return a stream in place of one that may be closed (None)."""
     if not isinstance(stream, io.TextIOWrapper):
         descriptor = _Descriptor(os.open(os.devnull, os.O_WRONLY), closed=True)
-        return io.TextIOWrapper(io.BufferedWriter(descriptor), encoding="utf-8", errors=_REPLACE), descriptor
+        return io.TextIOWrapper(
+            io.BufferedWriter(descriptor), encoding="utf-8", errors=_REPLACE
+        ), descriptor
     with suppress(OSError):
         stream.flush()
     descriptor = _Descriptor(stream.fileno(), closed=False)
-    buffer = cast(io.BufferedWriter, descriptor) if stream.write_through else io.BufferedWriter(descriptor)
+    buffer = (
+        cast(io.BufferedWriter, descriptor)
+        if stream.write_through
+        else io.BufferedWriter(descriptor)
+    )
     made = io.TextIOWrapper(
         buffer,
         encoding=stream.encoding,

@@ -14,7 +14,15 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_SECONDS = 10.0
 """How long a store may take to answer the first request."""
 _DRIVER_PARAMETERS = frozenset(
-    ("autocommit", "cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri")
+    (
+        "autocommit",
+        "cached_statements",
+        "check_same_thread",
+        "detect_types",
+        "isolation_level",
+        "timeout",
+        "uri",
+    )
 )
 _FILE_PARAMETERS = frozenset(("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs"))
 """SQLite's own parameters, which count with `uri=true` only."""
@@ -51,7 +59,9 @@ def build_sqlite_url(file: Path, parameters: Mapping[str, str] | None = None) ->
 
     given = dict(parameters or {})
     database = f"file:{quote(str(file.absolute()))}" if "uri" in given else str(file.absolute())
-    return URL.create("sqlite+pysqlite", database=database, query=given).render_as_string(hide_password=False)
+    return URL.create("sqlite+pysqlite", database=database, query=given).render_as_string(
+        hide_password=False
+    )
 
 
 def resolve_url(url: str, read_only: bool = False) -> str:
@@ -71,13 +81,17 @@ def resolve_url(url: str, read_only: bool = False) -> str:
     if parsed is None:
         return url
     file, parameters = parsed
-    return build_sqlite_url(file, {**parameters, "mode": "ro", "uri": "true"} if read_only else parameters)
+    return build_sqlite_url(
+        file, {**parameters, "mode": "ro", "uri": "true"} if read_only else parameters
+    )
 
 
 def is_read_only(url: str) -> bool:
     """Return whether the parameters of a SQLite URL forbid writing."""
     parsed = _parse_sqlite(url)
-    return parsed is not None and (parsed[1].get("mode") == "ro" or parsed[1].get("immutable", "0") not in ("0", "no"))
+    return parsed is not None and (
+        parsed[1].get("mode") == "ro" or parsed[1].get("immutable", "0") not in ("0", "no")
+    )
 
 
 def _parse_sqlite(url: str) -> tuple[Path, dict[str, str]] | None:
@@ -86,7 +100,9 @@ def _parse_sqlite(url: str) -> tuple[Path, dict[str, str]] | None:
     if scheme.partition("+")[0] != "sqlite":
         return None
     if scheme not in ("sqlite", "sqlite+pysqlite"):
-        raise ValueError(f"the driver {scheme.partition('+')[2]!r} is not supported; write sqlite:///FILE")
+        raise ValueError(
+            f"the driver {scheme.partition('+')[2]!r} is not supported; write sqlite:///FILE"
+        )
     head, _, query = url.partition("?")
     path = head.removeprefix(f"{scheme}://")
     if path == head or (path and not path.startswith("/")):
@@ -97,7 +113,11 @@ def _parse_sqlite(url: str) -> tuple[Path, dict[str, str]] | None:
     elif "uri" in parameters:
         del parameters["uri"]
     _refuse_unknown(parameters)
-    if database in ("", ":memory:") or parameters.get("mode") == "memory" or parameters.get("vfs") == "memdb":
+    if (
+        database in ("", ":memory:")
+        or parameters.get("mode") == "memory"
+        or parameters.get("vfs") == "memdb"
+    ):
         raise ValueError(f"a database in memory is lost with the command; name a file: {_EXAMPLE}")
     if "\0" in database:
         raise ValueError("the path has a NUL character")
@@ -108,7 +128,9 @@ def _read_parameters(query: str) -> dict[str, str]:
     try:
         return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
     except ValueError:
-        raise ValueError(f"{query!r} is no list of parameters; a '?' in a path is written %3F") from None
+        raise ValueError(
+            f"{query!r} is no list of parameters; a '?' in a path is written %3F"
+        ) from None
 
 
 def _read_file_uri(database: str, parameters: dict[str, str]) -> tuple[str, dict[str, str]]:
@@ -165,7 +187,7 @@ def call_with_timeout(seconds: float, job: Callable[[], T]) -> T:
     def run() -> None:
         try:
             future.set_result(job())
-        except BaseException as error:  # noqa: BLE001 -- raised again by `result`
+        except BaseException as error:
             future.set_exception(error)
 
     Thread(target=run, name="ibml-first-answer", daemon=True).start()

@@ -50,7 +50,9 @@ def format_suggestion(word: str, choices: Iterable[str]) -> str:
     A dotted path with the same last part comes first, then what is spelled alike.
     """
     options = list(choices)
-    close = find_same_last_part(word, options)[:1] or get_close_matches(word, options, n=1, cutoff=0.6)
+    close = find_same_last_part(word, options)[:1] or get_close_matches(
+        word, options, n=1, cutoff=0.6
+    )
     if close:
         return f"; did you mean {close[0]!r}?"
     if 0 < len(options) <= 16:

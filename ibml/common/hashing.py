@@ -19,7 +19,9 @@ def hash_content(path: Path) -> str:
         if not path.is_dir():
             return f"sha256:{_hash_file(path)}"
         files = {found.relative_to(path): found for found in path.rglob("*") if found.is_file()}
-        shown = sorted(place for place in files if not any(step.startswith(".") for step in place.parts))
+        shown = sorted(
+            place for place in files if not any(step.startswith(".") for step in place.parts)
+        )
         lines = [f"{place.as_posix()}\0{_hash_file(files[place])}\n" for place in shown]
     except OSError as error:
         raise IbmlError(f"{path} cannot be read: {error.strerror}") from None

@@ -73,7 +73,9 @@ def expand_home(path: str | Path) -> Path:
     except RuntimeError:
         if str(path).partition("/")[0] == "~":
             get_home_folder()
-        raise HomeError(f"{path}: there is no user {str(path).partition('/')[0].removeprefix('~')!r}") from None
+        raise HomeError(
+            f"{path}: there is no user {str(path).partition('/')[0].removeprefix('~')!r}"
+        ) from None
 
 
 def get_state_folder() -> Path:
@@ -106,7 +108,9 @@ def get_user_folder(kind: Literal["cache", "config", "state"]) -> Path:
     try:
         if kind == "cache":
             return expand_home(folders.user_cache_path)
-        return expand_home(folders.user_config_path if kind == "config" else folders.user_state_path)
+        return expand_home(
+            folders.user_config_path if kind == "config" else folders.user_state_path
+        )
     except RuntimeError:
         get_home_folder()  # names the missing home folder
         raise

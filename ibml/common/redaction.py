@@ -7,7 +7,9 @@ from urllib.parse import quote, unquote, unquote_plus
 
 HIDDEN = "***"
 _PARAMETER = re.compile(r"(?<=[?&;#])([^?&;#=]*)=([^&]*)")
-_SECRET_NAME = re.compile(r"(pass|pwd|secret|token|api_?key|credential|signature|odbc_connect)[^=]*=", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(pass|pwd|secret|token|api_?key|credential|signature|odbc_connect)[^=]*=", re.IGNORECASE
+)
 _LONG, _LONG_WITH_MARKS = 4, 3
 """The length from which on a secret is looked for as a word: of letters and digits alone, or with others."""
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -78,7 +80,14 @@ def _redact_parameters(text: str) -> str:
 def _generate_forms(secret: str) -> set[str]:
     """The secret as it was written, decoded, encoded anew, encoded twice, and as Python shows it."""
     plain = unquote(secret)
-    forms = [secret, plain, unquote_plus(secret), quote(plain, safe=""), quote(secret, safe=""), repr(plain)[1:-1]]
+    forms = [
+        secret,
+        plain,
+        unquote_plus(secret),
+        quote(plain, safe=""),
+        quote(secret, safe=""),
+        repr(plain)[1:-1],
+    ]
     return {_ENCODED.sub(case, form) for form in forms for case in (r"\g<0>", _lower, _upper)}
 
 

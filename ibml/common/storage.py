@@ -98,7 +98,9 @@ class ObjectPath:
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """By a pattern for names in this folder; with `/` at its end for folders alone."""
         for path, status in self.scan():
-            if fnmatchcase(path.name, pattern.rstrip("/")) and not (pattern.endswith("/") and status.st_mode & S_IFREG):
+            if fnmatchcase(path.name, pattern.rstrip("/")) and not (
+                pattern.endswith("/") and status.st_mode & S_IFREG
+            ):
                 yield path
 
     def rglob(self, pattern: str) -> Iterator[ObjectPath]:
@@ -136,12 +138,18 @@ def parse_storage_path(text: str | StoragePath) -> StoragePath:
         try:
             return Path(text).expanduser().absolute()
         except RuntimeError:
-            raise ValueError(f"{text} names a home folder that does not exist; set HOME, or name a full path") from None
+            raise ValueError(
+                f"{text} names a home folder that does not exist; set HOME, or name a full path"
+            ) from None
     plain, _, options = rest.partition("?")
     if scheme not in SCHEMES:
-        raise ValueError(f"{scheme}:// is no kind of storage; there are {', '.join(f'{s}://' for s in SCHEMES)}")
+        raise ValueError(
+            f"{scheme}:// is no kind of storage; there are {', '.join(f'{s}://' for s in SCHEMES)}"
+        )
     if not plain.strip("/") or "@" in plain:
-        raise ValueError(f"{scheme}://BUCKET/FOLDER is meant, with keys in the environment and not in the address")
+        raise ValueError(
+            f"{scheme}://BUCKET/FOLDER is meant, with keys in the environment and not in the address"
+        )
     return ObjectPath(scheme, PurePosixPath(plain.strip("/")), options)
 
 
@@ -177,7 +185,10 @@ def _build_stat_result(info: FileInfo, name: str) -> os.stat_result:
 
     if info.type == FileType.NotFound:
         raise FileNotFoundError(f"{name} is not there")
-    mode, changed = S_IFREG if info.is_file else S_IFDIR, info.mtime.timestamp() if info.mtime else 0.0
+    mode, changed = (
+        S_IFREG if info.is_file else S_IFDIR,
+        info.mtime.timestamp() if info.mtime else 0.0,
+    )
     given: tuple[Any, ...] = (mode, 0, 0, 1, 0, 0, info.size or 0, changed, changed, changed)
     return os.stat_result(given)
 

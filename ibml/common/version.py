@@ -19,9 +19,20 @@ def get_code_revision() -> str:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return __version__
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "describe",
+        "--always",
+        "--dirty=+",
+        "--abbrev=10",
+        "--exclude=*",
+    ]
     try:
-        found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=5, check=True)
+        found = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return __version__
     return f"{__version__}-g{found.stdout.strip()}"

@@ -64,7 +64,12 @@ if TYPE_CHECKING:
 else:
     MethodConfig = load_union(METHODS, MethodPluginConfig)
     FusionConfig = load_union(FUSIONS, FusionPluginConfig)
-    EncoderConfig = Annotated[load_union(ENCODERS, EncoderPluginConfig), BeforeValidator(_with_type)]
+    EncoderConfig = Annotated[
+        load_union(ENCODERS, EncoderPluginConfig), BeforeValidator(_with_type)
+    ]
 
-Encoders = Annotated[dict[str, EncoderConfig], Field(default_factory=lambda: {"default": create(ENCODERS, USUAL_TYPE)})]
+Encoders = Annotated[
+    dict[str, EncoderConfig],
+    Field(default_factory=lambda: {"default": create(ENCODERS, USUAL_TYPE)}),
+]
 """An encoder per modality; `default` serves the modalities that have none of their own."""

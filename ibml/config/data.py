@@ -21,10 +21,12 @@ class DataPluginConfig(ChosenModalities, PluginConfig):
     kind: ClassVar[Kind] = "dataset"
 
     @cached_property
-    def all_kinds(self) -> dict[str, ModalityKind]:  # kept, since each look makes the plug-in's object anew
+    def all_kinds(
+        self,
+    ) -> dict[str, ModalityKind]:  # kept, since each look makes the plug-in's object anew
         try:
             return dict(self.load_implementation()(self.typed_options).kinds)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise ValueError(f"{self.target}.kinds fails: {in_a_line(error)}") from None
 
     @model_validator(mode="after")
@@ -32,7 +34,9 @@ class DataPluginConfig(ChosenModalities, PluginConfig):
         known = get_args(ModalityKind)
         for name, kind in self.all_kinds.items():
             if kind not in known:
-                raise ValueError(f"{self.target} has {name!r} of kind {kind!r}{format_suggestion(str(kind), known)}")
+                raise ValueError(
+                    f"{self.target} has {name!r} of kind {kind!r}{format_suggestion(str(kind), known)}"
+                )
         return self
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:

@@ -93,7 +93,11 @@ class ChosenModalities(DataPart):
 
     def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         known, used = self.all_kinds, self.use or ()
-        unknown = [f"no modality is called {name!r}{format_suggestion(name, known)}" for name in used if name not in known]
+        unknown = [
+            f"no modality is called {name!r}{format_suggestion(name, known)}"
+            for name in used
+            if name not in known
+        ]
         twice = [f"{name!r} is listed twice" for name, times in Counter(used).items() if times > 1]
         return [(("data", "use"), message) for message in (*unknown, *twice)]
 
@@ -131,7 +135,9 @@ class FilesConfig(ChosenModalities):
         return Path(around) / self.type if around else None
 
     def once_trained(self) -> Self:
-        return self.model_copy(update={name: part.without_files() for name, part in self.parts.items()})
+        return self.model_copy(
+            update={name: part.without_files() for name, part in self.parts.items()}
+        )
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
         plain = self.model_dump(mode="json", exclude={"root", "on_missing", *self.parts})
@@ -140,7 +146,10 @@ class FilesConfig(ChosenModalities):
 
 
 def _form(part: Preprocessing) -> dict[str, Any]:
-    return {**part.model_dump(mode="json"), **{field: hash_content(path) for field, path in part.files.items()}}
+    return {
+        **part.model_dump(mode="json"),
+        **{field: hash_content(path) for field, path in part.files.items()},
+    }
 
 
 class CarvedConfig(FilesConfig):

@@ -28,7 +28,9 @@ def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel):
             found |= _attribute_docstrings(base)
-    found |= {name: info.description for name, info in model.model_fields.items() if info.description}
+    found |= {
+        name: info.description for name, info in model.model_fields.items() if info.description
+    }
     return {name: " ".join(found[name].split()) for name in model.model_fields if name in found}
 
 
@@ -44,7 +46,11 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     for field, text in pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
+        if (
+            isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        ):
             found[field.target.id] = text.value.value
     return found
 

@@ -57,7 +57,9 @@ class EncoderPart(Component):
         if kind in self.takes:
             return []
         one, _ = KINDS[kind]
-        suitable = [name for name, part in load_configurations(ENCODERS).items() if kind in part.takes]
+        suitable = [
+            name for name, part in load_configurations(ENCODERS).items() if kind in part.takes
+        ]
         wrong = f"{self.type!r} takes {self.describe_inputs()}, and {modality} is {one}"
         return [((), f"{wrong}; these fit: {', '.join(suitable)}")]
 

@@ -31,7 +31,9 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, IbmlError):
         return str(error)
     text, place = repr(error), find_user_place(error)
-    return text if not place else f"{text if len(text) <= _MOST else f'{text[:_MOST]}...'} ({place})"
+    return (
+        text if not place else f"{text if len(text) <= _MOST else f'{text[:_MOST]}...'} ({place})"
+    )
 
 
 def in_a_line(error: BaseException) -> str:

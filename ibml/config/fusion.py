@@ -43,7 +43,11 @@ class ConditionedPart(FusionPart):
     def position(self, modalities: Sequence[str]) -> int:
         """Return the position of the conditioning modality."""
         ends = {"first": 0, "last": len(modalities) - 1}
-        return ends[self.condition] if self.condition in ends else list(modalities).index(self.condition)
+        return (
+            ends[self.condition]
+            if self.condition in ends
+            else list(modalities).index(self.condition)
+        )
 
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         names = trial.data.modalities

@@ -19,7 +19,9 @@ EVALUATION_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("loss", "minimize", function=f"{_METRICS}.loss:loss"),
     MetricSpec("accuracy", "maximize", PERCENT, _SHARE, f"{_METRICS}.accuracy:accuracy"),
     MetricSpec("macro_f1", "maximize", PERCENT, _SHARE, f"{_METRICS}.macro_f1:macro_f1"),
-    MetricSpec("accuracy.<modality>", "maximize", PERCENT, _SHARE, f"{_METRICS}.accuracy:unimodal_accuracy"),
+    MetricSpec(
+        "accuracy.<modality>", "maximize", PERCENT, _SHARE, f"{_METRICS}.accuracy:unimodal_accuracy"
+    ),
     MetricSpec("gap", "minimize", PERCENT, _SHARE, f"{_METRICS}.gap:gap", min_modalities=2),
 )
 """Metrics of one split, which every evaluation computes from the same logits."""
@@ -47,7 +49,9 @@ _MEASURE_SPECS: tuple[MeasureSpec, ...] = (
         min_modalities=2,
     ),
     MeasureSpec(
-        "calibration", (MetricSpec("ece", "minimize", PERCENT, _SHARE),), f"{_MEASURES}.calibration:calibration"
+        "calibration",
+        (MetricSpec("ece", "minimize", PERCENT, _SHARE),),
+        f"{_MEASURES}.calibration:calibration",
     ),
     MeasureSpec(
         "missing",

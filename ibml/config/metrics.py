@@ -122,7 +122,9 @@ def table_names(modalities: Sequence[str], measures: Sequence[Measure] = ()) -> 
 
 def measure_of(name: str, modalities: Sequence[str]) -> Measure | None:
     """The measure that gives a metric of tables."""
-    return next((m for m in MEASURES if name in (*measure_names(m, modalities), f"time.measure.{m}")), None)
+    return next(
+        (m for m in MEASURES if name in (*measure_names(m, modalities), f"time.measure.{m}")), None
+    )
 
 
 def default_table(modalities: Sequence[str]) -> list[str]:

@@ -29,4 +29,6 @@ Name = Annotated[
 """A name. In a file it may look like a number, a truth value or null; `ibml.config.loading.validation` takes it as
 written."""
 _STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-StudyName = Annotated[Name, Field(pattern=_STUDY_NAME, max_length=80, json_schema_extra={"pattern": _STUDY_NAME})]
+StudyName = Annotated[
+    Name, Field(pattern=_STUDY_NAME, max_length=80, json_schema_extra={"pattern": _STUDY_NAME})
+]

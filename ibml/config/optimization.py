@@ -38,7 +38,9 @@ class AdamConfig(Config):
     """Adam (Kingma & Ba, 2015)."""
     lr: Positive = 1e-3
     """Learning rate, which the schedule multiplies."""
-    betas: Annotated[Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = (0.9, 0.999)
+    betas: Annotated[
+        Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)
+    ] = (0.9, 0.999)
     """Decay rates of the running averages of the gradient and its square, each from 0 to below 1."""
     weight_decay: NonNegative = 0.0
     """L2 penalty, added to the gradient."""
@@ -51,7 +53,9 @@ class AdamWConfig(Config):
     """AdamW (Loshchilov & Hutter, 2019)."""
     lr: Positive = 1e-3
     """Learning rate, which the schedule multiplies."""
-    betas: Annotated[Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = (0.9, 0.999)
+    betas: Annotated[
+        Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)
+    ] = (0.9, 0.999)
     """Decay rates of the running averages of the gradient and its square, each from 0 to below 1."""
     weight_decay: NonNegative = 1e-2
     """Decoupled weight decay: each step shrinks the weights by learning rate times this."""
@@ -151,7 +155,14 @@ class TrainerConfig(Config):
     def without_effect(self) -> set[str]:
         """The fields that cannot influence the result."""
         unused = {name for name in ("measures", "compile") if not getattr(self, name)}
-        return unused | {"device", "loading_threads", "keep", "checkpoint_seconds", "max_retries", "stall_minutes"}
+        return unused | {
+            "device",
+            "loading_threads",
+            "keep",
+            "checkpoint_seconds",
+            "max_retries",
+            "stall_minutes",
+        }
 
     @field_validator("measures")
     @classmethod

@@ -36,7 +36,10 @@ def sort_sets(plain: Any, value: Any) -> Any:
         return sorted(plain, key=_sort_key)
     parts = _parts(value)
     if isinstance(plain, dict) and len(parts) == len(plain):
-        return {key: sort_sets(part, inner) for (key, part), inner in zip(plain.items(), parts, strict=True)}
+        return {
+            key: sort_sets(part, inner)
+            for (key, part), inner in zip(plain.items(), parts, strict=True)
+        }
     if isinstance(plain, list) and len(parts) == len(plain):
         return [sort_sets(part, inner) for part, inner in zip(plain, parts, strict=True)]
     return plain

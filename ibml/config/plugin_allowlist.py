@@ -30,7 +30,9 @@ VARIABLE = "IBML_ALLOW_PLUGINS"
 
 def _package(name: str) -> str:
     if not name.isidentifier():
-        raise ValueError(f"{name!r} is no package; give the first part of what Python imports, for instance mypackage")
+        raise ValueError(
+            f"{name!r} is no package; give the first part of what Python imports, for instance mypackage"
+        )
     return name
 
 
@@ -56,7 +58,9 @@ def user_config(file: Path) -> UserConfig:
         return UserConfig.model_validate(document.data)
     except ValidationError as error:
         found = findings(error, UserConfig, document.data)
-    raise ConfigError(Problem(replace(document.source(path), path=""), message) for path, message in found)
+    raise ConfigError(
+        Problem(replace(document.source(path), path=""), message) for path, message in found
+    )
 
 
 def allow(packages: Iterable[str]) -> None:
@@ -109,7 +113,9 @@ def located(package: str) -> ModuleSpec:
 def _reach(package: str, folder: Path) -> None:
     """Let Python find a package that lies in a folder and nowhere else: the folder comes last, so that no file in it
     takes the place of an installed module."""
-    if _spec(package) is None and ((folder / f"{package}.py").is_file() or (folder / package).is_dir()):
+    if _spec(package) is None and (
+        (folder / f"{package}.py").is_file() or (folder / package).is_dir()
+    ):
         sys.path.append(str(folder))
         importlib.invalidate_caches()
 

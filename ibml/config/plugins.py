@@ -73,7 +73,12 @@ _BASES: dict[Kind, str] = {
     "dataset": "ibml.data.base.Source",
 }
 """By name, since the classes are in layers above and import torch."""
-_KINDS: dict[str, Kind] = {"method": "method", "fusion": "fusion", "encoders": "encoder", "data": "dataset"}
+_KINDS: dict[str, Kind] = {
+    "method": "method",
+    "fusion": "fusion",
+    "encoders": "encoder",
+    "data": "dataset",
+}
 _TARGET = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
@@ -127,7 +132,7 @@ class PluginConfig(Component):
             return []
         try:
             return list(check(options, trial))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             return [f"{self.target}.Options.problems failed: {in_a_line(error)}"]
 
 
@@ -138,22 +143,36 @@ def load_class(kind: Kind, target: str) -> type[Any]:
     source_hash(_package(module_name))  # before the import, so that it is of what is imported
     try:
         module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
-        message = f"there is no module {module_name!r}" if missing else f"{module_name} fails: {in_a_line(error)}"
+    except (Exception, SystemExit) as error:
+        missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(
+            f"{error.name}."
+        )
+        message = (
+            f"there is no module {module_name!r}"
+            if missing
+            else f"{module_name} fails: {in_a_line(error)}"
+        )
         raise ValueError(message) from None
     found = getattr(module, name, None)
     if not isinstance(found, type):
-        usable = [n for n, value in vars(module).items() if _is_a(kind, value) and value.__module__ == module_name]
+        usable = [
+            n
+            for n, value in vars(module).items()
+            if _is_a(kind, value) and value.__module__ == module_name
+        ]
         what = "is no class" if hasattr(module, name) else "does not exist"
         raise ValueError(f"{name!r} of {module_name} {what}{format_suggestion(name, usable)}")
     if not _is_a(kind, found):
-        raise ValueError(f"{name!r} of {module_name} is no {kind}: it must be a subclass of {_BASES[kind]}")
+        raise ValueError(
+            f"{name!r} of {module_name} is no {kind}: it must be a subclass of {_BASES[kind]}"
+        )
     return found
 
 
 def _is_a(kind: Kind, value: Any) -> bool:
-    return isinstance(value, type) and _BASES[kind] in {f"{c.__module__}.{c.__qualname__}" for c in value.__mro__}
+    return isinstance(value, type) and _BASES[kind] in {
+        f"{c.__module__}.{c.__qualname__}" for c in value.__mro__
+    }
 
 
 @cache
@@ -167,12 +186,18 @@ def resolved(kind: Kind, target: str) -> str:
     values = {point.value.partition("[")[0].strip() for point in group if point.name == target}
     if not values:
         hint = format_suggestion(target, {point.name for point in group})
-        raise ValueError(f"no installed package has a {kind} called {target!r}{hint} (or name module:Class)")
+        raise ValueError(
+            f"no installed package has a {kind} called {target!r}{hint} (or name module:Class)"
+        )
     if len(values) > 1:
-        raise ValueError(f"{target!r} is {' and '.join(sorted(values))}; name the one that is meant")
+        raise ValueError(
+            f"{target!r} is {' and '.join(sorted(values))}; name the one that is meant"
+        )
     value = values.pop()
     if not _TARGET.fullmatch(value):
-        raise ValueError(f"the entry point {target!r} is {value!r}, which is not of the form module:Class")
+        raise ValueError(
+            f"the entry point {target!r} is {value!r}, which is not of the form module:Class"
+        )
     return value
 
 
@@ -193,7 +218,7 @@ def _typed(kind: Kind, target: str, options: dict[str, Any]) -> Config:
         return read_plain(model, options)
     except ValidationError as error:
         raise WrongOptions(error, model, options) from None
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise ValueError(f"{target}.Options fails: {in_a_line(error)}") from None
 
 
@@ -209,7 +234,9 @@ def source_hash(package: str) -> str:
         files = {"": Path(spec.origin or "")}
     else:
         roots = map(Path, spec.submodule_search_locations)
-        files = {path.relative_to(root).as_posix(): path for root in roots for path in root.rglob("*.py")}
+        files = {
+            path.relative_to(root).as_posix(): path for root in roots for path in root.rglob("*.py")
+        }
     digest = hashlib.sha256()
     for name in sorted(files):
         content = files[name].read_bytes() if files[name].is_file() else b""
@@ -241,4 +268,6 @@ def receive(packages: Mapping[str, tuple[str, str]]) -> None:
         except ValueError as error:
             raise IbmlError(f"plug-in {package}: {error}, on a worker") from None
         if own != digest:
-            raise IbmlError(f"the plug-in {package} of a worker is not the code that the study was started with")
+            raise IbmlError(
+                f"the plug-in {package} of a worker is not the code that the study was started with"
+            )

@@ -80,7 +80,9 @@ class AudioConfig(Preprocessing):
     @model_validator(mode="after")
     def _window_fits(self) -> Self:
         if self.window > self.samples:
-            raise ValueError(f"a window of {self.window} samples is longer than {self.seconds:g} s at {self.rate} Hz")
+            raise ValueError(
+                f"a window of {self.window} samples is longer than {self.seconds:g} s at {self.rate} Hz"
+            )
         return self
 
 
@@ -189,7 +191,9 @@ class TextConfig(Preprocessing):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if self.vectors and self.tokenizer:
-            raise ValueError("vectors are for words, and a tokenizer has tokens of its own: give one of the two")
+            raise ValueError(
+                "vectors are for words, and a tokenizer has tokens of its own: give one of the two"
+            )
         return self
 
 
@@ -250,5 +254,6 @@ class PointsColumn(_Column, PointsConfig):
 
 
 ColumnConfig = Annotated[
-    VectorColumn | AudioColumn | ImageColumn | FramesColumn | TextColumn | PointsColumn, Field(discriminator="kind")
+    VectorColumn | AudioColumn | ImageColumn | FramesColumn | TextColumn | PointsColumn,
+    Field(discriminator="kind"),
 ]

@@ -89,7 +89,9 @@ def load_configurations(registry: Registry) -> dict[str, type[Any]]:
     for name, found in classes.items():
         own = found.model_fields["type"].default
         if own != name:
-            raise TypeError(f"{registry[name]} has type {own!r}, but the registry calls it {name!r}")
+            raise TypeError(
+                f"{registry[name]} has type {own!r}, but the registry calls it {name!r}"
+            )
     return classes
 
 
@@ -103,7 +105,7 @@ def load_union(registry: Registry, *more: type[Any]) -> Any:
     from pydantic import Field  # the command line reads the registry, and starts without pydantic
 
     members = (*load_configurations(registry).values(), *more)
-    return Annotated[Union[members], Field(discriminator="type")]  # noqa: UP007 the members are known at run time
+    return Annotated[Union[members], Field(discriminator="type")]
 
 
 def create(registry: Registry, name: str) -> Any:

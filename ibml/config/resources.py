@@ -40,5 +40,7 @@ class ResourcesConfig(Config):
         if gpu < 0:
             raise ValueError(f"should be greater than or equal to 0, got {gpu:g}")
         if 0 < gpu < 0.01 or (gpu > 1 and gpu != int(gpu)):
-            raise ValueError("a share of one GPU is at least 0.01, and more than one are a whole number")
+            raise ValueError(
+                "a share of one GPU is at least 0.01, and more than one are a whole number"
+            )
         return gpu

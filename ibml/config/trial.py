@@ -62,10 +62,16 @@ class TrialConfig(Config):
     def notes(self) -> list[str]:
         """What is allowed in the configuration, but probably not meant."""
         method, epochs = self.method, self.trainer.epochs
-        if not isinstance(method, WindowedPart) or method.acts_in(epochs) or method.canonical(self) == JOINT:
+        if (
+            not isinstance(method, WindowedPart)
+            or method.acts_in(epochs)
+            or method.canonical(self) == JOINT
+        ):
             return []
         begins = f"{method.type} acts from epoch {method.window.first_epoch} on (method.window.first_epoch, from 0)"
-        return [f"{begins}, and training has {epochs} epoch{'s' if epochs > 1 else ''}; it is plain joint training"]
+        return [
+            f"{begins}, and training has {epochs} epoch{'s' if epochs > 1 else ''}; it is plain joint training"
+        ]
 
     @property
     def head(self) -> FusionPart:
@@ -130,7 +136,9 @@ def _encoder_problems(config: TrialConfig) -> Findings:
     for name, kind in config.data.kinds.items():
         place = ("encoders", name if name in config.encoders else "default")
         encoder = config.encoder(name)
-        findings += [((*place, *below), message) for below, message in encoder.inconsistencies(name, kind)]
+        findings += [
+            ((*place, *below), message) for below, message in encoder.inconsistencies(name, kind)
+        ]
     return findings
 
 
@@ -143,7 +151,9 @@ def _measure_problems(config: TrialConfig) -> Findings:
 
 def _plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
     """The plug-ins that a trial uses, by the paths of their components."""
-    parts: dict[tuple[str, ...], Any] = {("encoders", name): part for name, part in config.encoders.items()}
+    parts: dict[tuple[str, ...], Any] = {
+        ("encoders", name): part for name, part in config.encoders.items()
+    }
     parts |= {("data",): config.data, ("method",): config.method}
     if config.head is config.fusion:
         parts[("fusion",)] = config.fusion
@@ -152,7 +162,9 @@ def _plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
 
 def _plugin_problems(config: TrialConfig) -> Findings:
     return [
-        ((*path, "target"), problem) for path, part in _plugins(config).items() for problem in part.problems(config)
+        ((*path, "target"), problem)
+        for path, part in _plugins(config).items()
+        for problem in part.problems(config)
     ]
 
 

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from ibml.data.base import AnySplit, Dataset, Split, StreamedSplit
     from ibml.data.listing import DataError
 
-__all__ = ["AnySplit", "DataError", "Dataset", "Split", "StreamedSplit", "describe", "fingerprint", "load", "prepare_datasets"]
+__all__ = [
+    "AnySplit",
+    "DataError",
+    "Dataset",
+    "Split",
+    "StreamedSplit",
+    "describe",
+    "fingerprint",
+    "load",
+    "prepare_datasets",
+]
 
 _MODULES = {
     **dict.fromkeys(("fingerprint", "load", "describe", "prepare_datasets"), "access"),

@@ -14,7 +14,11 @@ _plugin_fingerprints: dict[str, str] = {}
 """Fingerprints that packages have given, by configuration: a study asks for each of its trials."""
 
 
-def prepare_datasets(configs: Iterable[DataConfig], say: Callable[[str], None] = print, progress: Progress = ignore_progress) -> None:
+def prepare_datasets(
+    configs: Iterable[DataConfig],
+    say: Callable[[str], None] = print,
+    progress: Progress = ignore_progress,
+) -> None:
     """Check data sets as a whole, and decode what is not in the cache, so that trials need not.
 
     Args:
@@ -68,4 +72,6 @@ def _compute_plugin_fingerprint(config: DataPluginConfig) -> str:
     except IbmlError:
         raise
     except Exception as error:
-        raise DataError(f"the data set {config.target} has no fingerprint: {in_a_line(error)}") from error
+        raise DataError(
+            f"the data set {config.target} has no fingerprint: {in_a_line(error)}"
+        ) from error

@@ -143,7 +143,9 @@ class BuiltInSource(Source):
         return {}
 
 
-def split_stratified(labels: Labels, shares: Sequence[float], generator: np.random.Generator) -> list[Indices]:
+def split_stratified(
+    labels: Labels, shares: Sequence[float], generator: np.random.Generator
+) -> list[Indices]:
     """Indices of disjoint parts, each with its share of every class; what is left over is the last part.
 
     A class's part is rounded to the nearest count. Indices of each part are in ascending order.

@@ -73,7 +73,11 @@ class SampleListing:
     def add(self, split: SplitName, row: Sample) -> None:
         for what, text in (("name", row.name), ("label", row.label)):
             if not is_one_line(text):
-                self.add_issue(split, row.where, f"its {what} {text[:60]!r} has characters that cannot be shown")
+                self.add_issue(
+                    split,
+                    row.where,
+                    f"its {what} {text[:60]!r} has characters that cannot be shown",
+                )
                 return
         self.rows.setdefault(split, []).append(row)
 
@@ -81,12 +85,14 @@ class SampleListing:
         """Something that makes the whole data set useless."""
         self.issues.append(DataIssue(where, message, fatal=True))
 
-    def add_issue(self, split: SplitName, where: str, message: str, modality: str | None = None) -> None:
+    def add_issue(
+        self, split: SplitName, where: str, message: str, modality: str | None = None
+    ) -> None:
         """Something that makes one sample useless."""
         self.issues.append(DataIssue(where, message, split, modality))
 
     def has(self, file: str) -> bool:
-        return os.path.exists(self.root / file)  # noqa: PTH110 - Path.exists raises for a name that is too long
+        return os.path.exists(self.root / file)
 
     def read_lines(self, file: str) -> Generator[tuple[str, str]]:
         """The lines of a text file that are not empty, each with its place."""
@@ -151,7 +157,11 @@ class SampleListing:
         problem = find_foreign_path_problem(path) or find_path_problem(plain.lstrip("/"))
         inside = plain if problem or not plain.startswith("/") else self._make_relative(plain)
         if problem is None and (inside is None or not self._is_inside_root(inside)):
-            by_link = "" if inside is None else " by a link; take a data.root that has what the link leads to"
+            by_link = (
+                ""
+                if inside is None
+                else " by a link; take a data.root that has what the link leads to"
+            )
             problem = f"leads out of the data set's folder{by_link}"
         if problem is None and inside is not None:
             return self.resolve_path(inside, where)
@@ -171,11 +181,13 @@ class SampleListing:
         if folder not in self._inside:
             self._inside[folder] = _is_below(self.root / folder, self.root.resolve())
         file = self.root / path
-        return self._inside[folder] and (not os.path.islink(file) or _is_below(file, self.root.resolve()))  # noqa: PTH114
+        return self._inside[folder] and (
+            not os.path.islink(file) or _is_below(file, self.root.resolve())
+        )
 
     def list_names(self, folder: str) -> list[str]:
         """What is in a folder, sorted; raises `OSError`. Hidden files are left out: other systems leave such behind."""
-        return sorted(name for name in os.listdir(self.root / folder) if not name.startswith("."))  # noqa: PTH208
+        return sorted(name for name in os.listdir(self.root / folder) if not name.startswith("."))
 
     def list_frames(self, split: SplitName, folder: str, where: str, modality: str) -> SamplePart:
         """The pictures in a folder, in the order of the numbers in their names."""
@@ -185,14 +197,23 @@ class SampleListing:
             self.add_issue(split, where, f"the folder {folder} does not exist", modality)
             return SamplePart()
         except OSError as error:
-            self.add_issue(split, where, f"the folder {folder} cannot be read: {error.strerror}", modality)
+            self.add_issue(
+                split, where, f"the folder {folder} cannot be read: {error.strerror}", modality
+            )
             return SamplePart()
         if not names:
             self.add_issue(split, where, f"the folder {folder} has no pictures", modality)
         if odd := [name for name in names if not is_one_line(name)]:
-            self.add_issue(split, where, f"{folder} has {odd[0]!r}, which has characters that cannot be shown", modality)
+            self.add_issue(
+                split,
+                where,
+                f"{folder} has {odd[0]!r}, which has characters that cannot be shown",
+                modality,
+            )
             return SamplePart()
-        return SamplePart(tuple(f"{folder}/{name}" for name in sorted(names, key=build_natural_sort_key)))
+        return SamplePart(
+            tuple(f"{folder}/{name}" for name in sorted(names, key=build_natural_sort_key))
+        )
 
 
 def is_one_line(text: str) -> bool:
@@ -231,15 +252,25 @@ def find_path_problem(path: str) -> str | None:
 
 def build_natural_sort_key(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts 2.jpg before 10.jpg; of names that differ in zeros alone, the order is what it was."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    ]
 
 
-def build_data_error(name: str, root: Path, issues: Sequence[DataIssue], can_skip: bool = True) -> DataError:
+def build_data_error(
+    name: str, root: Path, issues: Sequence[DataIssue], can_skip: bool = True
+) -> DataError:
     """The error that names the first few of the things that are wrong, and counts the rest."""
-    lines = [f"{name} in {root}: {len(issues)} thing{'s' if len(issues) > 1 else ''} wrong, so nothing was trained"]
+    lines = [
+        f"{name} in {root}: {len(issues)} thing{'s' if len(issues) > 1 else ''} wrong, so nothing was trained"
+    ]
     lines += [f"  {issue}" for issue in issues[:SHOWN]]
     if len(issues) > SHOWN:
         lines.append(f"  and {len(issues) - SHOWN} more: see 'ibml data check'")
     if can_skip:
-        lines.append("  data.on_missing=skip trains without such samples and says how many they are")
+        lines.append(
+            "  data.on_missing=skip trains without such samples and says how many they are"
+        )
     return DataError("\n".join(lines))

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Method", "Precision", "StepLog", "StepStatistics", "Training", "build_method"]
 
 _MODULES = {
-    **dict.fromkeys(("Batch", "Method", "StepStatistics", "StepLog", "Training"), "ibml.methods.base"),
+    **dict.fromkeys(
+        ("Batch", "Method", "StepStatistics", "StepLog", "Training"), "ibml.methods.base"
+    ),
     "Precision": "ibml.training.precision",
 }
 
@@ -32,7 +34,9 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 
-def build_method(config: TrialConfig, model: MultimodalModel, samples: int, precision: Precision) -> Method:
+def build_method(
+    config: TrialConfig, model: MultimodalModel, samples: int, precision: Precision
+) -> Method:
     """Build the method of a trial, built-in or plug-in.
 
     Args:
@@ -44,5 +48,7 @@ def build_method(config: TrialConfig, model: MultimodalModel, samples: int, prec
     options = config.effective_method
     if options.canonical(config) == JOINT:  # every part is off
         options = create(METHODS, "joint")
-    method: Method = options.load_implementation()(config, options.typed_options, model, samples, precision)
+    method: Method = options.load_implementation()(
+        config, options.typed_options, model, samples, precision
+    )
     return method

@@ -135,7 +135,14 @@ class Method:
     evaluation does not use.
     """
 
-    def __init__(self, trial: TrialConfig, options: Config, model: MultimodalModel, samples: int, precision: Precision):
+    def __init__(
+        self,
+        trial: TrialConfig,
+        options: Config,
+        model: MultimodalModel,
+        samples: int,
+        precision: Precision,
+    ):
         parameter = next(model.parameters())
         self.model = model
         self.options: Any = options
@@ -146,13 +153,21 @@ class Method:
         self.encode: Callable[[Inputs], list[Tensor]] = model.features
         """The pass of training through the encoders."""
         if trial.trainer.compile:
-            self.encode = torch.compile(model.features, dynamic=False)  # by shapes, not by which ones came before
+            self.encode = torch.compile(
+                model.features, dynamic=False
+            )  # by shapes, not by which ones came before
         self.heads = nn.ModuleList()
-        self.memory = PredictionMemory(len(model.modalities), samples, parameter.device, parameter.dtype)
+        self.memory = PredictionMemory(
+            len(model.modalities), samples, parameter.device, parameter.dtype
+        )
         self.generator = torch.Generator(device=parameter.device)
-        self._no_changes = torch.zeros(len(model.modalities), device=parameter.device, dtype=torch.long)
+        self._no_changes = torch.zeros(
+            len(model.modalities), device=parameter.device, dtype=torch.long
+        )
         window = getattr(options, "window", None)
-        self.window: tuple[int, int] = window.epochs(self.epochs) if isinstance(window, Window) else (0, self.epochs)
+        self.window: tuple[int, int] = (
+            window.epochs(self.epochs) if isinstance(window, Window) else (0, self.epochs)
+        )
         self.training: Training
         self.extra_samples = 0
         """How many samples this epoch trained on beside those of its `order`."""
@@ -253,7 +268,9 @@ class Method:
         """The rates by which `transform` and `loss` act: (M,), or (M, n) where each sample has its own."""
         return rho
 
-    def log(self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor) -> StepLog:
+    def log(
+        self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor
+    ) -> StepLog:
         """What a step leaves."""
         joint, unimodal = outputs.joint.detach(), outputs.unimodal.detach()
         return StepLog(batch.index, batch.labels, loss.detach(), joint, unimodal, rho, noised)
@@ -261,14 +278,23 @@ class Method:
     def observe(self, logs: Sequence[StepLog]) -> StepStatistics:
         """Write the memory, and say what steps measured, of equally many samples each and no sample twice: many small
         operations cost more than one over all."""
-        index, labels = (torch.stack(values) for values in zip(*((log.index, log.labels) for log in logs), strict=True))
-        joint, unimodal = torch.stack([log.joint for log in logs]), torch.stack([log.unimodal for log in logs], 1)
+        index, labels = (
+            torch.stack(values)
+            for values in zip(*((log.index, log.labels) for log in logs), strict=True)
+        )
+        joint, unimodal = (
+            torch.stack([log.joint for log in logs]),
+            torch.stack([log.unimodal for log in logs], 1),
+        )
         probability = label_log_probability(unimodal.flatten(1, 2), labels.flatten()).exp()
         correct = unimodal.argmax(3) == labels
         self.memory.write(index.flatten(), probability, correct.flatten(1))
         right = torch.cat([(joint.argmax(2) == labels)[None], correct]).sum(2).T
         scores = probability.view(correct.shape).sum(2).T
-        loss, rho, noised = (torch.stack([getattr(log, name) for log in logs]) for name in ("loss", "rates", "noised"))
+        loss, rho, noised = (
+            torch.stack([getattr(log, name) for log in logs])
+            for name in ("loss", "rates", "noised")
+        )
         return StepStatistics(loss, right, rho, noised, scores)
 
     def update(self, batch: Batch, epoch: int) -> StepLog:

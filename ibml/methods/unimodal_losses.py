@@ -17,7 +17,14 @@ class UnimodalLossMethod(Method):
     """A method whose options say where the unimodal logits of its losses come from. `heads: shared`: the model's o_m.
     `separate`: a linear head per modality, which is trained along and not evaluated."""
 
-    def __init__(self, trial: TrialConfig, options: Any, model: MultimodalModel, samples: int, precision: Precision):
+    def __init__(
+        self,
+        trial: TrialConfig,
+        options: Any,
+        model: MultimodalModel,
+        samples: int,
+        precision: Precision,
+    ):
         super().__init__(trial, options, model, samples, precision)
         if options.heads == "separate":
             like = self.memory.probability

@@ -31,10 +31,14 @@ class Fusion(nn.Module):
 
     def both(self, features: Features) -> tuple[Tensor, Tensor]:
         """Joint logits (n, C) and unimodal logits (M, n, C); cheaper than the two calls."""
-        blocks = self._forward_blocks([list(features), *(_mask_others(features, m) for m in range(len(features)))])
+        blocks = self._forward_blocks(
+            [list(features), *(_mask_others(features, m) for m in range(len(features)))]
+        )
         return blocks[0], blocks[1:]
 
-    def subset_logits(self, features: Features, kept: Tensor, fill: Features | None = None) -> Tensor:
+    def subset_logits(
+        self, features: Features, kept: Tensor, fill: Features | None = None
+    ) -> Tensor:
         """The joint logits, (S, n, C), for S subsets of the modalities, whose members are true in `kept`, (S, M). The
         features of the others are zero, or those of `fill`, (d_m,) each."""
         blocks = []
@@ -64,7 +68,9 @@ def split_features(features: Features, index: int) -> tuple[Tensor, Tensor]:
     return features[index], others[0] if len(others) == 1 else torch.cat(others, dim=1)
 
 
-def build_fusion(config: FusionPart, modalities: Sequence[str], widths: Sequence[int], classes: int) -> Fusion:
+def build_fusion(
+    config: FusionPart, modalities: Sequence[str], widths: Sequence[int], classes: int
+) -> Fusion:
     """Build a fusion, built-in or plug-in, or the head that a method brings in its place.
 
     Args:

@@ -65,7 +65,12 @@ def initialize_weights(module: nn.Module) -> None:
     """Xavier normal for linear layers with bias 0, Kaiming normal (fan out) for convolutions, 1 and 0 for
     batch normalisation: the initialisation of the paper's runs. Other layers start as torch has them; what is in a
     module whose `keeps_weights` is true stays as it is."""
-    kept = {part for whole in module.modules() if getattr(whole, "keeps_weights", False) for part in whole.modules()}
+    kept = {
+        part
+        for whole in module.modules()
+        if getattr(whole, "keeps_weights", False)
+        for part in whole.modules()
+    }
     for layer in module.modules():
         if layer in kept:
             continue

@@ -28,7 +28,13 @@ from ibml.config.trial import flatten
 from ibml.search.database_url import SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler
 
-__all__ = ["LOCK_SECONDS", "Database", "SearchDatabaseError", "choose_url", "translate_database_errors"]
+__all__ = [
+    "LOCK_SECONDS",
+    "Database",
+    "SearchDatabaseError",
+    "choose_url",
+    "translate_database_errors",
+]
 
 LOCK_SECONDS = 60
 """How long a SQLite file may be locked by another process before that is an error."""
@@ -57,7 +63,9 @@ class Database:
             if not is_file:
                 check_connection(address)
             waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if is_file else {}
-            return optuna.storages.get_storage(optuna.storages.RDBStorage(address, engine_kwargs=waiting))
+            return optuna.storages.get_storage(
+                optuna.storages.RDBStorage(address, engine_kwargs=waiting)
+            )
 
     def open_storage(self) -> None:
         """Connect now, so that a database that cannot be used is known before anything is trained.
@@ -85,22 +93,30 @@ class Database:
             versions = self._load_versions(name)
             for version, known in versions.items():
                 if known == dict(spec):
-                    return optuna.load_study(study_name=version, storage=self.storage, sampler=sampler)
+                    return optuna.load_study(
+                        study_name=version, storage=self.storage, sampler=sampler
+                    )
                 if known is None and self._is_cut_off(version):
                     optuna.delete_study(study_name=version, storage=self.storage)
                     return _fill(self._create(version, directions, sampler), spec, start)
                 if known is None and self._is_blank(version, directions):
-                    study = optuna.load_study(study_name=version, storage=self.storage, sampler=sampler)
+                    study = optuna.load_study(
+                        study_name=version, storage=self.storage, sampler=sampler
+                    )
                     return _fill(study, spec, start)
             if versions and not new_version:
                 latest = list(versions)[-1]
-                raise SearchDatabaseError(_format_refusal(latest, versions[latest], spec, redact_url(self.url)))
+                raise SearchDatabaseError(
+                    _format_refusal(latest, versions[latest], spec, redact_url(self.url))
+                )
             study = self._create(get_next_version(name, list(versions)), directions, sampler)
             return _fill(study, spec, start)
 
     def _load_versions(self, name: str) -> dict[str, dict[str, Any] | None]:
         """The versions of a search, oldest first, each with its spec."""
-        found = {study.study_name: study.user_attrs.get(SPEC) for study in self.storage.get_all_studies()}
+        found = {
+            study.study_name: study.user_attrs.get(SPEC) for study in self.storage.get_all_studies()
+        }
         return {version: found[version] for version in select_versions(name, found)}
 
     def _is_cut_off(self, name: str) -> bool:
@@ -116,17 +132,27 @@ class Database:
         same = [direction.name.lower() for direction in study.directions] == list(directions)
         return same and not study.user_attrs and not study.get_trials(deepcopy=False)
 
-    def _create(self, name: str, directions: Sequence[Direction], sampler: RepeatableSampler) -> optuna.Study:
-        return optuna.create_study(study_name=name, storage=self.storage, sampler=sampler, directions=list(directions))
+    def _create(
+        self, name: str, directions: Sequence[Direction], sampler: RepeatableSampler
+    ) -> optuna.Study:
+        return optuna.create_study(
+            study_name=name, storage=self.storage, sampler=sampler, directions=list(directions)
+        )
 
     def find(self, name: str) -> optuna.Study | None:
         """The latest version of a search, if there is one."""
         with translate_database_errors(self.url):
             versions = self._load_versions(name)
-            return optuna.load_study(study_name=list(versions)[-1], storage=self.storage) if versions else None
+            return (
+                optuna.load_study(study_name=list(versions)[-1], storage=self.storage)
+                if versions
+                else None
+            )
 
 
-def _fill(study: optuna.Study, spec: Mapping[str, Any], start: Sequence[Mapping[str, Any]]) -> optuna.Study:
+def _fill(
+    study: optuna.Study, spec: Mapping[str, Any], start: Sequence[Mapping[str, Any]]
+) -> optuna.Study:
     """Put a search into an empty study: the mark, the trials to start from and, last, what is searched."""
     study.set_user_attr(BEGUN, value=True)
     for values in start:
@@ -138,7 +164,9 @@ def _fill(study: optuna.Study, spec: Mapping[str, Any], start: Sequence[Mapping[
     return study
 
 
-def _format_refusal(name: str, known: Mapping[str, Any] | None, spec: Mapping[str, Any], url: str) -> str:
+def _format_refusal(
+    name: str, known: Mapping[str, Any] | None, spec: Mapping[str, Any], url: str
+) -> str:
     if known is None:
         return f"{url} has a study {name!r} that ibml did not make; give the search another name"
     before, now = flatten(dict(known)), flatten(dict(spec))
@@ -161,13 +189,17 @@ def translate_database_errors(url: str, opening: bool = False) -> Iterator[None]
         said = " ".join(str(error.__cause__ or error).partition("[SQL")[0].split())
         shown, words = redact_url(url), redact_secrets(said, url)[:300]
         cause = error if shown == url else None  # a traceback would show what is left out here
-        raise SearchDatabaseError(f"the search database {shown}: {words}{_suggest_fix(words)}") from cause
+        raise SearchDatabaseError(
+            f"the search database {shown}: {words}{_suggest_fix(words)}"
+        ) from cause
 
 
 def _suggest_fix(words: str) -> str:
     kept = "; what is in it is kept, and the same command goes on"
     if words.startswith("No module named"):
-        return " (install the database's driver" + (": pip install 'ibml[postgres]')" if "psycopg" in words else ")")
+        return " (install the database's driver" + (
+            ": pip install 'ibml[postgres]')" if "psycopg" in words else ")"
+        )
     if "locked" in words:
         return f" (another process is writing to it{kept})"
     if "is full" in words or "No space left" in words:

@@ -35,7 +35,9 @@ class MetricTracker:
 
 def list_needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[str]:
     """The metrics of an epoch that a search looks at."""
-    asked = {objective.metric for objective in config.objectives} | {c.metric for c in config.constraints}
+    asked = {objective.metric for objective in config.objectives} | {
+        c.metric for c in config.constraints
+    }
     ranked = {"val.loss"} if selection == "last" else {"val.loss", selection}
     return {*asked, *ranked, "time.epoch"} - {"time.total"}
 

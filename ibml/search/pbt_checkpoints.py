@@ -58,10 +58,12 @@ class PbtCheckpoints:
         try:
             yield
         except FileNotFoundError:
-            message = (
-                f"the states that the search goes on from are not in {self.folder.absolute()}: run it where it was"
-            )
-            raise PbtCheckpointError(f"{message} begun, or begin another beside it with --new-version") from None
+            message = f"the states that the search goes on from are not in {self.folder.absolute()}: run it where it was"
+            raise PbtCheckpointError(
+                f"{message} begun, or begin another beside it with --new-version"
+            ) from None
         except OSError as error:
             message = f"states of the search in {self.folder.absolute()}: {error.strerror}"
-            raise PbtCheckpointError(f"{message}; the same command goes on from those that are there") from None
+            raise PbtCheckpointError(
+                f"{message}; the same command goes on from those that are there"
+            ) from None

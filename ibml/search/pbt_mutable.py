@@ -15,7 +15,9 @@ def check_mutable(space: Space) -> list[Problem]:
     where conditions switch it on and off."""
     problems, varying = [], set[str]()
     for dimension in space.dimensions:
-        if isinstance(dimension.parameter, ConstantParameter) and not varying & set(dimension.parameter.when):
+        if isinstance(dimension.parameter, ConstantParameter) and not varying & set(
+            dimension.parameter.when
+        ):
             continue
         varying.add(dimension.path)
         for path in _list_paths(dimension):
@@ -29,7 +31,11 @@ def check_mutable(space: Space) -> list[Problem]:
 
 def _list_paths(dimension: Dimension) -> list[str]:
     """The paths that the values of a dimension set."""
-    return list(dict.fromkeys(path for value in dimension.list_examples() for path in flatten({dimension.path: value})))
+    return list(
+        dict.fromkeys(
+            path for value in dimension.list_examples() for path in flatten({dimension.path: value})
+        )
+    )
 
 
 def _explain(path: str) -> str:

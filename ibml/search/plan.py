@@ -65,7 +65,9 @@ class SearchPlan:
     @property
     def epochs(self) -> int:
         """The most that one seed of a proposal trains."""
-        found = next((d.list_examples() for d in self.space.dimensions if d.path == "trainer.epochs"), [])
+        found = next(
+            (d.list_examples() for d in self.space.dimensions if d.path == "trainer.epochs"), []
+        )
         return max(map(int, [self.space.base.trainer.epochs, *found]))
 
     @property
@@ -85,7 +87,10 @@ class SearchPlan:
             free.remove("trials")  # members decide what becomes of each other
         for key in free:
             del plain[key]
-        kept = {dimension.path: plain["parameters"][dimension.path] for dimension in self.space.dimensions}
+        kept = {
+            dimension.path: plain["parameters"][dimension.path]
+            for dimension in self.space.dimensions
+        }
         base = canonical(self.space.base.model_copy(update={"seed": 0}))
         spec = {**plain, "parameters": kept, "base": base, "data": fingerprint, "trainer": revision}
         plugins = sources(flatten(base))
@@ -101,7 +106,13 @@ class SearchPlan:
         for start in self.config.start_from:
             values = resolve_start(self.space, start, best_of)
             by_path = {d.path: d for d in self.space.searched}
-            found.append({path: by_path[path].encode(value) for path, value in values.items() if path in by_path})
+            found.append(
+                {
+                    path: by_path[path].encode(value)
+                    for path, value in values.items()
+                    if path in by_path
+                }
+            )
         return found
 
 
@@ -114,8 +125,14 @@ def resolve_start(space: Space, start: Start, best_of: Mapping[str, Values]) -> 
         return space.get_base_values(TrialConfig(data=data, encoders=encoders))
     if isinstance(start, BestOf):
         labels = best_of[start.search]
-        return {d.path: d.value(labels[d.path]) for d in space.searched if d.path in labels and d.has_label(labels[d.path])}
-    return _flatten_values(start, {d.path for d in space.searched}) if isinstance(start, dict) else {}
+        return {
+            d.path: d.value(labels[d.path])
+            for d in space.searched
+            if d.path in labels and d.has_label(labels[d.path])
+        }
+    return (
+        _flatten_values(start, {d.path for d in space.searched}) if isinstance(start, dict) else {}
+    )
 
 
 def _flatten_values(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> Values:
@@ -128,7 +145,9 @@ def _flatten_values(values: Mapping[str, Any], known: Collection[str], prefix: s
     return found
 
 
-def load_search(source: SpaceSource, base: str | None = None, overrides: Iterable[str] = ()) -> SearchPlan:
+def load_search(
+    source: SpaceSource, base: str | None = None, overrides: Iterable[str] = ()
+) -> SearchPlan:
     """The search of a file or mapping. `base` takes the place of the file's; `overrides` are `a.b=c` texts over the
     file's or the trials' keys. Raises `ConfigError` with everything that is wrong."""
     document = (
@@ -138,8 +157,12 @@ def load_search(source: SpaceSource, base: str | None = None, overrides: Iterabl
     )
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = tuple(overrides)
-    extra = [_join_parameter_path(setting) for override in given for setting in command_line(override)]
-    document = overridden(document, [s for s in extra if s.path[0] in SearchSpaceConfig.model_fields])
+    extra = [
+        _join_parameter_path(setting) for override in given for setting in command_line(override)
+    ]
+    document = overridden(
+        document, [s for s in extra if s.path[0] in SearchSpaceConfig.model_fields]
+    )
     config, problems = parsed(document, SearchSpaceConfig, ("parameters",))
     if config is None:
         raise ConfigError(problems)
@@ -161,8 +184,14 @@ def _join_parameter_path(setting: Setting) -> Setting:
     """A setting of a parameter, whose path is one key of the file, up to the fields that a parameter has."""
     if setting.path[0] != "parameters":
         return setting
-    fields = {name for kind in (RangeParameter, ChoiceParameter, ConstantParameter) for name in kind.model_fields}
-    end = next((i for i, step in enumerate(setting.path) if i > 1 and step in fields), len(setting.path))
+    fields = {
+        name
+        for kind in (RangeParameter, ChoiceParameter, ConstantParameter)
+        for name in kind.model_fields
+    }
+    end = next(
+        (i for i, step in enumerate(setting.path) if i > 1 and step in fields), len(setting.path)
+    )
     return replace(setting, path=("parameters", ".".join(setting.path[1:end]), *setting.path[end:]))
 
 
@@ -188,7 +217,9 @@ def build_search_plan(
             problems += check_mutable(space)
         problems += _check_starts(config, space, document, elsewhere)
         problems += _check_sampled_metrics(config, space, document)
-    return SearchPlan(config, space, document.text, warnings=tuple(_collect_warnings(config, space)))
+    return SearchPlan(
+        config, space, document.text, warnings=tuple(_collect_warnings(config, space))
+    )
 
 
 def _load_base_layers(
@@ -219,26 +250,40 @@ def _locate(document: Document, path: KeyPath) -> SourceLocation:
     return replace(document.source(path), path=documents.format_path(path))
 
 
-def _list_requested_metrics(config: SearchSpaceConfig, document: Document) -> list[tuple[str, SourceLocation]]:
+def _list_requested_metrics(
+    config: SearchSpaceConfig, document: Document
+) -> list[tuple[str, SourceLocation]]:
     """The metrics of objectives and constraints, and where each is asked for."""
     parts: dict[str, tuple[Objective | Constraint, ...]] = {
         "objectives": config.objectives,
         "constraints": config.constraints,
     }
-    return [(a.metric, document.source((part, i))) for part, items in parts.items() for i, a in enumerate(items)]
+    return [
+        (a.metric, document.source((part, i)))
+        for part, items in parts.items()
+        for i, a in enumerate(items)
+    ]
 
 
-def _check_metrics(config: SearchSpaceConfig, base: TrialConfig, document: Document) -> list[Problem]:
+def _check_metrics(
+    config: SearchSpaceConfig, base: TrialConfig, document: Document
+) -> list[Problem]:
     known = metrics.search_names(base.modalities)
     problems = []
     for name, source in _list_requested_metrics(config, document):
         if name not in known:
-            why = "a search must not see test data" if name.startswith("test.") else f"no trial logs {name!r}"
+            why = (
+                "a search must not see test data"
+                if name.startswith("test.")
+                else f"no trial logs {name!r}"
+            )
             problems.append(Problem(source, f"{why}{format_suggestion(name, known)}"))
     return problems
 
 
-def _check_sampled_metrics(config: SearchSpaceConfig, space: Space, document: Document) -> list[Problem]:
+def _check_sampled_metrics(
+    config: SearchSpaceConfig, space: Space, document: Document
+) -> list[Problem]:
     """Objectives and constraints that some proposals would not log."""
     known_for_base = metrics.search_names(space.base.modalities)
     asked = _list_requested_metrics(config, document)
@@ -255,7 +300,9 @@ def _check_sampler(config: SearchSpaceConfig, space: Space) -> list[Problem]:
     if config.sampler.type != "grid":
         return []
     message = f"a grid needs at most {MOST_LISTED:,} values: give a step or choices"
-    return [Problem(dimension.source, message) for dimension in space.searched if dimension.grid is None]
+    return [
+        Problem(dimension.source, message) for dimension in space.searched if dimension.grid is None
+    ]
 
 
 def _check_starts(
@@ -265,13 +312,19 @@ def _check_starts(
     by_path = {dimension.path: dimension for dimension in space.searched}
     for index, start in enumerate(config.start_from):
         source = document.source(("start_from", index))
-        for path, value in _flatten_values(start, by_path).items() if isinstance(start, dict) else ():
+        for path, value in (
+            _flatten_values(start, by_path).items() if isinstance(start, dict) else ()
+        ):
             if path in elsewhere:
                 continue
             if path not in by_path:
-                problems.append(Problem(source, f"{path!r} is not searched{format_suggestion(path, by_path)}"))
+                problems.append(
+                    Problem(source, f"{path!r} is not searched{format_suggestion(path, by_path)}")
+                )
             elif not by_path[path].contains(value):
-                problems.append(Problem(source, f"{path}: {value!r} is not in the range or among the choices"))
+                problems.append(
+                    Problem(source, f"{path}: {value!r} is not in the range or among the choices")
+                )
     return problems
 
 
@@ -284,7 +337,11 @@ def _collect_warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
             f"scheduler.interval_epochs {scheduler.interval_epochs}: training ends after {space.base.trainer.epochs}"
             " epochs, so no member is changed"
         )
-    if scheduler.type != "pbt" and config.trials <= startup and config.sampler.type in ("tpe", "gp"):
+    if (
+        scheduler.type != "pbt"
+        and config.trials <= startup
+        and config.sampler.type in ("tpe", "gp")
+    ):
         found.append(
             f"{config.trials} trials are not more than the {startup} random ones that {config.sampler.type} starts"
             " with; raise trials or lower sampler.startup_trials"
@@ -304,10 +361,14 @@ def _collect_warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
 def _warn_of_inactive_method(space: Space) -> list[str]:
     """Return a note where the method of the base, or of some proposals, acts in no epoch."""
     deciding = ("trainer.epochs", "method")
-    if not any(d.path == path or d.path.startswith(f"{path}.") for d in space.searched for path in deciding):
+    if not any(
+        d.path == path or d.path.startswith(f"{path}.") for d in space.searched for path in deciding
+    ):
         return space.base.notes
     for values, trial, _ in sample_trials(space):
         if trial and trial.notes:
-            shown = ", ".join(f"{path}: {value}" for path, value in values.items() if path.startswith(deciding))
+            shown = ", ".join(
+                f"{path}: {value}" for path, value in values.items() if path.startswith(deciding)
+            )
             return [f"where {shown}: {trial.notes[0]}"]
     return []

@@ -84,7 +84,9 @@ class Population(Search):
         """Take in epochs of a member, each with its own value: what is copied is the training as it is now."""
         for row in rows:
             if math.isfinite(row.get("val.loss", math.nan)):
-                self._report_intermediate(trial_run.number, int(row["epoch"]) + 1, row[self._metric])
+                self._report_intermediate(
+                    trial_run.number, int(row["epoch"]) + 1, row[self._metric]
+                )
         return True
 
     def on_interval_end(self, trial_run: TrialRun, state: bytes) -> None:
@@ -98,7 +100,10 @@ class Population(Search):
         self._release(trial_run)
         search_trial = self.running[trial_run.number]
         if ending == "finished":
-            values = {self._metric: final[f"selected.{self._metric}"], "time.total": final["time.total"]}
+            values = {
+                self._metric: final[f"selected.{self._metric}"],
+                "time.total": final["time.total"],
+            }
             values["epochs"] = float(search_trial.config.trainer.epochs)
             search_trial.trial.set_user_attr(f"{SEED}.0", values)
             search_trial.seeds.append(values)
@@ -110,7 +115,9 @@ class Population(Search):
     def get_configuration(self, trial: FrozenTrial) -> tuple[Values, TrialConfig]:
         """The values that a member has at its end, and the configuration with them, without a seed."""
         changes = trial.user_attrs.get(CHANGES, [])
-        return self._build_configuration(trial.number, changes[-1]["values"] if changes else trial.params)
+        return self._build_configuration(
+            trial.number, changes[-1]["values"] if changes else trial.params
+        )
 
     @property
     def _metric(self) -> str:
@@ -131,7 +138,9 @@ class Population(Search):
         stop = min(self._boundary + self.scheduler.interval_epochs, epochs)
         if stop in search_trial.curve and self.states.has(number, stop):
             return
-        changes = [change for change in self._get_changes(number) if change["epoch"] <= self._boundary]
+        changes = [
+            change for change in self._get_changes(number) if change["epoch"] <= self._boundary
+        ]
         values, config = search_trial.values, search_trial.config
         if changes:
             values, config = self._build_configuration(number, changes[-1]["values"])
@@ -140,15 +149,30 @@ class Population(Search):
         searched = {d.path for d in self.space.searched}
         numbers = {p: float(v) for p, v in values.items() if p in searched and _is_number(v)}
         copied = bool(changes) and changes[-1]["epoch"] == self._boundary
-        interval = Interval(self._boundary, stop, None, copied, initial, search_trial.values, changes, numbers)
-        self._ready.append(TrialRun(number, 0, config, values, (), MetricTracker(config.trainer.selection), interval=interval))
+        interval = Interval(
+            self._boundary, stop, None, copied, initial, search_trial.values, changes, numbers
+        )
+        self._ready.append(
+            TrialRun(
+                number,
+                0,
+                config,
+                values,
+                (),
+                MetricTracker(config.trainer.selection),
+                interval=interval,
+            )
+        )
 
     def _load_checkpoint(self, trial_run: TrialRun) -> None:
         """Read the state that a member goes on from: its own, or that of the member that it copies now."""
         interval = trial_run.interval
         assert interval is not None
         if interval.first:
-            interval.state = self.states.get(interval.changes[-1]["from"] if interval.copied else trial_run.number, interval.first)
+            interval.state = self.states.get(
+                interval.changes[-1]["from"] if interval.copied else trial_run.number,
+                interval.first,
+            )
 
     def _get_changes(self, number: int) -> list[dict[str, Any]]:
         return list(self._storage.get_trial(self._get_trial_id(number)).user_attrs.get(CHANGES, []))
@@ -157,10 +181,17 @@ class Population(Search):
         """All members have arrived: change the poor ones, and begin the next generation."""
         epoch = self._boundary + self.scheduler.interval_epochs
         sign = 1.0 if self.config.objectives[0].sense == "maximize" else -1.0
-        worth = {number: sign * search_trial.curve[epoch] for number, search_trial in self.running.items()}
-        for number, source in select_sources(worth, self.scheduler.quantile, self._make_generator, epoch).items():
+        worth = {
+            number: sign * search_trial.curve[epoch]
+            for number, search_trial in self.running.items()
+        }
+        for number, source in select_sources(
+            worth, self.scheduler.quantile, self._make_generator, epoch
+        ).items():
             values = self._explore(source, self._make_generator(epoch, "explore", number))
-            labels = {d.path: d.encode(values[d.path]) for d in self.space.searched if d.path in values}
+            labels = {
+                d.path: d.encode(values[d.path]) for d in self.space.searched if d.path in values
+            }
             changes = [change for change in self._get_changes(number) if change["epoch"] < epoch]
             changes.append({"epoch": epoch, "from": source, "values": labels})
             self.running[number].trial.set_user_attr(CHANGES, changes)
@@ -171,13 +202,19 @@ class Population(Search):
             self._enqueue_run(self.running[number])
 
     def _make_generator(self, epoch: int, *where: str | int) -> random.Random:
-        return random.Random(stream_seed(self.config.sampler.seed, "search", "population", epoch, *where))
+        return random.Random(
+            stream_seed(self.config.sampler.seed, "search", "population", epoch, *where)
+        )
 
     def _explore(self, source: int, generator: random.Random) -> Values:
         """Values near those of a member. Parameters that they make inactive vanish; those that they make active are
         drawn. Where the space has no configuration for them, which its check makes unlikely, the member's are kept."""
         changes = self._get_changes(source)
-        old = self._build_configuration(source, changes[-1]["values"])[0] if changes else self.running[source].values
+        old = (
+            self._build_configuration(source, changes[-1]["values"])[0]
+            if changes
+            else self.running[source].values
+        )
         resample = self.scheduler.resample
 
         def choose(dimension: Dimension) -> Any:
@@ -197,7 +234,10 @@ def select_sources(
     ranked = sorted(worth, key=lambda number: (worth[number], -number))
     count = max(1, int(quantile * len(ranked) + 1e-9)) if len(ranked) > 1 else 0
     best = sorted(ranked[len(ranked) - count :])
-    return {number: generator(epoch, "exploit", number).choice(best) for number in sorted(ranked[:count])}
+    return {
+        number: generator(epoch, "exploit", number).choice(best)
+        for number in sorted(ranked[:count])
+    }
 
 
 def perturb_value(dimension: Dimension, value: Any, generator: random.Random) -> Any:

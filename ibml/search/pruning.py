@@ -59,7 +59,9 @@ def should_continue(
             return not_worse < max((len(rivals) + 1) // config.reduction_factor, 1)
         case "median":
             best = max(v for s, v in curve.items() if s <= step)
-            rivals = [max(v for s, v in other.items() if s <= step) for other in others if step in other]
+            rivals = [
+                max(v for s, v in other.items() if s <= step) for other in others if step in other
+            ]
             return len(rivals) < config.startup_trials or best >= statistics.median(rivals)
         case "wilcoxon":
             from scipy.stats import wilcoxon
@@ -67,7 +69,10 @@ def should_continue(
             pairs = [own - best for own, best in zip(seed_values, best_seed_values, strict=False)]
             if not any(pairs):
                 return True
-            return not float(wilcoxon(pairs, alternative="less", zero_method="zsplit").pvalue) < config.p
+            return (
+                not float(wilcoxon(pairs, alternative="less", zero_method="zsplit").pvalue)
+                < config.p
+            )
         case "none" | "pbt":
             return True
 
@@ -79,10 +84,15 @@ def assign_bracket(config: HyperbandConfig, number: int, epochs: int) -> int:
     brackets = 1
     while config.grace_epochs * config.reduction_factor**brackets < epochs:
         brackets += 1
-    weights = [brackets * config.reduction_factor ** (brackets - 1 - s) / (brackets - s) for s in range(brackets)]
+    weights = [
+        brackets * config.reduction_factor ** (brackets - 1 - s) / (brackets - s)
+        for s in range(brackets)
+    ]
     given = [0] * brackets
     for position in range(number + 1):
-        behind = [w * (position + 1) / sum(weights) - n for w, n in zip(weights, given, strict=True)]
+        behind = [
+            w * (position + 1) / sum(weights) - n for w, n in zip(weights, given, strict=True)
+        ]
         chosen = behind.index(max(behind))
         given[chosen] += 1
     return chosen

@@ -33,7 +33,9 @@ def suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna says that it lowers `high` to the last step
         if dimension.whole:
-            return trial.suggest_int(path, int(p.low), int(p.high), log=p.log, step=int(p.step or 1))
+            return trial.suggest_int(
+                path, int(p.low), int(p.high), log=p.log, step=int(p.step or 1)
+            )
         step = None if p.step is None else float(p.step)
         return trial.suggest_float(path, float(p.low), float(p.high), log=p.log, step=step)
 
@@ -46,9 +48,13 @@ class RepeatableSampler(BaseSampler):
         self.config = config
 
     def _build_inner(self, trial: FrozenTrial, stream: str) -> BaseSampler:
-        return _build_sampler(self.config, stream_seed(self.config.seed, "search", stream, trial.number) % 2**32)
+        return _build_sampler(
+            self.config, stream_seed(self.config.seed, "search", stream, trial.number) % 2**32
+        )
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         if FIXED in trial.system_attrs:
             return {}
         return self._build_inner(trial, "joint").infer_relative_search_space(study, trial)
@@ -56,14 +62,20 @@ class RepeatableSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if FIXED in trial.system_attrs and not self.config.type.startswith("nsga"):  # which number their generations
+        if FIXED in trial.system_attrs and not self.config.type.startswith(
+            "nsga"
+        ):  # which number their generations
             return {}
         inner = self._build_inner(trial, "joint")
         inner.infer_relative_search_space(study, trial)  # some keep what they found for the draw
         return inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         inner = self._build_inner(trial, f"single {param_name}")
         return inner.sample_independent(study, trial, param_name, param_distribution)
@@ -71,8 +83,12 @@ class RepeatableSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._build_inner(trial, "before").before_trial(study, trial)
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        if self.config.type != "grid":  # at the end of its grid it would stop a loop that we do not use
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        if (
+            self.config.type != "grid"
+        ):  # at the end of its grid it would stop a loop that we do not use
             self._build_inner(trial, "after").after_trial(study, trial, state, values)
 
 
@@ -91,7 +107,9 @@ def _build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
                 )
             case "gp":
                 return samplers.GPSampler(
-                    n_startup_trials=config.startup_trials, warn_independent_sampling=False, seed=seed
+                    n_startup_trials=config.startup_trials,
+                    warn_independent_sampling=False,
+                    seed=seed,
                 )
             case "cmaes":
                 return samplers.CmaEsSampler(

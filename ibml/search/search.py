@@ -22,7 +22,14 @@ from ibml.search.objective_values import MetricTracker, get_worst_value
 from ibml.search.pruning import assign_bracket, compute_rungs, should_continue
 from ibml.search.samplers import FIXED, suggest
 from ibml.search.space import Space, Values, count_trials
-from ibml.search.trial_attributes import EPOCHS, REASON, SEED, average_over_seeds, read_seed_values, select_best_trial
+from ibml.search.trial_attributes import (
+    EPOCHS,
+    REASON,
+    SEED,
+    average_over_seeds,
+    read_seed_values,
+    select_best_trial,
+)
 from ibml.search.trial_runs import SearchTrial, TrialRun
 
 Ending = Literal["finished", "diverged", "failed"]
@@ -46,7 +53,11 @@ class Search:
         self._study_id = self._storage.get_study_id_from_name(study.study_name)
         self.running: dict[int, SearchTrial] = {}
         self._ready: deque[TrialRun] = deque()
-        self.started = len(self._get_trials(TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+        self.started = len(
+            self._get_trials(
+                TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+            )
+        )
         for trial in self._get_trials(TrialState.RUNNING):
             self._start_trial(optuna.Trial(study, self._get_trial_id(trial.number)))
 
@@ -63,7 +74,9 @@ class Search:
 
     def next(self) -> TrialRun | None:
         """The next attempt to train, or nothing for now (`done` tells whether for ever)."""
-        while not self._ready and self.started < self.trials and len(self.running) < self.concurrency:
+        while (
+            not self._ready and self.started < self.trials and len(self.running) < self.concurrency
+        ):
             self.started += 1
             self._start_trial(self.study.ask())
         return self._ready.popleft() if self._ready else None
@@ -82,7 +95,9 @@ class Search:
             self.study.tell(trial, state=TrialState.FAIL)
             return
         frozen = self._storage.get_trial(self._get_trial_id(trial.number))
-        search_trial = self.running[trial.number] = SearchTrial(trial, values, config, dict(frozen.intermediate_values))
+        search_trial = self.running[trial.number] = SearchTrial(
+            trial, values, config, dict(frozen.intermediate_values)
+        )
         attrs = frozen.user_attrs
         while (known := attrs.get(f"{SEED}.{len(search_trial.seeds)}")) is not None:
             search_trial.seeds.append(known)
@@ -98,12 +113,19 @@ class Search:
         number = self._get_trial_id(trial.number)
         frozen = self._storage.get_trial(number)
         if not frozen.params and FIXED not in frozen.system_attrs:
-            drawn = {name: getattr(v, "item", lambda v=v: v)() for name, v in trial.relative_params.items()}
+            drawn = {
+                name: getattr(v, "item", lambda v=v: v)()
+                for name, v in trial.relative_params.items()
+            }
             if drawn:
                 self._storage.set_trial_system_attr(number, FIXED, drawn)
 
     def _enqueue_run(self, search_trial: SearchTrial) -> None:
-        position, number, epochs = len(search_trial.seeds), search_trial.trial.number, search_trial.config.trainer.epochs
+        position, number, epochs = (
+            len(search_trial.seeds),
+            search_trial.trial.number,
+            search_trial.config.trainer.epochs,
+        )
         judged = compute_rungs(self.config.scheduler, number, epochs, len(self.seeds))
         rungs = tuple(step for step in judged if step < epochs) if position == 0 else ()
         config = search_trial.config.model_copy(update={"seed": self.seeds[position]})
@@ -121,9 +143,15 @@ class Search:
             trial_run.tracker.add(row)
             if trial_run.position == 0 and len(self.config.objectives) == 1:
                 step = trial_run.tracker.epochs
-                self._report_intermediate(trial_run.number, step, trial_run.tracker.value(self.config.objectives[0].metric))
+                self._report_intermediate(
+                    trial_run.number,
+                    step,
+                    trial_run.tracker.value(self.config.objectives[0].metric),
+                )
                 if step in trial_run.rungs and not self._should_continue(trial_run.number, step):
-                    trial_run.pruned = f"stopped after epoch {step} of {trial_run.config.trainer.epochs}"
+                    trial_run.pruned = (
+                        f"stopped after epoch {step} of {trial_run.config.trainer.epochs}"
+                    )
                     trial_run.pruned += f" by {self.config.scheduler.type}"
         return not trial_run.pruned
 
@@ -131,9 +159,18 @@ class Search:
         """Take in how an attempt ended: to its end, or early because `report` said so."""
         search_trial = self.running[trial_run.number]
         if trial_run.pruned:
-            self._tell(search_trial, TrialState.PRUNED, reason=trial_run.pruned, beside_seeds=trial_run.trained)
+            self._tell(
+                search_trial,
+                TrialState.PRUNED,
+                reason=trial_run.pruned,
+                beside_seeds=trial_run.trained,
+            )
         elif ending == "finished":
-            values = {metric: trial_run.tracker.value(metric) for metric in self._metrics if metric != "time.total"}
+            values = {
+                metric: trial_run.tracker.value(metric)
+                for metric in self._metrics
+                if metric != "time.total"
+            }
             values |= {
                 "time.total": final["time.total"],
                 "epochs": float(trial_run.config.trained_after(trial_run.tracker.epochs)),
@@ -149,31 +186,52 @@ class Search:
         done, number = len(search_trial.seeds), search_trial.trial.number
         if done == len(self.seeds):
             for name, metric, bound, sense in self._list_bounds():
-                search_trial.trial.set_constraint(name, sense * (average_over_seeds(search_trial.seeds, metric) - bound))
-            values = [average_over_seeds(search_trial.seeds, objective.metric) for objective in self.config.objectives]
+                search_trial.trial.set_constraint(
+                    name, sense * (average_over_seeds(search_trial.seeds, metric) - bound)
+                )
+            values = [
+                average_over_seeds(search_trial.seeds, objective.metric)
+                for objective in self.config.objectives
+            ]
             self._tell(search_trial, TrialState.COMPLETE, values)
             return
         step = done * search_trial.config.trainer.epochs
-        judged = compute_rungs(self.config.scheduler, number, search_trial.config.trainer.epochs, len(self.seeds))
+        judged = compute_rungs(
+            self.config.scheduler, number, search_trial.config.trainer.epochs, len(self.seeds)
+        )
         if len(self.config.objectives) == 1:
-            self._report_intermediate(number, step, average_over_seeds(search_trial.seeds, self.config.objectives[0].metric))
+            self._report_intermediate(
+                number,
+                step,
+                average_over_seeds(search_trial.seeds, self.config.objectives[0].metric),
+            )
             if step in judged and not self._should_continue(number, step):
                 reason = f"stopped after {done} of {len(self.seeds)} seeds by {self.config.scheduler.type}"
                 self._tell(search_trial, TrialState.PRUNED, reason=reason)
                 return
         self._enqueue_run(search_trial)
 
-    def _handle_unfinished(self, search_trial: SearchTrial, ending: Ending, reason: str, trained: int) -> None:
+    def _handle_unfinished(
+        self, search_trial: SearchTrial, ending: Ending, reason: str, trained: int
+    ) -> None:
         if ending == "diverged" and self.config.diverged == "worst":
             worst = [self._get_worst_value(index) for index in range(len(self.config.objectives))]
             if None not in worst:
                 for name, *_ in self._list_bounds():
-                    search_trial.trial.set_constraint(name, 1.0)  # it kept none, and samplers want the same for all
+                    search_trial.trial.set_constraint(
+                        name, 1.0
+                    )  # it kept none, and samplers want the same for all
                 self._tell(
-                    search_trial, TrialState.COMPLETE, [v for v in worst if v is not None], f"diverged: {reason}", trained
+                    search_trial,
+                    TrialState.COMPLETE,
+                    [v for v in worst if v is not None],
+                    f"diverged: {reason}",
+                    trained,
                 )
                 return
-        self._tell(search_trial, TrialState.FAIL, reason=f"{ending}: {reason}", beside_seeds=trained)
+        self._tell(
+            search_trial, TrialState.FAIL, reason=f"{ending}: {reason}", beside_seeds=trained
+        )
 
     def _list_bounds(self) -> Iterator[tuple[str, str, float, float]]:
         """Each bound's name, metric, value and sense: 1 is the most that the metric may be, -1 the least."""
@@ -225,20 +283,28 @@ class Search:
             others = [t for t in others if assign_bracket(scheduler, t.number, epochs) == mine]
         seeds = [sign * values[objective.metric] for values in search_trial.seeds]
         best = self.best
-        rival = [] if best is None else [sign * values[objective.metric] for values in read_seed_values(best)]
+        rival = (
+            []
+            if best is None
+            else [sign * values[objective.metric] for values in read_seed_values(best)]
+        )
         curves = [signed(t.intermediate_values) for t in others]
         return should_continue(scheduler, step, signed(search_trial.curve), curves, seeds, rival)
 
     @property
     def best(self) -> FrozenTrial | None:
         """The best proposal that completed within the constraints; of several objectives, by the first."""
-        return select_best_trial(self._get_trials(TrialState.COMPLETE), self.config.objectives[0].sense)
+        return select_best_trial(
+            self._get_trials(TrialState.COMPLETE), self.config.objectives[0].sense
+        )
 
     def get_configuration(self, trial: FrozenTrial) -> tuple[Values, TrialConfig]:
         """The values and the configuration of a trial of the study, without a seed."""
         return self._build_configuration(trial.number, trial.params)
 
-    def _build_configuration(self, number: int, labels: Mapping[str, Any]) -> tuple[Values, TrialConfig]:
+    def _build_configuration(
+        self, number: int, labels: Mapping[str, Any]
+    ) -> tuple[Values, TrialConfig]:
         values = self.space.walk(lambda dimension: dimension.value(labels[dimension.path]))
         config, problems = self.space.trial(values)
         if config is None:
@@ -252,7 +318,9 @@ class Search:
     @property
     def _metrics(self) -> list[str]:
         asked = [objective.metric for objective in self.config.objectives]
-        return list(dict.fromkeys([*asked, *(constraint.metric for constraint in self.config.constraints)]))
+        return list(
+            dict.fromkeys([*asked, *(constraint.metric for constraint in self.config.constraints)])
+        )
 
     def _get_trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False, states=states or None)

@@ -53,7 +53,11 @@ class Dimension:
 
     def has_label(self, label: Any) -> bool:
         """Whether the label is that of a value that can be proposed."""
-        return label in self.labels if isinstance(self.parameter, ChoiceParameter) else self.contains(label)
+        return (
+            label in self.labels
+            if isinstance(self.parameter, ChoiceParameter)
+            else self.contains(label)
+        )
 
     def contains(self, value: Any) -> bool:
         """Whether the value can be proposed."""
@@ -62,7 +66,11 @@ class Dimension:
             return bool(p.value == value)
         if isinstance(p, ChoiceParameter):
             return label(value) in self.labels
-        if isinstance(value, bool) or not isinstance(value, int | float) or not p.low <= value <= p.high:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not p.low <= value <= p.high
+        ):
             return False
         steps = 0.0 if p.step is None else (value - p.low) / p.step
         return abs(steps - round(steps)) < 1e-9 and not (self.whole and value != int(value))
@@ -91,7 +99,11 @@ class Dimension:
     @property
     def grid(self) -> list[Any] | None:
         """All values, where they are few enough to list."""
-        return None if self.count is None or self.count > MOST_LISTED else list(map(self.get_value, range(self.count)))
+        return (
+            None
+            if self.count is None or self.count > MOST_LISTED
+            else list(map(self.get_value, range(self.count)))
+        )
 
     def list_examples(self) -> list[Any]:
         """Values at the ends of the range, or every choice."""
@@ -101,7 +113,11 @@ class Dimension:
 
 def count_trials(config: SearchSpaceConfig, space: Space) -> int:
     """The number of proposals of a search: as asked for, or all there are where a grid has less."""
-    return min(config.trials, space.size or config.trials) if config.sampler.type == "grid" else config.trials
+    return (
+        min(config.trials, space.size or config.trials)
+        if config.sampler.type == "grid"
+        else config.trials
+    )
 
 
 class Space:
@@ -122,16 +138,22 @@ class Space:
         for dimension in self.dimensions:
             if is_active(dimension, values):
                 p = dimension.parameter
-                values[dimension.path] = p.value if isinstance(p, ConstantParameter) else choose(dimension)
+                values[dimension.path] = (
+                    p.value if isinstance(p, ConstantParameter) else choose(dimension)
+                )
         return values
 
     def trial(self, values: Values) -> tuple[TrialConfig | None, list[Problem]]:
         """The configuration with these values over the base, or what is wrong with it."""
         layers = self._layers.copy()
         sources = {dimension.path: dimension.source for dimension in self.dimensions}
-        layer = [s for path, value in values.items() for s in _build_settings(path, value, sources[path])]
+        layer = [
+            s for path, value in values.items() for s in _build_settings(path, value, sources[path])
+        ]
         problems = layers.add(layer)
-        config, found = validated(layers, next((s.source for s in layer), SourceLocation(self.name)))
+        config, found = validated(
+            layers, next((s.source for s in layer), SourceLocation(self.name))
+        )
         return (None, [*problems, *found]) if problems else (config, found)
 
     def get_base_values(self, config: TrialConfig | None = None) -> Values:
@@ -174,7 +196,9 @@ class Space:
         asked = any(dimension.path in later.parameter.when for later in self.dimensions[position:])
         count = dimension.count or 0
         if not asked:
-            return count * self._count_combinations(position + 1, {**values, dimension.path: dimension.get_value(0)})
+            return count * self._count_combinations(
+                position + 1, {**values, dimension.path: dimension.get_value(0)}
+            )
         for value in map(dimension.get_value, range(count)):
             total += self._count_combinations(position + 1, {**values, dimension.path: value})
             if total > _MANY:
@@ -187,7 +211,10 @@ _MANY = 1_000_000
 
 def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
     """Whether all conditions of a dimension hold among the active values."""
-    return all(path in values and is_condition_met(when, values[path]) for path, when in dimension.parameter.when.items())
+    return all(
+        path in values and is_condition_met(when, values[path])
+        for path, when in dimension.parameter.when.items()
+    )
 
 
 def is_condition_met(condition: Any, value: Any) -> bool:
@@ -195,14 +222,18 @@ def is_condition_met(condition: Any, value: Any) -> bool:
     if isinstance(condition, Between):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        return (condition.low is None or value >= condition.low) and (condition.high is None or value <= condition.high)
+        return (condition.low is None or value >= condition.low) and (
+            condition.high is None or value <= condition.high
+        )
     return value in (condition if isinstance(condition, tuple) else (condition,))
 
 
 def _build_settings(path: str, value: Any, source: SourceLocation) -> list[Setting]:
     if not isinstance(value, dict) or not value:
         return [Setting(tuple(path.split(".")), value, source)]
-    return [s for key, part in value.items() for s in _build_settings(f"{path}.{key}", part, source)]
+    return [
+        s for key, part in value.items() for s in _build_settings(f"{path}.{key}", part, source)
+    ]
 
 
 def lookup(tree: Any, path: str) -> Any:

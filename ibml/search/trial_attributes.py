@@ -21,7 +21,11 @@ def select_best_trial(trials: Iterable[FrozenTrial], sense: Direction) -> Frozen
     """The best by the first objective among complete trials that kept the constraints and did not diverge; of equal
     ones the first."""
     sign = 1.0 if sense == "maximize" else -1.0
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and read_seed_values(t) and is_feasible(t)]
+    complete = [
+        t
+        for t in trials
+        if t.state == TrialState.COMPLETE and read_seed_values(t) and is_feasible(t)
+    ]
     return max(complete, key=lambda t: (sign * t.values[0], -t.number), default=None)
 
 

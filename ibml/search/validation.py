@@ -23,9 +23,16 @@ def order_dimensions(
     parameters: Mapping[str, Parameter], sources: Mapping[str, SourceLocation]
 ) -> tuple[list[Dimension], list[Problem]]:
     """The dimensions, conditions first, and what is wrong with paths and conditions among themselves."""
-    problems = [problem for path in parameters for problem in _check_conditions(path, parameters, sources[path])]
+    problems = [
+        problem
+        for path in parameters
+        for problem in _check_conditions(path, parameters, sources[path])
+    ]
     problems += _check_overlaps(list(parameters), sources)
-    waiting = {path: {p for p in parameter.when if p in parameters} for path, parameter in parameters.items()}
+    waiting = {
+        path: {p for p in parameter.when if p in parameters}
+        for path, parameter in parameters.items()
+    }
     order: list[str] = []
     while ready := [path for path, needed in waiting.items() if needed <= set(order)]:
         order.append(ready[0])
@@ -34,7 +41,9 @@ def order_dimensions(
     return [Dimension(path, parameters[path], sources[path]) for path in order], problems
 
 
-def _check_conditions(path: str, parameters: Mapping[str, Parameter], source: SourceLocation) -> list[Problem]:
+def _check_conditions(
+    path: str, parameters: Mapping[str, Parameter], source: SourceLocation
+) -> list[Problem]:
     problems = []
     if path.split(".", maxsplit=1)[0] == "seed":
         problems.append(Problem(source, "'seed' differs from trial to trial and is not searched"))
@@ -47,23 +56,35 @@ def _check_conditions(path: str, parameters: Mapping[str, Parameter], source: So
     return problems
 
 
-def _check_condition(parent: str, condition: Any, parameter: Parameter, source: SourceLocation) -> list[Problem]:
+def _check_condition(
+    parent: str, condition: Any, parameter: Parameter, source: SourceLocation
+) -> list[Problem]:
     """A condition that no value of its parameter meets, or a value in it that the parameter never has."""
     dimension = Dimension(parent, parameter, source)
     if isinstance(condition, Between):
         values = dimension.list_examples()
         if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            return [Problem(source, f"when: {parent!r} is no number, so bounds say nothing about it")]
+            return [
+                Problem(source, f"when: {parent!r} is no number, so bounds say nothing about it")
+            ]
         if isinstance(parameter, RangeParameter):
             low, high = condition.low, condition.high
-            never = (low is not None and low > parameter.high) or (high is not None and high < parameter.low)
+            never = (low is not None and low > parameter.high) or (
+                high is not None and high < parameter.low
+            )
         else:
             never = not any(is_condition_met(condition, v) for v in values)
-        return [Problem(source, f"when: {parent!r} never lies between these bounds")] if never else []
+        return (
+            [Problem(source, f"when: {parent!r} never lies between these bounds")] if never else []
+        )
     asked = condition if isinstance(condition, tuple) else (condition,)
-    choices = [str(v) for v in dimension.grid or []] if not isinstance(parameter, RangeParameter) else []
+    choices = (
+        [str(v) for v in dimension.grid or []] if not isinstance(parameter, RangeParameter) else []
+    )
     return [
-        Problem(source, f"when: {parent!r} is never {value!r}{format_suggestion(str(value), choices)}")
+        Problem(
+            source, f"when: {parent!r} is never {value!r}{format_suggestion(str(value), choices)}"
+        )
         for value in asked
         if not dimension.contains(value)
     ]
@@ -78,7 +99,9 @@ def _check_overlaps(paths: list[str], sources: Mapping[str, SourceLocation]) -> 
     ]
 
 
-def build_space(base: TrialConfig, dimensions: list[Dimension], name: str) -> tuple[Space, list[Problem]]:
+def build_space(
+    base: TrialConfig, dimensions: list[Dimension], name: str
+) -> tuple[Space, list[Problem]]:
     """The space over a base. Every value at an end of a range and every choice is tried in a configuration, under
     each way to meet its conditions; then a number of joint draws."""
     space = Space(base, tuple(dimensions), name)
@@ -110,7 +133,10 @@ def _check_dimension(space: Space, dimension: Dimension) -> list[Problem]:
             if problems:
                 unknown = problems[0].message.startswith(UNKNOWN_KEY)
                 hint = _suggest_condition(space, dimension, context) if unknown else ""
-                return [replace(p, source=dimension.source, message=f"{p.message}{hint}") for p in problems[:1]]
+                return [
+                    replace(p, source=dimension.source, message=f"{p.message}{hint}")
+                    for p in problems[:1]
+                ]
     return []
 
 
@@ -118,7 +144,9 @@ def _find_contexts(space: Space, dimension: Dimension) -> list[Values]:
     """Values of the other dimensions under which this one is active."""
     needed = _find_ancestors(space, dimension)
     parents = [d for d in space.dimensions if d.path in needed]
-    combinations = itertools.product(*(_collect_example_values(space, d, dimension) for d in parents))
+    combinations = itertools.product(
+        *(_collect_example_values(space, d, dimension) for d in parents)
+    )
     contexts = []
     for combination in itertools.islice(combinations, 100 * _MAX_CONTEXTS):
         values = dict(zip([d.path for d in parents], combination, strict=True))
@@ -152,7 +180,9 @@ def _collect_example_values(space: Space, parent: Dimension, child: Dimension) -
         elif isinstance(parent.parameter, RangeParameter) and condition is not None:
             values += condition if isinstance(condition, tuple) else (condition,)
     wanted = child.parameter.when.get(parent.path)
-    usable = [v for v in values if parent.contains(v) and (wanted is None or is_condition_met(wanted, v))]
+    usable = [
+        v for v in values if parent.contains(v) and (wanted is None or is_condition_met(wanted, v))
+    ]
     return [v for position, v in enumerate(usable) if v not in usable[:position]]
 
 
@@ -160,10 +190,18 @@ def _suggest_condition(space: Space, dimension: Dimension, context: Values) -> s
     """A hint where the path exists for some of the types that are searched beside it."""
     for other in space.dimensions:
         component = other.path.removesuffix(".type")
-        if component == other.path or not dimension.path.startswith(f"{component}.") or other.path in context:
+        if (
+            component == other.path
+            or not dimension.path.startswith(f"{component}.")
+            or other.path in context
+        ):
             continue
         value = dimension.list_examples()[0]
-        works = [t for t in other.list_examples() if space.trial({**context, other.path: t, dimension.path: value})[0]]
+        works = [
+            t
+            for t in other.list_examples()
+            if space.trial({**context, other.path: t, dimension.path: value})[0]
+        ]
         if works:
             return f"; it exists for some types only, so say when: {{{other.path}: [{', '.join(map(str, works))}]}}"
     return ""
@@ -175,7 +213,9 @@ def _mark_whole(space: Space, dimension: Dimension) -> Dimension:
     if not isinstance(p, RangeParameter) or isinstance(p.low, float) or isinstance(p.high, float):
         return dimension
     contexts = _find_contexts(space, dimension)
-    config, _ = space.trial({**contexts[0], dimension.path: float(p.low)}) if contexts else (None, [])
+    config, _ = (
+        space.trial({**contexts[0], dimension.path: float(p.low)}) if contexts else (None, [])
+    )
     return replace(dimension, whole=config is None)
 
 
@@ -206,4 +246,8 @@ def sample_value(dimension: Dimension, generator: random.Random) -> Any:
         sample_trials = math.exp(generator.uniform(math.log(p.low), math.log(p.high)))
         value = min(max(sample_trials, p.low), p.high)
         return round(value) if dimension.whole else value
-    return generator.randint(int(p.low), int(p.high)) if dimension.whole else generator.uniform(p.low, p.high)
+    return (
+        generator.randint(int(p.low), int(p.high))
+        if dimension.whole
+        else generator.uniform(p.low, p.high)
+    )

@@ -25,4 +25,6 @@ def shapley_weights(players: int) -> list[list[float]]:
 
 def members(players: int) -> list[list[bool]]:
     """Who is in each subset, in the order of the columns of `shapley_weights`: (2^M, M)."""
-    return [[bool(subset >> player & 1) for player in range(players)] for subset in range(2**players)]
+    return [
+        [bool(subset >> player & 1) for player in range(players)] for subset in range(2**players)
+    ]

@@ -113,7 +113,9 @@ def improvement(
     return Improvement(float(np.mean(probabilities)), low, high, len(datasets))
 
 
-def not_told_apart(means: Means, higher_is_better: bool, alpha: float = 0.05) -> list[tuple[str, ...]]:
+def not_told_apart(
+    means: Means, higher_is_better: bool, alpha: float = 0.05
+) -> list[tuple[str, ...]]:
     """Groups of arms for a critical-difference diagram: maximal sets of two or more of which no pair differs.
 
     Signed-rank tests of all pairs over the data sets that all arms have, Holm over the pairs (Benavoli et al. 2016).
@@ -128,7 +130,9 @@ def not_told_apart(means: Means, higher_is_better: bool, alpha: float = 0.05) ->
     table = _table({arm: means[arm] for arm in ordered}, datasets)
     pairs = list(combinations(range(len(ordered)), 2))
     together = np.ones((len(ordered), len(ordered)), dtype=bool)
-    for (i, j), p in zip(pairs, holm([signed_rank(table[i] - table[j]) for i, j in pairs]), strict=True):
+    for (i, j), p in zip(
+        pairs, holm([signed_rank(table[i] - table[j]) for i, j in pairs]), strict=True
+    ):
         together[i, j] = together[j, i] = p is None or p >= alpha
     return [tuple(ordered[i] for i in group) for group in _cliques(together)]
 
@@ -160,11 +164,15 @@ def _complete_datasets(means: Means) -> tuple[list[str], int]:
 
 def _table(means: Means, datasets: Sequence[str]) -> npt.NDArray[np.float64]:
     """Shape (arms, data sets); numbers of one data set that differ by their rounding alone are made equal."""
-    table = np.array([[by_dataset[name] for name in datasets] for by_dataset in means.values()], dtype=float)
+    table = np.array(
+        [[by_dataset[name] for name in datasets] for by_dataset in means.values()], dtype=float
+    )
     scale = 10.0 ** np.ceil(np.log10(np.maximum(np.abs(table).max(axis=0), np.finfo(float).tiny)))
     rounded: npt.NDArray[np.float64] = np.round(table / scale, _DIGITS) * scale
     return rounded
 
 
-def _draw_counts(generator: np.random.Generator, runs: int, resamples: int) -> npt.NDArray[np.int64]:
+def _draw_counts(
+    generator: np.random.Generator, runs: int, resamples: int
+) -> npt.NDArray[np.int64]:
     return generator.multinomial(runs, np.full(runs, 1 / runs), size=resamples)

@@ -57,7 +57,9 @@ def main_effects(factors: Factors, values: Values, alpha: float = 0.05) -> list[
     for place, (name, levels) in enumerate(factors.items()):
         first = _marginal(values, {place: levels[0]}, seeds)
         for level in levels[1:]:
-            difference = paired_difference(_marginal(values, {place: level}, seeds), first, "t", alpha)
+            difference = paired_difference(
+                _marginal(values, {place: level}, seeds), first, "t", alpha
+            )
             found[(name,), (level,)] = replace(difference, missing=missing)
     return _corrected(found, alpha)
 
@@ -69,18 +71,23 @@ def interactions(factors: Factors, values: Values, alpha: float = 0.05) -> list[
     """
     seeds, missing = _complete_seeds(values)
     found: dict[EffectName, Difference] = {}
-    for (i, (first, a_levels)), (j, (second, b_levels)) in combinations(enumerate(factors.items()), 2):
+    for (i, (first, a_levels)), (j, (second, b_levels)) in combinations(
+        enumerate(factors.items()), 2
+    ):
         present = {(cell[i], cell[j]) for cell in values}
         a0, b0 = a_levels[0], b_levels[0]
         for a, b in product(a_levels[1:], b_levels[1:]):
             if not {(a, b), (a0, b), (a, b0), (a0, b0)} <= present:
                 continue
             both, none, one, other = (
-                _marginal(values, {i: x, j: y}, seeds) for x, y in ((a, b), (a0, b0), (a0, b), (a, b0))
+                _marginal(values, {i: x, j: y}, seeds)
+                for x, y in ((a, b), (a0, b0), (a0, b), (a, b0))
             )
             plus = {seed: both[seed] + none[seed] for seed in seeds}
             minus = {seed: one[seed] + other[seed] for seed in seeds}
-            found[(first, second), (a, b)] = replace(paired_difference(plus, minus, "t", alpha), missing=missing)
+            found[(first, second), (a, b)] = replace(
+                paired_difference(plus, minus, "t", alpha), missing=missing
+            )
     return _corrected(found, alpha)
 
 
@@ -96,8 +103,13 @@ def variance_shares(factors: Factors, values: Values) -> list[VarianceShare]:
     terms = _terms(factors, cells)
     y = np.array([values[cell][seed] for cell in cells for seed in seeds], dtype=float)
     if len(y) == 0 or np.ptp(y) <= _ROUNDING * np.abs(y).max():
-        return [VarianceShare(term, None, None, None) for term in [*(term for term, _ in terms), "seed", "residual"]]
-    by_cell: list[tuple[Term, Floats]] = [(term, np.repeat(columns, len(seeds), axis=0)) for term, columns in terms]
+        return [
+            VarianceShare(term, None, None, None)
+            for term in [*(term for term, _ in terms), "seed", "residual"]
+        ]
+    by_cell: list[tuple[Term, Floats]] = [
+        (term, np.repeat(columns, len(seeds), axis=0)) for term, columns in terms
+    ]
     return _nested_models(y, [*by_cell, ("seed", np.tile(np.eye(len(seeds)), (len(cells), 1)))])
 
 
@@ -108,7 +120,9 @@ def _nested_models(y: Floats, blocks: Sequence[tuple[Term, Floats]]) -> list[Var
     and a formula, which names of factors cannot be put into.
     """
     columns = [np.ones((len(y), 1)), *(block for _, block in blocks)]
-    models = [_residual(y - y.mean(), np.hstack(columns[:count])) for count in range(1, len(columns) + 1)]
+    models = [
+        _residual(y - y.mean(), np.hstack(columns[:count])) for count in range(1, len(columns) + 1)
+    ]
     squares, freedom = (np.array(numbers) for numbers in zip(*models, strict=True))
     nothing = len(y) * (_ROUNDING * np.abs(y).max()) ** 2
     squares[squares <= nothing] = 0.0
@@ -131,7 +145,9 @@ def _residual(y: Floats, columns: Floats) -> tuple[float, int]:
 def _terms(factors: Factors, cells: Sequence[Cell]) -> list[tuple[Term, Floats]]:
     """Indicator columns of each term between cells, a row per cell. Levels are only compared, never parsed."""
     columns = {
-        name: np.array([[cell[place] == level for level in levels] for cell in cells], float).reshape(-1, len(levels))
+        name: np.array(
+            [[cell[place] == level for level in levels] for cell in cells], float
+        ).reshape(-1, len(levels))
         for place, (name, levels) in enumerate(factors.items())
     }
     terms: list[tuple[Term, Floats]] = [((name,), columns[name]) for name in factors]
@@ -155,9 +171,19 @@ def _complete_seeds(values: Values) -> tuple[list[int], int]:
 
 def _marginal(values: Values, where: Mapping[int, str], seeds: Sequence[int]) -> dict[int, float]:
     """Per seed the mean of the cells that have these levels, place of the factor -> level; empty if none has."""
-    cells = [by_seed for cell, by_seed in values.items() if all(cell[place] == level for place, level in where.items())]
-    return {seed: sum(by_seed[seed] for by_seed in cells) / len(cells) for seed in seeds} if cells else {}
+    cells = [
+        by_seed
+        for cell, by_seed in values.items()
+        if all(cell[place] == level for place, level in where.items())
+    ]
+    return (
+        {seed: sum(by_seed[seed] for by_seed in cells) / len(cells) for seed in seeds}
+        if cells
+        else {}
+    )
 
 
 def _corrected(found: Mapping[EffectName, Difference], alpha: float) -> list[Effect]:
-    return [Effect(*name, difference) for name, difference in with_verdicts(found, None, alpha).items()]
+    return [
+        Effect(*name, difference) for name, difference in with_verdicts(found, None, alpha).items()
+    ]

@@ -72,11 +72,16 @@ def summarise(values: Sequence[float]) -> Summary:
     if not values:
         return Summary(0, None, None)
     array = np.asarray(values, dtype=float)
-    return Summary(len(array), float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None)
+    return Summary(
+        len(array), float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
+    )
 
 
 def paired_difference(
-    arm: Mapping[Key, float], reference: Mapping[Key, float], test: TestName = "t", alpha: float = 0.05
+    arm: Mapping[Key, float],
+    reference: Mapping[Key, float],
+    test: TestName = "t",
+    alpha: float = 0.05,
 ) -> Difference:
     """Compare values by seed, or by data set. The correction and the verdict come from `with_verdicts`."""
     keys = sorted(set(arm) & set(reference))
@@ -155,7 +160,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     tested = np.array([p for p in p_values if p is not None], dtype=float)
     order = np.argsort(tested, kind="stable")
     corrected = np.empty_like(tested)
-    corrected[order] = np.maximum.accumulate(tested[order] * np.arange(len(tested), 0, -1)).clip(max=1.0)
+    corrected[order] = np.maximum.accumulate(tested[order] * np.arange(len(tested), 0, -1)).clip(
+        max=1.0
+    )
     values = iter(corrected.tolist())
     return [None if p is None else next(values) for p in p_values]
 
@@ -172,7 +179,9 @@ def with_verdicts(
     for (name, difference), p in zip(differences.items(), corrected, strict=True):
         verdict = difference.verdict
         if p is not None and difference.mean is not None:
-            verdict = _direction(difference.mean, higher_is_better) if p < alpha else "no effect detected"
+            verdict = (
+                _direction(difference.mean, higher_is_better) if p < alpha else "no effect detected"
+            )
         result[name] = replace(difference, p_corrected=p, verdict=verdict)
     return result
 

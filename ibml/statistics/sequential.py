@@ -79,7 +79,9 @@ def boundaries(fractions: Sequence[float], alpha: float) -> list[float]:
         # No boundary of this spending lies beyond `edge` on the score's scale, so an infinite one is cut there.
         bound = min(c * math.sqrt(t), edge)
         inside = bound * nodes
-        kernel = np.exp(-0.5 * ((inside[:, None] - places) / step) ** 2) / (step * math.sqrt(2 * math.pi))
+        kernel = np.exp(-0.5 * ((inside[:, None] - places) / step) ** 2) / (
+            step * math.sqrt(2 * math.pi)
+        )
         places, density = inside, bound * weights * (kernel @ density)
         found.append(c)
         spent = total
@@ -119,17 +121,25 @@ def follow(
         undecided = [arm for arm in arms if arm != reference and arm not in decided]
         if looks and not undecided:
             break
-        wanted = _without_entry(arms, [arm for arm in arms if arm == reference or arm in undecided], seeds[:n])
+        wanted = _without_entry(
+            arms, [arm for arm in arms if arm == reference or arm in undecided], seeds[:n]
+        )
         if wanted:
             return Progress(decided, looks, wanted, finished=False)
         looks = n
-        p_values = {arm: _p_of_first(arms[arm], arms[reference], seeds[:n], test) for arm in undecided}
+        p_values = {
+            arm: _p_of_first(arms[arm], arms[reference], seeds[:n], test) for arm in undecided
+        }
         decided |= _decide(p_values, n, len(seeds), minimum, alpha)
     return Progress(decided, looks, {}, finished=True)
 
 
 def at_stop(
-    p_values: Mapping[str, float | None], seeds: Mapping[str, int], minimum: int, maximum: int, alpha: float
+    p_values: Mapping[str, float | None],
+    seeds: Mapping[str, int],
+    minimum: int,
+    maximum: int,
+    alpha: float,
 ) -> dict[str, StopTest]:
     """Test a metric that did not steer the stopping: each arm once, after the seeds it had when it stopped.
 
@@ -197,7 +207,9 @@ def _null_paths(minimum: int, maximum: int) -> npt.NDArray[np.float32]:
     from scipy.stats import qmc
 
     sobol = qmc.Sobol(maximum, rng=np.random.default_rng(_SEED))
-    return np.concatenate([_statistics(ndtri(sobol.random(_BLOCK)), minimum) for _ in range(_BLOCKS)], axis=1)
+    return np.concatenate(
+        [_statistics(ndtri(sobol.random(_BLOCK)), minimum) for _ in range(_BLOCKS)], axis=1
+    )
 
 
 def _statistics(d: Floats, minimum: int) -> npt.NDArray[np.float32]:
@@ -221,7 +233,10 @@ def _without_entry(
 
 
 def _p_of_first(
-    arm: Mapping[int, float | None], reference: Mapping[int, float | None], seeds: Sequence[int], test: TestName
+    arm: Mapping[int, float | None],
+    reference: Mapping[int, float | None],
+    seeds: Sequence[int],
+    test: TestName,
 ) -> float | None:
     x, y = ({s: v for s in seeds if (v := values[s]) is not None} for values in (arm, reference))
     return paired_difference(x, y, test).p

@@ -36,7 +36,8 @@ def shapley(parts: Sequence[str], values: Worth, alpha: float = 0.05) -> list[Co
     found: dict[tuple[str, ...], Difference] = {}
     for part in parts:
         weighted = [
-            (factorial(len(s)) * factorial(k - len(s) - 1) / factorial(k), s) for s in _subsets(set(parts) - {part})
+            (factorial(len(s)) * factorial(k - len(s) - 1) / factorial(k), s)
+            for s in _subsets(set(parts) - {part})
         ]
         found[part,] = _contrast(
             {seed: sum(w * values[s | {part}][seed] for w, s in weighted) for seed in seeds},
@@ -47,7 +48,9 @@ def shapley(parts: Sequence[str], values: Worth, alpha: float = 0.05) -> list[Co
     return _corrected(found, alpha)
 
 
-def shapley_interactions(parts: Sequence[str], values: Worth, alpha: float = 0.05) -> list[Contribution]:
+def shapley_interactions(
+    parts: Sequence[str], values: Worth, alpha: float = 0.05
+) -> list[Contribution]:
     """I_ij = sum over S without i, j of |S|! (k-|S|-2)! / (k-1)! (v(S+ij) - v(S+i) - v(S+j) + v(S)) per seed.
 
     Positive: worth more together than one by one. Intervals and correction over the pairs as in `shapley`.
@@ -57,11 +60,18 @@ def shapley_interactions(parts: Sequence[str], values: Worth, alpha: float = 0.0
     found: dict[tuple[str, ...], Difference] = {}
     for i, j in combinations(parts, 2):
         weighted = [
-            (factorial(len(s)) * factorial(k - len(s) - 2) / factorial(k - 1), s) for s in _subsets(set(parts) - {i, j})
+            (factorial(len(s)) * factorial(k - len(s) - 2) / factorial(k - 1), s)
+            for s in _subsets(set(parts) - {i, j})
         ]
         found[i, j] = _contrast(
-            {seed: sum(w * (values[s | {i, j}][seed] + values[s][seed]) for w, s in weighted) for seed in seeds},
-            {seed: sum(w * (values[s | {i}][seed] + values[s | {j}][seed]) for w, s in weighted) for seed in seeds},
+            {
+                seed: sum(w * (values[s | {i, j}][seed] + values[s][seed]) for w, s in weighted)
+                for seed in seeds
+            },
+            {
+                seed: sum(w * (values[s | {i}][seed] + values[s | {j}][seed]) for w, s in weighted)
+                for seed in seeds
+            },
             missing,
             alpha,
         )
@@ -76,7 +86,9 @@ def _subsets(parts: Iterable[str]) -> list[frozenset[str]]:
 def _complete_seeds(parts: Sequence[str], values: Worth) -> tuple[list[int], int]:
     """The seeds that every subset has, and how many others there are."""
     if len(set(parts)) != len(parts) or len(parts) > MOST_PARTS:
-        raise ValueError(f"Shapley values are for up to {MOST_PARTS} different parts, not {', '.join(parts)}")
+        raise ValueError(
+            f"Shapley values are for up to {MOST_PARTS} different parts, not {', '.join(parts)}"
+        )
     subsets = _subsets(parts)
     lacking = [s for s in subsets if s not in values]
     if lacking:
@@ -85,7 +97,9 @@ def _complete_seeds(parts: Sequence[str], values: Worth) -> tuple[list[int], int
     return sorted(common), len(set().union(*(values[s] for s in subsets)) - common)
 
 
-def _contrast(plus: Mapping[int, float], minus: Mapping[int, float], missing: int, alpha: float) -> Difference:
+def _contrast(
+    plus: Mapping[int, float], minus: Mapping[int, float], missing: int, alpha: float
+) -> Difference:
     return replace(paired_difference(plus, minus, "t", alpha), missing=missing)
 
 

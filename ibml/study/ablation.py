@@ -18,7 +18,13 @@ from ibml.queries import build_report_files, load_results, open_store
 from ibml.records import StudyRecord, TrialRecord
 from ibml.report.tables.results import Results, find_mixtures, refuse_mixtures
 from ibml.search.database import Database, choose_url
-from ibml.study.arm_tuning import StudyFollowUps, TunedArm, describe_budget, describe_tuning, open_arms
+from ibml.study.arm_tuning import (
+    StudyFollowUps,
+    TunedArm,
+    describe_budget,
+    describe_tuning,
+    open_arms,
+)
 from ibml.study.backends import choose_resources, train_tasks
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.data_preparation import prepare_data
@@ -70,13 +76,23 @@ def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None
     with stop_on_signals(), open_session(store, options.checkpoints, console) as session:
         plan = choose_version(plan, session.store, options.new_version, session.say)
         if plan.name != plan.study.name:
-            session.say(f"This run is recorded as {plan.name!r}; its table: ibml table {shlex.quote(plan.name)}")
+            session.say(
+                f"This run is recorded as {plan.name!r}; its table: ibml table {shlex.quote(plan.name)}"
+            )
         # What is proposed follows from the order of results, so a search has one driver.
-        alone = session.heartbeat.exclusive(f"the study {plan.name}", session.say) if plan.tuning else nullcontext()
+        alone = (
+            session.heartbeat.exclusive(f"the study {plan.name}", session.say)
+            if plan.tuning
+            else nullcontext()
+        )
         with alone:
             prepare_data((cell.config.data for cell in plan.cells), console)
-            prefixes = open_prefix_cache(session.workspace.prefix_folder, options.stage_gb, anew=options.rerun)
-            return _run_plan(plan, RunContext(session, database, console, prefixes, options, resources))
+            prefixes = open_prefix_cache(
+                session.workspace.prefix_folder, options.stage_gb, anew=options.rerun
+            )
+            return _run_plan(
+                plan, RunContext(session, database, console, prefixes, options, resources)
+            )
 
 
 def find_job_name(plan: Plan, options: RunOptions) -> str:
@@ -89,7 +105,9 @@ def find_job_name(plan: Plan, options: RunOptions) -> str:
     if not uri:  # the cluster's own environment names the store
         return plan.name
     try:
-        return choose_version(plan, open_store(uri, read_only=True), options.new_version, lambda text: None).name
+        return choose_version(
+            plan, open_store(uri, read_only=True), options.new_version, lambda text: None
+        ).name
     except TrackingError:
         return plan.name
 
@@ -98,7 +116,9 @@ def _run_plan(plan: Plan, context: RunContext) -> Ablation:
     session, options = context.session, context.options
     store = session.store
     begun = study_record(plan, [] if plan.tuning else build_trials(plan))
-    before = store.read_study_if_any(plan.name) if plan.tuning else begun  # tuned, the last run knows the trials
+    before = (
+        store.read_study_if_any(plan.name) if plan.tuning else begun
+    )  # tuned, the last run knows the trials
     known = store.results()
     if options.rerun and before:
         known = invalidate_results(session, before, known)
@@ -108,16 +128,22 @@ def _run_plan(plan: Plan, context: RunContext) -> Ablation:
             _log.warning("%s", strip_control_characters(f"{plan.name} mixes {text}"))
     else:
         refuse_mixtures(plan.name, found)
-    with store.open_run("study", begun, plan.text, None, bool(plan.tuning), session.heartbeat.id) as opened:
+    with store.open_run(
+        "study", begun, plan.text, None, bool(plan.tuning), session.heartbeat.id
+    ) as opened:
         run_id = opened.run_id
         summary, record = _run_study(plan, context, known, run_id)
         reused = [known[trial.key] for trial in record.trials if trial.key in known]
-        added = {result.run_id for result in reused if result.ended and plan.name not in result.studies}
+        added = {
+            result.run_id for result in reused if result.ended and plan.name not in result.studies
+        }
         update_labels(store, record, run_id, added, opened.is_new)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         table, files = _make_report(store, record, run_id, options.allow_mixed, summary.interrupted)
         opened.files |= files
-        opened.status = "KILLED" if summary.interrupted else "FAILED" if table.unfinished else "FINISHED"
+        opened.status = (
+            "KILLED" if summary.interrupted else "FAILED" if table.unfinished else "FINISHED"
+        )
     return Ablation(table, summary, run_id)
 
 
@@ -138,7 +164,9 @@ def _run_study(
     with ExitStack() as stack:
         for opened in searches:
             opened.run = stack.enter_context(
-                session.store.open_run("search", opened.record(), opened.plan.text, run_id, driver=session.heartbeat.id)
+                session.store.open_run(
+                    "search", opened.record(), opened.plan.text, run_id, driver=session.heartbeat.id
+                )
             )
             opened.tags = {"ibml.revision": tags["ibml.revision"]}
         coordinator = Coordinator(
@@ -158,11 +186,17 @@ def _run_study(
         records = [arm.opened.close(summary) if arm.opened else None for arm in arms]
     cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
     tuning = [describe_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
-    return summary, study_record(plan, build_trials(plan, cells), tuning, describe_budget(plan, arms, tuning))
+    return summary, study_record(
+        plan, build_trials(plan, cells), tuning, describe_budget(plan, arms, tuning)
+    )
 
 
 def _find_missing_trials(
-    plan: Plan, schedule: SeedSchedule, arms: Sequence[TunedArm], known: Mapping[str, TrialRecord], context: RunContext
+    plan: Plan,
+    schedule: SeedSchedule,
+    arms: Sequence[TunedArm],
+    known: Mapping[str, TrialRecord],
+    context: RunContext,
 ) -> tuple[list[TrialSpec], int]:
     """Return the trials without a result, and how many have one; those become part of this study too."""
     cells = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
@@ -176,10 +210,14 @@ def _find_missing_trials(
             continue
         reused += 1
         _share_result(trial, result, plan.name, context.session)
-        waiting.extend(schedule.ended(trial, result.metrics if result.status == "finished" else None))
+        waiting.extend(
+            schedule.ended(trial, result.metrics if result.status == "finished" else None)
+        )
     if reused:
         total = reused + len(missing)
-        context.session.say(f"{reused} of {total} trials have a result already and are not run again.")
+        context.session.say(
+            f"{reused} of {total} trials have a result already and are not run again."
+        )
     return missing, reused
 
 
@@ -193,7 +231,9 @@ def _make_progress(
 ) -> StudyProgress:
     trials, epochs = len(todo), sum(trial.config.trainer.epochs for trial in todo)
     for opened in searches:
-        expected = count_remaining_proposals(opened) * len(opened.plan.seeds) + plan.study.least_seeds
+        expected = (
+            count_remaining_proposals(opened) * len(opened.plan.seeds) + plan.study.least_seeds
+        )
         trials += expected
         epochs += expected * opened.plan.epochs
     return StudyProgress(console, trials, epochs)

@@ -45,7 +45,9 @@ class StudyFollowUps:
         tags: Tags of every trial's run.
     """
 
-    def __init__(self, schedule: SeedSchedule, arms: Sequence[TunedArm], run_id: str, tags: dict[str, str]):
+    def __init__(
+        self, schedule: SeedSchedule, arms: Sequence[TunedArm], run_id: str, tags: dict[str, str]
+    ):
         self.schedule, self.run_id, self.tags = schedule, run_id, tags
         self._cells = {arm.opened.search.name: arm.plan.cell for arm in arms if arm.opened}
 
@@ -55,7 +57,9 @@ class StudyFollowUps:
 
     def after_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> list[TrialTask]:
         """Return the trials with further seeds that an adaptive study needs."""
-        return self.make_tasks(self.schedule.ended(task.spec, final if ending == "finished" else None))
+        return self.make_tasks(
+            self.schedule.ended(task.spec, final if ending == "finished" else None)
+        )
 
     def after_search(self, search: Search) -> list[TrialTask]:
         """Return the evaluation of an arm with the best values of its search, with fresh seeds."""
@@ -115,10 +119,16 @@ def describe_budget(plan: Plan, arms: Sequence[TunedArm], tuning: Sequence[Tunin
         return ""
     config, seeds = plans[0].config, len(plans[0].seeds)
     most = max(p.trials for p in plans)
-    fewer = " (or all there are of a grid with fewer)" if any(p.trials < most for p in plans) else ""
+    fewer = (
+        " (or all there are of a grid with fewer)" if any(p.trials < most for p in plans) else ""
+    )
     several = len(plan.datasets) > 1
     names = [f"{t.dataset} · {t.arm}" if several else t.arm for t in tuning]
-    trained = [f"{name} {t.trials} ({t.epochs:,} epochs)" for name, t in zip(names, tuning, strict=True) if t.search]
+    trained = [
+        f"{name} {t.trials} ({t.epochs:,} epochs)"
+        for name, t in zip(names, tuning, strict=True)
+        if t.search
+    ]
     alone = [name for name, t in zip(names, tuning, strict=True) if not t.search]
     unfinished = any(arm.opened and not arm.opened.search.done for arm in arms)
     note = (
@@ -137,5 +147,11 @@ def _describe_duplicates(arms: Sequence[TunedArm], several: bool) -> str:
     for arm in arms:
         if cell := arm.cell:
             form = json.dumps(canonical(cell.config.model_copy(update={"seed": 0})), sort_keys=True)
-            found.setdefault(form, []).append(f"{cell.dataset} · {cell.arm}" if several else cell.arm)
-    return "".join(f" THE SAME configuration was chosen for {' and '.join(t)}." for t in found.values() if len(t) > 1)
+            found.setdefault(form, []).append(
+                f"{cell.dataset} · {cell.arm}" if several else cell.arm
+            )
+    return "".join(
+        f" THE SAME configuration was chosen for {' and '.join(t)}."
+        for t in found.values()
+        if len(t) > 1
+    )

@@ -26,13 +26,19 @@ def choose_resources(resources: ResourcesConfig, options: RunOptions) -> Resourc
         if options.workers:
             raise IbmlError("--workers needs the local backend: add --backend local")
     elif options.address:
-        raise IbmlError("--address names a Ray cluster, and --backend local uses none: remove one of them")
+        raise IbmlError(
+            "--address names a Ray cluster, and --backend local uses none: remove one of them"
+        )
     elif options.debug and workers > 1:
-        raise IbmlError(f"--debug trains in this process, not in {workers} workers: add --workers 1")
+        raise IbmlError(
+            f"--debug trains in this process, not in {workers} workers: add --workers 1"
+        )
     return resources.model_copy(update={"backend": backend, "workers": workers})
 
 
-def train_tasks(coordinator: Coordinator, name: str, configs: Sequence[TrialConfig], context: RunContext) -> RunSummary:
+def train_tasks(
+    coordinator: Coordinator, name: str, configs: Sequence[TrialConfig], context: RunContext
+) -> RunSummary:
     """Train everything that the coordinator hands out. The backend is not started if there is nothing to train.
 
     Args:

@@ -30,4 +30,7 @@ def check_cluster(options: RunOptions, data: Iterable[DataConfig] = ()) -> list[
     services = check_services({"MLflow": lambda: store.client, "Optuna": lambda: database.storage})
     different = list({config.model_dump_json(): config for config in data}.values())
     with connect_to_cluster(options.address):
-        return [*check_nodes(resolve_checkpoint_root(store.uri, options.checkpoints), different), *services]
+        return [
+            *check_nodes(resolve_checkpoint_root(store.uri, options.checkpoints), different),
+            *services,
+        ]

@@ -33,7 +33,11 @@ class MetricMismatch:
         if self.then is None or self.now is None:
             return f"{self.metric}, {where}: {values}"
         text = f"{self.metric}, {where}: {values}, which is {self.now - self.then:+.3g}"
-        return text if self.count == 1 else f"{text}; in {self.count} epochs, by at most {self.largest:.3g}"
+        return (
+            text
+            if self.count == 1
+            else f"{text}; in {self.count} epochs, by at most {self.largest:.3g}"
+        )
 
 
 def compare_epochs(

@@ -20,7 +20,12 @@ from ibml.search.pbt_checkpoints import CHECKPOINT_NAME
 from ibml.study.engine.prefix_store import is_prefix_file
 from ibml.tracking.session import Session
 from ibml.tracking.store.uri import TrackingError
-from ibml.training.checkpoint_retention import SELECTED, is_trial_file, list_retained_files, list_states
+from ibml.training.checkpoint_retention import (
+    SELECTED,
+    is_trial_file,
+    list_retained_files,
+    list_states,
+)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _YOUNG_SECONDS = 3600.0
@@ -44,7 +49,9 @@ class Leftover:
     @property
     def size(self) -> int:
         """In bytes."""
-        return sum(status.st_size for status in _iterate_stats(*self.files) if S_ISREG(status.st_mode))
+        return sum(
+            status.st_size for status in _iterate_stats(*self.files) if S_ISREG(status.st_mode)
+        )
 
     def remove(self) -> None:
         """Remove the files, and the folder if nothing else is in it. Raises `IbmlError`."""
@@ -63,18 +70,25 @@ def find_leftovers(session: Session) -> list[Leftover]:
     """The leftovers of a store's workspace. Raises `TrackingError`, and `OSError` where files cannot be read."""
     workspace, records = session.workspace, session.store.results()
     others = session.heartbeat.list_peers()
-    searched = {join_escaped(workspace.populations, name.partition("/")[0]) for name in session.store.names("search")}
+    searched = {
+        join_escaped(workspace.populations, name.partition("/")[0])
+        for name in session.store.names("search")
+    }
     found: list[Leftover] = []
     for folder in find_paths(workspace.trials, "*/"):
         if _KEY.fullmatch(folder.name):
             record = records.get(folder.name)
             if record is None:
-                found += _find_folder_leftovers(folder, is_trial_file, "no run of the store is of this trial")
+                found += _find_folder_leftovers(
+                    folder, is_trial_file, "no run of the store is of this trial"
+                )
             elif record.driver not in others:
                 found += _find_trial_leftovers(folder, record, session)
     for folder in find_paths(workspace.populations, "*/"):
         if folder not in searched:
-            found += _find_folder_leftovers(folder, _is_population_state, "no run of the store is of this search")
+            found += _find_folder_leftovers(
+                folder, _is_population_state, "no run of the store is of this search"
+            )
     stages = [] if others else find_paths(workspace.prefix_folder, "*")
     return found + [
         Leftover(path, "a state that trials shared; none is running", (path,))
@@ -83,7 +97,9 @@ def find_leftovers(session: Session) -> list[Leftover]:
     ]
 
 
-def _find_folder_leftovers(folder: StoragePath, is_ours: Callable[[str], bool], reason: str) -> list[Leftover]:
+def _find_folder_leftovers(
+    folder: StoragePath, is_ours: Callable[[str], bool], reason: str
+) -> list[Leftover]:
     """A folder that nothing refers to, with those files in it that ibml wrote; none while it is young."""
     if _is_young(folder):
         return []
@@ -104,7 +120,9 @@ def _remove_empty(folder: StoragePath) -> None:
         folder.rmdir()
 
 
-def _find_trial_leftovers(folder: StoragePath, record: TrialRecord, session: Session) -> Iterator[Leftover]:
+def _find_trial_leftovers(
+    folder: StoragePath, record: TrialRecord, session: Session
+) -> Iterator[Leftover]:
     if record.ended or record.status == "pruned":
         stay = {SELECTED} if record.status == "finished" else set()
         if record.status == "finished" and list_states(folder):
@@ -127,7 +145,9 @@ def _read_keep(run_id: str, session: Session) -> str:
 
 
 def _is_young(folder: StoragePath) -> bool:
-    newest = max((status.st_mtime for status in _iterate_stats(folder, *folder.glob("*"))), default=0.0)
+    newest = max(
+        (status.st_mtime for status in _iterate_stats(folder, *folder.glob("*"))), default=0.0
+    )
     return time.time() - newest < _YOUNG_SECONDS
 
 

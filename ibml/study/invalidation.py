@@ -10,7 +10,9 @@ from ibml.tracking.session import Session
 from ibml.training.checkpoint_retention import remove_checkpoints
 
 
-def invalidate_results(session: Session, study: StudyRecord, known: Mapping[str, TrialRecord]) -> dict[str, TrialRecord]:
+def invalidate_results(
+    session: Session, study: StudyRecord, known: Mapping[str, TrialRecord]
+) -> dict[str, TrialRecord]:
     """Delete the runs of a study's trials, which MLflow can restore, and what was kept of them on disk; gives what is
     known then. Whatever is interrupted from then on goes on without `--rerun`. Raises `TrackingError`."""
     keys = {trial.key for trial in study.trials} & known.keys()

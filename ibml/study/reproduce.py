@@ -16,7 +16,12 @@ from ibml.config.loading.validation import parsed
 from ibml.config.trial import TrialConfig
 from ibml.records import TrialRecord
 from ibml.search.population import CHANGES
-from ibml.study.differences import MetricMismatch, compare_epochs, compare_final_metrics, is_compared
+from ibml.study.differences import (
+    MetricMismatch,
+    compare_epochs,
+    compare_final_metrics,
+    is_compared,
+)
 from ibml.study.planning.keys import compute_trial_key, find_revision
 from ibml.study.single_trial import format_epoch
 from ibml.tracking.store.mlflow_store import MlflowStore
@@ -51,7 +56,9 @@ class Reproduction:
     @property
     def lines(self) -> list[str]:
         """The verdict, what differs, and what else is not as it was."""
-        compared = f"{self.epoch_metrics} metrics of {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        compared = (
+            f"{self.epoch_metrics} metrics of {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        )
         compared += f" and {self.final_metrics} of the end" if self.final_metrics else ""
         if self.identical:
             return [f"Identical, bit for bit: {compared}.", *self.notes]
@@ -69,14 +76,18 @@ def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduc
     """
     record = store.trial(store.find_trial(name).run_id)
     _refuse_population_members(store.read_tags(record.run_id), store)
-    config = _choose_recorded_device(_check_key(_parse_config(store.read_trial_config(record.run_id), record), record), record)
+    config = _choose_recorded_device(
+        _check_key(_parse_config(store.read_trial_config(record.run_id), record), record), record
+    )
     history, file = store.read_logged_epochs(record.run_id), store.epochs(record.run_id)
     recorded = max(map(len, [*history.values(), *file.values()]), default=0)
     if not recorded:
         raise NotReproducibleError(f"{_format_trial(record)} has no epoch that could be compared")
     console.print(f"{_format_trial(record)}, {record.status}", highlight=False, soft_wrap=True)
     limit = config.trainer.epochs if record.status == "finished" else recorded
-    trainer, rows, final = _train(config, limit, lambda row: console.print(format_epoch(row), highlight=False))
+    trainer, rows, final = _train(
+        config, limit, lambda row: console.print(format_epoch(row), highlight=False)
+    )
     final = final if record.status == "finished" else {}
     # a trial without a result may have gone on since its file was written
     of_file = rows if record.ended else rows[: max(map(len, file.values()), default=0)]
@@ -122,7 +133,9 @@ def _parse_config(text: str, record: TrialRecord) -> TrialConfig:
         config, problems = None, error.problems
     if config is None or problems:
         found = "\n".join(map(str, problems))
-        raise NotReproducibleError(f"{_format_trial(record)} has a configuration that this version of ibml does not take:\n{found}")
+        raise NotReproducibleError(
+            f"{_format_trial(record)} has a configuration that this version of ibml does not take:\n{found}"
+        )
     return config
 
 
@@ -141,8 +154,12 @@ def _check_key(config: TrialConfig, record: TrialRecord) -> TrialConfig:
     if revision is None:
         changed.append("its configuration stands for another key in this version of ibml")
     elif revision != TRAINER_REVISION:
-        changed.append(f"the trainer computes otherwise (revision {revision} then, {TRAINER_REVISION} now)")
-    raise NotReproducibleError(f"{_format_trial(record)} cannot give the recorded numbers: {', and '.join(changed)}")
+        changed.append(
+            f"the trainer computes otherwise (revision {revision} then, {TRAINER_REVISION} now)"
+        )
+    raise NotReproducibleError(
+        f"{_format_trial(record)} cannot give the recorded numbers: {', and '.join(changed)}"
+    )
 
 
 def _choose_recorded_device(config: TrialConfig, record: TrialRecord) -> TrialConfig:
@@ -173,7 +190,9 @@ def _train(
     except IbmlError:
         raise
     except Exception as error:
-        raise IbmlError(f"the trial failed in epoch {len(rows)}: {describe_failure(error)}") from error
+        raise IbmlError(
+            f"the trial failed in epoch {len(rows)}: {describe_failure(error)}"
+        ) from error
 
 
 def _describe_other_ending(record: TrialRecord, trainer: Trainer, last: EpochMetrics) -> str:
@@ -185,7 +204,10 @@ def _describe_other_ending(record: TrialRecord, trainer: Trainer, last: EpochMet
 
 
 def _describe_environment_changes(record: TrialRecord, trainer: Trainer) -> tuple[str, ...]:
-    here = {"code": (record.revision, get_code_revision()), "platform": (record.platform, platform(trainer.device))}
+    here = {
+        "code": (record.revision, get_code_revision()),
+        "platform": (record.platform, platform(trainer.device)),
+    }
     return tuple(
         f"The {what} is not the same: {then} then, {now} now."
         for what, (then, now) in here.items()

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def open_session(store: MlflowStore, checkpoints: str | Path | None, console: Console) -> Session:
     """Return a driver's session on a store; its messages go to the console."""
-    return Session(store, checkpoints, lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False))
+    return Session(
+        store,
+        checkpoints,
+        lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False),
+    )
 
 
 @contextmanager

@@ -30,14 +30,22 @@ def run_single_trial(name: str, config: TrialConfig, session: Session) -> tuple[
     """
     fingerprint = data.fingerprint(config.data)
     cell = Cell(dataset=config.data.type, arm=name, config=config, changes={})
-    planned = TrialSpec(cell, config, compute_trial_key(config, fingerprint), fingerprint, f"{name} · seed {config.seed}")
+    planned = TrialSpec(
+        cell,
+        config,
+        compute_trial_key(config, fingerprint),
+        fingerprint,
+        f"{name} · seed {config.seed}",
+    )
     known = session.store.results({planned.key}).get(planned.key)
     if known is not None and known.ended:
         return train(config, lambda row: session.say(format_epoch(row))), known.run_id
     return _train_and_record(planned, session, known)
 
 
-def _train_and_record(planned: TrialSpec, session: Session, known: TrialRecord | None) -> tuple[TrialResult, str]:
+def _train_and_record(
+    planned: TrialSpec, session: Session, known: TrialRecord | None
+) -> tuple[TrialResult, str]:
     key, config = planned.key, planned.config
     folder = session.workspace.trial(key)
     trial = build_trial_description(planned, None, {"ibml.revision": get_code_revision()})
@@ -57,14 +65,18 @@ def _train_and_record(planned: TrialSpec, session: Session, known: TrialRecord |
         session.add(key, TrialEnded("failed", {}, {"ibml.reason": reason}, log))
         if isinstance(error, IbmlError):
             raise
-        raise IbmlError(f"the trial failed: {reason}; traceback.txt of MLflow run {claim.run_id}") from error
+        raise IbmlError(
+            f"the trial failed: {reason}; traceback.txt of MLflow run {claim.run_id}"
+        ) from error
     tags = {"ibml.reason": result.reason, "ibml.platform": result.platform}
     session.add(key, TrialEnded(result.status, result.metrics, tags))
     remove_checkpoints(folder, config.trainer.keep if result.status == "finished" else "none")
     return result, claim.run_id
 
 
-def _train_epochs(config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str) -> TrialResult:
+def _train_epochs(
+    config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str
+) -> TrialResult:
     """Train to the end, recording each epoch."""
     trainer, rows = checkpoints.restore(lambda: Trainer(config))
     raise_if_stop_requested()
@@ -88,7 +100,9 @@ def _train_epochs(config: TrialConfig, checkpoints: TrialCheckpoints, session: S
 
 def format_epoch(row: EpochMetrics) -> str:
     """An epoch in one line: loss, validation accuracies in percent, rates."""
-    accuracy = {k.removeprefix("val.accuracy"): v for k, v in row.items() if k.startswith("val.accuracy")}
+    accuracy = {
+        k.removeprefix("val.accuracy"): v for k, v in row.items() if k.startswith("val.accuracy")
+    }
     rates = {k.removeprefix("rate"): v for k, v in row.items() if k.startswith("rate.")}
     parts = [f"epoch {row['epoch']:3.0f}", f"loss {row['train.loss']:.4f}"]
     parts += [f"val{name} {100 * value:.1f} %" for name, value in accuracy.items()]

@@ -65,7 +65,9 @@ def run_search(
         return _run_groups(plan, _build_groups(plan, against, repeats), context)
 
 
-def _run_groups(plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]], context: RunContext) -> TuningResult:
+def _run_groups(
+    plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]], context: RunContext
+) -> TuningResult:
     """Run searches side by side, by label."""
     session, options = context.session, context.options
     populations = session.workspace.populations
@@ -78,11 +80,15 @@ def _run_groups(plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]
             for name, variant in variants
         ]
         searches = [search for _, search in opened]
-        compared = {label: [s.search.name for other, s in opened if other == label] for label in groups}
+        compared = {
+            label: [s.search.name for other, s in opened if other == label] for label in groups
+        }
         for search in searches:
             search.compared = compared if len(searches) > 1 else {}
             search.run = stack.enter_context(
-                session.store.open_run("search", search.record(), plan.text, driver=session.heartbeat.id)
+                session.store.open_run(
+                    "search", search.record(), plan.text, driver=session.heartbeat.id
+                )
             )
             search.tags = {"ibml.revision": get_code_revision()}
         summary = _train_searches(plan, searches, context)
@@ -94,18 +100,31 @@ def _run_groups(plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]
     return TuningResult(record, summary, main.run.run_id, main.run.files, records)
 
 
-def _build_groups(plan: SearchPlan, against: Against | None, repeats: int) -> dict[str, list[tuple[str, SearchPlan]]]:
+def _build_groups(
+    plan: SearchPlan, against: Against | None, repeats: int
+) -> dict[str, list[tuple[str, SearchPlan]]]:
     """Label -> the searches to run, by name: the one that was asked for, its repeats, and those to compare with."""
-    groups = {_format_label(plan): [(_format_repeat_name(plan.name, i), _shift_sampler_seed(plan, i)) for i in range(repeats)]}
+    groups = {
+        _format_label(plan): [
+            (_format_repeat_name(plan.name, i), _shift_sampler_seed(plan, i))
+            for i in range(repeats)
+        ]
+    }
     if against == "random":
         if _format_label(plan) == "random":
             message = "the search is a random one at full length itself; --repeats runs it with other seeds"
             raise ConfigError([Problem(SourceLocation("--compare random"), message)])
         config = plan.config.model_copy(
-            update={"sampler": RandomConfig(seed=plan.config.sampler.seed), "scheduler": NoSchedulerConfig()}
+            update={
+                "sampler": RandomConfig(seed=plan.config.sampler.seed),
+                "scheduler": NoSchedulerConfig(),
+            }
         )
         other = replace(plan, config=config, warnings=())
-        groups["random"] = [(_format_repeat_name(f"{plan.name} random", i), _shift_sampler_seed(other, i)) for i in range(repeats)]
+        groups["random"] = [
+            (_format_repeat_name(f"{plan.name} random", i), _shift_sampler_seed(other, i))
+            for i in range(repeats)
+        ]
     return groups
 
 
@@ -123,9 +142,13 @@ def _shift_sampler_seed(plan: SearchPlan, repeat: int) -> SearchPlan:
     return replace(plan, config=plan.config.model_copy(update={"sampler": sampler}))
 
 
-def _train_searches(plan: SearchPlan, searches: Sequence[OpenSearch], context: RunContext) -> RunSummary:
+def _train_searches(
+    plan: SearchPlan, searches: Sequence[OpenSearch], context: RunContext
+) -> RunSummary:
     known = context.session.store.results()
-    expected = sum(count_remaining_proposals(search) * len(search.plan.seeds) for search in searches)
+    expected = sum(
+        count_remaining_proposals(search) * len(search.plan.seeds) for search in searches
+    )
     coordinator = Coordinator(
         context.session,
         StudyProgress(context.console, expected, expected * plan.epochs),

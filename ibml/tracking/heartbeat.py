@@ -64,10 +64,14 @@ class Heartbeat:
         self._read_at = 0.0
         self.has_peers = True
         """Whether another driver may have been at work since this one began, as far as that is known."""
-        self._seen: dict[str, tuple[int, float]] = {}  # of others: the beat, and since when it is that
+        self._seen: dict[
+            str, tuple[int, float]
+        ] = {}  # of others: the beat, and since when it is that
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew_periodically, name="ibml-presence", daemon=True)
+        self._thread = threading.Thread(
+            target=self._renew_periodically, name="ibml-presence", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self.beat()
@@ -77,12 +81,17 @@ class Heartbeat:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._ended.set()
         leaving = threading.Thread(target=self._unregister, name="ibml-presence-end", daemon=True)
         leaving.start()
-        leaving.join(_LEAVE_SECONDS)  # what a store that is silent keeps of this driver is found dead by the next
+        leaving.join(
+            _LEAVE_SECONDS
+        )  # what a store that is silent keeps of this driver is found dead by the next
 
     def _unregister(self) -> None:
         """Take this driver's sign away."""
@@ -96,7 +105,13 @@ class Heartbeat:
         """Give a sign now. Raises `TrackingError`."""
         with self._lock:
             self._beat += 1
-            sign = DriverInfo(socket.gethostname(), get_machine_id(), os.getpid(), _get_start_time(os.getpid()) or 0.0, self._beat)
+            sign = DriverInfo(
+                socket.gethostname(),
+                get_machine_id(),
+                os.getpid(),
+                _get_start_time(os.getpid()) or 0.0,
+                self._beat,
+            )
             self._set_tag(_DRIVER + self.id, json.dumps(asdict(sign)))
             if _read_clock() - self._beat_at > LEASE_SECONDS / 2:
                 self.missed_renewals += 1
@@ -141,7 +156,11 @@ class Heartbeat:
         if now - self._read_at > LEASE_SECONDS / 2:
             self._seen.clear()  # nobody was watched meanwhile
         self._read_at = now
-        signs = {name.removeprefix(_DRIVER): _parse_driver(text) for name, text in tags.items() if name.startswith(_DRIVER)}
+        signs = {
+            name.removeprefix(_DRIVER): _parse_driver(text)
+            for name, text in tags.items()
+            if name.startswith(_DRIVER)
+        }
         alive = {}
         for driver, sign in signs.items():
             if sign and driver != self.id:
@@ -196,7 +215,9 @@ class Heartbeat:
         if not self.store.exists:
             return {}
         with translate_errors(self.store.uri):
-            tags: Mapping[str, str] = self.store.client.get_experiment(self.store.experiment_id).tags
+            tags: Mapping[str, str] = self.store.client.get_experiment(
+                self.store.experiment_id
+            ).tags
             return tags
 
     def _set_tag(self, name: str, text: str) -> None:
@@ -206,7 +227,10 @@ class Heartbeat:
     def _remove_tag(self, name: str) -> None:
         from mlflow.exceptions import MlflowException
 
-        with translate_errors(self.store.uri), suppress(MlflowException):  # another driver may have removed it
+        with (
+            translate_errors(self.store.uri),
+            suppress(MlflowException),
+        ):  # another driver may have removed it
             self.store.client.delete_experiment_tag(self.store.experiment_id, name)
 
 
@@ -235,4 +259,6 @@ def _get_start_time(pid: int) -> float | None:
 
 def _read_clock() -> float:
     """Seconds that also pass while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
+    return (
+        time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
+    )

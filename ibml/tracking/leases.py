@@ -54,7 +54,9 @@ class Leases:
         if first and not self.heartbeat.detect_peers():
             self.undescribed_runs.add(mine)
             return Lease(mine)
-        others = {run_id: run for run_id, run in self.store.find_runs(trial.key).items() if run_id != mine}
+        others = {
+            run_id: run for run_id, run in self.store.find_runs(trial.key).items() if run_id != mine
+        }
         if not others:
             return Lease(mine)
         self.store.delete_run(mine)
@@ -80,7 +82,9 @@ class Leases:
         self.store.remove_tag(run_id, tag)
         for other, run in runs.items():
             if other != run_id and run.status == "running" and not run.metrics:
-                self.store.delete_run(other)  # the answer to the call that made it was lost, so that it was made again
+                self.store.delete_run(
+                    other
+                )  # the answer to the call that made it was lost, so that it was made again
         return Lease(run_id)
 
     def _find_conflict(self, runs: Mapping[str, TrialRecord]) -> Lease | None:
@@ -89,6 +93,10 @@ class Leases:
             if run.ended:
                 return Lease(result=run)
         for run in runs.values():
-            if run.driver and run.driver != self.heartbeat.id and self.heartbeat.is_alive(run.driver):
+            if (
+                run.driver
+                and run.driver != self.heartbeat.id
+                and self.heartbeat.is_alive(run.driver)
+            ):
                 return Lease(holder=run.driver)
         return None

@@ -9,7 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ibml.common.processes.interruption import is_stop_requested, raise_if_stop_requested, register_leftovers
+from ibml.common.processes.interruption import (
+    is_stop_requested,
+    raise_if_stop_requested,
+    register_leftovers,
+)
 from ibml.common.redaction import redact_url
 from ibml.common.sanitize import strip_control_characters
 from ibml.records import TrialRecord
@@ -39,7 +43,9 @@ class Session:
     ibml without a console.
     """
 
-    def __init__(self, store: MlflowStore, checkpoints: str | Path | None, say: Callable[[str], None]):
+    def __init__(
+        self, store: MlflowStore, checkpoints: str | Path | None, say: Callable[[str], None]
+    ):
         self.store, self._show = store, say
         self.workspace = workspace(store, checkpoints)
         self.heartbeat = Heartbeat(store)
@@ -66,7 +72,10 @@ class Session:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             settled = self.flush()
@@ -123,7 +132,9 @@ class Session:
         advice = f"are buffered in {self.journals.folder}. Run `ibml sync` to upload them, or repeat the command."
         if self.journals.warning:
             advice = f"may be lost: {self.journals.warning}. Repeating the command trains lost trials again."
-        raise TrackingError(f"{error or f'MLflow at {redact_url(self.store.uri)} takes nothing'}\n{results} {advice}")
+        raise TrackingError(
+            f"{error or f'MLflow at {redact_url(self.store.uri)} takes nothing'}\n{results} {advice}"
+        )
 
     def deliver_abandoned_journals(self) -> int:
         """Deliver what drivers that have ended left in their spools; how many results were among it. Raises

@@ -18,7 +18,9 @@ _NO_STUDY = ""
 """The value of `ibml.study` where a study has left out the trial. A trial that no study trained has no such tag."""
 
 
-def update_labels(store: MlflowStore, study: StudyRecord, run_id: str, added: Collection[str], is_new: bool) -> None:
+def update_labels(
+    store: MlflowStore, study: StudyRecord, run_id: str, added: Collection[str], is_new: bool
+) -> None:
     """Bring the tags of trials up to date with a study, after it was run.
 
     Args:
@@ -36,7 +38,8 @@ def update_labels(store: MlflowStore, study: StudyRecord, run_id: str, added: Co
     chosen = [
         record.run_id
         for record in store.trials()
-        if record.run_id in added or _is_outdated(record, study.name, entries.get(record.key), untuned, is_new)
+        if record.run_id in added
+        or _is_outdated(record, study.name, entries.get(record.key), untuned, is_new)
     ]
     for run in store.search_runs_by_id(chosen):
         entry = entries.get(run.data.tags.get("ibml.key", ""))
@@ -47,7 +50,11 @@ def update_labels(store: MlflowStore, study: StudyRecord, run_id: str, added: Co
 
 
 def _is_outdated(
-    record: TrialRecord, study: str, entry: TrialEntry | None, untuned: Collection[str], is_new: bool
+    record: TrialRecord,
+    study: str,
+    entry: TrialEntry | None,
+    untuned: Collection[str],
+    is_new: bool,
 ) -> bool:
     arm = record.studies.get(study)
     if arm is None:
@@ -69,12 +76,19 @@ def _remove_labels(store: MlflowStore, run: Any, study: str) -> None:
     store.cache.relabel(run.info.run_id, studies, tags.get("ibml.arm", ""))
 
 
-def _assign_labels(store: MlflowStore, run: Any, study: StudyRecord, entry: TrialEntry, run_id: str) -> None:
+def _assign_labels(
+    store: MlflowStore, run: Any, study: StudyRecord, entry: TrialEntry, run_id: str
+) -> None:
     tags: dict[str, str] = run.data.tags
     wanted = {format_study_tag(study.name): entry.arm}
     owns = tags.get(_STUDY) in (study.name, _NO_STUDY)
     if owns:
-        wanted |= {_STUDY: study.name, "ibml.arm": entry.arm, "ibml.dataset": entry.dataset, _PARENT: run_id}
+        wanted |= {
+            _STUDY: study.name,
+            "ibml.arm": entry.arm,
+            "ibml.dataset": entry.dataset,
+            _PARENT: run_id,
+        }
     changed = {name: value for name, value in wanted.items() if tags.get(name) != value}
     if changed:
         store.tag_run(run.info.run_id, changed)
@@ -89,7 +103,9 @@ def _format_run_name(study: StudyRecord, entry: TrialEntry) -> str:
     return f"{place}{entry.arm} · seed {entry.seed}"
 
 
-def find_lost_studies(trials: Collection[TrialRecord], known: Collection[str]) -> Iterator[tuple[str, list[TrialRecord]]]:
+def find_lost_studies(
+    trials: Collection[TrialRecord], known: Collection[str]
+) -> Iterator[tuple[str, list[TrialRecord]]]:
     """Yield the studies that have trials but no run of their own, each with its trials."""
     found: dict[str, list[TrialRecord]] = {}
     for record in trials:

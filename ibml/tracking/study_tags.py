@@ -19,4 +19,8 @@ def format_study_tag(study: str) -> str:
 
 def parse_studies(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the studies that a run's tags name, each with the name of the arm."""
-    return {name.removeprefix(_PREFIX).translate(_READ): arm for name, arm in tags.items() if name.startswith(_PREFIX)}
+    return {
+        name.removeprefix(_PREFIX).translate(_READ): arm
+        for name, arm in tags.items()
+        if name.startswith(_PREFIX)
+    }

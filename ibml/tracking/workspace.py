@@ -49,7 +49,9 @@ def workspace(experiment: Experiment, given: str | Path | None = None) -> Worksp
     file or in the working folder. Its name tells experiments of different stores apart, however they are reached.
     Journals, which grow line by line, lie on this host where the folder is a bucket's. Raises `IbmlError`."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment.experiment)[:40]
-    identity = hashlib.sha256(f"{experiment.experiment_id}\n{experiment.created_at}".encode()).hexdigest()
+    identity = hashlib.sha256(
+        f"{experiment.experiment_id}\n{experiment.created_at}".encode()
+    ).hexdigest()
     name = f"{plain}-{identity[:8]}"
     root = resolve_checkpoint_root(experiment.uri, given) / name
     if isinstance(root, ObjectPath):

@@ -45,7 +45,12 @@ class TrialCheckpoints:
         warm_start_candidates: Sequence[tuple[int, StoragePath]] = (),
         checkpoints_to_save: Mapping[int, StoragePath] = MappingProxyType({}),
     ):
-        self.folder, self.config, self.warm_start_candidates, self.checkpoints_to_save = folder, config, warm_start_candidates, checkpoints_to_save
+        self.folder, self.config, self.warm_start_candidates, self.checkpoints_to_save = (
+            folder,
+            config,
+            warm_start_candidates,
+            checkpoints_to_save,
+        )
         self._shared_epochs = 0
         self._saved_sizes: dict[int, int] = {}
         self._notes: list[str] = []
@@ -61,7 +66,11 @@ class TrialCheckpoints:
     def take_report(self) -> dict[str, Any]:
         """What a driver should know and was not told yet: `notes`, how many epochs are `shared` with another trial, and
         after which epochs states were `left`, with their sizes in bytes."""
-        said = {"notes": self.take_notes(), "shared": self._shared_epochs, "left": self._saved_sizes}
+        said = {
+            "notes": self.take_notes(),
+            "shared": self._shared_epochs,
+            "left": self._saved_sizes,
+        }
         self._shared_epochs, self._saved_sizes = 0, {}
         return said
 
@@ -77,7 +86,9 @@ class TrialCheckpoints:
     @property
     def _due(self) -> bool:
         seconds = self.config.checkpoint_seconds
-        return seconds == 0 or time.monotonic() - self._written >= max(seconds, _COST_SHARE * self._cost)
+        return seconds == 0 or time.monotonic() - self._written >= max(
+            seconds, _COST_SHARE * self._cost
+        )
 
     def save(self, trainer: Trainer, rows: list[EpochMetrics]) -> None:
         """Write the state of a trainer and the rows of all its epochs, unless the last state is this one."""
@@ -94,7 +105,11 @@ class TrialCheckpoints:
         self._cost = self._written - began
 
     def _save_shared(self, place: StoragePath, trainer: Trainer, rows: list[EpochMetrics]) -> None:
-        content = {"rows": rows, "state": trainer.state_dict(), "platform": platform(trainer.device)}
+        content = {
+            "rows": rows,
+            "state": trainer.state_dict(),
+            "platform": platform(trainer.device),
+        }
         with suppress(OSError):
             remove_unfinished(place.parent)
             if place.is_file() or self._write(place, content):
@@ -108,7 +123,11 @@ class TrialCheckpoints:
         content = {
             "config": trainer.config.once_trained().model_dump_json(),
             "shapes": {name: list(spec.shape) for name, spec in trainer.specs.items()},
-            "words": {name: _describe_vocabulary(spec) for name, spec in trainer.specs.items() if spec.vocabulary},
+            "words": {
+                name: _describe_vocabulary(spec)
+                for name, spec in trainer.specs.items()
+                if spec.vocabulary
+            },
             "classes": len(trainer.classes),
             "labels": list(trainer.classes),
             "weights": trainer.selected.weights,
@@ -125,7 +144,9 @@ class TrialCheckpoints:
             own = [(parse_epochs(path), path) for path in list_states(self.folder)]
         except OSError as error:
             self._note(f"checkpoints in {self.folder} are out of reach: {error}")
-        for epochs, path in sorted([*own, *self.warm_start_candidates], key=lambda state: state[0], reverse=True):
+        for epochs, path in sorted(
+            [*own, *self.warm_start_candidates], key=lambda state: state[0], reverse=True
+        ):
             content = self._read_checkpoint(path)
             if content is None:
                 continue
@@ -136,7 +157,9 @@ class TrialCheckpoints:
                 trainer.load_state_dict(content["state"])
                 rows: list[EpochMetrics] = content["rows"]
             except (RuntimeError, KeyError, ValueError) as error:  # whole, but of another version
-                self._note(f"a checkpoint was passed over: {path} does not fit this version of ibml: {error}")
+                self._note(
+                    f"a checkpoint was passed over: {path} does not fit this version of ibml: {error}"
+                )
                 continue
             self._shared_epochs = 0 if path.parent == self.folder else epochs
             return trainer, rows
@@ -183,7 +206,9 @@ def load_model(path: str | StoragePath) -> MultimodalModel:
     content = _load_checkpoint(parse_storage_path(path))
     config = TrialConfig.model_validate_json(content["config"], strict=False)
     words = content.get("words", {})  # which files of before there were texts do not have
-    specs = {name: _build_spec(shape, **words.get(name, {})) for name, shape in content["shapes"].items()}
+    specs = {
+        name: _build_spec(shape, **words.get(name, {})) for name, shape in content["shapes"].items()
+    }
     model = MultimodalModel(config, specs, content["classes"])
     model.load_state_dict(content["weights"])
     model.labels = tuple(content.get("labels", ()))
@@ -192,14 +217,21 @@ def load_model(path: str | StoragePath) -> MultimodalModel:
 
 def _describe_vocabulary(spec: InputSpec) -> dict[str, Any]:
     """The words of a text, and how wide their vectors are, which are themselves among the weights."""
-    return {"vocabulary": list(spec.vocabulary), "width": None if spec.vectors is None else spec.vectors.shape[1]}
+    return {
+        "vocabulary": list(spec.vocabulary),
+        "width": None if spec.vectors is None else spec.vectors.shape[1],
+    }
 
 
-def _build_spec(shape: Sequence[int], vocabulary: Sequence[str] = (), width: int | None = None) -> InputSpec:
+def _build_spec(
+    shape: Sequence[int], vocabulary: Sequence[str] = (), width: int | None = None
+) -> InputSpec:
     vectors = None if width is None else torch.zeros(len(vocabulary) + 1, width)
     return InputSpec(tuple(shape), tuple(vocabulary), vectors)
 
 
 def _load_checkpoint(path: StoragePath) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True)
+    content: dict[str, Any] = torch.load(
+        io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True
+    )
     return content

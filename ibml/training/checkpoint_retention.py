@@ -17,7 +17,9 @@ _STATE = re.compile(r"state-\d{6,}\.ckpt")
 
 def list_states(folder: StoragePath) -> list[StoragePath]:
     """The states in a trial's folder, the last first."""
-    return [path for path in find_paths(folder, "state-*.ckpt") if _STATE.fullmatch(path.name)][::-1]
+    return [path for path in find_paths(folder, "state-*.ckpt") if _STATE.fullmatch(path.name)][
+        ::-1
+    ]
 
 
 def parse_epochs(path: StoragePath) -> int:

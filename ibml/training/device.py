@@ -24,7 +24,11 @@ class DeviceError(IbmlError):
 
 def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     """The device of that name, or the best there is; raises `DeviceError` where it is not there."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available[name]:

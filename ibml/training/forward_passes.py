@@ -13,7 +13,11 @@ from ibml.training.precision import Precision
 
 
 def features(
-    model: MultimodalModel, feed: Feed, batches: tuple[Tensor, ...], precision: Precision, *where: str | int
+    model: MultimodalModel,
+    feed: Feed,
+    batches: tuple[Tensor, ...],
+    precision: Precision,
+    *where: str | int,
 ) -> Iterator[tuple[Tensor, list[Tensor], Tensor]]:
     """For each batch of positions these, the features z_1 .. z_M, each (n, d_m), and the labels (n,), with the model in
     evaluation mode; afterwards it is in the mode in which it was. What the feed draws belongs to `where`."""

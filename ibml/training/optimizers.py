@@ -10,7 +10,9 @@ from torch import nn
 from ibml.config.optimization import OptimizerConfig
 
 
-def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def build_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
     """torch's optimizer; weight decay applies to every parameter, as in the paper's runs. It is fused: one kernel for
     all parameters, and with scaled gradients one that asks the device, not the host, whether they are finite."""
     decay = config.weight_decay
@@ -18,15 +20,24 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
         case "sgd":
             nesterov = config.nesterov
             sgd = torch.optim.SGD(
-                parameters, config.lr, config.momentum, weight_decay=decay, nesterov=nesterov, fused=True
+                parameters,
+                config.lr,
+                config.momentum,
+                weight_decay=decay,
+                nesterov=nesterov,
+                fused=True,
             )
             if config.momentum:
                 sgd.register_step_pre_hook(_fill_momentum_buffers)
             return sgd
         case "adam":
-            return torch.optim.Adam(parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True)
+            return torch.optim.Adam(
+                parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True
+            )
         case "adamw":
-            return torch.optim.AdamW(parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True)
+            return torch.optim.AdamW(
+                parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True
+            )
 
 
 def _fill_momentum_buffers(optimizer: torch.optim.Optimizer, *_: object) -> None:

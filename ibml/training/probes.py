@@ -21,15 +21,25 @@ def fit_probe(train: Samples, classes: int, strength: float, start: Tensor | Non
     """The weights, (d + 1, C), the last row being the bias, that minimise the mean cross-entropy plus strength / 2
     times the sum of squared weights without the bias. The problem is convex; L-BFGS starts at zero, or from `start`."""
     inputs, labels = _append_constant(train[0]), train[1]
-    begin = torch.zeros(inputs.shape[1], classes, device=inputs.device, dtype=inputs.dtype) if start is None else start
+    begin = (
+        torch.zeros(inputs.shape[1], classes, device=inputs.device, dtype=inputs.dtype)
+        if start is None
+        else start
+    )
     weights = begin.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [weights], max_iter=STEPS, tolerance_grad=TOLERANCE, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [weights],
+        max_iter=STEPS,
+        tolerance_grad=TOLERANCE,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(inputs @ weights, labels) + strength / 2 * weights[:-1].square().sum()
+        loss = (
+            F.cross_entropy(inputs @ weights, labels) + strength / 2 * weights[:-1].square().sum()
+        )
         loss.backward()
         return loss
 

@@ -22,7 +22,13 @@ from ibml.config.trial import TrialConfig
 from ibml.data.feeds import Feed, build_feed
 from ibml.methods import Batch, Precision, StepLog, StepStatistics, Training, build_method
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.device import check_compiler, choose_device, keep_freed_memory, platform, use_deterministic_settings
+from ibml.training.device import (
+    check_compiler,
+    choose_device,
+    keep_freed_memory,
+    platform,
+    use_deterministic_settings,
+)
 from ibml.training.measures.base import MeasuredModel
 from ibml.training.measures.computation import compute_measures
 from ibml.training.metrics.evaluation import evaluation
@@ -31,7 +37,11 @@ from ibml.training.optimizers import build_optimizer
 CHECK_EVERY = 32
 """After how many steps the losses are looked at."""
 
-_SELECTED_PREFIXES = ("epoch", "val.", *(f"train.{name}" for name in training_measures(tuple(MEASURES))))
+_SELECTED_PREFIXES = (
+    "epoch",
+    "val.",
+    *(f"train.{name}" for name in training_measures(tuple(MEASURES))),
+)
 """Beginnings of the names that `selected.*` repeats."""
 
 EpochMetrics = dict[str, float]
@@ -84,7 +94,9 @@ class Trainer:
         )
         self.specs = self.train_split.specs
         self.classes = dataset.classes
-        self.model = MultimodalModel(config, self.specs, len(self.classes)).to(self.device, self.precision.dtype)
+        self.model = MultimodalModel(config, self.specs, len(self.classes)).to(
+            self.device, self.precision.dtype
+        )
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
         self.optimizer = build_optimizer(config.optimizer, self.method.parameters())
         self.method.begin(Training(self.train_split, self.val_split, self.optimizer))
@@ -129,7 +141,8 @@ class Trainer:
         self.precision.scaler.load_state_dict(state["scaler"])
         selected = state["selected"]
         self.selected = selected and Selection(
-            dict(selected["row"]), {name: tensor.to(self.device) for name, tensor in selected["weights"].items()}
+            dict(selected["row"]),
+            {name: tensor.to(self.device) for name, tensor in selected["weights"].items()},
         )
 
     @property
@@ -139,10 +152,15 @@ class Trainer:
     def run_epoch(self) -> EpochMetrics:
         """Train one epoch, validate, and keep the weights if it is the best so far."""
         started = time.perf_counter()
-        with use_deterministic_settings(self.device, self.config.trainer.threads), self._use_dropout_stream():
+        with (
+            use_deterministic_settings(self.device, self.config.trainer.threads),
+            self._use_dropout_stream(),
+        ):
             row = self._build_train_row(self._train_steps())
             if not _find_nonfinite_losses(row):
-                row |= {f"val.{name}": value for name, value in self.evaluate(self.val_split).items()}
+                row |= {
+                    f"val.{name}": value for name, value in self.evaluate(self.val_split).items()
+                }
             self.diverged = bool(_find_nonfinite_losses(row))
             if not self.diverged:
                 self._select(row)
@@ -199,7 +217,9 @@ class Trainer:
         order = self.method.order(self.epoch)
         self.visits = len(order)
         self._repeats = len(order.unique()) < len(order)
-        for index, inputs, labels in self.train_split.batches(order.split(self.config.trainer.batch_size), self.epoch):
+        for index, inputs, labels in self.train_split.batches(
+            order.split(self.config.trainer.batch_size), self.epoch
+        ):
             yield self.method.update(Batch(index, inputs, labels), self.epoch)
 
     def _build_train_row(self, seen: list[StepStatistics]) -> EpochMetrics:
@@ -207,7 +227,11 @@ class Trainer:
         visits, names = self.visits, self.model.modalities
         loss = torch.cat([part.loss for part in seen]).double().mean()[None]
         if not math.isfinite(mean := float(loss)):
-            return {"epoch": self.epoch, "train.loss": mean, "lr": self.optimizer.param_groups[0]["lr"]}
+            return {
+                "epoch": self.epoch,
+                "train.loss": mean,
+                "lr": self.optimizer.param_groups[0]["lr"],
+            }
         correct = torch.cat([part.correct for part in seen]).sum(0).double() / visits
         rho = torch.cat([part.rates for part in seen]).double().mean(0)
         noised = torch.cat([part.noised for part in seen]).sum(0).double() / visits
@@ -238,7 +262,10 @@ class Trainer:
             unimodal.append(parts)
         dtype = self.precision.dtype
         return evaluation(
-            torch.cat(joint).to(dtype), torch.cat(unimodal, 1).to(dtype), split.labels, self.model.modalities
+            torch.cat(joint).to(dtype),
+            torch.cat(unimodal, 1).to(dtype),
+            split.labels,
+            self.model.modalities,
         )
 
     def _select(self, row: EpochMetrics) -> None:
@@ -254,10 +281,18 @@ class Trainer:
         started = time.perf_counter()
         self.model.load_state_dict(self.selected.weights)
         with use_deterministic_settings(self.device, self.config.trainer.threads):
-            metrics = {f"test.{name}": value for name, value in self.evaluate(self.test_split).items()}
+            metrics = {
+                f"test.{name}": value for name, value in self.evaluate(self.test_split).items()
+            }
             splits = (self.train_split, self.val_split, self.test_split)
-            metrics |= compute_measures(MeasuredModel(self.config, self.model, splits, self.precision))
-        metrics |= {f"selected.{k}": v for k, v in self.selected.row.items() if k.startswith(_SELECTED_PREFIXES)}
+            metrics |= compute_measures(
+                MeasuredModel(self.config, self.model, splits, self.precision)
+            )
+        metrics |= {
+            f"selected.{k}": v
+            for k, v in self.selected.row.items()
+            if k.startswith(_SELECTED_PREFIXES)
+        }
         self.seconds += time.perf_counter() - started
         return metrics | {"samples.total": float(self.samples), "time.total": self.seconds}
 
@@ -265,11 +300,15 @@ class Trainer:
         """How a training that is `done` ended, after these epochs. Call once."""
         computed_on = platform(self.device)
         if self.diverged:
-            return TrialResult("diverged", {}, history, describe_divergence(history[-1]), computed_on)
+            return TrialResult(
+                "diverged", {}, history, describe_divergence(history[-1]), computed_on
+            )
         return TrialResult("finished", self.finish(), history, platform=computed_on)
 
 
-def train(config: TrialConfig, on_epoch: Callable[[EpochMetrics], None] = lambda row: None) -> TrialResult:
+def train(
+    config: TrialConfig, on_epoch: Callable[[EpochMetrics], None] = lambda row: None
+) -> TrialResult:
     """Train one trial to its end, in this process; `on_epoch` sees every epoch's metrics."""
     trainer = Trainer(config)
     history = []

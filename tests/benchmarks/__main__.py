@@ -22,12 +22,18 @@ BEGIN, END = "<!-- measured -->", "<!-- measured, end -->"
 
 def main() -> None:
     rows = [*step.rows(), *sharing.rows(), *orchestration.rows()]
-    names = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "mlflow-skinny", "optuna"))
-    where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {names}"
+    names = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "ray", "mlflow-skinny", "optuna")
+    )
+    where = (
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {names}"
+    )
     print(table := markdown(rows))
     before, _, rest = README.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    README.write_text(f"{before}{BEGIN}\n{table}\n\nOn {where}; {date.today():%Y-%m-%d}.\n{END}{after}")
+    README.write_text(
+        f"{before}{BEGIN}\n{table}\n\nOn {where}; {date.today():%Y-%m-%d}.\n{END}{after}"
+    )
 
 
 if __name__ == "__main__":

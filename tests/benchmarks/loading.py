@@ -29,7 +29,10 @@ def write_set(root: Path, clips: int) -> None:
     """A data set in CREMA-D's layout; every tenth clip is of the test split."""
     generator = np.random.default_rng(0)
     (root / "CREMA-D" / "AudioWAV").mkdir(parents=True)
-    scenes = [Image.fromarray(generator.integers(0, 255, (45, 60, 3), np.uint8)).resize((480, 360)) for _ in range(32)]
+    scenes = [
+        Image.fromarray(generator.integers(0, 255, (45, 60, 3), np.uint8)).resize((480, 360))
+        for _ in range(32)
+    ]
     for n in range(clips):
         samples = generator.uniform(-0.5, 0.5, 40_000).astype(np.float32)
         soundfile.write(root / "CREMA-D" / "AudioWAV" / f"c{n}.wav", samples, 16_000)
@@ -53,7 +56,9 @@ def plain_loop(root: Path) -> None:
     for wav in sorted((root / "CREMA-D" / "AudioWAV").iterdir()):
         soundfile.read(wav, dtype="float32")
         for frame in sorted((root / "CREMA-D" / "Image-01-FPS" / wav.stem).iterdir()):
-            np.asarray(Image.open(frame).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
+            np.asarray(
+                Image.open(frame).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
+            )
 
 
 def epoch(config: CremadConfig) -> tuple[int, float]:
@@ -103,11 +108,18 @@ def main(clips: int) -> None:
         plain = timed(lambda: plain_loop(root))
         cold = timed(lambda: data.prepare_datasets([CremadConfig(root=str(root))]))
         data.prepare_datasets([CremadConfig(root=f"{place}/{clips // 3}")])
-        stored = sum(file.stat().st_size for file in Path(place, "cache").rglob("*") if file.is_file())
-        (rate, peak, samples), (_, small, few) = measure(root), measure(Path(place, str(clips // 3)))
+        stored = sum(
+            file.stat().st_size for file in Path(place, "cache").rglob("*") if file.is_file()
+        )
+        (rate, peak, samples), (_, small, few) = (
+            measure(root),
+            measure(Path(place, str(clips // 3))),
+        )
     print(f"{clips} clips of CREMA-D's layout, 3 frames of 224 x 224, spectrograms of 257 x 188")
     print(f"  a plain loop over the files           {clips / plain:8.0f} clips/s")
-    print(f"  checking, decoding and storing them   {clips / cold:8.0f} clips/s, {plain / cold:.2f} times as fast")
+    print(
+        f"  checking, decoding and storing them   {clips / cold:8.0f} clips/s, {plain / cold:.2f} times as fast"
+    )
     print(f"  training batches from the cache       {rate:8.0f} clips/s")
     print(f"  peak memory, {samples:5.0f} clips             {peak:8.0f} MB")
     print(f"  peak memory, {few:5.0f} clips             {small:8.0f} MB")

@@ -64,7 +64,12 @@ class Pair:
         parts = {
             **self.config,
             "method": {"type": method, **SETTINGS.get(method, {})},
-            "trainer": {"epochs": 100, "batch_size": self.batch, "eval_batch_size": self.batch, "threads": 2},
+            "trainer": {
+                "epochs": 100,
+                "batch_size": self.batch,
+                "eval_batch_size": self.batch,
+                "threads": 2,
+            },
         }
         config = TrialConfig.model_validate(parts)
         return Trainer(config, Dataset(tuple(map(str, range(self.classes))), split, split, split))
@@ -82,7 +87,10 @@ PAIRS = [
     ),
     Pair(
         "perceptron pair (mfeat), batch of 64",
-        {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp", "hidden": [128], "features": 64}}},
+        {
+            "data": {"type": "mfeat"},
+            "encoders": {"default": {"type": "mlp", "hidden": [128], "features": 64}},
+        },
         {"pix": (240,), "zer": (47,)},
         classes=10,
         batch=64,
@@ -99,7 +107,9 @@ def steps(trainer: Trainer) -> Iterator[float]:
         trainer.model.train()
         trainer.method.start_epoch(epoch)
         order = trainer.method.order(epoch)
-        for batch in trainer.train_split.batches(order.split(trainer.config.trainer.batch_size), epoch):
+        for batch in trainer.train_split.batches(
+            order.split(trainer.config.trainer.batch_size), epoch
+        ):
             began = time.perf_counter()
             trainer.method.update(Batch(*batch), epoch)
             if len(batch[0]) == trainer.config.trainer.batch_size:

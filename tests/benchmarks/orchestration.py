@@ -171,7 +171,11 @@ class Folder:
         for name in ("home", "tmp"):
             (path / name).mkdir(parents=True, exist_ok=True)
         (path / "tiny.py").write_text(DATA)
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "RAY", "IBML"))}
+        plain = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW", "RAY", "IBML"))
+        }
         self.environment = {
             **plain,
             "HOME": str(path / "home"),
@@ -207,7 +211,9 @@ class Folder:
         if not file.exists():
             return 0.0
         with sqlite3.connect(file) as database:
-            return database.execute("select total(value) from latest_metrics where key = 'time.total'").fetchone()[0]
+            return database.execute(
+                "select total(value) from latest_metrics where key = 'time.total'"
+            ).fetchone()[0]
 
     def _python(self, code: str, *arguments: str) -> str:
         done = subprocess.run(
@@ -246,15 +252,27 @@ def rows(many: int = MANY) -> list[Row]:
         ("Tune with MLflowLoggerCallback, seconds a trial", shown, ""),
         ("times less than that", f"{reference / besides:.1f}", "at least 10"),
         (f"trial {many:,} by trial {FEW}, seconds", f"{wall[1] / wall[0]:.2f}", "at most 1.2"),
-        (f"trial {many:,} by trial {FEW}, the driver's CPU", f"{cpu[1] / cpu[0]:.2f}", "at most 1.2"),
+        (
+            f"trial {many:,} by trial {FEW}, the driver's CPU",
+            f"{cpu[1] / cpu[0]:.2f}",
+            "at most 1.2",
+        ),
         (f"peak memory of the driver at {many:,} trials, MB", f"{long.peak:.0f}", "below 1,000"),
-        ("seconds to the first trial", f"{statistics.median(run.began[0] for run in few):.1f}", "at most 10"),
+        (
+            "seconds to the first trial",
+            f"{statistics.median(run.began[0] for run in few):.1f}",
+            "at most 10",
+        ),
         (
             f"seconds from the last of {many:,} trials to the end, report included",
             f"{long.seconds - long.ended[-1]:.1f}",
             "",
         ),
-        (f"seconds of {many // 2:,} trials that all have a result", f"{again.seconds:.1f}", "at most 10"),
+        (
+            f"seconds of {many // 2:,} trials that all have a result",
+            f"{again.seconds:.1f}",
+            "at most 10",
+        ),
     ]
 
 

@@ -21,30 +21,42 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def against_random(repeats: int = 5) -> None:
-    found = ibml.tune(ROOT / "search_spaces" / "ibml.yaml", "mfeat", compare="random", repeats=repeats)
+    found = ibml.tune(
+        ROOT / "search_spaces" / "ibml.yaml", "mfeat", compare="random", repeats=repeats
+    )
     records = {record.name: record for record in (found.record, *found.others)}
     best, epochs = {}, {}
     for label, names in found.record.compared.items():
         curves = [compute_best_so_far(records[name]) for name in names]
         best[label] = [float(curve["best"].iloc[-1]) for curve in curves]
         epochs[label] = [int(curve["epochs"].iloc[-1]) for curve in curves]
-        print(f"{label}: best {best[label]}, median {median(best[label]):.4f}; epochs {epochs[label]}")
+        print(
+            f"{label}: best {best[label]}, median {median(best[label]):.4f}; epochs {epochs[label]}"
+        )
     ours, random = found.record.compared
-    print(f"epochs, median of pairs: {median(a / b for a, b in zip(epochs[ours], epochs[random], strict=True)):.3f}")
+    print(
+        f"epochs, median of pairs: {median(a / b for a, b in zip(epochs[ours], epochs[random], strict=True)):.3f}"
+    )
 
 
 def busy_workers() -> None:
     ibml.ablate(ROOT / "ablations" / "components_tuned.yaml")
     client = MlflowClient("sqlite:///mlflow.db")
     experiment = client.get_experiment_by_name("ibml")
-    runs = client.search_runs([experiment.experiment_id], "tags.`ibml.kind` = 'trial'", max_results=5000)
+    runs = client.search_runs(
+        [experiment.experiment_id], "tags.`ibml.kind` = 'trial'", max_results=5000
+    )
     span = max(run.info.end_time for run in runs) - min(run.info.start_time for run in runs)
     held = sum(run.info.end_time - run.info.start_time for run in runs)
     trained = sum(1000 * trained_seconds(client, run) for run in runs)
     workers = os.cpu_count() or 1
-    print(f"{len(runs)} trials, {span / 1000:.1f} s from the first to the last on {workers} workers:")
+    print(
+        f"{len(runs)} trials, {span / 1000:.1f} s from the first to the last on {workers} workers:"
+    )
     whole = span * workers / 100
-    print(f"a worker has a trial {held / whole:.1f} % of the time and trains {trained / whole:.1f} % of it")
+    print(
+        f"a worker has a trial {held / whole:.1f} % of the time and trains {trained / whole:.1f} % of it"
+    )
 
 
 def trained_seconds(client: MlflowClient, run: object) -> float:

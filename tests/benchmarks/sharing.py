@@ -39,17 +39,36 @@ class Run:
 def run(study: str, arguments: tuple[str, ...]) -> Run:
     """Run a shipped study in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="ibml-bench-") as folder:
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "RAY", "IBML"))}
+        plain = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW", "RAY", "IBML"))
+        }
         environment = {**plain, "HOME": folder, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "ibml", "ablate", str(ROOT / "ablations" / f"{study}.yaml"), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "ibml",
+            "ablate",
+            str(ROOT / "ablations" / f"{study}.yaml"),
+            *arguments,
+        ]
         began = time.monotonic()
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         seconds = time.monotonic() - began
         with sqlite3.connect(Path(folder) / "mlflow.db") as database:
-            (epochs,) = database.execute("select count(*) from metrics where key = 'val.loss'").fetchone()
-            (shared,) = database.execute("select total(value) from tags where key = 'ibml.shared'").fetchone()
-            of_trials = "from runs join tags using (run_uuid) where key = 'ibml.kind' and value = 'trial'"
-            (span,) = database.execute(f"select max(end_time) - min(start_time) {of_trials}").fetchone()
+            (epochs,) = database.execute(
+                "select count(*) from metrics where key = 'val.loss'"
+            ).fetchone()
+            (shared,) = database.execute(
+                "select total(value) from tags where key = 'ibml.shared'"
+            ).fetchone()
+            of_trials = (
+                "from runs join tags using (run_uuid) where key = 'ibml.kind' and value = 'trial'"
+            )
+            (span,) = database.execute(
+                f"select max(end_time) - min(start_time) {of_trials}"
+            ).fetchone()
     return Run(epochs - int(shared), seconds, span / 1000)
 
 
@@ -71,7 +90,9 @@ def rows() -> list[Row]:
         pairs = [(run(study, given), run(study, (*given, "--no-share"))) for _ in range(ROUNDS)]
         epochs = pairs[0][0].epochs / pairs[0][1].epochs
         seconds, span = (
-            statistics.median(getattr(sharing, what) / getattr(alone, what) for sharing, alone in pairs)
+            statistics.median(
+                getattr(sharing, what) / getattr(alone, what) for sharing, alone in pairs
+            )
             for what in ("seconds", "span")
         )
         found += [

@@ -23,7 +23,10 @@ from tests.benchmarks.tables import Row, markdown
 
 THREADS = 2
 ROUNDS = {"ResNet-18 pair, batch of 8": 6, "perceptron pair (mfeat), batch of 64": 40}
-GOALS = {"ResNet-18 pair, batch of 8": "at most 1.05", "perceptron pair (mfeat), batch of 64": "at most 1.3"}
+GOALS = {
+    "ResNet-18 pair, batch of 8": "at most 1.05",
+    "perceptron pair (mfeat), batch of 64": "at most 1.3",
+}
 
 
 class Plain(nn.Module):
@@ -35,7 +38,9 @@ class Plain(nn.Module):
         self.head = nn.Linear(sum(widths), classes)
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        logits: Tensor = self.head(torch.cat([encode(x) for encode, x in zip(self.encoders, inputs, strict=True)], 1))
+        logits: Tensor = self.head(
+            torch.cat([encode(x) for encode, x in zip(self.encoders, inputs, strict=True)], 1)
+        )
         return logits
 
 
@@ -47,7 +52,9 @@ def plain_epoch(pair: Pair) -> Callable[[], None]:
     model = Plain([encoders[name] for name in trainer.model.modalities], widths, pair.classes)
     sgd = config.optimizer
     assert sgd.type == "sgd"
-    optimizer = torch.optim.SGD(model.parameters(), sgd.lr, momentum=sgd.momentum, weight_decay=sgd.weight_decay)
+    optimizer = torch.optim.SGD(
+        model.parameters(), sgd.lr, momentum=sgd.momentum, weight_decay=sgd.weight_decay
+    )
     split = pair.split()
     inputs = [torch.from_numpy(np.asarray(split.inputs[name])) for name in trainer.model.modalities]
     labels = torch.from_numpy(np.asarray(split.labels))

@@ -30,8 +30,22 @@ from ibml.tracking.store.epochs_csv import EPOCHS_FILE, format_epochs
 from ibml.tracking.store.mlflow_store import MlflowStore
 
 STUDY = "large"
-EPOCH_METRICS = ("train.loss", "val.loss", "val.accuracy", "val.accuracy.fou", "val.accuracy.zer", "time.epoch")
-FINAL_METRICS = ("test.loss", "test.accuracy", "test.accuracy.fou", "test.accuracy.zer", "test.gap", "time.total")
+EPOCH_METRICS = (
+    "train.loss",
+    "val.loss",
+    "val.accuracy",
+    "val.accuracy.fou",
+    "val.accuracy.zer",
+    "time.epoch",
+)
+FINAL_METRICS = (
+    "test.loss",
+    "test.accuracy",
+    "test.accuracy.fou",
+    "test.accuracy.zer",
+    "test.gap",
+    "time.total",
+)
 START = 1_700_000_000_000
 """The first run's beginning in milliseconds. A run begins every minute, and takes a second."""
 MINUTE = 60_000
@@ -95,7 +109,9 @@ def _record(trials: list[Trial], arms: int, epochs: int) -> StudyRecord:
         notes=(),
         metrics=("test.accuracy", "test.gap"),
         table=TableConfig(),
-        trials=tuple(TrialEntry(arm=t.arm, dataset="mfeat", seed=t.seed, key=t.key) for t in trials),
+        trials=tuple(
+            TrialEntry(arm=t.arm, dataset="mfeat", seed=t.seed, key=t.key) for t in trials
+        ),
     )
 
 
@@ -170,7 +186,10 @@ def _parameters(trial: Trial) -> dict[str, object]:
 
 def _write_artifacts(folder: Path, trial: Trial, epochs: int) -> None:
     folder.mkdir(parents=True)
-    rows = [{"epoch": e, **{n: trial.value(m, e) for m, n in enumerate(EPOCH_METRICS)}} for e in range(epochs)]
+    rows = [
+        {"epoch": e, **{n: trial.value(m, e) for m, n in enumerate(EPOCH_METRICS)}}
+        for e in range(epochs)
+    ]
     (folder / EPOCHS_FILE).write_text(format_epochs(rows))
     (folder / "config.yaml").write_text(_CONFIG_TEXT)
 

@@ -47,7 +47,9 @@ def test_all_that_is_wrong_is_named_or_counted(cli: CommandLine) -> None:
     assert re.search(rf"\.csv:\d+: CREMA-D/AudioWAV/{wavs[0].name} does not exist", answer.out)
     assert re.search(rf"\.csv:\d+: CREMA-D/AudioWAV/{wavs[1].name} ", answer.out)
     assert "2 things are wrong." in answer.err
-    seen = cli.inside("data", "check", "cremad_small", "--root", "set", *SMALLER, "-o", "data.use=[video]")
+    seen = cli.inside(
+        "data", "check", "cremad_small", "--root", "set", *SMALLER, "-o", "data.use=[video]"
+    )
     assert seen.code == 0, "what is not used may be damaged"
 
 
@@ -98,13 +100,19 @@ def test_a_path_in_a_file_is_relative_to_the_file(cli: CommandLine) -> None:
         "data: {type: cremad, root: set, validation: 0.34, audio: {rate: 8000, window: 64, seconds: 0.1}}\n",
     )
     with (cli.folder / "files" / "mine.yaml").open("a") as file:
-        file.write("encoders: {default: {type: small_cnn, channels: [2], features: 4, pooling: average}}\n")
+        file.write(
+            "encoders: {default: {type: small_cnn, channels: [2], features: 4, pooling: average}}\n"
+        )
     assert cli.inside("data", "check", "files/mine.yaml").code == 0
 
 
 REAL = {
     # the least accuracy is well above that of saying the largest class: 10 %, 38 % and 10 %
-    "av_digits": ("cremad_small", 0.5, ["trainer.epochs=3", "data.video.augment=false", "data.audio.seconds=0.5"]),
+    "av_digits": (
+        "cremad_small",
+        0.5,
+        ["trainer.epochs=3", "data.video.augment=false", "data.audio.seconds=0.5"],
+    ),
     "stamps": ("food101_small", 0.55, ["trainer.epochs=5"]),
     "digits_3d": ("mnist3d_small", 0.5, ["trainer.epochs=2", "data.points.count=32"]),
 }
@@ -121,7 +129,12 @@ def test_real_media_are_learned_in_the_papers_layouts(name: str) -> None:
 
 
 FURNITURE = ROOT / "ablations" / "small" / "furniture.yaml"
-QUICK = ["seeds=[0]", f"data.root={SHARED / 'furniture'}", "data.columns.points.count=32", "data.columns.image.size=24"]
+QUICK = [
+    "seeds=[0]",
+    f"data.root={SHARED / 'furniture'}",
+    "data.columns.points.count=32",
+    "data.columns.image.size=24",
+]
 
 
 @pytest.mark.slow
@@ -130,7 +143,9 @@ def test_furniture_is_learned_from_a_description_alone() -> None:
         pytest.skip(f"there is no {SHARED / 'furniture'}")
     plan = load_plan(FURNITURE, [*QUICK, "trainer.epochs=5"])
     result = train(next(cell.config for cell in plan.cells if cell.dataset == "all three"))
-    assert result.metrics["test.accuracy"] > 0.3, "hardly better than saying the largest class, 22 %"
+    assert result.metrics["test.accuracy"] > 0.3, (
+        "hardly better than saying the largest class, 22 %"
+    )
 
 
 @pytest.mark.slow
@@ -138,7 +153,10 @@ def test_a_study_of_data_in_files_runs_on_workers(cli: CommandLine) -> None:
     if not (SHARED / "furniture").is_dir():
         pytest.skip(f"there is no {SHARED / 'furniture'}")
     text = re.sub(
-        r"^datasets:\n( .*\n)+", "datasets: {two: {data.use: [image, text]}}\n", FURNITURE.read_text(), flags=re.M
+        r"^datasets:\n( .*\n)+",
+        "datasets: {two: {data.use: [image, text]}}\n",
+        FURNITURE.read_text(),
+        flags=re.M,
     )
     cli.write("study.yaml", text)
     overrides = [*QUICK, "trainer.epochs=2"]

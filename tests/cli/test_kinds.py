@@ -21,7 +21,9 @@ def cli(shared_cli: CommandLine) -> CommandLine:
     """A folder in which a study and a search are called `small`, another search `alone`, and one as an arm is."""
     assert ablate(shared_cli, STUDY.replace("IBML:", "Café:")).code == 0
     for name in ("small", "alone", "tuned/Café"):
-        record = two_parameters(5).model_copy(update={"name": name, "description": f"The search {name}"})
+        record = two_parameters(5).model_copy(
+            update={"name": name, "description": f"The search {name}"}
+        )
         with store_of(shared_cli).open_run("search", record, "") as opened:
             opened.status = "FINISHED"
     return shared_cli
@@ -30,8 +32,15 @@ def cli(shared_cli: CommandLine) -> CommandLine:
 def test_a_report_of_two_asks_which(cli: CommandLine) -> None:
     answer = cli.inside("report", "small")
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err == "'small' is a study and a search in sqlite:///mlflow.db; say --kind study or --kind search\n"
-    kinds = [line.split()[:2] for line in cli.inside("list").out.splitlines() if line.startswith(" small ")]
+    assert (
+        answer.err
+        == "'small' is a study and a search in sqlite:///mlflow.db; say --kind study or --kind search\n"
+    )
+    kinds = [
+        line.split()[:2]
+        for line in cli.inside("list").out.splitlines()
+        if line.startswith(" small ")
+    ]
     assert sorted(kinds) == [["small", "search"], ["small", "study"]]
 
 
@@ -41,9 +50,14 @@ def test_each_has_a_folder(cli: CommandLine) -> None:
     files = sorted((cli.folder / "reports/small/study").rglob("*"))
     search = cli.inside("report", "small", "--kind", "search")
     assert search.code == 0, search.err
-    assert "Report: reports/small/search/report.md; train the best with: ibml train reports/small/search/" in search.out
+    assert (
+        "Report: reports/small/search/report.md; train the best with: ibml train reports/small/search/"
+        in search.out
+    )
     assert "The search small" in (cli.folder / "reports/small/search/report.md").read_text()
-    assert sorted((cli.folder / "reports/small/study").rglob("*")) == files, "neither replaces the other's files"
+    assert sorted((cli.folder / "reports/small/study").rglob("*")) == files, (
+        "neither replaces the other's files"
+    )
     chosen = cli.inside("report", "small", "--kind", "search", "--to", "here")
     assert "Report: here/report.md" in chosen.out
 
@@ -64,7 +78,11 @@ def test_one_of_the_kind_needs_no_kind(cli: CommandLine) -> None:
     wrong = cli.inside("report", "alone", "--kind", "study")
     assert wrong.code == 1
     assert "'alone' is a search, not a study; show it with: ibml report alone" in wrong.err
-    for command in (("table", "alone"), ("plan", "alone", "--detect", "1"), ("compare", "alone", "small")):
+    for command in (
+        ("table", "alone"),
+        ("plan", "alone", "--detect", "1"),
+        ("compare", "alone", "small"),
+    ):
         answer = cli.inside(*command)
         assert answer.code == 1
         assert "is a search, not a study; show it with: ibml report alone" in answer.err
@@ -85,7 +103,10 @@ def test_jobs_of_one_name_ask_which() -> None:
     study = Job("ibml-small-1", "small", "RUNNING", 1.0, "ibml ablate small.yaml")
     search = Job("ibml-small-2", "small", "RUNNING", 2.0, "ibml tune small.yaml")
     known = [search, study]
-    with pytest.raises(ClusterError, match="'small' is a study and a search there; say --kind study or --kind search"):
+    with pytest.raises(
+        ClusterError,
+        match="'small' is a study and a search there; say --kind study or --kind search",
+    ):
         select_job(known, "small", None)
     assert select_job(known, "small", "study") == study
     assert select_job(known, "small", "search") == search

@@ -43,7 +43,9 @@ def imports_of(*arguments: str, folder: Path) -> tuple[int, set[str]]:
         (["schema", "ablation"], 0),
     ],
 )
-def test_what_needs_no_heavy_package_imports_none(tmp_path: Path, arguments: list[str], code: int) -> None:
+def test_what_needs_no_heavy_package_imports_none(
+    tmp_path: Path, arguments: list[str], code: int
+) -> None:
     assert imports_of(*arguments, folder=tmp_path) == (code, set())
 
 
@@ -54,7 +56,9 @@ def test_help_names_every_command(cli: CommandLine) -> None:
 
 
 def test_a_dry_run_shows_the_plan_and_runs_nothing(cli: CommandLine) -> None:
-    answer = cli.inside("ablate", str(ROOT / "ablations/components.yaml"), "--dry-run", "--seeds", "7")
+    answer = cli.inside(
+        "ablate", str(ROOT / "ablations/components.yaml"), "--dry-run", "--seeds", "7"
+    )
     assert answer.code == 0
     assert "28 trials (4 arms × 7 seeds), 1,120 epochs" in answer.out
     assert "method.bio.weight: 1.0, method.tcm.rate: 1.0" in answer.out
@@ -63,19 +67,27 @@ def test_a_dry_run_shows_the_plan_and_runs_nothing(cli: CommandLine) -> None:
 
 def test_errors_go_to_stderr_with_their_line_and_code_2(cli: CommandLine) -> None:
     text = (ROOT / "ablations/components.yaml").read_text()
-    cli.write("wrong.yaml", text.replace("IBML: {}", "IBML: {fusion.tpye: sum}").replace("seeds: 5", "seeds: 0"))
+    cli.write(
+        "wrong.yaml",
+        text.replace("IBML: {}", "IBML: {fusion.tpye: sum}").replace("seeds: 5", "seeds: 0"),
+    )
     answer = cli.inside("ablate", "wrong.yaml")
     assert answer.code == 2
     assert answer.out == ""
     lines = text.splitlines()
-    arm, seeds = (next(i for i, line in enumerate(lines, 1) if part in line) for part in ("IBML: {}", "seeds: 5"))
+    arm, seeds = (
+        next(i for i, line in enumerate(lines, 1) if part in line)
+        for part in ("IBML: {}", "seeds: 5")
+    )
     assert answer.err.splitlines() == [
         f"wrong.yaml:{arm}: design.arms.IBML: unknown key 'fusion.tpye'; did you mean 'fusion.type'?",
         f"wrong.yaml:{seeds}: seeds: 0 seeds make no study; give at least 1 and at most 10,000",
     ]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_studies_satisfy_the_schema(cli: CommandLine, path: Path) -> None:
     made = json.loads(cli.inside("schema", "ablation").out)
     jsonschema.Draft202012Validator.check_schema(made)
@@ -96,7 +108,10 @@ def test_train_records_one_run_however_often_it_is_called(cli: CommandLine) -> N
     assert first.code == second.code == 0, first.err
     assert "epoch   1  loss" in first.out
     assert "test.accuracy" in first.out
-    without_time = [[line for line in a.out.splitlines() if not line.startswith("time.")] for a in (first, second)]
+    without_time = [
+        [line for line in a.out.splitlines() if not line.startswith("time.")]
+        for a in (first, second)
+    ]
     assert without_time[0] == without_time[1], "the same numbers and the same MLflow run"
 
 
@@ -124,11 +139,16 @@ def test_one_epoch_of_the_default_method_trains_as_joint_and_says_so(cli: Comman
     assert once.err.startswith(f"Note: {NOTE}")
     joint = cli.inside("train", "mfeat", "-o", "trainer.epochs=1", "-o", "method.type=joint")
     assert (joint.code, joint.err) == (0, "")
-    run = [next(line for line in answer.out.splitlines() if line.startswith("MLflow run")) for answer in (once, joint)]
+    run = [
+        next(line for line in answer.out.splitlines() if line.startswith("MLflow run"))
+        for answer in (once, joint)
+    ]
     assert run[0] == run[1], "it is the same trial"
 
 
-@pytest.mark.parametrize(("command", "file"), [("ablate", "ablations/smoke.yaml"), ("tune", "search_spaces/pbt.yaml")])
+@pytest.mark.parametrize(
+    ("command", "file"), [("ablate", "ablations/smoke.yaml"), ("tune", "search_spaces/pbt.yaml")]
+)
 def test_a_dry_run_and_the_beginning_of_a_run_say_what_is_probably_not_meant(
     cli: CommandLine, command: str, file: str
 ) -> None:
@@ -137,7 +157,9 @@ def test_a_dry_run_and_the_beginning_of_a_run_say_what_is_probably_not_meant(
     dry = cli.inside(*given, "--dry-run")
     assert dry.code == 0, dry.err
     assert f"{NOTE}" in " ".join(dry.out.split())
-    begun = cli.inside(*given, "--tracking-uri", "http://127.0.0.1:1/none", "--submit", "--jobs", "none")
+    begun = cli.inside(
+        *given, "--tracking-uri", "http://127.0.0.1:1/none", "--submit", "--jobs", "none"
+    )
     assert begun.code != 0, "there is no such server"
     assert NOTE in begun.err
 
@@ -158,11 +180,15 @@ def test_reading_a_store_does_not_make_one(cli: CommandLine) -> None:
 
 
 def test_a_trial_that_raises_is_recorded_and_told_in_a_line(cli: CommandLine) -> None:
-    answer = cli.inside("train", "mfeat", "-o", "trainer.epochs=2", "-o", "encoders.default.features=1000000000")
+    answer = cli.inside(
+        "train", "mfeat", "-o", "trainer.epochs=2", "-o", "encoders.default.features=1000000000"
+    )
     assert answer.code == 1
     assert "the trial failed: RuntimeError" in answer.err
     assert "Traceback" not in answer.err
-    assert "can't allocate memory" in next((cli.folder / "mlruns").rglob("traceback.txt")).read_text()
+    assert (
+        "can't allocate memory" in next((cli.folder / "mlruns").rglob("traceback.txt")).read_text()
+    )
 
 
 def test_the_ui_of_a_server_is_the_server(cli: CommandLine) -> None:

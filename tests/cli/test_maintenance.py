@@ -68,7 +68,9 @@ def test_the_selected_epoch_stays_and_gives_its_accuracy_again(finished: Command
         record = results[folder.name]
         test = ibml.data.load(config.data, model.modalities, record.seed).test
         with torch.no_grad():
-            joint, each = model({name: torch.from_numpy(values) for name, values in test.inputs.items()})
+            joint, each = model(
+                {name: torch.from_numpy(values) for name, values in test.inputs.items()}
+            )
         right = joint.argmax(1).numpy() == test.labels
         assert right.mean() == pytest.approx(record.metrics["test.accuracy"], abs=1e-12)
         assert each.shape == (2, len(test), 10)
@@ -80,16 +82,24 @@ def test_the_selected_epoch_stays_and_gives_its_accuracy_again(finished: Command
 
 def test_gc_removes_what_no_run_refers_to(finished: CommandLine) -> None:
     folder = trials(finished)
-    assert "2 files and folders" in finished.inside("gc").out, "the states that both arms shared, one a seed"
+    assert "2 files and folders" in finished.inside("gc").out, (
+        "the states that both arms shared, one a seed"
+    )
     assert "0 files and folders" in finished.inside("gc").out
-    old, young, state = folder / ("a" * 64), folder / ("b" * 64), next(folder.iterdir()) / "state-000001.ckpt"
+    old, young, state = (
+        folder / ("a" * 64),
+        folder / ("b" * 64),
+        next(folder.iterdir()) / "state-000001.ckpt",
+    )
     unfinished = next(folder.iterdir()) / f"{SELECTED}.1{UNFINISHED}"
     for path in (old, young):
         path.mkdir()
         (path / "state-000001.ckpt").write_bytes(b"x" * 1000)
     for path in (old / "state-000001.ckpt", old):
         os.utime(path, (0, 0))
-    (old / "state-000002.ckpt").symlink_to(old / "nothing")  # as a file that a driver removes after it was listed
+    (old / "state-000002.ckpt").symlink_to(
+        old / "nothing"
+    )  # as a file that a driver removes after it was listed
     os.utime(old, (0, 0))
     state.write_bytes(b"x" * 1000)
     unfinished.write_bytes(b"x")
@@ -111,7 +121,11 @@ def test_gc_removes_what_no_run_refers_to(finished: CommandLine) -> None:
 def test_gc_leaves_what_ibml_did_not_write(finished: CommandLine) -> None:
     root = trials(finished).parent
     ended = next(trials(finished).iterdir())
-    notes = [ended / "notes.txt", root / "populations" / "mine" / "plan.txt", root / "stages" / "readme.md"]
+    notes = [
+        ended / "notes.txt",
+        root / "populations" / "mine" / "plan.txt",
+        root / "stages" / "readme.md",
+    ]
     lost = trials(finished) / ("c" * 64)
     notes.append(lost / "plot.png")
     for path in notes:
@@ -194,7 +208,11 @@ def test_a_study_whose_driver_was_killed_is_listed_as_interrupted(finished: Comm
             store.tag_run(study.run_id, {"ibml.driver": driver.id})
             code = "import sys; from ibml.cli.main import app; app(['list'])"
             here = subprocess.run(
-                [sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True
+                [sys.executable, "-c", code],
+                cwd=finished.folder,
+                capture_output=True,
+                text=True,
+                check=True,
             )
             assert "running" in here.stdout
     finally:
@@ -206,7 +224,10 @@ def test_rerun_trains_everything_again_to_the_same_numbers(finished: CommandLine
     before, table = runs(finished), finished.inside("table", "small", "--format", "csv").out
     answer = finished.study("ablate", "small.yaml", "--rerun")
     assert answer.code == 0, answer.err
-    assert "4 results are made anew; their old runs are deleted in MLflow and can be restored there." in answer.out
+    assert (
+        "4 results are made anew; their old runs are deleted in MLflow and can be restored there."
+        in answer.out
+    )
     assert "4 / 4 trials done" in answer.out
     assert finished.inside("table", "small", "--format", "csv").out == table
     assert len(runs(finished)) == 4
@@ -216,10 +237,20 @@ def test_rerun_trains_everything_again_to_the_same_numbers(finished: CommandLine
 
 @pytest.mark.slow
 def test_a_single_trial_that_was_killed_goes_on_from_its_checkpoint(cli: CommandLine) -> None:
-    options = ("-o", "trainer.epochs=150", "-o", "trainer.checkpoint_seconds=0", "-o", "trainer.keep=none")
+    options = (
+        "-o",
+        "trainer.epochs=150",
+        "-o",
+        "trainer.checkpoint_seconds=0",
+        "-o",
+        "trainer.keep=none",
+    )
     process = cli.start("train", "mfeat", *options)
     deadline = time.monotonic() + 60
-    while len(list(cli.folder.glob("checkpoints/*/trials/*/state-*.ckpt"))) < 2 and time.monotonic() < deadline:
+    while (
+        len(list(cli.folder.glob("checkpoints/*/trials/*/state-*.ckpt"))) < 2
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -236,12 +267,15 @@ def test_a_single_trial_that_was_killed_goes_on_from_its_checkpoint(cli: Command
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("keep", "none"), ("checkpoint_seconds", 1.0), ("max_retries", 0), ("stall_minutes", 3.0)]
+    ("field", "value"),
+    [("keep", "none"), ("checkpoint_seconds", 1.0), ("max_retries", 0), ("stall_minutes", 3.0)],
 )
 def test_what_cannot_change_a_result_is_not_in_its_key(field: str, value: object) -> None:
     plain = {"data": {"type": "mfeat"}}
     changed = TrialConfig.model_validate({**plain, "trainer": {field: value}})
-    assert compute_trial_key(changed, "data") == compute_trial_key(TrialConfig.model_validate(plain), "data")
+    assert compute_trial_key(changed, "data") == compute_trial_key(
+        TrialConfig.model_validate(plain), "data"
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +284,10 @@ def test_what_cannot_change_a_result_is_not_in_its_key(field: str, value: object
         ("trainer.keep=some", "trainer.keep: 'some' is not known; known: best, none, all"),
         ("trainer.max_retries=-1", "trainer.max_retries: should be greater than or equal to 0"),
         ("trainer.stall_minutes=0", "trainer.stall_minutes: should be greater than 0"),
-        ("trainer.stall_minutes=1e9", "trainer.stall_minutes: should be less than or equal to 525600"),
+        (
+            "trainer.stall_minutes=1e9",
+            "trainer.stall_minutes: should be less than or equal to 525600",
+        ),
         ("trainer.checkpoint_seconds=x", "trainer.checkpoint_seconds: expected a number"),
     ],
 )

@@ -39,7 +39,9 @@ def test_the_server_ends_with_the_command(store: CommandLine, number: signal.Sig
     assert command.returncode == (-9 if number == signal.SIGKILL else 128 + number), err
     wait_until(lambda: not any(process.is_running() for process in started), 30)
     with socket.socket() as free:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the test's own connection may linger
+        free.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # the test's own connection may linger
         free.bind(("127.0.0.1", port))
 
 

@@ -39,7 +39,9 @@ def client(cli: CommandLine) -> MlflowClient:
 def trials(cli: CommandLine) -> list:
     store = client(cli)
     experiment = store.get_experiment_by_name("ibml").experiment_id
-    return store.search_runs([experiment], "tags.`ibml.kind` = 'trial'", order_by=["attributes.start_time ASC"])
+    return store.search_runs(
+        [experiment], "tags.`ibml.kind` = 'trial'", order_by=["attributes.start_time ASC"]
+    )
 
 
 def test_the_report_is_in_the_studys_run(cli: CommandLine) -> None:
@@ -47,7 +49,14 @@ def test_the_report_is_in_the_studys_run(cli: CommandLine) -> None:
     experiment = store.get_experiment_by_name("ibml").experiment_id
     (run,) = store.search_runs([experiment], "tags.`ibml.kind` = 'study'")
     names = {file.path for file in store.list_artifacts(run.info.run_id)}
-    assert {"report.html", "table.md", "table.tex", "table.html", "study.json", "study.yaml"} <= names
+    assert {
+        "report.html",
+        "table.md",
+        "table.tex",
+        "table.html",
+        "study.json",
+        "study.yaml",
+    } <= names
     answer = cli.inside("report", "small")
     assert answer.code == 0, answer.err
     assert "Report: reports/small/report.html" in answer.out
@@ -78,7 +87,9 @@ def test_a_trial_is_shown_by_the_beginning_of_its_id(cli: CommandLine) -> None:
     assert re.search(r"val\.accuracy\s", shown)
     missing = cli.inside("show", "zzzz")
     assert (missing.code, missing.out) == (1, "")
-    assert "no trial in sqlite:///mlflow.db has a run id or key that begins with 'zzzz'" in missing.err
+    assert (
+        "no trial in sqlite:///mlflow.db has a run id or key that begins with 'zzzz'" in missing.err
+    )
 
 
 def test_arms_are_compared(cli: CommandLine) -> None:
@@ -101,7 +112,9 @@ def test_a_dry_run_estimates_the_time_from_past_trials(cli: CommandLine) -> None
     shown = " ".join(cli.inside("ablate", "small.yaml", "--dry-run", "--seeds", "9").out.split())
     assert "Estimate from 6 past trials of the same shape" in shown
     assert re.search(r"\d+ s of training, \d+ s with \d+ at once on this machine\.", shown)
-    other = " ".join(cli.inside("ablate", "small.yaml", "--dry-run", "-o", "fusion.type=sum").out.split())
+    other = " ".join(
+        cli.inside("ablate", "small.yaml", "--dry-run", "-o", "fusion.type=sum").out.split()
+    )
     assert "Estimate" not in other
 
 
@@ -109,15 +122,26 @@ def test_a_dry_run_estimates_the_time_from_past_trials(cli: CommandLine) -> None
     ("options", "said"),
     [
         ([], "6 of 6 trials have a result already; left to train: nothing."),
-        (["--seeds", "9"], "6 of 18 trials have a result already; left to train: 12 with 24 epochs."),
-        (["-o", "seeds=[2, 7]"], "2 of 4 trials have a result already; left to train: 2 with 4 epochs."),
-        (["-o", "fusion.type=sum"], "0 of 6 trials have a result already; left to train: 6 with 12 epochs."),
+        (
+            ["--seeds", "9"],
+            "6 of 18 trials have a result already; left to train: 12 with 24 epochs.",
+        ),
+        (
+            ["-o", "seeds=[2, 7]"],
+            "2 of 4 trials have a result already; left to train: 2 with 4 epochs.",
+        ),
+        (
+            ["-o", "fusion.type=sum"],
+            "0 of 6 trials have a result already; left to train: 6 with 12 epochs.",
+        ),
         (["--rerun"], "6 of 6 trials have a result already and would be trained again (--rerun)."),
         # two looks could be made, and they have decided whatever is decided: nothing, or an arm
         (["-o", "seeds={min: 2, max: 4}"], "6 of 8 trials have a result already; left to train: "),
     ],
 )
-def test_a_dry_run_counts_the_results_that_there_are(cli: CommandLine, options: list[str], said: str) -> None:
+def test_a_dry_run_counts_the_results_that_there_are(
+    cli: CommandLine, options: list[str], said: str
+) -> None:
     shown = cli.inside("ablate", "small.yaml", "--dry-run", *options)
     assert shown.code == 0, shown.err
     assert said in " ".join(shown.out.split())
@@ -127,7 +151,10 @@ def test_a_dry_run_takes_no_result_of_a_deleted_run(cli: CommandLine) -> None:
     store, run = client(cli), trials(cli)[0]
     store.delete_run(run.info.run_id)
     try:
-        assert "5 of 6 trials have a result already" in cli.inside("ablate", "small.yaml", "--dry-run").out
+        assert (
+            "5 of 6 trials have a result already"
+            in cli.inside("ablate", "small.yaml", "--dry-run").out
+        )
     finally:
         store.restore_run(run.info.run_id)
 
@@ -147,7 +174,9 @@ def test_a_dry_run_changes_no_store_and_says_where_it_cannot_be_read(cli: Comman
     with closing(sqlite3.connect(cli.folder / "other.db")) as database:
         database.execute("create table experiments (experiment_id integer)")
     before = (cli.folder / "other.db").read_bytes()
-    assert "other.db cannot be read as it is; how many trials have a result is not known." in said("other.db")
+    assert "other.db cannot be read as it is; how many trials have a result is not known." in said(
+        "other.db"
+    )
     assert (cli.folder / "other.db").read_bytes() == before
     known = (cli.folder / "mlflow.db").read_bytes()
     assert "6 of 6 trials have a result already" in said("mlflow.db")
@@ -166,7 +195,10 @@ def test_results_of_another_revision_are_refused_until_allowed(cli: CommandLine)
         for command in (("table", "small"), ("ablate", "small.yaml"), ("report", "small")):
             refused = cli.inside(*command)
             assert refused.code == 1
-            assert f"small mixes 2 code revisions: 0.0.9 (1 result), {revision} (5 results)" in refused.err
+            assert (
+                f"small mixes 2 code revisions: 0.0.9 (1 result), {revision} (5 results)"
+                in refused.err
+            )
             assert "--allow-mixed" in refused.err
         allowed = cli.inside("table", "small", "--allow-mixed")
         assert "MIXED: 2 code revisions" in allowed.out
@@ -186,4 +218,7 @@ def test_what_is_not_there_is_said(cli: CommandLine) -> None:
         assert answer.code == 1
         assert "no study is called 'smal' in sqlite:///mlflow.db; it has small" in answer.err
     neither = cli.inside("report", "smal")
-    assert neither.err == "no search is called 'smal' in sqlite:///mlflow.db, and no study; it has the studies small\n"
+    assert (
+        neither.err
+        == "no search is called 'smal' in sqlite:///mlflow.db, and no study; it has the studies small\n"
+    )

@@ -36,7 +36,10 @@ def run(cli: CommandLine, words: str, redirected: str = "", **environment: str) 
     given = {**cli.environment, **environment}
     command = ["/bin/sh", "-c", program, sys.executable]
     done = subprocess.run(command, cwd=cli.folder, env=given, check=False, capture_output=True)
-    return Answer(done.returncode, *(part.decode("utf-8", "backslashreplace") for part in (done.stdout, done.stderr)))
+    return Answer(
+        done.returncode,
+        *(part.decode("utf-8", "backslashreplace") for part in (done.stdout, done.stderr)),
+    )
 
 
 def run_without_reader(cli: CommandLine, *words: str, **environment: str) -> Answer:
@@ -45,7 +48,9 @@ def run_without_reader(cli: CommandLine, *words: str, **environment: str) -> Ans
     os.close(reading)
     given = {**cli.environment, **environment}
     command = [sys.executable, "-m", "ibml", *words]
-    done = subprocess.run(command, cwd=cli.folder, env=given, check=False, stdout=writing, stderr=subprocess.PIPE)
+    done = subprocess.run(
+        command, cwd=cli.folder, env=given, check=False, stdout=writing, stderr=subprocess.PIPE
+    )
     os.close(writing)
     return Answer(done.returncode, "", done.stderr.decode())
 
@@ -91,18 +96,25 @@ def test_a_study_that_cannot_print_ends_well(ran: CommandLine, redirected: str) 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_table_has_replacements_where_the_encoding_lacks_characters(ran: CommandLine, form: str) -> None:
+def test_a_table_has_replacements_where_the_encoding_lacks_characters(
+    ran: CommandLine, form: str
+) -> None:
     done = run(ran, f"table 流.yaml --format {form}", **ASCII)
     assert done.code == 0
     assert done.out.isascii()
     assert "? rocket" in done.out
-    assert done.err == "Note: '?' stands for characters that ascii lacks; PYTHONIOENCODING=utf-8 prints them.\n"
+    assert (
+        done.err
+        == "Note: '?' stands for characters that ascii lacks; PYTHONIOENCODING=utf-8 prints them.\n"
+    )
     if form == "json":
         assert {row["arm"] for row in json.loads(done.out)["rows"]} == {"??", "? rocket"}
 
 
 @pytest.mark.parametrize("encoding", ["", "ascii", "latin-1", "cp1252", "utf-8"])
-def test_names_of_arguments_and_files_are_utf_8_in_any_locale(tmp_path: Path, encoding: str) -> None:
+def test_names_of_arguments_and_files_are_utf_8_in_any_locale(
+    tmp_path: Path, encoding: str
+) -> None:
     script = (
         "import sys\nfrom ibml.cli import standard_streams\n"
         "def command():\n"
@@ -122,15 +134,23 @@ def test_names_of_arguments_and_files_are_utf_8_in_any_locale(tmp_path: Path, en
 
 
 def test_characters_that_have_a_similar_one_are_no_loss(cli: CommandLine) -> None:
-    cli.write("plain.yaml", STUDY.replace("Größe", "Size").replace("基线", "base").replace("🚀 ", ""))
+    cli.write(
+        "plain.yaml", STUDY.replace("Größe", "Size").replace("基线", "base").replace("🚀 ", "")
+    )
     done = run(cli, "ablate plain.yaml --dry-run -o trainer.epochs=3", **ASCII)
     assert (done.code, done.err) == (0, "")
     assert "2 trials (2 arms x 1 seeds)" in done.out
 
 
-@pytest.mark.parametrize("words", ["schema trial", "--help", "--version", "ablate 流.yaml --dry-run"])
-@pytest.mark.parametrize(("redirected", "reason"), [(">&-", "it is closed"), (">/dev/full", "No space left on device")])
-def test_a_command_that_only_prints_fails_in_a_line(cli: CommandLine, words: str, redirected: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    "words", ["schema trial", "--help", "--version", "ablate 流.yaml --dry-run"]
+)
+@pytest.mark.parametrize(
+    ("redirected", "reason"), [(">&-", "it is closed"), (">/dev/full", "No space left on device")]
+)
+def test_a_command_that_only_prints_fails_in_a_line(
+    cli: CommandLine, words: str, redirected: str, reason: str
+) -> None:
     done = run(cli, words, redirected)
     assert (done.code, done.err) == (1, f"standard output cannot be written: {reason}\n")
 
@@ -142,7 +162,9 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(cli: CommandLine, words:
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
-def test_errors_that_cannot_be_printed_keep_their_exit_code(cli: CommandLine, redirected: str) -> None:
+def test_errors_that_cannot_be_printed_keep_their_exit_code(
+    cli: CommandLine, redirected: str
+) -> None:
     assert run(cli, "ablate nothing.yaml", redirected).code == 2
     assert run(cli, "--no-such-option", redirected).code == 2
 
@@ -167,7 +189,9 @@ def test_a_pipe_that_does_not_block_gets_everything(tmp_path: Path) -> None:
         "import os\nfrom ibml.cli import standard_streams\nos.set_blocking(1, False)\n"
         "standard_streams.run(lambda: print('x' * 1_000_000))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=False
+    )
     assert (done.returncode, len(done.stdout), done.stderr) == (0, 1_000_001, b"")
 
 
@@ -178,5 +202,7 @@ def test_streams_of_a_program_around_it_stay(tmp_path: Path) -> None:
         "with contextlib.redirect_stdout(made), contextlib.suppress(SystemExit):\n    main()\n"
         "print(len(made.getvalue().split()))"
     )
-    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--version"], capture_output=True, text=True, check=False
+    )
     assert (done.stdout, done.stderr) == ("1\n", "")

@@ -38,7 +38,9 @@ def missing() -> str:
     """Why there can be no hosts here; empty where there can."""
     if os.geteuid() != 0:
         return "it takes root, for network namespaces"
-    lacking = [name for name in ("ip", "sshd", "ssh", "ssh-keygen", "rsync", "unshare") if not found(name)]
+    lacking = [
+        name for name in ("ip", "sshd", "ssh", "ssh-keygen", "rsync", "unshare") if not found(name)
+    ]
     return f"these commands are missing: {', '.join(lacking)}" if lacking else ""
 
 
@@ -90,7 +92,9 @@ class Host:
             time.sleep(0.2)
 
     def processes(self) -> list[int]:
-        asked = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False)
+        asked = subprocess.run(
+            ["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False
+        )
         return [int(line) for line in asked.stdout.split()]
 
     def running(self, name: str) -> int:
@@ -120,7 +124,11 @@ def hosts(folder: Path, count: int = 3) -> Iterator[list[Host]]:
             stack.callback(_run, "ip", "netns", "del", name)
             _run("ip", "link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", name)
             _run("ip", "link", "set", near, "master", bridge, "up")
-            for words in (f"address add {address}/24 dev eth0", "link set eth0 up", "link set lo up"):
+            for words in (
+                f"address add {address}/24 dev eth0",
+                "link set eth0 up",
+                "link set lo up",
+            ):
                 _run("ip", "-n", name, *words.split())
             _run("ip", "-n", name, "route", "add", "default", "via", LAPTOP)
             host = Host(name, address, folder)

@@ -38,7 +38,16 @@ rm -rf ~/ibml/.venv && {python} -m venv --without-pip ~/ibml/.venv
 && for name in ray ibml mlflow; do {{ echo "#!$HOME/ibml/.venv/bin/python"; tail -n +2 {bin}/$name; }}
 > ~/ibml/.venv/bin/$name; chmod +x ~/ibml/.venv/bin/$name; done
 """
-PROJECT = ("ibml", "ablations", "search_spaces", "cluster", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
+PROJECT = (
+    "ibml",
+    "ablations",
+    "search_spaces",
+    "cluster",
+    "pyproject.toml",
+    "constraints.txt",
+    "README.md",
+    "LICENSE",
+)
 SMALL = "--num-cpus=1 --object-store-memory=200000000"
 
 
@@ -69,7 +78,9 @@ class Laptop:
         began = time.monotonic()
         print(f"$ {command}", flush=True)
         code, said = self.run(command)
-        lines = [line.rstrip() for line in said.splitlines() if line.strip() and re.search(show, line)]
+        lines = [
+            line.rstrip() for line in said.splitlines() if line.strip() and re.search(show, line)
+        ]
         self.note([f"$ {command}", *lines, f"    [{time.monotonic() - began:.0f} s]"])
         assert code == expect, f"{code} instead of {expect}:\n{said}"
         return said
@@ -99,7 +110,15 @@ class Laptop:
         """The near end of a tunnel to a port of a host's loopback address."""
         near = free_port()
         options = ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
-        command = ["ssh", "-N", "-L", f"127.0.0.1:{near}:127.0.0.1:{port}", "-i", str(self.folder / "user"), *options]
+        command = [
+            "ssh",
+            "-N",
+            "-L",
+            f"127.0.0.1:{near}:127.0.0.1:{port}",
+            "-i",
+            str(self.folder / "user"),
+            *options,
+        ]
         process = subprocess.Popen([*command, f"root@{host}"], env=self.environment)
         try:
             time.sleep(2)
@@ -119,9 +138,15 @@ def configured(folder: Path, addresses: list[str]) -> tuple[str, list[str]]:
         r"ssh_user: .*": "ssh_user: root",
         r"ssh_private_key: .*": f"ssh_private_key: {folder / 'user'}",
     }
-    packages = Path(sys.executable).parents[1] / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    packages = (
+        Path(sys.executable).parents[1] / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    )
     python = Path(sys.executable).resolve()
-    install = " ".join(INSTALL.format(python=python, packages=packages, bin=Path(sys.executable).parent).split("\n"))
+    install = " ".join(
+        INSTALL.format(python=python, packages=packages, bin=Path(sys.executable).parent).split(
+            "\n"
+        )
+    )
     others = {
         r"  - test -x ~/ibml/.venv/bin/pip .*\n": "",
         r"  - cd ~/ibml && .venv/bin/pip install .*\n": f"  - >-\n    {install}\n",
@@ -170,8 +195,13 @@ def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
     (laptop.home / "project" / "launched.yaml").write_text(STUDY)
     print("not as shipped, besides addresses and key:", *differs, sep="\n- ")
 
-    laptop("ray get-auth-token --generate > /dev/null; chmod 600 ~/.ray/auth_token; stat --format=%A ~/.ray/auth_token")
-    laptop("ray up --yes --no-config-cache cluster/onprem.yaml", show="Ray runtime started|New status|rror")
+    laptop(
+        "ray get-auth-token --generate > /dev/null; chmod 600 ~/.ray/auth_token; stat --format=%A ~/.ray/auth_token"
+    )
+    laptop(
+        "ray up --yes --no-config-cache cluster/onprem.yaml",
+        show="Ray runtime started|New status|rror",
+    )
     wait_for(lambda: all(host.running("raylet") for host in made), 120, "raylets on all hosts")
     laptop.note([f"# raylets on the three hosts: {[host.running('raylet') for host in made]}"])
     check = "'cd ibml && ibml cluster check ablations/smoke.yaml'"
@@ -186,7 +216,9 @@ def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
         assert "token" in refused
         laptop(f"ibml ablate launched.yaml --submit --jobs {jobs}", show="^Job")
         checkpoints = folder / "shared" / "checkpoints"
-        trains = lambda: lost.running("ray::ResourceTr") and len(list(checkpoints.rglob("state-*.ckpt"))) >= 6  # noqa: E731
+        trains = lambda: (
+            lost.running("ray::ResourceTr") and len(list(checkpoints.rglob("state-*.ckpt"))) >= 6
+        )
         wait_for(trains, 240, "three trials with checkpoints, one on the host that is lost")
         lost.down()
         laptop.note([f"# the host {lost.address}, on which a trial runs, is killed"])
@@ -199,7 +231,9 @@ def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
     left = [host.running("raylet") for host in made]
     laptop.note([f"# raylets that are left: {left}"])
     assert left == [0, 0, 0]
-    _, alone = laptop.run("ibml ablate launched.yaml > /dev/null 2>&1; ibml table launched --format csv")
+    _, alone = laptop.run(
+        "ibml ablate launched.yaml > /dev/null 2>&1; ibml table launched --format csv"
+    )
     assert alone == table, f"{alone}\n{table}"
     laptop.note(["# the table of the same study on this machine alone: the same"])
 

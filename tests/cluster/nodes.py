@@ -40,7 +40,9 @@ def main() -> None:
                 cluster.remove_node(nodes.pop(), allow_graceful=command == "remove")
                 answer = "gone"
             case _:
-                trained = [actor for actor in actors().values() if "Trainable" in actor["ActorClassName"]]
+                trained = [
+                    actor for actor in actors().values() if "Trainable" in actor["ActorClassName"]
+                ]
                 answer = str(len({actor["Address"]["NodeID"] for actor in trained}))
         print(answer, flush=True)
     ray.shutdown()

@@ -17,8 +17,15 @@ def without_comments(text: str) -> str:
 
 
 def test_wherever_ray_is_started_its_tokens_are_on():
-    starting = [path for path in PROGRAMS if re.search(r"\bray start\b", without_comments(path.read_text()))]
-    assert {path.name for path in starting} == {"aws.yaml", "gcp.yaml", "onprem.yaml", "ibml.sbatch"}
+    starting = [
+        path for path in PROGRAMS if re.search(r"\bray start\b", without_comments(path.read_text()))
+    ]
+    assert {path.name for path in starting} == {
+        "aws.yaml",
+        "gcp.yaml",
+        "onprem.yaml",
+        "ibml.sbatch",
+    }
     for path in starting:
         text = path.read_text()
         if path.suffix == ".yaml":  # `ray start` of head and worker, each with the mode before it
@@ -31,7 +38,11 @@ def test_wherever_ray_is_started_its_tokens_are_on():
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
 def test_nothing_outside_a_container_listens_to_all(path):
     text = without_comments(path.read_text())
-    inside = {"raycluster.yaml": "dashboard-host: ", "rayjob.yaml": "dashboard-host: ", "compose.yaml": "--host, "}
+    inside = {
+        "raycluster.yaml": "dashboard-host: ",
+        "rayjob.yaml": "dashboard-host: ",
+        "compose.yaml": "--host, ",
+    }
     if path.name in inside:  # of a container's own network
         text = text.replace(inside[path.name] + "0.0.0.0", "")
     assert not re.search(r"(?<![\d.])0[.]0[.]0[.]0", text)

@@ -49,15 +49,39 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         pytest.skip("jobs need ray[default], which is not installed")
     cli, place = CommandLine(tmp_path_factory.mktemp("jobs")), tempfile.mkdtemp(dir="/tmp")
     path = f"{Path(sys.executable).parent}:{cli.environment['PATH']}"
-    cli.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64, "PATH": path, "PYTHONPATH": str(ROOT)}
+    cli.environment |= {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "t" * 64,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+    }
     cli.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all on 127.0.0.1
     port = free_port()
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
-    command += [f"--port={free_port()}", f"--temp-dir={place}", "--num-cpus=2", "--disable-usage-stats"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--object-store-memory=100000000"]
+    command = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        "--node-ip-address=127.0.0.1",
+    ]
+    command += [
+        f"--port={free_port()}",
+        f"--temp-dir={place}",
+        "--num-cpus=2",
+        "--disable-usage-stats",
+    ]
+    command += [
+        "--dashboard-host=127.0.0.1",
+        f"--dashboard-port={port}",
+        "--object-store-memory=100000000",
+    ]
     # Ray's own default is one port, which the agent of another cluster on this machine may have.
     command += [f"--dashboard-agent-listen-port={free_port()}"]
-    process = subprocess.Popen(command, env=cli.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=cli.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     made = Head(cli, f"http://127.0.0.1:{port}")
     try:
         deadline = time.monotonic() + 120
@@ -105,12 +129,23 @@ def test_a_job_that_is_stopped_goes_on_when_it_is_sent_again(head: Head) -> None
         (("--tracking-uri", "sqlite:///mlflow.db"), "name a server, or a full path"),
         (("--tracking-uri", "http://me:hunter2@127.0.0.1:5000"), "has a secret"),
         (("--tracking-uri", "http://127.0.0.1:5000", "--checkpoints", "here"), "give a full path"),
-        (("--tracking-uri", "http://127.0.0.1:5000", "--address", "127.0.0.1:6379"), "without --address"),
-        (("--tracking-uri", "http://127.0.0.1:5000", "--jobs", "127.0.0.1:8265"), "no address of a dashboard"),
-        (("--tracking-uri", "http://127.0.0.1:5000", "--jobs", "http://127.0.0.1:1"), "is there a tunnel"),
+        (
+            ("--tracking-uri", "http://127.0.0.1:5000", "--address", "127.0.0.1:6379"),
+            "without --address",
+        ),
+        (
+            ("--tracking-uri", "http://127.0.0.1:5000", "--jobs", "127.0.0.1:8265"),
+            "no address of a dashboard",
+        ),
+        (
+            ("--tracking-uri", "http://127.0.0.1:5000", "--jobs", "http://127.0.0.1:1"),
+            "is there a tunnel",
+        ),
     ],
 )
-def test_what_cannot_be_a_job_is_refused_in_words(cli: CommandLine, arguments: tuple[str, ...], words: str) -> None:
+def test_what_cannot_be_a_job_is_refused_in_words(
+    cli: CommandLine, arguments: tuple[str, ...], words: str
+) -> None:
     cli.write("smoke.yaml", SMOKE)
     answer = cli("ablate", "smoke.yaml", "--submit", *arguments)
     assert answer.code in (1, 2)
@@ -119,10 +154,14 @@ def test_what_cannot_be_a_job_is_refused_in_words(cli: CommandLine, arguments: t
     assert "Traceback" not in answer.err
 
 
-def test_a_file_from_elsewhere_is_not_sent(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_file_from_elsewhere_is_not_sent(
+    cli: CommandLine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "smoke.yaml"
     elsewhere.write_text(SMOKE)
-    answer = cli.inside("ablate", str(elsewhere), "--submit", "--tracking-uri", "http://127.0.0.1:5000")
+    answer = cli.inside(
+        "ablate", str(elsewhere), "--submit", "--tracking-uri", "http://127.0.0.1:5000"
+    )
     assert answer.code == 2
     assert "is not below this folder" in answer.err
 
@@ -130,7 +169,10 @@ def test_a_file_from_elsewhere_is_not_sent(cli: CommandLine, tmp_path_factory: p
 def test_a_job_without_a_store_that_stays_ends_in_words(head: Head) -> None:
     head.cli.write("smoke.yaml", SMOKE.replace("name: smoke", "name: nowhere"))
     assert head("ablate", "smoke.yaml", "--submit", "--jobs", head.server)[0] == 0
-    assert "A job needs a store that stays" in head("logs", "nowhere", "--follow", "--jobs", head.server)[1]
+    assert (
+        "A job needs a store that stays"
+        in head("logs", "nowhere", "--follow", "--jobs", head.server)[1]
+    )
 
 
 def test_a_job_that_is_not_there_is_said(head: Head) -> None:

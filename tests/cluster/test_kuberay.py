@@ -19,7 +19,9 @@ def documents(name: str) -> list[dict]:
 
 def cluster(name: str) -> dict:
     (document,) = [d for d in documents(name) if d["kind"] in {"RayCluster", "RayJob"}]
-    return document["spec"] if document["kind"] == "RayCluster" else document["spec"]["rayClusterSpec"]
+    return (
+        document["spec"] if document["kind"] == "RayCluster" else document["spec"]["rayClusterSpec"]
+    )
 
 
 def groups(name: str) -> list[dict]:

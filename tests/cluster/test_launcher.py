@@ -14,7 +14,12 @@ from ray.autoscaler._private.util import prepare_config, validate_config, with_e
 from tests.cluster.shipped import CLOUDS, LAUNCHERS, command, launcher
 from tests.conftest import ROOT
 
-ALL_COMMANDS = ("setup_commands", "head_setup_commands", "head_start_ray_commands", "worker_start_ray_commands")
+ALL_COMMANDS = (
+    "setup_commands",
+    "head_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+)
 # What `ray up` of Ray 2.60 puts before the head's commands (get_or_create_head_node).
 EXPORTED = {"RAY_enable_autoscaler_v2": "1", "RAY_NODE_TYPE_NAME": "head"}
 
@@ -29,7 +34,11 @@ def ray_starts(name: str, part: str, tmp_path: Path) -> list[dict]:
     )
     command(tmp_path / "bin", "ray", report, "/usr/bin/env python3")
     command(tmp_path / "bin", "sh", "exit 0\n")
-    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path), "RAY_HEAD_IP": "10.0.0.1"}
+    environment = {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "RAY_HEAD_IP": "10.0.0.1",
+    }
     for line in with_envs(launcher(name)[part], EXPORTED):
         subprocess.run(["bash", "-c", f"({line})"], env=environment, check=True)
     told = [json.loads(line) for line in calls.read_text().splitlines()]
@@ -93,8 +102,14 @@ def test_the_token_comes_by_a_file_that_its_owner_alone_reads(name):
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_the_copied_project_can_be_installed_and_brings_no_secrets(name):
     config = launcher(name)
-    copied = {remote: local for remote, local in config["file_mounts"].items() if remote.startswith("~/ibml/")}
-    assert {"ibml", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= set(copied.values())
+    copied = {
+        remote: local
+        for remote, local in config["file_mounts"].items()
+        if remote.startswith("~/ibml/")
+    }
+    assert {"ibml", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= set(
+        copied.values()
+    )
     for remote, local in copied.items():
         assert remote == f"~/ibml/{local}"
         assert (ROOT / local).exists()
@@ -108,7 +123,9 @@ def test_the_copied_project_can_be_installed_and_brings_no_secrets(name):
 def test_every_command_is_one_of_bash(name):
     config = launcher(name)
     for line in (line for part in ALL_COMMANDS for line in config.get(part, [])):
-        done = subprocess.run(["bash", "-n", "-c", line], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-n", "-c", line], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{line}: {done.stderr}"
 
 
@@ -119,7 +136,9 @@ def test_a_cloud_opens_no_port_but_ssh(name):
     rules = config["provider"].get("security_group", {}).get("IpPermissions", [])
     assert {port for rule in rules for port in (rule["FromPort"], rule["ToPort"])} <= {22}
     for kind in config["available_node_types"].values():
-        assert not {"SecurityGroupIds", "NetworkInterfaces", "networkInterfaces", "tags"} & set(kind["node_config"])
+        assert not {"SecurityGroupIds", "NetworkInterfaces", "networkInterfaces", "tags"} & set(
+            kind["node_config"]
+        )
     commands = " ".join(line for part in ALL_COMMANDS for line in config[part])
     assert "0.0.0.0" not in commands
     assert "firewall" not in commands
@@ -143,7 +162,11 @@ def test_what_is_to_be_edited_is_said_at_the_top(name):
     top, _, rest = text.partition("\nfile_mounts:")
     assert "# Edit these, and nothing else:" in text.splitlines()[:6]
     config = launcher(name)
-    named = [line.split("   ")[1].split(",")[0].strip() for line in text.splitlines() if line.startswith("#   ")]
+    named = [
+        line.split("   ")[1].split(",")[0].strip()
+        for line in text.splitlines()
+        if line.startswith("#   ")
+    ]
     for path in (name for name in named if name and " " not in name):
         part = config
         for key in path.split("."):

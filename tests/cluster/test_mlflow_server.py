@@ -60,7 +60,9 @@ def test_every_variable_of_the_containers_is_in_the_example_and_no_secret_has_a_
     used |= {k for k, v in compose()["services"]["mlflow"]["environment"].items() if v is None}
     assert used == set(examples(".env.example"))
     for name in (".env.example", "mlflow.env.example"):
-        secrets = {k: v for k, v in examples(name).items() if re.search("PASSWORD|SECRET|ACCESS_KEY", k)}
+        secrets = {
+            k: v for k, v in examples(name).items() if re.search("PASSWORD|SECRET|ACCESS_KEY", k)
+        }
         assert len(secrets) >= 2
         assert set(secrets.values()) == {""}
 
@@ -98,7 +100,9 @@ def test_mlflow_reads_the_password_apps_file(monkeypatch):
     assert config.default_permission == "READ"
     assert config.auth_cache_ttl_seconds == 60
     monkeypatch.delenv("MLFLOW_AUTH_ADMIN_PASSWORD")
-    assert module.read_auth_config().admin_password is None  # none in the file: MLflow refuses to start
+    assert (
+        module.read_auth_config().admin_password is None
+    )  # none in the file: MLflow refuses to start
 
 
 def test_no_password_is_in_an_address():
@@ -133,11 +137,19 @@ def test_optuna_has_a_database_and_a_user_of_its_own():
     assert "CREATE DATABASE optuna OWNER optuna;" in script
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
 def test_systemd_takes_the_unit(tmp_path):
     here = tmp_path / "mlflow.service"
-    here.write_text(unit().replace("/opt/ibml-mlflow/bin/mlflow", "/bin/true").replace("postgresql.service", ""))
+    here.write_text(
+        unit().replace("/opt/ibml-mlflow/bin/mlflow", "/bin/true").replace("postgresql.service", "")
+    )
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(here)], capture_output=True, text=True, check=False, timeout=60
+        ["systemd-analyze", "verify", "--man=no", str(here)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert "mlflow.service" not in done.stderr, done.stderr

@@ -54,7 +54,11 @@ class Nodes:
 
     def __init__(self, cli: CommandLine, folder: str):
         self.cli = cli
-        cli.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64, "PYTHONPATH": str(ROOT)}
+        cli.environment |= {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": "t" * 64,
+            "PYTHONPATH": str(ROOT),
+        }
         cli.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all on 127.0.0.1
         command = [sys.executable, "-m", "tests.cluster.nodes"]
         self._process = subprocess.Popen(
@@ -108,7 +112,9 @@ def test_nodes_train_and_results_are_those_of_one_machine(nodes: Nodes, alone: M
     nodes.cli.write("smoke.yaml", SMOKE + HALVES)
     answer = nodes.cli("ablate", "smoke.yaml", "--seeds", "2", "--address", nodes.address)
     assert answer.code == 0, answer.err
-    assert int(nodes.ask("trained")) > 1, "trials of two epochs may be over before the third node's process is there"
+    assert int(nodes.ask("trained")) > 1, (
+        "trials of two epochs may be over before the third node's process is there"
+    )
     found = metrics(nodes.cli)
     assert len(found) == 4
     assert found == {key: alone[key] for key in found}
@@ -196,4 +202,6 @@ def test_a_study_outlives_a_node(nodes: Nodes, alone: Metrics) -> None:
     assert "4 / 4 trials done" in out
     found = metrics(nodes.cli)
     assert {key: found.get(key) for key in alone} == alone
-    assert any("ibml.retries" in run.data.tags for run in trials(nodes.cli)), "a trial was lost with the node"
+    assert any("ibml.retries" in run.data.tags for run in trials(nodes.cli)), (
+        "a trial was lost with the node"
+    )

@@ -35,12 +35,16 @@ def test_the_shell_reads_the_script(script):
 def sourced(home: Path, *names: str) -> list[str]:
     line = f". {CLUSTER}/env.sh; for name in {' '.join(names)}; do echo ${{!name}}; done"
     environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
-    done = subprocess.run(["bash", "-euc", line], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-euc", line], env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()
 
 
 def test_hosts_have_the_path_the_tokens_and_the_heads_own_server(tmp_path):
-    path, mode, uri, storage = sourced(tmp_path, "PATH", "RAY_AUTH_MODE", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE")
+    path, mode, uri, storage = sourced(
+        tmp_path, "PATH", "RAY_AUTH_MODE", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"
+    )
     assert path.split(":")[0] == f"{tmp_path}/ibml/.venv/bin"
     assert mode == "token"
     assert uri == "http://127.0.0.1:5000"
@@ -48,7 +52,9 @@ def test_hosts_have_the_path_the_tokens_and_the_heads_own_server(tmp_path):
 
 
 def test_another_server_is_named_in_a_file_of_secrets(tmp_path):
-    (tmp_path / ".ibml-secrets").write_text("export MLFLOW_TRACKING_URI=https://mlflow.example.org\n")
+    (tmp_path / ".ibml-secrets").write_text(
+        "export MLFLOW_TRACKING_URI=https://mlflow.example.org\n"
+    )
     assert sourced(tmp_path, "MLFLOW_TRACKING_URI") == ["https://mlflow.example.org"]
 
 
@@ -59,7 +65,9 @@ def test_the_heads_mlflow_starts_once_listens_to_loopback_alone_and_stops(tmp_pa
     environment = {**os.environ, "HOME": str(tmp_path), "MLFLOW_PORT": str(port)}
 
     def script(verb):
-        subprocess.run(["sh", str(CLUSTER / "head-mlflow.sh"), verb], env=environment, check=True, timeout=60)
+        subprocess.run(
+            ["sh", str(CLUSTER / "head-mlflow.sh"), verb], env=environment, check=True, timeout=60
+        )
 
     script("start")
     leader = psutil.Process(int((tmp_path / "ibml-results" / "mlflow.pid").read_text()))
@@ -72,12 +80,19 @@ def test_the_heads_mlflow_starts_once_listens_to_loopback_alone_and_stops(tmp_pa
                 break
             except (urllib.error.URLError, OSError):
                 assert leader.is_running(), (tmp_path / "ibml-results" / "mlflow.log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "ibml-results" / "mlflow.log").read_text()
+                assert time.monotonic() < deadline, (
+                    tmp_path / "ibml-results" / "mlflow.log"
+                ).read_text()
                 time.sleep(0.5)
         script("start")
         assert int((tmp_path / "ibml-results" / "mlflow.pid").read_text()) == leader.pid
         family = [leader, *leader.children(recursive=True)]
-        listening = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        listening = [
+            c.laddr
+            for p in family
+            for c in p.net_connections("inet")
+            if c.status == psutil.CONN_LISTEN
+        ]
         assert listening
         assert {address.ip for address in listening} == {"127.0.0.1"}
         assert (tmp_path / "ibml-results").stat().st_mode & 0o777 == 0o700
@@ -93,16 +108,25 @@ def test_the_heads_mlflow_starts_once_listens_to_loopback_alone_and_stops(tmp_pa
     assert not (tmp_path / "ibml-results" / "mlflow.pid").exists()
 
 
-def down(tmp_path: Path, unreachable: str = "") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def down(
+    tmp_path: Path, unreachable: str = ""
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """cluster/onprem-down.sh where `ray` and `ssh` write down how they were called; one host may not answer."""
     calls = tmp_path / "calls"
     command(tmp_path / "bin", "ray", f'echo "ray $*" >> {calls}\n')
     command(
-        tmp_path / "bin", "ssh", f'echo "ssh $*" >> {calls}\ncase "$*" in *@{unreachable or "-"}\\ *) exit 255;; esac\n'
+        tmp_path / "bin",
+        "ssh",
+        f'echo "ssh $*" >> {calls}\ncase "$*" in *@{unreachable or "-"}\\ *) exit 255;; esac\n',
     )
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     script = ["sh", str(CLUSTER / "onprem-down.sh")]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        script, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
     return done, calls.read_text().splitlines()
 
 

@@ -65,9 +65,26 @@ def postgres() -> Iterator[str]:
         os.chown(path, user.pw_uid, user.pw_gid)
     port, tools, data = free_port(), found[-1].parent, place / "data"
     rights = {"user": user.pw_uid, "group": user.pw_gid} if os.getuid() == 0 else {}
-    made = [tools / "initdb", "-D", data, "-U", "ibml", "--auth=scram-sha-256", f"--pwfile={place / 'password'}"]
+    made = [
+        tools / "initdb",
+        "-D",
+        data,
+        "-U",
+        "ibml",
+        "--auth=scram-sha-256",
+        f"--pwfile={place / 'password'}",
+    ]
     subprocess.run(made, cwd=place, check=True, capture_output=True, **rights)
-    listening = ["-p", str(port), "-k", place, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    listening = [
+        "-p",
+        str(port),
+        "-k",
+        place,
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        "fsync=off",
+    ]
     server = subprocess.Popen(
         [tools / "postgres", "-D", data, *listening], cwd=place, stderr=subprocess.DEVNULL, **rights
     )
@@ -111,8 +128,24 @@ def servers(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--artifacts-destination", str(place / "artifacts")]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--app-name",
+        "basic-auth",
+        "--host",
+        "127.0.0.1",
+    ]
+    command += [
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--artifacts-destination",
+        str(place / "artifacts"),
+    ]
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": f"{postgres}/mlflow",
@@ -120,7 +153,9 @@ def servers(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "k" * 32,
     }
     log = (place / "log").open("w")
-    server = subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log, start_new_session=True)
+    server = subprocess.Popen(
+        command, cwd=place, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
     uri = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 120

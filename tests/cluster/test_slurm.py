@@ -115,7 +115,11 @@ class Job:
         venv.mkdir(parents=True)
         (venv / "activate").write_text(f'PATH="{self.bin}:{Path(sys.executable).parent}:$PATH"\n')
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "RAY", "SLURM", "IBML", "OPTUNA"))},
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(("MLFLOW", "RAY", "SLURM", "IBML", "OPTUNA"))
+            },
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "TOLD": str(self.told),
@@ -197,12 +201,21 @@ def test_head_and_driver_are_on_the_first_node_and_a_worker_on_each_other(tmp_pa
     assert (len(heads), len(workers)) == (1, 2)
     address = f"127.0.0.1:{20000 + job.number % 1000 * 10}"
     assert all(f"--address={address}" in worker["arguments"] for worker in workers)
-    assert driver["arguments"] == ["ablate", "ablations/smoke.yaml", "--seeds", "2", "--address", address]
+    assert driver["arguments"] == [
+        "ablate",
+        "ablations/smoke.yaml",
+        "--seeds",
+        "2",
+        "--address",
+        address,
+    ]
     head_step, worker_step, clean_step = (job.told / "srun").read_text().splitlines()
     assert "--nodes=1 --ntasks=1 --nodelist=localhost" in head_step
     assert "--nodes=2 --ntasks=2 --exclude=localhost" in worker_step
     assert re.search(rf"--nodes=3 --ntasks=3 rm -rf /tmp/ibml-{job.number}-\w{{6}}$", clean_step)
-    assert clean_step.endswith(next(a for a in heads[0]["arguments"] if "--temp-dir=" in a).removeprefix("--temp-dir="))
+    assert clean_step.endswith(
+        next(a for a in heads[0]["arguments"] if "--temp-dir=" in a).removeprefix("--temp-dir=")
+    )
     assert [c["step"] for c in (*heads, *workers, driver)] == [True, True, True, False]
     assert "--dashboard-host=127.0.0.1" in heads[0]["arguments"]
     assert all("--block" in c["arguments"] for c in heads + workers)
@@ -318,7 +331,10 @@ os.execv(sys.executable, [sys.executable, "-m", "ibml", *sys.argv[1:]])
 """
 
 
-@pytest.mark.skipif("IBML_TEST_CLUSTER" not in os.environ, reason="it takes over a minute: make cluster-test runs it")
+@pytest.mark.skipif(
+    "IBML_TEST_CLUSTER" not in os.environ,
+    reason="it takes over a minute: make cluster-test runs it",
+)
 def test_a_real_study_on_two_real_nodes_is_stopped_by_the_time_limit_and_goes_on(tmp_path):
     job = Job(tmp_path, "localhost localhost")
     command(job.bin, "ibml", IBML, sys.executable)

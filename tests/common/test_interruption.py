@@ -11,7 +11,12 @@ import time
 
 import pytest
 
-from ibml.common.processes.interruption import deferred, is_stop_requested, raise_if_stop_requested, watch_signals
+from ibml.common.processes.interruption import (
+    deferred,
+    is_stop_requested,
+    raise_if_stop_requested,
+    watch_signals,
+)
 
 NOBODY_READS = """\
 import os, sys, time
@@ -95,7 +100,10 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 def test_a_second_signal_ends_a_process_whose_messages_nobody_reads() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", NOBODY_READS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", NOBODY_READS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
     assert process.stdout.readline() == "ready\n"

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from ibml.common.atomic_files import get_unfinished_path, is_unfinished, remove_unfinished
-from ibml.common.processes.ownership import RECORD, Owner, open_temporary_folder, remove_abandoned_folders
+from ibml.common.processes.ownership import (
+    RECORD,
+    Owner,
+    open_temporary_folder,
+    remove_abandoned_folders,
+)
 
 HOLD = """\
 import sys
@@ -155,7 +160,9 @@ def test_a_folder_that_is_not_provably_abandoned_stays(taken: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "ray"])
-def test_the_working_folder_and_its_parents_stay(abandoned: Path, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_folder_and_its_parents_stay(
+    abandoned: Path, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(abandoned / below)
     assert remove_abandoned_folders([abandoned.parent]) == []
     monkeypatch.chdir(abandoned.parent)

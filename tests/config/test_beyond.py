@@ -16,7 +16,10 @@ Build = Callable[..., TrialConfig]
 PAPER = {"ramp": "constant", "rate": 1.0, "noise_scale": 1.0}
 STORED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"bio": {"weight": 1.0, "ramp": "constant"}, "tcm": PAPER}),
-    ({"bio": {"weight": 0.5, "ramp": "linear_up"}, "tcm": {"rate": 0}}, {"bio": {"weight": 0.5, "ramp": "linear_up"}}),
+    (
+        {"bio": {"weight": 0.5, "ramp": "linear_up"}, "tcm": {"rate": 0}},
+        {"bio": {"weight": 0.5, "ramp": "linear_up"}},
+    ),
     (
         {"bio": {"weight": 0}, "tcm": {"rate": 2, "noise_scale": 0.25, "ramp": "cosine"}},
         {"tcm": {"rate": 2.0, "noise_scale": 0.25, "ramp": "cosine"}},
@@ -44,10 +47,20 @@ def test_what_is_the_papers_is_not_said_and_what_is_unused_does_not_count(trial:
     def form(**method: Any) -> Any:
         return canonical(trial(method={"type": "ibml", **method}, trainer={"epochs": 5}))["method"]
 
-    assert form(rates={"memory": "epoch", "smoothing": 0}, bio={"rule": "on_off"}, tcm={"strength": 0.1}) == form()
+    assert (
+        form(
+            rates={"memory": "epoch", "smoothing": 0}, bio={"rule": "on_off"}, tcm={"strength": 0.1}
+        )
+        == form()
+    )
     assert "strength" not in str(form(tcm={"kind": "modality_dropout", "strength": 0.2}))
     mixup = {"kind": "mixup", "noise_scale": 3.0}
-    assert form(tcm=mixup)["tcm"] == {"rate": 1.0, "ramp": "constant", "kind": "mixup", "strength": 0.5}
+    assert form(tcm=mixup)["tcm"] == {
+        "rate": 1.0,
+        "ramp": "constant",
+        "kind": "mixup",
+        "strength": 0.5,
+    }
     assert form(tcm={"kind": "mixup", "noise_scale": 0})["tcm"]["kind"] == "mixup"
     off = {"bio": {"weight": 0}, "tcm": {"rate": 0}}
     assert form(**off, rates={"per_class": True}) == {"type": "joint"}
@@ -56,18 +69,36 @@ def test_what_is_the_papers_is_not_said_and_what_is_unused_does_not_count(trial:
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ({"tcm": {"kind": "feature_dropout", "strength": 1.0}}, "method.tcm.strength: feature_dropout of 1 leaves no"),
-        ({"tcm": {"kind": "mixpu"}}, "method.tcm.kind: 'mixpu' is not known; did you mean 'mixup'?"),
+        (
+            {"tcm": {"kind": "feature_dropout", "strength": 1.0}},
+            "method.tcm.strength: feature_dropout of 1 leaves no",
+        ),
+        (
+            {"tcm": {"kind": "mixpu"}},
+            "method.tcm.kind: 'mixpu' is not known; did you mean 'mixup'?",
+        ),
         ({"tcm": {"strength": 0.0}}, "method.tcm.strength: "),
         ({"tcm": {"strength": 1.5}}, "method.tcm.strength: "),
         ({"rates": {"smoothing": 1.0}}, "method.rates.smoothing: "),
-        ({"rates": {"smothing": 0.5}}, "unknown key 'method.rates.smothing'; did you mean 'method.rates.smoothing'?"),
-        ({"rates": {"memory": "steps"}}, "method.rates.memory: 'steps' is not known; did you mean 'step'?"),
+        (
+            {"rates": {"smothing": 0.5}},
+            "unknown key 'method.rates.smothing'; did you mean 'method.rates.smoothing'?",
+        ),
+        (
+            {"rates": {"memory": "steps"}},
+            "method.rates.memory: 'steps' is not known; did you mean 'step'?",
+        ),
         ({"bio": {"rule": "lags"}}, "method.bio.rule: 'lags' is not known; did you mean 'lag'?"),
     ],
     ids=str,
 )
-def test_values_that_mean_nothing_are_refused_with_their_path(method: dict[str, Any], said: str) -> None:
-    data = {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp"}}, "method": {"type": "ibml", **method}}
+def test_values_that_mean_nothing_are_refused_with_their_path(
+    method: dict[str, Any], said: str
+) -> None:
+    data = {
+        "data": {"type": "mfeat"},
+        "encoders": {"default": {"type": "mlp"}},
+        "method": {"type": "ibml", **method},
+    }
     problems = parsed(build_document(data, "trial.yaml"), TrialConfig)[1]
     assert said in "\n".join(map(str, problems))

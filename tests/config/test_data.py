@@ -77,7 +77,9 @@ def folder(**columns: dict[str, str]) -> dict[str, object]:
         (["first", "first"], "data.use: 'first' is listed twice"),
     ],
 )
-def test_what_a_model_cannot_use_is_said_at_its_line(mine: Path, given: dict, use: list[str], message: str) -> None:
+def test_what_a_model_cannot_use_is_said_at_its_line(
+    mine: Path, given: dict, use: list[str], message: str
+) -> None:
     first = {"cremad": "audio", "plugin": "a"}[given["type"]]
     chosen = ", ".join(name.replace("first", first) for name in use)
     lines = [f"  {key}: {value}" for key, value in given.items()]
@@ -91,7 +93,9 @@ def test_what_a_model_cannot_use_is_said_at_its_line(mine: Path, given: dict, us
 
 def test_modalities_that_are_not_used_may_have_an_encoder(trial: Build) -> None:
     encoders = {"audio": {"type": "resnet18"}, "video": {"type": "small_cnn"}}
-    assert trial(data={"type": "cremad", "use": ["video"]}, encoders=encoders).modalities == ("video",)
+    assert trial(data={"type": "cremad", "use": ["video"]}, encoders=encoders).modalities == (
+        "video",
+    )
 
 
 def test_every_finding_is_made_once(trial: Build) -> None:
@@ -106,10 +110,16 @@ def test_a_modality_is_not_called_as_a_key_of_its_data_set(trial: Build, name: s
         trial(data=folder(**{name: {"kind": "vector", "column": "x"}}))
 
 
-def test_kinds_that_a_package_does_not_give_or_nobody_knows_are_said(trial: Build, mine: Path) -> None:
-    with pytest.raises(ValidationError, match=r"mine:Mine.kinds fails: KeyError: 'vctor' \(mine.py:"):
+def test_kinds_that_a_package_does_not_give_or_nobody_knows_are_said(
+    trial: Build, mine: Path
+) -> None:
+    with pytest.raises(
+        ValidationError, match=r"mine:Mine.kinds fails: KeyError: 'vctor' \(mine.py:"
+    ):
         trial(data=plugin(options={"kind": "vctor"}))
-    mine.joinpath("mine.py").write_text(SOURCE.replace('"b": {"vector": "vector"}[self.options.kind]', '"b": "video"'))
+    mine.joinpath("mine.py").write_text(
+        SOURCE.replace('"b": {"vector": "vector"}[self.options.kind]', '"b": "video"')
+    )
     sys.modules.pop("mine")
     with pytest.raises(ValidationError, match="mine:Mine has 'b' of kind 'video'"):
         trial(data=plugin())
@@ -117,11 +127,17 @@ def test_kinds_that_a_package_does_not_give_or_nobody_knows_are_said(trial: Buil
 
 def test_a_package_makes_its_data_set_once_for_a_configuration(trial: Build, mine: Path) -> None:
     config = trial(data=plugin(use=["b"]))
-    assert (config.modalities, config.data.kinds, list(config.data.all_kinds)) == (("b",), {"b": "vector"}, ["a", "b"])
+    assert (config.modalities, config.data.kinds, list(config.data.all_kinds)) == (
+        ("b",),
+        {"b": "vector"},
+        ["a", "b"],
+    )
     assert sys.modules["mine"].Mine.made == 1
 
 
-def test_the_content_is_read_again_for_a_study_and_not_for_each_of_its_trials(trial: Build, mine: Path) -> None:
+def test_the_content_is_read_again_for_a_study_and_not_for_each_of_its_trials(
+    trial: Build, mine: Path
+) -> None:
     configs = [trial(data=plugin(), seed=seed).data for seed in range(3)]
     data.prepare_datasets(configs)
     assert [data.fingerprint(config) for config in configs] == ["content 1"] * 3
@@ -130,5 +146,7 @@ def test_the_content_is_read_again_for_a_study_and_not_for_each_of_its_trials(tr
 
 
 def test_options_of_a_package_are_no_paths_of_ours(mine: Path) -> None:
-    (mine / "trial.yaml").write_text("data: {type: plugin, target: 'mine:Mine', options: {path: a.csv}}\n")
+    (mine / "trial.yaml").write_text(
+        "data: {type: plugin, target: 'mine:Mine', options: {path: a.csv}}\n"
+    )
     assert load_trial("trial.yaml", []).data.options == {"kind": "vector", "path": "a.csv"}

@@ -48,14 +48,25 @@ def test_every_field_has_a_description(model: type[BaseModel]) -> None:
 
 def test_the_walk_reaches_what_is_inside_lists_mappings_and_unions() -> None:
     names = {model.__name__ for model in MODELS}
-    assert {"SGDConfig", "TPEConfig", "Between", "FactorialDesign", "AdaptiveSeeds", "ResourcesConfig"} <= names
+    assert {
+        "SGDConfig",
+        "TPEConfig",
+        "Between",
+        "FactorialDesign",
+        "AdaptiveSeeds",
+        "ResourcesConfig",
+    } <= names
 
 
 def test_schemas_show_the_descriptions() -> None:
     made = schema("ablation")
     assert made["properties"]["seeds"]["description"] == field_descriptions(StudyConfig)["seeds"]
-    assert made["$defs"]["TableConfig"]["properties"]["alpha"]["description"].startswith("Level of significance")
-    assert schema("search")["$defs"]["TPEConfig"]["properties"]["group"]["description"].startswith("Model parameters")
+    assert made["$defs"]["TableConfig"]["properties"]["alpha"]["description"].startswith(
+        "Level of significance"
+    )
+    assert schema("search")["$defs"]["TPEConfig"]["properties"]["group"]["description"].startswith(
+        "Model parameters"
+    )
 
 
 class Base(Config):

@@ -62,11 +62,17 @@ def errors(tmp_path: Path, text: str) -> list[str]:
     return [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
 
 
-def test_an_encoder_that_does_not_take_its_modality_is_named_at_its_line(tmp_path: Path, kinds) -> None:
-    message = "'resnet18' takes images, frames and spectrograms, and pix is a vector; these fit: mlp"
+def test_an_encoder_that_does_not_take_its_modality_is_named_at_its_line(
+    tmp_path: Path, kinds
+) -> None:
+    message = (
+        "'resnet18' takes images, frames and spectrograms, and pix is a vector; these fit: mlp"
+    )
     assert errors(tmp_path, STUDY) == [f"study.yaml:5: overrides: encoders.pix: {message}"]
     kinds(pix="image", zer="audio")
-    message = "'mlp' takes vectors, and zer is a spectrogram; these fit: resnet18, small_cnn, pretrained"
+    message = (
+        "'mlp' takes vectors, and zer is a spectrogram; these fit: resnet18, small_cnn, pretrained"
+    )
     assert f"preset mfeat:4: encoders.default: {message}" in errors(tmp_path, STUDY)
     assert "did you mean 'resnet18'?" in errors(tmp_path, STUDY.replace("resnet18", "resnet"))[0]
 
@@ -109,15 +115,22 @@ def test_encoders_that_cannot_be_are_refused(
         media(encoder)
 
 
-def test_weights_of_three_channels_are_not_for_spectrograms(trial: Build, kinds, tmp_path: Path) -> None:
+def test_weights_of_three_channels_are_not_for_spectrograms(
+    trial: Build, kinds, tmp_path: Path
+) -> None:
     kinds(pix="audio", zer="audio")
     path = tmp_path / "w.pth"
     path.touch()
-    with pytest.raises(ValidationError, match=r"encoders.default.weights: weights are for three channels, and pix has"):
+    with pytest.raises(
+        ValidationError,
+        match=r"encoders.default.weights: weights are for three channels, and pix has",
+    ):
         trial(encoders={"default": {"type": "resnet18", "weights": str(path)}})
 
 
-def test_a_key_depends_on_what_is_in_a_file_and_not_on_its_place(media: Build, tmp_path: Path) -> None:
+def test_a_key_depends_on_what_is_in_a_file_and_not_on_its_place(
+    media: Build, tmp_path: Path
+) -> None:
     def key(name: str, content: bytes) -> str:
         path = tmp_path / name
         path.write_bytes(content)
@@ -127,13 +140,20 @@ def test_a_key_depends_on_what_is_in_a_file_and_not_on_its_place(media: Build, t
     assert key("b.pth", b"1") == first
     assert key("a.pth", b"22") != first
     assert key("a.pth", b"1") == first
-    form = canonical(media({"type": "resnet18", "weights": str(tmp_path / "a.pth")}))["encoders"]["pix"]
-    assert form["weights"] == "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    form = canonical(media({"type": "resnet18", "weights": str(tmp_path / "a.pth")}))["encoders"][
+        "pix"
+    ]
+    assert (
+        form["weights"] == "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    )
 
 
 def test_a_folders_hash_is_that_of_its_files_and_their_names(media: Build, folder: Path) -> None:
     found = [hash_content(folder)]
-    assert canonical(media({"type": "pretrained", "path": str(folder)}))["encoders"]["pix"]["path"] == found[0]
+    assert (
+        canonical(media({"type": "pretrained", "path": str(folder)}))["encoders"]["pix"]["path"]
+        == found[0]
+    )
     (folder / ".cache").mkdir()
     (folder / ".cache" / "lock").touch()
     (folder / ".hidden").touch()
@@ -168,5 +188,15 @@ def test_a_trained_model_needs_no_file_of_weights(media: Build, tmp_path: Path) 
 
 
 def test_the_schema_knows_every_encoder() -> None:
-    tags = schema("trial")["properties"]["encoders"]["additionalProperties"]["discriminator"]["mapping"]
-    assert set(tags) == {"mlp", "resnet18", "small_cnn", "text_gru", "dgcnn", "pretrained", "plugin"}
+    tags = schema("trial")["properties"]["encoders"]["additionalProperties"]["discriminator"][
+        "mapping"
+    ]
+    assert set(tags) == {
+        "mlp",
+        "resnet18",
+        "small_cnn",
+        "text_gru",
+        "dgcnn",
+        "pretrained",
+        "plugin",
+    }

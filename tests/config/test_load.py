@@ -107,8 +107,12 @@ def test_a_merge_key_takes_over_what_the_mapping_does_not_say_itself() -> None:
     text = "a: &a {x: 1, y: 1}\nb: &b\n  y: 2\n  z: 2\nc:\n  z: 3\n  <<: [*a, *b]\n  w: 3\n"
     document = documents.parse(text, "f")
     assert document.data["c"] == {"z": 3, "x": 1, "y": 1, "w": 3}
-    assert list(document.data["c"]) == ["z", "x", "y", "w"], "merged keys stand where the merge key does"
-    assert [document.lines[("c", key)] for key in "zxyw"] == [6, 1, 1, 8], "each at the line where it is written"
+    assert list(document.data["c"]) == ["z", "x", "y", "w"], (
+        "merged keys stand where the merge key does"
+    )
+    assert [document.lines[("c", key)] for key in "zxyw"] == [6, 1, 1, 8], (
+        "each at the line where it is written"
+    )
     assert document.written[("c", "x")] == "1"
 
 
@@ -130,7 +134,10 @@ def test_a_quoted_merge_key_is_a_key_like_any_other() -> None:
         ("a: 1\nb:\n  <<: 3\n", r"f.yaml:3: b: '<<' takes a mapping or a list of mappings"),
         ("a: &a [1]\nb:\n  <<: *a\n", r"f.yaml:3: b: '<<' takes a mapping"),
         ("b:\n  <<:\n", r"f.yaml:2: b: '<<' takes a mapping"),
-        ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a\n", r"f.yaml:4: b: '<<' is given twice, first in line 3"),
+        (
+            "a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a\n",
+            r"f.yaml:4: b: '<<' is given twice, first in line 3",
+        ),
         ("a: &a {<<: *a}\n", r"nested too deeply"),
         ("a: &a {x: !y 1}\nb: {<<: *a}\n", r"tag '!y' is not allowed"),
     ],
@@ -166,8 +173,14 @@ plain = st.recursive(
     | st.booleans()
     | st.integers(-(10**12), 10**12)
     | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters=BIDI), max_size=12),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcXYZ_. +", min_size=1), inner, max_size=4),
+    | st.text(
+        st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters=BIDI),
+        max_size=12,
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text("abcXYZ_. +", min_size=1), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 

@@ -60,7 +60,9 @@ def write(tmp_path: Path):
 
 
 def named_study(reference: str) -> str:
-    arms = "\n".join(f"    {name}: {{optimizer.lr: {number}.0e-3}}" for number, name in enumerate(NAMES, 1))
+    arms = "\n".join(
+        f"    {name}: {{optimizer.lr: {number}.0e-3}}" for number, name in enumerate(NAMES, 1)
+    )
     rows, first, others = ", ".join(NAMES), ", ".join(NAMES[:3]), ", ".join(NAMES[3:])
     return STUDY % (reference, arms, rows, first, others, NAMES[0])
 
@@ -89,7 +91,10 @@ def test_the_schema_takes_such_names(write) -> None:
 def test_names_on_the_command_line_are_taken_as_written(write) -> None:
     path = write(named_study("0"))
     assert load_plan(path, ["design.reference=0.50"]).reference == "0.50"
-    assert load_plan(path, ["table={rows: [0.50, null], groups: {}}"]).study.table.rows == ("0.50", "null")
+    assert load_plan(path, ["table={rows: [0.50, null], groups: {}}"]).study.table.rows == (
+        "0.50",
+        "null",
+    )
     assert load_plan(path, ["design={reference: 1e3}"]).reference == "1e3"
     assert errors(path, "design.reference=0.5") == [
         "-o design.reference=0.5: reference '0.5' is no arm; did you mean '0.50'?"
@@ -97,10 +102,17 @@ def test_names_on_the_command_line_are_taken_as_written(write) -> None:
 
 
 def test_names_from_python_are_those_of_a_file() -> None:
-    arms = {0: {}, 0.5: {"optimizer.lr": 0.5}, True: {"optimizer.lr": 0.1}, None: {"optimizer.lr": 0.2}}
+    arms = {
+        0: {},
+        0.5: {"optimizer.lr": 0.5},
+        True: {"optimizer.lr": 0.1},
+        None: {"optimizer.lr": 0.2},
+    }
     for reference, name in ((0, "0"), (0.5, "0.5"), (True, "true"), (None, "null")):
         design = {"type": "arms", "reference": reference, "arms": arms}
-        plan = load_plan({"name": 5, "base": "mfeat", "design": design, "table": {"rows": [None, 0.5]}})
+        plan = load_plan(
+            {"name": 5, "base": "mfeat", "design": design, "table": {"rows": [None, 0.5]}}
+        )
         assert (plan.reference, plan.arms) == (name, ["0", "0.5", "true", "null"])
         assert plan.study.table.rows == ("null", "0.5")
 
@@ -126,15 +138,21 @@ table: {names: {0: 5, 1: one}}
 
 def test_a_listed_data_set_may_look_like_a_number(write) -> None:
     text = "name: x\ndesign: {type: arms, reference: a, arms: {a: {}}}\ndatasets: [mfeat, 2024]\n"
-    assert errors(write(text))[0].startswith("study.yaml:3: datasets.2024: no preset is called '2024'")
+    assert errors(write(text))[0].startswith(
+        "study.yaml:3: datasets.2024: no preset is called '2024'"
+    )
 
 
 def test_a_name_that_is_too_long_is_refused_with_its_own_words(write) -> None:
     text = f"name: x\nbase: mfeat\ndesign: {{type: arms, reference: a, arms: {{a: {{}}, {'b' * 101}: {{}}}}}}\n"
-    assert errors(write(text)) == [f"study.yaml:3: design.arms.{'b' * 101}: has more than 100 characters"]
+    assert errors(write(text)) == [
+        f"study.yaml:3: design.arms.{'b' * 101}: has more than 100 characters"
+    ]
 
 
-@pytest.mark.parametrize("change", ["design.arms.0.50.optimizer.lr=0.2", "design={arms: {0.50: {optimizer.lr: 0.2}}}"])
+@pytest.mark.parametrize(
+    "change", ["design.arms.0.50.optimizer.lr=0.2", "design={arms: {0.50: {optimizer.lr: 0.2}}}"]
+)
 def test_the_command_line_changes_an_arm_whose_name_has_a_point(write, change: str) -> None:
     cells = load_plan(write(named_study("0")), [change]).cells
     assert [cell.config.optimizer.lr for cell in cells if cell.arm == "0.50"] == [0.2]
@@ -161,11 +179,27 @@ def test_text_of_a_trial_is_taken_as_written(write) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("reference: 0", "reference:", "study.yaml:6: design.reference: expected text, got nothing"),
-        ("reference: 0", "reference: [0]", "study.yaml:6: design.reference: expected text, got [0]"),
+        (
+            "reference: 0",
+            "reference:",
+            "study.yaml:6: design.reference: expected text, got nothing",
+        ),
+        (
+            "reference: 0",
+            "reference: [0]",
+            "study.yaml:6: design.reference: expected text, got [0]",
+        ),
         ("reference: 0", "reference: {}", "study.yaml:6: design.reference: expected text, got {}"),
-        ("name: 2024", "name: 1.5", "study.yaml:1: name: '1.5' is no name; use letters, digits, '-' and '_'"),
-        ("name: 2024", "name: null\ndescription: null", "study.yaml:2: description: expected text, got nothing"),
+        (
+            "name: 2024",
+            "name: 1.5",
+            "study.yaml:1: name: '1.5' is no name; use letters, digits, '-' and '_'",
+        ),
+        (
+            "name: 2024",
+            "name: null\ndescription: null",
+            "study.yaml:2: description: expected text, got nothing",
+        ),
     ],
 )
 def test_what_is_no_name_is_refused_at_its_line(write, old: str, new: str, message: str) -> None:
@@ -205,12 +239,17 @@ def test_a_mapping_that_is_left_empty_is_an_empty_mapping(write) -> None:
 
 
 def test_sections_of_a_trial_that_are_left_empty_change_nothing(write) -> None:
-    text = EMPTY.replace("overrides:", "overrides: {trainer.epochs: 7, optimizer: {type: adamw, lr: 0.5}}")
+    text = EMPTY.replace(
+        "overrides:", "overrides: {trainer.epochs: 7, optimizer: {type: adamw, lr: 0.5}}"
+    )
     arms = "    A:\n      trainer:\n      optimizer:\n      encoders:\n    B: {fusion.type: sum}\n"
     text = text[: text.index("    A:")] + arms + text[text.index("datasets:") :]
     config = load_plan(write(text)).cells[0].config
     assert (config.trainer.epochs, config.optimizer.type, config.optimizer.lr) == (7, "adamw", 0.5)
-    assert load_trial(write("data:\n  type: mfeat\ntrainer:\nencoders:\n  default:\n")).trainer.epochs == 40
+    assert (
+        load_trial(write("data:\n  type: mfeat\ntrainer:\nencoders:\n  default:\n")).trainer.epochs
+        == 40
+    )
 
 
 def test_a_section_that_a_base_leaves_empty_can_be_overridden(write, tmp_path: Path) -> None:
@@ -224,8 +263,12 @@ def test_a_section_that_a_base_leaves_empty_can_be_overridden(write, tmp_path: P
 
 def test_what_is_left_empty_and_needs_something_says_what(write) -> None:
     text = "name: x\nbase: mfeat\ndesign: {type: leave_one_out, components: {BIO: }}\n"
-    assert errors(write(text)) == ["study.yaml:3: design.components.BIO: is too short, it needs at least 1"]
-    assert errors(write("name: x\nbase: mfeat\ndesign:\n"))[0].startswith("study.yaml:3: 'design.type' is missing")
+    assert errors(write(text)) == [
+        "study.yaml:3: design.components.BIO: is too short, it needs at least 1"
+    ]
+    assert errors(write("name: x\nbase: mfeat\ndesign:\n"))[0].startswith(
+        "study.yaml:3: 'design.type' is missing"
+    )
     assert errors(write("name: x\nbase: mfeat\ndesign: {type: arms, reference: a, arms: }\n")) == [
         "study.yaml:3: design.arms: is too short, it needs at least 1"
     ]
@@ -235,7 +278,9 @@ def test_levels_and_spaces_may_be_left_empty(write) -> None:
     factors = "{F: {a: , b: {fusion.type: sum}}, trainer.epochs: [2, 3]}"
     text = f"name: x\nbase: mfeat\ndesign: {{type: factorial, factors: {factors}}}\n"
     assert len(load_plan(write(text)).arms) == 4
-    text = "name: x\nbase: mfeat\ndesign: {type: arms, reference: a, arms: {a: }}\ntune: {space: }\n"
+    text = (
+        "name: x\nbase: mfeat\ndesign: {type: arms, reference: a, arms: {a: }}\ntune: {space: }\n"
+    )
     assert errors(write(text)) == ["study.yaml:4: 'parameters' is missing"]
 
 
@@ -258,6 +303,10 @@ design:
         "study.yaml:11: design.arms.late: unknown key 'fusion.tpye'; did you mean 'fusion.type'?",
         "study.yaml:12: design.arms.same: is the same configuration as arm 'light'",
     ]
-    plan = load_plan(write(text.replace("{<<: *sum, tpye: late}", "{<<: *sum}").replace("    same: *light\n", "")))
+    plan = load_plan(
+        write(
+            text.replace("{<<: *sum, tpye: late}", "{<<: *sum}").replace("    same: *light\n", "")
+        )
+    )
     assert [cell.config.method.bio.weight for cell in plan.cells] == [0.5, 2, 1]
     assert [cell.config.fusion.type for cell in plan.cells] == ["sum", "sum", "sum"]

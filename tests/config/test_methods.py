@@ -28,7 +28,10 @@ def form(trial: Build, method: dict[str, Any], **parts: Any) -> dict[str, Any]:
             {"type": "pmr", "window": {"first_epoch": 30, "stop_epoch": 30}},
             r"method.window.stop_epoch: the window \[30, 30\) is empty",
         ),
-        ({"type": "agm", "window": {"stop_epoch": 21}}, "method.window.stop_epoch: epoch 21 is outside the 20 epochs"),
+        (
+            {"type": "agm", "window": {"stop_epoch": 21}},
+            "method.window.stop_epoch: epoch 21 is outside the 20 epochs",
+        ),
         (
             {"type": "pmr", "window": {"first_epoch": 5, "stop_epoch": 5}},
             r"method.window.stop_epoch: the window \[5, 5\) is empty",
@@ -37,10 +40,15 @@ def form(trial: Build, method: dict[str, Any], **parts: Any) -> dict[str, Any]:
             {"type": "auxiliary", "weights": {"pics": 1.0}},
             "method.weights.pics: no modality is called 'pics'; known: pix, zer",
         ),
-        ({"type": "unimodal", "modality": "ze"}, "method.modality: no modality is called 'ze'; did you mean 'zer'?"),
+        (
+            {"type": "unimodal", "modality": "ze"},
+            "method.modality: no modality is called 'ze'; did you mean 'zer'?",
+        ),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_place(trial: Build, method: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused_with_its_place(
+    trial: Build, method: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         form(trial, method)
 
@@ -72,11 +80,15 @@ def test_values_that_mean_nothing_are_refused(trial: Build, method: dict[str, An
 @pytest.mark.parametrize("method", ["mla", "recon_boost"])
 def test_a_head_for_all_needs_features_of_one_width(trial: Build, method: str) -> None:
     encoders = {"default": {"type": "mlp", "features": 8}, "zer": {"type": "mlp", "features": 4}}
-    with pytest.raises(ValidationError, match=f"encoders: {method} has one head for all modalities: features must be"):
+    with pytest.raises(
+        ValidationError,
+        match=f"encoders: {method} has one head for all modalities: features must be",
+    ):
         form(trial, {"type": method}, encoders=encoders)
     form(trial, {"type": "lfm"}, encoders=encoders)
     with pytest.raises(
-        ValidationError, match=r"method\.alignment: infonce compares features, which must be equally many"
+        ValidationError,
+        match=r"method\.alignment: infonce compares features, which must be equally many",
     ):
         form(trial, {"type": "lfm", "alignment": "infonce"}, encoders=encoders)
 
@@ -99,7 +111,10 @@ def test_a_method_that_does_nothing_is_joint(trial: Build, method: dict[str, Any
 
 def test_two_ways_to_say_the_same_are_the_same_trial(trial: Build) -> None:
     same = [
-        ({"type": "auxiliary", "weights": 2}, {"type": "auxiliary", "weights": {"pix": 2.0, "zer": 2.0}}),
+        (
+            {"type": "auxiliary", "weights": 2},
+            {"type": "auxiliary", "weights": {"pix": 2.0, "zer": 2.0}},
+        ),
         ({"type": "agm"}, {"type": "agm", "window": {"first_epoch": 0, "stop_epoch": 20}}),
         ({"type": "modality_valuation"}, {"type": "modality_valuation", "alpha": 0.9, "part": 0.5}),
     ]
@@ -111,7 +126,9 @@ def test_two_ways_to_say_the_same_are_the_same_trial(trial: Build) -> None:
 
 @pytest.mark.parametrize("method", ["mla", "recon_boost", "lfm"])
 def test_a_head_of_its_own_leaves_no_fusion_in_the_key(trial: Build, method: str) -> None:
-    forms = [form(trial, {"type": method}, fusion={"type": fusion}) for fusion in ("concat", "late")]
+    forms = [
+        form(trial, {"type": method}, fusion={"type": fusion}) for fusion in ("concat", "late")
+    ]
     assert forms[0] == forms[1]
     assert "fusion" not in forms[0]
 
@@ -119,7 +136,10 @@ def test_a_head_of_its_own_leaves_no_fusion_in_the_key(trial: Build, method: str
 def test_the_forms_of_before_are_as_they_were(trial: Build) -> None:
     """Stored results are found by them."""
     assert form(trial, {"type": "joint"})["method"] == {"type": "joint"}
-    assert form(trial, {"type": "unimodal", "modality": "zer"})["method"] == {"type": "unimodal", "modality": "zer"}
+    assert form(trial, {"type": "unimodal", "modality": "zer"})["method"] == {
+        "type": "unimodal",
+        "modality": "zer",
+    }
     assert form(trial, {"type": "ibml"})["method"] == {
         "type": "ibml",
         "bio": {"weight": 1.0, "ramp": "constant"},
@@ -140,7 +160,10 @@ def test_the_forms_of_before_are_as_they_were(trial: Build) -> None:
         ({"type": "g_blending", "super_epoch": 5}, 4 * 3 * 5),
         ({"type": "g_blending", "super_epoch": 6}, 4 * 3 * 6),
         ({"type": "g_blending", "super_epoch": 5, "mode": "offline"}, 3 * 5),
-        ({"type": "g_blending", "super_epoch": 5, "window": {"first_epoch": 3, "stop_epoch": 9}}, 2 * 3 * 5),
+        (
+            {"type": "g_blending", "super_epoch": 5, "window": {"first_epoch": 3, "stop_epoch": 9}},
+            2 * 3 * 5,
+        ),
     ],
     ids=str,
 )
@@ -156,8 +179,21 @@ def test_epochs_that_a_method_trains_beside_its_own_are_in_the_budget(
 
 
 def test_what_compares_modalities_needs_two() -> None:
-    parts = {"encoders": {"default": {"type": "small_cnn"}}, "data": {"type": "mnist3d", "use": ["image"]}}
-    for name in ("ogm_ge", "agm", "pmr", "mmpareto", "mla", "mmcosine", "g_blending", "recon_boost", "lfm"):
+    parts = {
+        "encoders": {"default": {"type": "small_cnn"}},
+        "data": {"type": "mnist3d", "use": ["image"]},
+    }
+    for name in (
+        "ogm_ge",
+        "agm",
+        "pmr",
+        "mmpareto",
+        "mla",
+        "mmcosine",
+        "g_blending",
+        "recon_boost",
+        "lfm",
+    ):
         message = rf"method\.type: {name} compares modalities, and the data has image alone"
         with pytest.raises(ValidationError, match=message):
             TrialConfig.model_validate({**parts, "method": {"type": name}})
@@ -165,7 +201,11 @@ def test_what_compares_modalities_needs_two() -> None:
         TrialConfig.model_validate({**parts, "method": {"type": name}})
 
 
-WINDOWED = sorted(name for name, part in members(get_args(MethodConfig)[0]).items() if issubclass(part, WindowedPart))
+WINDOWED = sorted(
+    name
+    for name, part in members(get_args(MethodConfig)[0]).items()
+    if issubclass(part, WindowedPart)
+)
 
 
 @pytest.mark.parametrize("method", WINDOWED)
@@ -181,7 +221,10 @@ def test_a_method_that_acts_in_no_epoch_is_joint(trial: Build, method: str, firs
         " it is plain joint training"
     ]
     assert TrialConfig.model_validate(late.model_dump(mode="json")) == late
-    assert trial(method={"type": method, "window": {"first_epoch": 19}}, trainer={"epochs": 20}).notes == []
+    assert (
+        trial(method={"type": method, "window": {"first_epoch": 19}}, trainer={"epochs": 20}).notes
+        == []
+    )
 
 
 def test_one_epoch_of_the_default_method_is_joint(trial: Build) -> None:

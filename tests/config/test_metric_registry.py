@@ -10,7 +10,15 @@ import torch
 from ibml.common.imports import load_object
 from ibml.config.metric_registry import EVALUATION_METRICS, MEASURES, METRICS
 from ibml.config.metric_specs import MeasureSpec, MetricSpec
-from ibml.config.metrics import describe, evaluation_names, measure_names, measure_of, search_names, table_names, timed
+from ibml.config.metrics import (
+    describe,
+    evaluation_names,
+    measure_names,
+    measure_of,
+    search_names,
+    table_names,
+    timed,
+)
 from ibml.search.objective_values import get_worst_value
 from ibml.training.metrics.base import Predictions
 
@@ -29,12 +37,18 @@ def test_no_two_metrics_describe_one_name() -> None:
 
 
 @pytest.mark.parametrize("metric", EVALUATION_METRICS, ids=by_name)
-def test_a_metric_is_computed_within_its_bounds_and_can_be_searched_and_shown(metric: MetricSpec) -> None:
+def test_a_metric_is_computed_within_its_bounds_and_can_be_searched_and_shown(
+    metric: MetricSpec,
+) -> None:
     generator = torch.Generator().manual_seed(0)
     unimodal = torch.randn(3, 50, 4, generator=generator)
     labels = torch.randint(0, 4, (50,), generator=generator)
     names = metric.expand_names(MODALITIES)
-    values = load_object(metric.function)(Predictions(unimodal.mean(0), unimodal, labels)).reshape(-1).tolist()
+    values = (
+        load_object(metric.function)(Predictions(unimodal.mean(0), unimodal, labels))
+        .reshape(-1)
+        .tolist()
+    )
     assert len(values) == len(names)
     low, high = metric.bounds or (-math.inf, math.inf)
     assert all(low <= value <= high for value in values)
@@ -42,7 +56,9 @@ def test_a_metric_is_computed_within_its_bounds_and_can_be_searched_and_shown(me
         assert f"val.{name}" in search_names(MODALITIES)
         assert {f"test.{name}", f"selected.val.{name}"} <= set(table_names(MODALITIES))
         assert describe(f"selected.val.{name}").spec is metric
-        worst = [get_worst_value(f"val.{name}", sense, [0.25]) for sense in ("maximize", "minimize")]
+        worst = [
+            get_worst_value(f"val.{name}", sense, [0.25]) for sense in ("maximize", "minimize")
+        ]
         assert worst == list(metric.bounds or (0.25, 0.25))
 
 

@@ -72,35 +72,59 @@ def test_an_override_meets_the_name_in_the_file(tmp_path: Path, form: str) -> No
 
 
 ARMS = "design:\n  type: arms\n  reference: A\n  arms:\n    A: {method.type: joint}\n    B: {}\n"
-FACTORS = (
-    "design:\n  type: factorial\n  factors:\n    LR:\n      low: {optimizer.lr: 0.1}\n      high: {optimizer.lr: 0.2}\n"
-)
-PARTS = (
-    "design:\n  type: leave_one_out\n  components:\n    BIO: {method.bio.weight: 0}\n    TCM: {method.tcm.rate: 0}\n"
-)
+FACTORS = "design:\n  type: factorial\n  factors:\n    LR:\n      low: {optimizer.lr: 0.1}\n      high: {optimizer.lr: 0.2}\n"
+PARTS = "design:\n  type: leave_one_out\n  components:\n    BIO: {method.bio.weight: 0}\n    TCM: {method.tcm.rate: 0}\n"
 HEAD = "name: small\nbase: mfeat\n"
 
 
 @pytest.mark.parametrize(
     ("design", "change", "expected"),
     [
-        (ARMS, ("    B:", '    "A ":'), "small.yaml:8: design.arms: 'A' is given twice, first in line 7"),
-        (ARMS, ("A: {m", f"{COMPOSED}: {{m", "    B:", f"    {DECOMPOSED}:"), "small.yaml:8: design.arms: 'Café' is"),
-        (PARTS, ("TCM", '"BIO "'), "small.yaml:7: design.components: 'BIO' is given twice, first in line 6"),
-        (FACTORS, ("high", '" low"'), "small.yaml:8: design.factors.LR: 'low' is given twice, first in line 7"),
+        (
+            ARMS,
+            ("    B:", '    "A ":'),
+            "small.yaml:8: design.arms: 'A' is given twice, first in line 7",
+        ),
+        (
+            ARMS,
+            ("A: {m", f"{COMPOSED}: {{m", "    B:", f"    {DECOMPOSED}:"),
+            "small.yaml:8: design.arms: 'Café' is",
+        ),
+        (
+            PARTS,
+            ("TCM", '"BIO "'),
+            "small.yaml:7: design.components: 'BIO' is given twice, first in line 6",
+        ),
+        (
+            FACTORS,
+            ("high", '" low"'),
+            "small.yaml:8: design.factors.LR: 'low' is given twice, first in line 7",
+        ),
         (
             ARMS + "datasets:\n  x: {}\n  ' x': {}\n",
             (),
             "small.yaml:11: datasets: 'x' is given twice, first in line 10",
         ),
-        (ARMS + "table:\n  names:\n    A: x\n    'A ': y\n", (), "small.yaml:12: table.names: 'A' is given twice"),
+        (
+            ARMS + "table:\n  names:\n    A: x\n    'A ': y\n",
+            (),
+            "small.yaml:12: table.names: 'A' is given twice",
+        ),
         (
             ARMS + "table:\n  groups:\n    g: [A]\n    'g ': [B]\n",
             (),
             "small.yaml:12: table.groups: 'g' is given twice",
         ),
-        (ARMS + "table:\n  rows: [A, ' A']\n", (), "small.yaml:10: table.rows: a name is listed twice"),
-        (ARMS + f"datasets: [{COMPOSED}.yaml, b/{DECOMPOSED}.yaml]\n", (), "small.yaml:9: datasets: a data set is"),
+        (
+            ARMS + "table:\n  rows: [A, ' A']\n",
+            (),
+            "small.yaml:10: table.rows: a name is listed twice",
+        ),
+        (
+            ARMS + f"datasets: [{COMPOSED}.yaml, b/{DECOMPOSED}.yaml]\n",
+            (),
+            "small.yaml:9: datasets: a data set is",
+        ),
     ],
 )
 def test_two_names_that_become_one_are_refused(

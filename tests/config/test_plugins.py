@@ -137,11 +137,15 @@ def test_a_plugin_is_refused_and_not_imported_until_it_is_allowed(folder: Path) 
     cli.write("study.yaml", STUDY)
     refused = cli.inside("ablate", "study.yaml", "--dry-run")
     assert refused.code == 2
-    assert refused.err.startswith("study.yaml:11: design.arms.Mine: method.target: the package 'mine' may not run")
+    assert refused.err.startswith(
+        "study.yaml:11: design.arms.Mine: method.target: the package 'mine' may not run"
+    )
     assert "--allow-plugin mine" in refused.err
     assert "config.yaml" in refused.err
     assert not (folder / "imported").exists()
-    taken = cli.inside("ablate", "study.yaml", "--dry-run", "--allow-plugin", "other", "--allow-plugin", "mine")
+    taken = cli.inside(
+        "ablate", "study.yaml", "--dry-run", "--allow-plugin", "other", "--allow-plugin", "mine"
+    )
     assert taken.code == 0, taken.err
     assert "method.options.alpha: 0.5" in taken.out
     assert (folder / "imported").exists()
@@ -152,7 +156,9 @@ def test_the_users_own_file_allows_what_is_installed(folder: Path) -> None:
     own.parent.mkdir(parents=True)
     own.write_text("plugins: [mine]\n")
     message = study(folder, STUDY)[0]
-    assert "no package 'mine' is installed" in message, "the working folder counts only where it was asked for"
+    assert "no package 'mine' is installed" in message, (
+        "the working folder counts only where it was asked for"
+    )
     sys.path.append(str(folder))
     assert load_plan("study.yaml").cells[1].config.method.options["alpha"] == 0.5
 
@@ -165,7 +171,9 @@ def test_the_users_own_file_allows_what_is_installed(folder: Path) -> None:
         ("plugins: [", "config.yaml:1: is not YAML"),
     ],
 )
-def test_the_users_own_file_is_checked_like_any_other(folder: Path, text: str, message: str) -> None:
+def test_the_users_own_file_is_checked_like_any_other(
+    folder: Path, text: str, message: str
+) -> None:
     own = folder / "own" / "ibml" / "config.yaml"
     own.parent.mkdir(parents=True)
     own.write_text(text)
@@ -186,10 +194,22 @@ def test_the_option_takes_packages_only(folder: Path) -> None:
             "alpah: 0.5",
             "study.yaml:12: design.arms.Mine: unknown key 'method.options.alpah'; did you mean",
         ),
-        ("alpha: 0.5", "alpha: -1", "study.yaml:12: design.arms.Mine: method.options.alpha: should be greater than or"),
+        (
+            "alpha: 0.5",
+            "alpha: -1",
+            "study.yaml:12: design.arms.Mine: method.options.alpha: should be greater than or",
+        ),
         ("alpha: 0.5", "alpha: much", "method.options.alpha: expected a number, got 'much'"),
-        ("{alpha: 0.5}", "3", "study.yaml:12: design.arms.Mine: method.options: expected a mapping"),
-        ("options: {alpha: 0.5}", "alpha: 0.5", "unknown key 'method.alpha'; did you mean 'method.options.alpha'?"),
+        (
+            "{alpha: 0.5}",
+            "3",
+            "study.yaml:12: design.arms.Mine: method.options: expected a mapping",
+        ),
+        (
+            "options: {alpha: 0.5}",
+            "alpha: 0.5",
+            "unknown key 'method.alpha'; did you mean 'method.options.alpha'?",
+        ),
         ("target:", "tarket:", "unknown key 'method.tarket'; did you mean 'method.target'?"),
         (
             "mine:Scaled",
@@ -202,29 +222,48 @@ def test_the_option_takes_packages_only(folder: Path) -> None:
             "mine:Plain",
             "'Plain' of mine is no method: it must be a subclass of ibml.methods.base.Method",
         ),
-        ("mine:Scaled", "mine:Loose", "mine:Loose.Options must be a subclass of ibml.config.base.Config"),
-        ("mine:Scaled\n        options: {alpha: 0.5}", "mine:Broken", "problems failed: AttributeError"),
+        (
+            "mine:Scaled",
+            "mine:Loose",
+            "mine:Loose.Options must be a subclass of ibml.config.base.Config",
+        ),
+        (
+            "mine:Scaled\n        options: {alpha: 0.5}",
+            "mine:Broken",
+            "problems failed: AttributeError",
+        ),
         ("mine:Scaled", "mine.parts:Scaled", "there is no module 'mine.parts'"),
         ("mine:Scaled", "mine:a:b", "'mine:a:b' is not of the form module:Class"),
         ("mine:Scaled", "scaled", "no installed package has a method called 'scaled'"),
-        ("mfeat", "mfeat\noverrides: {data.views: [pix, zer, fou]}", "method.target: needs two modalities, not 3"),
+        (
+            "mfeat",
+            "mfeat\noverrides: {data.views: [pix, zer, fou]}",
+            "method.target: needs two modalities, not 3",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_at_its_line(mine: Path, old: str, new: str, message: str) -> None:
     assert old in STUDY
-    assert any(message in line for line in study(mine, STUDY.replace(old, new))), study(mine, STUDY.replace(old, new))
+    assert any(message in line for line in study(mine, STUDY.replace(old, new))), study(
+        mine, STUDY.replace(old, new)
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import nothing_like_it\n", "mine fails: ModuleNotFoundError: No module named 'nothing_like_it' (mine.py:1)"),
+        (
+            "import nothing_like_it\n",
+            "mine fails: ModuleNotFoundError: No module named 'nothing_like_it' (mine.py:1)",
+        ),
         ("\n1 / 0\n", "mine fails: ZeroDivisionError: division by zero (mine.py:2)"),
         ("import sys\nsys.exit(3)\n", "mine fails: SystemExit: 3 (mine.py:2)"),
         ("def (:\n", "mine fails: SyntaxError: invalid syntax (mine.py, line 1)"),
     ],
 )
-def test_errors_inside_a_plugin_are_said_with_their_place(mine: Path, text: str, message: str) -> None:
+def test_errors_inside_a_plugin_are_said_with_their_place(
+    mine: Path, text: str, message: str
+) -> None:
     (mine / "mine.py").write_text(text)
     assert message in study(mine, STUDY)[0]
 
@@ -244,7 +283,12 @@ def test_options_left_out_are_their_defaults(mine: Path, trial: Build) -> None:
 def test_dotted_paths_reach_options(mine: Path) -> None:
     given = ["method.type=plugin", "method.target=mine:Scaled", "method.options.alpha=0.25"]
     assert load_trial("mfeat", given).method.options == {"alpha": 0.25, "target": ""}
-    other = [*given, "encoders.pix.type=plugin", "encoders.pix.target=mine:Net", "encoders.pix.options.start=2"]
+    other = [
+        *given,
+        "encoders.pix.type=plugin",
+        "encoders.pix.target=mine:Net",
+        "encoders.pix.options.start=2",
+    ]
     made = load_trial("mfeat", other)
     assert (made.encoder("pix").type, made.encoder("zer").type) == ("plugin", "mlp")
 
@@ -252,7 +296,9 @@ def test_dotted_paths_reach_options(mine: Path) -> None:
 def test_a_changed_target_starts_from_its_own_options(mine: Path) -> None:
     (mine / "more.py").write_text(MINE.replace("alpha", "beta"))
     plugin_allowlist.allow(["more"])
-    text = STUDY.replace("base: mfeat", f"base: mfeat\noverrides: {{method: {method(alpha=3)}}}".replace("'", ""))
+    text = STUDY.replace(
+        "base: mfeat", f"base: mfeat\noverrides: {{method: {method(alpha=3)}}}".replace("'", "")
+    )
     arm = "    Other: {method.options.beta: 2, method.target: 'more:Scaled'}\n    Same: {method.options.target: x}\n"
     (mine / "study.yaml").write_text(text + arm)
     configs = {cell.arm: cell.config for cell in load_plan("study.yaml").cells}
@@ -266,14 +312,19 @@ def test_options_are_searched(mine: Path) -> None:
         "name": "s",
         "base": "mfeat",
         "overrides": {"method": method()},
-        "parameters": {"method.options.alpha": {"low": 0.5, "high": 2.0}, "fusion.type": {"choices": ["sum", "late"]}},
+        "parameters": {
+            "method.options.alpha": {"low": 0.5, "high": 2.0},
+            "fusion.type": {"choices": ["sum", "late"]},
+        },
     }
     plan = load_search(space)
     config, _ = plan.space.trial({"method.options.alpha": 0.75})
     assert config.method.options["alpha"] == 0.75
     assert plan.space.get_base_values()["method.options.alpha"] == 1.0
     space["parameters"]["method.options.alpha"]["low"] = -1.0
-    with pytest.raises(ConfigError, match=r"method.options.alpha: should be greater than or equal to 0, got -1"):
+    with pytest.raises(
+        ConfigError, match=r"method.options.alpha: should be greater than or equal to 0, got -1"
+    ):
         load_search(space)
 
 
@@ -281,7 +332,9 @@ def test_a_search_is_another_one_when_the_source_of_its_plugins_changes(mine: Pa
     space = {
         "name": "s",
         "base": "mfeat",
-        "parameters": {"fusion": {"choices": [{"type": "sum"}, {"type": "plugin", "target": "mine:Plain"}]}},
+        "parameters": {
+            "fusion": {"choices": [{"type": "sum"}, {"type": "plugin", "target": "mine:Plain"}]}
+        },
     }
     before = load_search(space).build_spec("data", 1)
     forget()
@@ -297,7 +350,10 @@ def test_the_key_changes_with_the_source_and_with_nothing_else(mine: Path, trial
         plain, alone = trial(), {"type": "unimodal", "modality": "pix"}
         fused = {"type": "plugin", "target": "mine:Plain"}
         unused = trial(fusion=fused, method=alone)
-        return tuple(compute_trial_key(c, "data") for c in (trial(method=method()), trial(fusion=fused), plain, unused))
+        return tuple(
+            compute_trial_key(c, "data")
+            for c in (trial(method=method()), trial(fusion=fused), plain, unused)
+        )
 
     before = keys()
     assert keys() == before
@@ -307,9 +363,14 @@ def test_the_key_changes_with_the_source_and_with_nothing_else(mine: Path, trial
     assert before[2:] == after[2:], "a trial that runs nothing of a plug-in does not depend on it"
 
 
-def test_the_key_of_a_trial_without_plugins_is_what_it_was(trial: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_of_a_trial_without_plugins_is_what_it_was(
+    trial: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ibml.study.planning.keys.TRAINER_REVISION", 1)
-    assert compute_trial_key(trial(), "data") == "c9f8b7427fc74374f29516df528f5ed5ecc50bb8476f9a7b61debcbc49231094"
+    assert (
+        compute_trial_key(trial(), "data")
+        == "c9f8b7427fc74374f29516df528f5ed5ecc50bb8476f9a7b61debcbc49231094"
+    )
 
 
 def test_the_source_of_a_package_is_all_of_it(mine: Path) -> None:
@@ -317,7 +378,12 @@ def test_the_source_of_a_package_is_all_of_it(mine: Path) -> None:
     (mine / "mine" / "deep").mkdir(parents=True)
     (mine / "mine" / "__init__.py").touch()
     found = []
-    for name, text in [("deep/a.py", "1"), ("deep/a.py", "2"), ("deep/notes.txt", "3"), ("b.py", "2")]:
+    for name, text in [
+        ("deep/a.py", "1"),
+        ("deep/a.py", "2"),
+        ("deep/notes.txt", "3"),
+        ("b.py", "2"),
+    ]:
         (mine / "mine" / name).write_text(text)
         forget()
         found.append(plugins.source_hash("mine"))
@@ -337,14 +403,24 @@ def test_entry_points_are_short_names_of_allowed_packages(folder: Path, trial: B
     plugin_allowlist.allow(["mine"])
     assert canonical(trial(method=method("scaled"))) == canonical(trial(method=method()))
     assert "did you mean 'scaled'?" in study(folder, STUDY.replace("mine:Scaled", "scaledd"))[0]
-    assert "'bare' is 'mine', which is not of the form" in study(folder, STUDY.replace("mine:Scaled", "bare"))[0]
+    assert (
+        "'bare' is 'mine', which is not of the form"
+        in study(folder, STUDY.replace("mine:Scaled", "bare"))[0]
+    )
 
 
 def test_each_plugin_is_built_with_its_options(mine: Path, trial: Build) -> None:
     config = trial(
         method=method(alpha=0.5),
         fusion={"type": "plugin", "target": "mine:Plain"},
-        encoders={"default": {"type": "plugin", "target": "mine:Net", "features": 5, "options": {"start": 0.25}}},
+        encoders={
+            "default": {
+                "type": "plugin",
+                "target": "mine:Net",
+                "features": 5,
+                "options": {"start": 0.25},
+            }
+        },
     )
     model = MultimodalModel(config, {"pix": InputSpec((4,)), "zer": InputSpec((3,))}, 10)
     assert torch.equal(model.encoders["zer"][0].weight, torch.full((5, 3), 0.25))
@@ -359,14 +435,19 @@ def test_the_schemas_know_plugins() -> None:
     assert {"method.target", "method.options", "fusion.options"} <= set(paths)
     names = schema("search")["properties"]["parameters"]["propertyNames"]["anyOf"]
     assert "method.target" in names[0]["enum"]
-    assert [bool(re.match(names[1]["pattern"], path)) for path in ("method.options.alpha", "method.alpha")] == [
+    assert [
+        bool(re.match(names[1]["pattern"], path))
+        for path in ("method.options.alpha", "method.alpha")
+    ] == [
         True,
         False,
     ]
 
 
 def test_an_encoder_without_a_type_is_an_mlp_still(trial: Build) -> None:
-    assert trial(encoders={"default": {"hidden": [3]}}) == trial(encoders={"default": {"type": "mlp", "hidden": [3]}})
+    assert trial(encoders={"default": {"hidden": [3]}}) == trial(
+        encoders={"default": {"type": "mlp", "hidden": [3]}}
+    )
 
 
 def test_a_worker_takes_the_drivers_word_but_not_other_code(mine: Path) -> None:
@@ -509,15 +590,21 @@ def typed_study(folder: Path, options: str) -> str:
         ("names: [0.50, true, x]", ["0.50", "true", "x"]),
     ],
 )
-def test_options_of_ordinary_types_are_read_from_yaml(typed: Path, option: str, plain: object) -> None:
+def test_options_of_ordinary_types_are_read_from_yaml(
+    typed: Path, option: str, plain: object
+) -> None:
     typed_study(typed, f"{{{option}}}")
     name = option.partition(":")[0]
     config = load_plan("study.yaml").cells[1].config
     assert config.method.options[name] == plain
     again = TrialConfig.model_validate(config.model_dump(mode="json"))
     assert canonical(again) == canonical(config)
-    assert type(getattr(again.method.typed_options, name)) is type(getattr(config.method.typed_options, name))
-    assert load_trial("mfeat", ["method.type=plugin", "method.target=mine:Typed", f"method.options={{{option}}}"])
+    assert type(getattr(again.method.typed_options, name)) is type(
+        getattr(config.method.typed_options, name)
+    )
+    assert load_trial(
+        "mfeat", ["method.type=plugin", "method.target=mine:Typed", f"method.options={{{option}}}"]
+    )
 
 
 def test_defaults_of_options_have_one_form(typed: Path, trial: Build) -> None:
@@ -532,9 +619,16 @@ def test_options_of_ordinary_types_are_searched(typed: Path) -> None:
         "method.options.names": {"choices": [["a"], ["b", "c"]]},
         "method.options.colour": {"choices": ["red", "blue"]},
     }
-    space = {"name": "s", "base": "mfeat", "overrides": {"method": method("mine:Typed")}, "parameters": parameters}
+    space = {
+        "name": "s",
+        "base": "mfeat",
+        "overrides": {"method": method("mine:Typed")},
+        "parameters": parameters,
+    }
     plan = load_search(space)
-    config, _ = plan.space.trial({"method.options.names": ["b", "c"], "method.options.colour": "blue"})
+    config, _ = plan.space.trial(
+        {"method.options.names": ["b", "c"], "method.options.colour": "blue"}
+    )
     assert config.method.typed_options.names == ("b", "c")
     assert config.method.typed_options.colour.value == "blue"
 
@@ -550,8 +644,14 @@ def test_options_of_ordinary_types_are_searched(typed: Path) -> None:
         ("fold: 3", "method.options.fold: 3 is not known; known: 1, 2"),
         ("colour: blu", "method.options.colour: 'blu' is not known; did you mean 'blue'?"),
         ("day: soon", "method.options.day: expected a date such as 2024-01-31, got 'soon'"),
-        ("moment: soon", "method.options.moment: expected a time such as 2024-01-31T12:00, got 'soon'"),
-        ("inner: {name: [q]}", "unknown key 'method.options.inner.name'; did you mean 'method.options.inner.names'?"),
+        (
+            "moment: soon",
+            "method.options.moment: expected a time such as 2024-01-31T12:00, got 'soon'",
+        ),
+        (
+            "inner: {name: [q]}",
+            "unknown key 'method.options.inner.name'; did you mean 'method.options.inner.names'?",
+        ),
         (
             "boxes: {b: {sise: 3}}",
             "unknown key 'method.options.boxes.b.sise'; did you mean 'method.options.boxes.b.size'?",
@@ -565,5 +665,9 @@ def test_options_of_ordinary_types_are_searched(typed: Path) -> None:
 )
 def test_wrong_options_are_refused_in_words(typed: Path, option: str, message: str) -> None:
     found = study(typed, typed_study(typed, f"{{{option}}}"))
-    assert any(line.startswith(f"study.yaml:12: design.arms.Mine: {message}") for line in found), found
-    assert not any("Value error" in line or "Assertion failed" in line or "Input" in line for line in found), found
+    assert any(line.startswith(f"study.yaml:12: design.arms.Mine: {message}") for line in found), (
+        found
+    )
+    assert not any(
+        "Value error" in line or "Assertion failed" in line or "Input" in line for line in found
+    ), found

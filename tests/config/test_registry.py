@@ -63,11 +63,15 @@ def test_implementations_are_methods_and_fusions() -> None:
 
 def test_configurations_import_nothing_heavy() -> None:
     """In a process that has imported nothing else: the `__init__` of each package counts too."""
-    lines = [f"import importlib, sys; heavy = set(); names = {[target.partition(':')[0] for target in COMPONENTS]}"]
+    lines = [
+        f"import importlib, sys; heavy = set(); names = {[target.partition(':')[0] for target in COMPONENTS]}"
+    ]
     lines += ["for name in names:", " importlib.import_module(name)"]
     lines += [f"print(sorted(name for name in {HEAVY} if name in sys.modules))"]
     script = "\n".join(lines)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -81,7 +85,9 @@ def test_a_configuration_can_be_the_first_import(field: str) -> None:
 
 def test_a_wrong_name_in_a_registry_is_found_at_import() -> None:
     target = METHODS["pmr"]
-    with pytest.raises(TypeError, match=rf"{target} has type 'pmr', but the registry calls it 'prm'"):
+    with pytest.raises(
+        TypeError, match=rf"{target} has type 'pmr', but the registry calls it 'prm'"
+    ):
         load_configurations({"prm": target})
 
 
@@ -98,13 +104,17 @@ def configurations() -> Iterator[type[Config]]:
         seen.add(found)
         yield found
         inner = [bare(info.annotation) for info in found.model_fields.values()]
-        waiting += [part for part in inner if isinstance(part, type) and issubclass(part, BaseModel)]
+        waiting += [
+            part for part in inner if isinstance(part, type) and issubclass(part, BaseModel)
+        ]
 
 
 @pytest.mark.parametrize("model", configurations(), ids=lambda model: model.__name__)
 def test_every_field_has_a_description(model: type[Config]) -> None:
     descriptions = field_descriptions(model)
-    assert [name for name in model.model_fields if not descriptions.get(name, "").endswith(".")] == []
+    assert [
+        name for name in model.model_fields if not descriptions.get(name, "").endswith(".")
+    ] == []
 
 
 def test_heads_of_methods_have_descriptions() -> None:
@@ -117,12 +127,16 @@ def test_heads_of_methods_have_descriptions() -> None:
 def test_the_schema_shows_descriptions() -> None:
     made = schema("trial")
     momentum = made["$defs"]["PMRConfig"]["properties"]["momentum"]
-    assert momentum["description"] == "The share of the old prototypes in the new ones, from 0 to 1."
+    assert (
+        momentum["description"] == "The share of the old prototypes in the new ones, from 0 to 1."
+    )
     # of a base class, on a field that refers to a definition
     assert made["$defs"]["PMRConfig"]["properties"]["window"]["description"].startswith(
         "The epochs in which the method"
     )
-    assert made["$defs"]["IBMLConfig"]["properties"]["window"]["description"].startswith("The epochs in which IBML")
+    assert made["$defs"]["IBMLConfig"]["properties"]["window"]["description"].startswith(
+        "The epochs in which IBML"
+    )
 
 
 class Base(Config):
@@ -145,7 +159,10 @@ class Derived(Base):
 
 
 def test_descriptions_follow_inheritance() -> None:
-    assert field_descriptions(Derived) == {"first": "Of the base class.", "second": "Of the subclass."}
+    assert field_descriptions(Derived) == {
+        "first": "Of the base class.",
+        "second": "Of the subclass.",
+    }
     assert field_descriptions(Derived.Inner) == {"value": "Of a nested class."}
 
 

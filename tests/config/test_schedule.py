@@ -34,7 +34,9 @@ def test_step_equals_torchs() -> None:
 
 
 def test_cosine_equals_torchs() -> None:
-    made = torch_factors(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 30, eta_min=0.1), 30)
+    made = torch_factors(
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 30, eta_min=0.1), 30
+    )
     assert factors(30, type="cosine", floor=0.1) == pytest.approx(made)
 
 

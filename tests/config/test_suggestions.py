@@ -50,19 +50,29 @@ def refused(path: str, value: str = "1", *before: str) -> str:
         ("encoders.pix.hiden", "encoders.pix.hidden"),
     ],
 )
-def test_the_same_key_elsewhere_comes_first_then_what_is_spelled_alike(path: str, meant: str) -> None:
+def test_the_same_key_elsewhere_comes_first_then_what_is_spelled_alike(
+    path: str, meant: str
+) -> None:
     assert refused(path).endswith(f"; did you mean {meant!r}?"), refused(path)
 
 
 def test_a_key_of_several_parts_is_named_with_each_of_them() -> None:
-    assert refused("ramp", "cosine").endswith("did you mean 'method.bio.ramp' or 'method.tcm.ramp'?")
+    assert refused("ramp", "cosine").endswith(
+        "did you mean 'method.bio.ramp' or 'method.tcm.ramp'?"
+    )
 
 
 def test_a_key_of_another_type_is_named_with_its_type() -> None:
-    assert refused("fusion.heads").endswith("'fusion.heads'; it exists where fusion.type is attention")
-    assert refused("fusion.condition").endswith("'fusion.condition'; it exists where fusion.type is film or gated")
+    assert refused("fusion.heads").endswith(
+        "'fusion.heads'; it exists where fusion.type is attention"
+    )
+    assert refused("fusion.condition").endswith(
+        "'fusion.condition'; it exists where fusion.type is film or gated"
+    )
     assert refused("encoders.pix.kernel").endswith("it exists where encoders.pix.type is small_cnn")
-    assert refused("optimizer.betas", "[0.1, 0.2]").endswith("it exists where optimizer.type is adam or adamw")
+    assert refused("optimizer.betas", "[0.1, 0.2]").endswith(
+        "it exists where optimizer.type is adam or adamw"
+    )
     assert refused("trainer.alpha", "1", "method.type=pmr").endswith("did you mean 'method.alpha'?")
 
 
@@ -114,8 +124,12 @@ def test_the_command_line_of_a_study_knows_both_its_own_keys_and_a_trials(
 
 
 def test_table_components_name_the_path_that_was_meant(tmp_path: Path) -> None:
-    found = study_errors(tmp_path, "", "fusion.type: sum", "table: {components: {lr: trainer.lr}}\n")
-    assert found == ["s.yaml:4: table.components.lr: no trial has 'trainer.lr'; did you mean 'optimizer.lr'?"]
+    found = study_errors(
+        tmp_path, "", "fusion.type: sum", "table: {components: {lr: trainer.lr}}\n"
+    )
+    assert found == [
+        "s.yaml:4: table.components.lr: no trial has 'trainer.lr'; did you mean 'optimizer.lr'?"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,16 +141,28 @@ def test_table_components_name_the_path_that_was_meant(tmp_path: Path) -> None:
         ),
         ({"parameters": {"lr": {"value": 1}}}, "unknown key 'lr'; did you mean 'optimizer.lr'?"),
         (
-            {"parameters": SPACE["parameters"] | {"fusion.type": {"choices": ["sum"], "when": {"trainer.lr": 0.1}}}},
+            {
+                "parameters": SPACE["parameters"]
+                | {"fusion.type": {"choices": ["sum"], "when": {"trainer.lr": 0.1}}}
+            },
             "when: 'trainer.lr' is not searched; did you mean 'optimizer.lr'?",
         ),
-        ({"start_from": [{"trainer.lr": 0.5}]}, "'trainer.lr' is not searched; did you mean 'optimizer.lr'?"),
+        (
+            {"start_from": [{"trainer.lr": 0.5}]},
+            "'trainer.lr' is not searched; did you mean 'optimizer.lr'?",
+        ),
         (
             {"constraints": [{"metric": "trainer.epoch", "max": 1}]},
             "no trial logs 'trainer.epoch'; did you mean 'time.epoch'?",
         ),
-        ({"objectives": [{"metric": "accuracy"}]}, "no trial logs 'accuracy'; did you mean 'val.accuracy'?"),
-        ({"overrides": {"trainer.lr": 0.1}}, "unknown key 'trainer.lr'; did you mean 'optimizer.lr'?"),
+        (
+            {"objectives": [{"metric": "accuracy"}]},
+            "no trial logs 'accuracy'; did you mean 'val.accuracy'?",
+        ),
+        (
+            {"overrides": {"trainer.lr": 0.1}},
+            "unknown key 'trainer.lr'; did you mean 'optimizer.lr'?",
+        ),
         ({"trainer": {"epochs": 3}}, "unknown key 'trainer'; did you mean 'overrides.trainer'?"),
     ],
 )
@@ -152,7 +178,9 @@ def test_options_of_a_search_are_answered_alike() -> None:
         ("startup_trials", "sampler.startup_trials"),
         ("epochs", "trainer.epochs"),
     ):
-        with pytest.raises(ConfigError, match=f"-o {option}=3: unknown key '{option}'; did you mean '{meant}'"):
+        with pytest.raises(
+            ConfigError, match=f"-o {option}=3: unknown key '{option}'; did you mean '{meant}'"
+        ):
             load_search(SPACE, overrides=[f"{option}=3"])
 
 

@@ -17,7 +17,10 @@ Build = Callable[..., TrialConfig]
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ({"method": {"type": "ibml", "bio": {"weight": 0}, "tcm": {"rate": 0}}}, {"method": {"type": "joint"}}),
+        (
+            {"method": {"type": "ibml", "bio": {"weight": 0}, "tcm": {"rate": 0}}},
+            {"method": {"type": "joint"}},
+        ),
         (
             {"method": {"type": "ibml", "tcm": {"rate": 0, "noise_scale": 3.0, "ramp": "cosine"}}},
             {"method": {"type": "ibml", "tcm": {"rate": 0}}},
@@ -34,17 +37,25 @@ Build = Callable[..., TrialConfig]
             {"method": {"type": "ibml", "window": {"stop_epoch": 2}}},
             {"method": {"type": "ibml", "window": {"stop_epoch": None}}},
         ),
-        ({"fusion": {"type": "film", "condition": "first"}}, {"fusion": {"type": "film", "condition": "pix"}}),
+        (
+            {"fusion": {"type": "film", "condition": "first"}},
+            {"fusion": {"type": "film", "condition": "pix"}},
+        ),
         (
             {"method": {"type": "unimodal", "modality": "pix"}, "fusion": {"type": "late"}},
-            {"method": {"type": "unimodal", "modality": "pix"}, "data": {"type": "mfeat", "views": ["fou", "pix"]}},
+            {
+                "method": {"type": "unimodal", "modality": "pix"},
+                "data": {"type": "mfeat", "views": ["fou", "pix"]},
+            },
         ),
         ({"trainer": {"epochs": 2, "device": "cpu"}}, {}),
         ({"encoders": {"default": {"type": "mlp"}, "pix": {"type": "mlp"}}}, {}),
         ({"optimizer": {"type": "sgd", "lr": 0.01}}, {}),
     ],
 )
-def test_what_cannot_change_the_result_is_not_in_the_identity(trial: Build, first: dict, second: dict) -> None:
+def test_what_cannot_change_the_result_is_not_in_the_identity(
+    trial: Build, first: dict, second: dict
+) -> None:
     assert canonical(trial(**first)) == canonical(trial(**second))
 
 
@@ -77,14 +88,26 @@ def test_what_can_change_the_result_is(trial: Build, change: dict) -> None:
         ({"data": {"type": "mfeat", "views": ["pix", "zre"]}}, "zre"),
         ({"data": {"type": "mfeat", "validation": 0.6, "test": 0.4}}, "too little to train on"),
         ({"data": {"type": "mfeat", "validation": 0.001}}, "greater than or equal to 0.01"),
-        ({"optimizer": {"type": "sgd", "nesterov": True, "momentum": 0}}, "nesterov needs a momentum"),
+        (
+            {"optimizer": {"type": "sgd", "nesterov": True, "momentum": 0}},
+            "nesterov needs a momentum",
+        ),
         ({"encoders": {"default": {"type": "mlp"}, "zre": {"type": "mlp"}}}, "did you mean 'zer'"),
         ({"encoders": {"pix": {"type": "mlp"}}}, "no encoder for zer"),
         ({"fusion": {"type": "film", "condition": "fou"}}, "no modality is called 'fou'"),
-        ({"fusion": {"type": "attention", "width": 10, "heads": 4}}, "cannot be divided among 4 heads"),
+        (
+            {"fusion": {"type": "attention", "width": 10, "heads": 4}},
+            "cannot be divided among 4 heads",
+        ),
         ({"method": {"type": "unimodal", "modality": "fou"}}, "no modality is called 'fou'"),
-        ({"method": {"type": "ibml", "window": {"stop_epoch": 3}}}, "epoch 3 is outside the 2 epochs"),
-        ({"method": {"type": "ibml", "window": {"first_epoch": 1, "stop_epoch": 1}}}, r"window \[1, 1\) is empty"),
+        (
+            {"method": {"type": "ibml", "window": {"stop_epoch": 3}}},
+            "epoch 3 is outside the 2 epochs",
+        ),
+        (
+            {"method": {"type": "ibml", "window": {"first_epoch": 1, "stop_epoch": 1}}},
+            r"window \[1, 1\) is empty",
+        ),
         ({"method": {"type": "ibml", "bio": {"weight": -1}}}, "greater than or equal to 0"),
         ({"method": {"type": "ibml", "bio": {"weight": float("nan")}}}, "finite"),
         ({"trainer": {"epochs": True}}, "epochs"),
@@ -92,7 +115,9 @@ def test_what_can_change_the_result_is(trial: Build, change: dict) -> None:
         ({"optimizer": {"type": "sgd", "lr": 0}}, "greater than 0"),
     ],
 )
-def test_configurations_that_make_no_sense_are_refused(trial: Build, change: dict, message: str) -> None:
+def test_configurations_that_make_no_sense_are_refused(
+    trial: Build, change: dict, message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         trial(**change)
 
@@ -116,7 +141,9 @@ def test_the_ablation_schema_knows_the_paths_of_overrides() -> None:
     made = schema("ablation")
     paths = made["$defs"]["Overrides"]["properties"]
     assert {"method.bio.weight", "fusion.condition", "trainer.epochs", "data.views"} <= set(paths)
-    assert {"const": "film"} in [{"const": option.get("const")} for option in paths["fusion.type"]["anyOf"]]
+    assert {"const": "film"} in [
+        {"const": option.get("const")} for option in paths["fusion.type"]["anyOf"]
+    ]
     assert schema("trial")["properties"]["seed"]["type"] == "integer"
     assert "parameters" in schema("search")["properties"]
 
@@ -125,7 +152,10 @@ def test_measures_are_part_of_the_identity_only_where_there_are_any(trial: Build
     plain = canonical(trial())
     assert "measures" not in plain["trainer"]
     assert canonical(trial(trainer={"epochs": 2, "measures": []})) == plain
-    both = [{"epochs": 2, "measures": list(order)} for order in (("shapley", "noise"), ("noise", "shapley"))]
+    both = [
+        {"epochs": 2, "measures": list(order)}
+        for order in (("shapley", "noise"), ("noise", "shapley"))
+    ]
     first, second = (canonical(trial(trainer=trainer)) for trainer in both)
     assert first == second
     assert first["trainer"] == {**plain["trainer"], "measures": ["noise", "shapley"]}
@@ -140,7 +170,9 @@ def test_measures_are_part_of_the_identity_only_where_there_are_any(trial: Build
         ([1], "trainer.measures.0"),
     ],
 )
-def test_measures_that_there_are_not_are_refused(trial: Build, measures: object, message: str) -> None:
+def test_measures_that_there_are_not_are_refused(
+    trial: Build, measures: object, message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         trial(trainer={"measures": measures})
 
@@ -153,7 +185,9 @@ def test_shapley_values_of_more_than_eight_modalities_are_refused(trial: Build) 
         return trial(data=data, encoders=encoders, method=method, trainer={"measures": ["shapley"]})
 
     assert len(config(8, {"type": "joint"}).modalities) == 8
-    message = "trainer.measures: shapley asks for every subset of the modalities, of which there may be 8"
+    message = (
+        "trainer.measures: shapley asks for every subset of the modalities, of which there may be 8"
+    )
     with pytest.raises(ValidationError, match=message):
         config(9, {"type": "joint"})
     assert config(9, {"type": "unimodal", "modality": "m3"}).modalities == ("m3",)
@@ -175,7 +209,11 @@ def test_shapley_values_of_more_than_eight_modalities_are_refused(trial: Build) 
 )
 def test_measures_have_a_direction_and_a_unit(name: str, better: str, unit: str) -> None:
     metric = describe(name)
-    assert (metric.arrow, metric.unit, metric.scale) == (better, unit, 100.0 if unit == "%" else 1.0)
+    assert (metric.arrow, metric.unit, metric.scale) == (
+        better,
+        unit,
+        100.0 if unit == "%" else 1.0,
+    )
 
 
 def test_names_of_measures_need_modalities_to_compare() -> None:
@@ -183,7 +221,11 @@ def test_names_of_measures_need_modalities_to_compare() -> None:
     noisy = ["test.noisy.low", "test.noisy.medium", "test.noisy.high"]
     alone = [name for name in table_names(["pix"], every) if name not in table_names(["pix"])]
     assert alone == ["test.ece", *noisy, "time.measure.calibration", "time.measure.noise"]
-    both = [name for name in table_names(["pix", "zer"], every) if name not in table_names(["pix", "zer"])]
+    both = [
+        name
+        for name in table_names(["pix", "zer"], every)
+        if name not in table_names(["pix", "zer"])
+    ]
     assert len(both) == len(set(both)) == 1 + 3 + 1 + 3 * 2 + 6
     assert measure_of("test.missing.zer", ["pix", "zer"]) == "missing"
     assert measure_of("time.measure.noise", ["pix", "zer"]) == "noise"

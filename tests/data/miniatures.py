@@ -73,7 +73,9 @@ def _frames(folder: Path, n: int, suffix: str = "jpg") -> None:
 
 
 def _points(n: int, count: int) -> npt.NDArray[np.float32]:
-    return np.stack([np.full(count, n), np.arange(count), np.zeros(count)], axis=1).astype(np.float32)
+    return np.stack([np.full(count, n), np.arange(count), np.zeros(count)], axis=1).astype(
+        np.float32
+    )
 
 
 def cremad(root: Path) -> dict[str, Any]:
@@ -145,7 +147,10 @@ def ucf101(root: Path) -> dict[str, Any]:
 
 def jsonl(root: Path) -> dict[str, Any]:
     for split, chosen in (("train", TRAIN), ("dev", VAL), ("test", TEST)):
-        rows = [{"id": n, "label": label(n), "text": f"A word{n}.", "img": f"img/{clip(n)}.png"} for n in chosen]
+        rows = [
+            {"id": n, "label": label(n), "text": f"A word{n}.", "img": f"img/{clip(n)}.png"}
+            for n in chosen
+        ]
         _text(root / f"{split}.jsonl", [json.dumps(row) for row in rows])
         for n in chosen:
             picture(root / "img" / f"{clip(n)}.png", n)
@@ -168,7 +173,11 @@ def modelnet40(root: Path) -> dict[str, Any]:
     """Two files of train, of which one is called as newer copies of the data set call it."""
     folder = root / "modelnet40_ply_hdf5_2048"
     _text(folder / "shape_names.txt", list(CLASSES))
-    files = {"train2": (TRAIN[:4], "train_2"), "train10": (TRAIN[4:], "train10"), "test0": (TEST, "test_0")}
+    files = {
+        "train2": (TRAIN[:4], "train_2"),
+        "train10": (TRAIN[4:], "train10"),
+        "test0": (TEST, "test_0"),
+    }
     for file, (chosen, names) in files.items():
         with h5py.File(folder / f"ply_data_{file}.h5", "w") as written:
             written["data"] = np.stack([_points(n, 20) for n in chosen])
@@ -179,8 +188,19 @@ def modelnet40(root: Path) -> dict[str, Any]:
         for n in chosen:
             for view in range(VIEWS):
                 green = GREEN[0] if view < VIEWS // 2 else GREEN[1]
-                picture(root / "ModelNet40-Images-180" / label(n) / clip(n) / f"{clip(n)}.{view}.png", n, green)
-    views = {"of": VIEWS, "count": 2, "crop": SIDE, "size": SIDE, "mean": [0, 0, 0], "std": [1, 1, 1]}
+                picture(
+                    root / "ModelNet40-Images-180" / label(n) / clip(n) / f"{clip(n)}.{view}.png",
+                    n,
+                    green,
+                )
+    views = {
+        "of": VIEWS,
+        "count": 2,
+        "crop": SIDE,
+        "size": SIDE,
+        "mean": [0, 0, 0],
+        "std": [1, 1, 1],
+    }
     return {**CARVED, "points": {"count": 16}, "image": views}
 
 
@@ -197,7 +217,9 @@ FRAMES = (3, len(GREEN), SIDE, SIDE)
 _CLIPS_SHAPES = {"audio": (1, 33, 26), "video": FRAMES}
 _WRITTEN_SHAPES = {"image": (3, SIDE, SIDE), "text": (5,)}
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
-    **dict.fromkeys(("cremad", "ave", "avsbench", "vggsound", "kinetics_sounds", "ucf101"), _CLIPS_SHAPES),
+    **dict.fromkeys(
+        ("cremad", "ave", "avsbench", "vggsound", "kinetics_sounds", "ucf101"), _CLIPS_SHAPES
+    ),
     **dict.fromkeys(_SHARED, _WRITTEN_SHAPES),
     "mnist3d": {"image": (3, 30, 30), "points": (16, 3)},
     "modelnet40": {"image": FRAMES, "points": (16, 3)},

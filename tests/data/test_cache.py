@@ -56,12 +56,18 @@ def config(tmp_path: Path) -> CremadConfig:
 def opened(config: CremadConfig) -> list[str]:
     """Open a data set; gives what was decoded for that."""
     decoded: dict[str, int] = {}
-    open_file_dataset(config, lambda text: None, lambda what, done, total: decoded.update({what: done}))
+    open_file_dataset(
+        config, lambda text: None, lambda what, done, total: decoded.update({what: done})
+    )
     return sorted(what for what in decoded if what.startswith("decoding"))
 
 
 def test_media_are_decoded_once_for_each_preprocessing(config: CremadConfig) -> None:
-    every = [f"decoding cremad-{split}-{name}" for split in ("test", "train") for name in ("audio", "video")]
+    every = [
+        f"decoding cremad-{split}-{name}"
+        for split in ("test", "train")
+        for name in ("audio", "video")
+    ]
     assert opened(config) == every
     assert opened(config) == []
     longer = config.model_copy(update={"audio": config.audio.model_copy(update={"hop": 16})})
@@ -69,7 +75,9 @@ def test_media_are_decoded_once_for_each_preprocessing(config: CremadConfig) -> 
     assert opened(config.model_copy(update={"validation": 0.5})) == []
 
 
-def test_a_copy_of_the_data_elsewhere_is_not_decoded_again(config: CremadConfig, tmp_path: Path) -> None:
+def test_a_copy_of_the_data_elsewhere_is_not_decoded_again(
+    config: CremadConfig, tmp_path: Path
+) -> None:
     first = open_file_dataset(config, print, ignore_progress)
     shutil.copytree(tmp_path / "set", tmp_path / "copy")
     there = config.model_copy(update={"root": str(tmp_path / "copy")})
@@ -77,7 +85,9 @@ def test_a_copy_of_the_data_elsewhere_is_not_decoded_again(config: CremadConfig,
     assert open_file_dataset(there, print, ignore_progress).fingerprint == first.fingerprint
 
 
-def test_other_content_of_the_same_size_has_another_fingerprint(config: CremadConfig, tmp_path: Path) -> None:
+def test_other_content_of_the_same_size_has_another_fingerprint(
+    config: CremadConfig, tmp_path: Path
+) -> None:
     before = open_file_dataset(config, print, ignore_progress).fingerprint
     wav = next((tmp_path / "set" / "CREMA-D" / "AudioWAV").glob("*.wav"))
     changed = bytearray(wav.read_bytes())
@@ -92,7 +102,11 @@ def test_two_processes_make_one_store_and_a_killed_one_leaves_none(config: Crema
     command = [sys.executable, "-c", SCRIPT, config.model_dump_json()]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list(get_stores_folder().glob("*.unfinished")) and killed.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(get_stores_folder().glob("*.unfinished"))
+        and killed.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.001)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
@@ -100,14 +114,20 @@ def test_two_processes_make_one_store_and_a_killed_one_leaves_none(config: Crema
     said = [process.communicate(timeout=120)[0] for process in both]
     assert said[0] == said[1] != ""
     names = [entry.name for entry in list_cache_entries() if entry.size]
-    assert len(names) == 5  # two of test; of train sound, and frames for evaluation and for training
+    assert (
+        len(names) == 5
+    )  # two of test; of train sound, and frames for evaluation and for training
     assert not [name for name in names if name.endswith(".unfinished")]
     assert opened(config) == []
 
 
-def test_two_that_need_one_form_beside_different_ones_wait_for_each_other(config: CremadConfig) -> None:
+def test_two_that_need_one_form_beside_different_ones_wait_for_each_other(
+    config: CremadConfig,
+) -> None:
     config, larger = (
-        config.model_copy(update={"video": config.video.model_copy(update={"size": size, "stored_side": 40})})
+        config.model_copy(
+            update={"video": config.video.model_copy(update={"size": size, "stored_side": 40})}
+        )
         for size in (8, 16)
     )
     second: list[Future[list[str]]] = []
@@ -126,7 +146,7 @@ def test_two_that_need_one_form_beside_different_ones_wait_for_each_other(config
 @contextmanager
 def spare_descriptors(count: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208
+    highest = max(map(int, os.listdir("/proc/self/fd")))
     held = [os.dup(0)]
     while held[-1] < highest:
         held.append(os.dup(0))
@@ -139,11 +159,17 @@ def spare_descriptors(count: int) -> Iterator[None]:
             os.close(descriptor)
 
 
-def test_clearing_the_cache_leaves_what_it_did_not_make(config: CremadConfig, cli: CommandLine) -> None:
+def test_clearing_the_cache_leaves_what_it_did_not_make(
+    config: CremadConfig, cli: CommandLine
+) -> None:
     """IBML_CACHE may name a folder in which the user keeps data too."""
     opened(config)
     (entry, *_) = [entry for entry in list_cache_entries() if entry.size]
-    users = [get_stores_folder() / "faces.zip", get_stores_folder() / "my-set" / "a.png", entry.path / "notes.txt"]
+    users = [
+        get_stores_folder() / "faces.zip",
+        get_stores_folder() / "my-set" / "a.png",
+        entry.path / "notes.txt",
+    ]
     for path in users:
         path.parent.mkdir(exist_ok=True)
         path.write_text("x")
@@ -170,7 +196,9 @@ def test_what_is_wrong_with_the_machine_is_not_kept_as_wrong_with_a_sample(tmp_p
     assert open_file_dataset(images, print, ignore_progress).skipped == 0
 
 
-def test_a_disk_without_room_is_said_before_it_is_full(config: CremadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_said_before_it_is_full(
+    config: CremadConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 10**6))
     with pytest.raises(DataError, match=r"takes about .* has room for 0\.0 GB; IBML_CACHE"):
@@ -186,7 +214,9 @@ def test_a_store_that_was_cut_is_not_trusted(config: CremadConfig) -> None:
         open_file_dataset(config, print, ignore_progress)
 
 
-def test_reading_lets_go_of_what_was_read(config: CremadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_lets_go_of_what_was_read(
+    config: CremadConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ibml.data.stores.store.RELEASE_BYTES", 1)
     dataset = data.load(config, config.modalities, 0)
     column = dataset.train.transforms["audio"]

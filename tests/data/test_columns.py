@@ -76,7 +76,9 @@ def test_a_random_part_is_what_pillow_makes_of_it(tmp_path: Path) -> None:
 
 def test_pixels_are_normalised_channel_by_channel(tmp_path: Path) -> None:
     pictures = np.random.default_rng(5).integers(0, 255, (4, 2, 6, 5, 3), np.uint8)
-    column = ImageTransform(stored(tmp_path, [[picture] for picture in pictures]), ImageConfig(size=6))
+    column = ImageTransform(
+        stored(tmp_path, [[picture] for picture in pictures]), ImageConfig(size=6)
+    )
     made = column.finish(column.gather(np.array([2, 0]), draws()), torch.float32)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = np.moveaxis((pictures[[2, 0]] / 255 - mean) / std, -1, 1)
@@ -97,7 +99,10 @@ def test_views_are_distinct_and_come_in_every_place(tmp_path: Path) -> None:
 def test_points_are_drawn_without_replacement_and_stay_in_evaluation(tmp_path: Path) -> None:
     clouds = [[np.arange(3 * n, dtype=np.float32).reshape(n, 3)] for n in (50, 20, 4)]
     store, rows = stored(tmp_path, clouds), np.array([0, 1, 2])
-    training, fixed = PointCloudTransform(store, PointsConfig(count=16), None), PointCloudTransform(store, PointsConfig(count=16), 7)
+    training, fixed = (
+        PointCloudTransform(store, PointsConfig(count=16), None),
+        PointCloudTransform(store, PointsConfig(count=16), 7),
+    )
     first, second = (training.gather(rows, draws(epoch)).numpy() for epoch in (0, 1))
     for cloud in first[:2]:
         assert len(np.unique(cloud, axis=0)) == 16
@@ -125,11 +130,21 @@ def test_moved_clouds_keep_the_vertical_axis_and_their_bounds() -> None:
 
 
 def texts(tmp_path: Path, **column: object) -> data.Dataset:
-    rows = ["split,text,label", "train,the Red hat,a", "train,a blue hat,b", "train,green red,a", "train,hat hat,b"]
+    rows = [
+        "split,text,label",
+        "train,the Red hat,a",
+        "train,a blue hat,b",
+        "train,green red,a",
+        "train,hat hat,b",
+    ]
     rows += ["val,purple hat,a", "test,red unseen,a", "test,,b"]
     (tmp_path / "t.csv").write_text("\n".join(rows))
     config = FolderConfig.model_validate(
-        {"root": str(tmp_path), "tables": "t.csv", "columns": {"t": {"kind": "text", "column": "text", **column}}}
+        {
+            "root": str(tmp_path),
+            "tables": "t.csv",
+            "columns": {"t": {"kind": "text", "column": "text", **column}},
+        }
     )
     data.prepare_datasets([config])
     return data.load(config, ("t",), 0)
@@ -168,7 +183,9 @@ def test_given_word_vectors_are_read_once_and_unknown_words_are_zero(tmp_path: P
         (b"a hat is no vector\n", ":1: is no word and its numbers"),
     ],
 )
-def test_a_file_that_is_none_of_word_vectors_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_none_of_word_vectors_is_refused(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
     glove = tmp_path / "glove.txt"
     glove.write_bytes(content)
     with pytest.raises(data.DataError, match=words):
@@ -183,7 +200,9 @@ def test_word_vectors_may_have_words_of_several_parts_and_empty_lines(tmp_path: 
     assert vectors.tolist() == [[0, 0, 0], [1, 2, 3], [10, 11, 12]]
 
 
-def test_word_vectors_that_cannot_be_cached_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_word_vectors_that_cannot_be_cached_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     glove = tmp_path / "glove.txt"
     glove.write_text("hat 1 2 3\n")
     (tmp_path / "file").write_text("")

@@ -127,32 +127,122 @@ NAMES = f"{SHEETS}/ply_data_train_2_id2file.json"
 SKIPPED = [
     # the data set, what happens to it, what is said, how many samples are left out
     ("cremad", removed(WAV), f"train.csv:1: {WAV} does not exist", 1),
-    ("cremad", both(removed(WAV), lambda root: (root / WAV).mkdir()), f"train.csv:1: {WAV} does not exist", 1),
+    (
+        "cremad",
+        both(removed(WAV), lambda root: (root / WAV).mkdir()),
+        f"train.csv:1: {WAV} does not exist",
+        1,
+    ),
     ("cremad", content(WAV, b""), f"train.csv:1: {WAV} cannot be read as audio", 1),
     ("cremad", cut(WAV), f"train.csv:1: {WAV} is cut off: 822 of 1,644 bytes are there", 1),
-    ("cremad", lambda root: soundfile.write(root / WAV, np.zeros(0), RATE), f"train.csv:1: {WAV} has no samples", 1),
+    (
+        "cremad",
+        lambda root: soundfile.write(root / WAV, np.zeros(0), RATE),
+        f"train.csv:1: {WAV} has no samples",
+        1,
+    ),
     ("cremad", removed(FRAMES), f"train.csv:1: the folder {FRAMES} does not exist", 1),
-    ("cremad", removed(f"{FRAMES}/2.jpg", f"{FRAMES}/10.jpg"), f"train.csv:1: the folder {FRAMES} has no pictures", 1),
+    (
+        "cremad",
+        removed(f"{FRAMES}/2.jpg", f"{FRAMES}/10.jpg"),
+        f"train.csv:1: the folder {FRAMES} has no pictures",
+        1,
+    ),
     ("cremad", cut(f"{FRAMES}/10.jpg", 0.95), f"train.csv:1: {FRAMES} 10.jpg is damaged", 1),
-    ("cremad", content(f"{FRAMES}/2.jpg", b"<html>"), f"train.csv:1: {FRAMES} 2.jpg is no picture that can be read", 1),
-    ("cremad", replaced("test.csv", "-c09,dog", "-c09,dgo"), "has the label 'dgo'; did you mean 'dog'?", 1),
-    ("cremad", replaced("test.csv", "-c09,dog", "-c09,d\x1bg"), r"test.csv:2: its label 'd\x1bg' has characters", 1),
-    ("cremad", replaced("test.csv", "-c09,dog", '-c09,"d\ng"'), r"test.csv:2: its label 'd\ng' has characters", 1),
+    (
+        "cremad",
+        content(f"{FRAMES}/2.jpg", b"<html>"),
+        f"train.csv:1: {FRAMES} 2.jpg is no picture that can be read",
+        1,
+    ),
+    (
+        "cremad",
+        replaced("test.csv", "-c09,dog", "-c09,dgo"),
+        "has the label 'dgo'; did you mean 'dog'?",
+        1,
+    ),
+    (
+        "cremad",
+        replaced("test.csv", "-c09,dog", "-c09,d\x1bg"),
+        r"test.csv:2: its label 'd\x1bg' has characters",
+        1,
+    ),
+    (
+        "cremad",
+        replaced("test.csv", "-c09,dog", '-c09,"d\ng"'),
+        r"test.csv:2: its label 'd\ng' has characters",
+        1,
+    ),
     ("cremad", replaced("test.csv", "-c09,dog", "-c09"), "test.csv:2: expected clip,LABEL", 1),
     ("cremad", replaced("test.csv", "-c09,dog", ",dog"), "test.csv:2: expected clip,LABEL", 1),
-    ("cremad", Appended("train.csv", "-c00,cat"), "train.csv:7: '-c00' is listed already, at train.csv:1", 1),
-    ("cremad", Appended("test.csv", "-c00,cat"), "train.csv:1: '-c00' is in test too, at test.csv:4", 1),
-    ("cremad", replaced("test.csv", "-c09", "x" * 5000), "test.csv:2: the folder CREMA-D/Image-01-FPS/xxx", 1),
-    ("cremad", both(removed(FRAMES), lambda root: (root / FRAMES).symlink_to("-c00")), f"folder {FRAMES} cannot be", 1),
+    (
+        "cremad",
+        Appended("train.csv", "-c00,cat"),
+        "train.csv:7: '-c00' is listed already, at train.csv:1",
+        1,
+    ),
+    (
+        "cremad",
+        Appended("test.csv", "-c00,cat"),
+        "train.csv:1: '-c00' is in test too, at test.csv:4",
+        1,
+    ),
+    (
+        "cremad",
+        replaced("test.csv", "-c09", "x" * 5000),
+        "test.csv:2: the folder CREMA-D/Image-01-FPS/xxx",
+        1,
+    ),
+    (
+        "cremad",
+        both(removed(FRAMES), lambda root: (root / FRAMES).symlink_to("-c00")),
+        f"folder {FRAMES} cannot be",
+        1,
+    ),
     ("ave", removed("Audio-1004/-c00.npy"), "trainSet.txt:1: Audios/-c00.wav does not exist", 1),
     ("ave", content("Audio-1004/-c01.pkl", pickle.dumps(Hostile())), "it asks for posix.mkdir", 1),
-    ("ave", cut("Audio-1004/-c01.pkl"), "trainSet.txt:2: Audio-1004/-c01.pkl is no array of numbers", 1),
-    ("ave", cut("Audio-1004/-c00.npy"), "trainSet.txt:1: Audio-1004/-c00.npy is no array of numbers", 1),
-    ("ave", content("Audio-1004/-c00.npy", pickle.dumps(Hostile())), "-c00.npy is no array of numbers", 1),
-    ("ave", replaced("valSet.txt", "&good&0&10", ""), "valSet.txt:1: expected label&id&quality&start&end", 1),
-    ("ave", Appended("trainSet.txt", "cat&-c06&good&0&10"), "trainSet.txt:7: '-c06' is in val too, at valSet.txt:1", 1),
-    ("avsbench", removed(f"{SOUND}/train/cat/-c00.wav"), f"{SOUND}/train/cat/-c00.wav does not exist", 1),
-    ("avsbench", removed(f"{PICTURES}/train/cat/-c00"), f"folder {PICTURES}/train/cat/-c00 does not exist", 1),
+    (
+        "ave",
+        cut("Audio-1004/-c01.pkl"),
+        "trainSet.txt:2: Audio-1004/-c01.pkl is no array of numbers",
+        1,
+    ),
+    (
+        "ave",
+        cut("Audio-1004/-c00.npy"),
+        "trainSet.txt:1: Audio-1004/-c00.npy is no array of numbers",
+        1,
+    ),
+    (
+        "ave",
+        content("Audio-1004/-c00.npy", pickle.dumps(Hostile())),
+        "-c00.npy is no array of numbers",
+        1,
+    ),
+    (
+        "ave",
+        replaced("valSet.txt", "&good&0&10", ""),
+        "valSet.txt:1: expected label&id&quality&start&end",
+        1,
+    ),
+    (
+        "ave",
+        Appended("trainSet.txt", "cat&-c06&good&0&10"),
+        "trainSet.txt:7: '-c06' is in val too, at valSet.txt:1",
+        1,
+    ),
+    (
+        "avsbench",
+        removed(f"{SOUND}/train/cat/-c00.wav"),
+        f"{SOUND}/train/cat/-c00.wav does not exist",
+        1,
+    ),
+    (
+        "avsbench",
+        removed(f"{PICTURES}/train/cat/-c00"),
+        f"folder {PICTURES}/train/cat/-c00 does not exist",
+        1,
+    ),
     (
         "avsbench",
         removed(f"{SOUND}/train/cat/-c00.wav", f"{PICTURES}/train/cat/-c00"),
@@ -167,40 +257,143 @@ SKIPPED = [
     ),
     (
         "avsbench",
-        both(moved(f"{SOUND}/test/dog/-c09.wav", f"{SOUND}/train/dog/-c09.wav"), removed(f"{PICTURES}/test/dog/-c09")),
+        both(
+            moved(f"{SOUND}/test/dog/-c09.wav", f"{SOUND}/train/dog/-c09.wav"),
+            removed(f"{PICTURES}/test/dog/-c09"),
+        ),
         f"{SOUND}/train/dog/-c09.wav: s4_meta_data.csv:11 has it in test, as 'dog'",
         1,
     ),
     ("vggsound", removed("audios/-c00.wav"), "train.txt:1: audios/-c00.wav does not exist", 1),
-    ("vggsound", replaced("train.txt", '-c00.mp4,"cat"', "-c00.mp4,"), "train.txt:1: expected CLIP.mp4,label", 1),
-    ("kinetics_sounds", removed("test/audios/-c09.wav"), "test.txt:2: test/audios/-c09.wav does not exist", 1),
-    ("kinetics_sounds", replaced("test.txt", ",-c09", ""), "test.txt:2: expected wav,frames,label", 1),
-    ("ucf101", removed("audios/-c00.wav"), "ucfTrainTestlist/trainlist02.txt:1: audios/-c00.wav does not exist", 1),
-    ("ucf101", replaced("ucfTrainTestlist/testlist02.txt", "dog/", ""), "testlist02.txt:2: expected CLASS/CLIP.avi", 1),
+    (
+        "vggsound",
+        replaced("train.txt", '-c00.mp4,"cat"', "-c00.mp4,"),
+        "train.txt:1: expected CLIP.mp4,label",
+        1,
+    ),
+    (
+        "kinetics_sounds",
+        removed("test/audios/-c09.wav"),
+        "test.txt:2: test/audios/-c09.wav does not exist",
+        1,
+    ),
+    (
+        "kinetics_sounds",
+        replaced("test.txt", ",-c09", ""),
+        "test.txt:2: expected wav,frames,label",
+        1,
+    ),
+    (
+        "ucf101",
+        removed("audios/-c00.wav"),
+        "ucfTrainTestlist/trainlist02.txt:1: audios/-c00.wav does not exist",
+        1,
+    ),
+    (
+        "ucf101",
+        replaced("ucfTrainTestlist/testlist02.txt", "dog/", ""),
+        "testlist02.txt:2: expected CLASS/CLIP.avi",
+        1,
+    ),
     ("food101", removed("img/-c00.png"), "train.jsonl:1: img/-c00.png does not exist", 1),
     ("food101", cut("img/-c00.png", 0.6), "train.jsonl:1: img/-c00.png is damaged", 1),
-    ("food101", replaced("dev.jsonl", '"img"', '"image"'), "dev.jsonl:1: has no 'img'; did you mean 'image'?", 1),
+    (
+        "food101",
+        replaced("dev.jsonl", '"img"', '"image"'),
+        "dev.jsonl:1: has no 'img'; did you mean 'image'?",
+        1,
+    ),
     ("food101", replaced("dev.jsonl", '"A word6."', "null"), "dev.jsonl:1: 'text' is no text", 1),
-    ("food101", replaced("dev.jsonl", '"cat"', "true"), "dev.jsonl:1: 'label' is no text and no number", 1),
+    (
+        "food101",
+        replaced("dev.jsonl", '"cat"', "true"),
+        "dev.jsonl:1: 'label' is no text and no number",
+        1,
+    ),
     ("food101", replaced("dev.jsonl", '"cat"', '" "'), "dev.jsonl:1: 'label' is empty", 1),
     ("food101", replaced("dev.jsonl", "}", ""), "dev.jsonl:1: is not JSON", 1),
     ("food101", replaced("dev.jsonl", "{", "[{"), "dev.jsonl:1: is not JSON", 1),
     ("mvsa", Appended("dev.jsonl", "[]"), "dev.jsonl:3: is no JSON object", 1),
-    ("mvsa", replaced("test.jsonl", '"id": 8', '"id": "0"'), "train.jsonl:1: '0' is in test too, at test.jsonl:1", 1),
-    ("mnist3d", in_group(given("points", None)), "train_point_clouds.h5: group 10: has no 'points'", 1),
-    ("mnist3d", in_group(given("img", np.zeros((30, 30)))), "group 10: 'img' has shape (30, 30), not (3, 30, 30)", 1),
-    ("mnist3d", in_group(lambda group: group.attrs.pop("label")), "group 10: has no attribute 'label'", 1),
-    ("mnist3d", in_group(given("points", np.zeros((0, 3)))), "train_point_clouds.h5 (10/points) has no points", 1),
-    ("mnist3d", in_group(given("points", np.full((9, 3), np.nan))), "(10/points) has values that are no finite", 1),
-    ("mnist3d", in_group(given("points", np.zeros((9, 2)))), "(10/points) has shape (9, 2), and points are (n, 3)", 1),
-    ("mnist3d", in_group(lambda group: group.parent.move("10", "ten")), "group 'ten': is named by no number", 1),
-    ("mnist3d", in_group(given("points", h5py.ExternalLink("/x.h5", "/points"))), "group 10: has no 'points'", 1),
-    ("mnist3d", in_group(declared("points", (10**9, 3))), "(10/points) has 12,000,000,000 bytes in a sample", 1),
-    ("modelnet40", removed(f"{VIEWS}/cat/-c00/-c00.3.png"), f"{VIEWS}/cat/-c00/-c00.3.png does not exist", 1),
-    ("modelnet40", removed(f"{VIEWS}/cat/-c00"), "-c00.0.png does not exist, nor do 11 more of this sample", 1),
+    (
+        "mvsa",
+        replaced("test.jsonl", '"id": 8', '"id": "0"'),
+        "train.jsonl:1: '0' is in test too, at test.jsonl:1",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(given("points", None)),
+        "train_point_clouds.h5: group 10: has no 'points'",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(given("img", np.zeros((30, 30)))),
+        "group 10: 'img' has shape (30, 30), not (3, 30, 30)",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(lambda group: group.attrs.pop("label")),
+        "group 10: has no attribute 'label'",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(given("points", np.zeros((0, 3)))),
+        "train_point_clouds.h5 (10/points) has no points",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(given("points", np.full((9, 3), np.nan))),
+        "(10/points) has values that are no finite",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(given("points", np.zeros((9, 2)))),
+        "(10/points) has shape (9, 2), and points are (n, 3)",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(lambda group: group.parent.move("10", "ten")),
+        "group 'ten': is named by no number",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(given("points", h5py.ExternalLink("/x.h5", "/points"))),
+        "group 10: has no 'points'",
+        1,
+    ),
+    (
+        "mnist3d",
+        in_group(declared("points", (10**9, 3))),
+        "(10/points) has 12,000,000,000 bytes in a sample",
+        1,
+    ),
+    (
+        "modelnet40",
+        removed(f"{VIEWS}/cat/-c00/-c00.3.png"),
+        f"{VIEWS}/cat/-c00/-c00.3.png does not exist",
+        1,
+    ),
+    (
+        "modelnet40",
+        removed(f"{VIEWS}/cat/-c00"),
+        "-c00.0.png does not exist, nor do 11 more of this sample",
+        1,
+    ),
     ("modelnet40", replaced(NAMES, ', "dog/-c03.ply"', ""), "train2.h5: row 3: has no name", 1),
     ("modelnet40", replaced(NAMES, "dog/-c01", "cat/-c01"), "row 1: its label is 'dog'", 1),
-    ("modelnet40", replaced(NAMES, "cat/-c00", "-c00"), "train2.h5: row 0: '-c00.ply' is no class/name.ply", 1),
+    (
+        "modelnet40",
+        replaced(NAMES, "cat/-c00", "-c00"),
+        "train2.h5: row 0: '-c00.ply' is no class/name.ply",
+        1,
+    ),
     (
         "modelnet40",
         in_group(given("data", np.zeros((2, 20))), f"{SHEETS}/ply_data_train10.h5"),
@@ -212,31 +405,83 @@ SKIPPED = [
 FATAL = [
     # the data set, what happens to it, what is said whatever may be skipped
     ("cremad", removed("test.csv"), "test.csv: cannot be read: No such file or directory"),
-    ("cremad", both(removed("test.csv"), lambda root: (root / "test.csv").mkdir()), "test.csv: is no file"),
-    ("cremad", both(removed("test.csv"), lambda root: os.mkfifo(root / "test.csv")), "test.csv: is no file"),
+    (
+        "cremad",
+        both(removed("test.csv"), lambda root: (root / "test.csv").mkdir()),
+        "test.csv: is no file",
+    ),
+    (
+        "cremad",
+        both(removed("test.csv"), lambda root: os.mkfifo(root / "test.csv")),
+        "test.csv: is no file",
+    ),
     ("cremad", text("test.csv", "\n \n,\n"), "the split test: has no samples"),
     ("cremad", content("test.csv", "-c09,ö".encode("latin-1")), "test.csv: is not UTF-8 text"),
     ("cremad", replaced("train.csv", "-c01", '"-c01'), "train.csv:2: is not CSV"),
-    ("cremad", replaced("train.csv", "-c01", "../../x"), "train.csv:2: '../../x' leads out of the data set's folder"),
-    ("cremad", replaced("train.csv", "-c01", "/etc/passwd"), "train.csv:2: '/etc/passwd' leads out of"),
+    (
+        "cremad",
+        replaced("train.csv", "-c01", "../../x"),
+        "train.csv:2: '../../x' leads out of the data set's folder",
+    ),
+    (
+        "cremad",
+        replaced("train.csv", "-c01", "/etc/passwd"),
+        "train.csv:2: '/etc/passwd' leads out of",
+    ),
     ("cremad", replaced("train.csv", "-c01", "."), "train.csv:2: '.' is no path"),
-    ("cremad", replaced("train.csv", "-c01", "a\0b"), r"train.csv:2: 'a\x00b' has characters that cannot be shown"),
-    ("cremad", removed(*(f"CREMA-D/AudioWAV/-c{n:02}.wav" for n in TEST)), "none of its 3 samples can be used"),
-    ("cremad", text("train.csv", "-c00,cat\n-c02,cat\n"), "the split train: has one class only, 'cat'"),
+    (
+        "cremad",
+        replaced("train.csv", "-c01", "a\0b"),
+        r"train.csv:2: 'a\x00b' has characters that cannot be shown",
+    ),
+    (
+        "cremad",
+        removed(*(f"CREMA-D/AudioWAV/-c{n:02}.wav" for n in TEST)),
+        "none of its 3 samples can be used",
+    ),
+    (
+        "cremad",
+        text("train.csv", "-c00,cat\n-c02,cat\n"),
+        "the split train: has one class only, 'cat'",
+    ),
     ("ave", text("valSet.txt", ""), "the split val: has no samples"),
-    ("ave", removed(*(f"Image-01-FPS/-c{n:02}" for n in VAL)), "the split val: none of its 2 samples can be used"),
+    (
+        "ave",
+        removed(*(f"Image-01-FPS/-c{n:02}" for n in VAL)),
+        "the split val: none of its 2 samples can be used",
+    ),
     ("avsbench", removed(f"{SOUND}/val"), f"{SOUND}/val: there is no such folder"),
-    ("avsbench", replaced("s4_meta_data.csv", "-c01,0,dog,train", "-c01"), "s4_meta_data.csv:3: has 1 cells"),
+    (
+        "avsbench",
+        replaced("s4_meta_data.csv", "-c01,0,dog,train", "-c01"),
+        "s4_meta_data.csv:3: has 1 cells",
+    ),
     ("kinetics_sounds", replaced("test.txt", ",-c09", ",a\\b"), r"test.txt:2: 'a\\b' leads out of"),
-    ("ucf101", removed("ucfTrainTestlist/testlist02.txt"), "ucfTrainTestlist/testlist02.txt: cannot be read"),
+    (
+        "ucf101",
+        removed("ucfTrainTestlist/testlist02.txt"),
+        "ucfTrainTestlist/testlist02.txt: cannot be read",
+    ),
     (
         "ucf101",
         replaced("ucfTrainTestlist/testlist02.txt", "-c09.avi", "../x.avi"),
         "testlist02.txt:2: '../x.wav' leads",
     ),
-    ("food101", replaced("dev.jsonl", "img/-c06.png", "/etc/passwd"), "dev.jsonl:1: '/etc/passwd' leads out of"),
-    ("food101", replaced("dev.jsonl", "img/-c06.png", "img/../../x"), "dev.jsonl:1: 'img/../../x' leads out of"),
-    ("mnist3d", content("test_point_clouds.h5", b"\x89HDF no"), "test_point_clouds.h5: is no HDF5 file"),
+    (
+        "food101",
+        replaced("dev.jsonl", "img/-c06.png", "/etc/passwd"),
+        "dev.jsonl:1: '/etc/passwd' leads out of",
+    ),
+    (
+        "food101",
+        replaced("dev.jsonl", "img/-c06.png", "img/../../x"),
+        "dev.jsonl:1: 'img/../../x' leads out of",
+    ),
+    (
+        "mnist3d",
+        content("test_point_clouds.h5", b"\x89HDF no"),
+        "test_point_clouds.h5: is no HDF5 file",
+    ),
     ("mnist3d", removed("test_point_clouds.h5"), "test_point_clouds.h5: does not exist"),
     ("modelnet40", removed(NAMES), f"{NAMES}: does not exist"),
     (
@@ -245,7 +490,11 @@ FATAL = [
         f"{SHEETS}/ply_data_train2.h5: 'data' has 1,000,000,000 rows",
     ),
     ("modelnet40", text(NAMES, "{}"), f"{NAMES}: is no JSON list of class/name.ply"),
-    ("modelnet40", replaced(NAMES, "cat/-c00", "../x"), "row 0: '../x.ply' leads out of the data set's folder"),
+    (
+        "modelnet40",
+        replaced(NAMES, "cat/-c00", "../x"),
+        "row 0: '../x.ply' leads out of the data set's folder",
+    ),
     ("modelnet40", removed(f"{SHEETS}/ply_data_test0.h5"), f"{SHEETS}: has no ply_data_test0.h5"),
 ]
 
@@ -254,17 +503,26 @@ def ids(cases: list[Any]) -> list[str]:
     return [f"{case[0]}-{re.sub('[^a-z0-9]+', '-', case[2].lower())[:50]}" for case in cases]
 
 
-def opened(kind: str, root: Path, change: Change, on_missing: str, say: Callable[[str], object] = print) -> FileDataset:
+def opened(
+    kind: str, root: Path, change: Change, on_missing: str, say: Callable[[str], object] = print
+) -> FileDataset:
     if not root.exists():
         (root.parent / "settings.json").write_text(json.dumps(miniature(kind, root)))
         change(root)
     settings = json.loads((root.parent / "settings.json").read_text())
-    return open_file_dataset(configuration({**settings, "on_missing": on_missing}), say, ignore_progress)
+    return open_file_dataset(
+        configuration({**settings, "on_missing": on_missing}), say, ignore_progress
+    )
 
 
 @pytest.mark.parametrize(("kind", "change", "said", "left_out"), SKIPPED, ids=ids(SKIPPED))
 def test_a_damaged_sample_is_named_or_left_out(
-    kind: str, change: Change, said: str, left_out: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    change: Change,
+    said: str,
+    left_out: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=re.escape(said)) as error:
@@ -274,7 +532,9 @@ def test_a_damaged_sample_is_named_or_left_out(
     lines: list[str] = []
     found = opened(kind, tmp_path / "data", change, "skip", lines.append)
     [line] = lines
-    assert line.startswith(f"{kind}: {left_out} sample{'s' if left_out > 1 else ''} left out, the first: ")
+    assert line.startswith(
+        f"{kind}: {left_out} sample{'s' if left_out > 1 else ''} left out, the first: "
+    )
     listed = 11 if kind in ("ave", "avsbench", "food101", "mvsa") else 9
     assert sum(map(len, found.rows.values())) == listed + isinstance(change, Appended) - left_out
     assert not (tmp_path / "hostile").exists()
@@ -290,7 +550,9 @@ def test_what_makes_a_data_set_useless_is_never_skipped(
     assert "on_missing" not in str(error.value)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DataError, match=r"cremad: there is no folder .*/none"):
         load({"type": "cremad", "root": str(tmp_path / "none")})
     monkeypatch.delenv("IBML_DATA", raising=False)
@@ -321,9 +583,16 @@ def test_a_modality_that_is_not_used_may_be_damaged(tmp_path: Path) -> None:
     assert tells(load({**settings, "use": ["audio"]}).test, "audio") == list(TEST)
 
 
-def test_marks_and_line_ends_of_other_systems_and_quotes_and_spaces_change_nothing(tmp_path: Path) -> None:
+def test_marks_and_line_ends_of_other_systems_and_quotes_and_spaces_change_nothing(
+    tmp_path: Path,
+) -> None:
     settings = miniature("cremad", tmp_path)
-    rows = (tmp_path / "train.csv").read_text().replace("-c02,cat", '" -c02 ","cat"').replace("\n", "\r\n")
+    rows = (
+        (tmp_path / "train.csv")
+        .read_text()
+        .replace("-c02,cat", '" -c02 ","cat"')
+        .replace("\n", "\r\n")
+    )
     (tmp_path / "train.csv").write_bytes(b"\xef\xbb\xbf" + rows.encode() + b"\r\n\r\n")
     found = load(settings)
     assert (len(found.train) + len(found.val), found.classes) == (len(TRAIN), ("cat", "dog"))

@@ -20,7 +20,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IBML_CACHE", str(tmp_path / "cache"))
 
 
-def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_read_again(tmp_path: Path) -> None:
+def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_read_again(
+    tmp_path: Path,
+) -> None:
     for name, content in (("a", b"old"), ("b", b"new")):
         (tmp_path / name).write_bytes(content)
         os.utime(tmp_path / name, ns=(10**18, 10**18))
@@ -46,7 +48,9 @@ def test_nobody_waits_for_one_who_reads_files(tmp_path: Path) -> None:
     assert len(free) == 2
 
 
-def test_one_who_cannot_write_down_what_it_read_waits_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_who_cannot_write_down_what_it_read_waits_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_PATIENCE", 0.5)
     digests(tmp_path, [], ignore_progress)
     for name in "abcdef":

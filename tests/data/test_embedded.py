@@ -47,7 +47,9 @@ def test_the_split_is_stratified_and_disjoint() -> None:
     assert [len(part) for part in (dataset.train, dataset.val, dataset.test)] == [1200, 200, 600]
     for part, each in [(dataset.train, 120), (dataset.val, 20), (dataset.test, 60)]:
         assert np.bincount(part.labels).tolist() == [each] * 10
-    rows = np.concatenate([part.inputs["pix"] for part in (dataset.train, dataset.val, dataset.test)])
+    rows = np.concatenate(
+        [part.inputs["pix"] for part in (dataset.train, dataset.val, dataset.test)]
+    )
     assert len(np.unique(rows, axis=0)) == len(np.unique(source.load_view("pix"), axis=0))
 
 
@@ -77,4 +79,8 @@ def test_uneven_classes_are_split_by_their_own_counts() -> None:
     labels = np.array([0] * 7 + [1] * 30 + [2] * 2)
     parts = split_stratified(labels, (0.1, 0.3), np.random.default_rng(0))
     assert sorted(np.concatenate(parts).tolist()) == list(range(39))
-    assert [np.bincount(labels[part], minlength=3).tolist() for part in parts] == [[1, 3, 0], [2, 9, 1], [4, 18, 1]]
+    assert [np.bincount(labels[part], minlength=3).tolist() for part in parts] == [
+        [1, 3, 0],
+        [2, 9, 1],
+        [4, 18, 1],
+    ]

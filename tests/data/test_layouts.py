@@ -34,7 +34,9 @@ def batch(split: data.AnySplit, modality: str) -> Input:
     """All samples of a split, in its order."""
     assert isinstance(split, StreamedSplit)
     column = split.transforms[modality]
-    return column.finish(gather_batch(split.transforms, split.rows, 0, ("here",))[modality], torch.float32)
+    return column.finish(
+        gather_batch(split.transforms, split.rows, 0, ("here",))[modality], torch.float32
+    )
 
 
 def tells(split: data.AnySplit, modality: str) -> list[int]:
@@ -60,7 +62,9 @@ def test_a_data_set_is_read_as_it_is_distributed(kind: str, tmp_path: Path) -> N
     seen = []
     for split in (found.train, found.val, found.test):
         assert isinstance(split, StreamedSplit)
-        told = [tells(split, name) for name in split.specs if name != "text" or split is found.train]
+        told = [
+            tells(split, name) for name in split.specs if name != "text" or split is found.train
+        ]
         assert all(numbers == told[0] for numbers in told), "the modalities are those of one sample"
         assert split.labels.tolist() == [n % 2 for n in told[0]]
         seen.append(dict(zip(split.rows.tolist(), told[0], strict=True)))
@@ -70,11 +74,17 @@ def test_a_data_set_is_read_as_it_is_distributed(kind: str, tmp_path: Path) -> N
     # folders of classes come one after another, and all other files have an order of their own
     key = (lambda n: (n % 2, n)) if kind == "avsbench" else None
     listed = [list(TRAIN), list(VAL), list(TEST)] if len(seen) == 3 else [list(TRAIN), list(TEST)]
-    assert [[own[row] for row in sorted(own)] for own in seen] == [sorted(numbers, key=key) for numbers in listed]
+    assert [[own[row] for row in sorted(own)] for own in seen] == [
+        sorted(numbers, key=key) for numbers in listed
+    ]
 
 
-@pytest.mark.parametrize(("kind", "modality"), [("cremad", "video"), ("avsbench", "video"), ("modelnet40", "image")])
-def test_frames_and_views_come_in_the_order_of_their_numbers(kind: str, modality: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "modality"), [("cremad", "video"), ("avsbench", "video"), ("modelnet40", "image")]
+)
+def test_frames_and_views_come_in_the_order_of_their_numbers(
+    kind: str, modality: str, tmp_path: Path
+) -> None:
     frames = batch(load(miniature(kind, tmp_path)).test, modality)
     assert isinstance(frames, torch.Tensor)
     greens = 255 * frames[:, 1].mean((-2, -1))
@@ -99,7 +109,9 @@ def test_lists_of_the_official_splits_may_lie_in_the_root(tmp_path: Path) -> Non
 def test_a_table_with_another_header_has_the_class_in_its_third_column(tmp_path: Path) -> None:
     settings = miniature("avsbench", tmp_path)
     table = tmp_path / "s4_meta_data.csv"
-    table.write_text(table.read_text().replace("name,start,category,split", "video,begin,what,where"))
+    table.write_text(
+        table.read_text().replace("name,start,category,split", "video,begin,what,where")
+    )
     assert load(settings).classes == ("cat", "dog")
     table.write_text("video,begin,what\nx,0,cat\n")
     with pytest.raises(data.DataError, match=r"s4_meta_data\.csv has no class 'dog'"):
@@ -108,7 +120,10 @@ def test_a_table_with_another_header_has_the_class_in_its_third_column(tmp_path:
 
 def test_files_of_other_systems_are_no_samples(tmp_path: Path) -> None:
     settings = miniature("avsbench", tmp_path)
-    for folder in (tmp_path / "s4_data/audio_wav/train", tmp_path / "s4_data/visual_frames/train/cat/-c00"):
+    for folder in (
+        tmp_path / "s4_data/audio_wav/train",
+        tmp_path / "s4_data/visual_frames/train/cat/-c00",
+    ):
         (folder / "._2.png").write_bytes(b"\0\5\x16\7")
         (folder / ".DS_Store").write_bytes(b"\0")
     assert len(load(settings).train) == len(TRAIN)

@@ -16,7 +16,9 @@ LISTS = {"cremad": "{}.csv", "vggsound": "{}.txt", "kinetics_sounds": "{}.txt", 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 
 
-def listed(kind: str, root: Path, row: Callable[[int, str], str], header: str = "") -> SampleListing:
+def listed(
+    kind: str, root: Path, row: Callable[[int, str], str], header: str = ""
+) -> SampleListing:
     """The listing of a miniature whose lists have such rows: of each the sample's number and its split are given."""
     config = configuration(miniature(kind, root))
     for split, chosen in SPLITS.items():
@@ -48,7 +50,11 @@ def expected(kind: str, name: Callable[[int], str] = clip) -> dict[str, list[tup
         ("cremad", "clip,label", lambda n, split: f"{clip(n)},{label(n)}"),
         ("cremad", "Emotion,Level,FileName", lambda n, split: f"{label(n)},XX,{clip(n)}"),
         ("vggsound", "", lambda n, split: f"{clip(n)}.mp4,{label(n)}"),
-        ("vggsound", "", lambda n, split: f"{clip(n)}.mp4,{label(n)},{n},{split},clips/{clip(n)}.mp4,"),
+        (
+            "vggsound",
+            "",
+            lambda n, split: f"{clip(n)}.mp4,{label(n)},{n},{split},clips/{clip(n)}.mp4,",
+        ),
         ("vggsound", "", lambda n, split: f"{clip(n)},30,{label(n)},{split}"),
         ("vggsound", "", lambda n, split: f'"{clip(n)}","30","{label(n)}","{split}"'),
         ("vggsound", "", lambda n, split: f"{clip(n)}, 30, {label(n)}"),
@@ -58,7 +64,11 @@ def expected(kind: str, name: Callable[[int], str] = clip) -> dict[str, list[tup
             lambda n, split: f"{clip(n)},30,{label(n)},{split}",
         ),
         ("vggsound", "label,video_id", lambda n, split: f"{label(n)},{clip(n)}.mp4"),
-        ("ave", "Category&VideoID&Quality&StartTime&EndTime", lambda n, split: f"{label(n)}&{clip(n)}&good&0&10"),
+        (
+            "ave",
+            "Category&VideoID&Quality&StartTime&EndTime",
+            lambda n, split: f"{label(n)}&{clip(n)}&good&0&10",
+        ),
     ],
 )
 def test_a_list_is_read_by_its_header_or_its_content(
@@ -71,7 +81,10 @@ def test_a_list_is_read_by_its_header_or_its_content(
 
 def test_kinetics_sounds_has_a_header_in_any_order(tmp_path: Path) -> None:
     listing = listed(
-        "kinetics_sounds", tmp_path, lambda n, _: f"{label(n)},{clip(n)},{clip(n)}.wav", "label,frames,wav"
+        "kinetics_sounds",
+        tmp_path,
+        lambda n, _: f"{label(n)},{clip(n)},{clip(n)}.wav",
+        "label,frames,wav",
     )
     assert found(listing) == expected("kinetics_sounds", lambda n: f"{clip(n)}.wav")
 
@@ -81,7 +94,9 @@ def test_a_clip_of_the_official_list_is_called_as_its_files_are(name: str, tmp_p
     miniature("vggsound", tmp_path)
     for n in (*TRAIN, *TEST):
         (tmp_path / f"audios/{clip(n)}.wav").rename(tmp_path / f"audios/{name.format(clip(n))}.wav")
-        (tmp_path / f"Image-01-FPS/{clip(n)}").rename(tmp_path / f"Image-01-FPS/{name.format(clip(n))}")
+        (tmp_path / f"Image-01-FPS/{clip(n)}").rename(
+            tmp_path / f"Image-01-FPS/{name.format(clip(n))}"
+        )
     for split in ("train", "test"):
         rows = [f"{clip(n)},30,{label(n)},{split}\n" for n in SPLITS[split]]
         (tmp_path / f"{split}.txt").write_text("".join(rows))
@@ -99,7 +114,11 @@ def test_a_class_that_is_a_number_is_no_start(tmp_path: Path) -> None:
 
 
 def test_the_whole_official_list_is_of_two_splits(tmp_path: Path) -> None:
-    listing = listed("vggsound", tmp_path, lambda n, split: f"{clip(n)},30,{label(n)},{'test' if n == 3 else split}")
+    listing = listed(
+        "vggsound",
+        tmp_path,
+        lambda n, split: f"{clip(n)},30,{label(n)},{'test' if n == 3 else split}",
+    )
     assert said(listing) == ["train.txt:4: its split is 'test', and the list is of train"]
     assert len(listing.rows["train"]) == len(TRAIN) - 1
 
@@ -116,16 +135,36 @@ def commas(n: int) -> str:
             lambda n, split: f"{clip(n)}.mp4,{commas(n)},{split}",
             "train.txt:2: has 4 cells; a label with commas needs quotes; expected CLIP.mp4,label or id,start,label,",
         ),
-        ("vggsound", lambda n, split: f"{clip(n)}.mp4,engine,revving", "train.txt:1: has 3 cells; a label with commas"),
-        ("vggsound", lambda n, split: f'{clip(n)}.mp4, "engine, revving"', "train.txt:1: has 3 cells; a label with"),
-        ("vggsound", lambda n, split: f"{clip(n)},30,{commas(n)},{split}", "train.txt:2: has 5 cells; a label with"),
-        ("cremad", lambda n, split: f"{clip(n)},{commas(n)}", "train.csv:2: has 3 cells; a label with commas needs"),
+        (
+            "vggsound",
+            lambda n, split: f"{clip(n)}.mp4,engine,revving",
+            "train.txt:1: has 3 cells; a label with commas",
+        ),
+        (
+            "vggsound",
+            lambda n, split: f'{clip(n)}.mp4, "engine, revving"',
+            "train.txt:1: has 3 cells; a label with",
+        ),
+        (
+            "vggsound",
+            lambda n, split: f"{clip(n)},30,{commas(n)},{split}",
+            "train.txt:2: has 5 cells; a label with",
+        ),
+        (
+            "cremad",
+            lambda n, split: f"{clip(n)},{commas(n)}",
+            "train.csv:2: has 3 cells; a label with commas needs",
+        ),
         (
             "kinetics_sounds",
             lambda n, split: f"{clip(n)}.wav,{clip(n)},{commas(n)}",
             "train.txt:2: has 4 cells; a label with commas needs quotes; expected wav,frames,label",
         ),
-        ("ave", lambda n, split: f"R&B&{clip(n)}&good&0&10", "trainSet.txt:1: expected label&id&quality&start&end"),
+        (
+            "ave",
+            lambda n, split: f"R&B&{clip(n)}&good&0&10",
+            "trainSet.txt:1: expected label&id&quality&start&end",
+        ),
         (
             "ave",
             lambda n, split: f"cat&{clip(n)}&good&0&10&more words",
@@ -163,7 +202,9 @@ def test_a_list_that_cannot_be_read_right_is_refused_by_its_line(
 
 def test_a_column_that_a_header_does_not_have_is_named(tmp_path: Path) -> None:
     listing = listed("vggsound", tmp_path, lambda n, split: f"{clip(n)},{n}", "id,start")
-    message = "train.txt:1: its header names no label; expected CLIP.mp4,label or id,start,label,split"
+    message = (
+        "train.txt:1: its header names no label; expected CLIP.mp4,label or id,start,label,split"
+    )
     assert said(listing)[0] == message
 
 
@@ -189,4 +230,6 @@ def test_a_table_of_avsbench_without_a_header_is_refused(tmp_path: Path) -> None
     file.write_text(file.read_text().partition("\n")[2])
     listing = SampleListing(tmp_path, ("train", "val", "test"))
     load_object(config.layout)(config, listing)
-    assert "s4_meta_data.csv:1: has no header: expected one with name, category and split" in said(listing)
+    assert "s4_meta_data.csv:1: has no header: expected one with name, category and split" in said(
+        listing
+    )

@@ -28,7 +28,9 @@ def noise(samples: int) -> np.ndarray:
 def test_a_spectrogram_is_the_logarithm_of_scipys_stft() -> None:
     clip = noise(CREMAD.samples)
     found = spectrogram(clip, CREMAD)
-    reference = signal.stft(clip, nperseg=512, noverlap=512 - 353, window="hann", boundary="zeros", padded=False)[2]
+    reference = signal.stft(
+        clip, nperseg=512, noverlap=512 - 353, window="hann", boundary="zeros", padded=False
+    )[2]
     total = signal.get_window("hann", 512).sum()  # by which scipy divides
     magnitude = np.abs(reference) * total
     assert found.shape == (257, 188) == (257, CREMAD.steps)
@@ -60,7 +62,9 @@ def test_a_resampled_tone_keeps_its_pitch(tmp_path: Path) -> None:
     made = build_decoder(CREMAD).read(SamplePart(("a.wav",)), tmp_path, ("plain",))["plain"][0][0]
     assert made.shape == (257, 188)
     assert abs(made[:, 20:60].mean(1).argmax() * 22_050 / 512 - 440) < 22_050 / 512
-    reference = 0.4 * np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050)  # the mean of both channels
+    reference = 0.4 * np.sin(
+        2 * np.pi * 440 * np.arange(22_050) / 22_050
+    )  # the mean of both channels
     clip = fit_clip((0.4 * stereo[:, 0]).astype(np.float32), 8000, AudioConfig(seconds=1.0))
     np.testing.assert_allclose(clip[500:20_000], reference[500:20_000], atol=1e-3)
 
@@ -74,7 +78,9 @@ def test_of_a_long_clip_only_what_is_needed_is_read(tmp_path: Path, rate: int) -
     np.testing.assert_array_equal(fit_clip(clip, rate, config), fit_clip(whole, rate, config))
 
 
-@pytest.mark.parametrize(("clip", "words"), [([], "no samples"), ([0.1, float("nan")], "no numbers")])
+@pytest.mark.parametrize(
+    ("clip", "words"), [([], "no samples"), ([0.1, float("nan")], "no numbers")]
+)
 def test_a_clip_that_is_none_is_refused(clip: list[float], words: str) -> None:
     with pytest.raises(DecodeError, match=words):
         fit_clip(np.array(clip, np.float32), 22_050, CREMAD)
@@ -83,7 +89,9 @@ def test_a_clip_that_is_none_is_refused(clip: list[float], words: str) -> None:
 def test_an_array_must_have_the_spectrograms_shape(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((257, 1004)))
     np.save(tmp_path / "b.npy", np.ones((257, 1000)))
-    assert build_decoder(AVE).read(SamplePart(("a.npy",)), tmp_path, ("plain",))["plain"][0].shape == (1, 257, 1004)
+    assert build_decoder(AVE).read(SamplePart(("a.npy",)), tmp_path, ("plain",))["plain"][
+        0
+    ].shape == (1, 257, 1004)
     with pytest.raises(DecodeError, match=r"\(257, 1000\), not \(257, 1004\)"):
         build_decoder(AVE).read(SamplePart(("b.npy",)), tmp_path, ("plain",))
 
@@ -97,12 +105,16 @@ def gradient(path: Path, width: int, height: int) -> Pillow.Image:
 
 def test_an_image_for_evaluation_is_resized_once_from_the_file(tmp_path: Path) -> None:
     picture = gradient(tmp_path / "a.png", 90, 60)
-    made = build_decoder(ImageConfig(size=32, stored_side=40)).read(SamplePart(("a.png",)), tmp_path, ("plain", "varied"))
+    made = build_decoder(ImageConfig(size=32, stored_side=40)).read(
+        SamplePart(("a.png",)), tmp_path, ("plain", "varied")
+    )
     expected = np.asarray(picture.resize((32, 32), Pillow.Resampling.BILINEAR)).astype(int)
     assert np.abs(made["plain"][0] - expected).max() <= 1
     assert (made["plain"][0] != expected).mean() < 0.01
     assert made["varied"][0].shape == (40, 60, 3)
-    small = build_decoder(ImageConfig(size=32, stored_side=64)).read(SamplePart(("a.png",)), tmp_path, ("varied",))
+    small = build_decoder(ImageConfig(size=32, stored_side=64)).read(
+        SamplePart(("a.png",)), tmp_path, ("varied",)
+    )
     np.testing.assert_array_equal(small["varied"][0], np.asarray(picture))
 
 
@@ -110,7 +122,9 @@ def test_a_grey_picture_of_16_bits_keeps_its_greys_and_others_are_refused(tmp_pa
     grey = np.arange(0, 2**16, 2**8, dtype=np.uint16).reshape(16, 16)
     for suffix in ("png", "tiff"):
         Pillow.fromarray(grey + 77).save(tmp_path / f"grey.{suffix}")
-        np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / f"grey.{suffix}"))[:, :, 1], grey >> 8)
+        np.testing.assert_array_equal(
+            np.asarray(read_picture(tmp_path / f"grey.{suffix}"))[:, :, 1], grey >> 8
+        )
     for kind in (np.int32, np.float32):
         Pillow.fromarray(grey.astype(kind)).save(tmp_path / "wide.tiff")
         with pytest.raises(DecodeError, match="has values of 32 bits"):
@@ -132,7 +146,9 @@ def test_a_picture_is_read_as_it_lies_in_the_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / file)), np.asarray(red))
 
 
-def test_no_other_program_is_run_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_program_is_run_for_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     program = tmp_path / "gs"
     program.write_text(f"#!/bin/sh\necho > {tmp_path}/ran\n")

@@ -33,7 +33,9 @@ PLAIN = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     ],
     ids=["C", "F", "axes exchanged", "gaps", "big-endian", "half", "bytes", "no axis"],
 )
-def test_an_array_of_numbers_comes_out_as_it_was(tmp_path: Path, array: np.ndarray, protocol: int) -> None:
+def test_an_array_of_numbers_comes_out_as_it_was(
+    tmp_path: Path, array: np.ndarray, protocol: int
+) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps(array, protocol))
     found = load_array(path)
@@ -94,7 +96,9 @@ def hostile(witness: Path) -> dict[str, bytes]:
         "in a dict of tuples": pickle.dumps({"a": (PLAIN, {"b": Call(os.system, touch)})}),
         "in an object array": pickle.dumps(inside),
         "in an object array, protocol 2": pickle.dumps(inside, 2),
-        "in an array's state": pickle.dumps(Call(reconstruct, np.ndarray, (0,), b"b", state=Call(os.system, touch))),
+        "in an array's state": pickle.dumps(
+            Call(reconstruct, np.ndarray, (0,), b"b", state=Call(os.system, touch))
+        ),
         "an object array": pickle.dumps(np.array([None, "a"], dtype=object)),
         "texts": pickle.dumps(np.array(["a", "b"])),
         "a structured array": pickle.dumps(np.zeros(2, dtype=[("a", "f4"), ("b", "O")])),
@@ -104,7 +108,9 @@ def hostile(witness: Path) -> dict[str, bytes]:
         "numpy.memmap": pickle.dumps(Call(np.memmap, text, "uint8", "w+", 0, (3,))),
         "numpy.savetxt": pickle.dumps(Call(np.savetxt, text, [1])),
         "numpy.ndarray.tofile": b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
-        "numpy.distutils' shell": b"cnumpy.distutils.exec_command\nexec_command\n(V" + touch.encode() + b"\ntR.",
+        "numpy.distutils' shell": b"cnumpy.distutils.exec_command\nexec_command\n(V"
+        + touch.encode()
+        + b"\ntR.",
         "a scalar": pickle.dumps(np.float64(1)),
         "a scalar of another type": pickle.dumps(Call(scalar, np.dtype("O"), b"12345678")),
         "an array's subclass": pickle.dumps(np.zeros(2).view(np.recarray)),
@@ -116,12 +122,22 @@ def hostile(witness: Path) -> dict[str, bytes]:
             Call(reconstruct, np.ndarray, (0,), b"b", state=(1, (1,), np.dtype("u1"), False, b"ab"))
         ),
         "a negative shape": pickle.dumps(
-            Call(reconstruct, np.ndarray, (0,), b"b", state=(1, (-1, -1), np.dtype("u1"), False, b"a"))
+            Call(
+                reconstruct,
+                np.ndarray,
+                (0,),
+                b"b",
+                state=(1, (-1, -1), np.dtype("u1"), False, b"a"),
+            )
         ),
         "a dtype of another size": pickle.dumps(
-            Call(from_buffer, b"12345678", Call(np.dtype, "f8", False, True, state=large), (1,), "C")
+            Call(
+                from_buffer, b"12345678", Call(np.dtype, "f8", False, True, state=large), (1,), "C"
+            )
         ),
-        "texts from bytes": pickle.dumps(Call(from_buffer, b"12345678", Call(np.dtype, "S8", False, True), (1,), "C")),
+        "texts from bytes": pickle.dumps(
+            Call(from_buffer, b"12345678", Call(np.dtype, "S8", False, True), (1,), "C")
+        ),
         "a dtype": pickle.dumps(Call(np.dtype, "f8", False, True, state=float_state)),
         "a name's attributes": b"c_codecs\nencode\n}Vcall\nc_codecs\nencode\nsb.",
         "a class": b"cnumpy\nndarray\n.",
@@ -150,7 +166,9 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, name: str)
 def test_the_hostile_pickles_would_do_what_they_are_here_for(tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     for name, content in hostile(witness).items():
-        if name.startswith(("os.", "posix", "builtins.eval", "in a", "numpy.memmap", "numpy.savetxt")):
+        if name.startswith(
+            ("os.", "posix", "builtins.eval", "in a", "numpy.memmap", "numpy.savetxt")
+        ):
             with suppress(TypeError):  # numpy finds only afterwards that a state is none
                 pickle.loads(content)
             assert witness.exists(), name
@@ -168,7 +186,9 @@ def test_no_pickle_changes_what_the_next_one_is_read_with(tmp_path: Path) -> Non
     path, array = tmp_path / "a.pkl", tmp_path / "b.pkl"
     array.write_bytes(pickle.dumps(PLAIN))
     names = {
-        (op.name, argument) for op, argument, _ in pickletools.genops(pickle.dumps(PLAIN, 0)) if op.name == "GLOBAL"
+        (op.name, argument)
+        for op, argument, _ in pickletools.genops(pickle.dumps(PLAIN, 0))
+        if op.name == "GLOBAL"
     }
     assert len(names) == 4
     for _, argument in names:

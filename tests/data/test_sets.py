@@ -40,7 +40,11 @@ def test_a_data_set_is_in_the_catalogue_and_names_what_reads_it(name: str) -> No
 @pytest.mark.parametrize("name", DATASET_CONFIGS)
 def test_every_field_is_described(name: str) -> None:
     kind = DATASET_CONFIGS[name]
-    parts = [type(field.default) for field in kind.model_fields.values() if isinstance(field.default, Preprocessing)]
+    parts = [
+        type(field.default)
+        for field in kind.model_fields.values()
+        if isinstance(field.default, Preprocessing)
+    ]
     for model in (kind, *parts):
         assert set(field_descriptions(model)) == set(model.model_fields)
 
@@ -80,4 +84,9 @@ def test_a_data_set_in_files_has_a_miniature() -> None:
 def test_configurations_import_no_array_library() -> None:
     modules = [target.partition(":")[0] for target in DATASETS.values()]
     code = f"import sys, {', '.join(modules)}; print({{'numpy', 'torch', 'ray', 'mlflow'}} & {{*sys.modules}})"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "set()\n"
+    )

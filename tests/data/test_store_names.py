@@ -28,11 +28,17 @@ STORED: dict[type[Preprocessing], tuple[str, dict[str, str]]] = {
     ),
     FramesConfig: (
         "Frames",
-        {"plain": "set-train-part-plain-fbdcced5aacd70c33cd7", "varied": "set-train-part-varied-204017754fb71eadcbc2"},
+        {
+            "plain": "set-train-part-plain-fbdcced5aacd70c33cd7",
+            "varied": "set-train-part-varied-204017754fb71eadcbc2",
+        },
     ),
     ImageConfig: (
         "Image",
-        {"plain": "set-train-part-plain-14bb4880fb801aa6c059", "varied": "set-train-part-varied-713c78bd93072db426f9"},
+        {
+            "plain": "set-train-part-plain-14bb4880fb801aa6c059",
+            "varied": "set-train-part-varied-713c78bd93072db426f9",
+        },
     ),
     PointsConfig: (
         "Points",
@@ -52,7 +58,10 @@ STORED: dict[type[Preprocessing], tuple[str, dict[str, str]]] = {
     ),
     ViewsConfig: (
         "Views",
-        {"plain": "set-train-part-plain-c7acf15f7f37e272bbe9", "varied": "set-train-part-varied-c8fecbbda2b53452e3d6"},
+        {
+            "plain": "set-train-part-plain-c7acf15f7f37e272bbe9",
+            "varied": "set-train-part-varied-c8fecbbda2b53452e3d6",
+        },
     ),
 }
 """Preprocessing with its defaults -> wire name of what reads it, and the names of its stores by form."""
@@ -67,7 +76,9 @@ def concrete(base: type[Decoder]) -> set[type[Decoder]]:
 def test_a_store_keeps_its_name(config: type[Preprocessing]) -> None:
     media = build_decoder(config())
     wire_name, names = STORED[config]
-    request = DecodeRequest("set-train-part", Path(), [SamplePart()], ["0" * 64], media, media.get_forms())
+    request = DecodeRequest(
+        "set-train-part", Path(), [SamplePart()], ["0" * 64], media, media.get_forms()
+    )
     assert media.wire_name == wire_name
     assert {form: _build_store_name(request, form) for form in media.get_forms()} == names
 

@@ -28,7 +28,11 @@ seeds: 4
 """
 TRIALS, EPOCHS = 8, 150
 RAY = ("--backend", "ray")
-BACKEND = RAY if os.environ.get("IBML_TEST_BACKEND") == "ray" else ("--backend", "local", "--workers", "2")
+BACKEND = (
+    RAY
+    if os.environ.get("IBML_TEST_BACKEND") == "ray"
+    else ("--backend", "local", "--workers", "2")
+)
 """The backend of tests in which the fault is not of Ray. `make faults` runs them on Ray, `make test` without."""
 
 
@@ -52,7 +56,11 @@ class Tally:
 
     def __call__(self, fault: str, tried: int, lost: int = 0, twice: int = 0) -> None:
         figures = self.counted.setdefault(fault, Figures())
-        figures.tried, figures.lost, figures.twice = figures.tried + tried, figures.lost + lost, figures.twice + twice
+        figures.tried, figures.lost, figures.twice = (
+            figures.tried + tried,
+            figures.lost + lost,
+            figures.twice + twice,
+        )
 
 
 @pytest.fixture
@@ -60,7 +68,9 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     return Tally(request.config.stash.setdefault(COUNTED, {}))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     counted = config.stash.get(COUNTED, {})
     if counted:
         terminalreporter.section("faults")
@@ -107,7 +117,9 @@ class Shaken:
         """The table is that of an undisturbed run, every key has one run with every epoch once and in order, and
         nothing is left behind."""
         keys = [key for (key,) in self.rows(_ACTIVE + "and t.key = 'ibml.key'")]
-        finished = self.rows(_ACTIVE + "and t.key = 'ibml.status' and t.value = 'finished' and r.status = 'FINISHED'")
+        finished = self.rows(
+            _ACTIVE + "and t.key = 'ibml.status' and t.value = 'finished' and r.status = 'FINISHED'"
+        )
         tally(fault, tried, TRIALS - len(finished), len(keys) - len(set(keys)))
         assert len(finished) == TRIALS
         assert len(set(keys)) == len(keys) == TRIALS
@@ -148,14 +160,19 @@ class Shaken:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("HOME") == str(self.cli.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                if (
+                    process.environ().get("HOME") == str(self.cli.folder)
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
                     found.append(process)
             except psutil.Error:
                 continue
         return found
 
 
-_ACTIVE = "select t.value from tags t join runs r using (run_uuid) where r.lifecycle_stage = 'active' "
+_ACTIVE = (
+    "select t.value from tags t join runs r using (run_uuid) where r.lifecycle_stage = 'active' "
+)
 
 
 @pytest.fixture(scope="session")
@@ -177,4 +194,8 @@ def shaken(cli: CommandLine, undisturbed: dict[str, str]) -> Shaken:
 def workers_of(driver: int) -> list[psutil.Process]:
     """The processes of a driver's own cluster that train."""
     started = psutil.Process(driver).children(recursive=True)
-    return [process for process in started if process.is_running() and "Trainable" in " ".join(process.cmdline())]
+    return [
+        process
+        for process in started
+        if process.is_running() and "Trainable" in " ".join(process.cmdline())
+    ]

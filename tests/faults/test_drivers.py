@@ -77,13 +77,19 @@ def test_one_of_two_drivers_killed_is_taken_over_by_the_other(shaken: Shaken, ta
 
 
 def test_a_trial_that_two_studies_share_is_trained_by_one_of_them(cli: CommandLine) -> None:
-    cli.write("a.yaml", STUDY.replace("shaken", "a").replace("IBML: {", "IBML: {method.bio.weight: 2, "))
+    cli.write(
+        "a.yaml", STUDY.replace("shaken", "a").replace("IBML: {", "IBML: {method.bio.weight: 2, ")
+    )
     cli.write("b.yaml", STUDY.replace("shaken", "b"))
     drivers = [cli.start("ablate", name, *BACKEND) for name in ("a.yaml", "b.yaml")]
     for driver in drivers:
         _, err = driver.communicate(timeout=200)
         assert driver.returncode == 0, err
     shaken = Shaken(cli)
-    names = shaken.rows("select name, count(*) from runs where lifecycle_stage = 'active' group by name")
+    names = shaken.rows(
+        "select name, count(*) from runs where lifecycle_stage = 'active' group by name"
+    )
     assert all(count == 1 for name, count in names if name.startswith("Joint")), names
-    assert not shaken.rows("select 1 from metrics join runs using (run_uuid) where lifecycle_stage = 'deleted'")
+    assert not shaken.rows(
+        "select 1 from metrics join runs using (run_uuid) where lifecycle_stage = 'deleted'"
+    )

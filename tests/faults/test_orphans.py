@@ -36,13 +36,23 @@ def test_a_driver_that_is_killed_in_training_leaves_no_process_and_no_file(
     kill(driver.pid, signal.SIGKILL)
     killed = time.monotonic()
     driver.wait()
-    while (left := [process for process in started if lives(process)]) and time.monotonic() < killed + SECONDS:
+    while (
+        left := [process for process in started if lives(process)]
+    ) and time.monotonic() < killed + SECONDS:
         time.sleep(0.1)
     assert not left
-    left_over = {path.name for path in (cli.folder / "tmp").iterdir() if not path.name.startswith("torchinductor_")}
+    left_over = {
+        path.name
+        for path in (cli.folder / "tmp").iterdir()
+        if not path.name.startswith("torchinductor_")
+    }
     assert not left_over, "more than torch's cache, which is the user's"
-    assert not list(Path("/tmp").glob(f"ibml-{driver.pid}-*")), "it is there where paths are too long for Ray"
-    wait_until(lambda: set(Path("/dev/shm").glob("plasma*")) <= objects, SECONDS)  # Ray's shared memory
+    assert not list(Path("/tmp").glob(f"ibml-{driver.pid}-*")), (
+        "it is there where paths are too long for Ray"
+    )
+    wait_until(
+        lambda: set(Path("/dev/shm").glob("plasma*")) <= objects, SECONDS
+    )  # Ray's shared memory
 
 
 def lives(process: psutil.Process) -> bool:

@@ -26,7 +26,9 @@ LONGEST_SECONDS = 24.0
 END_SECONDS = 40.0
 
 
-def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(shaken: Shaken, tally: Tally) -> None:
+def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(
+    shaken: Shaken, tally: Tally
+) -> None:
     """The moments are spread evenly over the study. One that is done is checked, and another begun from nothing."""
     shaken.cli.copies_store = False  # a moment may be that of the store's creation
     chance = random.Random(22)
@@ -80,8 +82,12 @@ def check_and_begin_anew(shaken: Shaken, tally: Tally, tried: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_stop_is_announced_at_once_and_trials_checkpoint(cli: CommandLine, number: signal.Signals) -> None:
-    cli.write("long.yaml", LONG.replace("overrides: {", "overrides: {trainer.checkpoint_seconds: 3600, "))
+def test_the_stop_is_announced_at_once_and_trials_checkpoint(
+    cli: CommandLine, number: signal.Signals
+) -> None:
+    cli.write(
+        "long.yaml", LONG.replace("overrides: {", "overrides: {trainer.checkpoint_seconds: 3600, ")
+    )
     driver = cli.start("ablate", "long.yaml")
     wait_for_epochs(cli.folder, 20)
     sent = time.monotonic()

@@ -31,7 +31,16 @@ class Server:
         self.shaken, self.process = shaken, None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         command += ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]
         command += ["--artifacts-destination", "mlartifacts"]
         self.process = subprocess.Popen(
@@ -45,7 +54,10 @@ class Server:
         wait_until(self.answers)
 
     def answers(self) -> bool:
-        with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
+        with (
+            contextlib.suppress(OSError),
+            urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2),
+        ):
             return True
         return False
 
@@ -73,7 +85,7 @@ def test_a_server_that_goes_away_stops_nothing_and_gets_everything(
     wait_until(lambda: count_epochs(shaken.cli.folder) > 20)
     server.kill()
     spool = shaken.cli.folder / "checkpoints"
-    journals = lambda: [path.read_text() for path in spool.glob("*/spool/*/*.jsonl")]  # noqa: E731
+    journals = lambda: [path.read_text() for path in spool.glob("*/spool/*/*.jsonl")]
     wait_until(lambda: any('"entry": "End"' in text for text in journals()))  # training went on
     server.start()
     wait_until(lambda: count_epochs(shaken.cli.folder) > 300)
@@ -93,22 +105,33 @@ def test_a_server_that_goes_away_stops_nothing_and_gets_everything(
     shaken.check(tally, "MLflow server killed and started", 2)
 
 
-def test_a_disk_that_is_full_stops_nothing_and_gets_everything(shaken: Shaken, tally: Tally, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_stops_nothing_and_gets_everything(
+    shaken: Shaken, tally: Tally, tmp_path: Path
+) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if (
         os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small], check=False).returncode
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small], check=False
+        ).returncode
     ):
         pytest.skip("a small file system cannot be mounted here")
     try:
-        shaken.uri = ("--tracking-uri", f"sqlite:///{small}/mlflow.db", "--checkpoints", str(tmp_path / "checkpoints"))
+        shaken.uri = (
+            "--tracking-uri",
+            f"sqlite:///{small}/mlflow.db",
+            "--checkpoints",
+            str(tmp_path / "checkpoints"),
+        )
         driver = shaken.start()
         link = shaken.cli.folder / "mlflow.db"
         link.symlink_to(small / "mlflow.db")
         wait_until(
             lambda: (
-                (small / "mlflow.db").exists() and (small / "mlruns").exists() and count_epochs(shaken.cli.folder) > 20
+                (small / "mlflow.db").exists()
+                and (small / "mlruns").exists()
+                and count_epochs(shaken.cli.folder) > 20
             )
         )
         with contextlib.suppress(OSError), (small / "filler").open("wb") as filler:

@@ -43,7 +43,9 @@ def faulty(folder: Path, arms: tuple[str, ...]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(cli: CommandLine, tally: Tally) -> None:
+def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(
+    cli: CommandLine, tally: Tally
+) -> None:
     shutil.copy(Path(__file__).parent / "faulty.py", cli.folder)
     cli.write("faulty.yaml", faulty(cli.folder, (*ARMS, "nan", "always")))
     shaken = Shaken(cli)
@@ -51,20 +53,28 @@ def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(cli: Comm
     assert answer.code == 1
     assert "Traceback" not in answer.out + answer.err
     lines = enumerate((Path(__file__).parent / "faulty.py").read_text().splitlines(), 1)
-    error, memory = [f"(faulty.py:{number})" for number, text in lines if text.strip().startswith("raise ")]
+    error, memory = [
+        f"(faulty.py:{number})" for number, text in lines if text.strip().startswith("raise ")
+    ]
     wrong = f"RuntimeError('something went wrong') {error}"
     assert f"2 trials failed, for instance always · seed 0: {wrong}" in answer.err
     assert f"Failed: 2 of 14 trials (always 2); for instance {wrong}" in flat(answer.out)
-    assert "Diverged: 2 of 14 trials (nan 2); for instance train.loss was nan in epoch 20" in flat(answer.out)
+    assert "Diverged: 2 of 14 trials (nan 2); for instance train.loss was nan in epoch 20" in flat(
+        answer.out
+    )
     retried = dict(shaken.rows(_TAG.format("ibml.retried_after")))
-    assert set(retried) == {f"{arm} · seed {seed}" for arm in (*ARMS[1:], "always") for seed in (0, 1)}
+    assert set(retried) == {
+        f"{arm} · seed {seed}" for arm in (*ARMS[1:], "always") for seed in (0, 1)
+    }
     assert retried["raise · seed 0"] == wrong
     assert retried["memory · seed 0"] == f"MemoryError() {memory}"
     assert "its worker process died" in retried["kill · seed 0"]
     assert retried["stall · seed 0"] == "no epoch ended in 0.15 minutes, so its worker was ended"
     # what failed once would have failed for ever: it was tried twice, not three times
     assert dict(shaken.rows(_TAG.format("ibml.retries")))["always · seed 0"] == "1"
-    assert not [path for path in (cli.folder / "checkpoints").rglob("*") if path.name == "stalled.txt"]
+    assert not [
+        path for path in (cli.folder / "checkpoints").rglob("*") if path.name == "stalled.txt"
+    ]
 
     twin = CommandLine(cli.folder / "tmp")
     shutil.copy(cli.folder / "faulty.py", twin.folder)
@@ -76,7 +86,9 @@ def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(cli: Comm
     runs = shaken.rows(
         "select name, count(*) from runs where lifecycle_stage = 'active' and name like '%seed%' group by 1"
     )
-    tally("exceptions, memory, killed workers, stalls", 8, lost, sum(count > 1 for _, count in runs))
+    tally(
+        "exceptions, memory, killed workers, stalls", 8, lost, sum(count > 1 for _, count in runs)
+    )
     assert {name: disturbed[name] for name in quiet} == quiet
 
 
@@ -119,7 +131,14 @@ def test_workers_that_are_killed_are_replaced(shaken: Shaken, tally: Tally) -> N
 @pytest.mark.ray
 def test_a_node_that_is_lost_is_done_without(shaken: Shaken, tally: Tally) -> None:
     with start_cluster(shaken.cli.environment, free_port(), cpus=1) as cluster:
-        node = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--block"]
+        node = [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            f"--address={cluster.address}",
+            "--block",
+        ]
         node += ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats"]
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         second = subprocess.Popen(node, env=shaken.cli.environment, **silent)
@@ -137,13 +156,19 @@ def test_a_node_that_is_lost_is_done_without(shaken: Shaken, tally: Tally) -> No
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(shaken: Shaken, tally: Tally) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    shaken: Shaken, tally: Tally
+) -> None:
     driver = shaken.start()
     cut = random.Random(1)
-    wait_until(lambda: len(list(shaken.cli.folder.glob("checkpoints/*/trials/*/state-*.ckpt"))) == 4)
+    wait_until(
+        lambda: len(list(shaken.cli.folder.glob("checkpoints/*/trials/*/state-*.ckpt"))) == 4
+    )
     driver.kill()
     driver.communicate()
-    wait_until(lambda: not shaken.processes(), 30)  # a worker may write another checkpoint until it notices
+    wait_until(
+        lambda: not shaken.processes(), 30
+    )  # a worker may write another checkpoint until it notices
     damaged = []
     for number, folder in enumerate(sorted(shaken.cli.folder.glob("checkpoints/*/trials/*"))):
         for path in list_states(folder)[: number + 1]:  # of one the last, of the other both
@@ -174,7 +199,10 @@ def test_a_checkpoint_is_whole_or_refused(trial, tmp_path: Path, method: str) ->
     while alone.epoch < 4:
         rows.append(alone.run_epoch())
         checkpoints.save_if_due(alone, rows)
-    assert [path.name for path in list_states(tmp_path)] == ["state-000004.ckpt", "state-000003.ckpt"]
+    assert [path.name for path in list_states(tmp_path)] == [
+        "state-000004.ckpt",
+        "state-000003.ckpt",
+    ]
     last = list_states(tmp_path)[0]
     content, moments = last.read_bytes(), random.Random(2)
     for _ in range(50):
@@ -196,4 +224,7 @@ def test_a_checkpoint_is_whole_or_refused(trial, tmp_path: Path, method: str) ->
         assert {k: v for k, v in expected.items() if k != "time.epoch"} == {
             k: v for k, v in found.items() if k != "time.epoch"
         }
-    assert all(torch.equal(a, b) for a, b in zip(alone.model.parameters(), restored.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(alone.model.parameters(), restored.model.parameters(), strict=True)
+    )

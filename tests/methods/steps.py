@@ -20,16 +20,28 @@ Build = Callable[..., TrialConfig]
 NAMES = ("pix", "zer", "fou", "kar")
 
 
-def trainer_with(trial: Build, method: dict[str, Any], modalities: int = 2, **parts: Any) -> Trainer:
+def trainer_with(
+    trial: Build, method: dict[str, Any], modalities: int = 2, **parts: Any
+) -> Trainer:
     """A trainer of perceptrons with one hidden layer on 24 samples of 3 classes; `parts` go into the configuration."""
-    trainer = {"epochs": 10, "batch_size": 7, "eval_batch_size": 9, "device": "cpu", "precision": "float64"}
+    trainer = {
+        "epochs": 10,
+        "batch_size": 7,
+        "eval_batch_size": 9,
+        "device": "cpu",
+        "precision": "float64",
+    }
     given = {
-        "encoders": {"default": {"type": "mlp", "hidden": [6], "features": 4, "activation": "tanh"}},
+        "encoders": {
+            "default": {"type": "mlp", "hidden": [6], "features": 4, "activation": "tanh"}
+        },
         "optimizer": {"type": "sgd", "lr": 0.1, "momentum": 0.9},
         "trainer": trainer | parts.pop("trainer", {}),
     }
     samples = parts.pop("samples", 24)
-    config = trial(data={"type": "mfeat", "views": NAMES[:modalities]}, method=method, **(given | parts))
+    config = trial(
+        data={"type": "mfeat", "views": NAMES[:modalities]}, method=method, **(given | parts)
+    )
     return Trainer(config, vectors(samples, (5, 3, 4, 2)[:modalities]))
 
 
@@ -91,6 +103,10 @@ def check_that_it_goes_on(config: TrialConfig) -> None:
     for epoch, state in enumerate(states[:-1]):
         again = Trainer(config, dataset)
         unpack_state(state, again)
-        assert timeless([again.run_epoch() for _ in range(epoch, config.trainer.epochs)]) == timeless(expected[epoch:])
-        pairs = zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
+        assert timeless(
+            [again.run_epoch() for _ in range(epoch, config.trainer.epochs)]
+        ) == timeless(expected[epoch:])
+        pairs = zip(
+            again.model.state_dict().values(), whole.model.state_dict().values(), strict=True
+        )
         assert all(torch.equal(a, b) for a, b in pairs)

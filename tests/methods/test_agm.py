@@ -41,7 +41,9 @@ def test_the_mean_is_that_of_all_steps_misses(trial: Build) -> None:
 
 
 def test_the_mean_and_the_count_go_on_after_a_stop(trial: Build) -> None:
-    whole, again = (trainer_with(trial, {"type": "agm"}, 3, fusion={"type": "gated"}) for _ in range(2))
+    whole, again = (
+        trainer_with(trial, {"type": "agm"}, 3, fusion={"type": "gated"}) for _ in range(2)
+    )
     whole.run_epoch()
     content = pack_state(whole)
     whole.run_epoch()

@@ -21,7 +21,11 @@ from ibml.methods.mla.head import SharedHead
 from ibml.methods.mla.method import MLA
 from ibml.methods.mmcosine.head import CosineHead
 from ibml.methods.mmpareto.method import compute_joint_share, integrate_gradients
-from ibml.methods.modality_valuation.method import compute_added_share, compute_valuations, count_copies
+from ibml.methods.modality_valuation.method import (
+    compute_added_share,
+    compute_valuations,
+    count_copies,
+)
 from ibml.methods.ogm_ge.method import compute_coefficients as ogm_coefficients
 from ibml.methods.ogm_ge.method import compute_ratios
 from ibml.methods.pmr.method import compute_lag_weights, compute_similarities
@@ -69,7 +73,9 @@ def made(trial: Build) -> Callable[..., Method]:
             method=method,
             trainer={"epochs": 10, "precision": "float64", "batch_size": 5},
         )
-        model = MultimodalModel(config, {"pix": InputSpec((3,)), "zer": InputSpec((3,))}, 4).double()
+        model = MultimodalModel(
+            config, {"pix": InputSpec((3,)), "zer": InputSpec((3,))}, 4
+        ).double()
         for name, z in zip(("pix", "zer"), Z, strict=True):
             model.encoders[name] = Given(z)
         with torch.no_grad():
@@ -139,13 +145,17 @@ def test_agm(made: Callable[..., Method]) -> None:
 
 def subsets(values: dict[str, Any], modalities: int) -> list[Any]:
     """The values of a game by subset, in the order of `members`; nothing has 0 where it is not given."""
-    names = [",".join(str(m) for m, inside in enumerate(row) if inside) for row in members(modalities)]
+    names = [
+        ",".join(str(m) for m, inside in enumerate(row) if inside) for row in members(modalities)
+    ]
     return [values.get(name, 0.0) for name in names]
 
 
 def test_shapley_values_of_logits_and_of_a_measure() -> None:
     case = GOLDEN["agm"]["shapley_logits_three"]
-    games = [double([values[c] if values else 0.0 for values in subsets(case["v"], 3)]) for c in range(2)]
+    games = [
+        double([values[c] if values else 0.0 for values in subsets(case["v"], 3)]) for c in range(2)
+    ]
     phi = torch.stack([double(shapley_weights(3)) @ game for game in games], 1)
     close(phi, case["phi"])
     measure = GOLDEN["shapley_measure"]
@@ -169,7 +179,9 @@ def test_pmr(made: Callable[..., Method], coefficient: str) -> None:
 def test_mmpareto(case: dict) -> None:
     joint, own = ([double(g) for g in case[name]] for name in ("g_joint", "g_modality"))
     close(compute_joint_share(joint, own), case["c"])
-    for actual, expected in zip(integrate_gradients(joint, own, case["gamma"]), case["gradient"], strict=True):
+    for actual, expected in zip(
+        integrate_gradients(joint, own, case["gamma"]), case["gradient"], strict=True
+    ):
         close(actual, expected)
 
 
@@ -217,12 +229,17 @@ def test_g_blending() -> None:
     case = GOLDEN["g_blending"]
     losses = double([case["train_val_first_last"][name] for name in ("a", "b", "joint")])
     # each is [train, validation] of the first epoch, then of the last
-    close(compute_blending_weights(losses[:, 0], losses[:, 1]), [case["weights"][name] for name in ("a", "b", "joint")])
+    close(
+        compute_blending_weights(losses[:, 0], losses[:, 1]),
+        [case["weights"][name] for name in ("a", "b", "joint")],
+    )
 
 
 def test_recon_boost() -> None:
     case = GOLDEN["recon_boost"]
-    options = ReconBoostConfig(weight1=case["weight1"], weight2=case["weight2"], alpha=case["alpha"])
+    options = ReconBoostConfig(
+        weight1=case["weight1"], weight2=case["weight2"], alpha=case["alpha"]
+    )
     other = PARTS[1].softmax(1)
     close(compute_boosting_loss(PARTS[0], other, other, LABELS, options), case["loss"])
 
@@ -239,7 +256,9 @@ def test_lfm(made: Callable[..., Method]) -> None:
 
 @pytest.mark.parametrize("case", GOLDEN["modality_valuation"]["two"])
 def test_valuation_of_two(case: dict) -> None:
-    correct = torch.tensor([[False], [case["correct_0"]], [case["correct_1"]], [case["correct_both"]]]).bool()
+    correct = torch.tensor(
+        [[False], [case["correct_0"]], [case["correct_1"]], [case["correct_both"]]]
+    ).bool()
     phi = compute_valuations(correct)
     close(phi[:, 0], case["phi"])
     assert count_copies(phi)[:, 0].tolist() == case["copies"]

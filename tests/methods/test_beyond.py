@@ -101,9 +101,13 @@ def test_rates_by_class_are_counted_sample_by_sample() -> None:
 
 @pytest.mark.parametrize("rule", ["on_off", "lag"])
 def test_bio_by_class_adds_the_samples_whose_class_lags(trial: Build, rule: str) -> None:
-    trainer = trainer_with(trial, bio={"weight": 0.5, "rule": rule}, tcm={"rate": 0}, rates={"per_class": True})
+    trainer = trainer_with(
+        trial, bio={"weight": 0.5, "rule": rule}, tcm={"rate": 0}, rates={"per_class": True}
+    )
     method, batch = trainer.method, first_batch(trainer)
-    method.memory.probability.copy_(torch.rand(3, 24, generator=torch.Generator().manual_seed(1)).double())
+    method.memory.probability.copy_(
+        torch.rand(3, 24, generator=torch.Generator().manual_seed(1)).double()
+    )
     rho = method.acting_rates(method.rates(batch), batch)
     outputs = method.forward(batch.inputs, batch.labels, 1)
     loss = method.loss(outputs, batch.labels, rho, 1)
@@ -136,7 +140,9 @@ def test_tcm_by_class_disturbs_the_samples_whose_class_leads(trial: Build) -> No
 def test_tcm_by_class_draws_with_the_probability_of_a_samples_class(trial: Build) -> None:
     trainer = trainer_with(trial, tcm={"rate": 3.0}, rates={"per_class": True}, seed=4)
     method, batch = trainer.method, first_batch(trainer)
-    method.memory.probability.copy_(torch.rand(3, 24, generator=torch.Generator().manual_seed(2)).double())
+    method.memory.probability.copy_(
+        torch.rand(3, 24, generator=torch.Generator().manual_seed(2)).double()
+    )
     method.memory.correct[0, ::5] = False
     method.start_epoch(2)
     inputs, _ = method.transform(batch, method.acting_rates(method.rates(batch), batch), 2)
@@ -147,7 +153,9 @@ def test_tcm_by_class_draws_with_the_probability_of_a_samples_class(trial: Build
             s = [sum(q[k, j].item() for j in range(12) if y[j] == y[i]) for k in range(3)]
             rate = 3 * s[m] / sum(s)
             chance = 3 * min(rate, 10) / 10 if rate > 1 else 0
-            expected = draws[m, i].item() < chance and bool(method.memory.correct[m, batch.index[i]])
+            expected = draws[m, i].item() < chance and bool(
+                method.memory.correct[m, batch.index[i]]
+            )
             assert bool((inputs[name][i] != batch.inputs[name][i]).any()) == expected
             several.add((rate > 1, expected))
     assert several == {(True, True), (True, False), (False, False)}
@@ -266,7 +274,12 @@ def test_texts_are_changed_with_the_memory_of_the_step(kind: str, tmp_path: Path
         {
             "data": miniature("food101", tmp_path),
             "encoders": {
-                "image": {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "average"},
+                "image": {
+                    "type": "small_cnn",
+                    "channels": [4],
+                    "features": 8,
+                    "pooling": "average",
+                },
                 "text": {"type": "text_gru", "embedding": 4, "hidden": 4, "features": 8},
             },
             "method": {
@@ -289,7 +302,12 @@ def test_every_kind_disturbs_in_training_and_refuses_token_ids(trial: Build, kin
     trainer.method.memory.probability[1:] = 0.1
     assert trainer.run_epoch()["noised.pix"] > 0.5
     trainer.method.start_epoch(1)
-    inputs = {**first_batch(trainer).inputs, "pix": Sequences(torch.ones(12, 2).long(), torch.full((12,), 2))}
+    inputs = {
+        **first_batch(trainer).inputs,
+        "pix": Sequences(torch.ones(12, 2).long(), torch.full((12,), 2)),
+    }
     batch = Batch(torch.arange(12), inputs, torch.zeros(12).long())
-    with pytest.raises(IbmlError, match=f"there is no {kind} for token ids, and the encoder of pix has no vectors"):
+    with pytest.raises(
+        IbmlError, match=f"there is no {kind} for token ids, and the encoder of pix has no vectors"
+    ):
         trainer.method.transform(batch, torch.tensor([1.5, 0.7, 0.8]).double(), 1)

@@ -13,7 +13,9 @@ from ibml.methods.ibml.input_perturbation import InputPerturbation
 
 
 def changed(kind: str, values: Any, drawn: list[bool], labels: list[int], **options: Any) -> Any:
-    complexity = InputPerturbation(TCMConfig(kind=kind, **options), torch.Generator().manual_seed(3))
+    complexity = InputPerturbation(
+        TCMConfig(kind=kind, **options), torch.Generator().manual_seed(3)
+    )
     return complexity.apply(values, torch.tensor(drawn), torch.tensor(labels))
 
 
@@ -38,7 +40,9 @@ def test_mixup_takes_another_sample_of_the_class() -> None:
     labels = [0, 1, 0, 2, 1, 0]
     values = torch.arange(6.0)[:, None] * 10
     partners: dict[int, set[int]] = {i: set() for i in range(6)}
-    complexity = InputPerturbation(TCMConfig(kind="mixup", strength=0.25), torch.Generator().manual_seed(0))
+    complexity = InputPerturbation(
+        TCMConfig(kind="mixup", strength=0.25), torch.Generator().manual_seed(0)
+    )
     for _ in range(200):
         made = complexity.apply(values, torch.tensor([True] * 5 + [False]), torch.tensor(labels))
         other = ((made - 0.75 * values) / 0.25 / 10).round().int()[:, 0].tolist()
@@ -48,7 +52,9 @@ def test_mixup_takes_another_sample_of_the_class() -> None:
 
 
 def test_mixup_of_texts_is_over_the_steps_that_both_have() -> None:
-    texts = Sequences(torch.tensor([[[1.0], [2.0], [3.0]], [[10.0], [0.0], [0.0]]]), torch.tensor([3, 1]))
+    texts = Sequences(
+        torch.tensor([[[1.0], [2.0], [3.0]], [[10.0], [0.0], [0.0]]]), torch.tensor([3, 1])
+    )
     made = changed("mixup", texts, [True, True], [0, 0], strength=0.5)
     assert made.values[..., 0].tolist() == [[5.5, 2.0, 3.0], [5.5, 0.0, 0.0]]
     assert made.lengths.tolist() == [3, 1]
@@ -70,7 +76,9 @@ def test_dropout_of_texts_is_of_their_word_vectors() -> None:
 
 
 def test_mixup_draws_every_other_sample_of_the_class_equally_often() -> None:
-    complexity = InputPerturbation(TCMConfig(kind="mixup", strength=1.0), torch.Generator().manual_seed(5))
+    complexity = InputPerturbation(
+        TCMConfig(kind="mixup", strength=1.0), torch.Generator().manual_seed(5)
+    )
     values = torch.arange(5.0)[:, None]
     labels, drawn = torch.tensor([0, 0, 1, 0, 0]), torch.tensor([True] * 5)
     firsts = torch.stack([complexity.apply(values, drawn, labels)[0, 0] for _ in range(3000)])

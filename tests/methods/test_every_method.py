@@ -41,13 +41,18 @@ def method(name: str, **options: Any) -> dict[str, Any]:
     return {"type": name, **SOONER.get(name, {}), **options}
 
 
-def configured(trial: Build, name: str, modalities: int = 2, epochs: int = 4, **parts: Any) -> TrialConfig:
+def configured(
+    trial: Build, name: str, modalities: int = 2, epochs: int = 4, **parts: Any
+) -> TrialConfig:
     options = parts.pop("options", {})
     encoders = {"default": {"type": "mlp", "hidden": [8], "features": 4}}
     trainer = {"epochs": epochs, "batch_size": 7, "device": "cpu", **parts.pop("trainer", {})}
     given = {"encoders": encoders, "optimizer": {"type": "sgd", "lr": 0.02}, **parts}
     return trial(
-        data={"type": "mfeat", "views": VIEWS[:modalities]}, method=method(name, **options), trainer=trainer, **given
+        data={"type": "mfeat", "views": VIEWS[:modalities]},
+        method=method(name, **options),
+        trainer=trainer,
+        **given,
     )
 
 
@@ -58,7 +63,9 @@ def allowed(trial: Build, name: str) -> list[str]:
 
 @pytest.mark.parametrize("modalities", [2, 3])
 @pytest.mark.parametrize("name", NAMES)
-def test_it_trains_with_every_fusion_that_it_takes(trial: Build, name: str, modalities: int) -> None:
+def test_it_trains_with_every_fusion_that_it_takes(
+    trial: Build, name: str, modalities: int
+) -> None:
     dataset = vectors(widths=(5, 3, 4)[:modalities])
     for fusion in allowed(trial, name):
         trainer = Trainer(configured(trial, name, modalities, fusion={"type": fusion}), dataset)
@@ -73,14 +80,20 @@ def test_it_trains_with_every_fusion_that_it_takes(trial: Build, name: str, moda
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fusion_that_it_does_not_take_is_refused_with_the_reason(trial: Build, name: str) -> None:
     for fusion in set(FUSIONS) - set(allowed(trial, name)):
-        with pytest.raises(ValidationError, match=rf"fusion\.type: {name} .*: fusion\.type must be concat"):
+        with pytest.raises(
+            ValidationError, match=rf"fusion\.type: {name} .*: fusion\.type must be concat"
+        ):
             configured(trial, name, fusion={"type": fusion})
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(trial: Build, name: str, optimizer: str) -> None:
-    check_that_it_goes_on(configured(trial, name, epochs=6, optimizer={"type": optimizer, "lr": 0.02}))
+def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(
+    trial: Build, name: str, optimizer: str
+) -> None:
+    check_that_it_goes_on(
+        configured(trial, name, epochs=6, optimizer={"type": optimizer, "lr": 0.02})
+    )
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "float64"])
@@ -95,9 +108,13 @@ def test_it_trains_in_every_number_format(trial: Build, name: str, precision: st
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "joint"])
-def test_in_a_training_that_ends_before_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
+def test_in_a_training_that_ends_before_its_window_it_is_plain_joint(
+    trial: Build, name: str
+) -> None:
     dataset = vectors()
-    late = Trainer(configured(trial, name, epochs=2, options={"window": {"first_epoch": 2}}), dataset)
+    late = Trainer(
+        configured(trial, name, epochs=2, options={"window": {"first_epoch": 2}}), dataset
+    )
     joint = Trainer(configured(trial, "joint", epochs=2), dataset)
     for _ in range(2):
         assert timeless([late.run_epoch()]) == timeless([joint.run_epoch()])
@@ -135,9 +152,9 @@ class ReadsTheDevice(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         length = self.texts and name == "_local_scalar_dense" and args[0].dtype == torch.int64
         assert name not in self.WAITING or length, f"{name} in a step"
-        assert not (name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])), (
-            "a mask as index"
-        )
+        assert not (
+            name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
+        ), "a mask as index"
         return func(*args, **(kwargs or {}))
 
 
@@ -154,7 +171,9 @@ def epoch_of(trainer: Trainer, epoch: int) -> Iterator[list[Batch]]:
 def test_no_step_waits_for_the_device(trial: Build, name: str, fusion: str) -> None:
     if fusion not in allowed(trial, name):
         return
-    trainer = Trainer(configured(trial, name, modalities=3, fusion={"type": fusion}), vectors(widths=(5, 3, 4)))
+    trainer = Trainer(
+        configured(trial, name, modalities=3, fusion={"type": fusion}), vectors(widths=(5, 3, 4))
+    )
     for epoch in range(3):
         with epoch_of(trainer, epoch) as batches:
             for batch in batches:
@@ -169,7 +188,9 @@ ENCODERS = {
 }
 
 
-def on_files(data: str, name: str, folder: Path, device: str = "cpu", **trainer: Any) -> TrialConfig:
+def on_files(
+    data: str, name: str, folder: Path, device: str = "cpu", **trainer: Any
+) -> TrialConfig:
     used = {"food101": ("image", "text"), "mnist3d": ("image", "points")}[data]
     return TrialConfig.model_validate(
         {
@@ -196,7 +217,9 @@ def test_no_step_on_files_waits_for_the_device(name: str, data: str, tmp_path: P
 @pytest.mark.parametrize("name", NAMES)
 def test_no_step_synchronises_with_a_gpu(name: str, tmp_path: Path) -> None:
     for data, precision in product(("food101", "mnist3d"), ("float32", "bf16", "fp16")):
-        trainer = Trainer(on_files(data, name, tmp_path / data / precision, "cuda", precision=precision))
+        trainer = Trainer(
+            on_files(data, name, tmp_path / data / precision, "cuda", precision=precision)
+        )
         trainer.run_epoch()
         for epoch in (1, 2):
             trainer.model.train()
@@ -212,7 +235,9 @@ def test_no_step_synchronises_with_a_gpu(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", ["food101", "mnist3d"])
 @pytest.mark.parametrize("name", NAMES)
-def test_it_trains_on_texts_and_on_points_and_comes_back(name: str, data: str, tmp_path: Path) -> None:
+def test_it_trains_on_texts_and_on_points_and_comes_back(
+    name: str, data: str, tmp_path: Path
+) -> None:
     config = on_files(data, name, tmp_path / "set")
     whole, before, after = (Trainer(config) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(3)]

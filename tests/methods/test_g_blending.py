@@ -32,7 +32,9 @@ def orders(trainer: Trainer, epoch: int) -> dict[tuple[Any, ...], list[int]]:
 
 
 @pytest.mark.parametrize("epoch", [0, 6])
-def test_every_epoch_of_a_copy_has_an_order_of_its_own_even_past_the_end(trial: Build, epoch: int) -> None:
+def test_every_epoch_of_a_copy_has_an_order_of_its_own_even_past_the_end(
+    trial: Build, epoch: int
+) -> None:
     # of ten epochs, those that an estimate at epoch 6 stands for are 6, 7, 8 and 9, and two that never come
     trainer = trainer_with(trial, {"type": "g_blending", "super_epoch": 6})
     seen = orders(trainer, epoch)
@@ -42,7 +44,9 @@ def test_every_epoch_of_a_copy_has_an_order_of_its_own_even_past_the_end(trial: 
 
 
 def test_copies_are_not_shuffled_where_the_training_is_not(trial: Build) -> None:
-    trainer = trainer_with(trial, {"type": "g_blending", "super_epoch": 2}, trainer={"shuffle": False})
+    trainer = trainer_with(
+        trial, {"type": "g_blending", "super_epoch": 2}, trainer={"shuffle": False}
+    )
     seen = orders(trainer, 0)
     assert len(seen) == 3 * 2
     assert all(order == list(range(24)) for order in seen.values())

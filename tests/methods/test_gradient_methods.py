@@ -19,7 +19,17 @@ from ibml.methods.mmpareto.method import compute_joint_share, integrate_gradient
 from ibml.methods.ogm_ge.method import OGMGE
 from ibml.models.fusion import Fusion
 from ibml.models.multimodal import MultimodalModel
-from tests.methods.steps import Build, batches, by_parameters, close, copied, gradients, same, started, trainer_with
+from tests.methods.steps import (
+    Build,
+    batches,
+    by_parameters,
+    close,
+    copied,
+    gradients,
+    same,
+    started,
+    trainer_with,
+)
 
 
 def scores(parts: Tensor, labels: Tensor) -> list[float]:
@@ -52,7 +62,9 @@ def test_ogm_scales_the_encoders_gradients_and_adds_noise_of_their_deviation(
             deviation = ((g - g.mean()).square().sum() / (g.numel() - 1)).sqrt() + 1e-8
             noise = torch.randn(g.shape, generator=generator, dtype=torch.float64) * deviation
             close(own, k * g + (noise if ge else 0))
-    for own, g in zip(gradients(trainer.model.fusion), by_parameters(loss, model.fusion), strict=True):
+    for own, g in zip(
+        gradients(trainer.model.fusion), by_parameters(loss, model.fusion), strict=True
+    ):
         close(own, g)
 
 
@@ -88,13 +100,20 @@ def shapley_logits(fusion: Fusion, z: list[Tensor]) -> list[Tensor]:
     for order in orders:
         for place, m in enumerate(order):
             before = set(order[:place])
-            phi[m] = phi[m] + (logits_of(fusion, z, before | {m}) - logits_of(fusion, z, before)) / len(orders)
+            phi[m] = phi[m] + (
+                logits_of(fusion, z, before | {m}) - logits_of(fusion, z, before)
+            ) / len(orders)
     return phi
 
 
 def misses(phi: list[Tensor], labels: Tensor) -> list[float]:
     """n_m."""
-    return [float(-o.detach().softmax(1)[torch.arange(len(labels)), labels].clamp_min(1e-8).log().mean()) for o in phi]
+    return [
+        float(
+            -o.detach().softmax(1)[torch.arange(len(labels)), labels].clamp_min(1e-8).log().mean()
+        )
+        for o in phi
+    ]
 
 
 def factors(n: list[float], before: list[float], alpha: float) -> list[float]:
@@ -118,19 +137,27 @@ def test_agm_scales_each_share_of_the_logits_over_two_steps(trial: Build, fusion
         phi = shapley_logits(model.fusion, z)
         joint = model.fusion(z)
         close(sum(phi), joint)
-        shares = trainer.method.compute_shares(trainer.method.forward(batch.inputs, batch.labels, 0))
-        if fusion == "sum":  # taken to share its biases as its o_m do: phi would have the mean bias in each
+        shares = trainer.method.compute_shares(
+            trainer.method.forward(batch.inputs, batch.labels, 0)
+        )
+        if (
+            fusion == "sum"
+        ):  # taken to share its biases as its o_m do: phi would have the mean bias in each
             phi = list(model.fusion.unimodal_logits(z))
         close(shares, torch.stack(phi))
         n = misses(phi, batch.labels)
         before = [sum(each[m] for each in seen) / len(seen) if seen else 0.0 for m in range(3)]
         k = factors(n, before, 0.8)
         assert max(k) - min(k) > 0.01
-        by_logits = torch.autograd.grad(F.cross_entropy(joint, batch.labels), joint, retain_graph=True)[0].detach()
+        by_logits = torch.autograd.grad(
+            F.cross_entropy(joint, batch.labels), joint, retain_graph=True
+        )[0].detach()
         written = sum(own * (by_logits * share).sum() for own, share in zip(k, phi, strict=True))
         log = trainer.method.update(batch, 0)
         close(log.loss, F.cross_entropy(joint, batch.labels).detach())
-        for own, expected in zip(gradients(trainer.model), by_parameters(written, model), strict=True):
+        for own, expected in zip(
+            gradients(trainer.model), by_parameters(written, model), strict=True
+        ):
             close(own, expected)
         seen.append(n)
     close(trainer.method.mean.tolist(), [(seen[0][m] + seen[1][m]) / 2 for m in range(3)])
@@ -161,7 +188,10 @@ def test_agm_exponent_is_cut_at_ten_and_probabilities_at_a_hundred_millionth(tri
 def random_gradients(seed: int) -> tuple[list[Tensor], list[Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     return tuple(
-        [torch.randn(shape, generator=generator, dtype=torch.float64) * scale for shape in [(2, 3), (2,)]]
+        [
+            torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+            for shape in [(2, 3), (2,)]
+        ]
         for scale in (1.0, 0.4 + seed % 5)
     )
 
@@ -219,7 +249,9 @@ def pareto(joint: list[Tensor], own: list[Tensor], gamma: float) -> list[Tensor]
 
 @pytest.mark.parametrize("heads", ["separate", "shared"])
 @pytest.mark.parametrize("fusion", ["concat", "film"])
-def test_mmpareto_step_is_put_together_from_separate_backward_passes(trial: Build, fusion: str, heads: str) -> None:
+def test_mmpareto_step_is_put_together_from_separate_backward_passes(
+    trial: Build, fusion: str, heads: str
+) -> None:
     method = {"type": "mmpareto", "gamma": 1.3, "heads": heads}
     trainer = trainer_with(trial, method, 3, fusion={"type": fusion})
     conflicts = 0
@@ -228,7 +260,11 @@ def test_mmpareto_step_is_put_together_from_separate_backward_passes(trial: Buil
         model, own_heads = copied(trainer), [head.requires_grad_() for head in trainer.method.heads]
         z = model.features(batch.inputs)
         joint = F.cross_entropy(model.fusion(z), batch.labels)
-        logits = [head(part) for head, part in zip(own_heads, z, strict=True)] if own_heads else model.fusion.both(z)[1]
+        logits = (
+            [head(part) for head, part in zip(own_heads, z, strict=True)]
+            if own_heads
+            else model.fusion.both(z)[1]
+        )
         own = [F.cross_entropy(o, batch.labels) for o in logits]
         expected = []
         for name, loss in zip(model.modalities, own, strict=True):
@@ -249,7 +285,9 @@ def test_mmpareto_step_is_put_together_from_separate_backward_passes(trial: Buil
     assert conflicts or fusion == "concat"
 
 
-def test_mmpareto_leaves_a_frozen_weight_alone_and_trains_with_frozen_encoders(trial: Build) -> None:
+def test_mmpareto_leaves_a_frozen_weight_alone_and_trains_with_frozen_encoders(
+    trial: Build,
+) -> None:
     trainer, free = (trainer_with(trial, {"type": "mmpareto"}) for _ in range(2))
     batch = started(trainer)
     free.method.step(started(free), 0)
@@ -266,15 +304,24 @@ def test_mmpareto_leaves_a_frozen_weight_alone_and_trains_with_frozen_encoders(t
     trainer.model.encoders.requires_grad_(False)
     trainer.method.step(batch, 0)
     assert gradients(trainer.model.encoders) == []
-    for mine, theirs in zip(gradients(trainer.model.fusion), gradients(free.model.fusion), strict=True):
+    for mine, theirs in zip(
+        gradients(trainer.model.fusion), gradients(free.model.fusion), strict=True
+    ):
         close(mine, theirs)
 
 
-def test_mmpareto_reaches_the_word_vectors_of_texts(trial: Build, kinds: Callable[..., None]) -> None:
+def test_mmpareto_reaches_the_word_vectors_of_texts(
+    trial: Build, kinds: Callable[..., None]
+) -> None:
     kinds(pix="text", zer="vector")
-    encoders = {"pix": {"type": "text_gru", "embedding": 2, "hidden": 3, "features": 3}, "zer": {"type": "mlp"}}
+    encoders = {
+        "pix": {"type": "text_gru", "embedding": 2, "hidden": 3, "features": 3},
+        "zer": {"type": "mlp"},
+    }
     config = trial(encoders=encoders, method={"type": "mmpareto", "gamma": 1.0, "heads": "shared"})
-    model = MultimodalModel(config, {"pix": InputSpec((4,), ("a", "b")), "zer": InputSpec((3,))}, 2).double()
+    model = MultimodalModel(
+        config, {"pix": InputSpec((4,), ("a", "b")), "zer": InputSpec((3,))}, 2
+    ).double()
     method = build_method(config, model, 2, Precision("float64", torch.device("cpu")))
     texts = Sequences(torch.tensor([[1, 2, 0], [2, 0, 0]]), torch.tensor([2, 1]))
     inputs = {"pix": texts, "zer": torch.ones(2, 3, dtype=torch.float64)}

@@ -23,9 +23,15 @@ from tests.conftest import vectors
 Build = Callable[..., TrialConfig]
 
 
-def trainer_with(trial: Build, widths: tuple[int, ...] = (40, 3), samples: int = 400, **method: object) -> Trainer:
+def trainer_with(
+    trial: Build, widths: tuple[int, ...] = (40, 3), samples: int = 400, **method: object
+) -> Trainer:
     names = ["pix", "zer", "fou", "kar"][: len(widths)]
-    config = trial(data={"type": "mfeat", "views": names}, method={"type": "ibml", **method}, trainer={"epochs": 60})
+    config = trial(
+        data={"type": "mfeat", "views": names},
+        method={"type": "ibml", **method},
+        trainer={"epochs": 60},
+    )
     return Trainer(config, vectors(samples, widths))
 
 
@@ -58,7 +64,9 @@ def test_noised_share_follows_the_probability(trial: Build) -> None:
 
 
 def test_noise_is_one_tensor_with_the_batchs_deviation(trial: Build) -> None:
-    trainer = trainer_with(trial, widths=(2000, 3), samples=60, tcm={"rate": 10.0, "noise_scale": 2.0})
+    trainer = trainer_with(
+        trial, widths=(2000, 3), samples=60, tcm={"rate": 10.0, "noise_scale": 2.0}
+    )
     batch = whole_batch(trainer)
     sigma = batch.inputs["pix"].std().item()
     deviations = []
@@ -77,7 +85,9 @@ def test_noise_differs_between_epochs_and_not_between_runs(trial: Build) -> None
     def noised(epoch: int) -> torch.Tensor:
         trainer = trainer_with(trial, tcm={"rate": 10.0})
         trainer.method.start_epoch(epoch)
-        return trainer.method.transform(whole_batch(trainer), torch.tensor([1.5, 0.5]), epoch)[0]["pix"]
+        return trainer.method.transform(whole_batch(trainer), torch.tensor([1.5, 0.5]), epoch)[0][
+            "pix"
+        ]
 
     assert torch.equal(noised(3), noised(3))
     assert not torch.equal(noised(3), noised(4))
@@ -97,7 +107,9 @@ def test_nothing_happens_outside_the_window(trial: Build) -> None:
 
 
 def test_bio_adds_the_lagging_modalities_losses(trial: Build) -> None:
-    trainer = trainer_with(trial, widths=(6, 4, 3), samples=30, bio={"weight": 0.7}, tcm={"rate": 0})
+    trainer = trainer_with(
+        trial, widths=(6, 4, 3), samples=30, bio={"weight": 0.7}, tcm={"rate": 0}
+    )
     labels, outputs = trainer.train_split.labels, outputs_of(trainer)
     joint, parts = outputs.joint, outputs.unimodal
     loss = trainer.method.loss(outputs, labels, torch.tensor([1.5, 0.6, 0.9]), 1)
@@ -120,8 +132,12 @@ def test_memory_holds_the_last_visit(trial: Build) -> None:
     trainer.method.observe([log])
     for m, logits in enumerate(parts):
         probability = logits.softmax(1)[torch.arange(3), batch.labels]
-        torch.testing.assert_close(trainer.method.memory.probability[m, index], probability.detach())
-        assert torch.equal(trainer.method.memory.correct[m, index], logits.argmax(1) == batch.labels)
+        torch.testing.assert_close(
+            trainer.method.memory.probability[m, index], probability.detach()
+        )
+        assert torch.equal(
+            trainer.method.memory.correct[m, index], logits.argmax(1) == batch.labels
+        )
     untouched = torch.tensor([i for i in range(20) if i not in index])
     assert (trainer.method.memory.probability[:, untouched] == 1).all()
 
@@ -162,7 +178,9 @@ LENGTHS = torch.tensor([2, 3, 2])
 def test_noise_of_texts_has_the_deviation_of_the_first_steps(trial: Build) -> None:
     trainer = trainer_with(trial, widths=(4, 3), samples=3, tcm={"rate": 10.0, "noise_scale": 2.0})
     method, table = trainer.method, VECTORS.clone().requires_grad_()
-    batch = Batch(torch.arange(3), {"pix": Sequences(table, LENGTHS), "zer": torch.ones(3, 3)}, torch.zeros(3))
+    batch = Batch(
+        torch.arange(3), {"pix": Sequences(table, LENGTHS), "zer": torch.ones(3, 3)}, torch.zeros(3)
+    )
     method.memory.correct[0, 1] = False
     method.start_epoch(2)
     inputs, noised = method.transform(batch, torch.tensor([1.5, 0.5]), 2)
@@ -176,14 +194,20 @@ def test_noise_of_texts_has_the_deviation_of_the_first_steps(trial: Build) -> No
     torch.testing.assert_close(inputs["pix"].values, expected)
     assert inputs["pix"].lengths is LENGTHS
     inputs["pix"].values.square().sum().backward()
-    torch.testing.assert_close(table.grad, 2 * expected)  # the noise itself is no function of the vectors
+    torch.testing.assert_close(
+        table.grad, 2 * expected
+    )  # the noise itself is no function of the vectors
 
 
-def text_step(trial: Build, rate: float, vectors: torch.Tensor | None = None) -> tuple[MultimodalModel, StepLog]:
+def text_step(
+    trial: Build, rate: float, vectors: torch.Tensor | None = None
+) -> tuple[MultimodalModel, StepLog]:
     """A step on two texts and two vectors, with noise for the texts where there is a rate."""
     encoders = {"pix": {"type": "text_gru", "embedding": 2, "hidden": 3}, "zer": {"type": "mlp"}}
     config = trial(encoders=encoders, method={"type": "ibml", "tcm": {"rate": rate}})
-    model = MultimodalModel(config, {"pix": InputSpec((4,), ("a", "b"), vectors), "zer": InputSpec((3,))}, 2)
+    model = MultimodalModel(
+        config, {"pix": InputSpec((4,), ("a", "b"), vectors), "zer": InputSpec((3,))}, 2
+    )
     method = build_method(config, model, 2, Precision("float32", torch.device("cpu")))
     method.memory.probability[1] = 0.1
     method.start_epoch(1)
@@ -193,7 +217,9 @@ def text_step(trial: Build, rate: float, vectors: torch.Tensor | None = None) ->
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_a_step_puts_noise_on_word_vectors(trial: Build, kinds: Callable[..., None], given: bool) -> None:
+def test_a_step_puts_noise_on_word_vectors(
+    trial: Build, kinds: Callable[..., None], given: bool
+) -> None:
     kinds(pix="text", zer="vector")
     vectors = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]]) if given else None
     (plain, without), (model, log) = text_step(trial, 0.0, vectors), text_step(trial, 10.0, vectors)
@@ -211,7 +237,9 @@ def test_token_ids_without_vectors_get_no_noise(trial: Build) -> None:
     trainer = trainer_with(trial, widths=(4, 3), samples=2, tcm={"rate": 10.0})
     texts = Sequences(torch.tensor([[1, 2], [2, 0]]), torch.tensor([2, 1]))
     batch = Batch(torch.arange(2), {"pix": texts, "zer": torch.ones(2, 3)}, torch.zeros(2))
-    with pytest.raises(IbmlError, match="there is no noise for token ids, and the encoder of pix has no vectors"):
+    with pytest.raises(
+        IbmlError, match="there is no noise for token ids, and the encoder of pix has no vectors"
+    ):
         trainer.method.transform(batch, torch.tensor([1.5, 0.5]), 2)
 
 
@@ -219,7 +247,9 @@ def test_no_noise_scale_is_tcm_off(trial: Build) -> None:
     trainer = trainer_with(trial, tcm={"rate": 5.0, "noise_scale": 0})
     assert trainer.method.compute_tcm_rate(3) == 0
     trainer.method.start_epoch(3)
-    assert trainer.method.transform(whole_batch(trainer), torch.tensor([1.5, 0.5]), 3)[1].tolist() == [0, 0]
+    assert trainer.method.transform(whole_batch(trainer), torch.tensor([1.5, 0.5]), 3)[
+        1
+    ].tolist() == [0, 0]
 
 
 def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -28,7 +28,17 @@ from ibml.methods.lfm.method import (
 from ibml.methods.pmr.method import compute_lag_weights
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.trainer import EpochMetrics, Trainer
-from tests.methods.steps import Build, batches, by_parameters, close, copied, gradients, same, started, trainer_with
+from tests.methods.steps import (
+    Build,
+    batches,
+    by_parameters,
+    close,
+    copied,
+    gradients,
+    same,
+    started,
+    trainer_with,
+)
 
 
 def stepped_gives(trainer: Trainer, loss: Tensor, model: MultimodalModel, epoch: int) -> None:
@@ -41,15 +51,25 @@ def stepped_gives(trainer: Trainer, loss: Tensor, model: MultimodalModel, epoch:
 
 @pytest.mark.parametrize("heads", ["shared", "separate"])
 @pytest.mark.parametrize("fusion", ["concat", "film"])
-def test_auxiliary_adds_each_modalitys_own_loss_by_its_weight(trial: Build, fusion: str, heads: str) -> None:
+def test_auxiliary_adds_each_modalitys_own_loss_by_its_weight(
+    trial: Build, fusion: str, heads: str
+) -> None:
     method = {"type": "auxiliary", "weights": {"pix": 0.5, "fou": 2.0}, "heads": heads}
     trainer = trainer_with(trial, method, 3, fusion={"type": fusion})
     batch = started(trainer)
     model, own = copied(trainer), deepcopy(trainer.method.heads)
     z = model.features(batch.inputs)
-    parts = [head(part) for head, part in zip(own, z, strict=True)] if heads == "separate" else model.fusion.both(z)[1]
+    parts = (
+        [head(part) for head, part in zip(own, z, strict=True)]
+        if heads == "separate"
+        else model.fusion.both(z)[1]
+    )
     loss = F.cross_entropy(model.fusion(z), batch.labels)
-    loss = loss + 0.5 * F.cross_entropy(parts[0], batch.labels) + 2 * F.cross_entropy(parts[2], batch.labels)
+    loss = (
+        loss
+        + 0.5 * F.cross_entropy(parts[0], batch.labels)
+        + 2 * F.cross_entropy(parts[2], batch.labels)
+    )
     by_heads = [] if heads == "shared" else by_parameters(loss, nn.ModuleList([own[0], own[2]]))
     stepped_gives(trainer, loss, model, 0)
     trained = [g for g in gradients(trainer.method.heads) if g.any()]
@@ -67,8 +87,13 @@ def test_mmcosine_has_cosines_in_its_window_and_inner_products_outside(trial: Bu
         columns = model.fusion.head.weight.split(4, 1)
         logits = sum(part @ w.T for part, w in zip(z, columns, strict=True))
         if epoch == 1:
-            lengths = [part.norm(dim=1)[:, None] * w.norm(dim=1) for part, w in zip(z, columns, strict=True)]
-            logits = sum(7.0 * part @ w.T / both for part, w, both in zip(z, columns, lengths, strict=True))
+            lengths = [
+                part.norm(dim=1)[:, None] * w.norm(dim=1)
+                for part, w in zip(z, columns, strict=True)
+            ]
+            logits = sum(
+                7.0 * part @ w.T / both for part, w, both in zip(z, columns, lengths, strict=True)
+            )
         stepped_gives(trainer, F.cross_entropy(logits, batch.labels), model, epoch)
         trainer.model.zero_grad()
 
@@ -87,7 +112,9 @@ def infonce(z: list[np.ndarray]) -> float:
     """Of each pair of modalities and each sample, in both directions: is its own counterpart the nearest?"""
     losses = []
     for a, b in combinations(z, 2):
-        cosines = np.array([[x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in b] for x in a]) / 0.07
+        cosines = (
+            np.array([[x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in b] for x in a]) / 0.07
+        )
         losses += [logsumexp(cosines[i]) - cosines[i, i] for i in range(len(a))]
         losses += [logsumexp(cosines[:, i]) - cosines[i, i] for i in range(len(a))]
     return float(np.mean(losses))
@@ -99,10 +126,19 @@ def test_infonce_alignment_tells_each_samples_counterpart_from_the_others() -> N
 
 
 def test_the_classifications_share_grows_from_end_to_end() -> None:
-    assert [compute_linear_weight(epoch, 11) for epoch in (0, 5, 10)] == pytest.approx([0.05, 0.5, 0.95])
+    assert [compute_linear_weight(epoch, 11) for epoch in (0, 5, 10)] == pytest.approx(
+        [0.05, 0.5, 0.95]
+    )
     assert compute_linear_weight(0, 1) == 0.05
     # the polynomial by numpy, highest power first
-    powers = [-5.39717505e-11, 2.23835486e-8, -2.92947416e-6, 1.22989557e-4, 3.35472727e-3, 0.204623704]
+    powers = [
+        -5.39717505e-11,
+        2.23835486e-8,
+        -2.92947416e-6,
+        1.22989557e-4,
+        3.35472727e-3,
+        0.204623704,
+    ]
     assert [compute_fitted_weight(t, 100) for t in range(100)] == pytest.approx(
         np.clip(np.polyval(powers, np.arange(100)), 0.05, 0.95).tolist()
     )
@@ -111,7 +147,9 @@ def test_the_classifications_share_grows_from_end_to_end() -> None:
 
 @pytest.mark.parametrize("alignment", ["js", "infonce"])
 @pytest.mark.parametrize("weight", ["fitted", "linear"])
-def test_lfm_weighs_classification_against_alignment(trial: Build, weight: str, alignment: str) -> None:
+def test_lfm_weighs_classification_against_alignment(
+    trial: Build, weight: str, alignment: str
+) -> None:
     trainer = trainer_with(trial, {"type": "lfm", "weight": weight, "alignment": alignment}, 3)
     batch = started(trainer, 4)
     model = copied(trainer)
@@ -120,7 +158,9 @@ def test_lfm_weighs_classification_against_alignment(trial: Build, weight: str, 
     if alignment == "js":
         p = parts.softmax(2)
         pairs = [(a, b, (a + b) / 2) for a, b in combinations(p, 2)]
-        alike = sum((k * (2 * k.log() - a.log() - b.log())).sum(1).mean() / 2 for a, b, k in pairs) / 3
+        alike = (
+            sum((k * (2 * k.log() - a.log() - b.log())).sum(1).mean() / 2 for a, b, k in pairs) / 3
+        )
     else:
         alike = compute_infonce_alignment(z)  # against numpy above
     w = compute_linear_weight(4, 10) if weight == "linear" else compute_fitted_weight(4, 10)
@@ -177,11 +217,15 @@ def test_pmr_prototypes_are_class_means_of_a_tenth_and_move_with_momentum(trial:
 def test_pmr_takes_a_tenth_of_a_class_rounded_up(trial: Build, size: int) -> None:
     trainer = trainer_with(trial, {"type": "pmr"})
     labels = torch.cat([torch.zeros(size), torch.full((40,), 2)]).long()
-    assert torch.bincount(labels[trainer.method._sample_positions(labels)], minlength=3).tolist() == [-(-size // 10), 0, 4]
+    assert torch.bincount(
+        labels[trainer.method._sample_positions(labels)], minlength=3
+    ).tolist() == [-(-size // 10), 0, 4]
 
 
 @pytest.mark.parametrize("coefficient", ["paper", "release"])
-def test_pmr_pulls_the_lagging_modalities_in_a_batch_of_few_classes(trial: Build, coefficient: str) -> None:
+def test_pmr_pulls_the_lagging_modalities_in_a_batch_of_few_classes(
+    trial: Build, coefficient: str
+) -> None:
     trainer = trainer_with(trial, {"type": "pmr", "alpha": 0.6, "coefficient": coefficient}, 3)
     started(trainer)
     with torch.no_grad():
@@ -231,7 +275,9 @@ def re_run(trainer: Trainer, which: int, epochs: tuple[int, ...]) -> list[tuple[
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     losses = []
     for epoch in epochs:
-        optimizer.param_groups[0]["lr"] = 0.1 * lr_factor(config.schedule, config.trainer.epochs, epoch)
+        optimizer.param_groups[0]["lr"] = 0.1 * lr_factor(
+            config.schedule, config.trainer.epochs, epoch
+        )
         generator = torch.Generator().manual_seed(stream_seed(0, "order", "blending", which, epoch))
         total = 0.0
         for chosen in torch.randperm(24, generator=generator).split(7):
@@ -252,7 +298,11 @@ def re_run(trainer: Trainer, which: int, epochs: tuple[int, ...]) -> list[tuple[
 def test_g_blending_weighs_by_a_re_run_of_its_copies(trial: Build) -> None:
     schedule = {"type": "step", "step_size": 5, "gamma": 0.1}
     trainer = trainer_with(
-        trial, BLENDING, fusion={"type": "gated"}, schedule=schedule, trainer={"eval_batch_size": 10}
+        trial,
+        BLENDING,
+        fusion={"type": "gated"},
+        schedule=schedule,
+        trainer={"eval_batch_size": 10},
     )
     for encoder in trainer.model.encoders.values():
         encoder.append(nn.BatchNorm1d(4).double())
@@ -261,7 +311,10 @@ def test_g_blending_weighs_by_a_re_run_of_its_copies(trial: Build) -> None:
         expected = []
         for which in range(3):
             (first_train, first_val), (last_train, last_val) = re_run(trainer, which, ran)
-            gain, overfitting = first_val - last_val, (last_val - last_train) - (first_val - first_train)
+            gain, overfitting = (
+                first_val - last_val,
+                (last_val - last_train) - (first_val - first_train),
+            )
             expected.append(abs(gain) / overfitting**2)
         # the numbers of a re-run differ in the last digit, which the square of a small difference magnifies
         wanted = torch.tensor(expected, dtype=torch.float64) / sum(expected)
@@ -289,7 +342,9 @@ def test_an_estimate_leaves_the_training_as_it_was(trial: Build) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         started(trainer)
-        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5))), "dropout's draws"
+        assert torch.equal(
+            torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5))
+        ), "dropout's draws"
     assert same(before, list(trainer.model.state_dict().values()))
     assert gradients(trainer.model) == []
     assert not trainer.optimizer.state
@@ -312,18 +367,28 @@ def test_a_copys_dropout_is_its_own(trial: Build) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "window", "estimated"),
-    [("online", {}, {0, 2, 4}), ("offline", {}, {0}), ("online", {"first_epoch": 1, "stop_epoch": 4}, {1, 3})],
+    [
+        ("online", {}, {0, 2, 4}),
+        ("offline", {}, {0}),
+        ("online", {"first_epoch": 1, "stop_epoch": 4}, {1, 3}),
+    ],
 )
 def test_estimates_are_made_when_they_are_due_and_counted(
     trial: Build, mode: str, window: dict[str, int], estimated: set[int]
 ) -> None:
-    trainer = trainer_with(trial, BLENDING | {"mode": mode, "window": window}, trainer={"epochs": 5})
+    trainer = trainer_with(
+        trial, BLENDING | {"mode": mode, "window": window}, trainer={"epochs": 5}
+    )
     rows: list[EpochMetrics] = [trainer.run_epoch() for _ in range(5)]
-    assert [row["samples.epoch"] for row in rows] == [24 + 144 * (epoch in estimated) for epoch in range(5)]
+    assert [row["samples.epoch"] for row in rows] == [
+        24 + 144 * (epoch in estimated) for epoch in range(5)
+    ]
     assert trainer.finish()["samples.total"] == 5 * 24 + 144 * len(estimated)
 
 
-def test_losses_that_are_no_numbers_keep_the_weights(trial: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_that_are_no_numbers_keep_the_weights(
+    trial: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = trainer_with(trial, BLENDING)
     method = trainer.method
     method.weights.copy_(torch.tensor([0.5, 0.25, 0.25]))
@@ -332,8 +397,16 @@ def test_losses_that_are_no_numbers_keep_the_weights(trial: Build, monkeypatch: 
         for place in range(4):
             broken = torch.tensor(good, dtype=torch.float64)
             broken.view(-1)[place] = bad
-            losses = iter([torch.tensor(good, dtype=torch.float64), broken, torch.tensor(good, dtype=torch.float64)])
-            monkeypatch.setattr(method, "_estimate_losses", lambda which, epoch, losses=losses: next(losses))
+            losses = iter(
+                [
+                    torch.tensor(good, dtype=torch.float64),
+                    broken,
+                    torch.tensor(good, dtype=torch.float64),
+                ]
+            )
+            monkeypatch.setattr(
+                method, "_estimate_losses", lambda which, epoch, losses=losses: next(losses)
+            )
             method.start_epoch(0)
             assert method.weights.tolist() == [0.5, 0.25, 0.25], (bad, place)
 
@@ -344,4 +417,7 @@ def test_copies_that_learn_nothing_keep_the_weights() -> None:
     # without overfitting its difference counts as 1e-8
     first, last = torch.tensor([[2.0, 2.0], [2.0, 2.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.5]])
     ratios = [1 / 1e-16, 0.5 / 0.25]
-    close(compute_blending_weights(first.double(), last.double()).tolist(), [r / sum(ratios) for r in ratios])
+    close(
+        compute_blending_weights(first.double(), last.double()).tolist(),
+        [r / sum(ratios) for r in ratios],
+    )

@@ -7,16 +7,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.methods.steps import Build, by_parameters, close, copied, gradients, started, trainer_with
+from tests.methods.steps import (
+    Build,
+    by_parameters,
+    close,
+    copied,
+    gradients,
+    started,
+    trainer_with,
+)
 from tests.methods.test_gradient_methods import pareto
 
 
 @pytest.mark.parametrize("fusion", ["concat", "film"])
-def test_gradients_under_the_scale_of_half_precision_are_those_of_single_precision(trial: Build, fusion: str) -> None:
+def test_gradients_under_the_scale_of_half_precision_are_those_of_single_precision(
+    trial: Build, fusion: str
+) -> None:
     found: list[Tensor] = []
     for precision in ("float32", "fp16"):
         trainer = trainer_with(
-            trial, {"type": "mmpareto"}, 3, fusion={"type": fusion}, trainer={"precision": precision}
+            trial,
+            {"type": "mmpareto"},
+            3,
+            fusion={"type": fusion},
+            trainer={"precision": precision},
         )
         trainer.method.step(started(trainer), 0)
         scale = trainer.precision.scaler.get_scale()
@@ -27,7 +41,9 @@ def test_gradients_under_the_scale_of_half_precision_are_those_of_single_precisi
         assert (single - half).norm() < 0.01 * single.norm()
 
 
-def test_batch_normalisation_sees_a_batch_once_and_is_differentiated_for_both_losses(trial: Build) -> None:
+def test_batch_normalisation_sees_a_batch_once_and_is_differentiated_for_both_losses(
+    trial: Build,
+) -> None:
     trainer = trainer_with(trial, {"type": "mmpareto", "gamma": 1.2})
     for encoder in trainer.model.encoders.values():
         encoder.append(nn.BatchNorm1d(4).double())
@@ -38,8 +54,12 @@ def test_batch_normalisation_sees_a_batch_once_and_is_differentiated_for_both_lo
     expected = []
     for name, head, part in zip(model.modalities, heads, z, strict=True):
         own = F.cross_entropy(head(part), batch.labels)
-        expected += pareto(*(by_parameters(loss, model.encoders[name]) for loss in (joint, own)), 1.2)
+        expected += pareto(
+            *(by_parameters(loss, model.encoders[name]) for loss in (joint, own)), 1.2
+        )
     trainer.method.update(batch, 0)
     for actual, wanted in zip(gradients(trainer.model.encoders), expected, strict=True):
         close(actual, wanted)
-    assert [int(encoder[-1].num_batches_tracked) for encoder in trainer.model.encoders.values()] == [1, 1]
+    assert [
+        int(encoder[-1].num_batches_tracked) for encoder in trainer.model.encoders.values()
+    ] == [1, 1]

@@ -39,7 +39,9 @@ def test_a_later_window_begins_with_prototypes_that_nothing_old_is_in(trial: Bui
         close(actual, expected)
     trainer.run_epoch()
     started(trainer, 3)
-    for actual, old, new in zip(trainer.method.prototypes, first, class_means(trainer), strict=True):
+    for actual, old, new in zip(
+        trainer.method.prototypes, first, class_means(trainer), strict=True
+    ):
         assert (old - new).abs().max() > 1e-4
         close(actual, 0.9 * old + 0.1 * new)
     trainer.run_epoch()

@@ -77,11 +77,16 @@ BOOST: dict[str, Any] = {"type": "recon_boost", "stage_epochs": 2, "correct_epoc
 def parts_of(trainer: Trainer) -> dict[str, list[Tensor]]:
     model = trainer.model
     encoders = {name: weights(encoder) for name, encoder in model.encoders.items()}
-    return encoders | {"head": weights(model.fusion.head), "scale": [model.fusion.scale.detach().clone()]}
+    return encoders | {
+        "head": weights(model.fusion.head),
+        "scale": [model.fusion.scale.detach().clone()],
+    }
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_recon_boost_trains_one_encoder_and_the_head_in_turn_then_everything(trial: Build, optimizer: str) -> None:
+def test_recon_boost_trains_one_encoder_and_the_head_in_turn_then_everything(
+    trial: Build, optimizer: str
+) -> None:
     chosen = {"type": optimizer, "lr": 0.05, "weight_decay": 0.01}
     trainer = trainer_with(trial, BOOST, 3, optimizer=chosen)
     everything = {*NAMES[:3], "head", "scale"}
@@ -91,7 +96,9 @@ def test_recon_boost_trains_one_encoder_and_the_head_in_turn_then_everything(tri
     for _ in range(10):
         before = parts_of(trainer)
         trainer.run_epoch()
-        found.append({name for name, after in parts_of(trainer).items() if not same(before[name], after)})
+        found.append(
+            {name for name, after in parts_of(trainer).items() if not same(before[name], after)}
+        )
     assert found == expected
 
 
@@ -123,7 +130,9 @@ def test_recon_boost_without_correction_goes_from_stage_to_stage(trial: Build) -
     assert stages == [(0, 0), (0, 0), (1, 1), (1, 1), (2, 2), (2, 2), (3, 0), (3, 0)]
 
 
-@pytest.mark.parametrize(("epoch", "boosted", "before"), [(0, 0, None), (3, 1, 0), (6, 2, 1), (9, 0, 2)])
+@pytest.mark.parametrize(
+    ("epoch", "boosted", "before"), [(0, 0, None), (3, 1, 0), (6, 2, 1), (9, 0, 2)]
+)
 def test_recon_boost_loss_has_labels_residuals_and_the_stage_before(
     trial: Build, epoch: int, boosted: int, before: int | None
 ) -> None:
@@ -147,7 +156,9 @@ def test_recon_boost_loss_has_labels_residuals_and_the_stage_before(
     for name, encoder in model.encoders.items():
         own = name == NAMES[boosted]
         for actual, expected in zip(
-            gradients(trainer.model.encoders[name]), by_parameters(loss, encoder) if own else [], strict=True
+            gradients(trainer.model.encoders[name]),
+            by_parameters(loss, encoder) if own else [],
+            strict=True,
         ):
             close(actual, expected)
     for actual, expected in zip(
@@ -211,7 +222,9 @@ def visits(trainer: Trainer) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("fusion", ["concat", "gated"])
 @pytest.mark.parametrize("modalities", [2, 3])
-def test_an_epoch_has_each_sample_whole_and_copies_by_its_values(trial: Build, modalities: int, fusion: str) -> None:
+def test_an_epoch_has_each_sample_whole_and_copies_by_its_values(
+    trial: Build, modalities: int, fusion: str
+) -> None:
     trainer = trainer_with(trial, VALUATION, modalities, fusion={"type": fusion}, samples=60)
     trainer.run_epoch()
     phi = values(copied(trainer), batches(trainer, 60)[0])
@@ -230,7 +243,20 @@ def test_an_epoch_has_each_sample_whole_and_copies_by_its_values(trial: Build, m
 
 def test_the_thresholds_belong_to_the_side_that_the_method_says() -> None:
     phi = [2.0, 1.0, 5 / 6 + 1 / 6, 0.999, 0.41, 0.4, 1.2 / 3, 0.0, -0.09, -0.1, -0.3 / 3, -1.0]
-    assert count_copies(torch.tensor(phi, dtype=torch.float64)).tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3]
+    assert count_copies(torch.tensor(phi, dtype=torch.float64)).tolist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        2,
+        2,
+        3,
+        3,
+        3,
+    ]
 
 
 def test_an_epoch_before_the_warmup_is_a_joint_one(trial: Build) -> None:
@@ -241,7 +267,9 @@ def test_an_epoch_before_the_warmup_is_a_joint_one(trial: Build) -> None:
         assert torch.equal(trainer.method.order(epoch), joint.method.order(epoch)) == (epoch < 3)
 
 
-def test_a_valuation_changes_nothing_of_the_model_and_unshuffled_copies_come_last(trial: Build) -> None:
+def test_a_valuation_changes_nothing_of_the_model_and_unshuffled_copies_come_last(
+    trial: Build,
+) -> None:
     trainer = trainer_with(trial, VALUATION, trainer={"shuffle": False})
     for encoder in trainer.model.encoders.values():
         encoder.append(torch.nn.BatchNorm1d(4).double())
@@ -265,25 +293,34 @@ def test_copies_have_no_features_of_the_others_and_leave_the_memory_alone(trial:
         z = model.features(batch.inputs)
         kept = [m for _, m in plan[7 * number : 7 * number + 7]]
         alone = [
-            [part[i : i + 1] for part in z] if m == WHOLE else masked([part[i : i + 1] for part in z], {m})
+            [part[i : i + 1] for part in z]
+            if m == WHOLE
+            else masked([part[i : i + 1] for part in z], {m})
             for i, m in enumerate(kept)
         ]
         loss = F.cross_entropy(torch.cat([model.fusion(one) for one in alone]), batch.labels)
         trainer.model.zero_grad()
         log = trainer.method.step(batch, 1)
         close(log.loss, loss.detach())
-        for actual, expected in zip(gradients(trainer.model), by_parameters(loss, model), strict=True):
+        for actual, expected in zip(
+            gradients(trainer.model), by_parameters(loss, model), strict=True
+        ):
             close(actual, expected)
         trainer.method.observe([log])
     whole = batches(trainer, 24)[0]
     unimodal = model(whole.inputs)[1]
-    close(trainer.method.memory.probability, unimodal.softmax(2)[:, torch.arange(24), whole.labels].detach())
+    close(
+        trainer.method.memory.probability,
+        unimodal.softmax(2)[:, torch.arange(24), whole.labels].detach(),
+    )
     assert torch.equal(trainer.method.memory.correct, unimodal.argmax(2) == whole.labels)
 
 
 @pytest.mark.parametrize("part", [0.2, 1.0])
 def test_the_weakest_modality_is_seen_again_by_the_gap_of_a_part(trial: Build, part: float) -> None:
-    trainer = trainer_with(trial, VALUATION | {"level": "modality", "alpha": 0.9, "part": part}, 3, samples=60)
+    trainer = trainer_with(
+        trial, VALUATION | {"level": "modality", "alpha": 0.9, "part": part}, 3, samples=60
+    )
     trainer.run_epoch()
     generator = torch.Generator().manual_seed(stream_seed(0, "order", 1, "copies"))
     valued = torch.randperm(60, generator=generator)[: round(60 * part)].tolist()
@@ -297,10 +334,14 @@ def test_the_weakest_modality_is_seen_again_by_the_gap_of_a_part(trial: Build, p
     assert sorted(i for i, m in found if m == WHOLE) == list(range(60))
     assert len(added) == number
     assert {m for _, m in added} == {gaps.index(max(gaps))}
-    assert Counter(i for i, _ in added) == Counter(torch.randint(60, (number,), generator=generator).tolist())
+    assert Counter(i for i, _ in added) == Counter(
+        torch.randint(60, (number,), generator=generator).tolist()
+    )
 
 
-def test_a_whole_number_of_copies_is_not_rounded_down(trial: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_number_of_copies_is_not_rounded_down(
+    trial: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = trainer_with(trial, VALUATION | {"level": "modality"}, samples=20)
     # (0.7 - 0.4) 2/3 1/2 20 = 2, though 0.7 - 0.4 is a little less than 0.3
     phi = torch.tensor([[0.3], [0.6]], dtype=torch.float64)

@@ -23,19 +23,31 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "phases of two epochs": {"type": "recon_boost", "stage_epochs": 2, "correct_epochs": 2},
     "phases of boosting alone": {"type": "recon_boost", "stage_epochs": 2, "correct_epochs": 0},
     "linear weight of features": {"type": "lfm", "weight": "linear", "alignment": "infonce"},
-    "copies of a modality": {"type": "modality_valuation", "level": "modality", "warmup": 1, "part": 0.5, "alpha": 3.0},
+    "copies of a modality": {
+        "type": "modality_valuation",
+        "level": "modality",
+        "warmup": 1,
+        "part": 0.5,
+        "alpha": 3.0,
+    },
 }
 
 
 def configured(trial: Build, method: dict[str, Any], epochs: int = 6, **parts: Any) -> TrialConfig:
     given = {"encoders": {"default": {"type": "mlp", "hidden": [8], "features": 4}}, **parts}
     given.setdefault("optimizer", {"type": "sgd", "lr": 0.02, "momentum": 0.9})
-    return trial(method=method, trainer={"epochs": epochs, "batch_size": 7, "device": "cpu"}, **given)
+    return trial(
+        method=method, trainer={"epochs": epochs, "batch_size": 7, "device": "cpu"}, **given
+    )
 
 
-@pytest.mark.parametrize("optimizer", [{"type": "sgd", "lr": 0.02, "momentum": 0.9}, {"type": "adamw", "lr": 0.01}])
+@pytest.mark.parametrize(
+    "optimizer", [{"type": "sgd", "lr": 0.02, "momentum": 0.9}, {"type": "adamw", "lr": 0.01}]
+)
 @pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS)
-def test_it_goes_on_from_the_end_of_every_epoch(trial: Build, method: dict[str, Any], optimizer: dict) -> None:
+def test_it_goes_on_from_the_end_of_every_epoch(
+    trial: Build, method: dict[str, Any], optimizer: dict
+) -> None:
     check_that_it_goes_on(configured(trial, method, optimizer=optimizer))
 
 

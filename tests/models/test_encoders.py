@@ -49,10 +49,18 @@ def test_sizes_are_those_counted_by_hand() -> None:
     assert parameters(encoder((1, 257, 188), type="resnet18")) == 11_170_240
     linear = 512 * 256 + 256
     assert parameters(encoder((3, 3, 64, 64), type="resnet18", features=256)) == 11_176_512 + linear
-    assert parameters(encoder((3, 3, 64, 64), type="resnet18", features=256, head=True)) == 11_176_512 + linear + 512
+    assert (
+        parameters(encoder((3, 3, 64, 64), type="resnet18", features=256, head=True))
+        == 11_176_512 + linear + 512
+    )
     convolutions = (3 * 9 * 96 + 96) + (96 * 9 * 64 + 64)
-    assert parameters(encoder((3, 30, 30), type="small_cnn")) == convolutions + 64 * 7 * 7 * 512 + 512
-    assert parameters(encoder((3, 99, 99), type="small_cnn", pooling="average")) == convolutions + 64 * 512 + 512
+    assert (
+        parameters(encoder((3, 30, 30), type="small_cnn")) == convolutions + 64 * 7 * 7 * 512 + 512
+    )
+    assert (
+        parameters(encoder((3, 99, 99), type="small_cnn", pooling="average"))
+        == convolutions + 64 * 512 + 512
+    )
     gates = 3 * 512 * (300 + 512 + 2)  # of one direction
     assert parameters(encoder(InputSpec((77,), WORDS), type="text_gru")) == 2 * gates + 5 * 300
     given = InputSpec((77,), WORDS, torch.zeros(5, 300))
@@ -74,7 +82,9 @@ def test_sizes_are_those_counted_by_hand() -> None:
         ("dgcnn", (7, 3)),
     ],
 )
-def test_features_have_the_width_asked_for_and_repeat_bit_for_bit(kind: str, shape: tuple[int, ...]) -> None:
+def test_features_have_the_width_asked_for_and_repeat_bit_for_bit(
+    kind: str, shape: tuple[int, ...]
+) -> None:
     def features() -> tuple[Tensor, Tensor]:
         made = encoder(shape, type=kind, **SMALL[kind])
         out = made(random(4, *shape))
@@ -89,7 +99,8 @@ def test_features_have_the_width_asked_for_and_repeat_bit_for_bit(kind: str, sha
 
 
 @pytest.mark.parametrize(
-    ("kind", "shape"), [("resnet18", (1, 20, 20)), ("resnet18", (3, 1, 20, 20)), ("dgcnn", (1, 3)), ("dgcnn", (7, 3))]
+    ("kind", "shape"),
+    [("resnet18", (1, 20, 20)), ("resnet18", (3, 1, 20, 20)), ("dgcnn", (1, 3)), ("dgcnn", (7, 3))],
 )
 def test_a_batch_of_one_sample_can_be_trained(kind: str, shape: tuple[int, ...]) -> None:
     knobs = {**SMALL[kind], "head": True} if kind == "resnet18" else SMALL[kind]
@@ -104,10 +115,16 @@ def test_a_batch_of_one_sample_can_be_trained(kind: str, shape: tuple[int, ...])
         (InputSpec((3, 3, 30)), "small_cnn", "2 halvings, too many"),
         (InputSpec((9, 2)), "dgcnn", "takes points \\(count, 3\\)"),
         (InputSpec((9,)), "text_gru", "needs words"),
-        (InputSpec((9,), WORDS, torch.zeros(5, 7)), "text_gru", "is 300, but the word vectors have 7"),
+        (
+            InputSpec((9,), WORDS, torch.zeros(5, 7)),
+            "text_gru",
+            "is 300, but the word vectors have 7",
+        ),
     ],
 )
-def test_an_encoder_refuses_samples_it_cannot_take(spec: InputSpec, kind: str, message: str) -> None:
+def test_an_encoder_refuses_samples_it_cannot_take(
+    spec: InputSpec, kind: str, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         encoder(spec, type=kind)
 
@@ -116,8 +133,14 @@ def plain_resnet(state: dict[str, Tensor], images: Tensor) -> Tensor:
     """ResNet-18 in training, from weights with torchvision's names alone."""
 
     def norm(x: Tensor, name: str) -> Tensor:
-        mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), unbiased=False, keepdim=True)
-        scale, shift = state[f"{name}.weight"].view(1, -1, 1, 1), state[f"{name}.bias"].view(1, -1, 1, 1)
+        mean, variance = (
+            x.mean((0, 2, 3), keepdim=True),
+            x.var((0, 2, 3), unbiased=False, keepdim=True),
+        )
+        scale, shift = (
+            state[f"{name}.weight"].view(1, -1, 1, 1),
+            state[f"{name}.bias"].view(1, -1, 1, 1),
+        )
         return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
 
     x = norm(F.conv2d(images, state["conv1.weight"], stride=2, padding=3), "bn1").relu()
@@ -125,10 +148,14 @@ def plain_resnet(state: dict[str, Tensor], images: Tensor) -> Tensor:
     for layer in (1, 2, 3, 4):
         for block in (0, 1):
             at, stride = f"layer{layer}.{block}", 2 if layer > 1 and block == 0 else 1
-            y = norm(F.conv2d(x, state[f"{at}.conv1.weight"], stride=stride, padding=1), f"{at}.bn1").relu()
+            y = norm(
+                F.conv2d(x, state[f"{at}.conv1.weight"], stride=stride, padding=1), f"{at}.bn1"
+            ).relu()
             y = norm(F.conv2d(y, state[f"{at}.conv2.weight"], padding=1), f"{at}.bn2")
             if stride == 2:
-                x = norm(F.conv2d(x, state[f"{at}.downsample.0.weight"], stride=2), f"{at}.downsample.1")
+                x = norm(
+                    F.conv2d(x, state[f"{at}.downsample.0.weight"], stride=2), f"{at}.downsample.1"
+                )
             x = (x + y).relu()
     return x.mean((2, 3))
 
@@ -157,18 +184,27 @@ def test_resnet_averages_frames(head: bool) -> None:
 def weights() -> dict[str, Tensor]:
     """What torchvision's file of ResNet-18 has, as far as names and shapes go."""
     torch.manual_seed(7)
-    state = {name: torch.randn_like(t) if t.is_floating_point() else t for name, t in Trunk(3, 64).state_dict().items()}
+    state = {
+        name: torch.randn_like(t) if t.is_floating_point() else t
+        for name, t in Trunk(3, 64).state_dict().items()
+    }
     return {**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
 
 
 def test_resnet_starts_from_a_file_of_weights(weights: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "w.pth")
-    old = {name: tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")}
+    old = {
+        name: tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")
+    }
     save_file(old, tmp_path / "w.safetensors")
     for name in ("w.pth", "w.safetensors"):
-        made = encoder((3, 2, 64, 64), type="resnet18", weights=str(tmp_path / name), features=8, head=True)
+        made = encoder(
+            (3, 2, 64, 64), type="resnet18", weights=str(tmp_path / name), features=8, head=True
+        )
         state = made.trunk.state_dict()
-        assert all(torch.equal(state[name], weights[name]) for name in old if not name.startswith("fc."))
+        assert all(
+            torch.equal(state[name], weights[name]) for name in old if not name.startswith("fc.")
+        )
         assert (made.head[0].bias == 0).all(), "what is not in the file is initialised"
 
 
@@ -180,12 +216,18 @@ def test_weights_of_another_network_are_refused(weights: dict[str, Tensor], tmp_
         return str(caught.value).removeprefix(f"{tmp_path}/")
 
     said = "w.pth has no weights of a ResNet-18: missing, unknown or of another shape are"
-    assert refusal({**weights, "conv1.weight": torch.zeros(64, 1, 7, 7)}) == f"{said} 'conv1.weight'"
+    assert (
+        refusal({**weights, "conv1.weight": torch.zeros(64, 1, 7, 7)}) == f"{said} 'conv1.weight'"
+    )
     lacking = {name: t for name, t in weights.items() if not name.startswith(("conv1.", "layer1."))}
-    assert refusal({**lacking, "odd": torch.zeros(1)}).startswith(f"{said} 'conv1.weight', 'layer1.0.conv1.weight', ")
+    assert refusal({**lacking, "odd": torch.zeros(1)}).startswith(
+        f"{said} 'conv1.weight', 'layer1.0.conv1.weight', "
+    )
     assert refusal({**lacking, "odd": torch.zeros(1)}).endswith(" and 19 more")
     assert refusal({"state_dict": weights}) == "w.pth has no weights by name"
-    assert refusal({"a": Path()}).startswith("w.pth cannot be read as weights: "), "only tensors are unpickled"
+    assert refusal({"a": Path()}).startswith("w.pth cannot be read as weights: "), (
+        "only tensors are unpickled"
+    )
     assert refusal(weights, "w.safetensors").startswith("w.safetensors cannot be read as weights: ")
     with pytest.raises(ValueError, match="three channels, but a sample has 1"):
         encoder((1, 64, 64), type="resnet18", weights=str(tmp_path / "w.pth"))
@@ -198,12 +240,16 @@ def test_small_cnn_is_two_convolutions_and_a_linear_layer() -> None:
     x = F.max_pool2d(F.conv2d(images, first.weight, first.bias, padding=1).relu(), 2)
     x = F.max_pool2d(F.conv2d(x, second.weight, second.bias, padding=1).relu(), 2)
     assert x.shape == (3, 2, 7, 7)
-    torch.testing.assert_close(made(images), F.linear(x.flatten(1), linear.weight, linear.bias).relu())
+    torch.testing.assert_close(
+        made(images), F.linear(x.flatten(1), linear.weight, linear.bias).relu()
+    )
     frames = torch.stack([images, images.flip(0)], dim=2)
     torch.testing.assert_close(made(frames), (made(images) + made(images.flip(0))) / 2)
 
 
-TEXTS = Sequences(torch.tensor([[1, 2, 3, 4, 0], [4, 0, 0, 0, 0], [2, 0, 1, 0, 0]]), torch.tensor([4, 1, 3]))
+TEXTS = Sequences(
+    torch.tensor([[1, 2, 3, 4, 0], [4, 0, 0, 0, 0], [2, 0, 1, 0, 0]]), torch.tensor([4, 1, 3])
+)
 
 
 @pytest.mark.parametrize("vectors", [None, random(5, 6)])
@@ -221,7 +267,9 @@ def test_padding_of_texts_changes_nothing(embedded: bool) -> None:
     made = encoder(InputSpec((9,), WORDS), type="text_gru", embedding=6, hidden=7, features=3)
     longer = Sequences(F.pad(TEXTS.values, (0, 4)), TEXTS.lengths)
     if embedded:
-        longer = made.embed(longer).map(lambda v: torch.where(longer.valid()[..., None], v, torch.nan))
+        longer = made.embed(longer).map(
+            lambda v: torch.where(longer.valid()[..., None], v, torch.nan)
+        )
     assert torch.equal(made(TEXTS), made(longer))
     made(longer).sum().backward()
     assert all(p.grad.isfinite().all() for p in made.parameters())
@@ -239,14 +287,18 @@ def test_the_unknown_word_is_zero_and_stays_zero() -> None:
 
 def test_given_word_vectors_are_kept_with_the_weights_and_do_not_change() -> None:
     vectors = random(5, 6)
-    made = encoder(InputSpec((5,), WORDS, vectors), type="text_gru", embedding=6, hidden=7, features=3)
+    made = encoder(
+        InputSpec((5,), WORDS, vectors), type="text_gru", embedding=6, hidden=7, features=3
+    )
     assert torch.equal(made.state_dict()["vectors"], vectors)
     assert not made.embed(TEXTS).values.requires_grad
 
 
 def test_neighbours_are_the_nearest_points() -> None:
     points = random(2, 3, 30, dtype=torch.float64)
-    expected = torch.cdist(points.transpose(1, 2), points.transpose(1, 2)).topk(5, largest=False).indices
+    expected = (
+        torch.cdist(points.transpose(1, 2), points.transpose(1, 2)).topk(5, largest=False).indices
+    )
     assert torch.equal(find_neighbours(points, 5).sort(2).values, expected.sort(2).values)
     assert find_neighbours(points, 40).shape == (2, 30, 30)
 
@@ -259,7 +311,8 @@ def test_edge_convolution_is_that_of_every_edge() -> None:
     ends = torch.stack([cloud[:, near] for cloud, near in zip(points, index, strict=True)])
     starts = points[..., None].expand_as(ends)
     edges = F.leaky_relu(
-        F.batch_norm(layer.conv(torch.cat([ends - starts, starts], 1)), None, None, training=True), 0.2
+        F.batch_norm(layer.conv(torch.cat([ends - starts, starts], 1)), None, None, training=True),
+        0.2,
     )
     torch.testing.assert_close(layer(points), edges.amax(3))
 
@@ -272,7 +325,9 @@ def plain_dgcnn(made: nn.Module, clouds: Tensor) -> Tensor:
 
     x, layers = clouds.transpose(1, 2), []
     for layer in made.edges:
-        index = torch.cdist(x.transpose(1, 2), x.transpose(1, 2)).topk(layer.k, largest=False).indices
+        index = (
+            torch.cdist(x.transpose(1, 2), x.transpose(1, 2)).topk(layer.k, largest=False).indices
+        )
         ends = torch.stack([cloud[:, near] for cloud, near in zip(x, index, strict=True)])
         starts = x[..., None].expand_as(ends)
         x = activated(layer.conv(torch.cat([ends - starts, starts], 1))).amax(3)

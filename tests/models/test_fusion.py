@@ -38,7 +38,10 @@ def fusion_of(kind: str, modalities: int = 2, **knobs: object) -> Fusion:
 
 def features_of(modalities: int = 2, samples: int = 7) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(samples, width, generator=generator, dtype=torch.float64) for width in WIDTHS[:modalities]]
+    return [
+        torch.randn(samples, width, generator=generator, dtype=torch.float64)
+        for width in WIDTHS[:modalities]
+    ]
 
 
 @pytest.mark.parametrize("modalities", [1, 2, 3])
@@ -90,7 +93,9 @@ def test_gated_multiplies_with_a_sigmoid() -> None:
     fusion, features = fusion_of("gated", condition="last"), features_of()
     assert isinstance(fusion, Gated)
     gate = 1 / (1 + torch.exp(-affine(features[1], fusion.gate)))
-    torch.testing.assert_close(fusion(features), affine(gate * affine(features[0], fusion.value), fusion.head))
+    torch.testing.assert_close(
+        fusion(features), affine(gate * affine(features[0], fusion.value), fusion.head)
+    )
 
 
 def test_low_rank_is_a_sum_of_products() -> None:
@@ -109,7 +114,9 @@ def test_low_rank_is_a_sum_of_products() -> None:
 def test_late_averages_probabilities() -> None:
     fusion, features = fusion_of("late", 3), features_of(3)
     assert isinstance(fusion, Late)
-    probabilities = [affine(z, head).softmax(1) for z, head in zip(features, fusion.heads, strict=True)]
+    probabilities = [
+        affine(z, head).softmax(1) for z, head in zip(features, fusion.heads, strict=True)
+    ]
     torch.testing.assert_close(fusion(features).softmax(1), torch.stack(probabilities).mean(0))
     torch.testing.assert_close(fusion(features).exp().sum(1), torch.ones(7, dtype=torch.float64))
 
@@ -117,11 +124,15 @@ def test_late_averages_probabilities() -> None:
 def test_attention_mixes_tokens_of_modalities() -> None:
     fusion, features = fusion_of("attention", 3, width=8, heads=2), features_of(3)
     assert isinstance(fusion, Attention)
-    tokens = torch.stack([affine(z, p) for z, p in zip(features, fusion.projections, strict=True)], 1)
+    tokens = torch.stack(
+        [affine(z, p) for z, p in zip(features, fusion.projections, strict=True)], 1
+    )
     x = tokens + fusion.positions
     layer = fusion.layer
     normed = torch.nn.functional.layer_norm(x, (8,), layer.norm1.weight, layer.norm1.bias)
-    q, k, v = (normed @ layer.self_attn.in_proj_weight.T + layer.self_attn.in_proj_bias).chunk(3, -1)
+    q, k, v = (normed @ layer.self_attn.in_proj_weight.T + layer.self_attn.in_proj_bias).chunk(
+        3, -1
+    )
     heads = [t.unflatten(-1, (2, 4)).transpose(1, 2) for t in (q, k, v)]
     mixed = torch.softmax(heads[0] @ heads[1].transpose(-1, -2) / 2.0, -1) @ heads[2]
     x = x + affine(mixed.transpose(1, 2).flatten(2), layer.self_attn.out_proj)

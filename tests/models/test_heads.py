@@ -111,7 +111,9 @@ def test_the_boosted_head_scales_the_sum() -> None:
     head, features = head_of("recon_boost")
     assert isinstance(head, BoostedHead)
     first, _, last = head.head
-    parts = np.stack([affine(torch.tensor(np.maximum(affine(z, first), 0)), last) for z in features])
+    parts = np.stack(
+        [affine(torch.tensor(np.maximum(affine(z, first), 0)), last) for z in features]
+    )
     with torch.no_grad():
         head.scale.fill_(1.7)
     close(head.unimodal_logits(features), parts)
@@ -121,7 +123,9 @@ def test_the_boosted_head_scales_the_sum() -> None:
 
 
 def test_the_cosine_head_gives_the_golden_logits() -> None:
-    head = CosineHead(CosineHeadConfig(scale=GOLDEN["mmcosine"]["scale"]), ["a", "b"], [3, 3], 4).double()
+    head = CosineHead(
+        CosineHeadConfig(scale=GOLDEN["mmcosine"]["scale"]), ["a", "b"], [3, 3], 4
+    ).double()
     with torch.no_grad():
         head.head.weight.copy_(double(GOLDEN["W"]))
     close(head([double(z) for z in GOLDEN["z"]]), GOLDEN["mmcosine"]["logits"])
@@ -194,6 +198,8 @@ def test_a_kept_model_predicts_as_it_did(
     TrialCheckpoints(tmp_path, config.trainer).save_selected(trainer, {})
     loaded = load_model(tmp_path / "selected.ckpt")
     _, inputs, _ = next(trainer.test_split.batches([torch.arange(24)]))
-    assert all(torch.equal(*pair) for pair in zip(loaded(inputs), trainer.model(inputs), strict=True))
+    assert all(
+        torch.equal(*pair) for pair in zip(loaded(inputs), trainer.model(inputs), strict=True)
+    )
     if isinstance(loaded.fusion, CosineHead):
         assert bool(loaded.fusion.normalised) == active

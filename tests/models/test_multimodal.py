@@ -46,7 +46,10 @@ def test_building_a_model_leaves_torchs_generator_alone(trial: Build) -> None:
 
 
 def test_each_modality_can_have_its_own_encoder(trial: Build) -> None:
-    encoders = {"default": {"type": "mlp", "hidden": [8], "features": 4}, "zer": {"type": "mlp", "hidden": []}}
+    encoders = {
+        "default": {"type": "mlp", "hidden": [8], "features": 4},
+        "zer": {"type": "mlp", "hidden": []},
+    }
     made = model(trial(encoders=encoders))
     features = made.features({"pix": torch.zeros(2, 240), "zer": torch.zeros(2, 47)})
     assert [z.shape for z in features] == [(2, 4), (2, 64)]

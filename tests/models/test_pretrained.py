@@ -28,7 +28,12 @@ from ibml.models.encoders import build_encoder
 from ibml.models.encoders.pretrained.config import PretrainedConfig
 from ibml.models.multimodal import initialize_weights
 
-SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+SIZES = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+}
 TEXTS = Sequences(torch.tensor([[1, 2, 3, 4], [4, 7, 0, 0]]), torch.tensor([4, 2]))
 
 
@@ -40,7 +45,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "vit": ViTModel(ViTConfig(image_size=16, patch_size=8, **SIZES)),
         "bert": BertForMaskedLM(BertConfig(vocab_size=20, max_position_embeddings=9, **SIZES)),
         "ast": ASTModel(
-            ASTConfig(max_length=20, num_mel_bins=12, patch_size=4, frequency_stride=4, time_stride=4, **SIZES)
+            ASTConfig(
+                max_length=20,
+                num_mel_bins=12,
+                patch_size=4,
+                frequency_stride=4,
+                time_stride=4,
+                **SIZES,
+            )
         ),
         "convnext": ConvNextModel(ConvNextConfig(hidden_sizes=[4, 8], depths=[1, 1], num_stages=2)),
     }
@@ -141,7 +153,9 @@ def test_words_are_not_tokens(folders: dict[str, Path]) -> None:
         build_encoder(PretrainedConfig(path=str(folders["bert"])), InputSpec((9,), ("a", "dog")))
 
 
-def test_folders_that_are_no_whole_model_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_folders_that_are_no_whole_model_are_refused(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text((folders["vit"] / "config.json").read_text())
@@ -165,7 +179,9 @@ def test_code_beside_a_model_does_not_run(folders: dict[str, Path], tmp_path: Pa
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_missing_package_is_named(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(IbmlError, match=r"pip install 'ibml\[transformers\]'"):
         encoder(folders["vit"], (3, 16, 16))

@@ -12,7 +12,10 @@ from tests.report.test_table import ACCURACY, results, study
 
 
 def said(record: StudyRecord, arms: dict[str, list[float | None]]) -> dict[str, tuple[str, str]]:
-    return {a.arm: (a.verdict, a.text) for a in build_conclusions(build_table(record, results(record, arms)))}
+    return {
+        a.arm: (a.verdict, a.text)
+        for a in build_conclusions(build_table(record, results(record, arms)))
+    }
 
 
 def test_an_answer_has_change_interval_p_and_what_would_have_shown() -> None:
@@ -41,11 +44,20 @@ def test_the_line_of_a_study_of_arms_says_who_leads_and_who_helps() -> None:
 
 def test_ranks_are_over_the_data_sets_that_all_arms_have() -> None:
     record = study(ACCURACY, ("d", "e", "f"))
-    found = {key: value for key, value in results(record, ACCURACY).items() if not key.startswith("f/same/")}
+    found = {
+        key: value
+        for key, value in results(record, ACCURACY).items()
+        if not key.startswith("f/same/")
+    }
     made = build_table(record, found)
-    assert build_study_summary(made).startswith("Best average rank of test.accuracy over 2 data sets: good, 1.00.")
+    assert build_study_summary(made).startswith(
+        "Best average rank of test.accuracy over 2 data sets: good, 1.00."
+    )
     drawn = {drawing.name: drawing for drawing in build_figures(made, Results(record, found), {})}
-    assert drawn["ranks-test.accuracy"].caption == "Average ranks of test.accuracy % over 2 data sets, 1 is best."
+    assert (
+        drawn["ranks-test.accuracy"].caption
+        == "Average ranks of test.accuracy % over 2 data sets, 1 is best."
+    )
 
 
 def test_several_data_sets_are_counted() -> None:
@@ -66,9 +78,16 @@ def test_a_removed_component_is_told_as_its_removal() -> None:
         "w/o A": ACCURACY["ref"],
         "w/o B": [v + 0.001 * i for i, v in enumerate((0.95, 0.954, 0.97, 0.977, 0.991))],
     }
-    levels = {"full": {"A": "on", "B": "on"}, "w/o A": {"A": "off", "B": "on"}, "w/o B": {"A": "on", "B": "off"}}
+    levels = {
+        "full": {"A": "on", "B": "on"},
+        "w/o A": {"A": "off", "B": "on"},
+        "w/o B": {"A": "on", "B": "off"},
+    }
     design = DesignRecord(
-        type="leave_one_out", factors={"A": ("off", "on"), "B": ("off", "on")}, components=("A", "B"), levels=levels
+        type="leave_one_out",
+        factors={"A": ("off", "on"), "B": ("off", "on")},
+        components=("A", "B"),
+        levels=levels,
     )
     record = study(arms).model_copy(update={"design": design})
     found = said(record, arms)
@@ -89,25 +108,39 @@ def test_main_effects_of_a_factorial_are_its_line() -> None:
     }
     levels = {arm: {name: "on" if name in arm else "off" for name in "AB"} for arm in arms}
     design = DesignRecord(
-        type="factorial", factors={"A": ("off", "on"), "B": ("off", "on")}, components=("A", "B"), levels=levels
+        type="factorial",
+        factors={"A": ("off", "on"), "B": ("off", "on")},
+        components=("A", "B"),
+        levels=levels,
     )
     record = study(arms).model_copy(update={"design": design})
     line = build_study_summary(build_table(record, results(record, arms)))
     # per seed (4.95 + 5.05) / 2 ... : 5.00, 5.10, 4.90
-    assert line.startswith("A helps: test.accuracy rises by 5.00 points (95 % interval +4.75 to +5.25, p < 0.001)")
+    assert line.startswith(
+        "A helps: test.accuracy rises by 5.00 points (95 % interval +4.75 to +5.25, p < 0.001)"
+    )
     assert "No effect of B was detected. No interaction of two factors was detected." in line
     assert "nothing can be said of the factors" in build_study_summary(build_table(record, {}))
 
 
 def test_gains_of_a_cumulative_study_are_its_line() -> None:
-    arms = {"none": ACCURACY["ref"], "+ A": ACCURACY["good"], "+ A + B": [0.951, 0.953, 0.974, 0.976, 0.998]}
+    arms = {
+        "none": ACCURACY["ref"],
+        "+ A": ACCURACY["good"],
+        "+ A + B": [0.951, 0.953, 0.974, 0.976, 0.998],
+    }
     levels = {arm: {name: "on" if name in arm else "off" for name in "AB"} for arm in arms}
     design = DesignRecord(
-        type="cumulative", factors={"A": ("off", "on"), "B": ("off", "on")}, components=("A", "B"), levels=levels
+        type="cumulative",
+        factors={"A": ("off", "on"), "B": ("off", "on")},
+        components=("A", "B"),
+        levels=levels,
     )
     record = study(arms).model_copy(update={"design": design})
     line = build_study_summary(build_table(record, results(record, arms)))
-    assert line.startswith("+ A helps: test.accuracy rises by 5.00 points (95 % interval +4.56 to +5.44, p < 0.001)")
+    assert line.startswith(
+        "+ A helps: test.accuracy rises by 5.00 points (95 % interval +4.56 to +5.44, p < 0.001)"
+    )
     assert line.endswith("No effect of + B was detected.")
 
 
@@ -139,4 +172,7 @@ def test_what_cannot_be_said_is_said_in_words() -> None:
         "No seed has a result of both sides on test.accuracy or test.gap. 1 of 3 seeds have a result.",
     )
     record = study(ACCURACY)
-    assert build_study_summary(build_table(record, {})) == "Against ref, no result: good, same. 15 trials have no result yet."
+    assert (
+        build_study_summary(build_table(record, {}))
+        == "Against ref, no result: good, same. 15 trials have no result yet."
+    )

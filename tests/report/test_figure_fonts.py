@@ -64,7 +64,9 @@ def figure_of(name: str) -> Figure:
 
 
 def shown_families(figure: Figure) -> set[tuple[str, ...]]:
-    return {tuple(text.get_fontfamily()) for text in figure.findobj(mpl.text.Text) if text.get_text()}
+    return {
+        tuple(text.get_fontfamily()) for text in figure.findobj(mpl.text.Text) if text.get_text()
+    }
 
 
 def test_a_label_is_drawn_by_an_installed_font_that_has_it(own_font: str) -> None:
@@ -76,15 +78,21 @@ def test_a_label_is_drawn_by_an_installed_font_that_has_it(own_font: str) -> Non
         drawn = {form: render_figure(figure, form) for form in ("png", "pdf", "svg")}
     assert b"OwnSans" in drawn["pdf"]
     blank = imread(io.BytesIO(render_figure(figure_of("a"), "png")))
-    assert (imread(io.BytesIO(drawn["png"])) < 0.3).sum() > (blank < 0.3).sum() + 100, "the square is there"
+    assert (imread(io.BytesIO(drawn["png"])) < 0.3).sum() > (blank < 0.3).sum() + 100, (
+        "the square is there"
+    )
     assert describe_undrawable_names(study({"ref": [0.5], RARE: [0.6]})) == ""
 
 
 def test_a_figure_that_needs_no_other_font_has_the_same_bytes_with_one(own_font: str) -> None:
     with_font = [render_figure(figure_of("ε-café ±"), form) for form in ("png", "pdf", "svg")]
-    font_manager.fontManager.ttflist[:] = [e for e in font_manager.fontManager.ttflist if e.name != own_font]
+    font_manager.fontManager.ttflist[:] = [
+        e for e in font_manager.fontManager.ttflist if e.name != own_font
+    ]
     forget_fonts()
-    assert [render_figure(figure_of("ε-café ±"), form) for form in ("png", "pdf", "svg")] == with_font
+    assert [
+        render_figure(figure_of("ε-café ±"), form) for form in ("png", "pdf", "svg")
+    ] == with_font
     assert shown_families(figure_of("ε-café ±")) == {(fonts.BASE,)}
 
 
@@ -102,11 +110,18 @@ def test_characters_of_no_font_are_replaced_and_their_names_are_noted() -> None:
         f"no installed font has some characters of {name!r} (U+{ord(char):04X}); figures show \ufffd."
     )
     assert "`table.names`" in note
-    assert describe_undrawable_names(study({"ref": [0.5], name: [0.6]}, table={"names": {name: "plain"}})) == ""
+    assert (
+        describe_undrawable_names(
+            study({"ref": [0.5], name: [0.6]}, table={"names": {name: "plain"}})
+        )
+        == ""
+    )
     assert describe_undrawable_names(study({"ref": [0.5], "ε-café": [0.6]})) == ""
 
 
-@pytest.mark.parametrize("name", ["基线", "한국어", "日本語かな", "हिन्दी", "العربية", "e\u0301", "🚀"])
+@pytest.mark.parametrize(
+    "name", ["基线", "한국어", "日本語かな", "हिन्दी", "العربية", "e\u0301", "🚀"]
+)
 def test_every_script_is_drawn_or_noted(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -118,4 +133,6 @@ def test_every_script_is_drawn_or_noted(name: str) -> None:
 
 def test_wide_characters_take_the_room_of_two() -> None:
     assert shorten("中" * 30, 28, 2).count("\n") == 1
-    assert max(map(len, shorten("中" * 30, 28, 2).split("\n"))) <= (14 if fonts.is_drawable("中") else 28)
+    assert max(map(len, shorten("中" * 30, 28, 2).split("\n"))) <= (
+        14 if fonts.is_drawable("中") else 28
+    )

@@ -26,11 +26,25 @@ from ibml.statistics.paired import Difference, Verdict
 NAN = float("nan")
 UGLY = [
     *(f"a_b$x$^2 <b>&amp; {'long ' * 9}weight={w}, method.tcm.rate=0.5" for w in (0, 1, 2)),
-    *("_private", "$\\frac{1", "Größe µ ± 中文", "x\ny\tz\x00", "", "%d {label}", "-1", "a", "b", "c", "Joint"),
+    *(
+        "_private",
+        "$\\frac{1",
+        "Größe µ ± 中文",
+        "x\ny\tz\x00",
+        "",
+        "%d {label}",
+        "-1",
+        "a",
+        "b",
+        "c",
+        "Joint",
+    ),
 ]
 
 
-def difference(mean: float, half: float, verdict: Verdict, detectable: float | None = None) -> Difference:
+def difference(
+    mean: float, half: float, verdict: Verdict, detectable: float | None = None
+) -> Difference:
     return Difference(5, 0, mean, mean - half, mean + half, detectable=detectable, verdict=verdict)
 
 
@@ -72,23 +86,42 @@ def line(axes: Axes, marker: str, position: int = 0) -> tuple[list[float], list[
 
 
 def test_a_forest_has_means_intervals_verdicts_and_what_could_not_be_detected() -> None:
-    figure = draw_forest({"mfeat": FEW}, "Joint", "test.accuracy %", higher_is_better=True, alpha=0.1)
+    figure = draw_forest(
+        {"mfeat": FEW}, "Joint", "test.accuracy %", higher_is_better=True, alpha=0.1
+    )
     (axes,) = figure.axes
     assert ticks(axes, "y") == ["BIO", "TCM", "both", "one", "none"]
     assert [line(axes, m) for m in "^vo"] == [([4], [0]), ([-3], [1]), ([0.5], [2])]
-    assert [line(axes, "|", i) for i in range(3)] == [([2.5, 5.5], [0, 0]), ([-4, -2], [1, 1]), ([-1.5, 2.5], [2, 2])]
+    assert [line(axes, "|", i) for i in range(3)] == [
+        ([2.5, 5.5], [0, 0]),
+        ([-4, -2], [1, 1]),
+        ([-1.5, 2.5], [2, 2]),
+    ]
     hollow = [drawn for drawn in axes.lines if to_hex(drawn.get_markerfacecolor()) == "#ffffff"]
     assert [(*drawn.get_xdata(), *drawn.get_ydata()) for drawn in hollow] == [(2, 3)]
-    bars = [(p.get_x(), p.get_width(), round(p.get_y() + p.get_height() / 2, 9)) for p in axes.patches]
+    bars = [
+        (p.get_x(), p.get_width(), round(p.get_y() + p.get_height() / 2, 9)) for p in axes.patches
+    ]
     assert bars == [(-2.5, 5, 0), (-3, 6, 2)]
-    for said in ("+4.00 [+2.50, +5.50]", "−3.00 [−4.00, −2.00]", "no pairs", "90 % interval", "to the right →"):
+    for said in (
+        "+4.00 [+2.50, +5.50]",
+        "−3.00 [−4.00, −2.00]",
+        "no pairs",
+        "90 % interval",
+        "to the right →",
+    ):
         assert said in texts(figure)
-    assert [t.get_text() for t in figure.legends[0].get_texts()][:4] == [v for v in VERDICTS if v != "no pairs"][:4]
+    assert [t.get_text() for t in figure.legends[0].get_texts()][:4] == [
+        v for v in VERDICTS if v != "no pairs"
+    ][:4]
 
 
 def test_a_forest_of_data_sets_shares_its_scale_only_where_that_shows_all_of_them() -> None:
     def limits(second: float) -> list[tuple[float, float]]:
-        columns = {"a": {"x": difference(1, 0.5, "helps")}, "b_$": {"x": difference(second, 0.5, "helps")}}
+        columns = {
+            "a": {"x": difference(1, 0.5, "helps")},
+            "b_$": {"x": difference(second, 0.5, "helps")},
+        }
         figure = draw_forest(columns, "Joint", "loss", higher_is_better=False)
         assert [axes.get_title() for axes in figure.axes] == ["a", "b_$"]
         assert "to the left ←" in texts(figure)
@@ -100,7 +133,9 @@ def test_a_forest_of_data_sets_shares_its_scale_only_where_that_shows_all_of_the
 
 
 def test_paired_lines_join_a_seeds_values_and_leave_gaps() -> None:
-    figure = draw_paired_runs({"Joint": {0: 1.0, 1: 2.0}, "a": {0: 3.0}, "b": {0: 5.0, 1: 7.0, 2: NAN}}, "Joint", "acc")
+    figure = draw_paired_runs(
+        {"Joint": {0: 1.0, 1: 2.0}, "a": {0: 3.0}, "b": {0: 5.0, 1: 7.0, 2: NAN}}, "Joint", "acc"
+    )
     (axes,) = figure.axes
     assert line(axes, ".") == ([0, 1, 2], [1, 3, 5])
     np.testing.assert_array_equal(line(axes, ".", 1)[1], [2, NAN, 7])
@@ -119,22 +154,35 @@ def test_a_band_is_over_the_seeds_that_reached_an_epoch() -> None:
 
 def test_curves_count_epochs_from_1_and_are_pale_where_seeds_have_stopped() -> None:
     both = {"IBML": [[1.0, 3.0, 5.0], [3.0, 5.0]], "Joint": [[9.0, 9.0, 9.0]]}
-    figure = curves({"val.accuracy": both, "val.accuracy.zer": both}, "acc", {"val.accuracy": "fused"}, level=1.0)
+    figure = curves(
+        {"val.accuracy": both, "val.accuracy.zer": both},
+        "acc",
+        {"val.accuracy": "fused"},
+        level=1.0,
+    )
     first, second = figure.axes
     assert [first.get_title(), second.get_title()] == ["fused", "val.accuracy.zer"]
     assert first.get_shared_y_axes().joined(first, second)
-    pale, full = [drawn for drawn in first.lines if drawn.get_color() == assign_looks(both)["IBML"].colour]
+    pale, full = [
+        drawn for drawn in first.lines if drawn.get_color() == assign_looks(both)["IBML"].colour
+    ]
     assert (list(pale.get_xdata()), list(pale.get_ydata())) == ([1, 2, 3], [2, 4, 5])
     np.testing.assert_array_equal(full.get_ydata(), [2, 4, NAN])
     assert pale.get_alpha() < 1
     edges = first.collections[0].get_paths()[0].vertices
-    assert (edges[:, 1].min(), edges[:, 1].max()) == pytest.approx((2 - math.sqrt(2), 4 + math.sqrt(2)))
+    assert (edges[:, 1].min(), edges[:, 1].max()) == pytest.approx(
+        (2 - math.sqrt(2), 4 + math.sqrt(2))
+    )
     assert any(list(drawn.get_ydata()) == [1.0, 1.0] for drawn in first.lines)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["IBML", "Joint"]
 
 
 def test_interactions_have_a_line_for_each_level_of_the_second_factor() -> None:
-    means = {("x", "0"): (1.0, 0.5, 1.5), ("y", "0"): (2.0, None, None), ("x", "1"): (3.0, 2.0, 4.0)}
+    means = {
+        ("x", "0"): (1.0, 0.5, 1.5),
+        ("y", "0"): (2.0, None, None),
+        ("x", "1"): (3.0, 2.0, 4.0),
+    }
     pair = Interaction("fusion.type", "weight_$", ("x", "y"), ("0", "1"), means)
     figure = draw_interactions([pair, pair], "acc")
     axes = figure.axes[0]
@@ -179,9 +227,13 @@ def test_a_value_has_its_spread_its_seeds_and_the_reference_is_marked() -> None:
     (axes,) = draw_value_curve("w", [(2, [1.0, 3.0, NAN]), (0, [5.0]), (32, [None])], 2, "acc").axes
     assert line(axes, "o") == ([0, 2], [5, 2])
     bars = axes.containers[0].lines[2][0].get_segments()
-    np.testing.assert_allclose([bar[:, 1] for bar in bars], [[5, 5], [2 - math.sqrt(2), 2 + math.sqrt(2)]])
+    np.testing.assert_allclose(
+        [bar[:, 1] for bar in bars], [[5, 5], [2 - math.sqrt(2), 2 + math.sqrt(2)]]
+    )
     assert line(axes, ".", 1) == ([2, 2], [1, 3])
-    assert [list(drawn.get_xdata()) for drawn in axes.lines if drawn.get_linestyle() == ":"] == [[2, 2]]
+    assert [list(drawn.get_xdata()) for drawn in axes.lines if drawn.get_linestyle() == ":"] == [
+        [2, 2]
+    ]
 
 
 def test_bars_join_arms_that_are_not_told_apart() -> None:
@@ -211,11 +263,15 @@ def test_an_attribution_has_parts_their_sum_and_their_interactions() -> None:
 
 EMPTY: list[Callable[[], Figure]] = [
     lambda: draw_forest({}, "Joint", "acc", higher_is_better=True),
-    lambda: draw_forest({"a": {"x": Difference(0, 1), "Joint": SEED}}, "Joint", "acc", higher_is_better=True),
+    lambda: draw_forest(
+        {"a": {"x": Difference(0, 1), "Joint": SEED}}, "Joint", "acc", higher_is_better=True
+    ),
     lambda: draw_paired_runs({"a": {0: None}, "b": {}}, "Joint", "acc"),
     lambda: draw_paired_runs({}, "Joint", "acc"),
     lambda: curves({"val.loss": {"a": [[], [NAN]]}, "x": {}}, "acc"),
-    lambda: draw_interactions([Interaction("a", "b", ("1",), ("2",), {("1", "2"): (NAN, 0.0, 1.0)})], "acc"),
+    lambda: draw_interactions(
+        [Interaction("a", "b", ("1",), ("2",), {("1", "2"): (NAN, 0.0, 1.0)})], "acc"
+    ),
     lambda: draw_value_curve("w", [(1, [None]), (2, [])], 1, "acc"),
     lambda: draw_critical_difference({"a": 1.0, "b": None}, [], 9, "acc"),
     lambda: draw_attribution([("a", Difference(0, 0))], 1.0, "acc"),
@@ -235,17 +291,35 @@ def ugly() -> Iterator[Figure]:
     kinds = list(FEW.values())
     many = {arm: kinds[i % 5] for i, arm in enumerate(UGLY[:-1])}
     yield draw_forest({"m": many}, "Joint", "acc_$x$ %", higher_is_better=True)
-    yield draw_forest({f"data set $ {i}": many if i else {} for i in range(8)}, "Joint", "acc", higher_is_better=True)
-    yield draw_paired_runs({arm: dict.fromkeys(range(i), 1.0 if i % 3 else NAN) for i, arm in enumerate(UGLY)}, "Joint", "$a_1$")
+    yield draw_forest(
+        {f"data set $ {i}": many if i else {} for i in range(8)},
+        "Joint",
+        "acc",
+        higher_is_better=True,
+    )
+    yield draw_paired_runs(
+        {arm: dict.fromkeys(range(i), 1.0 if i % 3 else NAN) for i, arm in enumerate(UGLY)},
+        "Joint",
+        "$a_1$",
+    )
     runs = {arm: [[1.0] * (3 * i), [2.0] * i] for i, arm in enumerate(UGLY)}
     yield curves({"rate.a_$": runs, "rate.b": runs, "rate.c": {}}, "rate", level=1.0)
     levels = tuple(UGLY[:7]), tuple(UGLY[7:])
     yield draw_interactions(
-        [Interaction("a_$x$", "b " * 60, *levels, dict.fromkeys(itertools.product(*levels), (1, 2, 3)))], "a"
+        [
+            Interaction(
+                "a_$x$", "b " * 60, *levels, dict.fromkeys(itertools.product(*levels), (1, 2, 3))
+            )
+        ],
+        "a",
     )
-    yield draw_value_curve("optimizer_$x$", [(arm, [1.0] * i) for i, arm in enumerate(UGLY)], UGLY[3], "acc")
+    yield draw_value_curve(
+        "optimizer_$x$", [(arm, [1.0] * i) for i, arm in enumerate(UGLY)], UGLY[3], "acc"
+    )
     yield draw_critical_difference(dict.fromkeys(UGLY, 7.5), [UGLY], 6, "acc_$")
-    pairs = {pair: difference(rng.normal(), 1, "hurts") for pair in itertools.combinations(UGLY[:8], 2)}
+    pairs = {
+        pair: difference(rng.normal(), 1, "hurts") for pair in itertools.combinations(UGLY[:8], 2)
+    }
     yield draw_attribution(list(many.items())[:8], 1.0, "acc", pairs)
 
 

@@ -31,9 +31,20 @@ def test_a_report_has_a_file_of_each_format() -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_format_writes_tables_and_listings(form: str) -> None:
     assert isinstance(load_format(form), TableFormat)
-    tuning = Tuning(arm="Joint", dataset="d", trials=3, epochs=12, metric="val.accuracy", value=0.9, params={"a.b": 7})
+    tuning = Tuning(
+        arm="Joint",
+        dataset="d",
+        trials=3,
+        epochs=12,
+        metric="val.accuracy",
+        value=0.9,
+        params={"a.b": 7},
+    )
     record = study(ACCURACY, tuning=(tuning,))
-    texts = render(build_table(record, results(record, ACCURACY)), form), render_tuning(record, form)
+    texts = (
+        render(build_table(record, results(record, ACCURACY)), form),
+        render_tuning(record, form),
+    )
     for text in texts:
         assert "Joint" in text
         assert text.endswith("\n")

@@ -13,7 +13,11 @@ import pytest
 from ibml.records import TrialRecord
 from ibml.report.tables.formats.latex import escape_latex
 from ibml.report.tables.formats.registry import FORMATS
-from ibml.report.tables.layout import build_analysis_tables, build_difference_tables, build_mean_tables
+from ibml.report.tables.layout import (
+    build_analysis_tables,
+    build_difference_tables,
+    build_mean_tables,
+)
 from ibml.report.tables.render import render
 from ibml.report.tables.results import MixedResultsError, Results, find_mixtures
 from ibml.report.tables.table import Table, build_table
@@ -49,7 +53,10 @@ FOREIGN = {
 
 def made(kind: str = "factorial", datasets: tuple[str, ...] = ("d",), **table: object) -> Table:
     record = study(FOUR, datasets, table, **crossed(LEVELS, ONOFF, kind))
-    return build_table(record, results(record, FOUR, {name: -0.01 * i for i, name in enumerate(datasets)}, gain=0.001))
+    return build_table(
+        record,
+        results(record, FOUR, {name: -0.01 * i for i, name in enumerate(datasets)}, gain=0.001),
+    )
 
 
 def test_components_are_columns_of_check_marks() -> None:
@@ -87,7 +94,14 @@ def test_the_file_decides_on_rows_groups_names_precision_and_arrows() -> None:
         label="tab:mine",
     )
     (grid,) = build_mean_tables(table)
-    assert [column.heading for column in grid.columns] == ["arm", "BIO", "B", "n", "Acc %", "test.gap %"]
+    assert [column.heading for column in grid.columns] == [
+        "arm",
+        "BIO",
+        "B",
+        "n",
+        "Acc %",
+        "test.gap %",
+    ]
     assert [row if isinstance(row, str) else row[0].text for row in grid.rows] == [
         "Joint (reference)",
         "+ A",
@@ -114,7 +128,9 @@ def test_effects_of_factors_are_contrasts_of_cell_means() -> None:
     shares = {line.name: line.share.share for line in analyses["variance"].lines}
     assert sum(shares.values()) == pytest.approx(1)
     assert max(shares, key=shares.get) == "A"
-    assert [line.difference.mean for line in analyses["shapley"].lines] == pytest.approx([43 / 12, 1.75])
+    assert [line.difference.mean for line in analyses["shapley"].lines] == pytest.approx(
+        [43 / 12, 1.75]
+    )
     assert "interactions of two factors" in [grid.title for grid in build_analysis_tables(made())]
 
 
@@ -126,7 +142,9 @@ def test_gains_of_a_cumulative_design_sum_to_the_whole() -> None:
 
 
 def test_an_effect_is_good_or_bad_by_the_metrics_direction() -> None:
-    by_metric = {a.metric.name: a.lines[0].difference for a in made().analyses if a.kind == "main effects"}
+    by_metric = {
+        a.metric.name: a.lines[0].difference for a in made().analyses if a.kind == "main effects"
+    }
     assert by_metric["test.accuracy"].verdict == "helps"
     assert by_metric["test.gap"].verdict == "helps"
     assert by_metric["test.gap"].mean == pytest.approx(-by_metric["test.accuracy"].mean)
@@ -143,7 +161,9 @@ def test_all_data_sets_together_need_six_for_a_test() -> None:
 def test_all_data_sets_together_are_compared_seed_by_seed() -> None:
     arms = {"ref": [0.90, 0.95, 0.99], "new": [0.92, 0.96, None]}
     record = study(arms, ("d", "e"))
-    (line,) = next(a for a in build_table(record, results(record, arms)).analyses if a.kind == "over data sets").lines
+    (line,) = next(
+        a for a in build_table(record, results(record, arms)).analyses if a.kind == "over data sets"
+    ).lines
     assert line.difference.mean == pytest.approx(1.5), "of the two seeds that both have"
 
 
@@ -152,7 +172,10 @@ def test_rows_that_leave_arms_out_are_best_among_themselves() -> None:
     cells = {arm: table.get_cell("d", arm, "test.accuracy") for arm in ("none", "+ A")}
     assert (cells["+ A"].best, cells["none"].second) == (True, True)
     foot = "\n".join(table.notes)
-    assert "Not shown, but counted in the corrections: + B, + A + B. Best and second are of those shown." in foot
+    assert (
+        "Not shown, but counted in the corrections: + B, + A + B. Best and second are of those shown."
+        in foot
+    )
 
 
 def test_arms_that_end_together_make_no_effect_out_of_nothing() -> None:
@@ -169,7 +192,12 @@ def test_arms_that_end_together_make_no_effect_out_of_nothing() -> None:
 
 def test_json_has_the_analyses() -> None:
     content = json.loads(render(made(), "json"))
-    assert {a["kind"] for a in content["analyses"]} >= {"main effects", "interactions", "variance", "shapley"}
+    assert {a["kind"] for a in content["analyses"]} >= {
+        "main effects",
+        "interactions",
+        "variance",
+        "shapley",
+    }
     assert content["design"]["factors"] == {"A": ["off", "on"], "B": ["off", "on"]}
 
 
@@ -178,14 +206,17 @@ def test_results_of_two_revisions_are_refused_unless_allowed() -> None:
     found = results(record, FOUR)
     key = "d/+ A/1"
     found[key] = TrialRecord(**{**vars(found[key]), "revision": "other"})
-    with pytest.raises(MixedResultsError, match=r"2 code revisions: other \(1 result\), rev \(11 results\)"):
+    with pytest.raises(
+        MixedResultsError, match=r"2 code revisions: other \(1 result\), rev \(11 results\)"
+    ):
         build_table(record, found)
     foot = build_table(record, found, allow_mixed=True).notes
     assert "MIXED: 2 code revisions: other (1 result), rev (11 results)." in foot
 
 
 @pytest.mark.parametrize(
-    ("field", "words"), [("platform", "2 kinds of machine"), ("fingerprint", "2 states of the data of d")]
+    ("field", "words"),
+    [("platform", "2 kinds of machine"), ("fingerprint", "2 states of the data of d")],
 )
 def test_results_of_two_machines_or_states_of_data_are_refused(field: str, words: str) -> None:
     record = study(FOUR)
@@ -208,7 +239,9 @@ def test_what_is_to_come_counts_as_made_by_this_code() -> None:
     found = results(record, FOUR)
     del found["d/+ A/1"]
     assert find_mixtures(Results(record, found), "rev") == []
-    assert find_mixtures(Results(record, found), "new") == ["2 code revisions: new (1 result), rev (11 results)"]
+    assert find_mixtures(Results(record, found), "new") == [
+        "2 code revisions: new (1 result), rev (11 results)"
+    ]
 
 
 def test_a_metric_that_some_runs_lack_is_said_in_words() -> None:
@@ -221,13 +254,21 @@ def test_a_metric_that_some_runs_lack_is_said_in_words() -> None:
 
 
 def has_engine(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} here (texlive-xetex, -luatex, -science)")
+    return pytest.mark.skipif(
+        shutil.which(name) is None, reason=f"no {name} here (texlive-xetex, -luatex, -science)"
+    )
 
 
-@pytest.mark.parametrize("engine", [pytest.param(e, marks=has_engine(e)) for e in ("pdflatex", "xelatex", "lualatex")])
+@pytest.mark.parametrize(
+    "engine", [pytest.param(e, marks=has_engine(e)) for e in ("pdflatex", "xelatex", "lualatex")]
+)
 @pytest.mark.parametrize("included", [False, True])
-def test_latex_compiles_as_it_is_and_inside_a_paper(tmp_path: Path, included: bool, engine: str) -> None:
-    nasty = study(NASTY, ("d_1", "e%"), {"names": {"d_1": "D #1"}, "groups": {"G & H": [list(NASTY)[1]]}})
+def test_latex_compiles_as_it_is_and_inside_a_paper(
+    tmp_path: Path, included: bool, engine: str
+) -> None:
+    nasty = study(
+        NASTY, ("d_1", "e%"), {"names": {"d_1": "D #1"}, "groups": {"G & H": [list(NASTY)[1]]}}
+    )
     far = study(FOREIGN)
     tables = [made(), made("cumulative", ("d", "e")), build_table(nasty, results(nasty, NASTY))]
     tables.append(build_table(far, results(far, FOREIGN)))
@@ -277,12 +318,24 @@ def test_latex_of_characters_that_pdflatex_has_starts_as_ever() -> None:
 
 def test_symbols_that_every_latex_has_are_commands() -> None:
     assert escape_latex("± ≈ ≤ ≥ ∞ ≠") == r"$\pm$ $\approx$ $\leq$ $\geq$ $\infty$ $\neq$"
-    small = (
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho varsigma sigma tau upsilon"
-    )
+    small = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho varsigma sigma tau upsilon"
     names = [*small.split(), "varphi", "chi", "psi", "omega"]
-    assert escape_latex("αβγδεζηθικλμνξοπρςστυφχψω") == "".join(name if name == "o" else f"$\\{name}$" for name in names)
-    capitals = ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"]
+    assert escape_latex("αβγδεζηθικλμνξοπρςστυφχψω") == "".join(
+        name if name == "o" else f"$\\{name}$" for name in names
+    )
+    capitals = [
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Pi",
+        "Sigma",
+        "Upsilon",
+        "Phi",
+        "Psi",
+        "Omega",
+    ]
     assert escape_latex("ΓΔΘΛΞΠΣΥΦΨΩ") == "".join(f"$\\{name}$" for name in capitals)
 
 

@@ -29,21 +29,30 @@ def record_of(changes: Mapping[str, Any] | None = None, **more: Any) -> StudyRec
     return study(SEEDS, **{**given, **more})
 
 
-def finished(record: StudyRecord, metrics: Mapping[tuple[str, str, int], Mapping[str, float]]) -> dict:
+def finished(
+    record: StudyRecord, metrics: Mapping[tuple[str, str, int], Mapping[str, float]]
+) -> dict:
     return {
-        t.key: TrialRecord(t.key, f"run-{t.key}", "finished", dict(found), "", "data", "rev", "cpu", ended_at=10)
+        t.key: TrialRecord(
+            t.key, f"run-{t.key}", "finished", dict(found), "", "data", "rev", "cpu", ended_at=10
+        )
         for t in record.trials
         if (found := metrics.get((t.dataset, t.arm, t.seed))) is not None
     }
 
 
-def accuracies(dataset: str = "d", scale: float = 1.0) -> dict[tuple[str, str, int], dict[str, float]]:
+def accuracies(
+    dataset: str = "d", scale: float = 1.0
+) -> dict[tuple[str, str, int], dict[str, float]]:
     """pix alone is right in 0.8, 0.5 and 0.4 of the samples by seed, times `scale`; in IBML in 0.6, 0.4 and 0.4, in
     Joint in half of that alone."""
     alone, within = [scale * share for share in (0.8, 0.5, 0.4)], (0.6, 0.4, 0.4)
     found: dict[tuple[str, str, int], dict[str, float]] = {}
     for seed in range(3):
-        found[dataset, "Pix", seed] = {"test.accuracy": alone[seed], "test.accuracy.pix": alone[seed]}
+        found[dataset, "Pix", seed] = {
+            "test.accuracy": alone[seed],
+            "test.accuracy.pix": alone[seed],
+        }
         found[dataset, "IBML", seed] = {"test.accuracy": 0.9, "test.accuracy.pix": within[seed]}
         found[dataset, "Joint", seed] = {"test.accuracy": 0.9, "test.accuracy.pix": alone[seed] / 2}
     return found
@@ -83,7 +92,9 @@ def test_a_reference_that_is_the_modality_alone_is_compared_with_too() -> None:
 
 def test_seeds_without_the_modality_alone_have_no_utilisation() -> None:
     record, metrics = record_of(), accuracies()
-    found = finished(record, {**metrics, ("d", "Pix", 2): {"test.accuracy": 0.0, "test.accuracy.pix": 0.0}})
+    found = finished(
+        record, {**metrics, ("d", "Pix", 2): {"test.accuracy": 0.0, "test.accuracy.pix": 0.0}}
+    )
     found["d/Pix/1"] = replace(found["d/Pix/1"], status="diverged")
     del found["d/Joint/0"]
     results = Results(record, found)
@@ -91,10 +102,14 @@ def test_seeds_without_the_modality_alone_have_no_utilisation() -> None:
     assert results.values("d", "IBML", metric) == pytest.approx({0: 75.0})
     assert results.values("d", "Joint", metric) == {}
     foot = "\n".join(build_table(record, found).notes)
-    assert "Finished without a finite test.utilisation.pix: 5 trials (Joint 2, IBML 2, Pix 1)." in foot
+    assert (
+        "Finished without a finite test.utilisation.pix: 5 trials (Joint 2, IBML 2, Pix 1)." in foot
+    )
 
 
-def samples(of: Mapping[str, list[float | None]], dataset: str = "d") -> dict[tuple[str, str, int], dict[str, float]]:
+def samples(
+    of: Mapping[str, list[float | None]], dataset: str = "d"
+) -> dict[tuple[str, str, int], dict[str, float]]:
     return {
         (dataset, arm, seed): {"test.accuracy": 0.9} | ({} if n is None else {"samples.total": n})
         for arm, by_seed in of.items()
@@ -102,13 +117,21 @@ def samples(of: Mapping[str, list[float | None]], dataset: str = "d") -> dict[tu
     }
 
 
-def lines(record: StudyRecord, metrics: Mapping[tuple[str, str, int], Mapping[str, float]]) -> list[str]:
-    return [line for line in build_table(record, finished(record, metrics)).notes if "samples than" in line]
+def lines(
+    record: StudyRecord, metrics: Mapping[tuple[str, str, int], Mapping[str, float]]
+) -> list[str]:
+    return [
+        line
+        for line in build_table(record, finished(record, metrics)).notes
+        if "samples than" in line
+    ]
 
 
 def test_the_foot_names_arms_that_saw_more_or_fewer_samples() -> None:
     record = record_of(metrics=("test.accuracy",), table={"names": {"Joint": "Joint training"}})
-    found = samples({"Joint": [1000, 1000, 1000], "IBML": [3000, 4000, 5000], "Pix": [900, 900, 900]})
+    found = samples(
+        {"Joint": [1000, 1000, 1000], "IBML": [3000, 4000, 5000], "Pix": [900, 900, 900]}
+    )
     assert lines(record, found) == [
         "Trained on more samples than Joint training: IBML 4.00 times.",
         "Trained on fewer samples than Joint training: Pix 0.90 times.",
@@ -119,13 +142,21 @@ def test_half_a_percent_of_samples_is_no_difference() -> None:
     record = record_of(metrics=("test.accuracy",))
     assert lines(record, samples({"Joint": [1000] * 3, "IBML": [1004] * 3, "Pix": [996] * 3})) == []
     found = samples({"Joint": [1000] * 3, "IBML": [1006] * 3, "Pix": [994] * 3})
-    assert [line.split(": ")[1] for line in lines(record, found)] == ["IBML 1.01 times.", "Pix 0.99 times."]
+    assert [line.split(": ")[1] for line in lines(record, found)] == [
+        "IBML 1.01 times.",
+        "Pix 0.99 times.",
+    ]
 
 
 def test_results_that_do_not_know_their_samples_say_nothing_of_them() -> None:
     record = record_of(metrics=("test.accuracy",))
-    assert lines(record, samples({"Joint": [None] * 3, "IBML": [1000] * 3, "Pix": [None] * 3})) == []
-    assert lines(record, samples({"Joint": [1000] * 3, "IBML": [None] * 3, "Pix": [1000, None, None]})) == []
+    assert (
+        lines(record, samples({"Joint": [None] * 3, "IBML": [1000] * 3, "Pix": [None] * 3})) == []
+    )
+    assert (
+        lines(record, samples({"Joint": [1000] * 3, "IBML": [None] * 3, "Pix": [1000, None, None]}))
+        == []
+    )
     assert lines(record, samples({"IBML": [1000] * 3})) == []
 
 

@@ -36,9 +36,15 @@ def link(run_id: str) -> str | None:
     return f"http://127.0.0.1:5000/#/runs/{run_id}"
 
 
-def files(record: StudyRecord, found: dict[str, TrialRecord], curves: bool = True) -> dict[str, str | bytes]:
+def files(
+    record: StudyRecord, found: dict[str, TrialRecord], curves: bool = True
+) -> dict[str, str | bytes]:
     logged = {
-        r.run_id: {"val.accuracy": [0.5, 0.8], "val.accuracy.pix": [0.4, 0.6], "rate.pix": [1.0, 1.2]}
+        r.run_id: {
+            "val.accuracy": [0.5, 0.8],
+            "val.accuracy.pix": [0.4, 0.6],
+            "rate.pix": [1.0, 1.2],
+        }
         for r in found.values()
         if r.status == "finished" and curves
     }
@@ -59,12 +65,19 @@ def report() -> dict[str, str | bytes]:
     return files(record, found)
 
 
-def test_a_report_is_a_page_its_figures_and_the_table_in_every_format(report: dict[str, str | bytes]) -> None:
-    names = [f"{kind}-test.{m}" for kind in ("forest", "paired") for m in ("accuracy", "gap")] + ["curves", "rates"]
+def test_a_report_is_a_page_its_figures_and_the_table_in_every_format(
+    report: dict[str, str | bytes],
+) -> None:
+    names = [f"{kind}-test.{m}" for kind in ("forest", "paired") for m in ("accuracy", "gap")] + [
+        "curves",
+        "rates",
+    ]
     figures = [f"figures/{name}.{form}" for name in names for form in ("png", "pdf")]
     tables = [f"table.{extension}" for extension in ("txt", "md", "tex", "csv", "json", "html")]
     assert list(report) == ["report.html", *tables, *figures]
-    assert all(report[name].startswith(b"\x89PNG" if name.endswith("png") else b"%PDF") for name in figures)
+    assert all(
+        report[name].startswith(b"\x89PNG" if name.endswith("png") else b"%PDF") for name in figures
+    )
 
 
 def test_every_text_is_escaped_and_nothing_is_loaded(report: dict[str, str | bytes]) -> None:
@@ -77,7 +90,16 @@ def test_every_text_is_escaped_and_nothing_is_loaded(report: dict[str, str | byt
     assert {a.split(",")[0] for a in addresses if not a.startswith("http")} <= {
         *(
             f"#{n}"
-            for n in ("answers", "tables", "figures", "configuration", "budget", "failures", "runs", "provenance")
+            for n in (
+                "answers",
+                "tables",
+                "figures",
+                "configuration",
+                "budget",
+                "failures",
+                "runs",
+                "provenance",
+            )
         ),
         "data:image/svg+xml;base64",
         "data:image/png;base64",
@@ -90,7 +112,9 @@ def test_every_text_is_escaped_and_nothing_is_loaded(report: dict[str, str | byt
 def test_an_address_that_is_no_web_address_is_no_link() -> None:
     record = study({"ref": [0.9], "a": [0.8]})
     found = results(record, {"ref": [0.9], "a": [0.8]})
-    made = render_study_report(build_table(record, found), Results(record, found), {}, lambda run: "javascript:alert(1)")
+    made = render_study_report(
+        build_table(record, found), Results(record, found), {}, lambda run: "javascript:alert(1)"
+    )
     assert "javascript:" not in str(made["report.html"])
     assert "There are no figures over epochs" in str(made["report.html"])
 
@@ -109,7 +133,9 @@ def test_a_table_that_leaves_out_the_reference_has_a_report() -> None:
     arms = {"ref": ACCURACY["ref"], "good": ACCURACY["good"], "same": ACCURACY["same"]}
     record = study(arms, rows=["good", "same"]).model_copy(update={"metrics": ("test.accuracy",)})
     found = results(record, arms)
-    made = render_study_report(build_table(record, found), Results(record, found), {}, link, forms=())
+    made = render_study_report(
+        build_table(record, found), Results(record, found), {}, link, forms=()
+    )
     assert "Difference to ref in test.accuracy %" in str(made["report.html"])
 
 
@@ -121,11 +147,18 @@ def test_the_same_results_give_the_same_bytes_of_every_file() -> None:
 
 
 def test_a_studys_design_chooses_its_figures() -> None:
-    arms = {"none": ACCURACY["ref"], "+ A": ACCURACY["good"], "+ B": ACCURACY["same"], "+ A + B": ACCURACY["good"]}
+    arms = {
+        "none": ACCURACY["ref"],
+        "+ A": ACCURACY["good"],
+        "+ B": ACCURACY["same"],
+        "+ A + B": ACCURACY["good"],
+    }
     levels = {arm: {name: "on" if name in arm else "off" for name in "AB"} for arm in arms}
     factors = {"A": ("off", "on"), "B": ("off", "on")}
     design = DesignRecord(type="factorial", factors=factors, components=("A", "B"), levels=levels)
-    record = study(arms, ("d", "e")).model_copy(update={"design": design, "metrics": ("test.accuracy",)})
+    record = study(arms, ("d", "e")).model_copy(
+        update={"design": design, "metrics": ("test.accuracy",)}
+    )
     found = results(record, arms)
     drawn = build_figures(build_table(record, found), Results(record, found), {})
     assert [drawing.name for drawing in drawn] == [
@@ -149,7 +182,9 @@ def test_the_bases_own_value_is_a_point_of_a_factors_curve() -> None:
     record = study(arms).model_copy(update={"design": design, "configs": {"d": CONFIG}})
     found = results(record, arms)
     table = build_table(record, found)
-    points, own = collect_factor_values(table, Results(record, found), "bio.weight", "d", table.metrics[0])
+    points, own = collect_factor_values(
+        table, Results(record, found), "bio.weight", "d", table.metrics[0]
+    )
     assert own == 1.0
     assert [(value, [pytest.approx(v) for v in seeds]) for value, seeds in points] == [
         (0, [80]),
@@ -205,7 +240,8 @@ window.addEventListener("load", () => {
 def probed(page: str) -> str:
     """The page with scripts that look at it, which its policy is told of."""
     hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in (WATCH, PROBE)
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in (WATCH, PROBE)
     )
     page = page.replace("script-src ", f"script-src {html.escape(hashes)} ", 1)
     page = page.replace("<title>", f"<script>{WATCH}</script><title>", 1)
@@ -213,15 +249,26 @@ def probed(page: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def browsed(report: dict[str, str | bytes], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def browsed(
+    report: dict[str, str | bytes], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """What Chromium finds of the page in a window of 375 pixels: a frame, since its own are wider."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium in PATH")
     folder: Path = tmp_path_factory.mktemp("browser")
     frame = f'<iframe width="375" height="800" srcdoc="{html.escape(probed(str(report["report.html"])))}"></iframe>'
-    (folder / "outer.html").write_text(f'<!DOCTYPE html><meta charset="utf-8"><pre id="found"></pre>{frame}')
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+    (folder / "outer.html").write_text(
+        f'<!DOCTYPE html><meta charset="utf-8"><pre id="found"></pre>{frame}'
+    )
+    command = [
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+    ]
     command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
     done = subprocess.run(

@@ -21,9 +21,13 @@ from tests.support.records import results, study
 ARMS = {"ref": [0.90, 0.91, 0.92], "good": [0.95, 0.955, 0.97], "same": [0.90, 0.905, 0.93]}
 
 
-def side(name: str, arms: dict[str, list[float | None]], arm: str | None = None, **more: object) -> ComparisonSide:
+def side(
+    name: str, arms: dict[str, list[float | None]], arm: str | None = None, **more: object
+) -> ComparisonSide:
     record = study(arms, name=name, **more)
-    return ComparisonSide(name if arm is None else f"{name}/{arm}", Results(record, results(record, arms)), arm)
+    return ComparisonSide(
+        name if arm is None else f"{name}/{arm}", Results(record, results(record, arms)), arm
+    )
 
 
 def texts(grid: TableSpec) -> list[list[str]]:
@@ -42,8 +46,9 @@ def test_the_seeds_that_are_needed_follow_from_the_variance_seen() -> None:
     assert plan.seeds == same.corrected
     grid = build_power_table(plan)
     assert grid.title == "x: seeds to detect a difference of 1 points in test.accuracy"
-    assert f"{plan.seeds} seeds let every arm's difference of that size be found: {3 * plan.seeds} trials" in " ".join(
-        describe_power(plan)
+    assert (
+        f"{plan.seeds} seeds let every arm's difference of that size be found: {3 * plan.seeds} trials"
+        in " ".join(describe_power(plan))
     )
 
 
@@ -56,7 +61,9 @@ def test_what_no_study_can_detect_is_said() -> None:
 
 def test_a_signed_rank_test_needs_enough_seeds_to_reach_alpha() -> None:
     plan = plan_seeds(side("x", ARMS, table={"test": "wilcoxon"}).results, 50.0, None, 0.8)
-    assert [need.corrected for need in plan.needs] == [7, 7], "2^(1 - 7) = 0.016 is the first below 0.025"
+    assert [need.corrected for need in plan.needs] == [7, 7], (
+        "2^(1 - 7) = 0.016 is the first below 0.025"
+    )
 
 
 @pytest.mark.parametrize("detect", [0.0, -1.0, math.nan, math.inf])
@@ -74,7 +81,10 @@ def test_without_pairs_nothing_can_be_planned() -> None:
 
 
 def test_two_arms_are_compared_in_configuration_and_results() -> None:
-    more = {"configs": {"d": {"a.b": 1, "c": 2}}, "changes": {"d": {"good": {"a.b": 5, "new": True}, "same": {}}}}
+    more = {
+        "configs": {"d": {"a.b": 1, "c": 2}},
+        "changes": {"d": {"good": {"a.b": 5, "new": True}, "same": {}}},
+    }
     configs, found = compare(side("x", ARMS, "ref", **more), side("x", ARMS, "good", **more))
     assert texts(configs) == [["a.b", "1", "5"], ["new", "–", "True"]]
     accuracy, gap = texts(found)
@@ -95,10 +105,14 @@ def test_two_studies_are_compared_arm_by_arm() -> None:
 
 
 def test_pairs_of_one_trial_with_itself_are_no_test() -> None:
-    more = {arm: [*values, 0.5] for arm, values in ARMS.items()}  # a seed more, and the same trials before it
+    more = {
+        arm: [*values, 0.5] for arm, values in ARMS.items()
+    }  # a seed more, and the same trials before it
     (settings, found) = compare(side("x", ARMS), side("y", more))
     assert {row[0] for row in texts(settings)} == {"study", "seeds", "results"}
-    assert {(row[3], row[4], row[-1]) for row in texts(found)} == {("3", "+0.00", "the same trials")}
+    assert {(row[3], row[4], row[-1]) for row in texts(found)} == {
+        ("3", "+0.00", "the same trials")
+    }
 
 
 def test_a_study_is_not_compared_with_an_arm() -> None:
@@ -124,7 +138,13 @@ def test_the_list_shows_state_progress_and_age() -> None:
         ["demo", "study", "interrupted", "8 / 9", "2 h"],
         ["old", "search", "complete", "–", "3 h"],
     ]
-    assert [format_duration(s) for s in (-3, 59, 60, 3600, 200_000)] == ["0 s", "59 s", "1 min", "1 h", "2 d"]
+    assert [format_duration(s) for s in (-3, 59, 60, 3600, 200_000)] == [
+        "0 s",
+        "59 s",
+        "1 min",
+        "1 h",
+        "2 d",
+    ]
 
 
 def test_a_trial_is_shown_with_curves_and_traceback() -> None:
@@ -132,7 +152,9 @@ def test_a_trial_is_shown_with_curves_and_traceback() -> None:
         "k" * 64, "r" * 32, "failed", {"val.loss": 1.0, "test.loss": 2.5}, "RuntimeError('x')", "data", "rev", "cpu",
         {"demo": "good"}, 5000, 1000, "good", "d", 3,
     )  # fmt: skip
-    view = TrialView(record, "seed: 3\n", {"val.loss": [3.0, math.nan, 1.0]}, "Traceback: x", ["config.yaml"])
+    view = TrialView(
+        record, "seed: 3\n", {"val.loss": [3.0, math.nan, 1.0]}, "Traceback: x", ["config.yaml"]
+    )
     stream = io.StringIO()
     Console(file=stream, width=120).print(build_trial_group(view))
     shown = stream.getvalue()

@@ -13,7 +13,12 @@ from ibml.records import ProposalRecord, SearchRecord
 from ibml.report.search.figures import compute_anytime_curves
 from ibml.report.search.importance import compute_importances
 from ibml.report.search.page import FILES, build_search_summary, render_search_report
-from ibml.report.search.summary import build_optuna_study, build_trials_frame, compute_best_so_far, find_pareto_front
+from ibml.report.search.summary import (
+    build_optuna_study,
+    build_trials_frame,
+    compute_best_so_far,
+    find_pareto_front,
+)
 from ibml.report.tables.formats.text import render_plain_text
 
 RANGE = {"low": 0.0, "high": 1.0, "log": False, "step": None, "when": {}, "whole": False}
@@ -21,11 +26,21 @@ KIND = {"choices": ["a", None, True, {"x": 1}], "when": {}, "whole": False}
 
 
 def proposal(number: int, values: tuple[float, ...] | None, **rest: Any) -> ProposalRecord:
-    given = {"state": "complete" if values else "failed", "params": {}, "curve": {}, "epochs": 10, "feasible": True}
-    return ProposalRecord.model_validate({**given, "reason": "", "number": number, "values": values, **rest})
+    given = {
+        "state": "complete" if values else "failed",
+        "params": {},
+        "curve": {},
+        "epochs": 10,
+        "feasible": True,
+    }
+    return ProposalRecord.model_validate(
+        {**given, "reason": "", "number": number, "values": values, **rest}
+    )
 
 
-def record(proposals: list[ProposalRecord], parameters: dict[str, Any], **rest: Any) -> SearchRecord:
+def record(
+    proposals: list[ProposalRecord], parameters: dict[str, Any], **rest: Any
+) -> SearchRecord:
     values = [p for p in proposals if p.values and p.feasible and not p.reason]
     best = max(values, key=lambda p: (p.values or (0.0,))[0], default=None)
     given = {
@@ -55,7 +70,8 @@ def two_parameters(trials: int = 60) -> SearchRecord:
     generator = np.random.default_rng(1)
     drawn = generator.random((trials, 2))
     proposals = [
-        proposal(n, (float(x + 0.1 * y),), params={"x": float(x), "y": float(y)}) for n, (x, y) in enumerate(drawn)
+        proposal(n, (float(x + 0.1 * y),), params={"x": float(x), "y": float(y)})
+        for n, (x, y) in enumerate(drawn)
     ]
     return record(proposals, {"x": RANGE, "y": RANGE})
 
@@ -94,7 +110,10 @@ def test_a_conditional_parameter_is_judged_where_it_is_active() -> None:
         x, y = map(float, generator.random(2))
         params = {"x": x} | ({"y": y} if x > 0.5 else {})
         proposals.append(proposal(n, (0.1 * x + params.get("y", 0.0),), params=params))
-    found = {i.name: i for i in compute_importances(record(proposals, {"x": RANGE, "y": RANGE})).parameters}
+    found = {
+        i.name: i
+        for i in compute_importances(record(proposals, {"x": RANGE, "y": RANGE})).parameters
+    }
     assert found["y"].trials == sum("y" in p.params for p in proposals) < found["x"].trials == 60
     assert found["y"].low > 0.8
 
@@ -105,11 +124,15 @@ def test_the_pareto_front_has_what_nothing_beats() -> None:
     objectives = (("val.accuracy", "maximize"), ("val.gap", "minimize"))
     made = record(proposals, {"x": RANGE}, objectives=objectives)
     assert [p.number for p in find_pareto_front(made)] == [3, 0, 1]
-    assert sorted(t.number for t in build_optuna_study(made).best_trials if t.number != 5) in ([], [0, 1, 3])
+    assert sorted(t.number for t in build_optuna_study(made).best_trials if t.number != 5) in (
+        [],
+        [0, 1, 3],
+    )
 
 
 @pytest.mark.parametrize(
-    ("sense", "expected"), [("maximize", [None, 0.5, 0.5, 0.7]), ("minimize", [None, 0.5, 0.2, 0.2])]
+    ("sense", "expected"),
+    [("maximize", [None, 0.5, 0.5, 0.7]), ("minimize", [None, 0.5, 0.2, 0.2])],
 )
 def test_the_best_so_far_follows_the_budget(sense: str, expected: list[float | None]) -> None:
     proposals = [proposal(0, None), *(proposal(n, (v,)) for n, v in enumerate([0.5, 0.2, 0.7], 1))]
@@ -131,18 +154,30 @@ def test_searches_are_compared_at_the_same_budget() -> None:
 
 
 ODD = {
-    "all failed": record([proposal(n, None, reason="failed: no memory") for n in range(3)], {"x": RANGE}),
+    "all failed": record(
+        [proposal(n, None, reason="failed: no memory") for n in range(3)], {"x": RANGE}
+    ),
     "nothing yet": record([], {"x": RANGE}),
     "one": record([proposal(0, (0.5,), params={"x": 0.5})], {"x": RANGE}),
-    "equal": record([proposal(n, (0.5,), params={"x": 0.5, "k": None}) for n in range(9)], {"x": RANGE, "k": KIND}),
+    "equal": record(
+        [proposal(n, (0.5,), params={"x": 0.5, "k": None}) for n in range(9)],
+        {"x": RANGE, "k": KIND},
+    ),
     "labels": record(
-        [proposal(n, (0.1 * n,), params={"k": ["a", None, True, '{"x": 1}'][n % 4], "x": n / 12}) for n in range(12)],
+        [
+            proposal(n, (0.1 * n,), params={"k": ["a", None, True, '{"x": 1}'][n % 4], "x": n / 12})
+            for n in range(12)
+        ],
         {"x": RANGE, "k": KIND},
     ),
     "three objectives": record(
         [proposal(n, (n / 9, 1 - n / 9, 0.5), params={"x": n / 9}) for n in range(9)],
         {"x": RANGE},
-        objectives=(("val.accuracy", "maximize"), ("val.gap", "minimize"), ("time.total", "minimize")),
+        objectives=(
+            ("val.accuracy", "maximize"),
+            ("val.gap", "minimize"),
+            ("time.total", "minimize"),
+        ),
     ),
     "all infeasible": record(
         [proposal(n, (n / 9, 0.5), feasible=False, params={"x": n / 9}) for n in range(9)],
@@ -150,7 +185,11 @@ ODD = {
         objectives=(("val.accuracy", "maximize"), ("val.gap", "minimize")),
     ),
     "only pruned": record(
-        [proposal(n, None, state="pruned", curve={1: 0.1 * n}, params={"x": n / 9}) for n in range(9)], {"x": RANGE}
+        [
+            proposal(n, None, state="pruned", curve={1: 0.1 * n}, params={"x": n / 9})
+            for n in range(9)
+        ],
+        {"x": RANGE},
     ),
     "constants only": record([proposal(0, (0.5,))], {}),
 }
@@ -165,20 +204,29 @@ def test_odd_searches_have_a_report(name: str) -> None:
     assert ("best.yaml" in files) == (made.best is not None)
     if made.best is not None:
         assert yaml.safe_load(str(files["best.yaml"])) == made.best_config
-    assert all(content[:4] == b"\x89PNG" for file, content in files.items() if file.endswith(".png"))
-    assert f"{len(made.proposals)} of {made.trials} trials" in render_plain_text(build_search_summary(made))
+    assert all(
+        content[:4] == b"\x89PNG" for file, content in files.items() if file.endswith(".png")
+    )
+    assert f"{len(made.proposals)} of {made.trials} trials" in render_plain_text(
+        build_search_summary(made)
+    )
     assert len(build_trials_frame(made)) == len(made.proposals)
 
 
 def test_the_same_search_gives_the_same_report() -> None:
-    first, second = render_search_report(two_parameters(20)), render_search_report(two_parameters(20))
+    first, second = (
+        render_search_report(two_parameters(20)),
+        render_search_report(two_parameters(20)),
+    )
     assert first == second
 
 
 def test_values_stay_text_on_the_page_and_in_the_preset() -> None:
     value = "a|b<script>`c`\nseed: 7"
     found = record(
-        [proposal(0, (0.5,), params={"x": value})], {"x": {**KIND, "choices": [value, "d"]}}, description="<b>"
+        [proposal(0, (0.5,), params={"x": value})],
+        {"x": {**KIND, "choices": [value, "d"]}},
+        description="<b>",
     )
     made = render_search_report(found)
     assert yaml.safe_load(made["best.yaml"]) == {"data": {"type": "mfeat"}}

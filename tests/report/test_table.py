@@ -23,7 +23,9 @@ ACCURACY = {
 }
 
 
-def study(arms: dict[str, list[float | None]], datasets: tuple[str, ...] = ("d",), **table: object) -> StudyRecord:
+def study(
+    arms: dict[str, list[float | None]], datasets: tuple[str, ...] = ("d",), **table: object
+) -> StudyRecord:
     trials = [
         TrialEntry(arm=arm, dataset=dataset, seed=seed, key=f"{dataset}/{arm}/{seed}")
         for dataset in datasets
@@ -96,12 +98,20 @@ def test_failed_diverged_and_missing_runs_are_in_the_foot() -> None:
     record = study(arms)
     found = results(record, arms)
     found["d/bad/0"] = TrialRecord("d/bad/0", "r1", "failed", {}, "RuntimeError('x')")
-    found["d/bad/1"] = TrialRecord("d/bad/1", "r2", "diverged", {}, "the training loss was nan in epoch 3")
+    found["d/bad/1"] = TrialRecord(
+        "d/bad/1", "r2", "diverged", {}, "the training loss was nan in epoch 3"
+    )
     found["d/new/0"] = TrialRecord("d/new/0", "r3", "running")
     made = build_table(record, found)
     foot = "\n".join(made.notes)
-    assert "Failed: 1 of 9 trials (bad 1); for instance RuntimeError('x'); traceback.txt of MLflow run r1." in foot
-    assert "Diverged: 1 of 9 trials (bad 1); for instance the training loss was nan in epoch 3." in foot
+    assert (
+        "Failed: 1 of 9 trials (bad 1); for instance RuntimeError('x'); traceback.txt of MLflow run r1."
+        in foot
+    )
+    assert (
+        "Diverged: 1 of 9 trials (bad 1); for instance the training loss was nan in epoch 3."
+        in foot
+    )
     assert "Not finished: 1 of 9 trials (new 1)." in foot
     assert "Not run: 3 of 9 trials (bad 1, new 2)." in foot
     assert "Pairs with a missing side, left out of the tests: bad 3, new 3." in foot
@@ -163,7 +173,10 @@ def test_what_the_plan_noted_and_where_it_was_computed_is_in_the_foot() -> None:
 def test_holm_is_over_the_arms_of_a_column_of_one_data_set() -> None:
     record = study(ACCURACY, ("d", "e"))
     one = study(ACCURACY)
-    both, single = build_table(record, results(record, ACCURACY)), build_table(one, results(one, ACCURACY))
+    both, single = (
+        build_table(record, results(record, ACCURACY)),
+        build_table(one, results(one, ACCURACY)),
+    )
     for dataset in ("d", "e"):
         assert (
             both.get_cell(dataset, "good", "test.accuracy").difference
@@ -194,7 +207,10 @@ def test_csv_and_json_are_the_frame(table: Table) -> None:
     assert len(rows) == len(content["rows"]) == 6
     for text, plain in zip(rows, content["rows"], strict=True):
         assert float(text["mean"]) == plain["mean"]
-        assert (text["verdict"], text["difference"] == "") == (plain["verdict"], plain["difference"] is None)
+        assert (text["verdict"], text["difference"] == "") == (
+            plain["verdict"],
+            plain["difference"] is None,
+        )
     assert content["foot"] == list(table.notes)
 
 
@@ -207,20 +223,36 @@ def test_the_same_results_give_the_same_bytes(form: str) -> None:
 
 
 def test_odd_names_stay_text_in_every_format() -> None:
-    arms = {r"a_b & 50% #1 \x": [0.9, 0.91], "<b>|*c*|</b>": [0.95, 0.97], "[red]plain[/red]": [0.8, 0.7]}
+    arms = {
+        r"a_b & 50% #1 \x": [0.9, 0.91],
+        "<b>|*c*|</b>": [0.95, 0.97],
+        "[red]plain[/red]": [0.8, 0.7],
+    }
     record = study(arms)
     made = build_table(record, results(record, arms))
     latex = render(made, "latex")
     assert r"a\_b \& 50\% \#1 \textbackslash{}x" in latex
-    assert not re.search(r"(?<!\\)[%#_&](?![^\n]*\\\\)", latex.split(r"\toprule")[1].split(r"\midrule")[0])
+    assert not re.search(
+        r"(?<!\\)[%#_&](?![^\n]*\\\\)", latex.split(r"\toprule")[1].split(r"\midrule")[0]
+    )
     assert r"\<b\>\|\*c\*\|\</b\>" in render(made, "markdown")
     assert "[red]plain[/red]" in render(made, "text")
-    assert not re.search(r"\\\\\n[\[*]", latex), "LaTeX would read the next row's start as an option"
+    assert not re.search(r"\\\\\n[\[*]", latex), (
+        "LaTeX would read the next row's start as an option"
+    )
     assert [row["arm"] for row in json.loads(render(made, "json"))["rows"]][::2] == list(arms)
 
 
 def test_the_text_has_every_number_a_reviewer_needs(table: Table) -> None:
     text = render(table, "text")
-    for part in ("92.00 ± 1.58", "ref (reference)", "+5.00", "95 % interval", "p (Holm)", "detectable", "helps"):
+    for part in (
+        "92.00 ± 1.58",
+        "ref (reference)",
+        "+5.00",
+        "95 % interval",
+        "p (Holm)",
+        "detectable",
+        "helps",
+    ):
         assert part in text
     assert all(len(line) <= 120 for line in text.splitlines())

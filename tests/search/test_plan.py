@@ -24,7 +24,13 @@ def test_shipped_spaces_are_valid(path: Path) -> None:
 
 
 def test_whole_numbers_are_those_whose_field_takes_nothing_else() -> None:
-    plan = plan_of(BIO | {"method.window.first_epoch": {"low": 0, "high": 5}, "trainer.batch_size": {"choices": [32]}})
+    plan = plan_of(
+        BIO
+        | {
+            "method.window.first_epoch": {"low": 0, "high": 5},
+            "trainer.batch_size": {"choices": [32]},
+        }
+    )
     assert {d.path: d.whole for d in plan.space.dimensions} == {
         "method.bio.weight": False,
         "method.window.first_epoch": True,
@@ -34,7 +40,11 @@ def test_whole_numbers_are_those_whose_field_takes_nothing_else() -> None:
 
 def test_inactive_parameters_are_in_no_configuration() -> None:
     space = plan_of(FUSION).space
-    for kind, inside in (("concat", set()), ("film", {"condition"}), ("attention", {"width", "heads", "feedforward"})):
+    for kind, inside in (
+        ("concat", set()),
+        ("film", {"condition"}),
+        ("attention", {"width", "heads", "feedforward"}),
+    ):
         picks = {"fusion.type": kind, "fusion.condition": "last", "fusion.width": 32}
         values = space.walk(lambda d, picks=picks: picks[d.path])
         config, problems = space.trial(values)
@@ -51,12 +61,18 @@ def test_conditions_go_as_deep_as_wanted_and_bounds_are_conditions() -> None:
             "fusion.type": {"choices": ["concat", "attention"]},
         }
     )
-    assert [d.path for d in plan.space.dimensions] == ["fusion.type", "fusion.width", "fusion.heads"]
+    assert [d.path for d in plan.space.dimensions] == [
+        "fusion.type",
+        "fusion.width",
+        "fusion.heads",
+    ]
     assert plan.space.size == 1 + 1 + 2
 
 
 def test_a_grid_is_as_large_as_its_conditions_allow() -> None:
-    plan = plan_of(FUSION | {"method.bio.weight": {"low": 0, "high": 1, "step": 0.5}}, sampler={"type": "grid"})
+    plan = plan_of(
+        FUSION | {"method.bio.weight": {"low": 0, "high": 1, "step": 0.5}}, sampler={"type": "grid"}
+    )
     assert plan.space.size == plan.trials == 3 * (1 + 2 + 2)
 
 
@@ -73,7 +89,11 @@ def test_ranges_may_be_large_and_conditions_narrow() -> None:
         {
             "trainer.batch_size": {"low": 1, "high": 10**9},
             "method.tcm.rate": {"low": 0, "high": 2, "step": 0.5},
-            "method.tcm.noise_scale": {"low": 1, "high": 2, "when": {"method.tcm.rate": {"low": 0.4, "high": 0.6}}},
+            "method.tcm.noise_scale": {
+                "low": 1,
+                "high": 2,
+                "when": {"method.tcm.rate": {"low": 0.4, "high": 0.6}},
+            },
         }
     )
     assert plan.space.size is None
@@ -84,16 +104,23 @@ def test_ranges_may_be_large_and_conditions_narrow() -> None:
 def test_an_objective_that_some_proposals_would_not_log_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'val.accuracy.pix' is not logged where data.views"):
         plan_of(
-            {"data.views": {"choices": [["pix", "zer"], ["fou", "mor"]]}}, objectives=[{"metric": "val.accuracy.pix"}]
+            {"data.views": {"choices": [["pix", "zer"], ["fou", "mor"]]}},
+            objectives=[{"metric": "val.accuracy.pix"}],
         )
 
 
 def test_the_paper_starts_from_whole_settings_too() -> None:
-    (start,) = load_search(ROOT / "search_spaces" / "tcm_schedule.yaml", "mfeat").resolve_starting_values({})
+    (start,) = load_search(
+        ROOT / "search_spaces" / "tcm_schedule.yaml", "mfeat"
+    ).resolve_starting_values({})
     assert start["method.window"] == '{"first_epoch": 1}'
     windows = [{"first_epoch": 1}, {"first_epoch": 2, "stop_epoch": 5}]
-    plan = plan_of({"method.window": {"choices": windows}}, start_from=[{"method.window": windows[1]}])
-    assert plan.resolve_starting_values({}) == [{"method.window": '{"first_epoch": 2, "stop_epoch": 5}'}]
+    plan = plan_of(
+        {"method.window": {"choices": windows}}, start_from=[{"method.window": windows[1]}]
+    )
+    assert plan.resolve_starting_values({}) == [
+        {"method.window": '{"first_epoch": 2, "stop_epoch": 5}'}
+    ]
 
 
 def test_epochs_that_are_searched_count_at_their_most() -> None:
@@ -126,7 +153,11 @@ BAD = [
     ("optimizer.lrr: {low: 1.0e-4, high: 1.0e-1}", 5, "did you mean 'optimizer.lr'?"),
     ("optimizer.lr: {low: 1, high: 0.1}", 5, "low 1 is not below high 0.1"),
     ("optimizer.lr: {low: 0, high: 0.1, log: true}", 5, "a logarithm needs low above 0"),
-    ("optimizer.lr: {low: 0.001, high: 0.1, log: true, step: 0.1}", 5, "log and step exclude each other"),
+    (
+        "optimizer.lr: {low: 0.001, high: 0.1, log: true, step: 0.1}",
+        5,
+        "log and step exclude each other",
+    ),
     ("optimizer.lr: {low: 0.001, high: 0.1, step: 0}", 5, "greater than 0"),
     ("optimizer.lr: {low: -1, high: 0.1}", 5, "greater than 0"),
     ("optimizer.lr: {low: a, high: 0.1}", 5, "low"),
@@ -136,8 +167,16 @@ BAD = [
     ("fusion.type: {choices: []}", 5, "at least 1"),
     ("fusion.type: {choices: [sum, sum]}", 5, "two choices are equal"),
     ("fusion.type: {choices: [sum, gate]}", 5, "did you mean 'gated'?"),
-    ("fusion.condition: {choices: [first], when: {fusion.type: film}}", 5, "'fusion.type' is not searched"),
-    ("fusion.condition: {choices: [first]}\n  fusion.type: {choices: [sum, film]}", 5, "when: {fusion.type: [film]}"),
+    (
+        "fusion.condition: {choices: [first], when: {fusion.type: film}}",
+        5,
+        "'fusion.type' is not searched",
+    ),
+    (
+        "fusion.condition: {choices: [first]}\n  fusion.type: {choices: [sum, film]}",
+        5,
+        "when: {fusion.type: [film]}",
+    ),
     (
         "fusion.condition: {choices: [first], when: {fusion.type: filmm}}\n  fusion.type: {choices: [sum, film]}",
         5,
@@ -163,13 +202,21 @@ BAD = [
         6,
         "which values go together",
     ),
-    ("method.bio: {choices: [{weight: 1}]}\n  method.bio.weight: {low: 0, high: 1}", 6, "is a part of 'method.bio'"),
+    (
+        "method.bio: {choices: [{weight: 1}]}\n  method.bio.weight: {low: 0, high: 1}",
+        6,
+        "is a part of 'method.bio'",
+    ),
     ("seed: {low: 0, high: 5}", 5, "is not searched"),
     ("optimizer.lr: {low: 1.0e-6, high: 1, step: 1.0e-9}", 5, "more than a million values"),
     ("optimizer.lr: {low: 0.1, high: 1, step: 5.0e-324}", 5, "more than a million values"),
     ("trainer.batch_size: {low: 8, high: 64, step: 0.5}", 5, "takes whole numbers"),
     ("optimizer.momentum: {choices: [0, 0.0, 0.9]}", 5, "two choices are equal"),
-    ("optimizer.lr: {low: 0.1, high: 1}\n  bogus.path: {low: 0, high: 1, when: {optimizer.lr: []}}", 6, "at least 1"),
+    (
+        "optimizer.lr: {low: 0.1, high: 1}\n  bogus.path: {low: 0, high: 1, when: {optimizer.lr: []}}",
+        6,
+        "at least 1",
+    ),
     (
         "optimizer.lr: {low: 0.1, high: 1}\n"
         "  optimizer.momentum: {low: 0, high: 0.5, when: {optimizer.lr: {low: 0.5, high: 0.2}}}",
@@ -186,7 +233,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("parameters", "line", "words"), BAD)
-def test_a_wrong_parameter_is_refused_at_its_line(tmp_path: Path, parameters: str, line: int, words: str) -> None:
+def test_a_wrong_parameter_is_refused_at_its_line(
+    tmp_path: Path, parameters: str, line: int, words: str
+) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(f"name: bad\n\nbase: mfeat\nparameters:\n  {parameters}\n")
     with pytest.raises(ConfigError) as caught:
@@ -199,13 +248,22 @@ def test_a_wrong_parameter_is_refused_at_its_line(tmp_path: Path, parameters: st
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"objectives": [{"metric": "test.accuracy"}]}, "must not see test data; did you mean 'val.accuracy'?"),
-        ({"objectives": [{"metric": "val.acuracy"}]}, "no trial logs 'val.acuracy'; did you mean 'val.accuracy'?"),
+        (
+            {"objectives": [{"metric": "test.accuracy"}]},
+            "must not see test data; did you mean 'val.accuracy'?",
+        ),
+        (
+            {"objectives": [{"metric": "val.acuracy"}]},
+            "no trial logs 'val.acuracy'; did you mean 'val.accuracy'?",
+        ),
         ({"objectives": [{"metric": "val.gap"}, {"metric": "val.gap"}]}, "listed twice"),
         ({"constraints": [{"metric": "time.epoch"}]}, "needs 'max' or 'min'"),
         ({"constraints": [{"metric": "time.epok", "max": 1}]}, "did you mean 'time.epoch'?"),
         (
-            {"objectives": [{"metric": "val.accuracy"}, {"metric": "val.gap"}], "scheduler": {"type": "asha"}},
+            {
+                "objectives": [{"metric": "val.accuracy"}, {"metric": "val.gap"}],
+                "scheduler": {"type": "asha"},
+            },
             "early stopping ranks trials by one value",
         ),
         ({"scheduler": {"type": "wilcoxon"}}, "no comparison gives p below 0.1"),
@@ -215,7 +273,10 @@ def test_a_wrong_parameter_is_refused_at_its_line(tmp_path: Path, parameters: st
         ({"start_from": [{"optimizer.l": 5}]}, "did you mean 'optimizer.lr'?"),
         ({"start_from": ["papr"]}, "start_from"),
         ({"trials": 0}, "trials"),
-        ({"constraints": [{"metric": "val.gap", "max": 1}, {"metric": "val.gap", "max": 2}]}, "two bounds of one kind"),
+        (
+            {"constraints": [{"metric": "val.gap", "max": 1}, {"metric": "val.gap", "max": 2}]},
+            "two bounds of one kind",
+        ),
         ({"base": "mfeet"}, "did you mean 'mfeat'?"),
         ({"base": None}, "no base"),
     ],
@@ -234,7 +295,10 @@ def test_all_that_is_wrong_is_said_at_once(cli: CommandLine) -> None:
     )
     answer = cli.inside("tune", "bad.yaml", "--base", "mfeat", "-o", "trainer.epochs=0")
     assert answer.code == 2
-    assert "-o trainer.epochs=0: trainer.epochs: should be greater than or equal to 1, got 0" in answer.err
+    assert (
+        "-o trainer.epochs=0: trainer.epochs: should be greater than or equal to 1, got 0"
+        in answer.err
+    )
     answer = cli.inside("tune", "bad.yaml", "--base", "mfeat")
     assert answer.code == 2
     lines = answer.err.splitlines()
@@ -254,10 +318,16 @@ def test_proposals_that_act_in_no_epoch_are_noted() -> None:
     epochs = plan_of(LR | {"trainer.epochs": {"choices": [1, 5]}})
     assert epochs.warnings[-1].startswith("where trainer.epochs: 1: ibml acts from epoch 1 on")
     late = plan_of({"method.window.first_epoch": {"choices": [0, 60]}})
-    assert late.warnings[-1].startswith("where method.window.first_epoch: 60: ibml acts from epoch 60 on")
+    assert late.warnings[-1].startswith(
+        "where method.window.first_epoch: 60: ibml acts from epoch 60 on"
+    )
     assert not any("acts from" in warning for warning in plan_of(LR).warnings)
     types = {"method.type": {"choices": ["joint", "ibml"]}}
-    assert plan_of(types, overrides={"trainer.epochs": 1}).warnings[-1].startswith("where method.type: ibml: ibml acts")
+    assert (
+        plan_of(types, overrides={"trainer.epochs": 1})
+        .warnings[-1]
+        .startswith("where method.type: ibml: ibml acts")
+    )
 
 
 FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
@@ -266,24 +336,48 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
 @pytest.mark.parametrize(
     ("path", "parameter", "message"),
     [
-        ("optimizer.lr", "{values: [0.1, 0.2]}", "'values' is no key of a parameter; write {choices: [0.1, 0.2]}"),
-        ("optimizer.lr", "{min: 0.1, max: 1}", "'min' and 'max' are no keys of a parameter; write {low: 0.1, high: 1}"),
+        (
+            "optimizer.lr",
+            "{values: [0.1, 0.2]}",
+            "'values' is no key of a parameter; write {choices: [0.1, 0.2]}",
+        ),
+        (
+            "optimizer.lr",
+            "{min: 0.1, max: 1}",
+            "'min' and 'max' are no keys of a parameter; write {low: 0.1, high: 1}",
+        ),
         (
             "optimizer.lr",
             "{distribution: log_uniform_values, max: 0.1, min: 0.001}",
             "'distribution', 'max' and 'min' are no keys of a parameter; write {low: 0.001, high: 0.1, log: true}",
         ),
         ("optimizer.lr", "{distribution: uniform, min: 0, max: 1}", "write {low: 0, high: 1}"),
-        ("optimizer.lr", "{distribution: q_uniform, min: 0, max: 1, q: 0.1}", "write {low: 0, high: 1, step: 0.1}"),
+        (
+            "optimizer.lr",
+            "{distribution: q_uniform, min: 0, max: 1, q: 0.1}",
+            "write {low: 0, high: 1, step: 0.1}",
+        ),
         (
             "optimizer.lr",
             "{distribution: constant, value: 0.1}",
             "'distribution' is no key of a parameter; write {value: 0.1}",
         ),
         ("optimizer.lr", "{distribution: normal, mu: 0, sigma: 1}", f"write {FORMS}"),
-        ("optimizer.lr", "{type: float, low: 0.1, high: 1, log: true}", "write {low: 0.1, high: 1, log: true}"),
-        ("optimizer.lr", "{low: 0.1, max: 1}", "'max' is no key of a parameter; write {low: 0.1, high: 1}"),
-        ("fusion.type", "{type: categorical, choices: [sum, late]}", "write {choices: [sum, late]}"),
+        (
+            "optimizer.lr",
+            "{type: float, low: 0.1, high: 1, log: true}",
+            "write {low: 0.1, high: 1, log: true}",
+        ),
+        (
+            "optimizer.lr",
+            "{low: 0.1, max: 1}",
+            "'max' is no key of a parameter; write {low: 0.1, high: 1}",
+        ),
+        (
+            "fusion.type",
+            "{type: categorical, choices: [sum, late]}",
+            "write {choices: [sum, late]}",
+        ),
         ("optimizer.lr", "{grid_search: [0.1]}", "write {choices: [0.1]}"),
         (
             "optimizer.lr",
@@ -298,7 +392,11 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
             "{parameters: {lr: {min: 0.1, max: 1}}}",
             "nested parameters are written as dotted paths, for instance ...lr: {low: 0.1, high: 1}",
         ),
-        ("method", "{bio: {weight: {low: 0, high: 1}}}", "for instance ...bio.weight: {low: 0, high: 1}"),
+        (
+            "method",
+            "{bio: {weight: {low: 0, high: 1}}}",
+            "for instance ...bio.weight: {low: 0, high: 1}",
+        ),
     ],
 )
 def test_spaces_of_other_tools_are_answered_with_how_they_are_written_here(
@@ -319,7 +417,9 @@ def test_what_is_suggested_for_another_tools_space_is_accepted() -> None:
     for parameter in ({"min": 0.1, "max": 0.5}, {"values": [0.1, 0.2]}, [0.1, 0.2], 0.1):
         with pytest.raises(ConfigError) as caught:
             plan_of({"optimizer.lr": parameter})
-        written = documents.parse(f"optimizer.lr: {str(caught.value).rpartition(' {')[2].join(['{', ''])}", "f").data
+        written = documents.parse(
+            f"optimizer.lr: {str(caught.value).rpartition(' {')[2].join(['{', ''])}", "f"
+        ).data
         assert plan_of(written).space.dimensions[0].path == "optimizer.lr"
 
 
@@ -335,12 +435,17 @@ def test_what_is_suggested_for_another_tools_space_is_accepted() -> None:
             "unknown key 'objectives[0].goal'; did you mean 'objectives[0].direction'?",
         ),
         (
-            {"parameters": LR | {"fusion.type": {"value": "sum", "when": {"optimizer.lr": {"min": 0.1}}}}},
+            {
+                "parameters": LR
+                | {"fusion.type": {"value": "sum", "when": {"optimizer.lr": {"min": 0.1}}}}
+            },
             "parameters.fusion.type.when.optimizer.lr: bounds are 'low' and 'high'; write {low: 0.1}",
         ),
     ],
 )
-def test_other_words_for_the_keys_of_a_search_are_understood(change: dict[str, object], message: str) -> None:
+def test_other_words_for_the_keys_of_a_search_are_understood(
+    change: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         load_search({"name": "s", "base": "mfeat", "parameters": LR} | change)
     assert message in str(caught.value)
@@ -348,7 +453,9 @@ def test_other_words_for_the_keys_of_a_search_are_understood(change: dict[str, o
 
 def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
-    path.write_text("name: a\nparameters:\n  optimizer.lr: {low: 1.0e-3, high: 0.1}\nsampler: {type: gp, seed: 3}\n")
+    path.write_text(
+        "name: a\nparameters:\n  optimizer.lr: {low: 1.0e-3, high: 0.1}\nsampler: {type: gp, seed: 3}\n"
+    )
     plan = load_search(
         path,
         "mfeat",
@@ -368,7 +475,9 @@ def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Pat
 
 
 def test_a_dry_run_shows_the_space_and_imports_nothing_heavy(cli: CommandLine) -> None:
-    answer = cli.inside("tune", str(ROOT / "search_spaces" / "ibml.yaml"), "--base", "mfeat", "--dry-run")
+    answer = cli.inside(
+        "tune", str(ROOT / "search_spaces" / "ibml.yaml"), "--base", "mfeat", "--dry-run"
+    )
     assert answer.code == 0
     assert "fusion.type: film or gated" in " ".join(answer.out.split())
     assert "40 trials, at most 1,600 epochs" in answer.out

@@ -33,7 +33,11 @@ SPACE = {
         "optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True},
         "method.bio.ramp": {"choices": ["constant", "linear_up", "linear_down"]},
         "method.tcm.rate": {"low": 0, "high": 2, "step": 0.5},
-        "method.tcm.noise_scale": {"low": 0.5, "high": 2, "when": {"method.tcm.rate": {"low": 0.5}}},
+        "method.tcm.noise_scale": {
+            "low": 0.5,
+            "high": 2,
+            "when": {"method.tcm.rate": {"low": 0.5}},
+        },
     },
     "scheduler": {"type": "pbt", "interval_epochs": 2},
     "sampler": {"type": "random"},
@@ -45,17 +49,28 @@ class Killed(Exception):
     pass
 
 
-def run(folder: Path, steps: int | None = None, diverges: int | None = None, order: int = 0) -> Population:
+def run(
+    folder: Path, steps: int | None = None, diverges: int | None = None, order: int = 0
+) -> Population:
     """Train a population without Ray. A state is the history of (epoch, lr), and an epoch is worth the mean of its
     rates; after so many steps the process is killed. Members that are ready are trained in any `order`."""
     plan = load_search(SPACE)
-    search = open_search(plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name).search
+    search = open_search(
+        plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name
+    ).search
     assert isinstance(search, Population)
     search.concurrency, shuffled = 3, random.Random(order)
     flying, done = [], 0
     while not search.done:
         while (trial_run := search.next()) is not None:
-            flying.append((trial_run, list(map(tuple, json.loads(trial_run.interval.state))) if trial_run.interval.state else []))
+            flying.append(
+                (
+                    trial_run,
+                    list(map(tuple, json.loads(trial_run.interval.state)))
+                    if trial_run.interval.state
+                    else [],
+                )
+            )
         trial_run, history = flying.pop(shuffled.randrange(len(flying)))
         assert len(history) == trial_run.interval.first
         for epoch in range(trial_run.interval.first, trial_run.interval.stop):
@@ -64,7 +79,10 @@ def run(folder: Path, steps: int | None = None, diverges: int | None = None, ord
             if done == steps:
                 raise Killed
             done += 1
-            search.report(trial_run, [{"epoch": epoch, "val.loss": 1.0, "val.accuracy": value, "time.epoch": 1.0}])
+            search.report(
+                trial_run,
+                [{"epoch": epoch, "val.loss": 1.0, "val.accuracy": value, "time.epoch": 1.0}],
+            )
         if trial_run.number == diverges and trial_run.interval.first == 2:
             search.end(trial_run, "diverged", {}, "infinite")
         elif trial_run.interval.stop == 7:
@@ -76,7 +94,10 @@ def run(folder: Path, steps: int | None = None, diverges: int | None = None, ord
 
 def outcome(search: Population) -> list[tuple]:
     trials = search.list_trials()
-    return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs.get(CHANGES)) for t in trials]
+    return [
+        (t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs.get(CHANGES))
+        for t in trials
+    ]
 
 
 @pytest.fixture
@@ -97,7 +118,10 @@ def test_worst_members_go_on_from_the_best_with_changed_values(place):
     changed = 0
     for epoch in (2, 4, 6):
         ranked = sorted(trials, key=lambda n: (trials[n].intermediate_values[epoch], -n))
-        at = {n: [c for c in t.user_attrs.get(CHANGES, []) if c["epoch"] == epoch] for n, t in trials.items()}
+        at = {
+            n: [c for c in t.user_attrs.get(CHANGES, []) if c["epoch"] == epoch]
+            for n, t in trials.items()
+        }
         assert [n for n in sorted(at) if at[n]] == ranked[:1]  # a quarter of six is one
         assert at[ranked[0]][0]["from"] == ranked[-1]
         changed += 1
@@ -105,7 +129,9 @@ def test_worst_members_go_on_from_the_best_with_changed_values(place):
         assert ("method.tcm.noise_scale" in values) == (values["method.tcm.rate"] >= 0.5)
     assert changed == 3
     last = next(t.user_attrs[CHANGES][-1] for t in trials.values() if CHANGES in t.user_attrs)
-    copied, source = next((t, last["from"]) for t in trials.values() if last in t.user_attrs.get(CHANGES, []))
+    copied, source = next(
+        (t, last["from"]) for t in trials.values() if last in t.user_attrs.get(CHANGES, [])
+    )
     epoch = last["epoch"]
     before = trials[source].intermediate_values[epoch] * epoch
     assert copied.intermediate_values[epoch + 1] == pytest.approx(
@@ -171,10 +197,22 @@ def test_perturbed_values(parameter, whole, value, expected):
 @pytest.mark.parametrize(
     ("change", "line", "words"),
     [
-        ({"parameters": {"fusion.type": {"choices": ["concat", "sum"]}}}, 4, "which weights the model has"),
+        (
+            {"parameters": {"fusion.type": {"choices": ["concat", "sum"]}}},
+            4,
+            "which weights the model has",
+        ),
         ({"parameters": {"optimizer.type": {"choices": ["sgd", "adam"]}}}, 4, "what its state is"),
-        ({"parameters": {"trainer.batch_size": {"low": 8, "high": 64}}}, 4, "holds for the whole training"),
-        ({"parameters": {"method.window.first_epoch": {"low": 1, "high": 4}}}, 4, "holds for the whole training"),
+        (
+            {"parameters": {"trainer.batch_size": {"low": 8, "high": 64}}},
+            4,
+            "holds for the whole training",
+        ),
+        (
+            {"parameters": {"method.window.first_epoch": {"low": 1, "high": 4}}},
+            4,
+            "holds for the whole training",
+        ),
         ({"sampler": {"type": "grid"}}, 5, "a grid has no draws"),
         ({"trials": 3}, 6, "population of 4 or more"),
         ({"seeds_per_trial": 2}, 7, "a member has one seed"),
@@ -196,16 +234,22 @@ def test_what_cannot_be_a_population_is_refused_at_its_line(tmp_path, change, li
     )
     lines = [*head, "parameters:", f"  {path}: {json.dumps(parameter)}"]
     file = tmp_path / "space.yaml"
-    file.write_text("\n".join([*lines, *(f"{key}: {json.dumps(value)}" for key, value in parts.items())]))
+    file.write_text(
+        "\n".join([*lines, *(f"{key}: {json.dumps(value)}" for key, value in parts.items())])
+    )
     with pytest.raises(ConfigError) as caught:
         load_search(file, "mfeat")
-    assert any(p.source.line == line and words in p.message for p in caught.value.problems), caught.value
+    assert any(p.source.line == line and words in p.message for p in caught.value.problems), (
+        caught.value
+    )
 
 
 def test_a_task_whose_worker_died_before_it_began_is_not_waited_for(place):
     folder = place("driver")
     plan = load_search(SPACE)
-    opened = open_search(plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name)
+    opened = open_search(
+        plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name
+    )
     store = MlflowStore(f"sqlite:///{folder}/mlflow.db")
     source = opened
     with (
@@ -231,13 +275,19 @@ def test_a_tag_that_is_cut_says_so():
 
 def test_a_study_cannot_tune_its_arms_with_it(tmp_path):
     study = tmp_path / "study.yaml"
-    (tmp_path / "space.yaml").write_text(json.dumps({**{k: SPACE[k] for k in ("name", "parameters", "scheduler")}}))
+    (tmp_path / "space.yaml").write_text(
+        json.dumps({**{k: SPACE[k] for k in ("name", "parameters", "scheduler")}})
+    )
     study.write_text(
         json.dumps(
             {
                 "name": "s",
                 "base": "mfeat",
-                "design": {"type": "arms", "reference": "a", "arms": {"a": {}, "b": {"optimizer.momentum": 0.5}}},
+                "design": {
+                    "type": "arms",
+                    "reference": "a",
+                    "arms": {"a": {}, "b": {"optimizer.momentum": 0.5}},
+                },
                 "seeds": [0, 1],
                 "tune": {"space": "space.yaml"},
             }
@@ -262,13 +312,17 @@ def test_members_are_single_runs_that_say_what_was_changed(cli):
     assert sorted(t["ibml.trial"] for t in members.values()) == ["0", "1", "2", "3"]
     assert sum("ibml.changes" in t for t in members.values()) >= 1
     for uuid, t in members.items():
-        rows = database.execute("select step, key, value from metrics where run_uuid = ? order by step", (uuid,))
+        rows = database.execute(
+            "select step, key, value from metrics where run_uuid = ? order by step", (uuid,)
+        )
         rates: dict[str, list[float]] = {}
         for _, key, value in rows:
             rates.setdefault(key, []).append(value)
         assert len(rates["value.optimizer.lr"]) == 5
         assert rates["value.optimizer.lr"] == pytest.approx(rates["lr"])
-        start = database.execute("select value from params where run_uuid = ? and key = 'optimizer.lr'", (uuid,))
+        start = database.execute(
+            "select value from params where run_uuid = ? and key = 'optimizer.lr'", (uuid,)
+        )
         assert math.isclose(float(start.fetchone()[0]), rates["lr"][0])
         for change in json.loads(t.get("ibml.changes", "[]")):
             assert rates["lr"][change["epoch"]] == pytest.approx(change["values"]["optimizer.lr"])

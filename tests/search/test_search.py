@@ -29,11 +29,15 @@ SAMPLERS = [
 
 
 def outline(search: Search) -> list[tuple[object, ...]]:
-    return [(t.number, t.state, t.params, t.values, t.intermediate_values) for t in search.list_trials()]
+    return [
+        (t.number, t.state, t.params, t.values, t.intermediate_values) for t in search.list_trials()
+    ]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: "-".join(map(str, s.values())))
-def test_a_search_that_is_cut_off_proposes_what_it_would_have(lab: Lab, sampler: dict[str, object]) -> None:
+def test_a_search_that_is_cut_off_proposes_what_it_would_have(
+    lab: Lab, sampler: dict[str, object]
+) -> None:
     plan = plan_of(SPACE, sampler=sampler, trials=10, scheduler={"type": "asha", "grace_epochs": 2})
     whole = outline(lab.run(lab.open(plan, name="whole")))
     for stop in (0, 3, 5, 1):
@@ -57,7 +61,10 @@ def test_a_search_that_is_killed_at_any_write_proposes_what_it_would_have(
     whole = outline(lab.run(lab.open(plan, name="whole")))
     storage = lab.database.storage
     writes = ["set_trial_param", "set_trial_user_attr", "set_trial_state_values"]
-    if sampler["type"] not in ("gp", "qmc"):  # these note their own draw in the study a moment before it is kept
+    if sampler["type"] not in (
+        "gp",
+        "qmc",
+    ):  # these note their own draw in the study a moment before it is kept
         writes.append("set_trial_system_attr")
     left = [0]
 
@@ -87,7 +94,11 @@ def test_a_search_that_is_killed_at_any_write_proposes_what_it_would_have(
 
 def test_other_seeds_of_a_sampler_propose_other_values(lab: Lab) -> None:
     first, second = (
-        lab.run(lab.open(plan_of(LR, trials=3, sampler={"type": "random", "seed": seed}), name=f"{seed}"))
+        lab.run(
+            lab.open(
+                plan_of(LR, trials=3, sampler={"type": "random", "seed": seed}), name=f"{seed}"
+            )
+        )
         for seed in (0, 1)
     )
     assert [t.params for t in first.list_trials()] != [t.params for t in second.list_trials()]
@@ -128,7 +139,9 @@ def test_what_is_started_from_comes_first(lab: Lab) -> None:
 
 
 def test_stopped_trials_are_pruned_with_what_they_reported(lab: Lab) -> None:
-    plan = plan_of(LR, trials=12, scheduler={"type": "asha", "grace_epochs": 2, "reduction_factor": 3})
+    plan = plan_of(
+        LR, trials=12, scheduler={"type": "asha", "grace_epochs": 2, "reduction_factor": 3}
+    )
     search = lab.run(lab.open(plan))
     pruned = [t for t in search.list_trials() if t.state == TrialState.PRUNED]
     assert pruned
@@ -152,13 +165,19 @@ def test_the_value_is_that_of_the_selected_epoch(lab: Lab) -> None:
     assert list(trial.intermediate_values.values()) == [0.5] * 3 + [0.9] * 7
 
 
-@pytest.mark.parametrize(("told", "state"), [("failed", TrialState.FAIL), ("worst", TrialState.COMPLETE)])
-def test_a_diverged_trial_is_failed_or_worst_and_never_best(lab: Lab, told: str, state: TrialState) -> None:
+@pytest.mark.parametrize(
+    ("told", "state"), [("failed", TrialState.FAIL), ("worst", TrialState.COMPLETE)]
+)
+def test_a_diverged_trial_is_failed_or_worst_and_never_best(
+    lab: Lab, told: str, state: TrialState
+) -> None:
     search = lab.open(plan_of(LR, trials=2, diverged=told, sampler={"type": "random"}))
     trial_run = search.next()
     assert trial_run
     rows = rows_of(trial_run)[:3]
-    search.report(trial_run, [*rows, {**rows[-1], "epoch": 3.0, "val.accuracy": 0.99, "val.loss": math.nan}])
+    search.report(
+        trial_run, [*rows, {**rows[-1], "epoch": 3.0, "val.accuracy": 0.99, "val.loss": math.nan}]
+    )
     search.end(trial_run, "diverged", {}, "val.loss was nan in epoch 3")
     lab.run(search)
     first = search.list_trials()[0]
@@ -197,7 +216,8 @@ def test_unpromising_proposals_are_stopped_after_their_first_seeds(lab: Lab) -> 
     tried = {t.number: len(read_seed_values(t)) for t in search.list_trials()}
     assert set(tried.values()) == {1, 2, 4}
     assert all(
-        t.state == (TrialState.COMPLETE if tried[t.number] == 4 else TrialState.PRUNED) for t in search.list_trials()
+        t.state == (TrialState.COMPLETE if tried[t.number] == 4 else TrialState.PRUNED)
+        for t in search.list_trials()
     )
 
 
@@ -230,7 +250,11 @@ def test_several_objectives_and_constraints(lab: Lab) -> None:
 def test_a_diverged_trial_is_within_no_constraint(lab: Lab) -> None:
     constraints = [{"metric": "val.gap", "max": 0.9}, {"metric": "time.epoch", "max": 1, "min": 0}]
     plan = plan_of(
-        LR, trials=14, diverged="worst", constraints=constraints, sampler={"type": "gp", "startup_trials": 3}
+        LR,
+        trials=14,
+        diverged="worst",
+        constraints=constraints,
+        sampler={"type": "gp", "startup_trials": 3},
     )
     search = lab.open(plan)
     trial_run = search.next()
@@ -261,7 +285,9 @@ def test_many_at_once_go_to_the_same_total(lab: Lab) -> None:
 def test_a_changed_space_is_refused_with_the_difference(lab: Lab) -> None:
     lab.run(lab.open(plan_of(LR, trials=2)))
     wider = plan_of({"optimizer.lr": {"low": 1e-4, "high": 1, "log": True}}, trials=2)
-    with pytest.raises(SearchDatabaseError, match=r"parameters.optimizer.lr.high: 0.1 -> 1\n") as caught:
+    with pytest.raises(
+        SearchDatabaseError, match=r"parameters.optimizer.lr.high: 0.1 -> 1\n"
+    ) as caught:
         lab.open(wider)
     assert "--new-version" in str(caught.value)
     assert lab.open(wider, new_version=True).name == "demo v2"
@@ -277,7 +303,9 @@ def test_a_study_of_others_is_not_touched(lab: Lab) -> None:
 
 
 def test_a_search_that_was_cut_off_while_it_was_made_is_made(lab: Lab) -> None:
-    study = optuna.create_study(study_name="demo", storage=lab.database.storage, direction="maximize")
+    study = optuna.create_study(
+        study_name="demo", storage=lab.database.storage, direction="maximize"
+    )
     study.set_user_attr(BEGUN, value=True)
     study.enqueue_trial({"optimizer.lr": 7.0})
     assert len(lab.run(lab.open(plan_of(LR, trials=2))).list_trials()) == 2
@@ -291,7 +319,9 @@ def test_a_search_that_was_cut_off_before_its_mark_is_made(lab: Lab) -> None:
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_a_study_of_other_origin_is_never_replaced(lab: Lab, direction: str) -> None:
     """Optuna's users may have prepared one with the trials that they want, or with notes."""
-    study = optuna.create_study(study_name="demo", storage=lab.database.storage, direction=direction)
+    study = optuna.create_study(
+        study_name="demo", storage=lab.database.storage, direction=direction
+    )
     study.enqueue_trial({"lr": 7.0})
     with pytest.raises(SearchDatabaseError, match="a study 'demo' that ibml did not make"):
         lab.open(plan_of(LR, trials=2))
@@ -317,7 +347,10 @@ def test_simulated_trials_differ_by_seed() -> None:
     plan = plan_of(LR)
     config, _ = plan.space.trial({"optimizer.lr": 0.01})
     assert config
-    values = {accuracy(type("A", (), {"config": config.model_copy(update={"seed": s})})(), 9) for s in range(3)}
+    values = {
+        accuracy(type("A", (), {"config": config.model_copy(update={"seed": s})})(), 9)
+        for s in range(3)
+    }
     assert len(values) == 3
 
 
@@ -329,7 +362,9 @@ def test_a_locked_database_is_said_and_nothing_is_lost(
     monkeypatch.setattr("ibml.search.database.LOCK_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "optuna.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(SearchDatabaseError, match="another process is writing to it; what is in it is kept") as caught:
+    with pytest.raises(
+        SearchDatabaseError, match="another process is writing to it; what is in it is kept"
+    ) as caught:
         Lab(tmp_path).open(plan)
     assert "SELECT" not in str(caught.value)
     other.execute("ROLLBACK")

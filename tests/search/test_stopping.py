@@ -7,7 +7,13 @@ import optuna
 import pytest
 from scipy.stats import wilcoxon
 
-from ibml.config.search.space import ASHAConfig, HyperbandConfig, MedianConfig, NoSchedulerConfig, WilcoxonConfig
+from ibml.config.search.space import (
+    ASHAConfig,
+    HyperbandConfig,
+    MedianConfig,
+    NoSchedulerConfig,
+    WilcoxonConfig,
+)
 from ibml.search.pruning import assign_bracket, compute_rungs, should_continue
 
 
@@ -25,7 +31,9 @@ def test_rungs_are_powers_of_the_reduction_factor_and_whole_seeds() -> None:
 def test_asha_keeps_the_best_share_of_those_that_came() -> None:
     asha = ASHAConfig(reduction_factor=3)
     others = [{5: value} for value in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    kept = [value for value in (0.05, 0.35, 0.42, 0.6) if should_continue(asha, 5, {5: value}, others)]
+    kept = [
+        value for value in (0.05, 0.35, 0.42, 0.6) if should_continue(asha, 5, {5: value}, others)
+    ]
     assert kept == [0.42, 0.6]  # the best two of six
     assert should_continue(asha, 5, {5: 0.0}, [{1: 0.9}])  # nobody else has come that far
     assert not should_continue(asha, 5, {5: 0.0}, [{5: 0.1}])
@@ -47,13 +55,17 @@ def test_asha_decides_as_optunas_halving_does(seed: int) -> None:
             curve[step] = float(generator.random())
             trial.report(curve[step], step)
             theirs = trial.should_prune()
-            ours = step in compute_rungs(config, number, 20, 1) and not should_continue(config, step, curve, curves)
+            ours = step in compute_rungs(config, number, 20, 1) and not should_continue(
+                config, step, curve, curves
+            )
             assert ours == theirs
             stopped = [ours, theirs]
             if ours:
                 break
         study.tell(
-            trial, state=optuna.trial.TrialState.PRUNED if stopped[0] else None, values=None if stopped[0] else 1
+            trial,
+            state=optuna.trial.TrialState.PRUNED if stopped[0] else None,
+            values=None if stopped[0] else 1,
         )
         curves.append(curve)
 
@@ -73,7 +85,9 @@ def test_hyperband_spreads_proposals_over_brackets_in_proportion() -> None:
 def test_the_median_rule_waits_for_enough_others_and_takes_the_best_so_far() -> None:
     config = MedianConfig(grace_epochs=2, startup_trials=3)
     others = [{1: 0.1, 2: 0.4}, {1: 0.6, 2: 0.5}, {1: 0.3, 2: 0.2}]
-    assert not should_continue(config, 2, {1: 0.1, 2: 0.3}, others)  # 0.3 below the median of 0.4, 0.6, 0.3
+    assert not should_continue(
+        config, 2, {1: 0.1, 2: 0.3}, others
+    )  # 0.3 below the median of 0.4, 0.6, 0.3
     assert should_continue(config, 2, {1: 0.5, 2: 0.1}, others)
     assert should_continue(config, 2, {2: 0.0}, others[:2])
 
@@ -84,6 +98,8 @@ def test_the_signed_rank_rule_compares_seeds_with_the_best_proposals() -> None:
     worse = [0.8, 0.85, 0.79, 0.8]
     assert wilcoxon(np.subtract(worse, best), alternative="less").pvalue == pytest.approx(0.0625)
     assert not should_continue(config, 160, {160: 0.8}, [], worse, best)
-    assert should_continue(config, 120, {120: 0.8}, [], worse[:3], best)  # three pairs cannot come below 0.125
+    assert should_continue(
+        config, 120, {120: 0.8}, [], worse[:3], best
+    )  # three pairs cannot come below 0.125
     assert should_continue(config, 160, {160: 0.9}, [], best, best)
     assert should_continue(config, 40, {40: 0.1}, [], [0.1], [])

@@ -7,7 +7,9 @@ import pytest
 from tests.conftest import CommandLine
 
 
-def test_secrets_of_the_environment_are_in_no_file(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_environment_are_in_no_file(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN"):
         monkeypatch.setenv(name, "canary-of-the-environment")
     answer = cli.inside("train", "mfeat", "-o", "trainer.epochs=2")

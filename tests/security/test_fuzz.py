@@ -26,13 +26,80 @@ CASES_OF_COMMANDS = 150
 SECONDS = 20.0
 """Of computing: far beyond what any file needs, so that only one that blows up is found."""
 PRESETS = [*find_presets().values()]
-SEEDS = [path for folder in ("ablations", "search_spaces") for path in (ROOT / folder).glob("*.yaml")] + PRESETS
+SEEDS = [
+    path for folder in ("ablations", "search_spaces") for path in (ROOT / folder).glob("*.yaml")
+] + PRESETS
 ODD = (
-    *("", "~", "null", "-1", "0", "-0", "1e999", ".nan", "-.inf", "0x" + "f" * 5000, "9" * 5000, "9" * 40, "1_000"),
-    *("true", "no", "''", "[]", "{}", "[[]]", "{a: {}}", "- - -", "? x", "|", ">-", "%YAML 9", "---", "...", "@", "`"),
-    *("&a [*a]", "&b {b: *b}", "*a", "<<: *a", "&a x", "!!python/object/apply:os.system [id]", "!!binary aa", "!x y"),
-    *("[" * 1200, "{a: " * 400, "x" * 3000, "a." * 50 + "b", "a: " * 30, "# ", "\t", '"', "'", "\\", "\x00", "\x1b[2J"),
-    *('"\\e]0;x\\a"', '"\\0"', '"\\ud800"', "\u202e", "\ufeff", "\u0085", "\u2028", "１２", "é", "😀", "[red]x[/red]"),
+    *(
+        "",
+        "~",
+        "null",
+        "-1",
+        "0",
+        "-0",
+        "1e999",
+        ".nan",
+        "-.inf",
+        "0x" + "f" * 5000,
+        "9" * 5000,
+        "9" * 40,
+        "1_000",
+    ),
+    *(
+        "true",
+        "no",
+        "''",
+        "[]",
+        "{}",
+        "[[]]",
+        "{a: {}}",
+        "- - -",
+        "? x",
+        "|",
+        ">-",
+        "%YAML 9",
+        "---",
+        "...",
+        "@",
+        "`",
+    ),
+    *(
+        "&a [*a]",
+        "&b {b: *b}",
+        "*a",
+        "<<: *a",
+        "&a x",
+        "!!python/object/apply:os.system [id]",
+        "!!binary aa",
+        "!x y",
+    ),
+    *(
+        "[" * 1200,
+        "{a: " * 400,
+        "x" * 3000,
+        "a." * 50 + "b",
+        "a: " * 30,
+        "# ",
+        "\t",
+        '"',
+        "'",
+        "\\",
+        "\x00",
+        "\x1b[2J",
+    ),
+    *(
+        '"\\e]0;x\\a"',
+        '"\\0"',
+        '"\\ud800"',
+        "\u202e",
+        "\ufeff",
+        "\u0085",
+        "\u2028",
+        "１２",
+        "é",
+        "😀",
+        "[red]x[/red]",
+    ),
     *(
         "../../../etc/passwd",
         "/dev/zero.yaml",
@@ -93,7 +160,9 @@ def _anchored(lines: list[str], here: int, there: int, odd: str) -> None:
     """A value that many others repeat, each ten times."""
     key, _, value = lines[here].partition(":")
     lines[here] = f"{key}: &a{value}"
-    lines[there:there] = [f"{odd[:3]}{i}: &{'ab'[i % 2]} [{', '.join(['*' + 'ba'[i % 2]] * 10)}]" for i in range(9)]
+    lines[there:there] = [
+        f"{odd[:3]}{i}: &{'ab'[i % 2]} [{', '.join(['*' + 'ba'[i % 2]] * 10)}]" for i in range(9)
+    ]
 
 
 MUTATIONS = (
@@ -106,7 +175,9 @@ MUTATIONS = (
 def shipped(cli: CommandLine) -> CommandLine:
     """A folder with what ibml ships, so that files find those that they name."""
     for folder in ("ablations", "search_spaces"):
-        shutil.copytree(ROOT / folder, cli.folder / folder, ignore=shutil.ignore_patterns("*.png", "*.md"))
+        shutil.copytree(
+            ROOT / folder, cli.folder / folder, ignore=shutil.ignore_patterns("*.png", "*.md")
+        )
     return cli
 
 
@@ -120,16 +191,26 @@ def arguments(original: Path, mutated: str) -> list[str]:
             return ["tune", "search_spaces/optimizer.yaml", "--base", mutated]
 
 
-mutation = st.tuples(st.sampled_from(MUTATIONS), st.floats(0, 1, exclude_max=True), st.sampled_from(ODD))
+mutation = st.tuples(
+    st.sampled_from(MUTATIONS), st.floats(0, 1, exclude_max=True), st.sampled_from(ODD)
+)
 
 
 def settings_for(cases: int) -> settings:
     """The same cases in every run."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=cases, deadline=None, derandomize=True, database=None, suppress_health_check=checks)
+    return settings(
+        max_examples=cases,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=checks,
+    )
 
 
-MUTATED = given(original=st.sampled_from(SEEDS), mutations=st.lists(mutation, min_size=1, max_size=2))
+MUTATED = given(
+    original=st.sampled_from(SEEDS), mutations=st.lists(mutation, min_size=1, max_size=2)
+)
 
 
 def write_mutated(
@@ -159,7 +240,9 @@ def load(original: Path, name: str) -> object:
 @settings_for(CASES)
 @MUTATED
 def test_a_mutated_file_is_loaded_or_refused_in_words(
-    shipped: CommandLine, original: Path, mutations: list[tuple[Callable[[str, int, str], str], float, str]]
+    shipped: CommandLine,
+    original: Path,
+    mutations: list[tuple[Callable[[str, int, str], str], float, str]],
 ) -> None:
     name = write_mutated(shipped.folder, original, mutations)
     began = time.thread_time()
@@ -176,7 +259,9 @@ def test_a_mutated_file_is_loaded_or_refused_in_words(
 @settings_for(CASES_OF_COMMANDS)
 @MUTATED
 def test_a_command_runs_a_mutated_file_or_refuses_it_in_words(
-    shipped: CommandLine, original: Path, mutations: list[tuple[Callable[[str, int, str], str], float, str]]
+    shipped: CommandLine,
+    original: Path,
+    mutations: list[tuple[Callable[[str, int, str], str], float, str]],
 ) -> None:
     name = write_mutated(shipped.folder, original, mutations)
     began = time.thread_time()

@@ -11,7 +11,13 @@ from typing import Literal
 import pytest
 
 from ibml.common.errors import IbmlError
-from ibml.common.paths import HomeError, expand_home, get_cache_folder, get_state_folder, get_user_folder
+from ibml.common.paths import (
+    HomeError,
+    expand_home,
+    get_cache_folder,
+    get_state_folder,
+    get_user_folder,
+)
 from ibml.common.storage import parse_storage_path
 from ibml.config.plugin_allowlist import located, user_file
 from ibml.study.ray.cluster import set_ray_environment
@@ -27,7 +33,14 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(uid: int) -> pwd.struct_passwd:
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "IBML_CACHE", "MLFLOW_TRACKING_URI"):
+    for name in (
+        "HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+        "XDG_CACHE_HOME",
+        "IBML_CACHE",
+        "MLFLOW_TRACKING_URI",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
 
@@ -56,16 +69,22 @@ def test_a_home_that_is_needed_and_not_there_is_named(
     call: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(HomeError, match=rf"HOME is not set, .* user {os.getuid()}: set HOME to a folder"):
+    with pytest.raises(
+        HomeError, match=rf"HOME is not set, .* user {os.getuid()}: set HOME to a folder"
+    ):
         call()
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("kind", "default"), [("cache", ".cache/ibml"), ("config", ".config/ibml"), ("state", ".local/state/ibml")]
+    ("kind", "default"),
+    [("cache", ".cache/ibml"), ("config", ".config/ibml"), ("state", ".local/state/ibml")],
 )
 def test_folders_of_the_user_stay_where_they_were(
-    kind: Literal["cache", "config", "state"], default: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Literal["cache", "config", "state"],
+    default: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
@@ -86,9 +105,12 @@ def test_folders_of_the_user_stay_where_they_were(
 
 @pytest.mark.usefixtures("homeless")
 @pytest.mark.parametrize(
-    "arguments", [("train", "mfeat"), ("sync",), ("cluster", "check"), ("logs", "study"), ("stop", "study")]
+    "arguments",
+    [("train", "mfeat"), ("sync",), ("cluster", "check"), ("logs", "study"), ("stop", "study")],
 )
-def test_a_command_without_a_home_ends_in_one_line(cli: CommandLine, arguments: tuple[str, ...]) -> None:
+def test_a_command_without_a_home_ends_in_one_line(
+    cli: CommandLine, arguments: tuple[str, ...]
+) -> None:
     answer = cli.inside(*arguments)
     assert answer.code == 1
     assert "set HOME to a folder" in answer.err
@@ -99,7 +121,10 @@ def test_a_command_without_a_home_ends_in_one_line(cli: CommandLine, arguments: 
 def test_what_needs_no_home_does_without(cli: CommandLine) -> None:
     assert resolve_cache_file("sqlite:///x", "1", 2) is None
     assert cli.inside("schema", "trial").code == 0
-    cli.write("smoke.yaml", "name: s\nbase: mfeat\ndesign: {type: arms, reference: A, arms: {A: {}}}\nseeds: 1\n")
+    cli.write(
+        "smoke.yaml",
+        "name: s\nbase: mfeat\ndesign: {type: arms, reference: A, arms: {A: {}}}\nseeds: 1\n",
+    )
     answer = cli.inside("ablate", "smoke.yaml", "--dry-run")
     assert (answer.code, answer.err) == (0, "")
 

@@ -30,16 +30,33 @@ FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 def hostile(shared_cli: CommandLine) -> CommandLine:
     """A folder whose store has a study with such names, and a trial for each of its results."""
     store = MlflowStore(f"sqlite:///{shared_cli.folder}/mlflow.db")
-    record = study(ARMS, name=NAME, description=NAME, configs={"d": {"x": NAME}}, changes={"d": {NAME: {NAME: NAME}}})
+    record = study(
+        ARMS,
+        name=NAME,
+        description=NAME,
+        configs={"d": {"x": NAME}},
+        changes={"d": {NAME: {NAME: NAME}}},
+    )
     with store.open_run("study", StudyRecord.model_validate(record.model_dump()), NAME) as opened:
         for trial in record.trials:
-            tags = {"ibml.key": trial.key, "ibml.arm": trial.arm, "ibml.dataset": NAME, "ibml.seed": str(trial.seed)}
-            described = TrialDescription(trial.key, trial.arm, {}, tags, {"name": NAME}, opened.run_id)
+            tags = {
+                "ibml.key": trial.key,
+                "ibml.arm": trial.arm,
+                "ibml.dataset": NAME,
+                "ibml.seed": str(trial.seed),
+            }
+            described = TrialDescription(
+                trial.key, trial.arm, {}, tags, {"name": NAME}, opened.run_id
+            )
             run = store.create_trial(described, "driver")
             store.describe_trial(run, described)
             value = ARMS[trial.arm][trial.seed]
             ended = {"ibml.reason": NAME, "ibml.platform": NAME, "ibml.revision": NAME}
-            store.end_trial(run, TrialEnded("finished", {"test.accuracy": value, "test.gap": 1 - value}, ended), 0)
+            store.end_trial(
+                run,
+                TrialEnded("finished", {"test.accuracy": value, "test.gap": 1 - value}, ended),
+                0,
+            )
     return shared_cli
 
 
@@ -55,7 +72,9 @@ def test_a_table_commands_nothing(hostile: CommandLine, form: str) -> None:
 @pytest.mark.parametrize("command", [["list"], ["show", "{run}"]])
 def test_what_is_printed_is_what_is_written(hostile: CommandLine, command: list[str]) -> None:
     run = next(iter(MlflowStore(f"sqlite:///{hostile.folder}/mlflow.db").results().values())).run_id
-    answer = hostile.inside(*(word.format(run=run) if word == "{run}" else word for word in command))
+    answer = hostile.inside(
+        *(word.format(run=run) if word == "{run}" else word for word in command)
+    )
     assert answer.code == 0, answer.err
     assert not FORBIDDEN.search(answer.out)
     assert ":smile:" in answer.out
@@ -66,8 +85,14 @@ def test_a_report_stays_in_the_folder_of_reports(hostile: CommandLine) -> None:
     answer = hostile.inside("report", NAME)
     assert answer.code == 0, answer.err
     written = [path for path in set(hostile.folder.parent.rglob("*")) - before if path.is_file()]
-    assert {path.relative_to(hostile.folder).parts[0] for path in written} <= {"reports", "mlruns", "tmp"}
-    page = next(path for path in written if path.name == "report.html" and "reports" in path.parts).read_text()
+    assert {path.relative_to(hostile.folder).parts[0] for path in written} <= {
+        "reports",
+        "mlruns",
+        "tmp",
+    }
+    page = next(
+        path for path in written if path.name == "report.html" and "reports" in path.parts
+    ).read_text()
     assert "<script>&amp" not in page
     assert not FORBIDDEN.search(page)
 
@@ -94,15 +119,23 @@ def test_a_name_is_a_folder_below(name: str, expected: str) -> None:
 
 
 def test_different_names_have_different_folders() -> None:
-    names = ["".join(parts) for length in range(1, 5) for parts in itertools.product("/.%a", repeat=length)]
+    names = [
+        "".join(parts)
+        for length in range(1, 5)
+        for parts in itertools.product("/.%a", repeat=length)
+    ]
     assert len({join_escaped(REPORTS, name) for name in names}) == len(names)
-    assert all(join_escaped(Path("/reports"), name).resolve().is_relative_to("/reports/") for name in names)
+    assert all(
+        join_escaped(Path("/reports"), name).resolve().is_relative_to("/reports/") for name in names
+    )
 
 
 def test_a_terminal_gets_its_own_commands_and_none_of_a_name() -> None:
     def printed(name: str) -> str:
         stream = io.StringIO()
-        console = create_plain_console(file=stream, force_terminal=True, width=200, color_system="truecolor", _environ={})
+        console = create_plain_console(
+            file=stream, force_terminal=True, width=200, color_system="truecolor", _environ={}
+        )
         grid = Table(name, title=name)
         grid.add_row(name, style="bold")
         console.print(name, soft_wrap=True)

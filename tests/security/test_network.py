@@ -15,7 +15,9 @@ import pytest
 
 from tests.conftest import CommandLine
 
-pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").is_file(), reason="Linux tells it in /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/net/tcp").is_file(), reason="Linux tells it in /proc"
+)
 LISTENS = "0A"
 CLUSTER = """\
 import sys
@@ -48,8 +50,16 @@ def listening(process: int) -> set[str]:
     for folder in family(process):
         with contextlib.suppress(OSError):  # what is closed meanwhile does not listen
             sockets |= {str(file.readlink()) for file in (folder / "fd").iterdir()}
-    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
-    return {row[1].partition(":")[0] for row in rows if row[3] == LISTENS and f"socket:[{row[9]}]" in sockets}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {
+        row[1].partition(":")[0]
+        for row in rows
+        if row[3] == LISTENS and f"socket:[{row[9]}]" in sockets
+    }
 
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}

@@ -56,18 +56,30 @@ def test_any_password_is_left_out_however_it_is_written(password: str) -> None:
     for written in (password, quote(password, safe="")):
         url = f"postgresql://me:{written}@127.0.0.1/x"
         assert redact_url(url) == "postgresql://me:***@127.0.0.1/x"
-        said = f"driver: {url} refused {password!r}, that is {password} or {quote(password, safe='')}"
+        said = (
+            f"driver: {url} refused {password!r}, that is {password} or {quote(password, safe='')}"
+        )
         left = redact_secrets(said, url)
-        assert password not in left.replace("driver: postgresql://me:", "").replace("@127.0.0.1/x refused", "")
+        assert password not in left.replace("driver: postgresql://me:", "").replace(
+            "@127.0.0.1/x refused", ""
+        )
 
 
 @pytest.mark.parametrize(
     ("url", "said", "left"),
     [
         ("mysql+pymysql://u:p@host", "No module named 'pymysql'", "No module named 'pymysql'"),
-        ("mysql+pymysql://u:p@host", "mysql+pymysql://u:p@host: a pipe", "mysql+pymysql://u:***@host: a pipe"),
+        (
+            "mysql+pymysql://u:p@host",
+            "mysql+pymysql://u:p@host: a pipe",
+            "mysql+pymysql://u:***@host: a pipe",
+        ),
         ("mysql+pymysql://u:a@host", "not a URL: 'a', u:a@host", "not a URL: '***', u:***@host"),
-        ("mysql://u:a%40b@host", "is 'b@host' a host, or is a@b?", "is '***@host' a host, or is ***?"),
+        (
+            "mysql://u:a%40b@host",
+            "is 'b@host' a host, or is a@b?",
+            "is '***@host' a host, or is ***?",
+        ),
         ("mysql+pymysql://u:pymy@host", "No module named 'pymysql'", "No module named 'pymysql'"),
         ("mysql://u:p%2fss@host", "p%2fss, p%2Fss, p/ss, p%252fss", "***, ***, ***, ***"),
         ("mysql://u:w%C3%A4rm%26@host", "wärm&, w%C3%A4rm%26, w%c3%a4rm%26", "***, ***, ***"),
@@ -105,7 +117,9 @@ def test_a_secret_is_masked_where_it_is_one(url: str, said: str, left: str) -> N
         "me:hunter2@127.0.0.1",
     ],
 )
-@pytest.mark.parametrize("opened", [lambda url: MlflowStore(url).client, lambda url: Database(url).storage])
+@pytest.mark.parametrize(
+    "opened", [lambda url: MlflowStore(url).client, lambda url: Database(url).storage]
+)
 def test_what_is_wrong_with_a_store_is_said_without_its_secrets(
     opened: Callable[[str], object], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,9 @@ def test_values_are_the_means_over_all_orders(players: int) -> None:
     for order in orders:
         for place, player in enumerate(order):
             before = set(order[:place])
-            expected[player] += (game[position(before | {player})] - game[position(before)]) / len(orders)
+            expected[player] += (game[position(before | {player})] - game[position(before)]) / len(
+                orders
+            )
     np.testing.assert_allclose(np.array(shapley_weights(players)) @ game, expected, atol=1e-14)
 
 

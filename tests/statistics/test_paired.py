@@ -31,7 +31,9 @@ def by_seed(values: list[float]) -> dict[int, float]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=12), st.sampled_from([0.01, 0.05]))
+@given(
+    st.lists(st.tuples(numbers, numbers), min_size=2, max_size=12), st.sampled_from([0.01, 0.05])
+)
 def test_paired_t_equals_scipys(pairs: list[tuple[float, float]], alpha: float) -> None:
     arm, reference = map(list, zip(*pairs, strict=True))
     d = np.array(arm) - np.array(reference)
@@ -44,7 +46,9 @@ def test_paired_t_equals_scipys(pairs: list[tuple[float, float]], alpha: float) 
     expected = stats.ttest_rel(arm, reference)
     interval = expected.confidence_interval(1 - alpha)
     assert found.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-6, abs=1e-9)
+    assert (found.low, found.high) == pytest.approx(
+        (interval.low, interval.high), rel=1e-6, abs=1e-9
+    )
     assert found.effect_size == pytest.approx(d.mean() / d.std(ddof=1), rel=1e-6, abs=1e-9)
 
 
@@ -79,7 +83,9 @@ def test_signed_rank_of_many_pairs_is_scipys_approximation() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.none() | st.floats(0, 1), max_size=10))
-def test_holm_equals_statsmodels_and_skips_what_was_not_tested(p_values: list[float | None]) -> None:
+def test_holm_equals_statsmodels_and_skips_what_was_not_tested(
+    p_values: list[float | None],
+) -> None:
     found = holm(p_values)
     assert [p is None for p in found] == [p is None for p in p_values]
     tested = [p for p in p_values if p is not None]
@@ -108,14 +114,23 @@ def test_seeds_with_a_missing_side_are_left_out_and_counted() -> None:
 
 def test_one_seed_makes_no_claim() -> None:
     found = paired_difference({3: 5.0}, {3: 1.0})
-    assert (found.mean, found.p, found.low, found.verdict) == (4.0, None, None, "one seed: no claim")
+    assert (found.mean, found.p, found.low, found.verdict) == (
+        4.0,
+        None,
+        None,
+        "one seed: no claim",
+    )
 
 
 def test_no_spread_is_not_divided_by() -> None:
     same = paired_difference(by_seed([1.0, 2.0]), by_seed([1.0, 2.0]))
     assert (same.mean, same.p, same.verdict) == (0.0, 1.0, "no effect detected")
     constant = paired_difference(by_seed([0.3, 0.4, 0.5]), by_seed([0.1, 0.2, 0.3]))
-    assert (constant.p, constant.effect_size, constant.verdict) == (None, None, "no spread: no claim")
+    assert (constant.p, constant.effect_size, constant.verdict) == (
+        None,
+        None,
+        "no spread: no claim",
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 13, 25, 26, 40])
@@ -154,7 +169,10 @@ def test_a_difference_is_no_longer_significant_after_correction() -> None:
     alone = paired_difference(by_seed([1.0, 2.0, 1.2, 0.1, 0.5]), by_seed([0.0] * 5))
     assert 0.017 < alone.p < 0.05
     assert with_verdicts({"a": alone}, True)["a"].verdict == "helps"
-    family = {"a": alone, **{str(i): paired_difference(by_seed([1.0, -1.0, 0.5]), by_seed([0.0] * 3)) for i in "12"}}
+    family = {
+        "a": alone,
+        **{str(i): paired_difference(by_seed([1.0, -1.0, 0.5]), by_seed([0.0] * 3)) for i in "12"},
+    }
     assert with_verdicts(family, True)["a"].verdict == "no effect detected"
 
 
@@ -162,4 +180,8 @@ def test_summaries() -> None:
     assert summarise([]).mean is None
     assert (summarise([3.0]).mean, summarise([3.0]).sd) == (3.0, None)
     found = summarise([1.0, 2.0, 4.0])
-    assert (found.n, found.mean, found.sd) == (3, pytest.approx(7 / 3), pytest.approx(np.std([1, 2, 4], ddof=1)))
+    assert (found.n, found.mean, found.sd) == (
+        3,
+        pytest.approx(7 / 3),
+        pytest.approx(np.std([1, 2, 4], ddof=1)),
+    )

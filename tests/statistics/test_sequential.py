@@ -30,15 +30,23 @@ def test_five_equal_looks_have_the_published_boundaries() -> None:
     assert found == pytest.approx([4.8769, 3.3570, 2.6803, 2.2898, 2.0310], abs=6e-5)
     plain = dict(zip(LOOKS, uncorrected(3, 20, 0.05), strict=True))
     assert plain[5] == pytest.approx(1.4e-5, rel=0.03)
-    assert [plain[10], plain[15], plain[20]] == pytest.approx([0.002495, 0.014009, 0.033787], rel=2e-3)
+    assert [plain[10], plain[15], plain[20]] == pytest.approx(
+        [0.002495, 0.014009, 0.033787], rel=2e-3
+    )
 
 
-@pytest.mark.parametrize(("fractions", "alpha"), [([0.5, 1.0], 0.05), ([0.3, 0.55, 1.0], 0.2), ([0.9, 1.0], 0.01)])
-def test_paths_leave_with_the_probability_that_is_spent(fractions: list[float], alpha: float) -> None:
+@pytest.mark.parametrize(
+    ("fractions", "alpha"), [([0.5, 1.0], 0.05), ([0.3, 0.55, 1.0], 0.2), ([0.9, 1.0], 0.01)]
+)
+def test_paths_leave_with_the_probability_that_is_spent(
+    fractions: list[float], alpha: float
+) -> None:
     c = np.array(boundaries(fractions, alpha))
     t = np.array(fractions)
     correlation = np.sqrt(np.minimum.outer(t, t) / np.maximum.outer(t, t))
-    inside = stats.multivariate_normal.cdf(c, cov=correlation, lower_limit=-c, abseps=1e-7, releps=1e-7)
+    inside = stats.multivariate_normal.cdf(
+        c, cov=correlation, lower_limit=-c, abseps=1e-7, releps=1e-7
+    )
     assert 1 - inside == pytest.approx(alpha, rel=1e-4)
     first = 2 * (2 - 2 * stats.norm.cdf(stats.norm.isf(alpha / 4) / np.sqrt(t[0])))
     assert 2 * stats.norm.sf(c[0]) == pytest.approx(first)
@@ -55,8 +63,12 @@ def test_paths_leave_with_the_probability_that_is_spent(fractions: list[float], 
         (30, 0.05 / 3, 0.91),
     ],
 )
-def test_levels_are_corrected_by_the_specified_factors(maximum: int, alpha: float, factor: float) -> None:
-    found = np.array(list(nominal_levels(3, maximum, alpha).values())) / uncorrected(3, maximum, alpha)
+def test_levels_are_corrected_by_the_specified_factors(
+    maximum: int, alpha: float, factor: float
+) -> None:
+    found = np.array(list(nominal_levels(3, maximum, alpha).values())) / uncorrected(
+        3, maximum, alpha
+    )
     assert np.ptp(found) < 1e-12
     # The specification's factors come from 200,000 paths: their standard error is 1 % at 0.05 and 1.7 % at 0.05 / 3.
     assert found[0] == pytest.approx(factor, abs=0.01 if alpha == 0.05 else 0.03)
@@ -90,21 +102,30 @@ def looks_of(d: Floats, minimum: int) -> Floats:
         return np.abs(mean * np.sqrt(n * (n - 1) / squares))[:, :, minimum - 1 :]
 
 
-def simulate(x: Floats, levels: dict[int, Floats]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_]]:
+def simulate(
+    x: Floats, levels: dict[int, Floats]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_]]:
     """Studies x (studies, arms with the reference first, seeds): which arms are decided, and seeds they took."""
     t = looks_of(x[:, 1:] - x[:, :1], MINIMUM)
     studies, arms, _ = t.shape
-    quantiles = np.array([[np.inf] * len(LOOKS)] + [stats.t.isf(levels[q] / 2, np.array(LOOKS) - 1) for q in levels])
+    quantiles = np.array(
+        [[np.inf] * len(LOOKS)] + [stats.t.isf(levels[q] / 2, np.array(LOOKS) - 1) for q in levels]
+    )
     undecided, stopped = np.ones((studies, arms), dtype=bool), np.full((studies, arms), MAXIMUM)
     for k, n in enumerate(LOOKS):
-        while (passed := undecided & (t[:, :, k] >= quantiles[undecided.sum(axis=1), k][:, None])).any():
+        while (
+            passed := undecided & (t[:, :, k] >= quantiles[undecided.sum(axis=1), k][:, None])
+        ).any():
             stopped[passed] = n
             undecided &= ~passed
     return ~undecided, stopped
 
 
 def calibrated(arms: int) -> dict[int, Floats]:
-    return {q: np.array(list(nominal_levels(MINIMUM, MAXIMUM, ALPHA / q).values())) for q in range(1, arms + 1)}
+    return {
+        q: np.array(list(nominal_levels(MINIMUM, MAXIMUM, ALPHA / q).values()))
+        for q in range(1, arms + 1)
+    }
 
 
 @pytest.mark.parametrize("arms", [1, 3, 6])
@@ -151,7 +172,9 @@ def test_runs_saved_when_three_arms_differ() -> None:
 def study(maximum: int, **shifts: float) -> dict[str, dict[int, float | None]]:
     generator = np.random.default_rng(0)
     reference = generator.normal(size=maximum)
-    rows = {"ref": reference} | {a: reference + s + generator.normal(size=maximum) for a, s in shifts.items()}
+    rows = {"ref": reference} | {
+        a: reference + s + generator.normal(size=maximum) for a, s in shifts.items()
+    }
     return {arm: dict(enumerate(row.tolist())) for arm, row in rows.items()}
 
 
@@ -161,7 +184,10 @@ def test_what_is_wanted_comes_look_by_look() -> None:
     first = follow(nothing, "ref", range(8), 3, 0.05)
     assert (first.looks, first.decided, first.finished) == (0, {}, False)
     assert first.wanted == dict.fromkeys(range(3), ("ref", "far", "near"))
-    lacking = {arm: {s: v for s, v in by.items() if s < 3 and (arm, s) != ("near", 1)} for arm, by in full.items()}
+    lacking = {
+        arm: {s: v for s, v in by.items() if s < 3 and (arm, s) != ("near", 1)}
+        for arm, by in full.items()
+    }
     assert follow(lacking, "ref", range(8), 3, 0.05).wanted == {1: ("near",)}
     three = {arm: {s: by[s] for s in range(3)} for arm, by in full.items()}
     assert follow(three, "ref", range(8), 3, 0.05).wanted == {3: ("ref", "far", "near")}
@@ -185,7 +211,9 @@ def test_a_study_ends_when_all_arms_are_decided() -> None:
     assert found.looks == max(d.seeds for d in found.decided.values()) < 20
     for arm, decision in found.decided.items():
         first = range(decision.seeds)
-        p = paired_difference({s: full[arm][s] for s in first}, {s: full["ref"][s] for s in first}).p
+        p = paired_difference(
+            {s: full[arm][s] for s in first}, {s: full["ref"][s] for s in first}
+        ).p
         assert decision.p == p <= decision.level
 
 
@@ -193,10 +221,16 @@ def test_a_decided_arm_hands_its_share_on_within_the_look() -> None:
     levels = {q: nominal_levels(4, 4, 0.05 / q)[4] for q in (1, 2)}
     assert levels == {1: 0.05, 2: 0.025}
     reference = dict.fromkeys(range(4), 0.0)
-    strong, middle = ({s: m + e for s, e in enumerate((0.5, -0.5, 0.25, -0.25))} for m in (5.0, 0.8))
-    alone = follow({"r": reference, "middle": middle, "none": dict(reference)}, "r", range(4), 4, 0.05)
+    strong, middle = (
+        {s: m + e for s, e in enumerate((0.5, -0.5, 0.25, -0.25))} for m in (5.0, 0.8)
+    )
+    alone = follow(
+        {"r": reference, "middle": middle, "none": dict(reference)}, "r", range(4), 4, 0.05
+    )
     assert alone.decided == {}
-    both = follow({"r": reference, "middle": middle, "strong": strong}, "r", range(4), 4, 0.05).decided
+    both = follow(
+        {"r": reference, "middle": middle, "strong": strong}, "r", range(4), 4, 0.05
+    ).decided
     assert (both["strong"].level, both["middle"].level) == (0.025, 0.05)
     assert 0.025 < both["middle"].p < 0.05
 
@@ -218,7 +252,11 @@ def test_failed_trials_delay_nothing_and_no_p_is_no_decision() -> None:
 def test_the_order_of_results_changes_nothing(data: st.DataObject) -> None:
     value = st.none() | st.sampled_from([0.0, 1.0, 1.1, 30.0])
     seeds = [5, 2, 9, 0]
-    entries = [(arm, s, data.draw(value)) for arm, s in product("rab", seeds) if data.draw(st.integers(0, 9))]
+    entries = [
+        (arm, s, data.draw(value))
+        for arm, s in product("rab", seeds)
+        if data.draw(st.integers(0, 9))
+    ]
     found = []
     for order in (entries, data.draw(st.permutations(entries))):
         arms = {arm: {} for arm in "rab"}
@@ -239,8 +277,14 @@ def test_a_metric_that_did_not_steer_is_tested_step_down_where_each_arm_stopped(
     assert (found["early"].level, found["early"].rejected) == (half[8], True)
     assert (found["late"].level, found["late"].rejected) == (full[20], True)
     assert (found["none"].level, found["none"].rejected) == (None, False)
-    weaker = at_stop(p_values | {"early": half[8] * 1.01}, {"early": 8, "late": 20, "none": 20}, 3, 20, 0.05)
-    assert {arm: test.rejected for arm, test in weaker.items()} == {"early": False, "late": False, "none": False}
+    weaker = at_stop(
+        p_values | {"early": half[8] * 1.01}, {"early": 8, "late": 20, "none": 20}, 3, 20, 0.05
+    )
+    assert {arm: test.rejected for arm, test in weaker.items()} == {
+        "early": False,
+        "late": False,
+        "none": False,
+    }
     assert weaker["late"].level == half[20]
     before_a_look = at_stop({"a": 1e-9}, {"a": 2}, 3, 20, 0.05)["a"]
     assert (before_a_look.level, before_a_look.rejected) == (None, False)
@@ -257,4 +301,7 @@ def test_stopping_where_another_metric_looks_best_does_not_err_more() -> None:
     sample = np.flatnonzero(rejected)[:20].tolist() + list(range(20))
     for i in sample:
         look = LOOKS[where[i]]
-        assert at_stop({"a": p[i, where[i]]}, {"a": look}, MINIMUM, MAXIMUM, ALPHA)["a"].rejected == rejected[i]
+        assert (
+            at_stop({"a": p[i, where[i]]}, {"a": look}, MINIMUM, MAXIMUM, ALPHA)["a"].rejected
+            == rejected[i]
+        )

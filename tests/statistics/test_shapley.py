@@ -54,8 +54,14 @@ def test_interactions_are_shapley_values_of_a_part_with_and_without_the_other(pa
     worth = random_worth(parts, 1, 7)
     for found in shapley_interactions(parts, worth):
         i, j = found.parts
-        merged = {s: worth[frozenset("".join(s))] for s in subsets_of([i + j, *sorted(set(parts) - {i, j})])}
-        together = {c.parts[0]: c.difference.mean for c in shapley([i + j, *sorted(set(parts) - {i, j})], merged)}
+        merged = {
+            s: worth[frozenset("".join(s))]
+            for s in subsets_of([i + j, *sorted(set(parts) - {i, j})])
+        }
+        together = {
+            c.parts[0]: c.difference.mean
+            for c in shapley([i + j, *sorted(set(parts) - {i, j})], merged)
+        }
         alone = [means(worth, parts.replace(other, ""))[part] for part, other in ((i, j), (j, i))]
         assert found.difference.mean == pytest.approx(together[i + j] - sum(alone))
 
@@ -74,7 +80,9 @@ def test_they_sum_per_seed_to_all_minus_none() -> None:
 
 def test_a_dummy_part_is_worth_what_it_adds_alone_and_interacts_with_nothing() -> None:
     worth = random_worth("ab", 5, 4)
-    worth |= {s | {"d"}: {seed: v + 0.25 for seed, v in by_seed.items()} for s, by_seed in worth.items()}
+    worth |= {
+        s | {"d"}: {seed: v + 0.25 for seed, v in by_seed.items()} for s, by_seed in worth.items()
+    }
     assert means(worth, "abd")["d"] == pytest.approx(0.25)
     by_pair = {c.parts: c.difference for c in shapley_interactions("abd", worth)}
     assert by_pair["a", "d"].mean == by_pair["b", "d"].mean == 0.0
@@ -86,12 +94,16 @@ def test_intervals_are_over_seeds_and_incomplete_seeds_are_counted() -> None:
     del worth[frozenset("a")][3]
     a, b = shapley("ab", worth)
     phi = [
-        sum(worth[frozenset(s + "a")][i] - worth[frozenset(s)][i] for s in ("", "b")) / 2 for i in range(8) if i != 3
+        sum(worth[frozenset(s + "a")][i] - worth[frozenset(s)][i] for s in ("", "b")) / 2
+        for i in range(8)
+        if i != 3
     ]
     expected = stats.ttest_1samp(phi, 0.0)
     assert (a.difference.n, a.difference.missing) == (7, 1)
     assert a.difference.p == pytest.approx(expected.pvalue)
-    assert (a.difference.low, a.difference.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert (a.difference.low, a.difference.high) == pytest.approx(
+        tuple(expected.confidence_interval())
+    )
     first, second = sorted([a.difference, b.difference], key=lambda d: d.p)
     assert first.p_corrected == pytest.approx(min(1, 2 * first.p))
     assert second.p_corrected == pytest.approx(max(second.p, first.p_corrected))
@@ -110,6 +122,8 @@ def test_six_parts_and_a_missing_cell_are_refused() -> None:
 @given(st.data())
 def test_never_not_a_number(data: st.DataObject) -> None:
     value = st.integers(-2, 2).map(float)
-    worth = {s: data.draw(st.dictionaries(st.integers(0, 3), value, max_size=4)) for s in subsets("abc")}
+    worth = {
+        s: data.draw(st.dictionaries(st.integers(0, 3), value, max_size=4)) for s in subsets("abc")
+    }
     for found in [*shapley("abc", worth), *shapley_interactions("abc", worth)]:
         assert_finite(found)

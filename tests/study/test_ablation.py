@@ -62,7 +62,9 @@ def finished(shared_cli: CommandLine) -> tuple[CommandLine, Answer]:
 
 
 @on_ray
-def test_the_command_shows_progress_a_table_and_the_way_on(finished: tuple[CommandLine, Answer]) -> None:
+def test_the_command_shows_progress_a_table_and_the_way_on(
+    finished: tuple[CommandLine, Answer],
+) -> None:
     _, answer = finished
     assert answer.code == 0, answer.err
     assert "4 / 4 trials done · 0 running · 0 failed" in answer.out
@@ -88,25 +90,44 @@ def test_mlflow_has_one_parent_and_a_child_per_trial(finished: tuple[CommandLine
     ibml_run = next(run for run in children if run.info.run_name == "IBML · seed 1")
     assert ibml_run.data.params["method.bio.weight"] == "1.0"
     assert (ibml_run.data.params["arm"], ibml_run.data.params["seed"]) == ("IBML", "1")
-    assert "method.bio.weight" not in next(r for r in children if r.info.run_name == "Joint · seed 1").data.params
+    assert (
+        "method.bio.weight"
+        not in next(r for r in children if r.info.run_name == "Joint · seed 1").data.params
+    )
     keys = {trial.key for trial in build_trials(load_plan(cli.folder / "small.yaml"))}
     assert {run.data.tags["ibml.key"] for run in children} == keys
     assert all(run.data.tags["ibml.data"] and run.data.tags["ibml.revision"] for run in children)
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
     tables = {f"table.{extension}" for extension in ("txt", "md", "tex", "csv", "json", "html")}
     assert artifacts == {"study.yaml", "study.json", "report.html", *tables}
-    assert [a.path for a in client.list_artifacts(ibml_run.info.run_id)] == ["config.yaml", "epochs.csv"]
+    assert [a.path for a in client.list_artifacts(ibml_run.info.run_id)] == [
+        "config.yaml",
+        "epochs.csv",
+    ]
 
 
 @on_ray
-def test_every_epoch_is_logged_once_under_stable_names(finished: tuple[CommandLine, Answer]) -> None:
+def test_every_epoch_is_logged_once_under_stable_names(
+    finished: tuple[CommandLine, Answer],
+) -> None:
     cli, _ = finished
-    rows = query(cli, "select run_uuid, key, step, count(*) from metrics group by run_uuid, key, step")
+    rows = query(
+        cli, "select run_uuid, key, step, count(*) from metrics group by run_uuid, key, step"
+    )
     assert {count for *_, count in rows} == {1}
-    per_epoch = {key for _, key, step, _ in rows if step == 0 and not key.startswith(("test", "selected"))}
+    per_epoch = {
+        key for _, key, step, _ in rows if step == 0 and not key.startswith(("test", "selected"))
+    }
     assert per_epoch >= {
         *("train.loss", "train.accuracy", "train.accuracy.pix", "train.accuracy.zer"),
-        *("val.loss", "val.accuracy", "val.macro_f1", "val.accuracy.pix", "val.accuracy.zer", "val.gap"),
+        *(
+            "val.loss",
+            "val.accuracy",
+            "val.macro_f1",
+            "val.accuracy.pix",
+            "val.accuracy.zer",
+            "val.gap",
+        ),
         *("rate.pix", "rate.zer", "noised.pix", "noised.zer", "lr", "time.epoch"),
     }
     assert {step for _, key, step, _ in rows if key == "val.accuracy"} == {0, 1, 2}
@@ -114,7 +135,9 @@ def test_every_epoch_is_logged_once_under_stable_names(finished: tuple[CommandLi
 
 
 @on_ray
-def test_trials_on_ray_equal_trials_in_this_process_bit_for_bit(finished: tuple[CommandLine, Answer]) -> None:
+def test_trials_on_ray_equal_trials_in_this_process_bit_for_bit(
+    finished: tuple[CommandLine, Answer],
+) -> None:
     cli, _ = finished
     results = store_of(cli).results()
     for trial in build_trials(load_plan(cli.folder / "small.yaml")):
@@ -126,7 +149,9 @@ def test_trials_on_ray_equal_trials_in_this_process_bit_for_bit(finished: tuple[
 
 
 @on_ray
-def test_the_same_command_again_runs_nothing_and_prints_the_same(finished: tuple[CommandLine, Answer]) -> None:
+def test_the_same_command_again_runs_nothing_and_prints_the_same(
+    finished: tuple[CommandLine, Answer],
+) -> None:
     cli, first = finished
     before = query(cli, "select run_uuid from runs")
     again = cli.inside("ablate", "small.yaml")
@@ -137,13 +162,25 @@ def test_the_same_command_again_runs_nothing_and_prints_the_same(finished: tuple
 
 
 @on_ray
-def test_another_study_reuses_the_trials_that_it_shares(finished: tuple[CommandLine, Answer]) -> None:
+def test_another_study_reuses_the_trials_that_it_shares(
+    finished: tuple[CommandLine, Answer],
+) -> None:
     cli, _ = finished
-    cli.write("other.yaml", STUDY.replace("small", "other").replace("IBML: {}", "BIO: {method.tcm.rate: 0}"))
+    cli.write(
+        "other.yaml",
+        STUDY.replace("small", "other").replace("IBML: {}", "BIO: {method.tcm.rate: 0}"),
+    )
     answer = cli.study("ablate", "other.yaml", "--seeds", "3")
     assert answer.code == 0, answer.err
     assert "2 of 6 trials have a result already" in answer.out
-    assert len(query(cli, "select 1 from tags where key = 'ibml.study.other/seeds:3' and value = 'Joint'")) == 3
+    assert (
+        len(
+            query(
+                cli, "select 1 from tags where key = 'ibml.study.other/seeds:3' and value = 'Joint'"
+            )
+        )
+        == 3
+    )
     assert ibml.table("other+seeds=3", f"sqlite:///{cli.folder}/mlflow.db")["n"].tolist() == [3] * 8
     # and the first study's table is what it was
     assert len(ibml.table("small", f"sqlite:///{cli.folder}/mlflow.db")) == 8
@@ -155,9 +192,13 @@ def test_tables_come_from_mlflow_by_name_or_file(finished: tuple[CommandLine, An
     frame = ibml.table("small", f"sqlite:///{cli.folder}/mlflow.db")
     stored = json.loads(cli.inside("table", "small", "--format", "json").out)
     assert [row["mean"] for row in stored["rows"]] == frame["mean"].tolist()
-    by_file, by_name = (cli.inside("table", name, "--format", "csv").out for name in ("small.yaml", "small"))
+    by_file, by_name = (
+        cli.inside("table", name, "--format", "csv").out for name in ("small.yaml", "small")
+    )
     assert by_file == by_name
-    csv = pd.read_csv(cli.folder / "mlruns" / "ibml" / parent_id(cli, "small") / "artifacts" / "table.csv")
+    csv = pd.read_csv(
+        cli.folder / "mlruns" / "ibml" / parent_id(cli, "small") / "artifacts" / "table.csv"
+    )
     assert csv["mean"].tolist() == frame["mean"].tolist()
     answer = cli.inside("table", "smal")
     assert answer.code == 1
@@ -191,11 +232,15 @@ def test_a_failing_and_a_diverging_arm_do_not_stop_the_study(cli: CommandLine) -
     again = cli.study("ablate", "fail.yaml")
     assert again.code == 1
     assert "6 of 8 trials have a result already" in again.out
-    assert len(query(cli, "select 1 from runs where name like 'Huge%'")) == 2, "a failed trial's run goes on"
+    assert len(query(cli, "select 1 from runs where name like 'Huge%'")) == 2, (
+        "a failed trial's run goes on"
+    )
 
 
 LONG = (
-    STUDY.replace("small", "long").replace("trainer.epochs: 3", "trainer.epochs: 120").replace("seeds: 2", "seeds: 4")
+    STUDY.replace("small", "long")
+    .replace("trainer.epochs: 3", "trainer.epochs: 120")
+    .replace("seeds: 2", "seeds: 4")
 )
 
 
@@ -211,7 +256,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_study_that_is_cut_off_goes_on_to_the_same_table(cli: CommandLine, undisturbed: str, how: int) -> None:
+def test_a_study_that_is_cut_off_goes_on_to_the_same_table(
+    cli: CommandLine, undisturbed: str, how: int
+) -> None:
     cli.write("long.yaml", LONG)
     process = cli.start("ablate", "long.yaml")
     wait_for_epochs(cli.folder, 60)
@@ -224,15 +271,27 @@ def test_a_study_that_is_cut_off_goes_on_to_the_same_table(cli: CommandLine, und
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + how, err
-        assert "Stopped. Finished trials are kept. Repeat the command to continue with the others." in err
+        assert (
+            "Stopped. Finished trials are kept. Repeat the command to continue with the others."
+            in err
+        )
         assert "Not run" in out or "Not finished" in out
-        assert query(cli, "select distinct status from runs where name like '%seed%'") != [("RUNNING",)]
+        assert query(cli, "select distinct status from runs where name like '%seed%'") != [
+            ("RUNNING",)
+        ]
     # the workers of a driver that was killed may train for a moment, so another process, on Ray too, follows it
-    again = cli("ablate", "long.yaml") if how == signal.SIGKILL else cli.study("ablate", "long.yaml")
+    again = (
+        cli("ablate", "long.yaml") if how == signal.SIGKILL else cli.study("ablate", "long.yaml")
+    )
     assert again.code == 0, again.err
     assert cli.inside("table", "long", "--format", "csv").out == undisturbed
-    assert len(query(cli, "select 1 from runs where name like '%seed%'")) == 8, "a trial has two runs"
-    logged = query(cli, "select count(*), count(distinct step) from metrics where key = 'val.loss' group by run_uuid")
+    assert len(query(cli, "select 1 from runs where name like '%seed%'")) == 8, (
+        "a trial has two runs"
+    )
+    logged = query(
+        cli,
+        "select count(*), count(distinct step) from metrics where key = 'val.loss' group by run_uuid",
+    )
     assert logged == [(120, 120)] * 8
 
 
@@ -243,7 +302,8 @@ def test_ray_that_does_not_start_in_time_is_one_sentence(cli: CommandLine) -> No
     answer = cli("ablate", "small.yaml")
     assert answer.code == 1
     assert re.fullmatch(
-        r"Ray did not start on this machine: .+\. If the machine is busy, repeat the command\.\n", answer.err
+        r"Ray did not start on this machine: .+\. If the machine is busy, repeat the command\.\n",
+        answer.err,
     )
     assert not list((cli.folder / "tmp").glob("ibml-*"))
 
@@ -257,7 +317,10 @@ def test_from_python_with_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "name": "inline",
             "base": "mfeat",
             "overrides": {"trainer.epochs": 2},
-            "datasets": {"near": {}, "all": {"data.views": ["fou", "fac", "kar", "pix", "zer", "mor"]}},
+            "datasets": {
+                "near": {},
+                "all": {"data.views": ["fou", "fac", "kar", "pix", "zer", "mor"]},
+            },
             "design": {"type": "one_factor", "factors": {"method.bio.weight": [0, 1]}},
             "seeds": [3],
         },
@@ -285,7 +348,9 @@ def test_more_than_the_machine_has_is_refused(cli: CommandLine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_running_cluster_is_used_and_left_running(cli: CommandLine, ray_cluster: RayCluster) -> None:
+def test_a_running_cluster_is_used_and_left_running(
+    cli: CommandLine, ray_cluster: RayCluster
+) -> None:
     cli.write("small.yaml", STUDY + "resources: {cpu: 0.5, gpu: 0.5}\n")
     answer = cli("ablate", "small.yaml", "--address", ray_cluster.address)
     assert answer.code == 0, answer.err

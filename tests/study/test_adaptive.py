@@ -49,7 +49,11 @@ def run_through(
         trial = waiting.pop(pick(waiting))
         arm, seed = trial.get_cell.arm, trial.config.seed
         run.setdefault(arm, []).append(seed)
-        metrics = None if (arm, seed) in fails else {"test.accuracy": value_of(arm, seed), "test.gap": 0.1}
+        metrics = (
+            None
+            if (arm, seed) in fails
+            else {"test.accuracy": value_of(arm, seed), "test.gap": 0.1}
+        )
         waiting += schedule.ended(trial, metrics)
     return {arm: sorted(seeds) for arm, seeds in run.items()}
 
@@ -66,7 +70,10 @@ def test_the_trials_do_not_depend_on_the_order_of_results() -> None:
     expected = run_through(plan, lambda waiting: 0)
     for seed in range(5):
         generator = random.Random(seed)
-        assert run_through(plan, lambda waiting, draw=generator: draw.randrange(len(waiting))) == expected
+        assert (
+            run_through(plan, lambda waiting, draw=generator: draw.randrange(len(waiting)))
+            == expected
+        )
 
 
 def test_failed_trials_hold_nothing_up() -> None:
@@ -78,7 +85,11 @@ def test_arms_that_become_known_later_get_their_seeds_then() -> None:
     plan = load_plan(STUDY)
     schedule = SeedSchedule(plan)
     first = schedule.open([cell for cell in plan.cells if cell.arm != "far"])
-    assert [(t.get_cell.arm, t.config.seed) for t in first[:3]] == [("ref", 0), ("near", 0), ("ref", 1)]
+    assert [(t.get_cell.arm, t.config.seed) for t in first[:3]] == [
+        ("ref", 0),
+        ("near", 0),
+        ("ref", 1),
+    ]
     assert all(not schedule.ended(t, {"test.accuracy": 0.9 + t.config.seed / 100}) for t in first)
     later = schedule.open([cell for cell in plan.cells if cell.arm == "far"])
     assert [t.config.seed for t in later] == [0, 1, 2]
@@ -116,11 +127,16 @@ def test_the_table_takes_the_seeds_that_the_decisions_took() -> None:
     assert near.summary.n == table.get_cell("d", "ref", "test.accuracy").summary.n == 6
     assert (far.difference.verdict, near.difference.verdict) == ("helps", "no effect detected")
     assert far.difference.p <= far.level
-    assert table.get_cell("d", "far", "test.gap").difference.verdict == "helps", "tested at the same look"
+    assert table.get_cell("d", "far", "test.gap").difference.verdict == "helps", (
+        "tested at the same look"
+    )
     assert table.unfinished == 0
     foot = "\n".join(table.notes)
     assert f"Early stop, whose estimates tend to be too large: seeds {stopped} (far)." in foot
-    assert "Seeds were added until an arm was decided by test.accuracy, 3 at least and 6 at most" in foot
+    assert (
+        "Seeds were added until an arm was decided by test.accuracy, 3 at least and 6 at most"
+        in foot
+    )
     assert "level" in render(table, "text")
 
 
@@ -128,7 +144,9 @@ def test_failed_trials_and_arms_without_a_best_hold_no_look_up() -> None:
     record = adaptive_record()
     found = results(record, ARMS)
     for seed in range(6):
-        found[f"d/near/{seed}"] = TrialRecord(f"d/near/{seed}", f"r{seed}", "failed", {}, "RuntimeError('x')")
+        found[f"d/near/{seed}"] = TrialRecord(
+            f"d/near/{seed}", f"r{seed}", "failed", {}, "RuntimeError('x')"
+        )
     table = build_table(record, found)
     assert table.get_cell("d", "far", "test.accuracy").difference.verdict == "helps"
     assert "Failed: 6 of" in "\n".join(table.notes)
@@ -144,14 +162,21 @@ def test_an_arm_that_cannot_be_run_is_not_waited_for() -> None:
     plan = load_plan(STUDY)
     schedule = SeedSchedule(plan)
     first = schedule.open([cell for cell in plan.cells if cell.arm != "near"])
-    assert [len(schedule.ended(t, {"test.accuracy": value_of(t.get_cell.arm, t.config.seed)})) for t in first] == [0] * 6
+    assert [
+        len(schedule.ended(t, {"test.accuracy": value_of(t.get_cell.arm, t.config.seed)}))
+        for t in first
+    ] == [0] * 6
     more = schedule.drop(next(cell for cell in plan.cells if cell.arm == "near"))
     assert {(t.get_cell.arm, t.config.seed) for t in more} == {("ref", 3), ("far", 3)}
 
 
 def test_an_adaptive_study_that_is_under_way_waits_for_its_next_look() -> None:
     record = adaptive_record()
-    found = {key: value for key, value in results(record, ARMS).items() if int(key[-1]) < 3 and key != "d/near/2"}
+    found = {
+        key: value
+        for key, value in results(record, ARMS).items()
+        if int(key[-1]) < 3 and key != "d/near/2"
+    }
     table = build_table(record, found)
     assert table.unfinished == 1
     assert table.get_cell("d", "near", "test.accuracy").difference.verdict == "undecided so far"
@@ -182,7 +207,9 @@ def test_a_study_adds_seeds_until_its_arms_are_decided(cli: CommandLine) -> None
     assert first.code == 0, first.err
     table = cli.inside("table", "decided").out
     shares = [line.split() for line in table.splitlines() if line.startswith(" + BIO")]
-    assert [row[-1] for row in shares if "helps" in row] == ["helps"] * 6, "two metrics of two arms and of BIO's gain"
+    assert [row[-1] for row in shares if "helps" in row] == ["helps"] * 6, (
+        "two metrics of two arms and of BIO's gain"
+    )
     assert "Early stop" in table
     again = cli.study("ablate", file)
     assert "trials have a result already and are not run again." in again.out

@@ -24,7 +24,11 @@ overrides: {trainer.epochs: 60, trainer.checkpoint_seconds: 0, method.window.fir
 design: {type: one_factor, factors: {method.bio.weight: [0.5, 1]}}
 seeds: 2
 """
-KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,9 @@ def alone(shared_cli: CommandLine) -> Metrics:
 
 
 @pytest.mark.ray
-def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(bucket: str, cli: CommandLine, alone: Metrics) -> None:
+def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(
+    bucket: str, cli: CommandLine, alone: Metrics
+) -> None:
     cli.write("late.yaml", STUDY)
     cli.environment |= KEYS
     running = cli.start("ablate", "late.yaml", "--checkpoints", bucket)
@@ -67,10 +73,18 @@ def test_a_study_in_a_bucket_is_killed_goes_on_and_is_cleaned_up(bucket: str, cl
     assert "epochs were trained once for several trials" in again.out
     assert list(parse_storage_path(bucket).rglob("*-*.ckpt"))
     assert not list(cli.folder.glob("checkpoints"))
-    states = [path for path in parse_storage_path(bucket).rglob("*.ckpt") if path.parent.name == "stages"]
+    states = [
+        path for path in parse_storage_path(bucket).rglob("*.ckpt") if path.parent.name == "stages"
+    ]
     assert states
-    selected = [path for path in parse_storage_path(bucket).rglob("selected.ckpt") if isinstance(path, ObjectPath)]
-    assert {path.parent.name for path in selected} == {run.data.tags["ibml.key"] for run in trials(cli)}
+    selected = [
+        path
+        for path in parse_storage_path(bucket).rglob("selected.ckpt")
+        if isinstance(path, ObjectPath)
+    ]
+    assert {path.parent.name for path in selected} == {
+        run.data.tags["ibml.key"] for run in trials(cli)
+    }
     assert load_model(str(selected[0])).labels
     gone = cli.inside("gc", "--checkpoints", bucket)
     assert gone.code == 0, gone.err
@@ -108,10 +122,15 @@ def test_a_bucket_that_is_gone_stops_no_study(cli: CommandLine, alone: Metrics) 
         ("s4://results/ibml", "s4:// is no kind of storage; there are s3://, gs://"),
         ("s3://", "s3://BUCKET/FOLDER is meant"),
         ("s3://key:hunter2@results/ibml", "with keys in the environment"),
-        ("s3://results/ibml?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1", "does not answer"),
+        (
+            "s3://results/ibml?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1",
+            "does not answer",
+        ),
     ],
 )
-def test_what_is_no_place_for_checkpoints_is_said(bucket: str, cli: CommandLine, address: str, words: str) -> None:
+def test_what_is_no_place_for_checkpoints_is_said(
+    bucket: str, cli: CommandLine, address: str, words: str
+) -> None:
     cli.write("late.yaml", STUDY)
     answer = cli.inside("ablate", "late.yaml", "--checkpoints", address)
     assert answer.code == 1

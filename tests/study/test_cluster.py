@@ -13,9 +13,18 @@ CLUSTER = "the address of a cluster is HOST:6379, or `auto` on one of its hosts"
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("http://127.0.0.1:8265", "http://127.0.0.1:8265: this is the address for jobs (--submit, --jobs); "),
-        (" https://head:8265/path\n", "https://head:8265/path: this is the address for jobs (--submit, --jobs); "),
-        ("http://me:hunter2@head:8265", "http://me:***@head:8265: this is the address for jobs (--submit, --jobs); "),
+        (
+            "http://127.0.0.1:8265",
+            "http://127.0.0.1:8265: this is the address for jobs (--submit, --jobs); ",
+        ),
+        (
+            " https://head:8265/path\n",
+            "https://head:8265/path: this is the address for jobs (--submit, --jobs); ",
+        ),
+        (
+            "http://me:hunter2@head:8265",
+            "http://me:***@head:8265: this is the address for jobs (--submit, --jobs); ",
+        ),
         ("ray://127.0.0.1:10001", "ray://127.0.0.1:10001: Ray Client cannot run a study; "),
         ("tcp://127.0.0.1:6379", "tcp://127.0.0.1:6379: unknown kind of address; "),
         ("127.0.0.1", "127.0.0.1 is no address of a Ray cluster; "),

@@ -10,7 +10,14 @@ import pytest
 from ibml.data.sets.mfeat.config import MfeatConfig
 from ibml.study.ray import health_check, node_probe
 from ibml.study.ray.cluster import ClusterError
-from ibml.study.ray.health_check import ANSWER, CheckResult, Node, check_services, evaluate_node, refuse_unfit_nodes
+from ibml.study.ray.health_check import (
+    ANSWER,
+    CheckResult,
+    Node,
+    check_services,
+    evaluate_node,
+    refuse_unfit_nodes,
+)
 
 DATA = [MfeatConfig()]
 
@@ -22,7 +29,9 @@ def here(tmp_path: Path) -> dict[str, Any]:
 
 
 def found(node: Node, here: dict[str, Any], nodes: int = 3) -> dict[str, tuple[str, str, str]]:
-    return {one.about: (one.state, one.text, one.fix) for one in evaluate_node(node, here, DATA, nodes)}
+    return {
+        one.about: (one.state, one.text, one.fix) for one in evaluate_node(node, here, DATA, nodes)
+    }
 
 
 def test_the_same_machine_is_fine(here: dict[str, Any]) -> None:
@@ -38,9 +47,27 @@ def test_the_same_machine_is_fine(here: dict[str, Any]) -> None:
         ({"python": "3.9.1"}, 0, "versions", "wrong", "Python is 3.9.1, here"),
         ({"revision": "other"}, 0, "versions", "wrong", "code is other, here"),
         ({"gpus": [], "cuda": ""}, 1, "GPUs", "note", "Ray counts 1, and nvidia-smi finds none"),
-        ({"gpus": [("T4", 16384, 15360)], "cuda": ""}, 1, "GPUs", "wrong", "torch is a build for CPUs"),
-        ({"gpus": [("T4", 16384, 15360)], "cuda": "12.8"}, 1, "GPUs", "ok", "T4, 15 of 16 GiB free"),
-        ({"written": "!/nowhere: Permission denied"}, 0, "checkpoints", "wrong", "Permission denied"),
+        (
+            {"gpus": [("T4", 16384, 15360)], "cuda": ""},
+            1,
+            "GPUs",
+            "wrong",
+            "torch is a build for CPUs",
+        ),
+        (
+            {"gpus": [("T4", 16384, 15360)], "cuda": "12.8"},
+            1,
+            "GPUs",
+            "ok",
+            "T4, 15 of 16 GiB free",
+        ),
+        (
+            {"written": "!/nowhere: Permission denied"},
+            0,
+            "checkpoints",
+            "wrong",
+            "Permission denied",
+        ),
         ({"seen": False}, 0, "checkpoints", "note", "is not the same on all nodes"),
         ({"data": ["!DataError: where is it?"]}, 0, "data mfeat", "wrong", "where is it?"),
         ({"data": ["e" * 64]}, 0, "data mfeat", "wrong", "its content differs"),
@@ -64,7 +91,10 @@ def test_a_clock_is_wrong_by_what_is_certain(here: dict[str, Any]) -> None:
 
 def test_a_missing_package_a_silent_node_and_data_that_is_only_there(here: dict[str, Any]) -> None:
     versions = {**here["versions"], "torch": "!not installed"}
-    assert "torch is not installed, here" in found(Node("a", 0, {**here, "versions": versions}), here)["versions"][1]
+    assert (
+        "torch is not installed, here"
+        in found(Node("a", 0, {**here, "versions": versions}), here)["versions"][1]
+    )
     silent = found(Node("a", 0, None), here)
     assert list(silent) == ["answer"]
     assert silent["answer"][0] == "wrong"
@@ -77,7 +107,9 @@ def test_the_folder_of_a_single_node_need_not_be_shared(here: dict[str, Any]) ->
     assert found(Node("a", 0, {**here, "seen": False}), here, nodes=1)["checkpoints"][0] == "ok"
 
 
-def test_a_lost_node_does_not_stop_a_study_and_another_version_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_node_does_not_stop_a_study_and_another_version_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     silent = CheckResult("b", ANSWER, "wrong", "none", "look at it")
     said: list[str] = []
     for others, refused in (
@@ -86,7 +118,9 @@ def test_a_lost_node_does_not_stop_a_study_and_another_version_does(monkeypatch:
         ([CheckResult("a", "versions", "wrong", "torch is another")], True),
         ([], True),
     ):
-        monkeypatch.setattr(health_check, "check_nodes", lambda folder, found=others: [*found, silent])
+        monkeypatch.setattr(
+            health_check, "check_nodes", lambda folder, found=others: [*found, silent]
+        )
         if refused:
             with pytest.raises(ClusterError, match="cannot run this"):
                 refuse_unfit_nodes(Path(), said.append)

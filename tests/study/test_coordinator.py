@@ -26,7 +26,11 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
 ) -> None:
     """Nothing of its own is waiting for the store then, which would show that it answers."""
     monkeypatch.setattr(trial_ledger, "_POLL_SECONDS", 0.0)
-    store, said, shared = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db"), list[str](), task(None, None)
+    store, said, shared = (
+        MlflowStore(f"sqlite:///{tmp_path}/mlflow.db"),
+        list[str](),
+        task(None, None),
+    )
     trial = build_trial_description(shared.spec, None, {})
     with Session(store, None, said.append) as first, Session(store, None, said.append) as second:
         claim = first.claim(trial, None)
@@ -51,7 +55,9 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
     assert said[2] == "MLflow answers again."
 
 
-def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(tmp_path: Path) -> None:
+def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(
+    tmp_path: Path,
+) -> None:
     store = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db")
     source = Source(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
     with Session(store, None, print) as session:
@@ -69,7 +75,12 @@ def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(t
             trained = driver.next(1)
             assert trained, "it waits for nobody"
             assert trained.trial_run
-            end = {"status": "finished", "final": {"time.total": 1.0}, "reason": "", "platform": "cpu"}
+            end = {
+                "status": "finished",
+                "final": {"time.total": 1.0},
+                "reason": "",
+                "platform": "cpu",
+            }
             driver.report(trained, {"rows": rows_of(trained.trial_run), "done": True, **end})
             assert driver.next(1) is None
             assert driver.is_done

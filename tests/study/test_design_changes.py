@@ -57,13 +57,18 @@ def compare(folder: Path, record: StudyRecord, text: str) -> DesignChange:
         (("trainer.epochs: 2", "trainer.epochs: 3"), "trainer.epochs: 2 -> 3"),
         (("IBML: {}", "IBML: {optimizer.lr: 0.5}"), "'IBML': optimizer.lr: 0.01 -> 0.5"),
         (("IBML: {}", "BIO: {method.tcm.rate: 0}"), "arms: 'IBML' -> 'BIO'"),
-        (("base: mfeat", "base: mfeat\ndatasets: {six: {data.views: [fou, fac]}}"), "'six · Joint'"),
+        (
+            ("base: mfeat", "base: mfeat\ndatasets: {six: {data.views: [fou, fac]}}"),
+            "'six · Joint'",
+        ),
         (("seeds: 2", "seeds: [1, 2]"), "seeds: [0, 1] -> [1, 2]"),
         (("seeds: 2", "seeds: [5, 6]"), "seeds: [0, 1] -> [5, 6]"),
         (("seeds: 2", TUNE + "seeds: 2"), "tune: no -> yes"),
     ],
 )
-def test_another_design_is_another_study(tmp_path: Path, change: tuple[str, str], words: str) -> None:
+def test_another_design_is_another_study(
+    tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
     record = record_of(tmp_path, STUDY)
     assert words in "\n".join(compare(tmp_path, record, STUDY.replace(*change)).changes)
 
@@ -81,12 +86,17 @@ def test_another_design_is_another_study(tmp_path: Path, change: tuple[str, str]
         (("Joint: {method.type: joint}", "Joint: {method.bio.weight: 0, method.tcm.rate: 0}"), ""),
         (("seeds: 2", "resources: {cpu: 0.5}\nseeds: 2"), ""),
         (("IBML: {}", "Ours: {}"), "the arm 'IBML' is now called 'Ours'"),
-        (("    TCM: {method.bio.weight: 0}\n", ""), "'TCM' is no longer part of it; its results stay in MLflow"),
+        (
+            ("    TCM: {method.bio.weight: 0}\n", ""),
+            "'TCM' is no longer part of it; its results stay in MLflow",
+        ),
         (("seeds: 2", "seeds: 1"), "seeds: [0, 1] -> [0]; the other results stay in MLflow"),
         (("reference: Joint", "reference: IBML"), "the reference is now 'IBML'; it was 'Joint'"),
     ],
 )
-def test_the_same_study_says_what_it_leaves_out(tmp_path: Path, change: tuple[str, str], notice: str) -> None:
+def test_the_same_study_says_what_it_leaves_out(
+    tmp_path: Path, change: tuple[str, str], notice: str
+) -> None:
     found = compare(tmp_path, record_of(tmp_path, STUDY), STUDY.replace(*change))
     assert found.changes == []
     assert found.notices == ([notice] if notice else [])
@@ -96,14 +106,20 @@ def test_arms_that_swap_their_names_are_said(tmp_path: Path) -> None:
     swapped = STUDY.replace("IBML:", "X:").replace("TCM:", "IBML:").replace("X:", "TCM:")
     found = compare(tmp_path, record_of(tmp_path, STUDY), swapped)
     assert found.changes == []
-    assert found.notices == ["the arm 'IBML' is now called 'TCM'", "the arm 'TCM' is now called 'IBML'"]
+    assert found.notices == [
+        "the arm 'IBML' is now called 'TCM'",
+        "the arm 'TCM' is now called 'IBML'",
+    ]
 
 
 def test_the_space_of_tuned_arms_is_part_of_the_design(tmp_path: Path) -> None:
     tuned = STUDY + TUNE
     record = record_of(tmp_path, tuned)
     assert compare(tmp_path, record, tuned.replace("trials: 2", "trials: 5")).changes == []
-    assert compare(tmp_path, record, tuned.replace("    TCM: {method.bio.weight: 0}\n", "")).changes == []
+    assert (
+        compare(tmp_path, record, tuned.replace("    TCM: {method.bio.weight: 0}\n", "")).changes
+        == []
+    )
     other = compare(tmp_path, record, tuned.replace("high: 0.1", "high: 0.2"))
     assert other.changes == ["tune.parameters.optimizer.lr.high: 0.1 -> 0.2"]
     assert compare(tmp_path, record, STUDY).changes
@@ -119,7 +135,10 @@ def test_a_record_from_before_is_the_same_study(tmp_path: Path) -> None:
         del content["configs"]["mfeat"]["trainer.compile"]  # a field that ibml did not have
         old = StudyRecord.model_validate(content)
         assert compare(tmp_path, old, text.replace("seeds: 2", "seeds: 3")).changes == []
-        assert "trainer.epochs: 2 -> 3" in compare(tmp_path, old, text.replace("epochs: 2", "epochs: 3")).changes
+        assert (
+            "trainer.epochs: 2 -> 3"
+            in compare(tmp_path, old, text.replace("epochs: 2", "epochs: 3")).changes
+        )
     assert compare(tmp_path, old, STUDY).changes == ["tune: yes -> no"]
     assert compare_design(None, load_plan(tmp_path / "now.yaml")).changes == [], "it cannot be read"
 
@@ -130,7 +149,9 @@ def test_a_record_of_an_overridden_run_from_before_gives_way(tmp_path: Path) -> 
     old = StudyRecord.model_validate(record.model_dump(mode="json", exclude=OLD))
     found = compare(tmp_path, old, STUDY)
     assert found.changes == []
-    assert found.notices == ["its record was that of a run with trainer.epochs=3, which now has a name of its own"]
+    assert found.notices == [
+        "its record was that of a run with trainer.epochs=3, which now has a name of its own"
+    ]
     assert "trainer.epochs: 3 -> 2" in compare(tmp_path, record, STUDY).changes
 
 
@@ -141,14 +162,20 @@ NAMES: list[tuple[Sequence[str], str]] = [
     (["method.bio.weight=2"], "small+method.bio.weight=2"),
     (["method.bio.weight=2.0"], "small+method.bio.weight=2"),
     (["seeds=3", "trainer.epochs=3"], "small+seeds=3+trainer.epochs=3"),
-    (["trainer.epochs=3", "seeds=3", "resources.cpu=0.5", "trainer.keep=none"], "small+seeds=3+trainer.epochs=3"),
+    (
+        ["trainer.epochs=3", "seeds=3", "resources.cpu=0.5", "trainer.keep=none"],
+        "small+seeds=3+trainer.epochs=3",
+    ),
     (["trainer.epochs=2", "seeds=2"], "small"),
     (["seeds=[0, 1]"], "small"),
     (["description=Why"], "small"),
     (["name=quick", "trainer.epochs=3"], "quick"),
     (["data.views=[pix, mor]"], "small+data.views=pix-mor-????????"),
     (["table.names={IBML: ../../x}"], "small+table.names.IBML=x-????????"),
-    (["design.arms.A b'c={method.bio.weight: 2}"], "small+design.arms.A-b-c.method.bio.weight=2-????????"),
+    (
+        ["design.arms.A b'c={method.bio.weight: 2}"],
+        "small+design.arms.A-b-c.method.bio.weight=2-????????",
+    ),
 ]
 
 
@@ -168,9 +195,18 @@ def test_overrides_make_a_name_for_shells_folders_and_tags(
 def test_many_overrides_have_a_short_name(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(STUDY)
-    paths = ["optimizer.lr", "method.bio.weight", "method.tcm.rate", "trainer.batch_size", "encoders.default.features"]
+    paths = [
+        "optimizer.lr",
+        "method.bio.weight",
+        "method.tcm.rate",
+        "trainer.batch_size",
+        "encoders.default.features",
+    ]
     given = [[f"{path}={number}" for number, path in enumerate(paths, first)] for first in (2, 12)]
-    names = [load_plan(file, [text.replace("tcm.rate=", "tcm.rate=0.") for text in texts]).name for texts in given]
+    names = [
+        load_plan(file, [text.replace("tcm.rate=", "tcm.rate=0.") for text in texts]).name
+        for texts in given
+    ]
     assert len(set(names)) == 2
     assert all(len(name) <= 100 for name in names)
 
@@ -180,7 +216,9 @@ def begun(plan: Plan) -> StudyRecord:
     record = study_record(plan, [])
     if plan.tuning:
         return record
-    return record.model_copy(update={"trials": tuple(t.model_copy(update={"key": "0" * 64}) for t in record.trials)})
+    return record.model_copy(
+        update={"trials": tuple(t.model_copy(update={"key": "0" * 64}) for t in record.trials)}
+    )
 
 
 def test_every_shipped_study_is_read_back_from_its_record() -> None:
@@ -190,8 +228,13 @@ def test_every_shipped_study_is_read_back_from_its_record() -> None:
         plan = load_plan(file)
         record = StudyRecord.model_validate_json(begun(plan).model_dump_json())
         for cell in plan.cells:
-            recorded = {**record.configs[cell.dataset], **record.changes[cell.dataset].get(cell.arm, {})}
-            assert read_canonical(recorded) == json.dumps(canonical(cell.config), sort_keys=True), cell.arm
+            recorded = {
+                **record.configs[cell.dataset],
+                **record.changes[cell.dataset].get(cell.arm, {}),
+            }
+            assert read_canonical(recorded) == json.dumps(canonical(cell.config), sort_keys=True), (
+                cell.arm
+            )
         assert compare_design(record, plan) == DesignChange(identical=True)
 
 

@@ -66,7 +66,10 @@ def test_every_order_of_parts_is_every_subset() -> None:
     plan = plan_of({"type": "cumulative", "components": THREE, "orders": "all"})
     assert len(plan.arms) == 8
     record = study_record(plan, build_trials(plan))
-    subsets = {frozenset(n for n, level in of.items() if level == "on") for of in record.design.levels.values()}
+    subsets = {
+        frozenset(n for n, level in of.items() if level == "on")
+        for of in record.design.levels.values()
+    }
     assert subsets == {frozenset(s) for size in range(4) for s in combinations(THREE, size)}
 
 
@@ -79,12 +82,20 @@ def test_a_factorial_crosses_paths_named_levels_and_components_with_data_sets() 
         },
         "components": {"BIO": OFF["BIO"]},
     }
-    plan = plan_of(design, datasets={"a": {"data.views": ["pix", "zer"]}, "b": {"data.views": ["fou", "mor"]}})
+    plan = plan_of(
+        design, datasets={"a": {"data.views": ["pix", "zer"]}, "b": {"data.views": ["fou", "mor"]}}
+    )
     assert len(plan.cells) == 2 * 3 * 2 * 2
     assert plan.reference == "fusion.type=concat, size=small"
-    cell = next(c for c in plan.cells if c.arm == "fusion.type=film, size=large + BIO" and c.dataset == "b")
+    cell = next(
+        c for c in plan.cells if c.arm == "fusion.type=film, size=large + BIO" and c.dataset == "b"
+    )
     config = cell.config
-    assert (config.fusion.type, config.trainer.batch_size, config.method.bio.weight) == ("film", 64, 1)
+    assert (config.fusion.type, config.trainer.batch_size, config.method.bio.weight) == (
+        "film",
+        64,
+        1,
+    )
     record = study_record(plan, build_trials(plan))
     assert record.design.factors["BIO"] == ("off", "on")
     assert record.design.components == ("BIO",)
@@ -95,11 +106,18 @@ def test_a_factorial_crosses_paths_named_levels_and_components_with_data_sets() 
 def test_the_reference_of_a_factorial_may_be_named() -> None:
     design = {"type": "factorial", "components": OFF, "reference": "+ BIO + TCM"}
     assert plan_of(design).reference == "+ BIO + TCM"
-    assert "'+ BIO + TMC' is no arm; did you mean '+ BIO + TCM'?" in problems({**design, "reference": "+ BIO + TMC"})[0]
+    assert (
+        "'+ BIO + TMC' is no arm; did you mean '+ BIO + TCM'?"
+        in problems({**design, "reference": "+ BIO + TMC"})[0]
+    )
 
 
 def test_check_marks_are_read_from_paths() -> None:
-    design = {"type": "arms", "reference": "a", "arms": {"a": {"fusion.type": "sum"}, "b": OFF["BIO"]}}
+    design = {
+        "type": "arms",
+        "reference": "a",
+        "arms": {"a": {"fusion.type": "sum"}, "b": OFF["BIO"]},
+    }
     components = {"BIO": "method.bio.weight", "fusion": "fusion.type"}
     plan = plan_of(design, table={"components": components})
     record = study_record(plan, build_trials(plan))
@@ -109,19 +127,35 @@ def test_check_marks_are_read_from_paths() -> None:
 @pytest.mark.parametrize(
     ("factors", "resolution", "cells"),
     # the smallest regular fractions of Box, Hunter & Hunter, Statistics for Experimenters, table 6.22
-    [(3, 3, 4), (4, 4, 8), (5, 3, 8), (5, 5, 16), (6, 3, 8), (6, 4, 16), (7, 3, 8), (7, 4, 16), (8, 4, 16), (8, 5, 64)],
+    [
+        (3, 3, 4),
+        (4, 4, 8),
+        (5, 3, 8),
+        (5, 5, 16),
+        (6, 3, 8),
+        (6, 4, 16),
+        (7, 3, 8),
+        (7, 4, 16),
+        (8, 4, 16),
+        (8, 5, 64),
+    ],
 )
-def test_fractions_are_as_small_as_the_tables_say(factors: int, resolution: int, cells: int) -> None:
+def test_fractions_are_as_small_as_the_tables_say(
+    factors: int, resolution: int, cells: int
+) -> None:
     found = find_fraction(factors, resolution)
     assert found is not None
     rows, words = found
     assert len(rows) == len(set(rows)) == cells
     assert rows[0] == (0,) * factors
     assert min(word.bit_count() for word in words) >= resolution
-    for size in range(1, resolution):  # what a resolution promises: so many columns together are balanced
+    for size in range(
+        1, resolution
+    ):  # what a resolution promises: so many columns together are balanced
         for columns in combinations(range(factors), size):
             counts = [
-                sum(tuple(row[c] for c in columns) == levels for row in rows) for levels in product((0, 1), repeat=size)
+                sum(tuple(row[c] for c in columns) == levels for row in rows)
+                for levels in product((0, 1), repeat=size)
             ]
             assert len(set(counts)) == 1
 
@@ -151,7 +185,10 @@ def test_a_fraction_names_the_effects_that_it_mixes_up() -> None:
     ("design", "message"),
     [
         ({"type": "leave_one_out", "components": {}}, "design.components: is too short"),
-        ({"type": "leave_one_out", "components": {"BIO": {}}}, "design.components.BIO: is too short"),
+        (
+            {"type": "leave_one_out", "components": {"BIO": {}}},
+            "design.components.BIO: is too short",
+        ),
         (
             {"type": "leave_one_out", "components": {"BIO": {"method.bio.wieght": 0}}},
             "did you mean 'method.bio.weight'",
@@ -160,13 +197,26 @@ def test_a_fraction_names_the_effects_that_it_mixes_up() -> None:
             {"type": "leave_one_out", "components": {"BIO": {"method.bio.weight": 1}}},
             "same configuration as arm 'full'",
         ),
-        ({"type": "cumulative", "components": OFF, "orders": "some"}, "design.orders: 'some' is not known"),
         (
-            {"type": "cumulative", "orders": "all", "components": {f"p{i}": {"trainer.threads": i} for i in range(6)}},
+            {"type": "cumulative", "components": OFF, "orders": "some"},
+            "design.orders: 'some' is not known",
+        ),
+        (
+            {
+                "type": "cumulative",
+                "orders": "all",
+                "components": {f"p{i}": {"trainer.threads": i} for i in range(6)},
+            },
             "every order of 6 components has 64 arms",
         ),
-        ({"type": "factorial", "components": {"BIO": OFF["BIO"]}}, "a factorial needs two or more factors"),
-        ({"type": "factorial", "factors": {"fusion.type": ["sum"]}, "components": OFF}, "is too short"),
+        (
+            {"type": "factorial", "components": {"BIO": OFF["BIO"]}},
+            "a factorial needs two or more factors",
+        ),
+        (
+            {"type": "factorial", "factors": {"fusion.type": ["sum"]}, "components": OFF},
+            "is too short",
+        ),
         (
             {
                 "type": "factorial",
@@ -180,7 +230,10 @@ def test_a_fraction_names_the_effects_that_it_mixes_up() -> None:
             {"type": "factorial", "factors": {f"x{i}": list(range(9)) for i in range(4)}},
             "6,561 combinations; at most 1,024 can be run",
         ),
-        ({"type": "factorial", "factors": {"BIO": ["a", "b"]}, "components": OFF}, "'BIO' is the name of a factor too"),
+        (
+            {"type": "factorial", "factors": {"BIO": ["a", "b"]}, "components": OFF},
+            "'BIO' is the name of a factor too",
+        ),
         (
             {"type": "factorial", "factors": {"fusion.type": ["sum", "sum"]}, "components": OFF},
             "two levels of 'fusion.type' both look like 'sum'",
@@ -199,16 +252,31 @@ def test_what_is_no_design_is_said_in_words(design: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"rows": ["full", "w/o BOI"]}, "table.rows[1]: no arm is called 'w/o BOI'; did you mean 'w/o BIO'?"),
-        ({"groups": {"Ours": ["ful"]}}, "table.groups.Ours[0]: no arm is called 'ful'; did you mean 'full'?"),
+        (
+            {"rows": ["full", "w/o BOI"]},
+            "table.rows[1]: no arm is called 'w/o BOI'; did you mean 'w/o BIO'?",
+        ),
+        (
+            {"groups": {"Ours": ["ful"]}},
+            "table.groups.Ours[0]: no arm is called 'ful'; did you mean 'full'?",
+        ),
         ({"groups": {"A": ["full"], "B": ["full"]}}, "'full' is in the group 'A' already"),
         ({"names": {"test.acuracy": "acc"}}, "did you mean 'test.accuracy'?"),
         ({"names": {"full": "w/o BIO"}}, "'w/o BIO' and 'full' would both be shown as 'w/o BIO'"),
         ({"precision": {"test.loss": 3}}, "the table has no metric 'test.loss'"),
         ({"precision": 20}, "table.precision: should be less than or equal to 8"),
-        ({"precision": {"test.gap": 20}}, "table.precision.test.gap: should be less than or equal to 8"),
-        ({"rows": ["full"], "groups": {"A": ["w/o BIO"]}}, "'w/o BIO' is not among the table's rows"),
-        ({"components": {"B": "method.bio.wait"}}, "no trial has 'method.bio.wait'; did you mean 'method.bio.weight'?"),
+        (
+            {"precision": {"test.gap": 20}},
+            "table.precision.test.gap: should be less than or equal to 8",
+        ),
+        (
+            {"rows": ["full"], "groups": {"A": ["w/o BIO"]}},
+            "'w/o BIO' is not among the table's rows",
+        ),
+        (
+            {"components": {"B": "method.bio.wait"}},
+            "no trial has 'method.bio.wait'; did you mean 'method.bio.weight'?",
+        ),
         ({"columns": "arms"}, "table.columns: 'arms' is not known"),
         ({"label": "tab:{x}"}, "use letters, digits, ':', '.'"),
     ],
@@ -219,7 +287,11 @@ def test_names_in_the_table_are_checked(table: dict[str, Any], message: str) -> 
 
 
 def test_two_arms_of_one_name_are_refused() -> None:
-    components = {"A, B": {"method.bio.weight": 0}, "A": {"method.tcm.rate": 0}, "B": {"optimizer.momentum": 0}}
+    components = {
+        "A, B": {"method.bio.weight": 0},
+        "A": {"method.tcm.rate": 0},
+        "B": {"optimizer.momentum": 0},
+    }
     found = problems({"type": "leave_one_out", "components": components, "pairs": True})
     assert len(found) == 1
     assert "two arms would both be called 'w/o A, B'" in found[0]
@@ -229,17 +301,31 @@ def test_two_arms_of_one_name_are_refused() -> None:
     ("seeds", "table", "message"),
     [
         # 2^(1 - n) m is below alpha from 7 seeds on for two comparisons, at 0.4 from 4 on
-        (5, {}, "with 5 seeds no signed-rank p is below 0.062, and Holm's correction takes 0.025 for 2 comparisons"),
-        (6, {}, "at alpha 0.05, so that nothing could be decided; give at least 7 seeds or take test: t"),
+        (
+            5,
+            {},
+            "with 5 seeds no signed-rank p is below 0.062, and Holm's correction takes 0.025 for 2 comparisons",
+        ),
+        (
+            6,
+            {},
+            "at alpha 0.05, so that nothing could be decided; give at least 7 seeds or take test: t",
+        ),
         (1, {}, "with 1 seed no signed-rank p is below 1,"),
         ([3, 8], {}, "with 2 seeds no signed-rank p is below 0.5,"),
         (3, {"alpha": 0.4}, "give at least 4 seeds"),
-        ({"min": 2, "max": 5}, {}, "with 5 seeds no signed-rank p is below 0.062, and the last look takes"),
+        (
+            {"min": 2, "max": 5},
+            {},
+            "with 5 seeds no signed-rank p is below 0.062, and the last look takes",
+        ),
         ({"min": 2, "max": 6}, {}, "give at least 7 seeds"),
         ({"min": 3, "max": 9}, {"alpha": 1e-300}, "nothing could be decided; take test: t"),
     ],
 )
-def test_a_signed_rank_test_that_can_decide_nothing_is_refused(seeds: Any, table: dict[str, Any], message: str) -> None:
+def test_a_signed_rank_test_that_can_decide_nothing_is_refused(
+    seeds: Any, table: dict[str, Any], message: str
+) -> None:
     arms = {"type": "leave_one_out", "components": {name: OFF[name] for name in ("BIO", "TCM")}}
     (found,) = problems(arms, seeds=seeds, table={"test": "wilcoxon", **table})
     assert message in found
@@ -255,14 +341,19 @@ def test_a_signed_rank_test_that_can_decide_nothing_is_refused(seeds: Any, table
         (2, {"test": "t"}, 2),
     ],
 )
-def test_a_test_that_can_decide_something_is_taken(seeds: Any, table: dict[str, Any], components: int) -> None:
+def test_a_test_that_can_decide_something_is_taken(
+    seeds: Any, table: dict[str, Any], components: int
+) -> None:
     arms = {"type": "leave_one_out", "components": dict([*OFF.items()][:components])}
     plan_of(arms, seeds=seeds, table={"test": "wilcoxon", **table})
 
 
 def test_a_design_of_fewer_arms_on_each_data_set_has_fewer_comparisons() -> None:
     """Six seeds are enough for one comparison, and each data set has one: 0.5 is the base of the other."""
-    datasets = {"a": {"data.views": ["pix", "zer"]}, "b": {"data.views": ["fou", "zer"], "method.bio.weight": 0.5}}
+    datasets = {
+        "a": {"data.views": ["pix", "zer"]},
+        "b": {"data.views": ["fou", "zer"], "method.bio.weight": 0.5},
+    }
     design = {"type": "one_factor", "factors": {"method.bio.weight": [0.5, 1]}}
     plan = plan_of(design, datasets=datasets, seeds=6, table={"test": "wilcoxon"})
     assert [cell.arm for cell in plan.cells] == ["base", "bio.weight=0.5", "base", "bio.weight=1"]
@@ -271,7 +362,13 @@ def test_a_design_of_fewer_arms_on_each_data_set_has_fewer_comparisons() -> None
 def test_results_of_a_study_that_can_decide_nothing_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     design = {"type": "leave_one_out", "components": OFF}
-    content = {"name": "x", "base": "mfeat", "design": design, "seeds": 3, "table": {"test": "wilcoxon"}}
+    content = {
+        "name": "x",
+        "base": "mfeat",
+        "design": design,
+        "seeds": 3,
+        "table": {"test": "wilcoxon"},
+    }
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="nothing could be decided"):
         load_plan(path)
@@ -290,7 +387,9 @@ def test_the_metric_that_decides_is_one_of_every_data_set() -> None:
 def test_seeds_are_given_once_on_the_command_line() -> None:
     with pytest.raises(ConfigError, match="--seeds is given too"):
         load_plan(
-            {"name": "x", "base": "mfeat", "design": {"type": "leave_one_out", "components": OFF}}, ["seeds=3"], 2
+            {"name": "x", "base": "mfeat", "design": {"type": "leave_one_out", "components": OFF}},
+            ["seeds=3"],
+            2,
         )
 
 

@@ -128,21 +128,40 @@ def plugged(name: str, **more: Any) -> dict[str, Any]:
 
 def step(**parts: Any) -> dict[str, Any]:
     """What a worker reports of a trial's first step."""
-    plain = {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp"}}, "trainer": {"epochs": 1}, **parts}
+    plain = {
+        "data": {"type": "mfeat"},
+        "encoders": {"default": {"type": "mlp"}},
+        "trainer": {"epochs": 1},
+        **parts,
+    }
     config = TrialConfig.model_validate(plain)
     worker = TrialWorker()
-    worker.assign({"task": 0, "trial": config.model_dump(mode="json"), "folder": "states", "rungs": []})
+    worker.assign(
+        {"task": 0, "trial": config.model_dump(mode="json"), "folder": "states", "rungs": []}
+    )
     return worker.step()
 
 
 @pytest.mark.parametrize(
     ("parts", "error", "mark"),
     [
-        ({"method": plugged("Bad", options={"how": "raise"})}, r"RuntimeError\('trouble'\)", "raise"),
-        ({"method": plugged("Bad", options={"how": "torch"})}, r"RuntimeError\('mat1 and mat2 .*\)", "torch"),
+        (
+            {"method": plugged("Bad", options={"how": "raise"})},
+            r"RuntimeError\('trouble'\)",
+            "raise",
+        ),
+        (
+            {"method": plugged("Bad", options={"how": "torch"})},
+            r"RuntimeError\('mat1 and mat2 .*\)",
+            "torch",
+        ),
         ({"method": plugged("Bad", options={"how": "python"})}, r"JSONDecodeError\(.*\)", "python"),
         ({"method": plugged("Bad", options={"how": "helper"})}, r"KeyError\('missing'\)", "helper"),
-        ({"method": plugged("Bad", options={"how": "long"})}, r"ValueError\('x{420,440}\.\.\.", "long"),
+        (
+            {"method": plugged("Bad", options={"how": "long"})},
+            r"ValueError\('x{420,440}\.\.\.",
+            "long",
+        ),
         ({"method": {"type": "joint"}, "fusion": plugged("Fuse")}, "RuntimeError.*", "fusion"),
         (
             {"method": {"type": "joint"}, "encoders": {"default": plugged("Net", features=4)}},
@@ -152,7 +171,9 @@ def step(**parts: Any) -> dict[str, Any]:
         ({"method": {"type": "joint"}, "data": plugged("Numbers")}, "ValueError.*", "load"),
     ],
 )
-def test_a_worker_names_the_line_of_the_users_code(kit: Path, parts: dict[str, Any], error: str, mark: str) -> None:
+def test_a_worker_names_the_line_of_the_users_code(
+    kit: Path, parts: dict[str, Any], error: str, mark: str
+) -> None:
     if torch.cuda.is_initialized():
         pytest.skip("a worker with a GPU ends")
     said = step(**parts)
@@ -164,7 +185,9 @@ def test_a_fingerprint_that_fails_is_told_with_its_line(kit: Path) -> None:
     plain = {"data": plugged("Nameless"), "encoders": {"default": {"type": "mlp"}}}
     with pytest.raises(DataError) as told:
         data.fingerprint(TrialConfig.model_validate(plain).data)
-    assert str(told.value).startswith("the data set kit.parts:Nameless has no fingerprint: FileNotFoundError")
+    assert str(told.value).startswith(
+        "the data set kit.parts:Nameless has no fingerprint: FileNotFoundError"
+    )
     assert str(told.value).endswith(f"({line_of('fingerprint')})")
 
 
@@ -186,8 +209,12 @@ def test_what_fails_in_no_code_of_the_user_has_no_place() -> None:
 def test_train_and_show_have_the_line(kit: Path) -> None:
     cli = CommandLine(kit)
     given = "method={type: plugin, target: 'kit.parts:Bad', options: {how: torch}}"
-    answer = cli.inside("train", "mfeat", "--allow-plugin", "kit", "-o", given, "-o", "trainer.epochs=1")
+    answer = cli.inside(
+        "train", "mfeat", "--allow-plugin", "kit", "-o", given, "-o", "trainer.epochs=1"
+    )
     assert answer.code == 1
     assert f"({line_of('torch')}); traceback.txt of MLflow run" in answer.err
     run = answer.err.split()[-1]
-    assert f"({line_of('torch')})" in "".join(cli.inside("show", run).out.split("traceback.txt")[0].split("\n"))
+    assert f"({line_of('torch')})" in "".join(
+        cli.inside("show", run).out.split("traceback.txt")[0].split("\n")
+    )

@@ -21,7 +21,9 @@ seeds: 2
 """
 
 
-@pytest.mark.parametrize(("total", "peak"), [(16, 1.0), (16, 3.7), (80, 0.01), (24, 23.9), (8, 30.0)])
+@pytest.mark.parametrize(
+    ("total", "peak"), [(16, 1.0), (16, 3.7), (80, 0.01), (24, 23.9), (8, 30.0)]
+)
 def test_as_many_fit_as_leave_the_margin(total: float, peak: float) -> None:
     fit, share = compute_gpu_share(int(total * GIB), int(peak * GIB))
     each, free = int(peak * GIB) + CONTEXT, (1 - MARGIN) * total * GIB
@@ -32,13 +34,18 @@ def test_as_many_fit_as_leave_the_margin(total: float, peak: float) -> None:
 
 
 @pytest.mark.parametrize("method", ["ibml", "mla", "modality_valuation", "pmr"])
-def test_the_try_is_some_steps_of_a_training(trial, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_try_is_some_steps_of_a_training(
+    trial, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = trial(method={"type": method}, trainer={"epochs": 6})
     trainer, steps = Trainer(config), []
     monkeypatch.setattr(trainer.optimizer, "step", count(trainer.optimizer.step, steps))
     before = [p.detach().clone() for p in trainer.model.parameters()]
     run_probe_steps(trainer)
-    assert any(not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True))
+    assert any(
+        not torch.equal(old, new)
+        for old, new in zip(before, trainer.model.parameters(), strict=True)
+    )
     assert len(steps) >= STEPS
 
 

@@ -44,7 +44,9 @@ def test_of_nine_factors_the_one_without_effect_is_named_in_a_line() -> None:
 
 def test_each_reason_for_having_no_effect_is_named() -> None:
     kinds = {"method.tcm.kind": ["noise", "mixup", "modality_dropout"]}
-    found = problems({"type": "factorial", "factors": {**kinds, **SCALE, "method.tcm.strength": [0.3, 0.6]}})
+    found = problems(
+        {"type": "factorial", "factors": {**kinds, **SCALE, "method.tcm.strength": [0.3, 0.6]}}
+    )
     reasons = [message.partition(" (")[0] for message in found]
     assert sorted(reasons) == [
         "'tcm.noise_scale' has no effect where method.tcm.kind is mixup or method.tcm.kind is modality_dropout",
@@ -63,10 +65,16 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
         (
             {
                 "type": "factorial",
-                "factors": {"method.bio.weight": [0, 1], **RATE, "method.window.stop_epoch": [10, 20]},
+                "factors": {
+                    "method.bio.weight": [0, 1],
+                    **RATE,
+                    "method.window.stop_epoch": [10, 20],
+                },
             },
             {},
-            ["'window.stop_epoch' has no effect where method.bio.weight is 0 and method.tcm.rate is 0: arm"],
+            [
+                "'window.stop_epoch' has no effect where method.bio.weight is 0 and method.tcm.rate is 0: arm"
+            ],
         ),
         (
             {
@@ -84,7 +92,10 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
             {
                 "type": "factorial",
                 "factors": {
-                    "method": {"one": {"method": {"type": "unimodal", "modality": "pix"}}, "all": {}},
+                    "method": {
+                        "one": {"method": {"type": "unimodal", "modality": "pix"}},
+                        "all": {},
+                    },
                     "fusion.type": ["sum", "concat"],
                 },
             },
@@ -115,14 +126,21 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
             ["'fusion.condition' has no effect where data.views is [zer, pix] (4 of 8 arms)"],
         ),
         (
-            {"type": "one_factor", "factors": {"method.tcm.noise_scale": [0.5, 1, 2], "method.bio.weight": [0, 1]}},
+            {
+                "type": "one_factor",
+                "factors": {"method.tcm.noise_scale": [0.5, 1, 2], "method.bio.weight": [0, 1]},
+            },
             NO_RATE,
-            ["'tcm.noise_scale' has no effect since method.tcm.rate is 0: every value is the same configuration as"],
+            [
+                "'tcm.noise_scale' has no effect since method.tcm.rate is 0: every value is the same configuration as"
+            ],
         ),
         (
             {"type": "one_factor", "factors": {"trainer.device": ["cpu", "auto"]}},
             {},
-            ["'trainer.device' has no effect: every value is the same configuration as the base; trainer.device never"],
+            [
+                "'trainer.device' has no effect: every value is the same configuration as the base; trainer.device never"
+            ],
         ),
         (
             {
@@ -131,7 +149,9 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
                 "components": {"A": {"method.tcm.noise_scale": 0}, "B": {"method.bio.weight": 0}},
             },
             NO_RATE,
-            ["'A' has no effect since method.tcm.rate is 0 (4 of 4 arms): off and on are the same configuration there"],
+            [
+                "'A' has no effect since method.tcm.rate is 0 (4 of 4 arms): off and on are the same configuration there"
+            ],
         ),
         (
             {
@@ -139,12 +159,19 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
                 "components": {"A": {"method.tcm.noise_scale": 0}, "B": {"method.bio.weight": 0}},
             },
             NO_RATE,
-            ["'A' has no effect since method.tcm.rate is 0: arm '+ A' is the same configuration as arm 'none'"],
+            [
+                "'A' has no effect since method.tcm.rate is 0: arm '+ A' is the same configuration as arm 'none'"
+            ],
         ),
         (
-            {"type": "leave_one_out", "components": {"A": NO_RATE, "B": {"method.tcm.noise_scale": 0}}},
+            {
+                "type": "leave_one_out",
+                "components": {"A": NO_RATE, "B": {"method.tcm.noise_scale": 0}},
+            },
             {},
-            ["is the same configuration as arm 'w/o A'; they differ in method.tcm.rate (0 or 1), method.tcm.noise_s"],
+            [
+                "is the same configuration as arm 'w/o A'; they differ in method.tcm.rate (0 or 1), method.tcm.noise_s"
+            ],
         ),
         (
             {
@@ -174,11 +201,16 @@ def test_what_has_no_effect_is_named_with_its_reason(
 
 def test_a_factor_without_effect_on_one_data_set_names_that() -> None:
     datasets = {"p": {"data.views": ["pix", "zer"]}, "q": {"data.views": ["fou", "zer"], **NO_RATE}}
-    (found,) = problems({"type": "factorial", "factors": {**SCALE, "method.bio.weight": [0.5, 1]}}, datasets=datasets)
+    (found,) = problems(
+        {"type": "factorial", "factors": {**SCALE, "method.bio.weight": [0.5, 1]}},
+        datasets=datasets,
+    )
     assert found.endswith("; on q")
     both = {"p": datasets["p"], "q": {"data.views": ["fou", "zer"]}}
     (found,) = problems(
-        {"type": "factorial", "factors": {**SCALE, "method.bio.weight": [0.5, 1]}}, overrides=NO_RATE, datasets=both
+        {"type": "factorial", "factors": {**SCALE, "method.bio.weight": [0.5, 1]}},
+        overrides=NO_RATE,
+        datasets=both,
     )
     assert "; on" not in found
 

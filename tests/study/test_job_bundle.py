@@ -58,7 +58,9 @@ def test_of_a_repository_it_is_what_git_does_not_ignore(folder: Path) -> None:
     assert sent(folder / "plugin") == {"code.py"}
 
 
-def test_a_folder_for_temporary_files_in_it_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_for_temporary_files_in_it_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "tmp").mkdir()
     (folder / "tmp" / "half").write_text("half")
     monkeypatch.setattr(job_bundle.tempfile, "tempdir", str(folder / "tmp"))
@@ -70,5 +72,7 @@ def test_much_is_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(job_bundle, "_MOST_BYTES", 2 * 2**20)
     with (folder / "data" / "d.bin").open("wb") as file:
         file.truncate(3 * 2**20)
-    with pytest.raises(IbmlError, match=r"has 3 MiB that would be sent with the job, more than 2 \(data 3 MiB"):
+    with pytest.raises(
+        IbmlError, match=r"has 3 MiB that would be sent with the job, more than 2 \(data 3 MiB"
+    ):
         sent(folder)

@@ -127,13 +127,19 @@ def workers_of(driver: int) -> list[psutil.Process]:
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_worker_that_is_killed_is_replaced(cli: CommandLine, undisturbed: tuple[Metrics, str]) -> None:
+def test_a_worker_that_is_killed_is_replaced(
+    cli: CommandLine, undisturbed: tuple[Metrics, str]
+) -> None:
     cli.write("long.yaml", LONG)
     driver = cli.start("ablate", "long.yaml", *TWO)
     wait_for_epochs(cli.folder, 20)
     before = workers_of(driver.pid)
     before[0].kill()
-    wait_until(lambda: {worker.pid for worker in workers_of(driver.pid)} - {worker.pid for worker in before})
+    wait_until(
+        lambda: (
+            {worker.pid for worker in workers_of(driver.pid)} - {worker.pid for worker in before}
+        )
+    )
     out, err = driver.communicate(timeout=200)
     assert driver.returncode == 0, err + out
     assert (metrics(cli), table_of(cli, "long")) == undisturbed
@@ -164,7 +170,9 @@ def test_ctrl_c_writes_checkpoints_and_the_command_goes_on_from_them(
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_driver_that_is_killed_leaves_no_worker(cli: CommandLine, undisturbed: tuple[Metrics, str]) -> None:
+def test_a_driver_that_is_killed_leaves_no_worker(
+    cli: CommandLine, undisturbed: tuple[Metrics, str]
+) -> None:
     cli.write("long.yaml", LONG)
     driver = cli.start("ablate", "long.yaml", *TWO)
     wait_for_epochs(cli.folder, 20)
@@ -190,13 +198,21 @@ def lives(process: psutil.Process) -> bool:
         (["--debug"], "--debug needs the local backend: add --backend local"),
         (["--backend", "ray", "--debug"], "--debug needs the local backend: add --backend local"),
         (["--workers", "2"], "--workers needs the local backend: add --backend local"),
-        (["--backend", "local", "--address", "127.0.0.1:1"], "--address names a Ray cluster, and --backend local"),
-        (["--backend", "local", "--submit", "--jobs", "http://127.0.0.1:1"], "--submit sends the command to a Ray"),
+        (
+            ["--backend", "local", "--address", "127.0.0.1:1"],
+            "--address names a Ray cluster, and --backend local",
+        ),
+        (
+            ["--backend", "local", "--submit", "--jobs", "http://127.0.0.1:1"],
+            "--submit sends the command to a Ray",
+        ),
         ([*TWO, "--debug"], "--debug trains in this process, not in 2 workers: add --workers 1"),
     ],
 )
 @pytest.mark.parametrize("name", ["shared", "population"])
-def test_options_that_do_not_fit_are_refused(cli: CommandLine, name: str, options: list[str], words: str) -> None:
+def test_options_that_do_not_fit_are_refused(
+    cli: CommandLine, name: str, options: list[str], words: str
+) -> None:
     cli.write(f"{name}.yaml", FILES[name])
     answer = cli.inside(*command_of(name), *options)
     assert answer.code in (1, 2)
@@ -206,7 +222,9 @@ def test_options_that_do_not_fit_are_refused(cli: CommandLine, name: str, option
 
 @pytest.mark.slow
 def test_the_debugger_opens_where_a_trial_raises(cli: CommandLine) -> None:
-    cli.write("fail.yaml", LONG.replace("epochs: 60", "epochs: 2, encoders.default.features: 1000000000"))
+    cli.write(
+        "fail.yaml", LONG.replace("epochs: 60", "epochs: 2, encoders.default.features: 1000000000")
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "ibml", "ablate", "fail.yaml", "--backend", "local", "--debug"],
         cwd=cli.folder,
@@ -220,7 +238,9 @@ def test_the_debugger_opens_where_a_trial_raises(cli: CommandLine) -> None:
     assert process.returncode == 130, "to leave the debugger stops the run"
     assert "(Pdb) 42" in out
     assert "can't allocate memory" in err
-    assert [run.data.tags["ibml.status"] for run in trials(cli)] == ["failed"], "the run stops there"
+    assert [run.data.tags["ibml.status"] for run in trials(cli)] == ["failed"], (
+        "the run stops there"
+    )
 
 
 @pytest.mark.slow

@@ -47,9 +47,17 @@ def problems(tmp_path: Path, content: str) -> list[str]:
 @pytest.mark.parametrize(
     ("metrics", "measures", "expected"),
     [
-        ("[test.shapley.pix]", "[noise]", "no trial logs 'test.shapley.pix'; add shapley to trainer.measures"),
+        (
+            "[test.shapley.pix]",
+            "[noise]",
+            "no trial logs 'test.shapley.pix'; add shapley to trainer.measures",
+        ),
         ("[test.ece]", "[]", "no trial logs 'test.ece'; add calibration to trainer.measures"),
-        ("[time.measure.noise]", "[]", "no trial logs 'time.measure.noise'; add noise to trainer.measures"),
+        (
+            "[time.measure.noise]",
+            "[]",
+            "no trial logs 'time.measure.noise'; add noise to trainer.measures",
+        ),
         (
             "[selected.train.discrepancy]",
             "[]",
@@ -66,8 +74,16 @@ def problems(tmp_path: Path, content: str) -> list[str]:
             "'test.utilisation.zer' compares with an arm that has zer alone, and there is none;"
             " add one: method: {type: unimodal, modality: zer}",
         ),
-        ("[test.utilisation.pics]", "[]", "no trial logs 'test.utilisation.pics'; did you mean 'test.utilisation.pix'"),
-        ("[test.utilization.pix]", "[]", "no trial logs 'test.utilization.pix'; did you mean 'test.utilisation.pix'"),
+        (
+            "[test.utilisation.pics]",
+            "[]",
+            "no trial logs 'test.utilisation.pics'; did you mean 'test.utilisation.pix'",
+        ),
+        (
+            "[test.utilization.pix]",
+            "[]",
+            "no trial logs 'test.utilization.pix'; did you mean 'test.utilisation.pix'",
+        ),
     ],
 )
 def test_a_metric_that_no_trial_has_is_refused_with_what_to_do(
@@ -80,7 +96,9 @@ def test_a_metric_that_no_trial_has_is_refused_with_what_to_do(
 
 def test_a_measure_that_there_is_not_is_refused_in_its_line(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text("[test.accuracy]", "[shapley, nois]"))
-    assert found.startswith("study.yaml:4: overrides: trainer.measures[1]: 'nois' is not known; did you mean 'noise'?")
+    assert found.startswith(
+        "study.yaml:4: overrides: trainer.measures[1]: 'nois' is not known; did you mean 'noise'?"
+    )
     (found,) = problems(tmp_path, text("[test.accuracy]", "[noise, noise]"))
     assert found == "study.yaml:4: overrides: trainer.measures: a measure is listed twice"
 
@@ -102,7 +120,11 @@ def test_two_arms_that_have_the_modality_alone_leave_open_which_is_meant(tmp_pat
 @pytest.mark.parametrize(
     ("seeds", "metrics", "place"),
     [
-        ("{min: 2, max: 4}", "[test.utilisation.pix, test.accuracy]", "study.yaml:13: table.metrics[0]"),
+        (
+            "{min: 2, max: 4}",
+            "[test.utilisation.pix, test.accuracy]",
+            "study.yaml:13: table.metrics[0]",
+        ),
         (
             "{min: 2, max: 4, metric: test.utilisation.pix}",
             "[test.accuracy, test.utilisation.pix]",
@@ -110,12 +132,17 @@ def test_two_arms_that_have_the_modality_alone_leave_open_which_is_meant(tmp_pat
         ),
     ],
 )
-def test_seeds_are_not_decided_by_a_utilisation(tmp_path: Path, seeds: str, metrics: str, place: str) -> None:
+def test_seeds_are_not_decided_by_a_utilisation(
+    tmp_path: Path, seeds: str, metrics: str, place: str
+) -> None:
     (found,) = problems(tmp_path, text(metrics, seeds=seeds))
     assert found == (
         f"{place}: seeds are decided by what a trial logs, and 'test.utilisation.pix' compares two; name another metric"
     )
-    assert problems(tmp_path, text("[test.accuracy, test.utilisation.pix]", seeds="{min: 2, max: 4}")) == []
+    assert (
+        problems(tmp_path, text("[test.accuracy, test.utilisation.pix]", seeds="{min: 2, max: 4}"))
+        == []
+    )
 
 
 def test_no_measures_are_the_trials_that_there_were(tmp_path: Path) -> None:
@@ -133,15 +160,30 @@ def test_no_measures_are_the_trials_that_there_were(tmp_path: Path) -> None:
 
 EVERY = "[shapley, discrepancy, complementarity, calibration, missing, noise]"
 SHOWN = [
-    *("test.utilisation.pix", "test.shapley.pix", "test.shapley.zer", "test.missing.pix", "test.complementarity.zer"),
-    *("test.ece", "test.noisy.low", "test.noisy.high", "selected.train.discrepancy", "samples.total"),
+    *(
+        "test.utilisation.pix",
+        "test.shapley.pix",
+        "test.shapley.zer",
+        "test.missing.pix",
+        "test.complementarity.zer",
+    ),
+    *(
+        "test.ece",
+        "test.noisy.low",
+        "test.noisy.high",
+        "selected.train.discrepancy",
+        "samples.total",
+    ),
     "time.measure.complementarity",
 ]
 
 
 @pytest.mark.slow
 def test_measures_reach_the_table(cli: CommandLine) -> None:
-    cli.write("measured.yaml", text(f"[{', '.join(['test.accuracy', *SHOWN, 'test.accuracy.pix'])}]", EVERY))
+    cli.write(
+        "measured.yaml",
+        text(f"[{', '.join(['test.accuracy', *SHOWN, 'test.accuracy.pix'])}]", EVERY),
+    )
     answer = cli.study("ablate", "measured.yaml")
     assert answer.code == 0, answer.err
     table = json.loads(cli.inside("table", "measured.yaml", "--format", "json").out)

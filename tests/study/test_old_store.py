@@ -40,7 +40,9 @@ def test_tables_are_the_same(old: CommandLine, expected: Path, name: str) -> Non
     assert table == (expected / "before" / f"{name}.csv").read_text()
 
 
-def test_an_interrupted_ablation_is_resumed_to_the_same_table(old: CommandLine, expected: Path) -> None:
+def test_an_interrupted_ablation_is_resumed_to_the_same_table(
+    old: CommandLine, expected: Path
+) -> None:
     succeed(old.study("ablate", "cut.yaml", "--allow-mixed"))
     table = succeed(old.inside("table", "cut", "--format", "csv", "--allow-mixed"))
     assert table == (expected / "after" / "cut.csv").read_text()

@@ -45,17 +45,29 @@ def errors(path: Path, *overrides: str, seeds: int | None = None) -> list[str]:
 
 def test_arms_times_seeds(write) -> None:
     plan = load_plan(write())
-    assert (plan.trials, plan.epochs, plan.arms, plan.reference) == (6, 24, ["Joint", "IBML"], "IBML")
+    assert (plan.trials, plan.epochs, plan.arms, plan.reference) == (
+        6,
+        24,
+        ["Joint", "IBML"],
+        "IBML",
+    )
     assert plan.metrics == ["test.accuracy", "test.accuracy.pix", "test.accuracy.zer", "test.gap"]
     assert plan.cells[0].changes == {"method.bio.weight": 0.0, "method.tcm.rate": 0.0}
     assert plan.cells[1].changes == {}
     trials = build_trials(plan)
-    assert [(t.cell.arm, t.config.seed) for t in trials[:4]] == [("Joint", 0), ("IBML", 0), ("Joint", 1), ("IBML", 1)]
+    assert [(t.cell.arm, t.config.seed) for t in trials[:4]] == [
+        ("Joint", 0),
+        ("IBML", 0),
+        ("Joint", 1),
+        ("IBML", 1),
+    ]
     assert len({t.key for t in trials}) == 6
 
 
 def test_command_line_overrides_lie_between_the_base_and_the_arms(write) -> None:
-    plan = load_plan(write(), ["trainer.epochs=7", "method.bio.weight=3", "table.alpha=0.1"], seeds=2)
+    plan = load_plan(
+        write(), ["trainer.epochs=7", "method.bio.weight=3", "table.alpha=0.1"], seeds=2
+    )
     joint, ibml = plan.cells
     assert joint.config.trainer.epochs == ibml.config.trainer.epochs == 7
     assert (joint.config.method.bio.weight, ibml.config.method.bio.weight) == (0, 3)
@@ -73,7 +85,9 @@ def test_a_type_that_the_base_does_not_name_is_reset_too() -> None:
     def rate(**optimizer: object) -> float:
         arms = {"a": {}, "b": {"optimizer.type": "adam"}}
         base = {"data": {"type": "mfeat"}, "optimizer": optimizer}
-        plan = load_plan({"name": "x", "base": base, "design": {"type": "arms", "reference": "a", "arms": arms}})
+        plan = load_plan(
+            {"name": "x", "base": base, "design": {"type": "arms", "reference": "a", "arms": arms}}
+        )
         return plan.cells[1].config.optimizer.lr
 
     assert rate(lr=0.5) == rate(type="sgd", lr=0.5) == 1e-3
@@ -120,7 +134,11 @@ def test_a_mapping_is_a_study_too() -> None:
         {
             "name": "inline",
             "base": {"data": {"type": "mfeat"}, "encoders": {"default": {"type": "mlp"}}},
-            "design": {"type": "arms", "reference": "a", "arms": {"a": {}, "b": {"method.type": "joint"}}},
+            "design": {
+                "type": "arms",
+                "reference": "a",
+                "arms": {"a": {}, "b": {"method.type": "joint"}},
+            },
             "seeds": [4, 9],
         }
     )
@@ -136,7 +154,9 @@ def test_a_mapping_is_a_study_too() -> None:
 
 
 def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text("data: {type: mfeat, views: [fou, kar]}\nencoders: {default: {type: mlp}}\n")
+    (tmp_path / "own.yaml").write_text(
+        "data: {type: mfeat, views: [fou, kar]}\nencoders: {default: {type: mlp}}\n"
+    )
     plan = load_plan(write(STUDY.replace("base: mfeat", "base: own.yaml")))
     assert plan.cells[0].config.data.views == ("fou", "kar")
 
@@ -145,22 +165,52 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
     ("change", "expected"),
     [
         (("name: study", "name: my study"), "study.yaml:1: name: 'my study' is no name"),
-        (("base: mfeat", "base: mfaet"), "study.yaml:3: base: no preset is called 'mfaet'; did you mean 'mfeat'?"),
+        (
+            ("base: mfeat", "base: mfaet"),
+            "study.yaml:3: base: no preset is called 'mfaet'; did you mean 'mfeat'?",
+        ),
         (("base: mfeat", "base: none.yaml"), "none.yaml: cannot be read"),
         (("base: mfeat\n", ""), "no base"),
         (("seeds: 3", "seeds: 0"), "study.yaml:11: seeds: 0 seeds make no study"),
         (("seeds: 3", "seeds: true"), "study.yaml:11: seeds: expected a number of seeds"),
         (("seeds: 3", "seeds: [1, 1]"), "study.yaml:11: seeds: a seed is listed twice"),
-        (("seeds: 3", "seeds: [1, -2]"), "study.yaml:11: seeds[1]: should be greater than or equal to 0, got -2"),
+        (
+            ("seeds: 3", "seeds: [1, -2]"),
+            "study.yaml:11: seeds[1]: should be greater than or equal to 0, got -2",
+        ),
         (("seeds: 3", "seds: 3"), "study.yaml:11: unknown key 'seds'; did you mean 'seeds'?"),
-        (("reference: IBML", "reference: IBLM"), "study.yaml:7: design.reference: reference 'IBLM' is no arm; did you"),
-        (("type: arms", "type: arm"), "study.yaml:5: design.type: 'arm' is not known; did you mean 'arms'?"),
-        (("IBML: {}", "IBML: {fusion.tpye: sum}"), "study.yaml:10: design.arms.IBML: unknown key 'fusion.tpye'; did"),
-        (("IBML: {}", "IBML: {fusoin: {type: sum}}"), "design.arms.IBML: unknown key 'fusoin'; did you mean 'fusion'?"),
-        (("IBML: {}", "IBML: {fusion.type: gatd}"), "design.arms.IBML: fusion.type: 'gatd' is not known; did you mean"),
-        (("IBML: {}", "IBML: {data.views: [pix, zr]}"), "design.arms.IBML: data.views[1]: 'zr' is not known; did you"),
-        (("IBML: {}", "IBML: {method.bio.weight: heavy}"), "method.bio.weight: expected a number, got 'heavy'"),
-        (("IBML: {}", "IBML: {trainer.epochs: 2.5}"), "trainer.epochs: expected a whole number, got 2.5"),
+        (
+            ("reference: IBML", "reference: IBLM"),
+            "study.yaml:7: design.reference: reference 'IBLM' is no arm; did you",
+        ),
+        (
+            ("type: arms", "type: arm"),
+            "study.yaml:5: design.type: 'arm' is not known; did you mean 'arms'?",
+        ),
+        (
+            ("IBML: {}", "IBML: {fusion.tpye: sum}"),
+            "study.yaml:10: design.arms.IBML: unknown key 'fusion.tpye'; did",
+        ),
+        (
+            ("IBML: {}", "IBML: {fusoin: {type: sum}}"),
+            "design.arms.IBML: unknown key 'fusoin'; did you mean 'fusion'?",
+        ),
+        (
+            ("IBML: {}", "IBML: {fusion.type: gatd}"),
+            "design.arms.IBML: fusion.type: 'gatd' is not known; did you mean",
+        ),
+        (
+            ("IBML: {}", "IBML: {data.views: [pix, zr]}"),
+            "design.arms.IBML: data.views[1]: 'zr' is not known; did you",
+        ),
+        (
+            ("IBML: {}", "IBML: {method.bio.weight: heavy}"),
+            "method.bio.weight: expected a number, got 'heavy'",
+        ),
+        (
+            ("IBML: {}", "IBML: {trainer.epochs: 2.5}"),
+            "trainer.epochs: expected a whole number, got 2.5",
+        ),
         (
             ("IBML: {}", "IBML: {method.window.stop_epoch: 9}"),
             "IBML: method.window.stop_epoch: epoch 9 is outside the 4",
@@ -170,22 +220,60 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
             ("IBML: {}", "IBML: {method.type: joint}"),
             "study.yaml:9: design.arms.Joint: is the same configuration as arm",
         ),
-        (("IBML: {}", "IBML: {}\n    Two: {trainer.device: cpu}"), "study.yaml:11: design.arms.Two: is the same conf"),
-        (("IBML: {}", "IBML: {trainer.epochs.x: 1}"), "'trainer.epochs' is a value and has no 'trainer.epochs.x'"),
-        (("IBML: {}", "IBML: {trainer.epochs: 5, trainer: {epochs: 6}}"), "'trainer.epochs' is given twice"),
-        (("IBML: {}", "IBML: 3"), "study.yaml:10: design.arms.IBML: expected a mapping of keys to values, got 3"),
-        (("epochs: 4}", "epoch: 4}"), "study.yaml:4: overrides: unknown key 'trainer.epoch'; did you mean"),
-        (("seeds: 3", "table: {metrics: [test.acuracy]}"), "study.yaml:11: table.metrics[0]: no trial logs 'test.acu"),
-        (("seeds: 3", "table: {test: z}"), "study.yaml:11: table.test: 'z' is not known; known: t, wilcoxon"),
-        (("seeds: 3", "resources: {gpu: -1}"), "study.yaml:11: resources.gpu: should be greater than or equal to 0"),
-        (("seeds: 3", "datasets: {a: {}, b: {}}"), "study.yaml:11: datasets.b: data set 'b' is the same configuration"),
-        (("seeds: 3", "table: {metrics: [test.gap, test.gap]}"), "table.metrics: a name is listed twice"),
-        (("seeds: 3", "resources: {gpu: 1.5}"), "resources.gpu: a share of one GPU is at least 0.01, and more than"),
-        (("seeds: 3", "resources: {cpu: 0.00001}"), "resources.cpu: should be greater than or equal to 0.01"),
+        (
+            ("IBML: {}", "IBML: {}\n    Two: {trainer.device: cpu}"),
+            "study.yaml:11: design.arms.Two: is the same conf",
+        ),
+        (
+            ("IBML: {}", "IBML: {trainer.epochs.x: 1}"),
+            "'trainer.epochs' is a value and has no 'trainer.epochs.x'",
+        ),
+        (
+            ("IBML: {}", "IBML: {trainer.epochs: 5, trainer: {epochs: 6}}"),
+            "'trainer.epochs' is given twice",
+        ),
+        (
+            ("IBML: {}", "IBML: 3"),
+            "study.yaml:10: design.arms.IBML: expected a mapping of keys to values, got 3",
+        ),
+        (
+            ("epochs: 4}", "epoch: 4}"),
+            "study.yaml:4: overrides: unknown key 'trainer.epoch'; did you mean",
+        ),
+        (
+            ("seeds: 3", "table: {metrics: [test.acuracy]}"),
+            "study.yaml:11: table.metrics[0]: no trial logs 'test.acu",
+        ),
+        (
+            ("seeds: 3", "table: {test: z}"),
+            "study.yaml:11: table.test: 'z' is not known; known: t, wilcoxon",
+        ),
+        (
+            ("seeds: 3", "resources: {gpu: -1}"),
+            "study.yaml:11: resources.gpu: should be greater than or equal to 0",
+        ),
+        (
+            ("seeds: 3", "datasets: {a: {}, b: {}}"),
+            "study.yaml:11: datasets.b: data set 'b' is the same configuration",
+        ),
+        (
+            ("seeds: 3", "table: {metrics: [test.gap, test.gap]}"),
+            "table.metrics: a name is listed twice",
+        ),
+        (
+            ("seeds: 3", "resources: {gpu: 1.5}"),
+            "resources.gpu: a share of one GPU is at least 0.01, and more than",
+        ),
+        (
+            ("seeds: 3", "resources: {cpu: 0.00001}"),
+            "resources.cpu: should be greater than or equal to 0.01",
+        ),
         (("seeds: 3", "datasets: [mfeat, mfeet]"), "no preset is called 'mfeet'"),
     ],
 )
-def test_each_error_names_its_line_and_the_way_out(write, change: tuple[str, str], expected: str) -> None:
+def test_each_error_names_its_line_and_the_way_out(
+    write, change: tuple[str, str], expected: str
+) -> None:
     assert change[0] in STUDY
     found = errors(write(STUDY.replace(*change)))
     assert len(found) == 1, found
@@ -194,7 +282,9 @@ def test_each_error_names_its_line_and_the_way_out(write, change: tuple[str, str
 
 def test_all_errors_of_a_file_come_at_once(write) -> None:
     text = STUDY.replace("seeds: 3", "seeds: 0\ncolour: red\ntable: {metrics: [test.f1]}")
-    text = text.replace("IBML: {}", "IBML: {fusion.type: gatd}\n    X: {method.bio.wieght: 1, trainer.epochs: '3'}")
+    text = text.replace(
+        "IBML: {}", "IBML: {fusion.type: gatd}\n    X: {method.bio.wieght: 1, trainer.epochs: '3'}"
+    )
     found = errors(write(text))
     lines = [int(error.split(":")[1]) for error in found]
     assert lines == [10, 11, 11, 12, 13, 14]
@@ -204,13 +294,19 @@ def test_errors_of_the_command_line_name_the_option(write) -> None:
     assert errors(write(), "trainer.epoch=3") == [
         "-o trainer.epoch=3: unknown key 'trainer.epoch'; did you mean 'trainer.epochs'?"
     ]
-    assert errors(write(), "epochs") == ["-o epochs: expected path=value, for instance trainer.epochs=5"]
+    assert errors(write(), "epochs") == [
+        "-o epochs: expected path=value, for instance trainer.epochs=5"
+    ]
     assert errors(write(), "trainer.epochs=[")[0].startswith("-o trainer.epochs=[:1: is not YAML")
-    assert errors(write(), seeds=0) == ["--seeds: seeds: 0 seeds make no study; give at least 1 and at most 10,000"]
+    assert errors(write(), seeds=0) == [
+        "--seeds: seeds: 0 seeds make no study; give at least 1 and at most 10,000"
+    ]
 
 
 def test_mappings_merge_on_the_command_line_and_empty_ones_change_nothing(write) -> None:
-    text = STUDY.replace("trainer.epochs: 4", "trainer.epochs: 4, optimizer: {type: adamw, lr: 0.01}")
+    text = STUDY.replace(
+        "trainer.epochs: 4", "trainer.epochs: 4, optimizer: {type: adamw, lr: 0.01}"
+    )
     text = text.replace("IBML: {}", "IBML: {trainer: {}, encoders: {}}")
     plan = load_plan(write(text), ["optimizer={lr: 0.1}"])
     config = plan.cells[1].config
@@ -218,7 +314,11 @@ def test_mappings_merge_on_the_command_line_and_empty_ones_change_nothing(write)
 
 
 def test_the_command_line_reaches_dotted_keys_of_the_file(write) -> None:
-    given = ["overrides.trainer.epochs=5", "design.arms.Joint.method.bio.weight=0.5", "design.reference=Joint"]
+    given = [
+        "overrides.trainer.epochs=5",
+        "design.arms.Joint.method.bio.weight=0.5",
+        "design.reference=Joint",
+    ]
     plan = load_plan(write(), given)
     assert plan.cells[0].config.trainer.epochs == 5
     assert plan.cells[0].config.method.bio.weight == 0.5
@@ -242,12 +342,17 @@ def test_the_command_line_reaches_dotted_keys_of_the_file(write) -> None:
     ],
 )
 def test_what_the_command_line_breaks_is_blamed_on_it(write, option: str) -> None:
-    assert all(error.startswith(f"-o {option}: ") for error in errors(write(), option)), errors(write(), option)
+    assert all(error.startswith(f"-o {option}: ") for error in errors(write(), option)), errors(
+        write(), option
+    )
 
 
 def test_what_is_no_plain_text_is_refused(tmp_path: Path, write) -> None:
     assert "cannot be shown" in errors(write(STUDY.replace("base: mfeat", 'base: "a\\0b.yaml"')))[0]
-    assert "has characters that cannot be shown" in errors(write(STUDY.replace("A question.", '"\\ud800"')))[0]
+    assert (
+        "has characters that cannot be shown"
+        in errors(write(STUDY.replace("A question.", '"\\ud800"')))[0]
+    )
     loop: dict = {"name": "x"}
     loop["base"] = loop
     with pytest.raises(ConfigError, match="nested too deeply"):
@@ -265,7 +370,9 @@ def test_trials_come_from_presets_files_and_overrides(tmp_path: Path) -> None:
         load_trial("mfeat", ["a=1"])
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ablations").rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ablations").rglob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_studies_are_valid(path: Path) -> None:
     plan = load_plan(path)
     assert plan.study.name == path.stem
@@ -274,14 +381,18 @@ def test_shipped_studies_are_valid(path: Path) -> None:
 
 def test_cosmetic_changes_keep_the_keys(write) -> None:
     before = [t.key for t in build_trials(load_plan(write()))]
-    text = STUDY.replace("IBML: {}", "IBML: {method: {type: ibml}, fusion.type: concat}").replace("study", "other")
+    text = STUDY.replace("IBML: {}", "IBML: {method: {type: ibml}, fusion.type: concat}").replace(
+        "study", "other"
+    )
     text = text.replace("trainer.epochs: 4", "trainer: {epochs: 4, device: cpu}") + "# a comment\n"
     assert [t.key for t in build_trials(load_plan(write(text)))] == before
 
 
 def test_arms_that_act_in_no_epoch_are_run_as_joint_with_a_note(write) -> None:
     text = STUDY + "datasets: {one: {}, two: {data.views: [fou, mor]}}\n"
-    text = text.replace("IBML: {}", "IBML: {}\n    PMR: {method: {type: pmr, window: {first_epoch: 2}}}")
+    text = text.replace(
+        "IBML: {}", "IBML: {}\n    PMR: {method: {type: pmr, window: {first_epoch: 2}}}"
+    )
     plan = load_plan(write(text), ["trainer.epochs=1"])
     assert plan.arms == ["Joint", "IBML", "PMR"]
     assert plan.warnings == [
@@ -298,7 +409,9 @@ def test_arms_that_act_in_no_epoch_are_run_as_joint_with_a_note(write) -> None:
 
 
 def test_a_late_window_in_one_arm_is_noted_for_that_arm(write) -> None:
-    plan = load_plan(write(STUDY.replace("IBML: {}", "IBML: {}\n    Late: {method.window.first_epoch: 4}")))
+    plan = load_plan(
+        write(STUDY.replace("IBML: {}", "IBML: {}\n    Late: {method.window.first_epoch: 4}"))
+    )
     assert [warning.partition(":")[0] for warning in plan.warnings] == ["Late"]
     found = errors(write(STUDY.replace("IBML: {}", "IBML: {}\n    Same: {trainer.device: cpu}")))
     same = "study.yaml:11: design.arms.Same: is the same configuration as arm 'IBML'"
@@ -316,17 +429,26 @@ LR = {"low": 1e-3, "high": 1e-1, "log": True}
 
 
 def searched(plan: Plan) -> dict[str, list[str]]:
-    return {a.cell.arm: [d.path for d in a.plan.space.searched] if a.plan else [] for a in plan.tuning}
+    return {
+        a.cell.arm: [d.path for d in a.plan.space.searched] if a.plan else [] for a in plan.tuning
+    }
 
 
 def test_an_arm_is_not_searched_for_what_it_sets_or_has_not() -> None:
     plan = tuned(
-        {"joint": {"method.type": "joint"}, "heavy": {"method.bio.weight": 3}, "adam": {"optimizer": {"type": "adam"}}},
+        {
+            "joint": {"method.type": "joint"},
+            "heavy": {"method.bio.weight": 3},
+            "adam": {"optimizer": {"type": "adam"}},
+        },
         {
             "optimizer.lr": LR,
             "optimizer.momentum": {"choices": [0.5, 0.9]},
             "method.bio.weight": {"low": 0, "high": 4},
-            "method.bio.ramp": {"choices": ["constant", "cosine"], "when": {"method.bio.weight": {"low": 1}}},
+            "method.bio.ramp": {
+                "choices": ["constant", "cosine"],
+                "when": {"method.bio.weight": {"low": 1}},
+            },
         },
     )
     assert searched(plan) == {
@@ -337,9 +459,15 @@ def test_an_arm_is_not_searched_for_what_it_sets_or_has_not() -> None:
 
 
 def test_a_type_is_not_searched_where_it_would_undo_what_an_arm_sets() -> None:
-    types = {"optimizer.type": {"choices": ["sgd", "adamw"]}, "optimizer.weight_decay": {"low": 1e-6, "high": 1e-2}}
+    types = {
+        "optimizer.type": {"choices": ["sgd", "adamw"]},
+        "optimizer.weight_decay": {"low": 1e-6, "high": 1e-2},
+    }
     plan = tuned({"low": {"optimizer.lr": 0.001}, "free": {"fusion.type": "sum"}}, types)
-    assert searched(plan) == {"low": ["optimizer.weight_decay"], "free": ["optimizer.type", "optimizer.weight_decay"]}
+    assert searched(plan) == {
+        "low": ["optimizer.weight_decay"],
+        "free": ["optimizer.type", "optimizer.weight_decay"],
+    }
 
 
 def test_constants_of_a_space_reach_every_arm() -> None:
@@ -353,7 +481,12 @@ def test_constants_of_a_space_reach_every_arm() -> None:
 
 
 def test_every_arm_has_the_same_budget() -> None:
-    plan = tuned({"a": {}, "b": {"method.type": "joint"}}, {"optimizer.lr": LR}, trials=7, sampler={"type": "random"})
+    plan = tuned(
+        {"a": {}, "b": {"method.type": "joint"}},
+        {"optimizer.lr": LR},
+        trials=7,
+        sampler={"type": "random"},
+    )
     assert {arm.plan.trials for arm in plan.tuning if arm.plan} == {7}
     assert plan.tuning_trials == 14
 
@@ -362,10 +495,18 @@ def test_every_arm_has_the_same_budget() -> None:
     ("parameters", "tune", "words"),
     [
         ({"optimizer.lrr": LR}, {}, "did you mean 'optimizer.lr'?"),
-        ({"method.window.stop_epoch": {"low": 9, "high": 60}}, {}, "in arm 'a': method.window.stop_epoch: epoch 60"),
+        (
+            {"method.window.stop_epoch": {"low": 9, "high": 60}},
+            {},
+            "in arm 'a': method.window.stop_epoch: epoch 60",
+        ),
         ({"optimizer.lr": LR}, {"base": "mfeat"}, "'base' of a search space means nothing to arms"),
         ({"optimizer.lr": LR}, {"resources": {"cpu": 3}}, "'resources' of a search space"),
-        ({"optimizer.lr": LR}, {"overrides": {"trainer.epochs": 3}}, "'overrides' of a search space"),
+        (
+            {"optimizer.lr": LR},
+            {"overrides": {"trainer.epochs": 3}},
+            "'overrides' of a search space",
+        ),
         ({"optimizer.lr": LR}, {"scheduler": {"type": "pbt"}}, "pbt"),
         (
             {"optimizer.lr": LR},
@@ -376,7 +517,9 @@ def test_every_arm_has_the_same_budget() -> None:
         ({"optimizer.lr": LR}, {"trials": 0}, "tune.trials"),
     ],
 )
-def test_wrong_tuning_is_refused(parameters: dict[str, object], tune: dict[str, object], words: str) -> None:
+def test_wrong_tuning_is_refused(
+    parameters: dict[str, object], tune: dict[str, object], words: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         tuned({"a": {}, "b": {"fusion.type": "sum"}}, parameters, **tune)
     assert words in str(caught.value)
@@ -390,7 +533,9 @@ def test_seeds_that_tune_do_not_evaluate(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"missing\.yaml: cannot be read"):
         load_plan(path)
-    (tmp_path / "missing.yaml").write_text("name: s\nparameters:\n  optimizer.lr: {low: 0.001, high: 0.1}\n")
+    (tmp_path / "missing.yaml").write_text(
+        "name: s\nparameters:\n  optimizer.lr: {low: 0.001, high: 0.1}\n"
+    )
     with pytest.raises(ConfigError, match="seed 1000000 would tune and evaluate"):
         load_plan(path)
 
@@ -401,7 +546,9 @@ def test_a_start_may_name_what_only_some_arms_have() -> None:
         {"optimizer.lr": LR, "method.bio.weight": {"low": 0, "high": 4}},
         start_from=[{"optimizer.lr": 0.05, "method.bio.weight": 2}],
     )
-    assert plan.tuning[0].plan.resolve_starting_values({}) == [{"optimizer.lr": 0.05, "method.bio.weight": 2}]
+    assert plan.tuning[0].plan.resolve_starting_values({}) == [
+        {"optimizer.lr": 0.05, "method.bio.weight": 2}
+    ]
     assert plan.tuning[1].plan.resolve_starting_values({}) == [{"optimizer.lr": 0.05}]
 
 
@@ -409,11 +556,18 @@ def test_a_factor_is_searched_in_no_arm() -> None:
     design = {"type": "one_factor", "factors": {"method.bio.weight": [0.5, 2]}}
     space = {"parameters": {"optimizer.lr": LR, "method.bio.weight": {"low": 0, "high": 4}}}
     plan = load_plan({"name": "t", "base": "mfeat", "design": design, "tune": {"space": space}})
-    assert searched(plan) == {arm: ["optimizer.lr"] for arm in ("base", "bio.weight=0.5", "bio.weight=2")}
+    assert searched(plan) == {
+        arm: ["optimizer.lr"] for arm in ("base", "bio.weight=0.5", "bio.weight=2")
+    }
 
 
 def test_the_study_in_the_readme_can_be_run(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text().partition("    # ablations/mine.yaml\n")[2].partition("    ibml ablate")[0]
+    text = (
+        (ROOT / "README.md")
+        .read_text()
+        .partition("    # ablations/mine.yaml\n")[2]
+        .partition("    ibml ablate")[0]
+    )
     file = tmp_path / "mine.yaml"
     file.write_text("".join(line.removeprefix("    ") for line in text.splitlines(keepends=True)))
     assert load_plan(file).trials == 30

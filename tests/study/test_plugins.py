@@ -57,7 +57,13 @@ def run(cli: CommandLine, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(script), *arguments]
     environment = {**cli.environment, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(cli.folder)}
     return subprocess.run(
-        command, cwd=cli.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command,
+        cwd=cli.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
@@ -68,7 +74,9 @@ def test_a_study_with_plugins_gives_the_numbers_of_what_they_copy(cli: CommandLi
     cli.write("plugged.yaml", STUDY)
     refused = run(cli, "ablate", "plugged.yaml")
     assert refused.returncode == 2, refused.stderr
-    assert refused.stderr.startswith("plugged.yaml:10: design.arms.Mine: method.target: the package 'mine' may not run")
+    assert refused.stderr.startswith(
+        "plugged.yaml:10: design.arms.Mine: method.target: the package 'mine' may not run"
+    )
     assert "plugged.yaml:11: design.arms.Mine: fusion.target" in refused.stderr
     assert not (cli.folder / "imported").exists()
     assert not (cli.folder / "mlflow.db").exists()
@@ -86,6 +94,8 @@ def test_a_study_with_plugins_gives_the_numbers_of_what_they_copy(cli: CommandLi
     assert numbers["Mine"] == numbers["IBML"]
 
     cli.write("mine.py", f"{MINE}\n# edited\n")
-    table = json.loads(run(cli, "table", "plugged.yaml", "--format", "json", "--allow-plugin", "mine").stdout)
+    table = json.loads(
+        run(cli, "table", "plugged.yaml", "--format", "json", "--allow-plugin", "mine").stdout
+    )
     found = {row["arm"]: row["n"] for row in table["rows"] if row["metric"] == "test.accuracy"}
     assert found == {"IBML": 1, "Mine": 0}, "what was edited has no result yet"

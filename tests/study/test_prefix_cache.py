@@ -31,7 +31,9 @@ KILLED = Fault("killed", "")
 WINDOW = "method.window.first_epoch"
 
 
-def planned(trial: Build, first: int | None, stop: int | None = None, epochs: int = 12, seed: int = 0) -> TrialTask:
+def planned(
+    trial: Build, first: int | None, stop: int | None = None, epochs: int = 12, seed: int = 0
+) -> TrialTask:
     """A trial of `ibml` in a window, or a joint one."""
     window = {"first_epoch": first, **({"stop_epoch": stop} if stop else {})}
     method = {"type": "joint"} if first is None else {"type": "ibml", "window": window}
@@ -40,7 +42,9 @@ def planned(trial: Build, first: int | None, stop: int | None = None, epochs: in
 
 def task_of(config: TrialConfig) -> TrialTask:
     cell = Cell("mfeat", "arm", config, {})
-    return TrialTask(TrialSpec(cell, config, compute_trial_key(config, "data"), "data", "trial"), None)
+    return TrialTask(
+        TrialSpec(cell, config, compute_trial_key(config, "data"), "data", "trial"), None
+    )
 
 
 @dataclass
@@ -57,7 +61,9 @@ class Workers:
     def fill(self) -> None:
         while len(self.running) < self.slots and (task := self.desk.next()) is not None:
             self.running[task] = 0
-            begun = next((epochs for epochs, path in task.warm_start_candidates if path.exists()), 0)
+            begun = next(
+                (epochs for epochs, path in task.warm_start_candidates if path.exists()), 0
+            )
             if begun:
                 self._reached(task, begun)
 
@@ -81,7 +87,11 @@ class Workers:
     code = "any"
 
     def _reached(self, task: TrialTask, epochs: int) -> None:
-        rows = rows_of(task.trial_run) if task.trial_run else [{"epoch": float(epoch)} for epoch in range(epochs)]
+        rows = (
+            rows_of(task.trial_run)
+            if task.trial_run
+            else [{"epoch": float(epoch)} for epoch in range(epochs)]
+        )
         rows = rows[self.running[task] : epochs]
         self.running[task] = epochs
         self.desk.scheduler.report(task, rows)
@@ -111,10 +121,16 @@ def stages(tmp_path: Path) -> PrefixCache:
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 40])
-def test_every_epoch_of_the_tree_is_trained_once(trial: Build, stages: PrefixCache, slots: int) -> None:
+def test_every_epoch_of_the_tree_is_trained_once(
+    trial: Build, stages: PrefixCache, slots: int
+) -> None:
     windows = [(None, None), (2, None), (2, 4), (2, 8), (6, None), (6, 8), (11, None)]
     tasks = [planned(trial, *window, seed=seed) for seed in range(3) for window in windows]
-    tasks += [planned(trial, 2, 8, epochs=15), planned(trial, 2, 8, epochs=8), planned(trial, 2, 8, epochs=9)]
+    tasks += [
+        planned(trial, 2, 8, epochs=15),
+        planned(trial, 2, 8, epochs=8),
+        planned(trial, 2, 8, epochs=9),
+    ]
     workers = Workers(Desk(Scheduler(tasks, prefixes=stages)), slots)
     workers.to_the_end()
     assert set(workers.epochs.values()) == {1}
@@ -132,7 +148,12 @@ def test_without_room_each_trains_alone(trial: Build, tmp_path: Path) -> None:
 
 
 def test_trials_wait_for_a_state_and_no_longer(trial: Build, stages: PrefixCache) -> None:
-    joint, early, late, other = planned(trial, None), planned(trial, 3), planned(trial, 6), planned(trial, None, seed=1)
+    joint, early, late, other = (
+        planned(trial, None),
+        planned(trial, 3),
+        planned(trial, 6),
+        planned(trial, None, seed=1),
+    )
     workers = Workers(Desk(Scheduler([joint, early, late, other], prefixes=stages)), 4)
     workers.fill()
     assert list(workers.running) == [joint, other]  # another seed has nothing in common
@@ -166,7 +187,9 @@ def test_a_worker_that_dies_holds_nobody_up(trial: Build, stages: PrefixCache) -
     assert workers.lost == 1
 
 
-def test_a_state_that_could_not_be_written_is_not_waited_for(trial: Build, stages: PrefixCache) -> None:
+def test_a_state_that_could_not_be_written_is_not_waited_for(
+    trial: Build, stages: PrefixCache
+) -> None:
     joint, late = planned(trial, None), planned(trial, 2)
     workers = Workers(Desk(Scheduler([joint, late], prefixes=stages)), 2)
     workers.fill()
@@ -210,9 +233,16 @@ def test_states_of_an_earlier_run_are_gone_on_from(trial: Build, tmp_path: Path)
     assert [epochs for epochs, _ in again.warm_start_candidates] == [6]
 
 
-def test_a_study_that_is_trained_anew_takes_nothing_from_before(trial: Build, tmp_path: Path) -> None:
+def test_a_study_that_is_trained_anew_takes_nothing_from_before(
+    trial: Build, tmp_path: Path
+) -> None:
     Workers(
-        Desk(Scheduler([planned(trial, None), planned(trial, 6)], prefixes=open_prefix_cache(tmp_path, 1))), 1
+        Desk(
+            Scheduler(
+                [planned(trial, None), planned(trial, 6)], prefixes=open_prefix_cache(tmp_path, 1)
+            )
+        ),
+        1,
     ).to_the_end()
     again = planned(trial, 8)
     Workers(Desk(Scheduler([again], prefixes=open_prefix_cache(tmp_path, 1, anew=True))), 1).fill()
@@ -243,10 +273,14 @@ def test_the_order_in_which_states_go(tmp_path: Path) -> None:
         files.add(epochs, name, SIZE)
     (tmp_path / "something else").write_text("stays")
     files.trim({bytes([20]) * 16: 1, bytes([5]) * 16: 2})
-    assert {path.name[:6] for path in tmp_path.glob("*.ckpt")} == {"000005", "000020"}, "what is needed stays"
+    assert {path.name[:6] for path in tmp_path.glob("*.ckpt")} == {"000005", "000020"}, (
+        "what is needed stays"
+    )
     files.limit = SIZE
     files.trim({bytes([20]) * 16: 1, bytes([5]) * 16: 2})
-    assert {path.name[:6] for path in tmp_path.glob("*.ckpt")} == {"000020"}, "five epochs are soonest trained again"
+    assert {path.name[:6] for path in tmp_path.glob("*.ckpt")} == {"000020"}, (
+        "five epochs are soonest trained again"
+    )
     assert (tmp_path / "something else").exists()
 
 
@@ -255,9 +289,13 @@ def attempts(source: SearchSource, trial_run: Any) -> TrialTask:
     return TrialTask(made.spec, None, {}, source, trial_run)
 
 
-def test_proposals_of_a_search_share_where_schedules_are_searched(tmp_path: Path, stages: PrefixCache) -> None:
+def test_proposals_of_a_search_share_where_schedules_are_searched(
+    tmp_path: Path, stages: PrefixCache
+) -> None:
     spaces = {WINDOW: {"low": 4, "high": 8}}
-    source = Source(Lab(tmp_path).open(plan_of(spaces, trials=12, sampler={"type": "random"})), attempts)
+    source = Source(
+        Lab(tmp_path).open(plan_of(spaces, trials=12, sampler={"type": "random"})), attempts
+    )
     workers = Workers(Desk(Scheduler([], [source], prefixes=stages)), 2)
     tasks = []
     while not workers.desk.scheduler.is_done:
@@ -270,9 +308,13 @@ def test_proposals_of_a_search_share_where_schedules_are_searched(tmp_path: Path
     assert workers.epochs.total() < 0.85 * alone
 
 
-def test_proposals_that_have_nothing_in_common_leave_nothing(tmp_path: Path, stages: PrefixCache) -> None:
+def test_proposals_that_have_nothing_in_common_leave_nothing(
+    tmp_path: Path, stages: PrefixCache
+) -> None:
     spaces = {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}}
-    source = Source(Lab(tmp_path).open(plan_of(spaces, trials=8, sampler={"type": "random"})), attempts)
+    source = Source(
+        Lab(tmp_path).open(plan_of(spaces, trials=8, sampler={"type": "random"})), attempts
+    )
     queue = Desk(Scheduler([], [source], prefixes=stages))
     queue.scheduler.share_slots(8)
     tasks = [task for _ in range(8) if (task := queue.next())]
@@ -288,7 +330,9 @@ def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -
             first = int(drawn.integers(0, 10))
             stop = int(drawn.integers(first + 1, 11)) if drawn.random() < 0.6 else None
             epochs, seed = int(drawn.integers(10, 13)), int(drawn.integers(2))
-            tasks.append(planned(trial, None if drawn.random() < 0.2 else first, stop, epochs, seed))
+            tasks.append(
+                planned(trial, None if drawn.random() < 0.2 else first, stop, epochs, seed)
+            )
         place = tmp_path / str(number)
         stages = PrefixCache(PrefixStore(place, float(drawn.choice([1.5, 3.5, 100])) * SIZE))
         workers = Workers(Desk(Scheduler(tasks, prefixes=stages)), int(drawn.integers(1, 6)))
@@ -309,6 +353,8 @@ def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -
                 ended += workers.train(task, write=drawn.random() < 0.9)
         assert ended == len({task.spec.key for task in tasks})
         assert workers.lost == 0
-        assert workers.epochs.total() <= sum(task.config.trainer.epochs * (1 + len(task.faults)) for task in tasks)
+        assert workers.epochs.total() <= sum(
+            task.config.trainer.epochs * (1 + len(task.faults)) for task in tasks
+        )
         assert not stages._paths
         assert not stages._to_come

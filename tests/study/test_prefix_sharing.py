@@ -48,7 +48,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Command
     return sharing, alone, said.out
 
 
-def test_the_numbers_are_those_of_training_alone(both: tuple[CommandLine, CommandLine, str]) -> None:
+def test_the_numbers_are_those_of_training_alone(
+    both: tuple[CommandLine, CommandLine, str],
+) -> None:
     sharing, alone, _ = both
     assert metrics(sharing) == metrics(alone)
     assert shared(alone) == 0
@@ -59,38 +61,55 @@ def test_the_numbers_are_those_of_training_alone(both: tuple[CommandLine, Comman
     assert tables[0] == tables[1]
 
 
-def test_what_is_shared_is_said_before_and_after(both: tuple[CommandLine, CommandLine, str]) -> None:
+def test_what_is_shared_is_said_before_and_after(
+    both: tuple[CommandLine, CommandLine, str],
+) -> None:
     cli, _, said = both
     assert f"{ALONE - ONCE} epochs were trained once for several trials and not again." in said
     assert shared(cli) == ALONE - ONCE
     before = cli.inside("ablate", "late.yaml", *LATE, "--dry-run").out
     assert f"{ALONE} epochs; a trial takes" in before
-    assert f"Trained once where trials train alike: {ONCE} epochs, {ONCE / ALONE:.0%} (with --no-share all)." in before
+    assert (
+        f"Trained once where trials train alike: {ONCE} epochs, {ONCE / ALONE:.0%} (with --no-share all)."
+        in before
+    )
     for option in (("--no-share",), ("--stage-gb", "0")):
-        assert "Trained once" not in cli.inside("ablate", "late.yaml", *LATE, "--dry-run", *option).out
+        assert (
+            "Trained once" not in cli.inside("ablate", "late.yaml", *LATE, "--dry-run", *option).out
+        )
 
 
-def test_a_trial_that_shared_is_reproduced_alone(both: tuple[CommandLine, CommandLine, str]) -> None:
+def test_a_trial_that_shared_is_reproduced_alone(
+    both: tuple[CommandLine, CommandLine, str],
+) -> None:
     cli, _, _ = both
     run = next(run for run in trials(cli) if run.data.tags.get("ibml.shared"))
     answer = cli.inside("reproduce", run.info.run_id)
     assert answer.code == 0, answer.out + answer.err
 
 
-def test_an_arm_that_is_added_later_goes_on_from_what_is_there(both: tuple[CommandLine, CommandLine, str]) -> None:
+def test_an_arm_that_is_added_later_goes_on_from_what_is_there(
+    both: tuple[CommandLine, CommandLine, str],
+) -> None:
     cli, _, _ = both
     before = shared(cli)
-    cli.write("more.yaml", STUDY.replace("[0.5, 1]", "[0.5, 1, 3]").replace("name: late", "name: more"))
+    cli.write(
+        "more.yaml", STUDY.replace("[0.5, 1]", "[0.5, 1, 3]").replace("name: late", "name: more")
+    )
     answer = cli.study("ablate", "more.yaml", *LATE)
     assert answer.code == 0, answer.err
     assert shared(cli) == before + 2 * 8
 
 
-def test_damaged_states_are_named_and_trained_again(both: tuple[CommandLine, CommandLine, str]) -> None:
+def test_damaged_states_are_named_and_trained_again(
+    both: tuple[CommandLine, CommandLine, str],
+) -> None:
     cli, alone, _ = both
     for state in cli.folder.glob("checkpoints/*/stages/*"):
         state.write_bytes(state.read_bytes()[:-1])
-    cli.write("weight.yaml", STUDY.replace("name: late", "name: weight").replace("[0.5, 1]", "[1, 2]"))
+    cli.write(
+        "weight.yaml", STUDY.replace("name: late", "name: weight").replace("[0.5, 1]", "[1, 2]")
+    )
     answer = cli.study("ablate", "weight.yaml", *LATE)
     assert answer.code == 0, answer.err
     assert "a checkpoint was passed over" in answer.out
@@ -100,14 +119,18 @@ def test_damaged_states_are_named_and_trained_again(both: tuple[CommandLine, Com
 
 def test_states_go_with_gc(both: tuple[CommandLine, CommandLine, str]) -> None:
     cli, _, _ = both
-    state = next(iter(cli.folder.glob("checkpoints/*/stages/000012-*.ckpt")))  # which no other test here begins from
+    state = next(
+        iter(cli.folder.glob("checkpoints/*/stages/000012-*.ckpt"))
+    )  # which no other test here begins from
     assert "a state that trials shared" in cli.inside("gc", "--dry-run").out
     assert state.exists()
     cli.inside("gc")
     assert not state.exists()
 
 
-def test_little_room_costs_epochs_and_no_results(both: tuple[CommandLine, CommandLine, str], cli: CommandLine) -> None:
+def test_little_room_costs_epochs_and_no_results(
+    both: tuple[CommandLine, CommandLine, str], cli: CommandLine
+) -> None:
     cli.write("late.yaml", STUDY)
     answer = cli.study("ablate", "late.yaml", *LATE, "--stage-gb", "0.000001")
     assert answer.code == 0, answer.err

@@ -10,7 +10,9 @@ from rich.console import Console
 from ibml.study.engine import progress
 
 
-def test_lines_count_trials_and_estimate_from_the_pace_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_count_trials_and_estimate_from_the_pace_of_epochs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     stream = io.StringIO()

@@ -70,10 +70,14 @@ def cut_short(cli: CommandLine, epochs: int, status: Status | None) -> str:
     fingerprint = data.fingerprint(config.data)
     cell = Cell("mfeat", "mfeat", config, {})
     trainer = Trainer(config)
-    trial = TrialSpec(cell, config, compute_trial_key(config, fingerprint), fingerprint, "cut short")
+    trial = TrialSpec(
+        cell, config, compute_trial_key(config, fingerprint), fingerprint, "cut short"
+    )
     end = TrialEnded(status, {}, {"ibml.reason": "said so"}) if status else TrialInterrupted()
     rows = [trainer.run_epoch() for _ in range(epochs)]
-    return written(store_of(cli), build_trial_description(trial, None, {}), MetricsLogged(rows), end)
+    return written(
+        store_of(cli), build_trial_description(trial, None, {}), MetricsLogged(rows), end
+    )
 
 
 def change(cli: CommandLine, sql: str, *values: object) -> None:
@@ -93,18 +97,27 @@ def test_a_trial_is_identical_and_nothing_is_written(finished: tuple[CommandLine
     answer = cli.inside("reproduce", run[:12])
     assert answer.code == 0, answer.err
     assert re.findall(r"epoch +(\d+)  loss", answer.out) == ["0", "1", "2"]
-    metrics = {name for name in store_of(cli).trial(run).metrics if not name.startswith(("time.", "samples."))}
+    metrics = {
+        name
+        for name in store_of(cli).trial(run).metrics
+        if not name.startswith(("time.", "samples."))
+    }
     final = {name for name in metrics if name.startswith(("test.", "selected."))}
     assert (
-        f"Identical, bit for bit: {len(metrics - final)} metrics of 3 epochs and {len(final)} of the end." in answer.out
+        f"Identical, bit for bit: {len(metrics - final)} metrics of 3 epochs and {len(final)} of the end."
+        in answer.out
     )
     assert (cli.folder / "mlflow.db").read_bytes() == before
     assert sorted((cli.folder / "mlruns").rglob("*")) == files
-    found = ibml.reproduce(store_of(cli).trial(run).key, tracking_uri=f"sqlite:///{cli.folder}/mlflow.db")
+    found = ibml.reproduce(
+        store_of(cli).trial(run).key, tracking_uri=f"sqlite:///{cli.folder}/mlflow.db"
+    )
     assert (found.identical, found.notes) == (True, ())
 
 
-def test_what_differs_is_named_with_the_first_epoch_and_by_how_much(finished: tuple[CommandLine, str]) -> None:
+def test_what_differs_is_named_with_the_first_epoch_and_by_how_much(
+    finished: tuple[CommandLine, str],
+) -> None:
     cli, run = finished
     history = {m.step: m.value for m in store_of(cli).client.get_metric_history(run, "val.loss")}
     accuracy = store_of(cli).trial(run).metrics["test.accuracy"]
@@ -122,8 +135,14 @@ def test_what_differs_is_named_with_the_first_epoch_and_by_how_much(finished: tu
     assert answer.code == 1
     assert "Not identical in 4 of 15 metrics of 3 epochs and " in answer.out
     off = f"which is {history[1] - one_off:+.3g}; in 2 epochs, by at most 0.5"
-    assert f"val.loss, first in epoch 1: {one_off!r} in MLflow, {history[1]!r} now, {off}" in answer.out
-    assert f"test.accuracy, at the end: {accuracy - 0.25!r} in MLflow, {accuracy!r} now, which is +0.25" in answer.out
+    assert (
+        f"val.loss, first in epoch 1: {one_off!r} in MLflow, {history[1]!r} now, {off}"
+        in answer.out
+    )
+    assert (
+        f"test.accuracy, at the end: {accuracy - 0.25!r} in MLflow, {accuracy!r} now, which is +0.25"
+        in answer.out
+    )
     assert "selected.val.loss, at the end: nothing in MLflow, " in answer.out
     assert f"{column}, first in epoch 0: 7.5 in epochs.csv, " in answer.out
 
@@ -156,7 +175,10 @@ def test_a_trial_of_another_trainer_data_or_configuration_is_not_trained(
         answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")
     fingerprint = data.fingerprint(configured().data)
-    assert f"mfeat has other content (fingerprint {fingerprint[:12]} then, {'f' * 12} now)" in answer.err
+    assert (
+        f"mfeat has other content (fingerprint {fingerprint[:12]} then, {'f' * 12} now)"
+        in answer.err
+    )
     assert "revision" not in answer.err
 
     file = next((cli.folder / "mlruns").rglob(f"{run}/artifacts/config.yaml"))
@@ -173,7 +195,9 @@ def test_a_trial_of_another_trainer_data_or_configuration_is_not_trained(
 
 
 @pytest.mark.parametrize("status", ["pruned", "failed", None])
-def test_a_trial_that_was_cut_short_is_compared_as_far_as_it_came(cli: CommandLine, status: str | None) -> None:
+def test_a_trial_that_was_cut_short_is_compared_as_far_as_it_came(
+    cli: CommandLine, status: str | None
+) -> None:
     run = cut_short(cli, 2, status)
     answer = cli.inside("reproduce", run)
     assert answer.code == 0, answer.out + answer.err
@@ -230,7 +254,10 @@ def test_a_member_of_a_population_is_not_determined_by_its_configuration(cli: Co
     store, trainer = store_of(cli), Trainer(task.config)
     with store.open_run("search", opened.record(), plan.text):
         run = written(
-            store, build_trial_description(task.spec, None, task.tags), MetricsLogged([trainer.run_epoch()]), TrialInterrupted()
+            store,
+            build_trial_description(task.spec, None, task.tags),
+            MetricsLogged([trainer.run_epoch()]),
+            TrialInterrupted(),
         )
     answer = cli.inside("reproduce", run)
     assert (answer.code, answer.out) == (1, "")
@@ -239,7 +266,10 @@ def test_a_member_of_a_population_is_not_determined_by_its_configuration(cli: Co
 
 def test_what_is_no_trial_is_said(finished: tuple[CommandLine, str]) -> None:
     cli, _ = finished
-    for text, said in (("zzzz", "no trial in sqlite:///mlflow.db"), ("ab", "at least 4 characters")):
+    for text, said in (
+        ("zzzz", "no trial in sqlite:///mlflow.db"),
+        ("ab", "at least 4 characters"),
+    ):
         answer = cli.inside("reproduce", text)
         assert (answer.code, answer.out) == (1, "")
         assert said in answer.err

@@ -21,12 +21,24 @@ KILLED = Fault("killed", "")
 FINAL = {"time.total": 1.0}
 
 
-def task(source: SearchSource | None, trial_run: TrialRun | None, seed: int = 0, lr: float = 0.01) -> TrialTask:
-    config = trial_run.config if trial_run else plan_of(LR).space.base.model_copy(update={"seed": seed})
+def task(
+    source: SearchSource | None, trial_run: TrialRun | None, seed: int = 0, lr: float = 0.01
+) -> TrialTask:
+    config = (
+        trial_run.config if trial_run else plan_of(LR).space.base.model_copy(update={"seed": seed})
+    )
     if trial_run is None:
-        config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": lr})})
+        config = config.model_copy(
+            update={"optimizer": config.optimizer.model_copy(update={"lr": lr})}
+        )
     fingerprint = data.fingerprint(config.data)
-    trial = TrialSpec(Cell("mfeat", "arm", config, {}), config, compute_trial_key(config, fingerprint), fingerprint, "trial")
+    trial = TrialSpec(
+        Cell("mfeat", "arm", config, {}),
+        config,
+        compute_trial_key(config, fingerprint),
+        fingerprint,
+        "trial",
+    )
     return TrialTask(trial, None, {}, source, trial_run)
 
 
@@ -58,7 +70,13 @@ def test_searches_take_turns_and_trials_follow_those_that_are_done(lab: Lab) -> 
     order = []
     while not desk.scheduler.is_done:
         if (current := desk.next()) is not None:
-            order.append("planned" if current.source is None else "first" if current.source is first else "second")
+            order.append(
+                "planned"
+                if current.source is None
+                else "first"
+                if current.source is first
+                else "second"
+            )
             finish(desk, current)
     assert order == ["first", "second", "first", "second", "planned", "planned"]
 

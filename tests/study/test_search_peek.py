@@ -56,18 +56,29 @@ def said(cli: CommandLine, *options: str) -> str:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], "3 of 5 trials of the search are done; left to train: 2 with 4 epochs. Nothing was run."),
-        (["-o", "trials=9"], "3 of 9 trials of the search are done; left to train: 6 with 12 epochs."),
+        (
+            [],
+            "3 of 5 trials of the search are done; left to train: 2 with 4 epochs. Nothing was run.",
+        ),
+        (
+            ["-o", "trials=9"],
+            "3 of 9 trials of the search are done; left to train: 6 with 12 epochs.",
+        ),
         (["-o", "trials=2"], "2 of 2 trials of the search are done; left to train: nothing."),
         (
             ["-o", "optimizer.momentum=0.5"],
             "0 of 5 trials of the search are done; left to train: 5 with 10 epochs."
             " The database has 'sp' with other settings: say --new-version for another one.",
         ),
-        (["-o", "name=other"], "0 of 5 trials of the search are done; left to train: 5 with 10 epochs. Nothing"),
+        (
+            ["-o", "name=other"],
+            "0 of 5 trials of the search are done; left to train: 5 with 10 epochs. Nothing",
+        ),
     ],
 )
-def test_a_dry_run_counts_the_trials_of_a_search(begun: CommandLine, options: list[str], expected: str) -> None:
+def test_a_dry_run_counts_the_trials_of_a_search(
+    begun: CommandLine, options: list[str], expected: str
+) -> None:
     assert expected in said(begun, "--storage", url(begun), *options)
 
 
@@ -77,7 +88,9 @@ def test_the_version_with_the_same_settings_counts(begun: CommandLine) -> None:
     assert study.study_name == "sp v2"
     study.tell(study.ask(), 0.5)
     given = ("--storage", url(begun))
-    assert "1 of 5 trials of the search are done" in said(begun, *given, "-o", "optimizer.momentum=0.5")
+    assert "1 of 5 trials of the search are done" in said(
+        begun, *given, "-o", "optimizer.momentum=0.5"
+    )
     assert "3 of 5 trials of the search are done" in said(begun, *given)
 
 
@@ -90,17 +103,25 @@ def test_no_database_is_made_or_changed(begun: CommandLine) -> None:
     (begun.folder / "empty.db").touch()
     assert "0 of 5" in said(begun, "--storage", url(begun, "empty.db"))
     assert (begun.folder / "empty.db").read_bytes() == b""
-    (begun.folder / "text.db").write_text("no database, but long enough to be looked at as one" * 30)
+    (begun.folder / "text.db").write_text(
+        "no database, but long enough to be looked at as one" * 30
+    )
     assert "text.db cannot be read as it is; how many trials are done is not known." in said(
         begun, "--storage", url(begun, "text.db")
     )
 
 
 def test_searches_of_arms_are_counted_together(cli: CommandLine) -> None:
-    cli.write("space.yaml", SPACE.replace("overrides: {trainer.epochs: 2}\n", "").replace("trials: 5", "trials: 3"))
+    cli.write(
+        "space.yaml",
+        SPACE.replace("overrides: {trainer.epochs: 2}\n", "").replace("trials: 5", "trials: 3"),
+    )
     design = "design: {type: leave_one_out, components: {BIO: {method.bio.weight: 0}}}"
     tail = "seeds: 2\ntune: {space: space.yaml}\n"
-    cli.write("tuned.yaml", f"name: tuned\nbase: mfeat\noverrides: {{trainer.epochs: 2}}\n{design}\n{tail}")
+    cli.write(
+        "tuned.yaml",
+        f"name: tuned\nbase: mfeat\noverrides: {{trainer.epochs: 2}}\n{design}\n{tail}",
+    )
     answer = cli.inside("ablate", "tuned.yaml", "--dry-run", "--storage", url(cli))
     assert answer.code == 0, answer.err
     shown = " ".join(answer.out.split())
@@ -114,7 +135,12 @@ def test_a_peek_needs_no_optuna(begun: CommandLine) -> None:
         f"print(peek_searches({url(begun)!r}).done); print({{'optuna', 'torch', 'ray', 'mlflow'}} & set(sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=dict(os.environ)
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=dict(os.environ),
     )
     assert done.stdout.splitlines() == ["{'sp': 3}", "set()"]
     assert peek_searches(url(begun)).done == {"sp": 3}

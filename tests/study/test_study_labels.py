@@ -29,7 +29,11 @@ def runs(cli: CommandLine, text: str) -> dict[str, Any]:
     """Arm and seed -> the run, by the keys of a study."""
     by_key = {run.data.tags["ibml.key"]: run for run in trials(cli)}
     planned = build_trials(load_plan(cli.write("asked.yaml", text)))
-    return {f"{trial.cell.arm} {trial.config.seed}": by_key[trial.key] for trial in planned if trial.key in by_key}
+    return {
+        f"{trial.cell.arm} {trial.config.seed}": by_key[trial.key]
+        for trial in planned
+        if trial.key in by_key
+    }
 
 
 def labels(run: Any) -> dict[str, str]:
@@ -63,7 +67,11 @@ def test_a_removed_arm_leaves_the_study_and_may_return(cli: CommandLine) -> None
     answer = ablate(cli, before.replace("    TCM: {method.bio.weight: 0}\n", ""))
     assert "removed: 'TCM' is no longer part of it; its results stay in MLflow" in answer.out
     found = runs(cli, before)
-    assert labels(found["TCM 0"]) == {"ibml.study": "", "ibml.arm": "TCM", "mlflow.runName": "TCM · seed 0"}
+    assert labels(found["TCM 0"]) == {
+        "ibml.study": "",
+        "ibml.arm": "TCM",
+        "mlflow.runName": "TCM · seed 0",
+    }
     assert labels(found["IBML 0"])["ibml.study.removed"] == "IBML"
     assert listed(cli, "removed")[0].startswith("removed study complete 4 / 4")
     ablate(cli, before.replace("TCM:", "Only TCM:"))
@@ -115,11 +123,16 @@ def test_a_study_whose_run_was_deleted_is_listed_and_made_again(cli: CommandLine
     for command in (("table", "gone"), ("report", "gone")):
         answer = cli.inside(*command)
         assert answer.code == 1
-        assert "no study is called 'gone' in sqlite:///mlflow.db: its run was deleted; restore it" in answer.err
+        assert (
+            "no study is called 'gone' in sqlite:///mlflow.db: its run was deleted; restore it"
+            in answer.err
+        )
     assert ablate(cli, text).code == 0
     assert listed(cli, "gone")[0].startswith("gone study complete 6 / 6")
     assert len(listed(cli, "gone")) == 1
-    assert {labels(run)["mlflow.parentRunId"] for run in runs(cli, text).values()} == {run_id(cli, "gone")}
+    assert {labels(run)["mlflow.parentRunId"] for run in runs(cli, text).values()} == {
+        run_id(cli, "gone")
+    }
     assert cli.inside("table", "gone").out == before
 
 

@@ -24,7 +24,10 @@ ARMS = {
         "weak": {"method.bio.weight": 0.5},
         "whole": {},
         "other": {"method.type": "ogm_ge"},
-        "set": {"method": {"type": "ogm_ge", "alpha": 0.9}, "fusion": {"type": "film", "condition": "last"}},
+        "set": {
+            "method": {"type": "ogm_ge", "alpha": 0.9},
+            "fusion": {"type": "film", "condition": "last"},
+        },
         "none": {"method.type": "joint"},
         "late": {"method.window.stop_epoch": None, "method.window.first_epoch": 3},
     },
@@ -46,7 +49,11 @@ def listed(trial: Any, status: str = "finished", **metrics: float) -> ListedTria
 
 
 def test_an_arm_differs_in_what_it_sets_and_defaults_of_another_type_are_counted() -> None:
-    lines = {line.split()[0]: line.split("120", 1)[1].strip() for line in shown(plan_of()) if "  120 " in line}
+    lines = {
+        line.split()[0]: line.split("120", 1)[1].strip()
+        for line in shown(plan_of())
+        if "  120 " in line
+    }
     assert lines == {
         "weak": "reference",
         "whole": "method.bio.weight: 1.0",
@@ -71,19 +78,32 @@ def test_an_arm_differs_in_what_it_sets_and_defaults_of_another_type_are_counted
 )
 def test_trials_that_have_ended_are_counted(ended: int, status: str, expected: Remaining) -> None:
     plan = plan_of()
-    assert count_remaining(plan, [listed(t, status) for t in build_trials(plan)[:ended]]) == expected
+    assert (
+        count_remaining(plan, [listed(t, status) for t in build_trials(plan)[:ended]]) == expected
+    )
 
 
 def test_of_seeds_that_depend_on_results_what_is_left_is_a_range() -> None:
-    design = {"type": "leave_one_out", "components": {"BIO": {"method.bio.weight": 0}, "TCM": {"method.tcm.rate": 0}}}
-    plan = plan_of(design=design, seeds={"min": 3, "max": 5, "metric": "test.accuracy"}, table={"alpha": 0.2})
+    design = {
+        "type": "leave_one_out",
+        "components": {"BIO": {"method.bio.weight": 0}, "TCM": {"method.tcm.rate": 0}},
+    }
+    plan = plan_of(
+        design=design, seeds={"min": 3, "max": 5, "metric": "test.accuracy"}, table={"alpha": 0.2}
+    )
     trials = build_trials(plan)
 
     def results(seeds: int) -> list[ListedTrial]:
         """The arm without BIO is worse by the same in every seed, and the one without TCM is not."""
         values = {"full": 0.9, "w/o BIO": 0.5, "w/o TCM": 0.9}
         return [
-            listed(t, **{"test.accuracy": values[t.cell.arm] + 0.001 * (t.config.seed * (len(t.cell.arm) + 1) % 7)})
+            listed(
+                t,
+                **{
+                    "test.accuracy": values[t.cell.arm]
+                    + 0.001 * (t.config.seed * (len(t.cell.arm) + 1) % 7)
+                },
+            )
             for t in trials
             if t.config.seed < seeds
         ]
@@ -110,12 +130,23 @@ def test_a_study_whose_results_are_all_there_has_nothing_left() -> None:
 def test_results_on_files_are_of_their_content(tmp_path: Path) -> None:
     root = tmp_path / "own"
     root.mkdir()
-    rows = [{"split": "train" if n < 8 else "test", "label": n % 2, "a": f"{n} 1", "b": [n, 2]} for n in range(12)]
+    rows = [
+        {"split": "train" if n < 8 else "test", "label": n % 2, "a": f"{n} 1", "b": [n, 2]}
+        for n in range(12)
+    ]
     (root / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = {name: {"kind": "vector", "column": name} for name in "ab"}
-    own = {"type": "folder", "root": str(root), "tables": "t.jsonl", "columns": columns, "validation": 0.34}
+    own = {
+        "type": "folder",
+        "root": str(root),
+        "tables": "t.jsonl",
+        "columns": columns,
+        "validation": 0.34,
+    }
     arms = {"type": "arms", "reference": "a", "arms": {"a": {}, "b": {"method.type": "joint"}}}
-    plan = plan_of(design=arms, base={"data": own, "encoders": {"default": {"type": "mlp"}}}, seeds=2)
+    plan = plan_of(
+        design=arms, base={"data": own, "encoders": {"default": {"type": "mlp"}}}, seeds=2
+    )
     results = [listed(trial) for trial in build_trials(plan)]
     assert count_remaining(plan, results) == Remaining(4, (0, 0), (0, 0))
     (root / "t.jsonl").write_text("".join(json.dumps({**row, "a": "5 5"}) + "\n" for row in rows))
@@ -123,4 +154,6 @@ def test_results_on_files_are_of_their_content(tmp_path: Path) -> None:
     root.rename(tmp_path / "elsewhere")
     found = count_remaining(plan, results)
     assert (found.done, found.trials) == (4, (0, 0))
-    assert found.notes[0].startswith("The data set folder was not found here; its results are counted by the content")
+    assert found.notes[0].startswith(
+        "The data set folder was not found here; its results are counted by the content"
+    )

@@ -69,7 +69,9 @@ def client(cli: CommandLine) -> MlflowClient:
 def runs(cli: CommandLine, kind: str) -> list:
     store = client(cli)
     experiment = store.get_experiment_by_name("ibml")
-    return store.search_runs([experiment.experiment_id], f"tags.`ibml.kind` = '{kind}'", max_results=1000)
+    return store.search_runs(
+        [experiment.experiment_id], f"tags.`ibml.kind` = '{kind}'", max_results=1000
+    )
 
 
 def study(cli: CommandLine, name: str = "demo") -> optuna.Study:
@@ -77,7 +79,10 @@ def study(cli: CommandLine, name: str = "demo") -> optuna.Study:
 
 
 def outline(cli: CommandLine, name: str = "demo") -> list[tuple[object, ...]]:
-    return [(t.number, t.state, t.params, t.values, t.intermediate_values) for t in study(cli, name).trials]
+    return [
+        (t.number, t.state, t.params, t.values, t.intermediate_values)
+        for t in study(cli, name).trials
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +119,16 @@ def test_optuna_reads_the_truth(searched: tuple[CommandLine, Answer]) -> None:
 
 
 @pytest.mark.slow
-def test_mlflow_has_a_parent_and_a_child_per_trial_with_the_same_numbers(searched: tuple[CommandLine, Answer]) -> None:
+def test_mlflow_has_a_parent_and_a_child_per_trial_with_the_same_numbers(
+    searched: tuple[CommandLine, Answer],
+) -> None:
     cli, _ = searched
     (parent,) = runs(cli, "search")
-    children = {int(run.data.tags["ibml.trial"]): run for run in runs(cli, "trial") if "ibml.search" in run.data.tags}
+    children = {
+        int(run.data.tags["ibml.trial"]): run
+        for run in runs(cli, "trial")
+        if "ibml.search" in run.data.tags
+    }
     assert parent.info.status == "FINISHED"
     assert sorted(children) == list(range(9))
     for trial in study(cli).trials:
@@ -133,11 +144,20 @@ def test_mlflow_has_a_parent_and_a_child_per_trial_with_the_same_numbers(searche
         assert ("by asha" in run.data.tags["ibml.reason"]) == pruned
         assert ("fusion.condition" in run.data.params) == (trial.params["fusion.type"] == "film")
     names = {file.path for file in client(cli).list_artifacts(parent.info.run_id)}
-    assert {"search.yaml", "search.json", "best.yaml", "report.md", "trials.csv", "history.png"} <= names
+    assert {
+        "search.yaml",
+        "search.json",
+        "best.yaml",
+        "report.md",
+        "trials.csv",
+        "history.png",
+    } <= names
 
 
 @pytest.mark.slow
-def test_the_same_command_again_trains_nothing_and_says_the_same(searched: tuple[CommandLine, Answer]) -> None:
+def test_the_same_command_again_trains_nothing_and_says_the_same(
+    searched: tuple[CommandLine, Answer],
+) -> None:
     cli, answer = searched
     before = len(runs(cli, "trial"))
     again = cli.inside("tune", "demo.yaml")
@@ -170,7 +190,9 @@ def test_optuna_dashboard_serves_the_study(searched: tuple[CommandLine, Answer])
         deadline = time.monotonic() + 60
         while True:
             try:
-                with urllib.request.urlopen("http://127.0.0.1:18097/api/studies", timeout=5) as answer:
+                with urllib.request.urlopen(
+                    "http://127.0.0.1:18097/api/studies", timeout=5
+                ) as answer:
                     assert '"demo"' in answer.read().decode()
                     return
             except OSError:
@@ -183,7 +205,9 @@ def test_optuna_dashboard_serves_the_study(searched: tuple[CommandLine, Answer])
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_killed_search_goes_on_to_the_same_trials(cli: CommandLine, searched: tuple[CommandLine, Answer]) -> None:
+def test_a_killed_search_goes_on_to_the_same_trials(
+    cli: CommandLine, searched: tuple[CommandLine, Answer]
+) -> None:
     cli.write("demo.yaml", SPACE)
     process = cli.start("tune", "demo.yaml")
     _wait_for(lambda: _begun(cli) >= 4)
@@ -194,7 +218,10 @@ def test_a_killed_search_goes_on_to_the_same_trials(cli: CommandLine, searched: 
     assert outline(cli) == outline(searched[0])
     keys = [run.data.tags["ibml.key"] for run in runs(cli, "trial")]
     assert len(keys) == len(set(keys)) == 9
-    assert {run.info.status for kind in ("trial", "search") for run in runs(cli, kind)} <= {"FINISHED", "KILLED"}
+    assert {run.info.status for kind in ("trial", "search") for run in runs(cli, kind)} <= {
+        "FINISHED",
+        "KILLED",
+    }
 
 
 def _begun(cli: CommandLine) -> int:
@@ -233,13 +260,18 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
     best = study(cli, "tuned/+ BIO").best_trial
     assert set(best.params) == {"optimizer.lr", "optimizer.momentum", "method.bio.ramp"}
     chosen = [run for run in runs(cli, "trial") if run.data.tags.get("ibml.arm") == "+ BIO"]
-    assert {float(run.data.params["optimizer.lr"]) for run in chosen} == {best.params["optimizer.lr"]}
+    assert {float(run.data.params["optimizer.lr"]) for run in chosen} == {
+        best.params["optimizer.lr"]
+    }
     assert {float(run.data.params["method.bio.weight"]) for run in chosen} == {1.0}
     table = cli.inside("table", "tuned", "--tuning", "--format", "csv").out
     assert f"tuned/+ BIO,3,9,val.accuracy,{best.value}" in table
     assert "nothing to tune" in cli.inside("table", "tuned.yaml", "--tuning").out
     again = cli.study("ablate", "tuned.yaml")
-    assert again.out.split("Everything")[0].splitlines()[-8:] == answer.out.split("Everything")[0].splitlines()[-8:]
+    assert (
+        again.out.split("Everything")[0].splitlines()[-8:]
+        == answer.out.split("Everything")[0].splitlines()[-8:]
+    )
     assert len(runs(cli, "trial")) == len(trials)
 
 
@@ -247,7 +279,16 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
     ("arguments", "code", "words"),
     [
         (
-            ["--base", "mfeat", "-o", "sampler.type=random", "--compare", "random", "-o", "scheduler.type=none"],
+            [
+                "--base",
+                "mfeat",
+                "-o",
+                "sampler.type=random",
+                "--compare",
+                "random",
+                "-o",
+                "scheduler.type=none",
+            ],
             2,
             "itself",
         ),
@@ -257,7 +298,9 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
         (["--base", "nothing"], 2, "no preset is called 'nothing'"),
     ],
 )
-def test_a_search_that_cannot_be_run_is_refused(cli: CommandLine, arguments: list[str], code: int, words: str) -> None:
+def test_a_search_that_cannot_be_run_is_refused(
+    cli: CommandLine, arguments: list[str], code: int, words: str
+) -> None:
     cli.write("demo.yaml", SPACE)
     answer = cli.inside("tune", "demo.yaml", *arguments)
     assert answer.code == code

@@ -51,17 +51,24 @@ def run_id(cli: CommandLine, name: str) -> str:
 def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     other = STUDY.replace("epochs: 2", "epochs: 3").replace("First", "Second")
     assert ablate(cli, STUDY).code == 0
-    before, page = cli.inside("table", "small").out, store_of(cli).read_artifact(run_id(cli, "small"), "report.html")
+    before, page = (
+        cli.inside("table", "small").out,
+        store_of(cli).read_artifact(run_id(cli, "small"), "report.html"),
+    )
     refused = ablate(cli, other, file="other.yaml")
     assert refused.code == 1
     assert refused.err.startswith(
         "the study 'small' in sqlite:///mlflow.db was run with another design, which this would replace:\n"
         "  trainer.epochs: 2 -> 3\n"
     )
-    assert refused.err.endswith("Say --new-version to run this as 'small v2', or change `name` in the file.\n")
+    assert refused.err.endswith(
+        "Say --new-version to run this as 'small v2', or change `name` in the file.\n"
+    )
     dry = cli.inside("ablate", "other.yaml", "--dry-run")
     assert (dry.code, dry.out.split()[1]) == (0, "small"), "after the question"
-    assert dry.err.startswith("Note: this would be refused: the study 'small' in sqlite:///mlflow.db was run with")
+    assert dry.err.startswith(
+        "Note: this would be refused: the study 'small' in sqlite:///mlflow.db was run with"
+    )
     again = cli.inside("ablate", "other.yaml", "--new-version")
     assert again.code == 0, again.err
     assert "This run is recorded as 'small v2'; its table: ibml table 'small v2'" in again.out
@@ -76,10 +83,16 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     assert "reports/small v2/report.html" in cli.inside("report", "other.yaml").out
     cli.write("changed.yaml", STUDY.replace("epochs: 2", "epochs: 5"))
     assert cli.inside("report", "changed.yaml").code == 0
-    assert store_of(cli).read_artifact(run_id(cli, "small"), "report.html") == page, "it is not that study's report"
+    assert store_of(cli).read_artifact(run_id(cli, "small"), "report.html") == page, (
+        "it is not that study's report"
+    )
 
     # and goes on without a question, whichever it is
-    for text, name in ((STUDY, ""), (other, "small v2"), (other.replace("seeds: 2", "seeds: 3"), "small v2")):
+    for text, name in (
+        (STUDY, ""),
+        (other, "small v2"),
+        (other.replace("seeds: 2", "seeds: 3"), "small v2"),
+    ):
         answer = ablate(cli, text)
         assert answer.code == 0, answer.err
         assert (f"recorded as '{name}'" in answer.out) == bool(name)
@@ -94,7 +107,9 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
         plan, options = load_plan("third.yaml"), RunOptions(store_of(cli).uri)
         with pytest.raises(DesignChangedError):
             find_job_name(plan, options)
-        assert find_job_name(plan, replace(options, new_version=True)) == "small v3", "a job is called as its study"
+        assert find_job_name(plan, replace(options, new_version=True)) == "small v3", (
+            "a job is called as its study"
+        )
         assert find_job_name(load_plan("other.yaml"), options) == "small v2"
         elsewhere = RunOptions("http://127.0.0.1:1")
         assert find_job_name(load_plan("other.yaml", seeds=1), elsewhere) == "small+seeds=1"
@@ -106,7 +121,10 @@ def test_overridden_runs_leave_the_study_as_it_is(cli: CommandLine) -> None:
     study, name = STUDY.replace("name: small", "name: toy"), "toy+seeds=1+trainer.epochs=3"
     assert ablate(cli, study).code == 0
     before = cli.inside("table", "toy").out
-    for options in (("-o", "trainer.epochs=3", "--seeds", "1"), ("-o", "seeds=1", "-o", "trainer={epochs: 3}")):
+    for options in (
+        ("-o", "trainer.epochs=3", "--seeds", "1"),
+        ("-o", "seeds=1", "-o", "trainer={epochs: 3}"),
+    ):
         answer = ablate(cli, study, *options)
         assert answer.code == 0, answer.err
         assert f"This run is recorded as '{name}'; its table: ibml table {name}\n" in answer.out
@@ -116,7 +134,9 @@ def test_overridden_runs_leave_the_study_as_it_is(cli: CommandLine) -> None:
     assert second.startswith(f"{name} study complete 2 / 2")
     assert cli.inside("table", name).out.startswith(name)
     assert cli.inside("report", name).out == f"Report: reports/{name}/report.html\n"
-    assert f"{name} has no two pairs of test.gap yet" in cli.inside("plan", name, "--detect", "1").err
+    assert (
+        f"{name} has no two pairs of test.gap yet" in cli.inside("plan", name, "--detect", "1").err
+    )
     assert "trainer.epochs" in cli.inside("compare", f"{name}/IBML", "toy/IBML").out
     same = ablate(cli, study, "-o", "trainer.epochs=2", "--seeds", "2")
     assert "recorded as" not in same.out, "nothing is overridden by what the file says"
@@ -130,11 +150,14 @@ def test_a_study_without_results_is_replaced_and_says_so(cli: CommandLine) -> No
     with store_of(cli).open_run("study", study_record(plan, build_trials(plan)), first) as opened:
         while_it_runs = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
         opened.status = "KILLED"
-    assert "the study 'begun' in sqlite:///mlflow.db was run with another design" in while_it_runs.err
+    assert (
+        "the study 'begun' in sqlite:///mlflow.db was run with another design" in while_it_runs.err
+    )
     answer = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
     assert answer.code == 0, answer.err
     assert (
-        "begun: it was begun with another design, of which no trial has a result; its record is replaced" in answer.out
+        "begun: it was begun with another design, of which no trial has a result; its record is replaced"
+        in answer.out
     )
     assert listed(cli, "begun")[0].startswith("begun study complete 4 / 4")
 

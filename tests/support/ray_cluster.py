@@ -27,7 +27,9 @@ class RayCluster:
 
 
 @contextmanager
-def start_cluster(environment: Mapping[str, str], port: int, cpus: int = 2, gpus: int = 0) -> Iterator[RayCluster]:
+def start_cluster(
+    environment: Mapping[str, str], port: int, cpus: int = 2, gpus: int = 0
+) -> Iterator[RayCluster]:
     """Start a cluster, and end it on exit.
 
     Args:
@@ -38,10 +40,25 @@ def start_cluster(environment: Mapping[str, str], port: int, cpus: int = 2, gpus
     """
     place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
     address = f"127.0.0.1:{port}"
-    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
-    head += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={place}", "--disable-usage-stats"]
+    head = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        "--include-dashboard=false",
+    ]
+    head += [
+        "--node-ip-address=127.0.0.1",
+        f"--port={port}",
+        f"--temp-dir={place}",
+        "--disable-usage-stats",
+    ]
     head += [f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
-    process = subprocess.Popen(head, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        head, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_for_port(address)
         yield RayCluster(address, process)

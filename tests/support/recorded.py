@@ -35,7 +35,8 @@ def metrics(cli: CommandLine, uri: str | None = None) -> Metrics:
         names = [name for name in run.data.metrics if not name.startswith("time.")]
         histories = {name: client.get_metric_history(run.info.run_id, name) for name in names}
         found[run.data.tags["ibml.key"]] = {
-            name: sorted((point.step, repr(point.value)) for point in history) for name, history in histories.items()
+            name: sorted((point.step, repr(point.value)) for point in history)
+            for name, history in histories.items()
         }
     return found
 
@@ -59,7 +60,9 @@ def ablate(cli: CommandLine, text: str, *options: str, file: str = "small.yaml")
     """Run a study whose trials all have a result already, so that nothing is trained."""
     cli.write(file, text)
     overrides = [value for flag, value in itertools.pairwise(options) if flag == "-o"]
-    seeds = next((int(value) for flag, value in itertools.pairwise(options) if flag == "--seeds"), None)
+    seeds = next(
+        (int(value) for flag, value in itertools.pairwise(options) if flag == "--seeds"), None
+    )
     record_results(cli, load_plan(cli.folder / file, overrides, seeds))
     return cli.inside("ablate", file, *options)
 

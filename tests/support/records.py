@@ -13,7 +13,10 @@ Values = Mapping[str, Sequence[float | None]]
 
 
 def study(
-    arms: Values, datasets: Sequence[str] = ("d",), table: Mapping[str, Any] | None = None, **more: Any
+    arms: Values,
+    datasets: Sequence[str] = ("d",),
+    table: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> StudyRecord:
     """A study whose first arm is the reference."""
     trials = [
@@ -53,7 +56,15 @@ def results(
             accuracy = value + (shift or {}).get(trial.dataset, 0.0) + more
             metrics = {"test.accuracy": accuracy, "test.gap": 1 - accuracy}
             found[trial.key] = TrialRecord(
-                trial.key, f"run-{trial.key}", "finished", metrics, "", "data", "rev", "cpu", ended_at=10
+                trial.key,
+                f"run-{trial.key}",
+                "finished",
+                metrics,
+                "",
+                "data",
+                "rev",
+                "cpu",
+                ended_at=10,
             )
     return found
 
@@ -64,10 +75,15 @@ def crossed(
     """The design of a study of crossed factors, for `study(..., **crossed(...))`."""
     components = tuple(name for name, of in factors.items() if of == ("off", "on"))
     design = DesignRecord(
-        type=kind, factors=dict(factors), components=components, levels={a: dict(of) for a, of in levels.items()}
+        type=kind,
+        factors=dict(factors),
+        components=components,
+        levels={a: dict(of) for a, of in levels.items()},
     )
     columns = {
-        name: {arm: of[name] == "on" if name in components else of[name] for arm, of in levels.items()}
+        name: {
+            arm: of[name] == "on" if name in components else of[name] for arm, of in levels.items()
+        }
         for name in factors
     }
     return {"design": design, "columns": columns}

@@ -24,7 +24,12 @@ FUSION = {
 
 def plan_of(parameters: dict[str, Any], **settings: Any) -> SearchPlan:
     """A search of ten epochs a trial around the preset."""
-    source = {"name": "demo", "base": "mfeat", "overrides": {"trainer.epochs": 10}, "parameters": parameters}
+    source = {
+        "name": "demo",
+        "base": "mfeat",
+        "overrides": {"trainer.epochs": 10},
+        "parameters": parameters,
+    }
     return load_search({**source, **settings})
 
 
@@ -37,7 +42,9 @@ def accuracy(trial_run: TrialRun, epoch: int) -> float:
     return (1 - worst) * (epoch + 1) / 10 - 0.001 * (config.seed % 7)
 
 
-def rows_of(trial_run: TrialRun, value: Callable[[TrialRun, int], float] = accuracy) -> list[dict[str, float]]:
+def rows_of(
+    trial_run: TrialRun, value: Callable[[TrialRun, int], float] = accuracy
+) -> list[dict[str, float]]:
     """What a trial of this attempt would log, as far as a search looks at it."""
     return [
         {

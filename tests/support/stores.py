@@ -34,9 +34,15 @@ class EmptyStore:
                 draft.unlink(missing_ok=True)
                 create_tables(draft)
                 draft.rename(template)
-        with closing(sqlite3.connect(template)) as empty, closing(sqlite3.connect(database, timeout=30)) as copy:
+        with (
+            closing(sqlite3.connect(template)) as empty,
+            closing(sqlite3.connect(database, timeout=30)) as copy,
+        ):
             empty.backup(copy)
-            copy.execute("update experiments set artifact_location = ?", (f"{working_folder.absolute()}/mlruns/0",))
+            copy.execute(
+                "update experiments set artifact_location = ?",
+                (f"{working_folder.absolute()}/mlruns/0",),
+            )
             copy.commit()
 
     @contextmanager

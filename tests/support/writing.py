@@ -9,7 +9,13 @@ from ibml.study.engine.run_metadata import build_trial_description
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.trials import TrialSpec
 from ibml.tracking.heartbeat import Heartbeat
-from ibml.tracking.journal.events import MetricsLogged, TrialDescription, TrialEnded, TrialInterrupted, TrialStarted
+from ibml.tracking.journal.events import (
+    MetricsLogged,
+    TrialDescription,
+    TrialEnded,
+    TrialInterrupted,
+    TrialStarted,
+)
 from ibml.tracking.journal.replay import Replay
 from ibml.tracking.leases import Leases
 from ibml.tracking.store.mlflow_store import MlflowStore

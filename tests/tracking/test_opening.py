@@ -38,7 +38,9 @@ OLDER = "1971f2d9a75b"
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose store has a study."""
     folder = tmp_path_factory.mktemp("recorded")
-    with MlflowStore(f"sqlite:///{folder}/mlflow.db").open_run("study", study(ACCURACY), "") as opened:
+    with MlflowStore(f"sqlite:///{folder}/mlflow.db").open_run(
+        "study", study(ACCURACY), ""
+    ) as opened:
         opened.status = "FINISHED"
     return folder
 
@@ -52,7 +54,10 @@ def kept(recorded: Path, tmp_path: Path) -> Path:
 def digests(folder: Path) -> dict[str, str]:
     """Every file below a folder, by its content."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def revision(file: Path) -> str:
@@ -100,7 +105,9 @@ NAMES = [
 
 
 @pytest.mark.usefixtures("created_tables")
-def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_lies_in_its_folder_whatever_that_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in NAMES:
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
@@ -117,7 +124,9 @@ def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, monk
     assert {path.name for path in tmp_path.iterdir()} == set(NAMES)
 
 
-@pytest.mark.parametrize("opened", [lambda uri: MlflowStore(uri).experiment_id, lambda uri: Database(uri).find("demo")])
+@pytest.mark.parametrize(
+    "opened", [lambda uri: MlflowStore(uri).experiment_id, lambda uri: Database(uri).find("demo")]
+)
 @pytest.mark.parametrize(
     ("uri", "file"),
     [
@@ -141,7 +150,9 @@ def test_a_uri_names_one_file(
     assert found.samefile(tmp_path / file)
 
 
-@pytest.mark.parametrize("opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage])
+@pytest.mark.parametrize(
+    "opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage]
+)
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
@@ -223,7 +234,9 @@ def test_an_unknown_schema_is_named(kept: Path) -> None:
         database.commit()
     before = digests(kept)
     for read_only in (True, False):
-        with pytest.raises(TrackingError, match=r"does not know revision ffffffffffff .*: upgrade MLflow"):
+        with pytest.raises(
+            TrackingError, match=r"does not know revision ffffffffffff .*: upgrade MLflow"
+        ):
             _ = open_store(f"sqlite:///{kept}/mlflow.db", read_only=read_only).experiment_id
     assert digests(kept) == before
 
@@ -250,7 +263,9 @@ def test_reading_makes_no_tables(tmp_path: Path, content: bytes) -> None:
     assert peek_trials(f"sqlite:///{file}").trials == ()
     with pytest.raises(TrackingError, match="no study is called 'demo'"):
         store.study("demo")
-    with pytest.raises(TrackingError, match=r"nothing was run here yet: .* has no tables of MLflow"):
+    with pytest.raises(
+        TrackingError, match=r"nothing was run here yet: .* has no tables of MLflow"
+    ):
         _ = store.client
     assert digests(tmp_path) == before
 
@@ -282,11 +297,15 @@ def test_a_locked_database_is_said(kept: Path, monkeypatch: pytest.MonkeyPatch) 
     with closing(sqlite3.connect(kept / "mlflow.db", isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         for read_only in (True, False):
-            with pytest.raises(TrackingError, match=r"database is locked \(another process is writing to it\)"):
+            with pytest.raises(
+                TrackingError, match=r"database is locked \(another process is writing to it\)"
+            ):
                 _ = open_store(f"sqlite:///{kept}/mlflow.db", read_only=read_only).client
 
 
-@pytest.mark.parametrize("opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage])
+@pytest.mark.parametrize(
+    "opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage]
+)
 def test_a_driver_that_is_not_installed_is_named(opened: object) -> None:
     with pytest.raises(IbmlError) as caught:
         opened("mysql+pymysql://u:p@host")  # type: ignore[operator]
@@ -354,12 +373,18 @@ def test_a_read_only_store_is_read(read_only: Path, cli: CommandLine) -> None:
     assert "cannot be written: Read-only file system" in refused.err
 
 
-def test_a_report_goes_to_where_it_is_read_from(kept: Path, cli: CommandLine, recorded: Path) -> None:
+def test_a_report_goes_to_where_it_is_read_from(
+    kept: Path, cli: CommandLine, recorded: Path
+) -> None:
     before = digests(recorded)
-    answer = cli.inside("report", "demo", "--tracking-uri", f"sqlite:///{kept}/mlflow.db", "--to", "page.html")
+    answer = cli.inside(
+        "report", "demo", "--tracking-uri", f"sqlite:///{kept}/mlflow.db", "--to", "page.html"
+    )
     assert (answer.code, answer.err) == (0, "")
     assert [path.name for path in kept.rglob("report.html")] == ["report.html"]
-    assert digests(recorded) == before, "MLflow still names the folder that the store was copied from"
+    assert digests(recorded) == before, (
+        "MLflow still names the folder that the store was copied from"
+    )
 
 
 @pytest.fixture
@@ -386,13 +411,17 @@ def test_a_store_that_says_nothing_is_given_up(
     assert time.monotonic() - began < 15
 
 
-def test_a_search_database_that_says_nothing_is_given_up(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_database_that_says_nothing_is_given_up(
+    silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(databases, "CONNECT_TIMEOUT_SECONDS", 0.5)
     with pytest.raises(IbmlError, match=r"search database .* no answer within 0\.5 seconds"):
         Database(f"postgresql://127.0.0.1:{silent}/x").open_storage()
 
 
-@pytest.mark.parametrize("opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage])
+@pytest.mark.parametrize(
+    "opened", [lambda uri: MlflowStore(uri).client, lambda uri: Database(uri).storage]
+)
 def test_a_database_that_refuses_is_asked_once(opened: object) -> None:
     began = time.monotonic()
     with pytest.raises(IbmlError, match="Connection refused"):
@@ -431,7 +460,9 @@ def addresses() -> Iterator[tuple[str, str]]:
         server.server_close()
 
 
-def test_a_server_is_asked_as_mlflow_asks_it(addresses: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_asked_as_mlflow_asks_it(
+    addresses: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server, proxy = addresses
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -441,7 +472,10 @@ def test_a_server_is_asked_as_mlflow_asks_it(addresses: tuple[str, str], monkeyp
         monkeypatch.setenv("no_proxy", allowed)
         check_reachable(f"http://{server}")
     monkeypatch.delenv("no_proxy")
-    for scheme, words in (("http", "403 Forbidden"), ("https", "Tunnel connection failed: 403 Forbidden")):
+    for scheme, words in (
+        ("http", "403 Forbidden"),
+        ("https", "Tunnel connection failed: 403 Forbidden"),
+    ):
         with pytest.raises(TrackingError) as caught:
             check_reachable(f"{scheme}://{server}")
         assert words in str(caught.value)
@@ -449,7 +483,9 @@ def test_a_server_is_asked_as_mlflow_asks_it(addresses: tuple[str, str], monkeyp
         assert "NO_PROXY=127.0.0.1 goes without it" in str(caught.value)
         assert "hunter2" not in str(caught.value)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(TrackingError, match=r"Connection refused \(by the proxy http://127\.0\.0\.1"):
+    with pytest.raises(
+        TrackingError, match=r"Connection refused \(by the proxy http://127\.0\.0\.1"
+    ):
         check_reachable(f"http://{server}")
 
 
@@ -470,7 +506,9 @@ def test_a_store_that_disappears_is_told_by_the_error_alone(kept: Path) -> None:
     assert not told
 
 
-def test_a_resolved_uri_means_the_same_file_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resolved_uri_means_the_same_file_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     resolved = resolve_url("sqlite:///a?timeout=5")
     assert get_sqlite_path(resolved) == tmp_path / "a"

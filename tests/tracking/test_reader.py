@@ -37,7 +37,7 @@ def store(folder: Path) -> MlflowStore:
 @pytest.fixture
 def server(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> MlflowStore:
     """The store where nothing is known of files on this machine, so that all comes through MLflow's client."""
-    store.experiment_id  # noqa: B018 - a database's artifacts are put beside it when it is made
+    store.experiment_id
     for module in (experiment, reader):
         monkeypatch.setattr(module, "get_database_file", lambda uri: None)
     return store
@@ -48,11 +48,17 @@ def row(epoch: int, **values: float) -> dict[str, float]:
 
 
 def test_epochs_are_a_table_with_all_digits() -> None:
-    rows = [{"epoch": 0, "b": 0.1 + 0.2, "a,x": 1e-320}, {"epoch": 1.0, "b": math.inf}, {"epoch": 2, "b": math.nan}]
+    rows = [
+        {"epoch": 0, "b": 0.1 + 0.2, "a,x": 1e-320},
+        {"epoch": 1.0, "b": math.inf},
+        {"epoch": 2, "b": math.nan},
+    ]
     text = format_epochs(rows)
     assert text == 'epoch,"a,x",b\n0,1e-320,0.30000000000000004\n1,,inf\n2,,nan\n'
     parsed = parse_epochs(text)
-    assert str(parsed) == str({"a,x": [1e-320, math.nan, math.nan], "b": [0.1 + 0.2, math.inf, math.nan]})
+    assert str(parsed) == str(
+        {"a,x": [1e-320, math.nan, math.nan], "b": [0.1 + 0.2, math.inf, math.nan]}
+    )
     assert parse_epochs(text, {"b", "c"}).keys() == {"b"}
 
 
@@ -66,7 +72,10 @@ def test_a_trial_leaves_its_epochs_as_a_file(store: MlflowStore, folder: Path) -
     table = pd.read_csv(path, float_precision="round_trip")
     assert list(table) == ["epoch", "time.epoch", "train.loss"]
     assert table["train.loss"].tolist() == [1 / 3, 1 / 4, 1 / 5]
-    assert store.epochs(run.id) == {"time.epoch": [0.1, 1.1, 2.1], "train.loss": [1 / 3, 1 / 4, 1 / 5]}
+    assert store.epochs(run.id) == {
+        "time.epoch": [0.1, 1.1, 2.1],
+        "train.loss": [1 / 3, 1 / 4, 1 / 5],
+    }
 
 
 def test_an_attempt_that_was_interrupted_is_in_the_file_too(store: MlflowStore) -> None:
@@ -92,7 +101,10 @@ def test_a_member_that_goes_on_elsewhere_is_read_from_mlflow(store: MlflowStore)
     second.end("finished", {"test.accuracy": 0.9})
     assert store.list_artifact_paths(first.id) == ["config.yaml"]
     assert store.read_traceback(first.id) is None
-    assert store.epochs(first.id) == {"time.epoch": [0.1, 1.1, 2.1], "train.loss": [1 / 3, 1 / 4, 1 / 5]}
+    assert store.epochs(first.id) == {
+        "time.epoch": [0.1, 1.1, 2.1],
+        "train.loss": [1 / 3, 1 / 4, 1 / 5],
+    }
 
 
 @pytest.mark.parametrize("kind", ["store", "server"])
@@ -109,11 +121,13 @@ def test_curves_cost_no_call_for_each_metric(
     unended = Writing(store)
     unended.log([row(0)])
     asked, original = [], store.client.get_metric_history
-    monkeypatch.setattr(store.client, "get_metric_history", lambda r, m: asked.append((r, m)) or original(r, m))
+    monkeypatch.setattr(
+        store.client, "get_metric_history", lambda r, m: asked.append((r, m)) or original(r, m)
+    )
     curves = store.read_curves([*runs, unended.id], ["value", "train.loss"])
-    assert curves == {run: {"value": [n, n], "train.loss": [1 / 3, 1 / 4]} for n, run in enumerate(runs)} | {
-        unended.id: {"train.loss": [1 / 3]}
-    }
+    assert curves == {
+        run: {"value": [n, n], "train.loss": [1 / 3, 1 / 4]} for n, run in enumerate(runs)
+    } | {unended.id: {"train.loss": [1 / 3]}}
     assert sorted(asked) == [(unended.id, "train.loss"), (unended.id, "value")]
     assert store.list_artifact_paths(runs[0]) == ["config.yaml", "epochs.csv"]
     assert "mfeat" in store.read_trial_config(runs[0])
@@ -147,13 +161,18 @@ def test_an_overview_has_every_study_and_search_as_it_stands(store: MlflowStore)
 
 def test_a_trial_is_found_by_what_its_run_or_key_begins_with(store: MlflowStore) -> None:
     keys = ["abcdef", "abcxyz", "abcxyz", "ab"]
-    ids = [store.create_trial(TrialDescription(k, "t", {}, {"ibml.key": k, "ibml.arm": "A"}, {}), "") for k in keys]
+    ids = [
+        store.create_trial(TrialDescription(k, "t", {}, {"ibml.key": k, "ibml.arm": "A"}, {}), "")
+        for k in keys
+    ]
     store.end_trial(ids[2], TrialEnded("finished", {}, {}), 0)
     store.create_trial(TrialDescription("abcxq", "t", {}, {"ibml.key": "abcxq"}, {}), "")
     for run in ids:
         assert store.find_trial(run).run_id == store.find_trial(run[:9]).run_id == run
     assert store.find_trial("abcd").run_id == ids[0]
-    assert store.find_trial("abcxyz").run_id == store.find_trial("abcxy").run_id == ids[2], "the key's result"
+    assert store.find_trial("abcxyz").run_id == store.find_trial("abcxy").run_id == ids[2], (
+        "the key's result"
+    )
     assert store.find_trial("ab").run_id == ids[3], "a whole key may be short"
     for text, message in {
         "abcx": rf"'abcx' begins the run ids or keys of 2 trials: {ids[2]} \(A, seed None\), ",

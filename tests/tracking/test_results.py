@@ -44,7 +44,9 @@ def as_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["database", "server"])
-def store(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowStore:
+def store(
+    request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> MlflowStore:
     if request.param == "server":
         as_server(monkeypatch)
     return opened(folder)
@@ -78,7 +80,9 @@ def from_mlflow(store: MlflowStore) -> dict[str, TrialRecord]:
 def checked(store: MlflowStore) -> dict[str, TrialRecord]:
     """The results, the same at once, again from the cache that this has left, and from MLflow."""
     results = store.results()
-    assert list(results.items()) == list(store.results().items()) == list(from_mlflow(store).items())
+    assert (
+        list(results.items()) == list(store.results().items()) == list(from_mlflow(store).items())
+    )
     return results
 
 
@@ -86,13 +90,19 @@ def read_by(store: MlflowStore, call: Callable[[], object]) -> int:
     """How many runs MLflow was made to read."""
     counts, original = [], store.client.search_runs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.client, "search_runs", lambda *a, **k: counts.append(page := original(*a, **k)) or page)
+        patch.setattr(
+            store.client,
+            "search_runs",
+            lambda *a, **k: counts.append(page := original(*a, **k)) or page,
+        )
         call()
     return sum(map(len, counts))
 
 
 def begin(store: MlflowStore, key: str) -> str:
-    return store.create_trial(TrialDescription(key, "new", {}, {"ibml.key": key, "ibml.seed": "4"}, {}), "")
+    return store.create_trial(
+        TrialDescription(key, "new", {}, {"ibml.key": key, "ibml.seed": "4"}, {}), ""
+    )
 
 
 def test_a_store_is_read_once(store: MlflowStore) -> None:
@@ -101,7 +111,12 @@ def test_a_store_is_read_once(store: MlflowStore) -> None:
     assert list(results) == [trial.key for trial in TRIALS]
     record = results[KEY]
     assert (record.run_id, record.status, record.studies) == (RUN, "finished", {"large": "arm 1"})
-    assert (record.arm, record.dataset, record.seed, record.shape) == ("arm 1", "mfeat", 2, "1" * 64)
+    assert (record.arm, record.dataset, record.seed, record.shape) == (
+        "arm 1",
+        "mfeat",
+        2,
+        "1" * 64,
+    )
     assert (record.started_at, record.ended_at) == (START + 7 * MINUTE, START + 7 * MINUTE + 1000)
     assert record.metrics["test.accuracy"] == 7 + 7 / 7919 + 1 / 101
     # of a server, the runs of the last five minutes once more: its clock and the others' may differ
@@ -121,7 +136,9 @@ def test_a_run_is_followed_from_its_begin_through_failures_to_its_end(store: Mlf
     assert (checked(store)["new"].status, store.results()["new"].ended_at) == ("running", 0)
     store.stop_trial(run)
     assert checked(store)["new"].status == "running"
-    store.end_trial(run, TrialEnded("finished", {"test.accuracy": 0.5, "test.loss": float("nan")}, {}), 0)
+    store.end_trial(
+        run, TrialEnded("finished", {"test.accuracy": 0.5, "test.loss": float("nan")}, {}), 0
+    )
     record = store.results()["new"]
     assert (record.ended, record.seed, record.metrics["test.accuracy"]) == (True, 4, 0.5)
     other = begin(store, "new")
@@ -158,7 +175,9 @@ def remove(store: MlflowStore, run_id: str) -> None:
     store.client._tracking_client.store._hard_delete_run(run_id)
 
 
-def test_a_run_that_a_server_lost_unnoticed_goes_when_everything_is_read(server: MlflowStore) -> None:
+def test_a_run_that_a_server_lost_unnoticed_goes_when_everything_is_read(
+    server: MlflowStore,
+) -> None:
     checked(server)
     server.client.delete_run(RUN)
     remove(server, RUN)
@@ -187,7 +206,10 @@ def test_an_end_in_the_future_hides_no_end_after_it(server: MlflowStore) -> None
 
 
 def test_only_the_keys_that_are_asked_for_are_given(store: MlflowStore) -> None:
-    assert list(store.results([TRIALS[3].key, "none", TRIALS[1].key])) == [TRIALS[3].key, TRIALS[1].key]
+    assert list(store.results([TRIALS[3].key, "none", TRIALS[1].key])) == [
+        TRIALS[3].key,
+        TRIALS[1].key,
+    ]
     assert store.results([]) == {}
     assert len(store.results()) == RUNS
 
@@ -196,7 +218,9 @@ def test_a_shared_result_is_known_as_such(store: MlflowStore) -> None:
     checked(store)
     store.share_trial(RUN, "second", "its arm")
     assert checked(store)[KEY].studies == {"large": "arm 1", "second": "its arm"}
-    store.client.set_tag(RUN, "ibml.study.third", "elsewhere")  # by a machine with a cache of its own
+    store.client.set_tag(
+        RUN, "ibml.study.third", "elsewhere"
+    )  # by a machine with a cache of its own
     assert set(store.results()[KEY].studies) == {"large", "second"}
     store.share_trial(RUN, "third", "elsewhere")
     assert set(checked(store)[KEY].studies) == {"large", "second", "third"}
@@ -211,7 +235,9 @@ def test_experiments_of_one_store_do_not_mix(store: MlflowStore) -> None:
     assert len(list_runs(other.uri, other.experiment_id)) == 1
 
 
-def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(store: MlflowStore, tmp_path: Path) -> None:
+def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(
+    store: MlflowStore, tmp_path: Path
+) -> None:
     checked(store)
     copy = opened(Path(shutil.copytree(tmp_path / "store", tmp_path / "copy")))
     copy.client.delete_run(RUN)
@@ -219,12 +245,17 @@ def test_a_store_that_was_moved_or_copied_is_read_from_its_new_place(store: Mlfl
     assert set(checked(copy)) ^ set(checked(store)) == {KEY, TRIALS[8].key}
 
 
-def test_a_database_that_an_older_one_replaced_is_as_that_one(database: MlflowStore, template: Path) -> None:
+def test_a_database_that_an_older_one_replaced_is_as_that_one(
+    database: MlflowStore, template: Path
+) -> None:
     failed = begin(database, "k")
     database.end_trial(failed, TrialEnded("failed", {}, {}), 0)
     database.client.delete_run(RUN)
     assert checked(database)["k"].status == "failed"
-    with sqlite3.connect(template / "mlflow.db") as older, sqlite3.connect(database.uri[10:]) as newer:
+    with (
+        sqlite3.connect(template / "mlflow.db") as older,
+        sqlite3.connect(database.uri[10:]) as newer,
+    ):
         older.backup(newer)
     assert set(checked(database)) == {trial.key for trial in TRIALS}
 
@@ -267,8 +298,12 @@ def test_a_damaged_cache_is_made_anew(database: MlflowStore) -> None:
     expected = database.results()
     for name, damage in DAMAGES.items():
         damage(database.cache.file)
-        assert read_by(database, lambda name=name: check(database.results() == expected, name)) > 0, name
-        assert read_by(database, lambda name=name: check(database.results() == expected, name)) == 0, name
+        assert (
+            read_by(database, lambda name=name: check(database.results() == expected, name)) > 0
+        ), name
+        assert (
+            read_by(database, lambda name=name: check(database.results() == expected, name)) == 0
+        ), name
 
 
 def check(holds: bool, name: str) -> None:
@@ -300,7 +335,9 @@ def test_the_cache_of_a_busy_process_is_waited_for_and_then_done_without(
 def write_many(file: Path, first: int) -> None:
     cache = ResultCache(file)
     for number in range(first, first + 50):
-        cache.write([TrialRecord(str(number), str(number), "finished", {"m": number / 7})], [], (), number)
+        cache.write(
+            [TrialRecord(str(number), str(number), "finished", {"m": number / 7})], [], (), number
+        )
         cache.share(str(number), "s", "arm")
         assert str(number) in cache.read().records
 
@@ -315,13 +352,25 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
     }
 
 
-def test_the_cache_is_the_users_and_one_for_each_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_the_users_and_one_for_each_experiment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("IBML_CACHE")
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     file = resolve_cache_file("u", "1", 5)
     assert file.parent == Path("/home/me/.cache/ibml")
-    assert len({file, resolve_cache_file("u", "1", 6), resolve_cache_file("u", "2", 5), resolve_cache_file("v", "1", 5)}) == 4
+    assert (
+        len(
+            {
+                file,
+                resolve_cache_file("u", "1", 6),
+                resolve_cache_file("u", "2", 5),
+                resolve_cache_file("v", "1", 5),
+            }
+        )
+        == 4
+    )
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/mine")
     assert resolve_cache_file("u", "1", 5).parent == Path("/var/mine/ibml")
     monkeypatch.setenv("IBML_CACHE", "/fast")

@@ -101,7 +101,9 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
         assert history(store, record.run_id) == [(e, 1 / (e + 1)) for e in range(5)]
         assert not list(mine.journals.folder.glob("*.jsonl"))
     assert not list(mine.workspace.spool.iterdir())
-    assert not store.client.get_experiment(store.experiment_id).tags, "its sign of life goes with it"
+    assert not store.client.get_experiment(store.experiment_id).tags, (
+        "its sign of life goes with it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,11 +122,15 @@ def test_a_whole_trial_is_written_in_order_and_leaves_no_file(store: MlflowStore
 def test_entries_survive_their_journal(entry: Event, tmp_path: Path) -> None:
     with JournalFolder(tmp_path, "d00000000000") as spool:
         spool.append("k", entry)
-        assert [encode_event(found) for found in read_events(spool.get_path("k"))] == [encode_event(entry)]
+        assert [encode_event(found) for found in read_events(spool.get_path("k"))] == [
+            encode_event(entry)
+        ]
         spool.remove("k")
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", '{"entry": "Rows"}', '{"entry": "Nonsense"}', "{", '{"entry": "Begin"}'])
+@pytest.mark.parametrize(
+    "line", ["{}", "[]", '{"entry": "Rows"}', '{"entry": "Nonsense"}', "{", '{"entry": "Begin"}']
+)
 def test_a_line_that_is_no_entry_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"entry|Expecting"):
         decode_event(line)
@@ -161,9 +167,10 @@ def test_journals_of_the_living_are_left_alone(tmp_path: Path) -> None:
     with JournalFolder(tmp_path, "a11e00000000") as spool:
         spool.append("k", TrialInterrupted())
         assert list(find_abandoned_journals(tmp_path, never)) == []
-    assert [(driver, [path.name for path in paths]) for driver, paths in find_abandoned_journals(tmp_path, never)] == [
-        ("a11e00000000", ["k.jsonl"])
-    ]
+    assert [
+        (driver, [path.name for path in paths])
+        for driver, paths in find_abandoned_journals(tmp_path, never)
+    ] == [("a11e00000000", ["k.jsonl"])]
 
 
 def test_only_folders_of_drivers_are_looked_at(tmp_path: Path) -> None:
@@ -174,7 +181,9 @@ def test_only_folders_of_drivers_are_looked_at(tmp_path: Path) -> None:
     assert (notes / "lock").read_text() == "mine"
 
 
-def test_journals_locked_on_another_machine_wait_for_the_end_of_their_driver(tmp_path: Path) -> None:
+def test_journals_locked_on_another_machine_wait_for_the_end_of_their_driver(
+    tmp_path: Path,
+) -> None:
     """Not every file system shares locks between hosts, so a free lock of another host proves nothing."""
     folder = tmp_path / "a11e00000000"
     folder.mkdir()
@@ -192,7 +201,9 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize("delivered", range(len(ENTRIES) + 1))
-def test_what_a_killed_driver_left_is_delivered_once_however_far_it_came(store: MlflowStore, delivered: int) -> None:
+def test_what_a_killed_driver_left_is_delivered_once_however_far_it_came(
+    store: MlflowStore, delivered: int
+) -> None:
     """The first entries reached the store before the kill, and the journal has all of them."""
     with Heartbeat(store) as dead:
         first = Replay(store, Leases(store, dead), own=True)
@@ -233,7 +244,9 @@ def test_a_trial_in_flight_goes_on_in_its_run(store: MlflowStore) -> None:
         assert [run.status for run in store.find_runs("k").values()] == ["finished"]
 
 
-def test_while_the_store_takes_nothing_training_goes_on_and_nothing_is_lost(store: MlflowStore, tmp_path: Path) -> None:
+def test_while_the_store_takes_nothing_training_goes_on_and_nothing_is_lost(
+    store: MlflowStore, tmp_path: Path
+) -> None:
     said: list[str] = []
     with session(store, said) as mine:
         claim = mine.claim(TRIAL, None)
@@ -292,7 +305,9 @@ def test_a_journal_that_the_store_refuses_holds_no_command_up(store: MlflowStore
     with session(store, said) as mine:
         assert store.results()["k"].ended
         assert mine.deliver_abandoned_journals() == 0
-    assert [text.partition(" ")[0] for text in said] == [str(spool.get_path("gone")), "1"], "it is named once"
+    assert [text.partition(" ")[0] for text in said] == [str(spool.get_path("gone")), "1"], (
+        "it is named once"
+    )
     assert "cannot be delivered and is left where it is" in said[0]
     assert spool.get_path("gone").exists()
 
@@ -304,7 +319,9 @@ def test_an_entry_that_cannot_be_recorded_holds_no_other_up(store: MlflowStore) 
             claim = mine.claim(trial, None)
             assert claim
             mine.add(key, TrialStarted(trial, claim.run_id))
-            mine.add(key, MetricsLogged([{"val.loss": 1.0} if key == "k" else row(0)]))  # one has no epoch
+            mine.add(
+                key, MetricsLogged([{"val.loss": 1.0} if key == "k" else row(0)])
+            )  # one has no epoch
         mine.add("other", TrialEnded("finished", {}, {}))
         assert not mine.flush()
         assert store.results()["other"].ended
@@ -329,7 +346,10 @@ def test_a_spool_that_cannot_be_written_is_said_once(store: MlflowStore) -> None
 
 
 def test_an_answer_that_is_no_json_is_an_error_of_the_store() -> None:
-    with pytest.raises(TrackingError, match="MLflow at http://h: Expecting value"), translate_errors("http://h"):
+    with (
+        pytest.raises(TrackingError, match="MLflow at http://h: Expecting value"),
+        translate_errors("http://h"),
+    ):
         json.loads("<html>")
 
 
@@ -363,7 +383,9 @@ def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -
         assert run.driver == won[0]
 
 
-def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(store: MlflowStore) -> None:
+def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(
+    store: MlflowStore,
+) -> None:
     """Each looks for runs only if it has met another, and all begin within the time that a claim takes."""
     for number in range(6):
         trial = description(f"key {number}", seed=number)
@@ -383,7 +405,9 @@ def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(store: 
                     time.sleep(0.05)
                 over.wait()
 
-        threads = [threading.Thread(target=drive, args=(0.03 * number * place,)) for place in range(3)]
+        threads = [
+            threading.Thread(target=drive, args=(0.03 * number * place,)) for place in range(3)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -392,7 +416,9 @@ def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(store: 
         assert len(store.find_runs(trial.key)) == 1
 
 
-def test_a_driver_that_is_alone_searches_for_no_runs(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_is_alone_searches_for_no_runs(
+    store: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with session(store) as mine:
         monkeypatch.setattr(store, "search_runs", lambda *arguments: pytest.fail("it searched"))
         assert all(mine.claim(description(f"key {n}"), None).run_id for n in range(3))  # type: ignore[union-attr]
@@ -414,7 +440,9 @@ def test_what_another_driver_did_while_it_came_and_went_is_found(store: MlflowSt
 
 
 @pytest.mark.usefixtures("other_machine")
-def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(store: MlflowStore) -> None:
+def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(
+    store: MlflowStore,
+) -> None:
     slept = Heartbeat(store)
     slept.beat()
     watching = Heartbeat(store)
@@ -429,7 +457,9 @@ def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(sto
         assert set(store.find_runs("k")) == {run_id}
 
 
-def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(store: MlflowStore) -> None:
+def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(
+    store: MlflowStore,
+) -> None:
     with session(store) as mine:
         with session(store) as other:
             claim = other.claim(TRIAL, None)
@@ -487,7 +517,9 @@ def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: Mlfl
         "    print(mine.claim(description(), None).run_id, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, store.uri], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, store.uri], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout
     run_id = process.stdout.readline().strip()
     with session(store) as mine:
@@ -535,7 +567,9 @@ def test_a_driver_that_slept_writes_nothing_into_what_was_taken_over(store: Mlfl
     assert (run.status, run.driver) == ("running", awake.id)
 
 
-def test_a_trial_that_is_begun_again_after_it_failed_is_not_left_running_when_it_is_stopped(store: MlflowStore) -> None:
+def test_a_trial_that_is_begun_again_after_it_failed_is_not_left_running_when_it_is_stopped(
+    store: MlflowStore,
+) -> None:
     with Heartbeat(store) as mine:
         claims = Leases(store, mine)
         delivery = Replay(store, claims, own=True)
@@ -560,7 +594,9 @@ def test_one_driver_at_a_time_works_on_what_only_one_may(store: MlflowStore) -> 
         with session(store, said) as mine, mine.heartbeat.exclusive("the search s", mine.say):
             inside.append(number)
             most.append(len(inside))
-            while not said and time.monotonic() < deadline:  # the others come back within three seconds
+            while (
+                not said and time.monotonic() < deadline
+            ):  # the others come back within three seconds
                 time.sleep(0.05)
             time.sleep(0.1)
             inside.remove(number)
@@ -575,7 +611,9 @@ def test_one_driver_at_a_time_works_on_what_only_one_may(store: MlflowStore) -> 
     assert not store.client.get_experiment(store.experiment_id).tags
 
 
-def test_the_folder_is_of_the_experiment_however_it_is_reached(store: MlflowStore, tmp_path: Path) -> None:
+def test_the_folder_is_of_the_experiment_however_it_is_reached(
+    store: MlflowStore, tmp_path: Path
+) -> None:
     folder = session(store).workspace.root
     assert folder.parent == tmp_path / "checkpoints"
     moved = tmp_path / "moved"
@@ -594,7 +632,9 @@ def leave(store: MlflowStore, key: str, *entries: Event) -> Path:
     return spool.get_path(key)
 
 
-@pytest.mark.parametrize("last", [ResultShared("", "other", "arm"), TrialPruned("", "enough")], ids=["share", "prune"])
+@pytest.mark.parametrize(
+    "last", [ResultShared("", "other", "arm"), TrialPruned("", "enough")], ids=["share", "prune"]
+)
 def test_what_was_left_of_a_run_that_was_deleted_since_keeps_nobody_from_working(
     store: MlflowStore, last: ResultShared | TrialPruned
 ) -> None:
@@ -631,7 +671,9 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(store: MlflowStor
         for entry in ENTRIES:
             mine.add("k", entry)
         mine.flush()
-        assert {run_id: run.status for run_id, run in store.find_runs("k").items()} == {first: "finished"}
+        assert {run_id: run.status for run_id, run in store.find_runs("k").items()} == {
+            first: "finished"
+        }
 
 
 def test_a_tag_that_is_gone_already_is_removed(store: MlflowStore) -> None:
@@ -642,8 +684,12 @@ def test_a_tag_that_is_gone_already_is_removed(store: MlflowStore) -> None:
     assert "ibml.claim.d" not in store.read_tags(run_id)
 
 
-def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store: MlflowStore) -> None:
-    again = study({"arm": [None]}, trials=(TrialEntry(arm="arm", dataset="mfeat", seed=0, key="k"),))
+def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(
+    store: MlflowStore,
+) -> None:
+    again = study(
+        {"arm": [None]}, trials=(TrialEntry(arm="arm", dataset="mfeat", seed=0, key="k"),)
+    )
     leave(store, "k", *ENTRIES)
     with session(store) as first, session(store) as second:
         known = store.results()
@@ -657,9 +703,13 @@ def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(store
 @pytest.mark.usefixtures("created_tables")
 def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    code = f"from ibml.tracking.store.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
+    code = (
+        f"from ibml.tracking.store.mlflow_store import MlflowStore; MlflowStore({uri!r}).results()"
+    )
     process = subprocess.Popen([sys.executable, "-c", code])
-    while not any(path.stat().st_size > 200_000 for path in tmp_path.iterdir() if "-journal" not in path.name):
+    while not any(
+        path.stat().st_size > 200_000 for path in tmp_path.iterdir() if "-journal" not in path.name
+    ):
         assert process.poll() is None
         time.sleep(0.005)
     process.kill()

@@ -37,9 +37,14 @@ def begin(store: MlflowStore) -> str:
 def test_a_trial_is_found_by_its_key_once_it_has_ended(store: MlflowStore) -> None:
     run = begin(store)
     assert store.results()["k"].status == "running"
-    store.log_rows(run, [(1, row) for row in [{"epoch": 0, "train.loss": 1.5}, {"epoch": 1, "train.loss": 0.5}]])
+    store.log_rows(
+        run,
+        [(1, row) for row in [{"epoch": 0, "train.loss": 1.5}, {"epoch": 1, "train.loss": 0.5}]],
+    )
     assert not store.results()["k"].ended
-    store.end_trial(run, TrialEnded("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}), 1)
+    store.end_trial(
+        run, TrialEnded("finished", {"test.accuracy": 0.9}, {"ibml.platform": "cpu"}), 1
+    )
     record = store.results()["k"]
     assert record.ended
     assert record.metrics == {"train.loss": 0.5, "test.accuracy": 0.9}
@@ -48,7 +53,10 @@ def test_a_trial_is_found_by_its_key_once_it_has_ended(store: MlflowStore) -> No
 
 def test_epochs_are_steps_and_batches_hold_any_number(store: MlflowStore) -> None:
     run = begin(store)
-    store.log_rows(run, [(1, row) for row in [{"epoch": e, "a": float(e), "b": 1.0, "c": 2.0} for e in range(500)]])
+    store.log_rows(
+        run,
+        [(1, row) for row in [{"epoch": e, "a": float(e), "b": 1.0, "c": 2.0} for e in range(500)]],
+    )
     history = store.client.get_metric_history(run, "a")
     assert [(m.step, m.value) for m in history] == [(e, float(e)) for e in range(500)]
 
@@ -65,14 +73,24 @@ def test_a_result_wins_over_a_failure_with_the_same_key(store: MlflowStore) -> N
 
 def test_a_run_that_was_cut_off_goes_on(store: MlflowStore) -> None:
     run = begin(store)
-    store.log_rows(run, [(1, row) for row in [{"epoch": e, "train.loss": 1.0, "time.epoch": 0.1} for e in range(3)]])
-    store.log_rows(run, [(2, row) for row in [{"epoch": 3, "train.loss": 1.0}]])  # an epoch that was cut off
+    store.log_rows(
+        run,
+        [
+            (1, row)
+            for row in [{"epoch": e, "train.loss": 1.0, "time.epoch": 0.1} for e in range(3)]
+        ],
+    )
+    store.log_rows(
+        run, [(2, row) for row in [{"epoch": 3, "train.loss": 1.0}]]
+    )  # an epoch that was cut off
     store.stop_trial(run)
     assert store.client.get_run(run).info.status == "KILLED"
     assert store.describe_trial(run, replace(TRIAL, params={"arm": "other", "z": 1})) == 3
     found = store.client.get_run(run)
     assert found.info.status == "RUNNING"
-    assert found.data.params == {"arm": "a", "x.y": "[1, 2]", "z": "1"}, "the name that another study gave stays"
+    assert found.data.params == {"arm": "a", "x.y": "[1, 2]", "z": "1"}, (
+        "the name that another study gave stays"
+    )
 
 
 def test_a_study_has_one_run_with_its_last_record(store: MlflowStore, tmp_path: Path) -> None:
@@ -81,17 +99,25 @@ def test_a_study_has_one_run_with_its_last_record(store: MlflowStore, tmp_path: 
         assert store.client.get_run(first.run_id).info.status == "RUNNING"
         first.files, first.status = {"table.txt": "a table"}, "FINISHED"
     assert store.client.get_run(first.run_id).info.status == "FINISHED"
-    with store.open_run("study", record.model_copy(update={"description": "other"}), "name: demo\n") as again:
+    with store.open_run(
+        "study", record.model_copy(update={"description": "other"}), "name: demo\n"
+    ) as again:
         pass
     assert first.run_id == again.run_id
     assert store.study("demo").description == "other"
     names = {artifact.path for artifact in store.client.list_artifacts(first.run_id)}
     assert names == {"study.yaml", "study.json", "table.txt"}
-    assert (tmp_path / "mlruns").is_dir(), "artifacts lie beside the database, wherever the command runs"
+    assert (tmp_path / "mlruns").is_dir(), (
+        "artifacts lie beside the database, wherever the command runs"
+    )
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")])
-def test_a_study_that_ends_in_an_error_is_not_left_running(store: MlflowStore, error: type, status: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")]
+)
+def test_a_study_that_ends_in_an_error_is_not_left_running(
+    store: MlflowStore, error: type, status: str
+) -> None:
     with pytest.raises(error), store.open_run("study", study(ACCURACY), "") as opened:
         raise error
     assert store.client.get_run(opened.run_id).info.status == status
@@ -110,13 +136,23 @@ def test_a_config_file_is_read_back_as_it_was(store: MlflowStore, tmp_path: Path
     assert documents.read(path).data == {"seed": 0, "name": "1e3"}
 
 
-def test_rows_are_not_cut_between_calls(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_not_cut_between_calls(
+    store: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, sizes = begin(store), []
     original = store.client.log_batch
     monkeypatch.setattr(
-        store.client, "log_batch", lambda r, metrics, **rest: (sizes.append(len(metrics)), original(r, metrics, **rest))
+        store.client,
+        "log_batch",
+        lambda r, metrics, **rest: (sizes.append(len(metrics)), original(r, metrics, **rest)),
     )
-    store.log_rows(run, [(1, row) for row in [{"epoch": e, **{f"m{k}": 1.0 for k in range(7)}} for e in range(300)]])
+    store.log_rows(
+        run,
+        [
+            (1, row)
+            for row in [{"epoch": e, **{f"m{k}": 1.0 for k in range(7)}} for e in range(300)]
+        ],
+    )
     assert sizes == [896, 896, 308]
 
 
@@ -144,17 +180,26 @@ def test_an_unknown_study_is_answered_with_those_there_are(store: MlflowStore) -
             store.study(name)
 
 
-def test_the_name_of_something_else_is_answered_with_the_command_that_shows_it(store: MlflowStore) -> None:
+def test_the_name_of_something_else_is_answered_with_the_command_that_shows_it(
+    store: MlflowStore,
+) -> None:
     with store.open_run("study", study(ACCURACY), ""):
         pass
     with store.open_run("search", record([proposal(0, (0.5,))], {}, name="its search"), ""):
         pass
-    with pytest.raises(TrackingError, match=r"^'its search' is a search, not a study; .*: ibml report 'its search'$"):
+    with pytest.raises(
+        TrackingError,
+        match=r"^'its search' is a search, not a study; .*: ibml report 'its search'$",
+    ):
         store.study("its search")
-    with pytest.raises(TrackingError, match=r"^'demo' is a study, not a search; show it with: ibml table demo$"):
+    with pytest.raises(
+        TrackingError, match=r"^'demo' is a study, not a search; show it with: ibml table demo$"
+    ):
         store.search("demo")
     for name in ("demo", "demo/a"):
-        with pytest.raises(TrackingError, match=r"^'demo' is a study, not a trial; show it with: ibml table demo$"):
+        with pytest.raises(
+            TrackingError, match=r"^'demo' is a study, not a trial; show it with: ibml table demo$"
+        ):
             store.find_trial(name)
 
 
@@ -163,7 +208,10 @@ def test_the_name_of_something_else_is_answered_with_the_command_that_shows_it(s
     [
         ("postgresql://me:secret@127.0.0.1:1/nothing", "postgresql://me:***@127.0.0.1:1/nothing"),
         ("http://me:secret@127.0.0.1:1", "http://me:***@127.0.0.1:1 does not answer"),
-        ("sqlite:////no/such/folder/mlflow.db", "/no/such/folder/mlflow.db cannot be written: No such file"),
+        (
+            "sqlite:////no/such/folder/mlflow.db",
+            "/no/such/folder/mlflow.db cannot be written: No such file",
+        ),
         ("sqlite:////proc", "/proc cannot be written: Is a directory"),
         ("http://me:secret@[::1", "does not answer"),
         ("nonsense://x", "nonsense://x"),
@@ -176,7 +224,9 @@ def test_a_store_out_of_reach_is_named_without_its_password(uri: str, shown: str
     assert "secret" not in str(caught.value)
 
 
-def test_a_study_is_found_after_its_folder_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_is_found_after_its_folder_was_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, after = tmp_path / "a b%20c", tmp_path / "after"
     for folder in (tmp_path, before):  # a relative URI means another file in another folder
         folder.mkdir(exist_ok=True)
@@ -190,7 +240,9 @@ def test_a_study_is_found_after_its_folder_was_moved(tmp_path: Path, monkeypatch
     assert MlflowStore(f"sqlite:///{after}/mlflow.db").study("demo").name == "demo"
 
 
-def test_the_uri_is_given_or_in_the_environment_or_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_uri_is_given_or_in_the_environment_or_the_working_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert choose_uri(None) == "sqlite:///mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")

@@ -25,29 +25,44 @@ Build = Callable[..., TrialConfig]
 SHAPES = {"pix": (5, 3, 32, 32), "zer": (5, 3, 2, 32, 32)}
 
 
-def test_a_model_is_loaded_without_the_file_that_it_started_from(trial: Build, kinds, tmp_path: Path) -> None:
+def test_a_model_is_loaded_without_the_file_that_it_started_from(
+    trial: Build, kinds, tmp_path: Path
+) -> None:
     kinds(pix="image", zer="frames")
     path = tmp_path / "w.pth"
     torch.save(Trunk(3, 64).state_dict(), path)
     encoders = {"default": {"type": "resnet18", "weights": str(path)}}
     generator = np.random.default_rng(0)
-    inputs = {name: generator.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+    inputs = {
+        name: generator.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()
+    }
     split = Split(inputs, np.arange(5) % 2)
-    config = trial(encoders=encoders, trainer={"epochs": 2, "batch_size": 4})  # the last batch is one sample
+    config = trial(
+        encoders=encoders, trainer={"epochs": 2, "batch_size": 4}
+    )  # the last batch is one sample
     trainer = Trainer(config, Dataset(("0", "1"), split, split, split))
     trainer.run_epoch()
     saved(trainer, tmp_path)
     path.unlink()
-    same_answers(trainer.model, load_model(tmp_path / SELECTED), {n: torch.from_numpy(x) for n, x in inputs.items()})
+    same_answers(
+        trainer.model,
+        load_model(tmp_path / SELECTED),
+        {n: torch.from_numpy(x) for n, x in inputs.items()},
+    )
 
 
-def test_a_model_of_texts_is_loaded_with_its_words_and_vectors(trial: Build, kinds, tmp_path: Path) -> None:
+def test_a_model_of_texts_is_loaded_with_its_words_and_vectors(
+    trial: Build, kinds, tmp_path: Path
+) -> None:
     trainer = Trainer(trial(), vectors())
     kinds(pix="text", zer="text")
     config = trial(encoders={"default": {"type": "text_gru", "embedding": 2, "hidden": 3}})
     words = ("a", "b")
     trainer.config = config
-    trainer.specs = {"pix": InputSpec((4,), words, torch.randn(3, 2)), "zer": InputSpec((3,), words)}
+    trainer.specs = {
+        "pix": InputSpec((4,), words, torch.randn(3, 2)),
+        "zer": InputSpec((3,), words),
+    }
     trainer.model = MultimodalModel(config, trainer.specs, len(trainer.classes))
     trainer.selected = Selection({"epoch": 0}, trainer.model.state_dict())
     saved(trainer, tmp_path)
@@ -72,4 +87,6 @@ def saved(trainer: Trainer, folder: Path) -> None:
 
 
 def same_answers(first: MultimodalModel, second: MultimodalModel, inputs: dict[str, Input]) -> None:
-    assert all(torch.equal(*answers) for answers in zip(first.eval()(inputs), second(inputs), strict=True))
+    assert all(
+        torch.equal(*answers) for answers in zip(first.eval()(inputs), second(inputs), strict=True)
+    )

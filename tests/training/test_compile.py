@@ -39,7 +39,9 @@ def configured(trial: Build, **trainer: Any) -> TrialConfig:
 
 @pytest.mark.skipif(not compiles(), reason="torch finds no compiler here")
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_it_trains_as_without_and_comes_back_bit_for_bit(trial: Build, precision: str, tmp_path: Path) -> None:
+def test_it_trains_as_without_and_comes_back_bit_for_bit(
+    trial: Build, precision: str, tmp_path: Path
+) -> None:
     config, data = configured(trial, precision=precision), vectors(widths=(5, 3))
     whole, before, after = (Trainer(config, data) for _ in range(3))
     plain = Trainer(configured(trial, precision=precision, compile=False), data)
@@ -57,7 +59,9 @@ def test_it_trains_as_without_and_comes_back_bit_for_bit(trial: Build, precision
     checkpoints.save_selected(whole, whole.finish())
     _, inputs, _ = next(whole.test_split.batches([torch.arange(2)]))
     whole.model.eval()
-    for mine, theirs in zip(load_model(tmp_path / "selected.ckpt")(inputs), whole.model(inputs), strict=True):
+    for mine, theirs in zip(
+        load_model(tmp_path / "selected.ckpt")(inputs), whole.model(inputs), strict=True
+    ):
         assert torch.equal(mine, theirs)
 
 
@@ -68,13 +72,17 @@ def test_it_is_in_the_key_where_it_is_on(trial: Build) -> None:
     assert "compile" not in canonical(off)["trainer"]
 
 
-def test_without_a_compiler_it_is_refused_in_words(trial: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_it_is_refused_in_words(
+    trial: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     check_compiler.cache_clear()
     torch._dynamo.reset()
     try:
-        with pytest.raises(DeviceError, match=r"trainer\.compile needs a compiler .* which does not work here: "):
+        with pytest.raises(
+            DeviceError, match=r"trainer\.compile needs a compiler .* which does not work here: "
+        ):
             Trainer(configured(trial), vectors(widths=(5, 3)))
     finally:
         check_compiler.cache_clear()

@@ -50,18 +50,30 @@ def classes_of(samples: int, widths: Sequence[int], seed: int, shift: float) -> 
     inputs = {}
     for place, (name, width) in enumerate(zip(VIEWS, widths, strict=False)):
         means = np.random.default_rng(place).normal(size=(3, width))[labels]
-        inputs[name] = ((1 + place) * (means + generator.normal(size=means.shape) + shift)).astype(np.float32)
+        inputs[name] = ((1 + place) * (means + generator.normal(size=means.shape) + shift)).astype(
+            np.float32
+        )
     return Split(inputs, labels.astype(np.int64))
 
 
 def dataset(*widths: int) -> Dataset:
     """Three splits that differ in size and a little in their means."""
-    parts = [classes_of(size, widths, seed, seed / 10) for seed, size in ((1, 96), (2, 30), (3, 43))]
+    parts = [
+        classes_of(size, widths, seed, seed / 10) for seed, size in ((1, 96), (2, 30), (3, 43))
+    ]
     return Dataset(("0", "1", "2"), *parts)
 
 
-def configured(trial: Build, measures: Sequence[str], modalities: int = 3, **parts: Any) -> TrialConfig:
-    trainer = {"epochs": 2, "batch_size": 16, "eval_batch_size": 20, "device": "cpu", "precision": "float64"}
+def configured(
+    trial: Build, measures: Sequence[str], modalities: int = 3, **parts: Any
+) -> TrialConfig:
+    trainer = {
+        "epochs": 2,
+        "batch_size": 16,
+        "eval_batch_size": 20,
+        "device": "cpu",
+        "precision": "float64",
+    }
     return trial(
         **{
             "data": {"type": "mfeat", "views": list(VIEWS[:modalities])},
@@ -84,7 +96,9 @@ def measured(trainer: Trainer) -> dict[str, float]:
     """The measures of the weights as they are."""
     splits = (trainer.train_split, trainer.val_split, trainer.test_split)
     with use_deterministic_settings(trainer.device, 1):
-        return compute_measures(MeasuredModel(trainer.config, trainer.model, splits, trainer.precision))
+        return compute_measures(
+            MeasuredModel(trainer.config, trainer.model, splits, trainer.precision)
+        )
 
 
 @torch.no_grad()
@@ -100,7 +114,10 @@ def features(trainer: Trainer, split: Split) -> list[Tensor]:
 def accuracy_with(trainer: Trainer, data: Dataset, kept: set[int]) -> float:
     """v(S), by hand: the fusion on the test features, those outside S being one vector for all samples."""
     given = [z.double().mean(0) for z in features(trainer, data.train)]
-    z = [z if m in kept else given[m].to(z.dtype).repeat(len(z), 1) for m, z in enumerate(features(trainer, data.test))]
+    z = [
+        z if m in kept else given[m].to(z.dtype).repeat(len(z), 1)
+        for m, z in enumerate(features(trainer, data.test))
+    ]
     with trainer.precision.autocast:
         predicted = trainer.model.fusion(z).argmax(1)
     return float((predicted.numpy() == data.test.labels).mean())
@@ -113,22 +130,31 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("parts", PARTS, ids=lambda part: "-".join(p["type"] for p in part.values()))
+@pytest.mark.parametrize(
+    "parts", PARTS, ids=lambda part: "-".join(p["type"] for p in part.values())
+)
 @pytest.mark.parametrize("precision", ["float64", "bf16"])
-def test_shapley_values_are_means_over_all_orders_of_joining(trial: Build, parts: dict, precision: str) -> None:
+def test_shapley_values_are_means_over_all_orders_of_joining(
+    trial: Build, parts: dict, precision: str
+) -> None:
     data = dataset(5, 4, 6)
     config = configured(trial, ["shapley", "missing"], trainer={"precision": precision}, **parts)
     trainer, result = trained(config, data)
     subsets = [kept for size in range(4) for kept in combinations(range(3), size)]
     worth = {kept: accuracy_with(trainer, data, set(kept)) for kept in subsets}
     orders = list(permutations(range(3)))
-    near = 1e-12 if precision == "float64" else 1.5 / 43  # half precision may tip a sample where batches differ in size
+    near = (
+        1e-12 if precision == "float64" else 1.5 / 43
+    )  # half precision may tip a sample where batches differ in size
     for m, name in enumerate(VIEWS):
         gains = [
-            worth[tuple(sorted(order[: order.index(m) + 1]))] - worth[tuple(sorted(order[: order.index(m)]))]
+            worth[tuple(sorted(order[: order.index(m) + 1]))]
+            - worth[tuple(sorted(order[: order.index(m)]))]
             for order in orders
         ]
-        assert result.metrics[f"test.shapley.{name}"] == pytest.approx(sum(gains) / len(orders), abs=near)
+        assert result.metrics[f"test.shapley.{name}"] == pytest.approx(
+            sum(gains) / len(orders), abs=near
+        )
         others = tuple(other for other in range(3) if other != m)
         assert result.metrics[f"test.missing.{name}"] == pytest.approx(worth[others], abs=near)
     total = sum(result.metrics[f"test.shapley.{name}"] for name in VIEWS)
@@ -142,14 +168,18 @@ def test_the_mean_that_stands_in_is_that_of_training(trial: Build) -> None:
     trainer = Trainer(config, data)
     trainer.run_epoch()
     weights = [torch.zeros(3, 4, dtype=torch.float64), torch.zeros(3, 4, dtype=torch.float64)]
-    weights[0][0] = 1.0  # class 0 where the first modality's features sum to more than the bias of class 1 says
+    weights[0][0] = (
+        1.0  # class 0 where the first modality's features sum to more than the bias of class 1 says
+    )
     head = trainer.model.fusion.head
     mean = features(trainer, data.train)[0].sum(1).mean()
     for bias, expected in ((float(mean) - 1e-3, 0), (float(mean) + 1e-3, 1)):
         with torch.no_grad():
             head.weight.copy_(torch.cat(weights, 1))
             head.bias.copy_(torch.tensor([0.0, bias, -1e3]))
-        assert measured(trainer)["test.missing.pix"] == pytest.approx(np.mean(data.test.labels == expected), abs=1e-12)
+        assert measured(trainer)["test.missing.pix"] == pytest.approx(
+            np.mean(data.test.labels == expected), abs=1e-12
+        )
 
 
 def test_calibration_error_by_hand() -> None:
@@ -170,11 +200,16 @@ def test_calibration_error_of_many_predictions_is_that_of_numpy() -> None:
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     bins = np.digitize(confidence, np.linspace(0, 1, 16), right=True)
     expected = sum(
-        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean()) for b in np.unique(bins)
+        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
+        for b in np.unique(bins)
     )
-    assert compute_calibration_error(torch.from_numpy(logits), torch.from_numpy(labels)) == pytest.approx(expected, abs=1e-12)
+    assert compute_calibration_error(
+        torch.from_numpy(logits), torch.from_numpy(labels)
+    ) == pytest.approx(expected, abs=1e-12)
     certain = torch.tensor([[50.0, 0.0]] * 4)
-    assert compute_calibration_error(certain, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.25, abs=1e-12)
+    assert compute_calibration_error(certain, torch.tensor([0, 0, 0, 1])) == pytest.approx(
+        0.25, abs=1e-12
+    )
 
 
 def test_the_calibration_of_a_trial_is_that_of_its_joint_prediction(trial: Build) -> None:
@@ -188,13 +223,17 @@ def test_the_calibration_of_a_trial_is_that_of_its_joint_prediction(trial: Build
 
 def test_noise_is_of_the_deviation_of_all_training_values(trial: Build) -> None:
     data = dataset(5, 4)
-    trainer, result = trained(configured(trial, ["noise"], 2, seed=4, fusion={"type": "film"}), data)
+    trainer, result = trained(
+        configured(trial, ["noise"], 2, seed=4, fusion={"type": "film"}), data
+    )
     model = trainer.model.eval()
     found = {}
     for level, scale in (("low", 0.5), ("medium", 1.0), ("high", 2.0)):
         right = 0
         for number, rows in enumerate(np.split(np.arange(43), [20, 40])):
-            generator = torch.Generator().manual_seed(stream_seed(4, "noise", "measure", level, number))
+            generator = torch.Generator().manual_seed(
+                stream_seed(4, "noise", "measure", level, number)
+            )
             inputs = {}
             for name in ("pix", "zer"):
                 values = torch.from_numpy(data.test.inputs[name][rows]).double()
@@ -205,7 +244,9 @@ def test_noise_is_of_the_deviation_of_all_training_values(trial: Build) -> None:
             right += int((model(inputs)[0].argmax(1).numpy() == data.test.labels[rows]).sum())
         found[level] = right / 43
     assert {level: result.metrics[f"test.noisy.{level}"] for level in found} == found
-    assert len({*found.values(), result.metrics["test.accuracy"]}) > 2, "noise changes too little to be noticed"
+    assert len({*found.values(), result.metrics["test.accuracy"]}) > 2, (
+        "noise changes too little to be noticed"
+    )
     assert list(NOISE_LEVELS.values()) == [0.5, 1.0, 2.0]
 
 
@@ -230,7 +271,9 @@ class Given:
     def __init__(self, words: Sequences, labels: Tensor):
         self.words, self.labels, self.specs = words, labels, {}
 
-    def batches(self, indices: Sequence[Tensor], *where: object) -> Iterator[tuple[Tensor, dict, Tensor]]:
+    def batches(
+        self, indices: Sequence[Tensor], *where: object
+    ) -> Iterator[tuple[Tensor, dict, Tensor]]:
         for index in indices:
             part = Sequences(self.words.values[index], self.words.lengths[index])
             yield index, {"text": part}, self.labels[index]
@@ -255,19 +298,25 @@ class Texts(nn.Module):
 
 
 @pytest.mark.parametrize("embeds", [True, False])
-def test_texts_have_noise_on_their_word_vectors_and_ids_without_any_have_none(trial: Build, embeds: bool) -> None:
+def test_texts_have_noise_on_their_word_vectors_and_ids_without_any_have_none(
+    trial: Build, embeds: bool
+) -> None:
     ids = torch.tensor([[1, 2, 3], [4, 0, 0], [5, 1, 0]])
     lengths = torch.tensor([3, 1, 2])
     split = Given(Sequences(ids, lengths), torch.tensor([0, 1, 0]))
     model = Texts(embeds)
     precision = Precision("float32", torch.device("cpu"))
-    compute_measures(MeasuredModel(configured(trial, ["noise"]), model, (split, split, split), precision))
+    compute_measures(
+        MeasuredModel(configured(trial, ["noise"]), model, (split, split, split), precision)
+    )
     seen = model.seen[2]  # of the highest level
     if not embeds:
         assert torch.equal(seen.values, ids)
         return
     table = model.encoder.table.weight.detach()
-    spread = table[[1, 2, 3, 4, 5, 1]].numpy().std()  # of the words that are there, padding left out
+    spread = (
+        table[[1, 2, 3, 4, 5, 1]].numpy().std()
+    )  # of the words that are there, padding left out
     generator = torch.Generator().manual_seed(stream_seed(0, "noise", "measure", "high", 0))
     drawn = torch.randn(3, 3, 2, generator=generator)
     torch.testing.assert_close(seen.values, table[ids] + 2 * spread * drawn, rtol=1e-5, atol=1e-6)
@@ -294,18 +343,26 @@ def test_probes_are_scikit_learns() -> None:
 def probed(parts: list[list[np.ndarray]], labels: list[np.ndarray], chosen: Sequence[int]) -> float:
     """The cross-entropy on test of scikit-learn's probe on the chosen modalities, its strength chosen on validation."""
     scaler = StandardScaler().fit(np.concatenate([parts[0][m] for m in chosen], 1))
-    train, val, test = (scaler.transform(np.concatenate([part[m] for m in chosen], 1)) for part in parts)
+    train, val, test = (
+        scaler.transform(np.concatenate([part[m] for m in chosen], 1)) for part in parts
+    )
     losses = []
     for strength in STRENGTHS:
         model = regression(strength, len(train)).fit(train, labels[0])
         losses.append(
-            [log_loss(y, model.predict_proba(x), labels=[0, 1, 2]) for x, y in ((val, labels[1]), (test, labels[2]))]
+            [
+                log_loss(y, model.predict_proba(x), labels=[0, 1, 2])
+                for x, y in ((val, labels[1]), (test, labels[2]))
+            ]
         )
     return min(losses)[1]
 
 
 def complementarity(trainer: Trainer, data: Dataset) -> list[float]:
-    parts = [[z.double().numpy() for z in features(trainer, split)] for split in (data.train, data.val, data.test)]
+    parts = [
+        [z.double().numpy() for z in features(trainer, split)]
+        for split in (data.train, data.val, data.test)
+    ]
     labels = [split.labels for split in (data.train, data.val, data.test)]
     everything = probed(parts, labels, range(len(parts[0])))
     return [
@@ -337,18 +394,24 @@ def test_a_feature_that_never_changes_in_training_has_no_say_on_test(trial: Buil
             encoder[0].weight.copy_(torch.eye(len(encoder[0].weight)))
     found = measured(trainer)
     names = ["test.complementarity.pix", "test.complementarity.zer"]
-    assert [found[name] for name in names] == pytest.approx(complementarity(trainer, data), abs=2e-3)
+    assert [found[name] for name in names] == pytest.approx(
+        complementarity(trainer, data), abs=2e-3
+    )
     columns = torch.tensor([[0.1, 1.0], [0.1, 2.0], [0.1, 3.0]])
     assert compute_deviations(columns).tolist() == [1.0, 1.0]
 
 
 def test_discrepancy_by_hand() -> None:
     assert float(discrepancy(torch.tensor([[2.0, 1.0, 1.5], [1.0, 4.0, 2.0]]))) == 3.0
-    assert float(discrepancy(torch.tensor([[0.5, 0.0]], dtype=torch.float64))) == pytest.approx(0.5e8)
+    assert float(discrepancy(torch.tensor([[0.5, 0.0]], dtype=torch.float64))) == pytest.approx(
+        0.5e8
+    )
     assert float(discrepancy(torch.zeros(3, 2))) == 1.0
 
 
-def test_discrepancy_is_in_the_rows_and_that_of_the_selected_epoch_among_the_results(trial: Build) -> None:
+def test_discrepancy_is_in_the_rows_and_that_of_the_selected_epoch_among_the_results(
+    trial: Build,
+) -> None:
     data = dataset(5, 4, 6)
     config = configured(trial, ["discrepancy"], trainer={"epochs": 3})
     other = Trainer(config, data)
@@ -367,15 +430,24 @@ def test_discrepancy_is_in_the_rows_and_that_of_the_selected_epoch_among_the_res
 
 
 def timeless(result: TrialResult) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in (*result.history, result.metrics)]
+    return [
+        {k: v for k, v in row.items() if not k.startswith("time.")}
+        for row in (*result.history, result.metrics)
+    ]
 
 
 def test_measures_change_nothing_else_and_are_the_same_again(trial: Build) -> None:
     data = dataset(5, 4)
-    (_, first), (_, again), (_, plain) = (trained(configured(trial, m, 2), data) for m in (ALL, ALL, []))
+    (_, first), (_, again), (_, plain) = (
+        trained(configured(trial, m, 2), data) for m in (ALL, ALL, [])
+    )
     assert timeless(first) == timeless(again)
-    added = {name for measure in ALL for name in measure_names(measure, VIEWS[:2])} | {"train.discrepancy"}
-    assert [{k: v for k, v in row.items() if k not in added} for row in timeless(first)] == timeless(plain)
+    added = {name for measure in ALL for name in measure_names(measure, VIEWS[:2])} | {
+        "train.discrepancy"
+    }
+    assert [
+        {k: v for k, v in row.items() if k not in added} for row in timeless(first)
+    ] == timeless(plain)
 
 
 def test_a_training_that_was_cut_off_comes_to_the_same_measures(trial: Build) -> None:
@@ -384,7 +456,9 @@ def test_a_training_that_was_cut_off_comes_to_the_same_measures(trial: Build) ->
     rows = [whole.run_epoch(), whole.run_epoch()]
     state = [cut.run_epoch()]
     unpack_state(pack_state(cut), after)
-    assert timeless(after.build_result([*state, after.run_epoch()])) == timeless(whole.build_result(rows))
+    assert timeless(after.build_result([*state, after.run_epoch()])) == timeless(
+        whole.build_result(rows)
+    )
 
 
 @pytest.mark.parametrize("method", [{"type": "joint"}, {"type": "unimodal", "modality": "zer"}])
@@ -394,13 +468,18 @@ def test_what_is_logged_is_what_the_names_say(trial: Build, method: dict[str, st
     names = table_names(config.modalities, config.trainer.measures)
     logged = set(result.metrics)
     assert set(names) <= logged
-    assert {name for name in logged if name.startswith(("test.", "time.", "samples."))} <= set(names)
+    assert {name for name in logged if name.startswith(("test.", "time.", "samples."))} <= set(
+        names
+    )
     alone = {"test.ece", "test.noisy.low", "test.noisy.medium", "test.noisy.high"}
     further = logged - set(table_names(config.modalities))
     if method["type"] == "unimodal":
         assert {name for name in further if name.startswith("test.")} == alone
         assert "train.discrepancy" not in result.history[0]
-    times = [result.metrics[f"time.measure.{name}"] for name in timed(config.trainer.measures, len(config.modalities))]
+    times = [
+        result.metrics[f"time.measure.{name}"]
+        for name in timed(config.trainer.measures, len(config.modalities))
+    ]
     epochs = sum(row["time.epoch"] for row in result.history)
     assert epochs + sum(times) <= result.metrics["time.total"]
     assert min(times) > 0

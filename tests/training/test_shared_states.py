@@ -37,15 +37,23 @@ def windowed(name: str, first: int, stop: int | None, **options: Any) -> dict[st
     return {"type": name, **SOONER.get(name, {}), **options, "window": window}
 
 
-def configured(trial: Build, method: Mapping[str, Any], epochs: int = EPOCHS, **parts: Any) -> TrialConfig:
+def configured(
+    trial: Build, method: Mapping[str, Any], epochs: int = EPOCHS, **parts: Any
+) -> TrialConfig:
     trainer = {"epochs": epochs, "batch_size": 7, "device": "cpu", **parts.pop("trainer", {})}
-    given = {"encoders": {"default": {"type": "mlp", "hidden": [6], "features": 4}}, "optimizer": {"lr": 0.05}, **parts}
+    given = {
+        "encoders": {"default": {"type": "mlp", "hidden": [6], "features": 4}},
+        "optimizer": {"lr": 0.05},
+        **parts,
+    }
     return trial(method=dict(method), trainer=trainer, **given)
 
 
 def common(a: TrialConfig, b: TrialConfig) -> int:
     """After how many epochs two trainings are still in a state of the same name."""
-    pairs = zip(compute_prefix_keys(a, "data", "code"), compute_prefix_keys(b, "data", "code"), strict=False)
+    pairs = zip(
+        compute_prefix_keys(a, "data", "code"), compute_prefix_keys(b, "data", "code"), strict=False
+    )
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
@@ -61,10 +69,16 @@ def alone(config: TrialConfig) -> tuple[list[EpochMetrics], list[dict[str, Any]]
 def plain(value: Any) -> Any:
     """A copy that can be compared: tensors as bytes, without what was measured with a clock."""
     if isinstance(value, torch.Tensor):
-        return str(value.dtype), tuple(value.shape), np.ascontiguousarray(value.detach().numpy()).tobytes()
+        return (
+            str(value.dtype),
+            tuple(value.shape),
+            np.ascontiguousarray(value.detach().numpy()).tobytes(),
+        )
     if isinstance(value, Mapping):
         return {
-            key: plain(part) for key, part in value.items() if key != "seconds" and not str(key).startswith("time.")
+            key: plain(part)
+            for key, part in value.items()
+            if key != "seconds" and not str(key).startswith("time.")
         }
     return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
@@ -103,7 +117,9 @@ def check_shared(a: TrialConfig, b: TrialConfig, folder: Path) -> int:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("name", WINDOWED)
-def test_a_method_is_joint_until_its_window_opens(trial: Build, tmp_path: Path, name: str, optimizer: str) -> None:
+def test_a_method_is_joint_until_its_window_opens(
+    trial: Build, tmp_path: Path, name: str, optimizer: str
+) -> None:
     parts = {"optimizer": {"type": optimizer, "lr": 0.02}}
     late, later = (configured(trial, windowed(name, first, None), **parts) for first in (2, 4))
     assert check_shared(late, later, tmp_path) == check_shared(later, late, tmp_path) == 2
@@ -113,15 +129,21 @@ def test_a_method_is_joint_until_its_window_opens(trial: Build, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", WINDOWED)
-def test_windows_that_end_later_share_what_comes_before(trial: Build, tmp_path: Path, name: str) -> None:
+def test_windows_that_end_later_share_what_comes_before(
+    trial: Build, tmp_path: Path, name: str
+) -> None:
     short, long = (configured(trial, windowed(name, 1, stop)) for stop in (3, 5))
     assert check_shared(short, long, tmp_path) == check_shared(long, short, tmp_path) == 3
 
 
 @pytest.mark.parametrize("name", WINDOWED)
-def test_a_longer_training_goes_on_from_a_shorter_one(trial: Build, tmp_path: Path, name: str) -> None:
+def test_a_longer_training_goes_on_from_a_shorter_one(
+    trial: Build, tmp_path: Path, name: str
+) -> None:
     short, long = (configured(trial, windowed(name, 1, 3), epochs) for epochs in (4, 6))
-    expected = 1 if name in ("g_blending", "lfm") else 4  # what these do follows from how many epochs there are
+    expected = (
+        1 if name in ("g_blending", "lfm") else 4
+    )  # what these do follows from how many epochs there are
     assert check_shared(short, long, tmp_path) == check_shared(long, short, tmp_path) == expected
 
 
@@ -144,17 +166,26 @@ def test_only_values_count(trial: Build, tmp_path: Path) -> None:
         (0, {}, {"trainer": {"selection": "val.loss"}}),
         (0, {}, {"optimizer": {"lr": 0.04}}),
         (3, {}, {"schedule": {"type": "step", "step_size": 3, "gamma": 0.5}}),
-        (2, {}, {"schedule": {"type": "warmup", "boost_epochs": 5}}),  # its second epoch has a factor of 1 too
+        (
+            2,
+            {},
+            {"schedule": {"type": "warmup", "boost_epochs": 5}},
+        ),  # its second epoch has a factor of 1 too
         (1, {}, {"schedule": {"type": "cosine"}}),
         (0, {}, {"seed": 1}),
     ]
     for expected, options, parts in cases:
         other = configured(trial, base | options, **parts)
-        assert check_shared(ibml, other, tmp_path) == check_shared(other, ibml, tmp_path) == expected, (options, parts)
+        assert (
+            check_shared(ibml, other, tmp_path) == check_shared(other, ibml, tmp_path) == expected
+        ), (options, parts)
 
 
 def test_parts_that_are_off_have_no_window(trial: Build, tmp_path: Path) -> None:
-    off = configured(trial, {"type": "ibml", "bio": {"weight": 0}, "tcm": {"rate": 0}, "rates": {"memory": "step"}})
+    off = configured(
+        trial,
+        {"type": "ibml", "bio": {"weight": 0}, "tcm": {"rate": 0}, "rates": {"memory": "step"}},
+    )
     assert check_shared(configured(trial, {"type": "joint"}), off, tmp_path) == EPOCHS
     no_noise = windowed("ibml", 2, None, bio={"weight": 0})
     no_loss = windowed("ibml", 2, None, tcm={"rate": 0})
@@ -163,7 +194,9 @@ def test_parts_that_are_off_have_no_window(trial: Build, tmp_path: Path) -> None
 
 def test_states_of_other_data_code_or_plug_ins_have_other_names(trial: Build) -> None:
     config = configured(trial, {"type": "joint"})
-    names = {compute_prefix_keys(config, data, code)[0] for data in ("a", "b") for code in ("1", "2")}
+    names = {
+        compute_prefix_keys(config, data, code)[0] for data in ("a", "b") for code in ("1", "2")
+    }
     assert len(names) == 4
     assert compute_trial_key(config, "a") not in {name.hex() for name in names}
 
@@ -179,7 +212,10 @@ def test_whatever_differs_states_of_one_name_are_the_same(trial: Build, tmp_path
         first = int(drawn.integers(0, 4))
         made = windowed(one_of(*WINDOWED[:4], "ibml", "ibml", "pmr"), first, one_of(None, 4, 5))
         if made["type"] == "ibml":
-            made["bio"] = {"weight": one_of(0, 1, 2), "ramp": one_of("constant", "linear_down", "cosine", "linear_up")}
+            made["bio"] = {
+                "weight": one_of(0, 1, 2),
+                "ramp": one_of("constant", "linear_down", "cosine", "linear_up"),
+            }
             made["tcm"] = {"rate": one_of(0, 1, 2), "ramp": one_of("constant", "linear_down")}
         if made["type"] in ("auxiliary", "mmpareto"):
             made["heads"] = one_of("shared", "separate")

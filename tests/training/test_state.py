@@ -20,7 +20,9 @@ OPTIMIZERS = [{"type": "sgd", "lr": 0.05, "momentum": 0.9}, {"type": "adamw", "l
 def configured(trial: Callable[..., TrialConfig], optimizer: dict[str, object]) -> TrialConfig:
     trainer = {"epochs": 6, "batch_size": 7, "device": "cpu"}
     schedule = {"type": "cosine"}
-    return trial(data=DATA, encoders=ENCODERS, optimizer=optimizer, trainer=trainer, schedule=schedule)
+    return trial(
+        data=DATA, encoders=ENCODERS, optimizer=optimizer, trainer=trainer, schedule=schedule
+    )
 
 
 def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
@@ -39,7 +41,10 @@ def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(trial, optimizer):
     assert timeless(first + [after.run_epoch() for _ in range(3)]) == timeless(expected)
     assert after.done
     assert timeless([after.finish()]) == timeless([whole.finish()])
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), after.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.model.parameters(), after.model.parameters(), strict=True)
+    )
 
 
 def test_values_of_the_configuration_win_over_those_of_the_state(trial):
@@ -54,7 +59,9 @@ def test_values_of_the_configuration_win_over_those_of_the_state(trial):
     buffers = [[s["momentum_buffer"] for s in t.optimizer.state.values()] for t in (old, new)]
     assert len(buffers[1]) == len(list(new.model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(*buffers, strict=True))
-    assert new.run_epoch()["lr"] == pytest.approx(0.2 * (1 + torch.cos(torch.tensor(torch.pi / 6)).item()) / 2)
+    assert new.run_epoch()["lr"] == pytest.approx(
+        0.2 * (1 + torch.cos(torch.tensor(torch.pi / 6)).item()) / 2
+    )
 
 
 def test_a_copied_state_selects_among_its_own_epochs(trial):

@@ -27,7 +27,9 @@ SMALL = {"type": "small_cnn", "channels": [4], "features": 8, "pooling": "averag
 def configured(root: Path, **trainer: object) -> TrialConfig:
     parts = miniature("cremad", root)
     settings = {"epochs": 3, "batch_size": 2, "eval_batch_size": 3, "keep": "best", **trainer}
-    return TrialConfig.model_validate({"data": parts, "encoders": {"default": SMALL}, "trainer": settings})
+    return TrialConfig.model_validate(
+        {"data": parts, "encoders": {"default": SMALL}, "trainer": settings}
+    )
 
 
 def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -43,7 +45,9 @@ def test_numbers_do_not_depend_on_how_many_threads_read(tmp_path: Path) -> None:
 def test_what_is_drawn_differs_from_epoch_to_epoch_and_from_seed_to_seed(tmp_path: Path) -> None:
     config = configured(tmp_path / "set")
     for place, frame in enumerate(sorted((tmp_path / "set").rglob("*.jpg"))):
-        Image.fromarray(np.random.default_rng(place).integers(0, 255, (8, 8, 3), np.uint8)).save(frame)
+        Image.fromarray(np.random.default_rng(place).integers(0, 255, (8, 8, 3), np.uint8)).save(
+            frame
+        )
     inputs = []
     for seed, epoch in ((0, 0), (0, 1), (0, 0), (1, 0)):
         trainer = Trainer(config.model_copy(update={"seed": seed}))
@@ -64,7 +68,10 @@ def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> No
 
 
 def test_dropout_is_the_same_from_a_checkpoint_on_and_disturbs_nobody(tmp_path: Path) -> None:
-    encoders = {"image": {**SMALL}, "points": {"type": "dgcnn", "k": 2, "features": 8, "dropout": 0.5}}
+    encoders = {
+        "image": {**SMALL},
+        "points": {"type": "dgcnn", "k": 2, "features": 8, "dropout": 0.5},
+    }
     parts = {"data": miniature("mnist3d", tmp_path / "set"), "encoders": encoders}
     config = TrialConfig.model_validate({**parts, "trainer": {"epochs": 2, "batch_size": 4}})
     outside = torch.random.get_rng_state()
@@ -90,7 +97,12 @@ def test_a_modality_alone_reads_that_alone(tmp_path: Path) -> None:
 def test_a_worker_with_other_data_does_not_train(tmp_path: Path) -> None:
     config = configured(tmp_path / "set")
     worker = TrialWorker()
-    task = {"task": 0, "trial": config.model_dump(mode="json"), "folder": str(tmp_path / "trial"), "rungs": []}
+    task = {
+        "task": 0,
+        "trial": config.model_dump(mode="json"),
+        "folder": str(tmp_path / "trial"),
+        "rungs": [],
+    }
     worker.assign({**task, "data": "0" * 64})
     report = worker.step()
     assert "is not the one that the study was started with" in report["error"]
@@ -100,13 +112,17 @@ def test_a_worker_with_other_data_does_not_train(tmp_path: Path) -> None:
     assert report["status"] == "finished"
     model = load_model(tmp_path / "trial" / "selected.ckpt")
     assert model.labels == ("cat", "dog")
-    assert model({"audio": torch.zeros(2, 1, 33, 26), "video": torch.zeros(2, 3, 2, 8, 8)})[0].shape == (2, 2)
+    assert model({"audio": torch.zeros(2, 1, 33, 26), "video": torch.zeros(2, 3, 2, 8, 8)})[
+        0
+    ].shape == (2, 2)
 
 
 def test_a_data_set_with_damage_ends_a_trial_in_words(tmp_path: Path) -> None:
     config = configured(tmp_path / "set")
     next((tmp_path / "set" / "CREMA-D" / "AudioWAV").glob("*.wav")).unlink()
-    with pytest.raises(IbmlError, match=r"1 thing wrong.*\n  t.*\.csv:\d+: CREMA-D/AudioWAV/.*does not exist"):
+    with pytest.raises(
+        IbmlError, match=r"1 thing wrong.*\n  t.*\.csv:\d+: CREMA-D/AudioWAV/.*does not exist"
+    ):
         train(config)
 
 
@@ -115,8 +131,13 @@ def test_a_model_of_given_word_vectors_is_loaded_without_their_file(tmp_path: Pa
     vectors.write_text("".join(f"word{n} {n} {n + 1}\n" for n in range(11)))
     parts = miniature("food101", tmp_path / "set")
     parts |= {"text": {**parts["text"], "vectors": str(vectors)}}
-    encoders = {"image": SMALL, "text": {"type": "text_gru", "embedding": 2, "hidden": 4, "features": 4}}
-    config = TrialConfig.model_validate({"data": parts, "encoders": encoders, "trainer": {"epochs": 2}})
+    encoders = {
+        "image": SMALL,
+        "text": {"type": "text_gru", "embedding": 2, "hidden": 4, "features": 4},
+    }
+    config = TrialConfig.model_validate(
+        {"data": parts, "encoders": encoders, "trainer": {"epochs": 2}}
+    )
     trainer, checkpoints = Trainer(config), TrialCheckpoints(tmp_path / "trial", config.trainer)
     rows = [trainer.run_epoch(), trainer.run_epoch()]
     checkpoints.save_selected(trainer, trainer.build_result(rows).metrics)
@@ -129,8 +150,14 @@ def test_a_model_of_given_word_vectors_is_loaded_without_their_file(tmp_path: Pa
 def test_a_run_says_how_many_samples_were_left_out(cli: CommandLine) -> None:
     miniature("cremad", cli.folder / "set")
     sorted((cli.folder / "set" / "CREMA-D" / "AudioWAV").glob("*.wav"))[0].unlink()
-    small = ["data.audio={rate: 8000, window: 64, hop: 32, seconds: 0.1}", "trainer.epochs=2", "data.validation=0.34"]
-    given = [word for text in ["data.root=set", "data.on_missing=skip", *small] for word in ("-o", text)]
+    small = [
+        "data.audio={rate: 8000, window: 64, hop: 32, seconds: 0.1}",
+        "trainer.epochs=2",
+        "data.validation=0.34",
+    ]
+    given = [
+        word for text in ["data.root=set", "data.on_missing=skip", *small] for word in ("-o", text)
+    ]
     answer = cli("train", "cremad_small", *given)
     assert answer.code == 0, answer.err
     assert "1 sample left out, the first: train.csv:1: CREMA-D/AudioWAV/" in answer.out

@@ -43,7 +43,9 @@ def test_two_processes_give_the_same_numbers(trial: Build) -> None:
     )
     command = [sys.executable, "-c", script, config.model_dump_json()]
     other = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert numbers(train(config)) == [{k: v for k, v in row.items() if not k.startswith("time.")} for row in other]
+    assert numbers(train(config)) == [
+        {k: v for k, v in row.items() if not k.startswith("time.")} for row in other
+    ]
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -56,7 +58,9 @@ def test_every_fusion_trains_with_every_method(trial: Build, fusion: str, method
 
 @pytest.mark.parametrize("fusion", ["concat", "film", "attention", "lmf"])
 def test_six_views_train_together(trial: Build, fusion: str) -> None:
-    config = trial(data={"type": "mfeat", "views": ALL_VIEWS}, fusion={"type": fusion}, trainer={"epochs": 3})
+    config = trial(
+        data={"type": "mfeat", "views": ALL_VIEWS}, fusion={"type": fusion}, trainer={"epochs": 3}
+    )
     result = train(config)
     assert result.metrics["test.accuracy"] > 0.85
     each = [result.metrics[f"test.accuracy.{view}"] for view in ALL_VIEWS]
@@ -74,12 +78,16 @@ def test_one_modality_alone(trial: Build) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_optimizers_take_a_plain_step(trial: Build, optimizer: str) -> None:
-    trainer = Trainer(trial(optimizer={"type": optimizer, "lr": 0.01, "weight_decay": 0.1}), vectors())
+    trainer = Trainer(
+        trial(optimizer={"type": optimizer, "lr": 0.01, "weight_decay": 0.1}), vectors()
+    )
     before = trainer.model.fusion.head.weight.detach().clone()
     next(trainer.run_steps())
     gradient = trainer.model.fusion.head.weight.grad
     step = trainer.model.fusion.head.weight.detach() - before
-    clear = gradient.abs() > 1e-3  # Adam's first step is the gradient's sign where epsilon does not matter
+    clear = (
+        gradient.abs() > 1e-3
+    )  # Adam's first step is the gradient's sign where epsilon does not matter
     if optimizer == "sgd":
         expected = -0.01 * (gradient + 0.1 * before)
     elif optimizer == "adam":
@@ -106,7 +114,9 @@ SCRIPT = [  # val.accuracy, val.macro_f1, val.loss by epoch: ties, and the best 
     ("selection", "best"), [("val.accuracy", 2), ("val.macro_f1", 4), ("val.loss", 4), ("last", 5)]
 )
 def test_selection_looks_at_validation_only(trial: Build, selection: str, best: int) -> None:
-    trainer = Trainer(trial(trainer={"epochs": 6, "selection": selection}, optimizer={"type": "sgd", "lr": 0.1}))
+    trainer = Trainer(
+        trial(trainer={"epochs": 6, "selection": selection}, optimizer={"type": "sgd", "lr": 0.1})
+    )
     evaluate, tested, weights = trainer.evaluate, [], []
 
     def scripted(split: object) -> dict[str, float]:
@@ -157,14 +167,21 @@ def test_other_number_formats_learn_as_well(trial: Build, precision: str) -> Non
     trainer = Trainer(trial(trainer={"epochs": 2, "precision": precision}), vectors())
     with trainer.precision.autocast:
         logits = trainer.model(trainer.train_split.inputs)[0]
-    assert logits.dtype == {"float64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    assert (
+        logits.dtype
+        == {"float64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    )
     result = train(trial(trainer={"epochs": 3, "precision": precision}))
     assert result.metrics["test.accuracy"] > 0.9
 
 
 def test_evaluation_does_not_depend_on_its_batches(trial: Build) -> None:
-    small = train(trial(trainer={"epochs": 2, "eval_batch_size": 7, "precision": "float64"})).metrics
-    whole = train(trial(trainer={"epochs": 2, "eval_batch_size": 9999, "precision": "float64"})).metrics
+    small = train(
+        trial(trainer={"epochs": 2, "eval_batch_size": 7, "precision": "float64"})
+    ).metrics
+    whole = train(
+        trial(trainer={"epochs": 2, "eval_batch_size": 9999, "precision": "float64"})
+    ).metrics
     assert {k: v for k, v in small.items() if "time" not in k} == pytest.approx(
         {k: v for k, v in whole.items() if "time" not in k}
     )
@@ -177,9 +194,13 @@ def test_metrics_equal_scikit_learns() -> None:
     unimodal = torch.randn(2, 200, 6, generator=generator)
     found = evaluation(joint, unimodal, labels, ("a", "b"))
     predicted = joint.argmax(1)
-    assert found["loss"] == pytest.approx(reference.log_loss(labels, joint.double().softmax(1), labels=range(6)))
+    assert found["loss"] == pytest.approx(
+        reference.log_loss(labels, joint.double().softmax(1), labels=range(6))
+    )
     assert found["accuracy"] == reference.accuracy_score(labels, predicted)
-    assert found["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert found["macro_f1"] == pytest.approx(
+        reference.f1_score(labels, predicted, average="macro")
+    )
     each = [reference.accuracy_score(labels, logits.argmax(1)) for logits in unimodal]
     assert [found["accuracy.a"], found["accuracy.b"]] == each
     assert found["gap"] == pytest.approx(abs(each[0] - each[1]))
@@ -188,7 +209,9 @@ def test_metrics_equal_scikit_learns() -> None:
 def test_macro_f1_leaves_out_classes_that_do_not_occur() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     assert mean_f1(torch.tensor([0, 0, 1, 1]), labels, 9).item() == 1.0
-    assert mean_f1(torch.tensor([0, 1, 1, 1]), labels, 9).item() == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert mean_f1(torch.tensor([0, 1, 1, 1]), labels, 9).item() == pytest.approx(
+        (2 / 3 + 4 / 5) / 2
+    )
 
 
 def test_train_row_counts_every_sample_once(trial: Build) -> None:
@@ -196,7 +219,9 @@ def test_train_row_counts_every_sample_once(trial: Build) -> None:
     seen = []
     original = trainer.method.step
     trainer.method.step = lambda batch, epoch: (seen.append(batch.index), original(batch, epoch))[1]
-    first, second = (trainer.run_epoch() and torch.cat(seen[4 * e : 4 * e + 4]).tolist() for e in range(2))
+    first, second = (
+        trainer.run_epoch() and torch.cat(seen[4 * e : 4 * e + 4]).tolist() for e in range(2)
+    )
     assert sorted(first) == sorted(second) == list(range(24))
     assert first != second
 
@@ -224,9 +249,13 @@ def test_an_epoch_ends_soon_after_its_loss_became_infinite(
     trial: Build, monkeypatch: pytest.MonkeyPatch, repeated: bool
 ) -> None:
     """Also where samples are visited more than once, and each step is observed alone."""
-    trainer = Trainer(trial(trainer={"epochs": 2, "batch_size": 1}), vectors(samples=3 * CHECK_EVERY))
+    trainer = Trainer(
+        trial(trainer={"epochs": 2, "batch_size": 1}), vectors(samples=3 * CHECK_EVERY)
+    )
     order = trainer.method.order
-    monkeypatch.setattr(trainer.method, "order", lambda epoch: torch.cat([order(epoch), order(epoch)[:repeated]]))
+    monkeypatch.setattr(
+        trainer.method, "order", lambda epoch: torch.cat([order(epoch), order(epoch)[:repeated]])
+    )
     update, steps = trainer.method.update, []
 
     def infinite(batch: Batch, epoch: int) -> StepLog:
@@ -251,12 +280,18 @@ def test_a_validation_loss_without_end_diverges_too(trial: Build) -> None:
 
 
 def test_an_actor_is_as_good_as_new_for_its_next_trial(trial: Build, tmp_path: Path) -> None:
-    configs = [trial(seed=1), trial(encoders={"default": {"type": "mlp", "hidden": [10**9]}}), trial(seed=2)]
+    configs = [
+        trial(seed=1),
+        trial(encoders={"default": {"type": "mlp", "hidden": [10**9]}}),
+        trial(seed=2),
+    ]
     worker = TrialWorker()
     finals = []
     for index, config in enumerate(configs):
         folder = str(tmp_path / str(index))
-        worker.assign({"task": index, "trial": config.model_dump(mode="json"), "folder": folder, "rungs": []})
+        worker.assign(
+            {"task": index, "trial": config.model_dump(mode="json"), "folder": folder, "rungs": []}
+        )
         report = worker.step()
         while not report["done"]:
             report = worker.step()

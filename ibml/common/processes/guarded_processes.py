@@ -29,7 +29,14 @@ def guard_processes(folder: TemporaryFolder | None = None) -> Iterator[dict[str,
         Environment variables by which the watchdog knows the processes.
     """
     mark = secrets.token_hex(8)
-    command = [sys.executable, "-I", "-S", watchdog.__file__, mark, str(Path(psutil.__file__).parents[1])]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        watchdog.__file__,
+        mark,
+        str(Path(psutil.__file__).parents[1]),
+    ]
     command += [str(folder.path), RECORD, str(folder.lock)] if folder else []
     process = subprocess.Popen(
         command,

@@ -65,7 +65,9 @@ def raise_if_stop_requested() -> None:
 def list_other_threads() -> list[threading.Thread]:
     """Return the threads that run beside the main one and the watcher of signals."""
     own = (threading.main_thread(), threading.current_thread())
-    return [thread for thread in threading.enumerate() if thread not in own and thread.name != _WATCHER]
+    return [
+        thread for thread in threading.enumerate() if thread not in own and thread.name != _WATCHER
+    ]
 
 
 def exit_code() -> int:
@@ -121,10 +123,16 @@ def watch_signals(end_at_second: bool = False) -> Iterator[None]:
         yield
         return
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    handlers = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
+    handlers = {
+        number: handler
+        for number, handler in handlers.items()
+        if handler not in (None, signal.SIG_IGN)
+    }
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    watcher = threading.Thread(target=_watch, args=(reader, end_at_second), name=_WATCHER, daemon=True)
+    watcher = threading.Thread(
+        target=_watch, args=(reader, end_at_second), name=_WATCHER, daemon=True
+    )
     _state.begin(frozenset(handlers), end_at_second)
     watcher.start()
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -157,7 +165,9 @@ def _reset_in_child() -> None:
     if _state.watched:
         signal.set_wakeup_fd(-1)
         for number in _state.signals:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(
+                number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            )
         _state.reset()
 
 
@@ -181,16 +191,24 @@ def _watch(reader: int, end_at_second: bool) -> None:
     poll.register(reader, select.POLLIN)
     try:
         while True:
-            left = max(0.0, begun + STOP_SECONDS - time.monotonic()) if begun and end_at_second else None
+            left = (
+                max(0.0, begun + STOP_SECONDS - time.monotonic())
+                if begun and end_at_second
+                else None
+            )
             if not poll.poll(None if left is None else 1000 * left):
-                _end_process(f"Stopping took longer than {STOP_SECONDS:.0f} s, so the process was ended.")
+                _end_process(
+                    f"Stopping took longer than {STOP_SECONDS:.0f} s, so the process was ended."
+                )
             numbers = os.read(reader, 64)
             if not numbers:
                 return
             for number in numbers:
                 if number not in _state.signals:
                     continue
-                _state.number = _state.number or number  # the main thread may be in a call that never returns
+                _state.number = (
+                    _state.number or number
+                )  # the main thread may be in a call that never returns
                 if begun is None:
                     begun = time.monotonic()
                     threading.Thread(target=_announce, name="ibml-stopping", daemon=True).start()

@@ -113,7 +113,9 @@ def _read_start_time_without_proc(pid: int) -> str | None:
 
     with suppress(psutil.Error, OSError):
         process = psutil.Process(pid)
-        return "ended" if process.status() == psutil.STATUS_ZOMBIE else str(int(process.create_time()))
+        return (
+            "ended" if process.status() == psutil.STATUS_ZOMBIE else str(int(process.create_time()))
+        )
     return None
 
 
@@ -166,7 +168,9 @@ def make_temporary_folder(place: str | Path | None = None) -> TemporaryFolder:
     lock = -1
     try:
         lock = os.open(path / RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        with suppress(OSError):  # a file system without locks: there nobody can prove that a folder is abandoned
+        with suppress(
+            OSError
+        ):  # a file system without locks: there nobody can prove that a folder is abandoned
             fcntl.flock(lock, fcntl.LOCK_EX)
         os.write(lock, json.dumps(_describe(path)).encode())
     except BaseException:
@@ -224,8 +228,15 @@ def _remove_if_abandoned(folder: Path) -> bool:
             return False
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where the owner holds it
         record = json.loads(os.read(lock, 4096))
-        expected = {"kind": _KIND, "name": folder.name, "inode": status.st_ino, "boot": _read_boot_id()}
-        if not isinstance(record, dict) or any(record.get(key) != value for key, value in expected.items()):
+        expected = {
+            "kind": _KIND,
+            "name": folder.name,
+            "inode": status.st_ino,
+            "boot": _read_boot_id(),
+        }
+        if not isinstance(record, dict) or any(
+            record.get(key) != value for key, value in expected.items()
+        ):
             return False
         if not os.path.samestat(about, (folder / RECORD).lstat()):
             return False

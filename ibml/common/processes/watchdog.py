@@ -36,10 +36,12 @@ def watch(mark: str, folder: str = "", record: str = "", lock: str = "") -> None
         lock: Inherited descriptor of that record, which keeps the folder locked meanwhile.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the parent, with which this process ends
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # they are meant for the parent, with which this process ends
     sys.stdin.buffer.read(1)
     end_processes(mark)
-    if folder and _is_record(os.path.join(folder, record), int(lock)):  # noqa: PTH118 - as few imports as possible
+    if folder and _is_record(os.path.join(folder, record), int(lock)):
         shutil.rmtree(folder, ignore_errors=True)
 
 

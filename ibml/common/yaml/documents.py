@@ -16,7 +16,15 @@ import yaml
 
 from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.common.sanitize import is_printable
-from ibml.common.yaml.rules import KINDS, MAX_VALUES, MERGE_KEY, STANDARD, Dumper, Loader, TooManyValues
+from ibml.common.yaml.rules import (
+    KINDS,
+    MAX_VALUES,
+    MERGE_KEY,
+    STANDARD,
+    Dumper,
+    Loader,
+    TooManyValues,
+)
 
 MAX_BYTES = 1_000_000
 INTEGER_LIMIT = 2**63
@@ -54,7 +62,11 @@ class Document:
         node: Any = self.data
         for step in path:
             node = node[step]
-        return {inner: self.written[full] for inner in iterate_scalar_paths(node) if (full := (*path, *inner)) in self.written}
+        return {
+            inner: self.written[full]
+            for inner in iterate_scalar_paths(node)
+            if (full := (*path, *inner)) in self.written
+        }
 
 
 def iterate_scalar_paths(value: Any, at: KeyPath = ()) -> Iterator[KeyPath]:
@@ -86,11 +98,15 @@ def read(path: Path) -> Document:
         reason = error.strerror if isinstance(error, OSError) else error
         raise _build_error(str(path), None, f"cannot be read: {reason}") from None
     if len(raw) > MAX_BYTES:
-        raise _build_error(str(path), None, f"is too large; a configuration has at most {MAX_BYTES:,} bytes")
+        raise _build_error(
+            str(path), None, f"is too large; a configuration has at most {MAX_BYTES:,} bytes"
+        )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _build_error(str(path), raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text") from None
+        raise _build_error(
+            str(path), raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text"
+        ) from None
     return replace(parse(text, str(path)), folder=path.parent)
 
 
@@ -102,7 +118,9 @@ def parse(text: str, file: str) -> Document:
         data = reader.value(node, ()) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _build_error(file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
+        raise _build_error(
+            file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}"
+        ) from None
     except yaml.YAMLError as error:
         raise _build_error(file, None, f"is not YAML: {' '.join(str(error).split())}") from None
     except TooManyValues as found:
@@ -110,7 +128,9 @@ def parse(text: str, file: str) -> Document:
     except RecursionError:
         raise _build_error(file, None, "is nested too deeply") from None
     if not isinstance(data, dict):
-        raise _build_error(file, 1, "is empty" if data is None else "must be a mapping of keys to values")
+        raise _build_error(
+            file, 1, "is empty" if data is None else "must be a mapping of keys to values"
+        )
     if reader.problems:
         raise ConfigError(reader.problems)
     return Document(file, data, reader.lines, text, written=reader.written)
@@ -131,7 +151,12 @@ def dump(data: Mapping[str, Any]) -> str:
 def dump_inline(data: Mapping[str, Any]) -> str:
     """Return plain data as YAML in one line: `{low: 1, high: 2}`."""
     text = yaml.dump(
-        dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6
+        dict(data),
+        Dumper=Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=10**6,
     )
     return " ".join(text.split())
 
@@ -189,7 +214,11 @@ class _Reader:
 
     def _read_mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        own = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not _is_merge(key)}
+        own = {
+            key.value
+            for key, _ in node.value
+            if isinstance(key, yaml.ScalarNode) and not _is_merge(key)
+        }
         merged_in: int | None = None
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -198,7 +227,9 @@ class _Reader:
                 continue
             if _is_merge(key_node):
                 if merged_in is not None:
-                    self._add_problem(line, path, f"{MERGE_KEY!r} is given twice, first in line {merged_in}")
+                    self._add_problem(
+                        line, path, f"{MERGE_KEY!r} is given twice, first in line {merged_in}"
+                    )
                     continue
                 merged_in = line
                 self._merge(value_node, line, path, own, result)
@@ -214,7 +245,9 @@ class _Reader:
             result[key] = self.value(value_node, (*path, key))
         return result
 
-    def _merge(self, node: yaml.Node, line: int, path: KeyPath, own: set[str], result: dict[str, Any]) -> None:
+    def _merge(
+        self, node: yaml.Node, line: int, path: KeyPath, own: set[str], result: dict[str, Any]
+    ) -> None:
         """Add the entries of the mappings that a merge key names. A key of the mapping itself wins over a merged one,
         and an earlier mapping of a list over a later one. Each entry keeps the line where it is written."""
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
@@ -246,7 +279,9 @@ class _Reader:
             if kind == "float":
                 return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
         except ValueError:
-            self._add_problem(node.start_mark.line + 1, path, f"{text[:40]!r} is not a number that can be used")
+            self._add_problem(
+                node.start_mark.line + 1, path, f"{text[:40]!r} is not a number that can be used"
+            )
             return None
         return text if self._is_text(text, node.start_mark.line + 1, path) else None
 

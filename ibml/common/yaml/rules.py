@@ -51,4 +51,6 @@ for _tag, _pattern, _first in [
 ]:
     for _class in (Loader, Dumper):
         _class.add_implicit_resolver(f"{STANDARD}{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-Dumper.add_implicit_resolver(f"{STANDARD}merge", re.compile(f"^{MERGE_KEY}$"), ["<"])  # so that a key `<<` is quoted
+Dumper.add_implicit_resolver(
+    f"{STANDARD}merge", re.compile(f"^{MERGE_KEY}$"), ["<"]
+)  # so that a key `<<` is quoted

@@ -83,7 +83,9 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 
 def _tag_annotation(option: Any) -> Any:
-    fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+    fields = (
+        option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+    )
     return next((fields[name].annotation for name in TAGS if name in fields), None)
 
 

@@ -26,11 +26,17 @@ _EXPECTED = {
     "bool_type": "true or false",
     **dict.fromkeys(("string_type", "bytes_type", NULL_NAME), "text"),
     **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "a list"),
-    **dict.fromkeys(("model_attributes_type", "model_type", "dict_type", "dataclass_type", "mapping_type"), _MAPPING),
-    "path_type": "a path",
-    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), "a date such as 2024-01-31"),
     **dict.fromkeys(
-        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), "a time such as 2024-01-31T12:00"
+        ("model_attributes_type", "model_type", "dict_type", "dataclass_type", "mapping_type"),
+        _MAPPING,
+    ),
+    "path_type": "a path",
+    **dict.fromkeys(
+        ("date_type", "date_parsing", "date_from_datetime_parsing"), "a date such as 2024-01-31"
+    ),
+    **dict.fromkeys(
+        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing"),
+        "a time such as 2024-01-31T12:00",
     ),
 }
 _UNKNOWN_KEYS = ("extra_forbidden", "unexpected_keyword_argument")
@@ -42,7 +48,9 @@ _LIMITS = {
 }
 
 
-def findings(error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()) -> list[Finding]:
+def findings(
+    error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()
+) -> list[Finding]:
     """Every error as (path in the data, message); `at` is where the data stands in a larger whole."""
     found: list[Finding] = []
     errors = error.errors()
@@ -77,7 +85,12 @@ def path_in_data(location: KeyPath, data: Any, model: type[BaseModel]) -> KeyPat
         if is_tag:
             continue
         last = position == len(location) - 1
-        if last and isinstance(node, Mapping) and step not in node and step in [node.get(tag) for tag in TAGS]:
+        if (
+            last
+            and isinstance(node, Mapping)
+            and step not in node
+            and step in [node.get(tag) for tag in TAGS]
+        ):
             continue  # what is wrong with a member of a union as a whole
         if isinstance(node, Mapping) and (step in node or last):
             node = node.get(step)
@@ -110,7 +123,11 @@ def _unknown_choice(name: str, kind: str, context: Mapping[str, Any], value: Any
     tag = context.get("tag", value)
     field = f"{name}.{_tag(context)}" if kind == "union_tag_invalid" else name
     quoted = re.findall(r"'([^']*)'", expected)
-    hint = format_suggestion(str(tag), quoted) if quoted else f"; known: {expected.replace(' or ', ', ')}"
+    hint = (
+        format_suggestion(str(tag), quoted)
+        if quoted
+        else f"; known: {expected.replace(' or ', ', ')}"
+    )
     return f"{field}: {_shown(tag)} is not known{hint}"
 
 

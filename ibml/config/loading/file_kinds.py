@@ -34,7 +34,17 @@ STUDY = FileKind(
 SPACE = FileKind(
     "a search space",
     "search it with: ibml tune {file}",
-    frozenset(("parameters", "objectives", "sampler", "scheduler", "trials", "seeds_per_trial", "start_from")),
+    frozenset(
+        (
+            "parameters",
+            "objectives",
+            "sampler",
+            "scheduler",
+            "trials",
+            "seeds_per_trial",
+            "start_from",
+        )
+    ),
     "see its results with: ibml report {name}",
 )
 TRIAL = FileKind(
@@ -42,7 +52,9 @@ TRIAL = FileKind(
     "train it with: ibml train {file}",
     frozenset(("data", "encoders", "fusion", "method", "optimizer", "schedule", "trainer")),
 )
-USER = FileKind("a file of user settings", "it belongs into ~/.config/ibml/config.yaml", frozenset(("plugins",)))
+USER = FileKind(
+    "a file of user settings", "it belongs into ~/.config/ibml/config.yaml", frozenset(("plugins",))
+)
 RECORDED = FileKind("a recorded trial's run id or key", "", frozenset())
 """What stands for a trial in the store. It is not a file."""
 _DECISIVE = {"design": STUDY, "parameters": SPACE}
@@ -99,5 +111,7 @@ def read_as(path: str | Path, wanted: FileKind, results: bool = False) -> Docume
             message = f"is a preset, not {wanted.noun}; {TRIAL.advice.format(file=path)}"
             raise ConfigError([Problem(SourceLocation(str(path)), message)])
         if path.with_name(f"{path.name}.yaml").is_file():
-            raise ConfigError([Problem(SourceLocation(str(path)), f"is not a file; did you mean '{path}.yaml'?")])
+            raise ConfigError(
+                [Problem(SourceLocation(str(path)), f"is not a file; did you mean '{path}.yaml'?")]
+            )
     return check_kind(documents.read(path), wanted, results)

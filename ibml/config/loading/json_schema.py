@@ -16,11 +16,20 @@ from ibml.config.trial import TrialConfig
 
 Kind = Literal["ablation", "trial", "search"]
 
-_MODELS: dict[Kind, type[BaseModel]] = {"ablation": StudyConfig, "trial": TrialConfig, "search": SearchSpaceConfig}
+_MODELS: dict[Kind, type[BaseModel]] = {
+    "ablation": StudyConfig,
+    "trial": TrialConfig,
+    "search": SearchSpaceConfig,
+}
 
 
 _KIND_OF_FILE: dict[str, Kind] = {STUDY.noun: "ablation", TRIAL.noun: "trial", SPACE.noun: "search"}
-_SYNONYMS: dict[str, Kind] = {"study": "ablation", "space": "search", "config": "trial", "preset": "trial"}
+_SYNONYMS: dict[str, Kind] = {
+    "study": "ablation",
+    "space": "search",
+    "config": "trial",
+    "preset": "trial",
+}
 
 
 def find_schema_kind(name: str) -> Kind:
@@ -38,14 +47,21 @@ def find_schema_kind(name: str) -> Kind:
     if Path(name).is_file():
         found = find_kind(documents.read(Path(name)).data)
         wanted = _KIND_OF_FILE.get(found.noun) if found else None
-        message = f"{name!r} is {found.noun}; its schema is: ibml schema {wanted}" if found and wanted else message
+        message = (
+            f"{name!r} is {found.noun}; its schema is: ibml schema {wanted}"
+            if found and wanted
+            else message
+        )
     raise ConfigError([Problem(SourceLocation("schema"), message)])
 
 
 def schema(kind: Kind) -> dict[str, Any]:
     """The schema of a kind of file (JSON Schema 2020-12). Where a file has overrides of a trial's
     configuration, the schema knows their dotted paths."""
-    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_MODELS[kind].model_json_schema()}
+    made = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_MODELS[kind].model_json_schema(),
+    }
     if kind == "trial":
         return made
     trial = TrialConfig.model_json_schema()

@@ -52,7 +52,11 @@ class Layers:
 
     def copy(self) -> Layers:
         twin = Layers()
-        twin.data, twin.sources, twin.written = deepcopy(self.data), dict(self.sources), dict(self.written)
+        twin.data, twin.sources, twin.written = (
+            deepcopy(self.data),
+            dict(self.sources),
+            dict(self.written),
+        )
         return twin
 
     def add(self, settings: list[Setting]) -> list[Problem]:
@@ -61,10 +65,14 @@ class Layers:
         given: dict[Steps, SourceLocation] = {}
         for setting in sorted(settings, key=_before_what_it_decides):
             if len(setting.path) > MAX_DEPTH:
-                problems.append(Problem(setting.source, f"a path of {len(setting.path)} parts names nothing"))
+                problems.append(
+                    Problem(setting.source, f"a path of {len(setting.path)} parts names nothing")
+                )
                 continue
             if setting.path in given:
-                problems.append(Problem(setting.source, f"{'.'.join(setting.path)!r} is given twice"))
+                problems.append(
+                    Problem(setting.source, f"{'.'.join(setting.path)!r} is given twice")
+                )
                 continue
             given[setting.path] = setting.source
             problems += self._put(setting)
@@ -79,11 +87,19 @@ class Layers:
             node = node.setdefault(step, {})
             if not isinstance(node, dict):
                 name = ".".join(setting.path[: depth + 1])
-                return [Problem(setting.source, f"{name!r} is a value and has no {'.'.join(setting.path)!r}")]
+                return [
+                    Problem(
+                        setting.source, f"{name!r} is a value and has no {'.'.join(setting.path)!r}"
+                    )
+                ]
         if last == "type" and node.get("type", _usual_type(parents)) not in (setting.value, None):
             node.clear()
             self._forget(tuple(parents))
-        if last == "target" and node.get("type") == "plugin" and node.get("target", setting.value) != setting.value:
+        if (
+            last == "target"
+            and node.get("type") == "plugin"
+            and node.get("target", setting.value) != setting.value
+        ):
             node.pop("options", None)
             self._forget((*parents, "options"))
         if (setting.value == {} or setting.is_left_empty) and isinstance(node.get(last), dict):
@@ -177,11 +193,15 @@ def find_base(name: str, near: Path | None, source: SourceLocation) -> Document:
         document = documents.read((near or Path()) / name)
         if other := describe_other_kind(document, TRIAL):
             is_itself = source.file == document.file
-            raise ConfigError([Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")])
+            raise ConfigError(
+                [Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")]
+            )
         return document
     presets = find_presets()
     if name not in presets:
-        message = f"no preset is called {name!r}{format_suggestion(name, presets)} (or name a .yaml file)"
+        message = (
+            f"no preset is called {name!r}{format_suggestion(name, presets)} (or name a .yaml file)"
+        )
         raise ConfigError([Problem(source, message)])
     document = documents.read(presets[name])
     return replace(document, file=f"preset {name}")

@@ -38,7 +38,9 @@ def read_as_meant(
     changes: dict[KeyPath, Any] = {}
     for path, kind, value in _refused(error, model, data):
         text = written.get(path)
-        if kind in _EXPECTS_TEXT and (meant := name_of(value, text if kind == NULL_NAME or value is not None else "")):
+        if kind in _EXPECTS_TEXT and (
+            meant := name_of(value, text if kind == NULL_NAME or value is not None else "")
+        ):
             changes[path] = meant
         elif kind in _EXPECTS_MAPPING and value is None and (any_null or text == ""):
             changes.setdefault(path, {})

@@ -23,7 +23,9 @@ def normalize_names(document: Document) -> tuple[Document, list[Problem]]:
     problems: list[Problem] = []
     data = _normalize_keys(document, document.data, (), problems)
     lines = {_normalize_path(path): line for path, line in reversed(document.lines.items())}
-    elsewhere = {_normalize_path(path): source for path, source in reversed(document.elsewhere.items())}
+    elsewhere = {
+        _normalize_path(path): source for path, source in reversed(document.elsewhere.items())
+    }
     written = {_normalize_path(path): text for path, text in reversed(document.written.items())}
     return replace(document, data=data, lines=lines, elsewhere=elsewhere, written=written), problems
 
@@ -54,7 +56,10 @@ def _given_twice(document: Document, path: KeyPath, key: str, first: str) -> Pro
 
 
 def _normalize_path(path: KeyPath) -> KeyPath:
-    return tuple(normalize_name(step) if _holds_names(path[:depth]) else step for depth, step in enumerate(path))
+    return tuple(
+        normalize_name(step) if _holds_names(path[:depth]) else step
+        for depth, step in enumerate(path)
+    )
 
 
 def _holds_names(path: KeyPath) -> bool:

@@ -34,7 +34,10 @@ def command_line(text: str) -> list[Setting]:
 def unknown_sections(given: Iterable[Setting], models: Sequence[type[Config]]) -> list[Problem]:
     """Return what is wrong with settings whose path begins with no section of these configurations."""
     return [
-        Problem(s.source, f"{UNKNOWN_KEY} {'.'.join(s.path)!r}{suggest_setting(s.path, s.value, models)}")
+        Problem(
+            s.source,
+            f"{UNKNOWN_KEY} {'.'.join(s.path)!r}{suggest_setting(s.path, s.value, models)}",
+        )
         for s in given
         if not any(s.path[0] in model.model_fields for model in models)
     ]
@@ -42,7 +45,11 @@ def unknown_sections(given: Iterable[Setting], models: Sequence[type[Config]]) -
 
 def overridden(document: Document, given: list[Setting]) -> Document:
     """The document with the values in it, over nested and over dotted keys alike."""
-    data, elsewhere, written = deepcopy(document.data), dict(document.elsewhere), dict(document.written)
+    data, elsewhere, written = (
+        deepcopy(document.data),
+        dict(document.elsewhere),
+        dict(document.written),
+    )
     for setting in given:
         node: dict[str, Any] = data
         place: tuple[str, ...] = ()

@@ -18,7 +18,9 @@ _ALIKE, _ALIKE_ELSEWHERE = 0.7, 0.8
 """How similar the last parts of two paths must be: a neighbour's, or one elsewhere in the configuration."""
 
 
-def suggest_key(path: KeyPath, value: Any, model: type[BaseModel], location: KeyPath, data: Any) -> str:
+def suggest_key(
+    path: KeyPath, value: Any, model: type[BaseModel], location: KeyPath, data: Any
+) -> str:
     """Return the end of a message about an unknown key.
 
     Args:
@@ -31,7 +33,10 @@ def suggest_key(path: KeyPath, value: Any, model: type[BaseModel], location: Key
     from ibml.config.trial import TrialConfig
 
     name, prefix = format_path(path), format_path(path[:-1])
-    siblings = [f"{prefix}.{field}" if prefix else field for field in fields_of(annotation_at(model, location[:-1]))]
+    siblings = [
+        f"{prefix}.{field}" if prefix else field
+        for field in fields_of(annotation_at(model, location[:-1]))
+    ]
     near = _spelled_alike(name, siblings, _ALIKE)
     found: list[str] = []
     if model is TrialConfig:
@@ -72,8 +77,14 @@ def suggest_setting(path: Sequence[str], value: Any, models: Iterable[type[BaseM
     paths = [known for model in models for known in key_paths(model)]
     first = _spelled_alike(path[0], sections, _ALIKE)
     exact = [".".join([section, *path[1:]]) for section in first]
-    found = [known for known in exact if known in paths] or find_same_last_part(name, paths)[:1] or first
-    return _format(found or _spelled_alike(name, paths, _ALIKE_ELSEWHERE)) or format_suggestion(name, sections)
+    found = (
+        [known for known in exact if known in paths]
+        or find_same_last_part(name, paths)[:1]
+        or first
+    )
+    return _format(found or _spelled_alike(name, paths, _ALIKE_ELSEWHERE)) or format_suggestion(
+        name, sections
+    )
 
 
 def _below_overrides(name: str) -> list[str]:
@@ -131,7 +142,9 @@ def _format_types(known: Iterable[Types], prefix: str, data: Any) -> str:
             own = prefix if component.startswith("encoders.") else component
             if _type_at(own, data) != name and name not in wanted.setdefault(own, []):
                 wanted[own].append(name)
-    return " and ".join(f"{component}.type is {' or '.join(names)}" for component, names in wanted.items() if names)
+    return " and ".join(
+        f"{component}.type is {' or '.join(names)}" for component, names in wanted.items() if names
+    )
 
 
 def _only_leaf(name: str, value: Any) -> str:
@@ -143,4 +156,8 @@ def _only_leaf(name: str, value: Any) -> str:
 
 
 def _format(found: Sequence[str]) -> str:
-    return f"; did you mean {' or '.join(repr(path) for path in found[:_MOST_NAMED])}?" if found else ""
+    return (
+        f"; did you mean {' or '.join(repr(path) for path in found[:_MOST_NAMED])}?"
+        if found
+        else ""
+    )

@@ -20,14 +20,18 @@ from ibml.config.trial import TrialConfig
 C = TypeVar("C", bound=Config)
 
 
-def parsed(document: Document, model: type[C], entries: Collection[str] = ()) -> tuple[C | None, list[Problem]]:
+def parsed(
+    document: Document, model: type[C], entries: Collection[str] = ()
+) -> tuple[C | None, list[Problem]]:
     """The configuration in a document and what is wrong with it. Keys that are wrong but not needed are left out, so
     that the rest is checked in the same run; of the mappings named by `entries` only the entries that are wrong."""
     config, error, data = _validate(model, document.data, document.written, any_null=True)
     if error is None:
         return config, []
     found = findings(error, model, data)
-    problems = [Problem(replace(document.source(path), path=""), message) for path, message in found]
+    problems = [
+        Problem(replace(document.source(path), path=""), message) for path, message in found
+    ]
     rest = deepcopy(data)
     for path in [path for path, _ in found if path]:
         if path[0] in entries and len(path) > 1 and isinstance(rest.get(str(path[0])), dict):
@@ -48,7 +52,10 @@ def validated(layers: Layers, fallback: SourceLocation) -> tuple[TrialConfig | N
     found = findings(error, TrialConfig, data)
     found += _inconsistencies_beside(error, data)
     return None, [
-        Problem(layers.source(tuple(str(step) for step in path if not isinstance(step, int)), fallback), message)
+        Problem(
+            layers.source(tuple(str(step) for step in path if not isinstance(step, int)), fallback),
+            message,
+        )
         for path, message in found
     ]
 
@@ -72,7 +79,9 @@ def _inconsistencies_beside(error: ValidationError, data: dict[str, Any]) -> lis
 
     A finding about sections that are wrong themselves would only repeat their errors.
     """
-    wrong = {path_in_data(details["loc"], data, TrialConfig)[:1] for details in error.errors()} - {()}
+    wrong = {path_in_data(details["loc"], data, TrialConfig)[:1] for details in error.errors()} - {
+        ()
+    }
     if not wrong or {("data",), ("trainer",)} & wrong:
         return []
     rest = {key: value for key, value in data.items() if (key,) not in wrong}

@@ -90,14 +90,26 @@ class MethodPart(Component):
         findings: Findings = []
         name, modalities = self.type, trial.data.modalities
         if self.compares and len(modalities) < 2:
-            findings.append((("method", "type"), f"{name} compares modalities, and the data has {modalities[0]} alone"))
+            findings.append(
+                (
+                    ("method", "type"),
+                    f"{name} compares modalities, and the data has {modalities[0]} alone",
+                )
+            )
         if self.fusions is not None and trial.fusion.type not in self.fusions:
             known = " or ".join(self.fusions)
-            findings.append((("fusion", "type"), f"{name} {self.refusal}: fusion.type must be {known}"))
+            findings.append(
+                (("fusion", "type"), f"{name} {self.refusal}: fusion.type must be {known}")
+            )
         widths = feature_widths(trial)
         if self.same_widths and len(set(widths.values())) > 1:
             given = ", ".join(f"{width} for {modality}" for modality, width in widths.items())
-            findings.append((("encoders",), f"{name} {self.same_widths}: features must be equally many, not {given}"))
+            findings.append(
+                (
+                    ("encoders",),
+                    f"{name} {self.same_widths}: features must be equally many, not {given}",
+                )
+            )
         if self.every_subset and len(modalities) > MOST_MODALITIES:
             message = f"{name} asks for every subset of the modalities, of which there may be {MOST_MODALITIES}"
             findings.append((("method", "type"), message))
@@ -117,7 +129,10 @@ class MethodPart(Component):
 
 def feature_widths(trial: TrialConfig) -> dict[str, int]:
     """How many features each modality has, where its encoder is known."""
-    encoders = {name: trial.encoders.get(name) or trial.encoders.get("default") for name in trial.data.modalities}
+    encoders = {
+        name: trial.encoders.get(name) or trial.encoders.get("default")
+        for name in trial.data.modalities
+    }
     return {name: encoder.features for name, encoder in encoders.items() if encoder}
 
 

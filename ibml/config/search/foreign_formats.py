@@ -45,7 +45,11 @@ def explain_parameter(parameter: Any) -> str:
         named = " and ".join(filter(None, [", ".join(map(repr, foreign[:-1])), repr(foreign[-1])]))
         what = "is no key" if len(foreign) == 1 else "are no keys"
         return f"{named} {what} of a parameter; write {_translate(parameter)}"
-    if keys and not set(keys) & set(_OWN) and all(isinstance(part, Mapping) for part in parameter.values()):
+    if (
+        keys
+        and not set(keys) & set(_OWN)
+        and all(isinstance(part, Mapping) for part in parameter.values())
+    ):
         path, part = _first_nested(parameter)
         return f"nested parameters are written as dotted paths, for instance ...{path}: {_translate(part)}"
     return ""
@@ -74,14 +78,20 @@ def translate_key(path: KeyPath, value: Any) -> str:
 
 def explain_bounds(condition: Mapping[str, Any]) -> str:
     """Return how the bounds of a condition are written; empty for those that may be in ibml's form."""
-    found = {_FOREIGN[key]: value for key, value in condition.items() if _FOREIGN.get(key) in ("low", "high")}
+    found = {
+        _FOREIGN[key]: value
+        for key, value in condition.items()
+        if _FOREIGN.get(key) in ("low", "high")
+    }
     own = {key: value for key, value in condition.items() if key in ("low", "high")}
     return f"bounds are 'low' and 'high'; write {dump_inline({**found, **own})}" if found else ""
 
 
 def _explain_list(values: list[Any]) -> str:
     text = f"a list of values is {dump_inline({'choices': values})}"
-    if len(values) == 2 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+    if len(values) == 2 and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    ):
         text += f", and a range between two numbers is {dump_inline({'low': values[0], 'high': values[1]})}"
     return text
 
@@ -100,4 +110,8 @@ def _translate(parameter: Mapping[str, Any]) -> str:
     elif {"low", "high"} & made.keys():
         made.pop("value", None)
     made = {key: made[key] for key in _OWN if key in made}
-    return dump_inline(made) if {"low", "high"} <= made.keys() or {"choices", "value"} & made.keys() else _FORMS
+    return (
+        dump_inline(made)
+        if {"low", "high"} <= made.keys() or {"choices", "value"} & made.keys()
+        else _FORMS
+    )

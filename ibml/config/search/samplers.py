@@ -112,6 +112,13 @@ class NSGA3Config(Config):
 
 
 SamplerConfig = Annotated[
-    TPEConfig | GPConfig | CMAESConfig | QMCConfig | RandomConfig | GridConfig | NSGA2Config | NSGA3Config,
+    TPEConfig
+    | GPConfig
+    | CMAESConfig
+    | QMCConfig
+    | RandomConfig
+    | GridConfig
+    | NSGA2Config
+    | NSGA3Config,
     Field(discriminator="type"),
 ]

@@ -111,7 +111,9 @@ class ChoiceParameter(Config):
 
 def label(value: Any) -> Any:
     """A choice as a database keeps it: scalars as they are, anything else as its JSON."""
-    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
+    return (
+        value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
+    )
 
 
 class ConstantParameter(Config):
@@ -148,7 +150,9 @@ class Objective(Config):
 
     @property
     def sense(self) -> Direction:
-        return self.direction or ("maximize" if describe(self.metric).higher_is_better else "minimize")
+        return self.direction or (
+            "maximize" if describe(self.metric).higher_is_better else "minimize"
+        )
 
 
 class Constraint(Config):
@@ -184,7 +188,11 @@ class BestOf(Config):
 def _start_kind(start: Any) -> str:
     if isinstance(start, str):
         return "(name)"
-    return "(search)" if isinstance(start, BestOf) or (isinstance(start, Mapping) and "search" in start) else "(values)"
+    return (
+        "(search)"
+        if isinstance(start, BestOf) or (isinstance(start, Mapping) and "search" in start)
+        else "(values)"
+    )
 
 
 Start = Annotated[
@@ -208,7 +216,9 @@ class SearchSpaceConfig(Config):
     """Settings that change the base, by dotted path or as nested mappings."""
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
     """Dotted path into the trial's configuration -> range, choices or constant."""
-    objectives: Annotated[Items[Objective], Field(min_length=1)] = (Objective(metric="val.accuracy"),)
+    objectives: Annotated[Items[Objective], Field(min_length=1)] = (
+        Objective(metric="val.accuracy"),
+    )
     """Metrics to optimise; with several, the search looks for the Pareto front."""
     constraints: Items[Constraint] = ()
     """Bounds that the best configuration must keep."""
@@ -235,18 +245,30 @@ class SearchSpaceConfig(Config):
         several = len(self.objectives) > 1
         findings: list[tuple[tuple[str, ...], str]] = []
         if several and self.scheduler.type != "none":
-            message = "early stopping ranks trials by one value; with several objectives it must be none"
+            message = (
+                "early stopping ranks trials by one value; with several objectives it must be none"
+            )
             findings.append((("scheduler", "type"), message))
         if len({objective.metric for objective in self.objectives}) < len(self.objectives):
             findings.append((("objectives",), "a metric is listed twice"))
-        if self.scheduler.type == "wilcoxon" and 0.5 ** (self.seeds_per_trial - 1) >= self.scheduler.p:
+        if (
+            self.scheduler.type == "wilcoxon"
+            and 0.5 ** (self.seeds_per_trial - 1) >= self.scheduler.p
+        ):
             message = f"with {self.seeds_per_trial} seeds_per_trial no comparison gives p below {self.scheduler.p:g}"
             findings.append((("scheduler", "type"), f"{message}, so wilcoxon never stops anything"))
-        bounds = [(c.metric, kind) for c in self.constraints for kind in ("max", "min") if getattr(c, kind) is not None]
+        bounds = [
+            (c.metric, kind)
+            for c in self.constraints
+            for kind in ("max", "min")
+            if getattr(c, kind) is not None
+        ]
         if len(set(bounds)) < len(bounds):
             findings.append((("constraints",), "a metric has two bounds of one kind"))
         if several and self.sampler.type == "cmaes":
-            findings.append((("sampler", "type"), "cmaes has one objective; use nsga2, nsga3, tpe or gp"))
+            findings.append(
+                (("sampler", "type"), "cmaes has one objective; use nsga2, nsga3, tpe or gp")
+            )
         if self.scheduler.type == "pbt":
             findings += self._population_findings()
         if findings:
@@ -257,7 +279,12 @@ class SearchSpaceConfig(Config):
         """What does not fit to population-based training. That there is one objective is said for every scheduler."""
         findings: list[tuple[tuple[str, ...], str]] = []
         if not all(objective.metric.startswith("val.") for objective in self.objectives):
-            findings.append((("objectives",), "pbt copies members that are good now, so it needs a metric val.*"))
+            findings.append(
+                (
+                    ("objectives",),
+                    "pbt copies members that are good now, so it needs a metric val.*",
+                )
+            )
         if self.constraints:
             message = "pbt changes a member while it trains, so a bound on its whole training says nothing"
             findings.append((("constraints",), message))
@@ -265,9 +292,16 @@ class SearchSpaceConfig(Config):
             message = "pbt copies the state of one training, so a member has one seed; repeat the search instead"
             findings.append((("seeds_per_trial",), message))
         if self.sampler.type == "grid":
-            findings.append((("sampler", "type"), "pbt draws the first values of its members; a grid has no draws"))
+            findings.append(
+                (
+                    ("sampler", "type"),
+                    "pbt draws the first values of its members; a grid has no draws",
+                )
+            )
         if self.trials < 4:
-            findings.append((("trials",), f"pbt needs a population of 4 or more, got {self.trials}"))
+            findings.append(
+                (("trials",), f"pbt needs a population of 4 or more, got {self.trials}")
+            )
         return findings
 
 

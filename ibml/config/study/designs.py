@@ -21,7 +21,9 @@ def _printable(name: str) -> str:
     return name
 
 
-Label = Annotated[str, Field(max_length=100), BeforeValidator(normalize_name), AfterValidator(_printable)]
+Label = Annotated[
+    str, Field(max_length=100), BeforeValidator(normalize_name), AfterValidator(_printable)
+]
 ShownName = Annotated[Name, Field(max_length=100), AfterValidator(_printable)]
 """A label that stands as a value in the file, not as a key."""
 
@@ -77,7 +79,9 @@ class CumulativeDesign(Config):
     def _can_be_run(self) -> Self:
         if self.orders == "all" and len(self.components) > MOST_PARTS:
             message = f"every order of {len(self.components)} components has {2 ** len(self.components)} arms; "
-            raise InconsistentConfig([(("orders",), f"{message}it takes at most {MOST_PARTS} components")])
+            raise InconsistentConfig(
+                [(("orders",), f"{message}it takes at most {MOST_PARTS} components")]
+            )
         return self
 
 
@@ -128,7 +132,10 @@ class FactorialDesign(Config):
         ]
         if self.resolution is not None:
             findings += [
-                (("factors", name), f"a fraction has factors of two levels; {name!r} has {len(levels)}")
+                (
+                    ("factors", name),
+                    f"a fraction has factors of two levels; {name!r} has {len(levels)}",
+                )
                 for name, levels in self.factors.items()
                 if len(levels) > 2
             ]
@@ -143,5 +150,6 @@ class FactorialDesign(Config):
 
 
 Design = Annotated[
-    ArmsDesign | OneFactorDesign | LeaveOneOutDesign | CumulativeDesign | FactorialDesign, Field(discriminator="type")
+    ArmsDesign | OneFactorDesign | LeaveOneOutDesign | CumulativeDesign | FactorialDesign,
+    Field(discriminator="type"),
 ]

@@ -45,10 +45,14 @@ class AdaptiveSeeds(Config):
 def _listed(value: Any) -> Any:
     """A number of seeds stands for 0 .. number - 1."""
     if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
-        raise ValueError(f"expected a number of seeds, a list of seeds or {{min: ..., max: ...}}, got {value!r}")
+        raise ValueError(
+            f"expected a number of seeds, a list of seeds or {{min: ..., max: ...}}, got {value!r}"
+        )
     if isinstance(value, int):
         if not 1 <= value <= MOST_SEEDS:
-            raise ValueError(f"{value} seeds make no study; give at least 1 and at most {MOST_SEEDS:,}")
+            raise ValueError(
+                f"{value} seeds make no study; give at least 1 and at most {MOST_SEEDS:,}"
+            )
         return tuple(range(value))
     if len(set(map(repr, value))) < len(value):
         raise ValueError("a seed is listed twice")

@@ -95,7 +95,9 @@ def read_array_file(path: Path) -> Array:
         # unlike numpy.load it takes no archives, and does not believe in more values than the file has
         return np.array(np.lib.format.open_memmap(path, mode="r"))
     except (ValueError, OverflowError) as error:
-        raise DecodeError(f"is no array of numbers: {str(error).removeprefix(f'{path}: ')}") from None
+        raise DecodeError(
+            f"is no array of numbers: {str(error).removeprefix(f'{path}: ')}"
+        ) from None
 
 
 def _parse_numbers(text: str) -> Array:
@@ -125,7 +127,9 @@ def _check_size(found: Any, rows: bool) -> None:
     shapes = [found.shape[1:] if rows else found.shape, found.chunks or ()]
     size = max(math.prod(shape) * found.dtype.itemsize for shape in shapes)
     if size > _LARGEST:
-        raise DecodeError(f"has {size:,} bytes in a sample, more than the {_LARGEST:,} that are read")
+        raise DecodeError(
+            f"has {size:,} bytes in a sample, more than the {_LARGEST:,} that are read"
+        )
 
 
 @lru_cache(maxsize=4)

@@ -61,9 +61,13 @@ def read_clip(path: Path, seconds: float) -> tuple[Array, int]:
         with soundfile.SoundFile(str(path)) as file:
             rate = file.samplerate
             # a file of some kilobytes can be hours long
-            samples = file.read(_count_needed_samples(seconds, rate), dtype="float32", always_2d=True)
+            samples = file.read(
+                _count_needed_samples(seconds, rate), dtype="float32", always_2d=True
+            )
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise DecodeError(f"cannot be read as audio: {str(error).replace(str(path), path.name)}") from None
+        raise DecodeError(
+            f"cannot be read as audio: {str(error).replace(str(path), path.name)}"
+        ) from None
     clip: Array = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     return clip, int(rate)
 
@@ -88,7 +92,9 @@ def fit_clip(clip: Array, rate: int, config: AudioConfig) -> Array:
     if clip.ndim != 1 or not len(clip):
         raise DecodeError("has no samples")
     if rate != config.rate:
-        clip = import_optional("soxr", "audio").resample(clip[: _count_needed_samples(config.seconds, rate)], rate, config.rate)
+        clip = import_optional("soxr", "audio").resample(
+            clip[: _count_needed_samples(config.seconds, rate)], rate, config.rate
+        )
         if not len(clip):
             raise DecodeError("has no samples")
     tiled = np.resize(clip, config.samples)  # repeats
@@ -97,7 +103,11 @@ def fit_clip(clip: Array, rate: int, config: AudioConfig) -> Array:
 
 def spectrogram(clip: Array, config: AudioConfig) -> Array:
     """log(|S| + 1e-7) or log(P + 1e-7), (F, T)."""
-    values = _compute_stft_magnitude(clip, config) if config.spectrum == "stft" else _compute_power(clip, config)
+    values = (
+        _compute_stft_magnitude(clip, config)
+        if config.spectrum == "stft"
+        else _compute_power(clip, config)
+    )
     logarithm = np.log(values + FLOOR)
     if config.standardise:
         logarithm = (logarithm - logarithm.mean()) / (logarithm.std() + 1e-9)
@@ -123,7 +133,9 @@ def _compute_stft_magnitude(clip: Array, config: AudioConfig) -> Array:
 def _compute_power(clip: Array, config: AudioConfig) -> Array:
     from scipy.signal import spectrogram as scipy_spectrogram
 
-    power: Array = scipy_spectrogram(clip, config.rate, nperseg=config.window, noverlap=config.window - config.hop)[2]
+    power: Array = scipy_spectrogram(
+        clip, config.rate, nperseg=config.window, noverlap=config.window - config.hop
+    )[2]
     return power
 
 

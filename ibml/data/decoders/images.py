@@ -91,7 +91,9 @@ class FramesDecoder(_PictureDecoder):
         pictures = {index: _read_named(root, part.files[index]) for index in chosen}
         made: dict[Form, list[Array]] = {}
         if "plain" in forms:
-            made["plain"] = [np.stack([self.make_array(pictures[index], "plain") for index in middles])]
+            made["plain"] = [
+                np.stack([self.make_array(pictures[index], "plain") for index in middles])
+            ]
         if "varied" in forms:
             made["varied"] = [self.make_array(picture, "varied") for picture in pictures.values()]
         return made
@@ -112,16 +114,25 @@ class ViewsDecoder(Decoder):
         return ("plain", "varied") if self.config.augment else ("plain",)
 
     def get_settings(self, form: Form) -> dict[str, Any]:
-        return {**self.config.model_dump(mode="json", include={"crop", "size", "of"}), "views": self._select_views(form)}
+        return {
+            **self.config.model_dump(mode="json", include={"crop", "size", "of"}),
+            "views": self._select_views(form),
+        }
 
     def _select_views(self, form: Form) -> list[int]:
         config = self.config
-        return [i * config.of // config.count for i in range(config.count)] if form == "plain" else [*range(config.of)]
+        return (
+            [i * config.of // config.count for i in range(config.count)]
+            if form == "plain"
+            else [*range(config.of)]
+        )
 
     def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
         wanted = sorted({view for form in forms for view in self._select_views(form)})
         made = {view: self._make_array(_read_named(root, part.files[view])) for view in wanted}
-        return {form: [np.stack([made[view] for view in self._select_views(form)])] for form in forms}
+        return {
+            form: [np.stack([made[view] for view in self._select_views(form)])] for form in forms
+        }
 
     def _make_array(self, picture: Any) -> Array:
         size, crop = self.config.size, self.config.crop
@@ -148,7 +159,9 @@ def read_picture(path: Path) -> Any:
     except DecodeError:
         raise
     except (pillow.DecompressionBombError, pillow.UnidentifiedImageError, *_WRONG) as error:
-        raise DecodeError(f"is no picture that can be read: {str(error).replace(str(path), path.name)}") from None
+        raise DecodeError(
+            f"is no picture that can be read: {str(error).replace(str(path), path.name)}"
+        ) from None
     except OSError as error:
         if error.errno is not None:
             raise
@@ -169,7 +182,9 @@ def _reduce_to_8_bits(picture: Any) -> Any:
         raise DecodeError("has values of 32 bits, of which nothing says what is white")
     if not picture.mode.startswith("I;16") and not wide:
         return picture
-    return import_optional("PIL.Image", "image").fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return import_optional("PIL.Image", "image").fromarray(
+        (np.asarray(picture) >> 8).astype(np.uint8)
+    )
 
 
 def _read_named(root: Path, file: str) -> Any:
@@ -190,5 +205,9 @@ def resize_picture(picture: Any, width: int, height: int) -> Array:
     from torch.nn import functional as F
 
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    made: Array = F.interpolate(batch, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    made: Array = (
+        F.interpolate(batch, (height, width), mode="bilinear", antialias=True)[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
     return made

@@ -25,7 +25,9 @@ def load_array(path: Path) -> npt.NDArray[Any]:
         try:
             found = _Unpickler(file).load()
         except _WRONG as error:
-            raise ValueError(f"{path}: no pickled array of numbers: {error or type(error).__name__}") from None
+            raise ValueError(
+                f"{path}: no pickled array of numbers: {error or type(error).__name__}"
+            ) from None
     if not isinstance(found, _Array) or found.values is None:
         raise ValueError(f"{path}: no pickled array of numbers: it has something else")
     return found.values
@@ -74,7 +76,9 @@ class _Dtype:
                 raise pickle.UnpicklingError("its array has more than numbers")
 
 
-def _build_array(content: bytes | bytearray, kind: _Dtype, shape: tuple[object, ...], order: Any) -> npt.NDArray[Any]:
+def _build_array(
+    content: bytes | bytearray, kind: _Dtype, shape: tuple[object, ...], order: Any
+) -> npt.NDArray[Any]:
     sizes = [size for size in shape if type(size) is int]
     if len(sizes) < len(shape) or math.prod(sizes) * kind.dtype.itemsize != len(content):
         raise pickle.UnpicklingError("its array has another shape than its content")
@@ -123,11 +127,25 @@ class _FromBuffer(_Admitted):
 
     __slots__ = ()
 
-    def __call__(self, content: object, kind: object, shape: object, order: object, axes: object = None) -> _Array:
+    def __call__(
+        self, content: object, kind: object, shape: object, order: object, axes: object = None
+    ) -> _Array:
         match content, kind, shape, order, axes:
-            case (bytes() | bytearray() as content, _Dtype() as kind, tuple() as shape, "C" | "F" as order, None):
+            case (
+                bytes() | bytearray() as content,
+                _Dtype() as kind,
+                tuple() as shape,
+                "C" | "F" as order,
+                None,
+            ):
                 return _Array(_build_array(content, kind, shape, order))
-            case (bytes() | bytearray() as content, _Dtype() as kind, tuple() as shape, "K", tuple() as axes):
+            case (
+                bytes() | bytearray() as content,
+                _Dtype() as kind,
+                tuple() as shape,
+                "K",
+                tuple() as axes,
+            ):
                 return _Array(_build_array(content, kind, shape, "C").transpose(axes))
             case _:
                 raise pickle.UnpicklingError("its array is none of numbers")

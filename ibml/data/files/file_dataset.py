@@ -59,12 +59,18 @@ def scan_dataset(config: FilesConfig, progress: Progress) -> DatasetScan:
     """List the samples and read every file's digest. Raises `DataError` where there is no such folder."""
     root = config.folder()
     if root is None:
-        raise DataError(f"where is {config.type}? Give data.root, or set {DATA_VARIABLE} to the folder that has it")
+        raise DataError(
+            f"where is {config.type}? Give data.root, or set {DATA_VARIABLE} to the folder that has it"
+        )
     if not root.is_dir():
         raise DataError(f"{config.type}: there is no folder {root}")
     listing = _list_samples(config, root)
     files = {
-        file: None for rows in listing.rows.values() for row in rows for p in row.parts.values() for file in p.files
+        file: None
+        for rows in listing.rows.values()
+        for row in rows
+        for p in row.parts.values()
+        for file in p.files
     }
     contents = digests(root, files, progress)
     return DatasetScan(listing, contents, _hash_listing(listing, contents))
@@ -81,7 +87,9 @@ def _hash_listing(listing: SampleListing, contents: dict[str, str | None]) -> st
     digest = hashlib.sha256()
     for split in SPLITS:
         for row in listing.rows.get(split, ()):
-            parts = {name: compute_content_digest(part, contents) for name, part in row.parts.items()}
+            parts = {
+                name: compute_content_digest(part, contents) for name, part in row.parts.items()
+            }
             digest.update(json.dumps([split, row.name, row.label, parts]).encode() + b"\n")
     return digest.hexdigest()
 
@@ -94,7 +102,9 @@ def compute_content_digest(part: SamplePart, contents: dict[str, str | None]) ->
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def open_file_dataset(config: FilesConfig, say: Callable[[str], None], progress: Progress) -> FileDataset:
+def open_file_dataset(
+    config: FilesConfig, say: Callable[[str], None], progress: Progress
+) -> FileDataset:
     """Check a data set as a whole, decoding what was not decoded before. Raises `DataError` where something is wrong,
     unless such samples are to be skipped."""
     scan = scan_dataset(config, progress)
@@ -104,7 +114,12 @@ def open_file_dataset(config: FilesConfig, say: Callable[[str], None], progress:
     found, report = decode_and_validate(config, scan, progress)
     fatal = [issue for issue in report.issues if issue.fatal]
     if fatal or (report.issues and config.on_missing == "stop"):
-        raise build_data_error(config.type, listing.root, [*fatal, *(d for d in report.issues if not d.fatal)], not fatal)
+        raise build_data_error(
+            config.type,
+            listing.root,
+            [*fatal, *(d for d in report.issues if not d.fatal)],
+            not fatal,
+        )
     file_dataset = build_file_dataset(scan, report, found)
     if file_dataset.skipped:
         number = f"{file_dataset.skipped} sample{'s' if file_dataset.skipped > 1 else ''}"
@@ -112,10 +127,14 @@ def open_file_dataset(config: FilesConfig, say: Callable[[str], None], progress:
     return file_dataset
 
 
-def decode_and_validate(config: FilesConfig, scan: DatasetScan, progress: Progress) -> tuple[Stores, ValidationReport]:
+def decode_and_validate(
+    config: FilesConfig, scan: DatasetScan, progress: Progress
+) -> tuple[Stores, ValidationReport]:
     """What every sample became, and which of them can be used."""
     found = decode_samples(config, scan, progress)
-    return found, validate_samples(scan.listing, config, find_unusable(config, found), scan.contents)
+    return found, validate_samples(
+        scan.listing, config, find_unusable(config, found), scan.contents
+    )
 
 
 def decode_samples(config: FilesConfig, scan: DatasetScan, progress: Progress) -> Stores:
@@ -132,19 +151,27 @@ def decode_samples(config: FilesConfig, scan: DatasetScan, progress: Progress) -
                 forms = ("varied",)
             parts = [row.parts[name] for row in rows]
             contents = [compute_content_digest(part, scan.contents) for part in parts]
-            request = DecodeRequest(f"{config.type}-{split}-{name}", listing.root, parts, contents, media, forms)
+            request = DecodeRequest(
+                f"{config.type}-{split}-{name}", listing.root, parts, contents, media, forms
+            )
             for form, store in stores(request, progress).items():
                 found[split, name, form] = store
     return found
 
 
-def find_unusable(config: FilesConfig, found: Stores) -> dict[tuple[SplitName, str], dict[int, str]]:
+def find_unusable(
+    config: FilesConfig, found: Stores
+) -> dict[tuple[SplitName, str], dict[int, str]]:
     """What could not be decoded, and arrays of another shape than most of train, by split and modality."""
     bad = {}
     for (split, name, _), store in found.items():
         bad[split, name] = store.bad
         if isinstance(config.parts[name], VectorConfig | RawImageConfig):
-            usual = found["train", name, "plain"].usual_shape if ("train", name, "plain") in found else None
+            usual = (
+                found["train", name, "plain"].usual_shape
+                if ("train", name, "plain") in found
+                else None
+            )
             bad[split, name] = {**store.bad, **store.find_other_shapes(usual)}
     return bad
 
@@ -152,10 +179,16 @@ def find_unusable(config: FilesConfig, found: Stores) -> dict[tuple[SplitName, s
 def compute_fingerprint(scan: DatasetScan, report: ValidationReport) -> str:
     """Of what can be used: which samples are left out depends on the modalities, and on what this machine can read."""
     rows = scan.listing.rows
-    usable = {split: places for split, places in report.usable.items() if len(places) < len(rows.get(split, ()))}
+    usable = {
+        split: places
+        for split, places in report.usable.items()
+        if len(places) < len(rows.get(split, ()))
+    }
     if not usable:
         return scan.fingerprint
-    return hashlib.sha256(json.dumps([scan.fingerprint, usable], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([scan.fingerprint, usable], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def build_file_dataset(scan: DatasetScan, report: ValidationReport, found: Stores) -> FileDataset:
@@ -164,10 +197,14 @@ def build_file_dataset(scan: DatasetScan, report: ValidationReport, found: Store
     labels, rows = {}, {}
     for split in SPLITS:
         listed = scan.listing.rows.get(split, [])
-        labels[split] = np.array([numbers[listed[row].label] for row in report.usable[split]], np.int64)
+        labels[split] = np.array(
+            [numbers[listed[row].label] for row in report.usable[split]], np.int64
+        )
         rows[split] = np.array(report.usable[split], np.int64)
     skipped = len({(issue.split, issue.where) for issue in report.issues})
-    return FileDataset(compute_fingerprint(scan, report), report.classes, labels, rows, found, skipped)
+    return FileDataset(
+        compute_fingerprint(scan, report), report.classes, labels, rows, found, skipped
+    )
 
 
 def describe_folder(kind: type[FilesConfig], around: Path | None) -> str:
@@ -181,4 +218,6 @@ def describe_folder(kind: type[FilesConfig], around: Path | None) -> str:
     listing = _list_samples(kind.model_validate({"type": name}), root)
     if not listing.rows:
         return "another layout" if listing.issues else "nothing"
-    return " / ".join(f"{len(listing.rows[split]):,}" if split in listing.rows else "-" for split in SPLITS)
+    return " / ".join(
+        f"{len(listing.rows[split]):,}" if split in listing.rows else "-" for split in SPLITS
+    )

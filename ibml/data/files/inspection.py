@@ -10,7 +10,12 @@ import torch
 
 from ibml.config.datasets import FilesConfig
 from ibml.data.base import AnySplit, Progress, StreamedSplit
-from ibml.data.files.file_dataset import build_file_dataset, compute_fingerprint, decode_and_validate, scan_dataset
+from ibml.data.files.file_dataset import (
+    build_file_dataset,
+    compute_fingerprint,
+    decode_and_validate,
+    scan_dataset,
+)
 from ibml.data.files.loading import load_splits
 from ibml.data.files.transforms import gather_batch
 from ibml.data.listing import DataError, DataIssue, SplitName
@@ -56,16 +61,22 @@ def inspect(config: FilesConfig, progress: Progress) -> Inspection:
         return Inspection(listing.root, scan.fingerprint, listed, {}, listing.issues)
     stores, report = decode_and_validate(config, scan, progress)
     counts: dict[SplitName, Counter[str]] = {
-        split: Counter(listing.rows[split][row].label for row in rows) for split, rows in report.usable.items() if rows
+        split: Counter(listing.rows[split][row].label for row in rows)
+        for split, rows in report.usable.items()
+        if rows
     }
     batch = {}
     if not any(issue.fatal for issue in report.issues):
         try:
-            dataset = load_splits(build_file_dataset(scan, report, stores), config, config.modalities, 0)
+            dataset = load_splits(
+                build_file_dataset(scan, report, stores), config, config.modalities, 0
+            )
             batch = _build_previews(dataset.train)
         except DataError as error:
             report.issues.append(DataIssue("the splits", str(error), fatal=True))
-    return Inspection(listing.root, compute_fingerprint(scan, report), listed, counts, report.issues, batch)
+    return Inspection(
+        listing.root, compute_fingerprint(scan, report), listed, counts, report.issues, batch
+    )
 
 
 def _build_previews(split: AnySplit) -> dict[str, Preview]:
@@ -78,6 +89,8 @@ def _build_previews(split: AnySplit) -> dict[str, Preview]:
         known = len(columns[name].spec.vocabulary)
         note = f"{known:,} words" if known else "tokens" if isinstance(made, Sequences) else ""
         numbers = values.double()
-        low, high, mean = (float(number) for number in (numbers.min(), numbers.max(), numbers.mean()))
+        low, high, mean = (
+            float(number) for number in (numbers.min(), numbers.max(), numbers.mean())
+        )
         found[name] = Preview(tuple(values.shape), low, high, mean, note)
     return found

@@ -44,7 +44,9 @@ class ArrayTransform:
 class VectorTransform(ArrayTransform):
     """Vectors with the mean and deviation of the training rows taken off."""
 
-    def __init__(self, store: Store, moments: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None):
+    def __init__(
+        self, store: Store, moments: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
+    ):
         super().__init__(store)
         self.moments = moments and tuple(map(torch.from_numpy, moments))
 
@@ -85,7 +87,10 @@ class ImageTransform(ArrayTransform):
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         channels = (-1, *[1] * (batch.dim() - 2))
         floats = batch.movedim(-1, 1).contiguous().float()  # moved while a number is a byte
-        scale, shift = (part.to(batch.device, non_blocking=True).view(channels) for part in (self._scale, self._shift))
+        scale, shift = (
+            part.to(batch.device, non_blocking=True).view(channels)
+            for part in (self._scale, self._shift)
+        )
         floats.mul_(scale).add_(shift)
         return floats.to(dtype)
 
@@ -223,4 +228,7 @@ def gather_batch(
     columns: Mapping[str, AnyTransform], rows: Indices, seed: int, where: Sequence[str | int]
 ) -> dict[str, Input]:
     """A batch of all modalities, each with draws of its own."""
-    return {name: column.gather(rows, make_batch_generator(seed, name, *where)) for name, column in columns.items()}
+    return {
+        name: column.gather(rows, make_batch_generator(seed, name, *where))
+        for name, column in columns.items()
+    }

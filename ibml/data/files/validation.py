@@ -44,7 +44,9 @@ def validate_samples(
                 continue
             found = list(_find_issues(split, position, row, used, unreadable, contents))
             if row.name in seen:
-                found.append(DataIssue(row.where, _describe_duplicate(row, split, *seen[row.name]), split))
+                found.append(
+                    DataIssue(row.where, _describe_duplicate(row, split, *seen[row.name]), split)
+                )
             else:
                 seen[row.name] = (split, row.where)
             if found:
@@ -76,7 +78,9 @@ def _find_issues(
             more = f", nor do {len(gone) - 1} more of this sample" if len(gone) > 1 else ""
             yield DataIssue(row.where, f"{gone[0]} does not exist{more}", split, name)
         elif message := unreadable.get((split, name), {}).get(position):
-            yield DataIssue(row.where, f"{_format_place(part.files, part.inside)} {message}", split, name)
+            yield DataIssue(
+                row.where, f"{_format_place(part.files, part.inside)} {message}", split, name
+            )
 
 
 def _format_place(files: tuple[str, ...], inside: str) -> str:
@@ -86,7 +90,9 @@ def _format_place(files: tuple[str, ...], inside: str) -> str:
     return f"{place} ({inside})" if inside else place
 
 
-def _check_labels(listing: SampleListing, usable: dict[SplitName, list[int]], issues: list[DataIssue]) -> ValidationReport:
+def _check_labels(
+    listing: SampleListing, usable: dict[SplitName, list[int]], issues: list[DataIssue]
+) -> ValidationReport:
     """Classes are the labels of training samples; others must have one of those."""
     counts = Counter(listing.rows["train"][position].label for position in usable["train"])
     classes = tuple(sorted(counts))
@@ -98,7 +104,13 @@ def _check_labels(listing: SampleListing, usable: dict[SplitName, list[int]], is
                 known.append(position)
             else:
                 hint = format_suggestion(row.label, classes)
-                issues.append(DataIssue(row.where, f"no training sample has the label {row.label[:60]!r}{hint}", split))
+                issues.append(
+                    DataIssue(
+                        row.where,
+                        f"no training sample has the label {row.label[:60]!r}{hint}",
+                        split,
+                    )
+                )
         usable[split] = known
     for split in ORDER:
         listed = len(listing.rows.get(split, ()))
@@ -106,5 +118,7 @@ def _check_labels(listing: SampleListing, usable: dict[SplitName, list[int]], is
             message = f"none of its {listed} samples can be used" if listed else "has no samples"
             issues.append(DataIssue(f"the split {split}", message, fatal=True))
     if len(classes) == 1:
-        issues.append(DataIssue("the split train", f"has one class only, {classes[0]!r}", fatal=True))
+        issues.append(
+            DataIssue("the split train", f"has one class only, {classes[0]!r}", fatal=True)
+        )
     return ValidationReport(usable, issues, classes)

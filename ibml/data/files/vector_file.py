@@ -27,12 +27,18 @@ def load_word_vectors(file: str, words: Collection[str]) -> tuple[tuple[str, ...
     if not target.is_file():
         found = _read_vectors(path, frozenset(words))
         known = sorted(found)
-        matrix = np.stack([np.zeros_like(next(iter(found.values()))), *(found[word] for word in known)])
+        matrix = np.stack(
+            [np.zeros_like(next(iter(found.values()))), *(found[word] for word in known)]
+        )
         try:
             with open_atomic(target) as kept:
-                np.savez(kept, words=np.frombuffer("\n".join(known).encode(), np.uint8), matrix=matrix)
+                np.savez(
+                    kept, words=np.frombuffer("\n".join(known).encode(), np.uint8), matrix=matrix
+                )
         except OSError as error:
-            raise DataError(f"{path} could not be cached: {error}; IBML_CACHE names another folder") from None
+            raise DataError(
+                f"{path} could not be cached: {error}; IBML_CACHE names another folder"
+            ) from None
     with np.load(target) as stored:
         return tuple(stored["words"].tobytes().decode().split("\n")), stored["matrix"]
 
@@ -48,10 +54,14 @@ def _read_vectors(path: Path, words: frozenset[str]) -> dict[str, Floats]:
             if not parts or (number == 1 and len(parts) == 2):
                 continue  # 2 parts are word2vec's header: how many words, and how long vectors are
             size = size or len(parts) - 1
-            first = max(1, len(parts) - size)  # GloVe's largest file has words of several parts: at name@domain.com
+            first = max(
+                1, len(parts) - size
+            )  # GloVe's largest file has words of several parts: at name@domain.com
             try:
                 word = b" ".join(parts[:first]).decode()
-                values = np.array(list(map(float, parts[first:])), np.float32) if word in words else None
+                values = (
+                    np.array(list(map(float, parts[first:])), np.float32) if word in words else None
+                )
             except ValueError as error:
                 raise DataError(f"{path}:{number}: is no word and its numbers: {error}") from None
             if len(parts) - first != size or not size:
@@ -61,7 +71,9 @@ def _read_vectors(path: Path, words: frozenset[str]) -> dict[str, Floats]:
             if values is None:
                 continue
             if not np.isfinite(values).all():
-                raise DataError(f"{path}:{number}: {word[:40]!r} has values that are no finite numbers")
+                raise DataError(
+                    f"{path}:{number}: {word[:40]!r} has values that are no finite numbers"
+                )
             found[word] = values
     if not found:
         raise DataError(f"{path} has no vector for any word of the data set")

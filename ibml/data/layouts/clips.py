@@ -18,14 +18,26 @@ def strip_cells(cells: Sequence[str], count: int) -> list[str] | None:
 
 def count_files(listing: SampleListing, audio: FolderEntry, frames: FolderEntry) -> int:
     """Count what is there of a clip: its sound, and its folder of pictures."""
-    return sum(find_path_problem(name) is None and listing.has(f"{folder}/{name}") for folder, name in (audio, frames))
+    return sum(
+        find_path_problem(name) is None and listing.has(f"{folder}/{name}")
+        for folder, name in (audio, frames)
+    )
 
 
 def add_clip(
-    listing: SampleListing, split: SplitName, where: str, name: str, label: str, *, audio: FolderEntry, frames: FolderEntry
+    listing: SampleListing,
+    split: SplitName,
+    where: str,
+    name: str,
+    label: str,
+    *,
+    audio: FolderEntry,
+    frames: FolderEntry,
 ) -> None:
     """Add a clip; one whose names lead out of their folders makes the data set useless."""
     if None in (listing.resolve_path(audio[1], where), listing.resolve_path(frames[1], where)):
         return
     video = listing.list_frames(split, "/".join(frames), where, "video")
-    listing.add(split, Sample(where, name, label, {"audio": SamplePart(("/".join(audio),)), "video": video}))
+    listing.add(
+        split, Sample(where, name, label, {"audio": SamplePart(("/".join(audio),)), "video": video})
+    )

@@ -23,27 +23,36 @@ def open_hdf5(listing: SampleListing, file: str) -> Any | None:
         return import_optional("h5py", "points").File(path, "r")
     except OSError as error:
         listing.add_fatal_issue(
-            file, f"cannot be read: {error.strerror}" if error.strerror else "is no HDF5 file, or a damaged one"
+            file,
+            f"cannot be read: {error.strerror}"
+            if error.strerror
+            else "is no HDF5 file, or a damaged one",
         )
     return None
 
 
 def get_group(parent: Any, name: str) -> Any:
     """The group of that name; raises `UnusableError`."""
-    return _get_child(parent, name, lambda found: isinstance(found, import_optional("h5py", "points").Group))
+    return _get_child(
+        parent, name, lambda found: isinstance(found, import_optional("h5py", "points").Group)
+    )
 
 
 def get_array(parent: Any, name: str) -> Any:
     """The array of that name; raises `UnusableError`, also for one whose values lie in another file."""
     h5py = import_optional("h5py", "points")
     return _get_child(
-        parent, name, lambda found: isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual)
+        parent,
+        name,
+        lambda found: isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual),
     )
 
 
 def _get_child(parent: Any, name: str, suits: Callable[[Any], bool]) -> Any:
     try:
-        there = isinstance(parent.get(name, getlink=True), import_optional("h5py", "points").HardLink)  # others may lead elsewhere
+        there = isinstance(
+            parent.get(name, getlink=True), import_optional("h5py", "points").HardLink
+        )  # others may lead elsewhere
         found = parent[name] if there else None
     except (KeyError, OSError, RuntimeError, ValueError):
         raise UnusableError(f"{name!r} cannot be read") from None

@@ -11,7 +11,12 @@ from ibml.config.datasets import CaptionedConfig
 from ibml.data.listing import Sample, SampleListing, SamplePart, SplitName
 
 FILES: dict[SplitName, str] = {"train": "train.jsonl", "val": "dev.jsonl", "test": "test.jsonl"}
-_KEYS: dict[str, tuple[type, ...]] = {"id": (str, int), "label": (str, int), "text": (str,), "img": (str,)}
+_KEYS: dict[str, tuple[type, ...]] = {
+    "id": (str, int),
+    "label": (str, int),
+    "text": (str,),
+    "img": (str,),
+}
 
 
 def list_samples(config: CaptionedConfig, listing: SampleListing) -> None:
@@ -21,7 +26,10 @@ def list_samples(config: CaptionedConfig, listing: SampleListing) -> None:
                 listing.add_issue(split, where, problem)
             elif (image := listing.resolve_path(found["img"].strip(), where)) is not None:
                 parts = {"image": SamplePart((image,)), "text": SamplePart(text=found["text"])}
-                listing.add(split, Sample(where, str(found["id"]).strip(), str(found["label"]).strip(), parts))
+                listing.add(
+                    split,
+                    Sample(where, str(found["id"]).strip(), str(found["label"]).strip(), parts),
+                )
 
 
 def _find_problem(found: Mapping[str, Any]) -> str | None:

@@ -88,17 +88,27 @@ def read_list(
     if positions is None:
         positions = find_positions(body) or {name: place for place, name in enumerate(form.columns)}
     if missing := [name for name in form.columns if name not in positions]:
-        listing.add_fatal_issue(given[0][0], f"its header names no {missing[0]}; expected {form.description}")
+        listing.add_fatal_issue(
+            given[0][0], f"its header names no {missing[0]}; expected {form.description}"
+        )
         return
     if not has_header and (order := _find_other_order(body, form, positions, count_files)):
-        listing.add_fatal_issue(body[0][0], f"has the columns {','.join(order)} by its files; expected {form.description}")
+        listing.add_fatal_issue(
+            body[0][0],
+            f"has the columns {','.join(order)} by its files; expected {form.description}",
+        )
         return
     width = len(given[0][1]) if has_header else 0
     yield from _parse_rows(listing, split, body, form, positions, width)
 
 
 def _parse_rows(
-    listing: SampleListing, split: SplitName, rows: Sequence[ListRow], form: ListFormat, positions: Mapping[str, int], width: int
+    listing: SampleListing,
+    split: SplitName,
+    rows: Sequence[ListRow],
+    form: ListFormat,
+    positions: Mapping[str, int],
+    width: int,
 ) -> Iterator[tuple[str, Record]]:
     """The rows as records; of a list with a header, each has its `width`."""
     for where, cells in rows:
@@ -107,7 +117,9 @@ def _parse_rows(
             listing.add_issue(split, where, f"expected {form.description}")
         elif _has_more_text(cells, max(positions.values()) + 1, width):
             quotes = "; a label with commas needs quotes" if "," in form.description else ""
-            listing.add_fatal_issue(where, f"has {len(cells)} cells{quotes}; expected {form.description}")
+            listing.add_fatal_issue(
+                where, f"has {len(cells)} cells{quotes}; expected {form.description}"
+            )
             return
         else:
             yield where, record
@@ -122,19 +134,30 @@ def _has_more_text(cells: Sequence[str], known: int, width: int) -> bool:
 
 def _is_plain(cell: str) -> bool:
     text = cell.strip()
-    return not text or _is_number(text) or text.lower() in SPLIT_WORDS or bool(re.fullmatch(r"\S*[./]\w+", text))
+    return (
+        not text
+        or _is_number(text)
+        or text.lower() in SPLIT_WORDS
+        or bool(re.fullmatch(r"\S*[./]\w+", text))
+    )
 
 
 def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text))
 
 
-def _parse_record(cells: Sequence[str], positions: Mapping[str, int], form: ListFormat) -> Record | None:
+def _parse_record(
+    cells: Sequence[str], positions: Mapping[str, int], form: ListFormat
+) -> Record | None:
     """The cells by columns; none where one is missing, empty, or no number although it should be."""
     if len(cells) <= max(positions.values()):
         return None
     record = {name: cells[place].strip() for name, place in positions.items()}
-    return record if all(record.values()) and all(_is_number(record[name]) for name in form.numbers) else None
+    return (
+        record
+        if all(record.values()) and all(_is_number(record[name]) for name in form.numbers)
+        else None
+    )
 
 
 def _find_header_positions(cells: Sequence[str], form: ListFormat) -> dict[str, int] | None:
@@ -149,7 +172,10 @@ def _find_header_positions(cells: Sequence[str], form: ListFormat) -> dict[str, 
 
 
 def _find_other_order(
-    rows: Sequence[ListRow], form: ListFormat, positions: Mapping[str, int], count_files: Callable[[Record], int]
+    rows: Sequence[ListRow],
+    form: ListFormat,
+    positions: Mapping[str, int],
+    count_files: Callable[[Record], int],
 ) -> list[str] | None:
     """The order of the columns in which most files exist, where none does in the usual one."""
     tried = [cells for _, cells in rows[:_TRIED]]

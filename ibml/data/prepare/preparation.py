@@ -72,7 +72,9 @@ class Preparation:
         for name, content in files.items():
             place = self.root / name
             if place.exists() and place.read_bytes() != content:
-                raise IbmlError(f"{place} is there with another content; move it away to have it made from {self.raw}")
+                raise IbmlError(
+                    f"{place} is there with another content; move it away to have it made from {self.raw}"
+                )
         self._clear({(self.root / name).parent for name in files})
         for name, content in files.items():
             if not (self.root / name).exists():
@@ -97,7 +99,9 @@ class Preparation:
             raise IbmlError(f"{self.raw} is no folder with a raw distribution")
         raw, root = self.raw.resolve(), self.root.resolve()
         if raw.is_relative_to(root) or root.is_relative_to(raw):
-            message = f"{self.root} and {self.raw}, which is only read, must not lie within each other"
+            message = (
+                f"{self.root} and {self.raw}, which is only read, must not lie within each other"
+            )
             raise ConfigError([Problem(SourceLocation("--root"), message)])
 
     def _clear(self, folders: set[Path]) -> None:
@@ -122,7 +126,9 @@ def _make(piece: PreparationTask) -> bool:
         with replace_atomically(piece.target) as place:
             piece.make(place)
     except OSError:
-        if piece.is_whole(piece.target):  # by another command meanwhile; a folder does not take a folder's place
+        if piece.is_whole(
+            piece.target
+        ):  # by another command meanwhile; a folder does not take a folder's place
             return False
         raise
     return True
@@ -137,5 +143,10 @@ def _format_reason(error: Exception) -> str:
 
 
 def _build_progress_bar(console: Console) -> Progress:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True), TextColumn("left"))
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("left"),
+    )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -49,10 +49,14 @@ def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
-        raise ConfigError([Problem(SourceLocation(str(path), reader.line_num), str(error))]) from None
+        raise ConfigError(
+            [Problem(SourceLocation(str(path), reader.line_num), str(error))]
+        ) from None
 
 
-def parse_lines(path: Path, lines: Iterable[tuple[int, Line]], parse: Callable[[Line], Row]) -> list[Row]:
+def parse_lines(
+    path: Path, lines: Iterable[tuple[int, Line]], parse: Callable[[Line], Row]
+) -> list[Row]:
     """What `parse` makes of each line; where it raises `ValueError`, errors with the file and line."""
     rows, problems = list[Row](), list[Problem]()
     for number, line in lines:

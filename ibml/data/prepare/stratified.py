@@ -23,5 +23,7 @@ def draw_stratified(labels: Sequence[str], count: int, *where: str) -> set[int]:
     found = set[int]()
     for label in sorted(shares):
         positions = np.flatnonzero([other == label for other in labels])
-        found.update(generator.permutation(positions)[: shares[label][0] + (label in raised)].tolist())
+        found.update(
+            generator.permutation(positions)[: shares[label][0] + (label in raised)].tolist()
+        )
     return found

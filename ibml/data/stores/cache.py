@@ -61,7 +61,9 @@ def get_stores_folder() -> Path:
     try:
         return get_cache_folder() / "data"
     except RuntimeError:
-        raise DataError("there is no folder for the cache of decoded media: set IBML_CACHE to one") from None
+        raise DataError(
+            "there is no folder for the cache of decoded media: set IBML_CACHE to one"
+        ) from None
 
 
 def stores(request: DecodeRequest, progress: Progress) -> dict[Form, Store]:
@@ -69,14 +71,22 @@ def stores(request: DecodeRequest, progress: Progress) -> dict[Form, Store]:
 
     Raises `DataError`, for a disk without room among others.
     """
-    targets = {form: get_stores_folder() / _build_store_name(request, form) for form in request.forms}
-    missing = {form: target for form, target in targets.items() if not (target / "about.json").is_file()}
+    targets = {
+        form: get_stores_folder() / _build_store_name(request, form) for form in request.forms
+    }
+    missing = {
+        form: target for form, target in targets.items() if not (target / "about.json").is_file()
+    }
     if missing:
         with ExitStack() as locks:
             # each, since others may want one of these forms beside other ones; in one order, or two would wait for ever
             for target in sorted(missing.values()):
                 locks.enter_context(_hold_lock(target))
-            missing = {form: target for form, target in missing.items() if not (target / "about.json").is_file()}
+            missing = {
+                form: target
+                for form, target in missing.items()
+                if not (target / "about.json").is_file()
+            }
             if missing:
                 _make_stores(request, missing, progress)
     return {form: Store(target) for form, target in targets.items()}
@@ -84,7 +94,13 @@ def stores(request: DecodeRequest, progress: Progress) -> dict[Form, Store]:
 
 def _build_store_name(request: DecodeRequest, form: Form) -> str:
     media = request.media
-    content = [media.wire_name, media.revision, media.get_settings(form), form, list(request.contents)]
+    content = [
+        media.wire_name,
+        media.revision,
+        media.get_settings(form),
+        form,
+        list(request.contents),
+    ]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{request.name}-{form}-{digest[:20]}"
 
@@ -107,7 +123,9 @@ def _get_lock(store: Path) -> FileLock:
 
     Earlier versions of ibml lock the same file by `flock`, as `filelock` does.
     """
-    return FileLock(store.with_name(store.name + LOCK), poll_interval=_LOOK_SECONDS, fallback_to_soft=False)
+    return FileLock(
+        store.with_name(store.name + LOCK), poll_interval=_LOOK_SECONDS, fallback_to_soft=False
+    )
 
 
 def _raise_if_stopping() -> bool:
@@ -129,7 +147,9 @@ def _make_stores(request: DecodeRequest, targets: dict[Form, Path], progress: Pr
         for form, target in targets.items():
             writers[form].finish(target, request.media.vocabulary)
     except OSError as error:
-        raise DataError(f"{request.name} could not be cached: {error}; IBML_CACHE names another folder") from None
+        raise DataError(
+            f"{request.name} could not be cached: {error}; IBML_CACHE names another folder"
+        ) from None
     except DecodeError as error:
         raise DataError(f"{request.name}: {error}") from None
     finally:
@@ -150,7 +170,9 @@ def _use_single_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _write_stores(request: DecodeRequest, writers: dict[Form, StoreWriter], progress: Progress) -> None:
+def _write_stores(
+    request: DecodeRequest, writers: dict[Form, StoreWriter], progress: Progress
+) -> None:
     total = len(request.parts)
     for done, made in enumerate(_decode(request, tuple(writers)), 1):
         for form, writer in writers.items():
@@ -164,7 +186,9 @@ def _write_stores(request: DecodeRequest, writers: dict[Form, StoreWriter], prog
             progress(f"decoding {request.name}", done, total)
 
 
-def _decode(request: DecodeRequest, forms: tuple[Form, ...]) -> Iterator[dict[Form, list[Array]] | str]:
+def _decode(
+    request: DecodeRequest, forms: tuple[Form, ...]
+) -> Iterator[dict[Form, list[Array]] | str]:
     """What each sample became, in order, or why it cannot be used."""
 
     def read(part: SamplePart) -> dict[Form, list[Array]] | str:
@@ -235,7 +259,11 @@ class CacheEntry:
 def list_cache_entries() -> list[CacheEntry]:
     """The stores in the cache of decoded media, the largest first, also those that a killed process left unfinished."""
     folder = get_stores_folder()
-    there = [path for path in folder.iterdir() if _STORE.match(path.name) and path.is_dir()] if folder.is_dir() else []
+    there = (
+        [path for path in folder.iterdir() if _STORE.match(path.name) and path.is_dir()]
+        if folder.is_dir()
+        else []
+    )
     found = [CacheEntry(path, _measure_size(path)) for path in there]
     return sorted(found, key=lambda entry: (-entry.size, entry.name))
 

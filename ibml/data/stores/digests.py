@@ -42,7 +42,10 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
         done = 0
         for read in _hash_files(root, fresh):
             found |= {file: digest for file, _, digest in read}
-            _save_digests(database, [(f"{base}/{file}", state, digest) for file, state, digest in read if digest])
+            _save_digests(
+                database,
+                [(f"{base}/{file}", state, digest) for file, state, digest in read if digest],
+            )
             done += len(read)
             progress("reading files", done, len(fresh))
     return found
@@ -50,14 +53,20 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
 
 def _get_file_state(path: str) -> str | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - making a Path of it takes longer than this
+        found = os.stat(path)
     except (OSError, ValueError):
         return None
     # what copies a file may give it the old one's time, but not that of the change of its entry
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}" if stat.S_ISREG(found.st_mode) else None
+    return (
+        f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+        if stat.S_ISREG(found.st_mode)
+        else None
+    )
 
 
-def _hash_files(root: Path, fresh: list[tuple[str, str]]) -> Iterator[list[tuple[str, str, str | None]]]:
+def _hash_files(
+    root: Path, fresh: list[tuple[str, str]]
+) -> Iterator[list[tuple[str, str, str | None]]]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(fresh), _CHUNK):
             chunk = fresh[start : start + _CHUNK]
@@ -86,9 +95,13 @@ def _open_database() -> sqlite3.Connection:
     return database
 
 
-def _load_known(database: sqlite3.Connection, base: str, files: list[str]) -> dict[str, tuple[str, str]]:
+def _load_known(
+    database: sqlite3.Connection, base: str, files: list[str]
+) -> dict[str, tuple[str, str]]:
     """What is remembered of some files. Of all at once it would take a gigabyte for 2 million pictures."""
-    query = f"SELECT path, state, digest FROM contents WHERE path IN ({', '.join('?' * len(files))})"
+    query = (
+        f"SELECT path, state, digest FROM contents WHERE path IN ({', '.join('?' * len(files))})"
+    )
     with suppress(sqlite3.Error, UnicodeEncodeError):
         found = database.execute(query, [f"{base}/{file}" for file in files])
         return {path[len(base) + 1 :]: tuple(rest) for path, *rest in found}

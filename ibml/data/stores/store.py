@@ -55,10 +55,17 @@ class StoreWriter:
         axes = {len(shape) for shape in self._shapes}
         if len(axes) > 1:
             raise DecodeError(f"samples have different numbers of axes: {sorted(axes)}")
-        shapes = np.array(self._shapes, np.int64).reshape(len(self._shapes), axes.pop() if axes else 1)
+        shapes = np.array(self._shapes, np.int64).reshape(
+            len(self._shapes), axes.pop() if axes else 1
+        )
         np.save(self.folder / "shapes.npy", shapes)
         np.save(self.folder / "first.npy", np.array(self._first, np.int64))
-        about = {"dtype": self.dtype.name, "bytes": self.bytes, "bad": self._bad, "vocabulary": list(vocabulary)}
+        about = {
+            "dtype": self.dtype.name,
+            "bytes": self.bytes,
+            "bad": self._bad,
+            "vocabulary": list(vocabulary),
+        }
         (self.folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
         try:
             self.folder.rename(target)
@@ -91,7 +98,9 @@ class Store:
             self.vocabulary: list[str] = about["vocabulary"]
             self._open(np.dtype(about["dtype"]), about["bytes"])
         except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"the cache {folder} is damaged ({error}); 'ibml data cache --clear' removes it") from None
+            raise DataError(
+                f"the cache {folder} is damaged ({error}); 'ibml data cache --clear' removes it"
+            ) from None
         self.bad = {int(row): message for row, message in about["bad"].items()}
         self._read = 0
 
@@ -126,7 +135,9 @@ class Store:
 
     def some(self, items: npt.NDArray[np.int64]) -> Array:
         """These arrays, (n, *shape), which have one shape, though others may have another."""
-        return self.all()[items] if self.even else np.stack([self.item(int(item)) for item in items])
+        return (
+            self.all()[items] if self.even else np.stack([self.item(int(item)) for item in items])
+        )
 
     @property
     def usual_shape(self) -> tuple[int, ...] | None:
@@ -140,8 +151,16 @@ class Store:
         """What is to be said of samples, of one array each, that have another shape."""
         if usual is None or (len(usual) == self.shapes.shape[1] and (self.shapes == usual).all()):
             return {}
-        shapes = {row: tuple(self.shapes[self.first[row]].tolist()) for row in range(len(self)) if row not in self.bad}
-        return {row: f"has shape {shape}, not {usual}" for row, shape in shapes.items() if shape != usual}
+        shapes = {
+            row: tuple(self.shapes[self.first[row]].tolist())
+            for row in range(len(self))
+            if row not in self.bad
+        }
+        return {
+            row: f"has shape {shape}, not {usual}"
+            for row, shape in shapes.items()
+            if shape != usual
+        }
 
     def release_read_pages(self, count: int) -> None:
         """Keep this process from holding more and more of the file: mapped pages count as its memory."""

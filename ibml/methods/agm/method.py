@@ -54,7 +54,12 @@ class AGM(Method):
     options: AGMConfig
 
     def __init__(
-        self, trial: TrialConfig, options: AGMConfig, model: MultimodalModel, samples: int, precision: Precision
+        self,
+        trial: TrialConfig,
+        options: AGMConfig,
+        model: MultimodalModel,
+        samples: int,
+        precision: Precision,
     ):
         super().__init__(trial, options, model, samples, precision)
         count, like = len(model.modalities), self.memory.probability
@@ -62,7 +67,9 @@ class AGM(Method):
         self.steps = torch.zeros((), device=like.device, dtype=like.dtype)
         # without the empty subset, whose logits are 0
         self.subsets = torch.tensor(members(count)[1:], device=like.device)
-        self.weights = torch.tensor(shapley_weights(count), device=like.device, dtype=like.dtype)[:, 1:]
+        self.weights = torch.tensor(shapley_weights(count), device=like.device, dtype=like.dtype)[
+            :, 1:
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "mean": self.mean, "steps": self.steps}

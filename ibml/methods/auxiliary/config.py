@@ -21,7 +21,8 @@ class AuxiliaryConfig(WindowedPart):
     type: Literal["auxiliary"] = "auxiliary"
     """Auxiliary unimodal losses, the uniform baseline of Wei & Hu (ICML 2024)."""
     weights: Annotated[
-        Annotated[dict[str, NonNegative], Tag("(by modality)")] | Annotated[NonNegative, Tag("(all)")],
+        Annotated[dict[str, NonNegative], Tag("(by modality)")]
+        | Annotated[NonNegative, Tag("(all)")],
         Discriminator(lambda value: "(by modality)" if isinstance(value, dict) else "(all)"),
     ] = 1.0
     """Weight of each modality's own loss: one number for all modalities, or by modality (0 for one not named)."""
@@ -37,11 +38,18 @@ class AuxiliaryConfig(WindowedPart):
         known = trial.data.modalities
         named = self.weights if isinstance(self.weights, dict) else {}
         return super().inconsistencies(trial) + [
-            (("method", "weights", name), f"no modality is called {name!r}{format_suggestion(name, known)}")
+            (
+                ("method", "weights", name),
+                f"no modality is called {name!r}{format_suggestion(name, known)}",
+            )
             for name in named
             if name not in known
         ]
 
     def canonical(self, trial: TrialConfig) -> dict[str, Any]:
         weights = {name: self.get_weight(name) for name in trial.data.modalities}
-        return super().canonical(trial) | {"weights": weights} if any(weights.values()) else dict(JOINT)
+        return (
+            super().canonical(trial) | {"weights": weights}
+            if any(weights.values())
+            else dict(JOINT)
+        )

@@ -25,11 +25,18 @@ class Auxiliary(UnimodalLossMethod):
     options: AuxiliaryConfig
 
     def __init__(
-        self, trial: TrialConfig, options: AuxiliaryConfig, model: MultimodalModel, samples: int, precision: Precision
+        self,
+        trial: TrialConfig,
+        options: AuxiliaryConfig,
+        model: MultimodalModel,
+        samples: int,
+        precision: Precision,
     ):
         super().__init__(trial, options, model, samples, precision)
         weights = [options.get_weight(name) for name in model.modalities]
-        self.weights = torch.tensor(weights, device=self.memory.probability.device, dtype=precision.dtype)
+        self.weights = torch.tensor(
+            weights, device=self.memory.probability.device, dtype=precision.dtype
+        )
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
         loss = super().loss(outputs, labels, rho, epoch)

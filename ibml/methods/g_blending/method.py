@@ -53,7 +53,12 @@ class GBlending(Method):
     options: GBlendingConfig
 
     def __init__(
-        self, trial: TrialConfig, options: GBlendingConfig, model: MultimodalModel, samples: int, precision: Precision
+        self,
+        trial: TrialConfig,
+        options: GBlendingConfig,
+        model: MultimodalModel,
+        samples: int,
+        precision: Precision,
     ):
         super().__init__(trial, options, model, samples, precision)
         losses, like = len(model.modalities) + 1, self.memory.probability
@@ -78,8 +83,12 @@ class GBlending(Method):
         super().start_epoch(epoch)
         since = epoch - self.window[0]
         every = self.options.super_epoch
-        if self.active(epoch) and (since == 0 or (self.options.mode == "online" and since % every == 0)):
-            estimates = torch.stack([self._estimate_losses(kept, epoch) for kept in range(len(self.weights))])
+        if self.active(epoch) and (
+            since == 0 or (self.options.mode == "online" and since % every == 0)
+        ):
+            estimates = torch.stack(
+                [self._estimate_losses(kept, epoch) for kept in range(len(self.weights))]
+            )
             weights = compute_blending_weights(estimates[:, 0], estimates[:, 1])
             known = estimates.isfinite().all() & weights.isfinite().all()
             self.weights.copy_(torch.where(known, weights, self.weights))
@@ -107,7 +116,12 @@ class GBlending(Method):
         return torch.stack([losses[0], losses[-1]])
 
     def _train_epoch(
-        self, model: MultimodalModel, optimizer: torch.optim.Optimizer, precision: Precision, objective: int, epoch: int
+        self,
+        model: MultimodalModel,
+        optimizer: torch.optim.Optimizer,
+        precision: Precision,
+        objective: int,
+        epoch: int,
     ) -> Tensor:
         model.train()
         where = ("blending", objective, epoch)
@@ -133,7 +147,9 @@ class GBlending(Method):
                 total += self._compute_loss(model, inputs, labels, objective) * len(labels)
         return total / count
 
-    def _compute_loss(self, model: MultimodalModel, inputs: Inputs, labels: Tensor, objective: int) -> Tensor:
+    def _compute_loss(
+        self, model: MultimodalModel, inputs: Inputs, labels: Tensor, objective: int
+    ) -> Tensor:
         with self.precision.autocast:
             z = model.features(inputs)
             if objective < len(z):

@@ -117,14 +117,21 @@ class IBMLConfig(WindowedPart):
 
     def compute_tcm_rate(self, epochs: int, epoch: int) -> float:
         """The rate of TCM in an epoch of so many; 0 outside the window and where it is off."""
-        return self.tcm.rate * ramp(self.tcm.ramp, self.window.epochs(epochs), epoch) if self.tcm.enabled else 0.0
+        return (
+            self.tcm.rate * ramp(self.tcm.ramp, self.window.epochs(epochs), epoch)
+            if self.tcm.enabled
+            else 0.0
+        )
 
     def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
         """The values that weight and rate have. Rates that are averages, or those of the step, are in every epoch."""
         form = self.canonical(trial)
         if form == JOINT:
             return form
-        weight, rate = (value(trial.trainer.epochs, epoch) for value in (self.compute_bio_weight, self.compute_tcm_rate))
+        weight, rate = (
+            value(trial.trainer.epochs, epoch)
+            for value in (self.compute_bio_weight, self.compute_tcm_rate)
+        )
         said: dict[str, Any] = {"type": "ibml"} if weight or rate else dict(JOINT)
         if weight:
             said["bio"] = {**form["bio"], "weight": weight, "ramp": None}

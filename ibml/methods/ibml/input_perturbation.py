@@ -40,10 +40,14 @@ class InputPerturbation:
             drawn = valid & valid[partners] & drawn[:, None]
         return values.map(lambda vectors: self._perturb_tensor(vectors, measured, drawn, partners))
 
-    def _perturb_tensor(self, values: Tensor, measured: Tensor, drawn: Tensor, partners: Tensor) -> Tensor:
+    def _perturb_tensor(
+        self, values: Tensor, measured: Tensor, drawn: Tensor, partners: Tensor
+    ) -> Tensor:
         mask = drawn.view(*drawn.shape, *[1] * (values.dim() - drawn.dim()))
         if self.options.kind == "noise":
-            return torch.addcmul(values, mask * self._compute_deviation(measured), self._draw_noise(values))
+            return torch.addcmul(
+                values, mask * self._compute_deviation(measured), self._draw_noise(values)
+            )
         return torch.where(mask, self._transform_values(values, partners), values)
 
     def _compute_deviation(self, values: Tensor) -> Tensor:
@@ -58,7 +62,10 @@ class InputPerturbation:
         strength = self.options.strength
         match self.options.kind:
             case "feature_dropout":
-                stays = torch.rand(values.shape, generator=self.generator, device=values.device) >= strength
+                stays = (
+                    torch.rand(values.shape, generator=self.generator, device=values.device)
+                    >= strength
+                )
                 return values * stays / (1 - strength)
             case "modality_dropout":
                 return torch.zeros_like(values)

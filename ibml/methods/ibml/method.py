@@ -69,11 +69,20 @@ class IBML(Method):
     options: IBMLConfig
 
     def __init__(
-        self, trial: TrialConfig, options: IBMLConfig, model: MultimodalModel, samples: int, precision: Precision
+        self,
+        trial: TrialConfig,
+        options: IBMLConfig,
+        model: MultimodalModel,
+        samples: int,
+        precision: Precision,
     ):
         super().__init__(trial, options, model, samples, precision)
         self.perturbation = InputPerturbation(options.tcm, self.generator)
-        shape = (len(model.modalities), model.classes) if options.rates.per_class else (len(model.modalities),)
+        shape = (
+            (len(model.modalities), model.classes)
+            if options.rates.per_class
+            else (len(model.modalities),)
+        )
         like = self.memory.probability
         self.average = torch.full(shape, torch.nan, device=like.device, dtype=like.dtype)
         """r, where rates are smoothed; no number where there was none yet."""
@@ -112,16 +121,24 @@ class IBML(Method):
         with torch.no_grad(), self.precision.autocast:
             unimodal = full(self.model.fusion.unimodal_logits(self.model.features(batch.inputs)))
         self.model.train(training)
-        return label_log_probability(unimodal, batch.labels).exp(), unimodal.argmax(2) == batch.labels
+        return label_log_probability(unimodal, batch.labels).exp(), unimodal.argmax(
+            2
+        ) == batch.labels
 
     def acting_rates(self, rho: Tensor, batch: Batch) -> Tensor:
         options = self.options.rates
         if options.per_class:
-            remembered = self._batch_predictions[0] if self._batch_predictions else self.memory.probability[:, batch.index]
+            remembered = (
+                self._batch_predictions[0]
+                if self._batch_predictions
+                else self.memory.probability[:, batch.index]
+            )
             rho = compute_class_rates(remembered, batch.labels, self.model.classes)
         if options.smoothing:
             mixed = options.smoothing * self.average + (1 - options.smoothing) * rho
-            self.average = torch.where(rho.isnan(), self.average, torch.where(self.average.isnan(), rho, mixed))
+            self.average = torch.where(
+                rho.isnan(), self.average, torch.where(self.average.isnan(), rho, mixed)
+            )
             rho = self.average
         return rho[:, batch.labels] if options.per_class else rho
 
@@ -131,8 +148,14 @@ class IBML(Method):
             return super().transform(batch, rho, epoch)
         probability = compute_tcm_probability(rho, rate)
         draws = torch.rand(len(rho), len(batch.labels), generator=self.generator, device=rho.device)
-        correct = self._batch_predictions[1] if self._batch_predictions else self.memory.correct[:, batch.index]
-        drawn = (draws < (probability if probability.dim() == 2 else probability[:, None])) & correct
+        correct = (
+            self._batch_predictions[1]
+            if self._batch_predictions
+            else self.memory.correct[:, batch.index]
+        )
+        drawn = (
+            draws < (probability if probability.dim() == 2 else probability[:, None])
+        ) & correct
         inputs: dict[str, Input] = {}
         for name, mask in zip(self.model.modalities, drawn, strict=True):
             values = batch.inputs[name]

@@ -42,7 +42,9 @@ class LFMConfig(ComparingPart):
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         found = super().inconsistencies(trial)
         if self.alignment == "infonce" and len(set(feature_widths(trial).values())) > 1:
-            found.append((("method", "alignment"), "infonce compares features, which must be equally many"))
+            found.append(
+                (("method", "alignment"), "infonce compares features, which must be equally many")
+            )
         return found
 
     def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:

@@ -15,7 +15,13 @@ from ibml.models.heads import LateFusionHead
 class MeanHead(LateFusionHead):
     """o_m = W_m z_m + b_m and o = mean_m o_m (LFM, Yang et al., NeurIPS 2024)."""
 
-    def __init__(self, options: MeanHeadConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self,
+        options: MeanHeadConfig,
+        modalities: Sequence[str],
+        widths: Sequence[int],
+        classes: int,
+    ):
         super().__init__()
         self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths)
 

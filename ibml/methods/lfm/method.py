@@ -77,7 +77,13 @@ class LFM(Method):
         loss = super().loss(outputs, labels, rho, epoch)
         if not self.active(epoch):
             return loss
-        weight = (compute_fitted_weight if self.options.weight == "fitted" else compute_linear_weight)(epoch, self.epochs)
+        weight = (
+            compute_fitted_weight if self.options.weight == "fitted" else compute_linear_weight
+        )(epoch, self.epochs)
         by_logits = self.options.alignment == "js"
-        alignment = compute_js_alignment(outputs.unimodal) if by_logits else compute_infonce_alignment(outputs.features)
+        alignment = (
+            compute_js_alignment(outputs.unimodal)
+            if by_logits
+            else compute_infonce_alignment(outputs.features)
+        )
         return 2 * (weight * loss + (1 - weight) * alignment)

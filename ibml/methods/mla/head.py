@@ -16,7 +16,13 @@ class SharedHead(LateFusionHead):
     """o_m = h(z_m), h linear and shared; o = sum_m w_m o_m per sample, w_m = exp(max e - e_m) / sum, e_m the entropy of
     softmax(o_m): the surer modality weighs more (MLA, Zhang et al., CVPR 2024)."""
 
-    def __init__(self, options: SharedHeadConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self,
+        options: SharedHeadConfig,
+        modalities: Sequence[str],
+        widths: Sequence[int],
+        classes: int,
+    ):
         super().__init__()
         self.head = nn.Linear(widths[0], classes)
 

@@ -46,7 +46,12 @@ class MLA(Method):
     options: MLAConfig
 
     def __init__(
-        self, trial: TrialConfig, options: MLAConfig, model: MultimodalModel, samples: int, precision: Precision
+        self,
+        trial: TrialConfig,
+        options: MLAConfig,
+        model: MultimodalModel,
+        samples: int,
+        precision: Precision,
     ):
         super().__init__(trial, options, model, samples, precision)
         assert isinstance(model.fusion, SharedHead)

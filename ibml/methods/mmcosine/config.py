@@ -24,7 +24,9 @@ class MMCosineConfig(ComparingPart):
 
     implementation: ClassVar[str] = "ibml.methods.mmcosine.method:MMCosine"
     fusions: ClassVar[tuple[str, ...] | None] = ("concat",)
-    refusal: ClassVar[str] = "normalises the weights of one linear head over the concatenated features"
+    refusal: ClassVar[str] = (
+        "normalises the weights of one linear head over the concatenated features"
+    )
     type: Literal["mmcosine"] = "mmcosine"
     """MMCosine (Xu et al., ICASSP 2023)."""
     scale: Positive = 10.0

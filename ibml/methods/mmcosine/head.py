@@ -24,7 +24,13 @@ class CosineHead(LateFusionHead):
 
     normalised: Tensor
 
-    def __init__(self, options: CosineHeadConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self,
+        options: CosineHeadConfig,
+        modalities: Sequence[str],
+        widths: Sequence[int],
+        classes: int,
+    ):
         super().__init__()
         self.widths, self.scale = tuple(widths), options.scale
         self.head = nn.Linear(sum(widths), classes, bias=False)

@@ -42,7 +42,10 @@ def compute_joint_share(joint: Gradients, own: Gradients) -> Tensor:
 def integrate_gradients(joint: Gradients, own: Gradients, gamma: float) -> list[Tensor]:
     """gamma u for each parameter tensor."""
     c = compute_joint_share(joint, own)
-    return [gamma * _match_length(2 * c * x + 2 * (1 - c) * y, x + y) for x, y in zip(joint, own, strict=True)]
+    return [
+        gamma * _match_length(2 * c * x + 2 * (1 - c) * y, x + y)
+        for x, y in zip(joint, own, strict=True)
+    ]
 
 
 def _match_length(u: Tensor, plain: Tensor) -> Tensor:
@@ -67,10 +70,22 @@ class MMPareto(UnimodalLossMethod):
             return
         scale = self.precision.scaler.scale
         own = self.compute_unimodal_losses(outputs, labels)
-        rest = [p for part in (self.model.fusion, self.heads) for p in part.parameters() if p.requires_grad]
-        self._set_gradients(rest, torch.autograd.grad(scale(loss + own.sum()), rest, retain_graph=True, allow_unused=True))
+        rest = [
+            p
+            for part in (self.model.fusion, self.heads)
+            for p in part.parameters()
+            if p.requires_grad
+        ]
+        self._set_gradients(
+            rest,
+            torch.autograd.grad(
+                scale(loss + own.sum()), rest, retain_graph=True, allow_unused=True
+            ),
+        )
         named = zip(self.model.modalities, outputs.features, strict=True)
-        encoders = [(z, self._get_trainable_parameters(name)) for name, z in named if z.requires_grad]
+        encoders = [
+            (z, self._get_trainable_parameters(name)) for name, z in named if z.requires_grad
+        ]
         if not encoders:
             return
         z = [features for features, _ in encoders]
@@ -78,17 +93,25 @@ class MMPareto(UnimodalLossMethod):
         by_own = torch.autograd.grad(scale(own.sum()), z)
         for (features, parameters), joint, single in zip(encoders, by_joint, by_own, strict=True):
             pairs = [
-                torch.autograd.grad(features, parameters, gradient, retain_graph=keep, allow_unused=True)
+                torch.autograd.grad(
+                    features, parameters, gradient, retain_graph=keep, allow_unused=True
+                )
                 for gradient, keep in ((joint, True), (single, False))
             ]
-            used = [p for p, gradient in zip(parameters, pairs[0], strict=True) if gradient is not None]
-            both = [[gradient for gradient in gradients if gradient is not None] for gradients in pairs]
+            used = [
+                p for p, gradient in zip(parameters, pairs[0], strict=True) if gradient is not None
+            ]
+            both = [
+                [gradient for gradient in gradients if gradient is not None] for gradients in pairs
+            ]
             self._set_gradients(used, integrate_gradients(both[0], both[1], self.options.gamma))
 
     def _get_trainable_parameters(self, modality: str) -> list[nn.Parameter]:
         return [p for p in self.model.encoders[modality].parameters() if p.requires_grad]
 
     @staticmethod
-    def _set_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    def _set_gradients(
+        parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]
+    ) -> None:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient

@@ -31,4 +31,6 @@ class ModalityValuationConfig(ComparingPart):
 
     def canonical(self, trial: TrialConfig) -> dict[str, Any]:
         unused = {"alpha", "part"} if self.level == "sample" else set()
-        return {name: value for name, value in super().canonical(trial).items() if name not in unused}
+        return {
+            name: value for name, value in super().canonical(trial).items() if name not in unused
+        }

@@ -91,7 +91,11 @@ class ModalityValuation(Method):
     def _plan_visits(self, epoch: int) -> tuple[Tensor, Tensor]:
         """The positions of an epoch's visits, and the modality that each keeps, or `WHOLE`."""
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch, "copies"))
-        added = self._select_by_sample(epoch) if self.options.level == "sample" else self._select_by_modality(epoch, generator)
+        added = (
+            self._select_by_sample(epoch)
+            if self.options.level == "sample"
+            else self._select_by_modality(epoch, generator)
+        )
         order = torch.cat([torch.arange(self.samples), *added])
         lengths = torch.tensor([self.samples, *map(len, added)])
         kept = torch.arange(WHOLE, len(added)).repeat_interleave(lengths)
@@ -103,21 +107,32 @@ class ModalityValuation(Method):
     def _select_by_sample(self, epoch: int) -> list[Tensor]:
         """By modality, the positions of the copies that keep it."""
         positions = torch.arange(self.samples)
-        return [positions.repeat_interleave(number) for number in count_copies(self._evaluate_samples(positions, epoch))]
+        return [
+            positions.repeat_interleave(number)
+            for number in count_copies(self._evaluate_samples(positions, epoch))
+        ]
 
     def _select_by_modality(self, epoch: int, generator: torch.Generator) -> list[Tensor]:
         size = max(1, round(self.options.part * self.samples))
         part = torch.randperm(self.samples, generator=generator)[:size]
-        share, weakest = compute_added_share(self._evaluate_samples(part, epoch).mean(1), self.options.alpha)
-        drawn = torch.randint(self.samples, (count_added_samples(share, self.samples),), generator=generator)
+        share, weakest = compute_added_share(
+            self._evaluate_samples(part, epoch).mean(1), self.options.alpha
+        )
+        drawn = torch.randint(
+            self.samples, (count_added_samples(share, self.samples),), generator=generator
+        )
         return [drawn if m == weakest else drawn[:0] for m in range(len(self.model.modalities))]
 
     def _evaluate_samples(self, positions: Tensor, epoch: int) -> Tensor:
         """phi of training samples, (M, n), on the CPU."""
         batches = positions.split(self.trial.trainer.eval_batch_size)
-        subsets = torch.tensor(members(len(self.model.modalities))[1:], device=self.memory.probability.device)
+        subsets = torch.tensor(
+            members(len(self.model.modalities))[1:], device=self.memory.probability.device
+        )
         right = []
-        for _, z, labels in features(self.model, self.training.train, batches, self.precision, "valued", epoch):
+        for _, z, labels in features(
+            self.model, self.training.train, batches, self.precision, "valued", epoch
+        ):
             with torch.no_grad():
                 right.append(self.model.fusion.subset_logits(z, subsets).argmax(2) == labels)
         none = torch.zeros(1, len(positions), dtype=torch.bool)

@@ -49,7 +49,11 @@ class OGMGE(Method):
         scores = outputs.log_probability.detach().exp().sum(1)
         factors = compute_coefficients(scores, self.options.alpha)
         for name, factor in zip(self.model.modalities, factors, strict=True):
-            weights = [p.grad for p in self.model.encoders[name].parameters() if p.dim() > 1 and p.grad is not None]
+            weights = [
+                p.grad
+                for p in self.model.encoders[name].parameters()
+                if p.dim() > 1 and p.grad is not None
+            ]
             for gradient in weights:
                 self._modulate(gradient, factor)
 
@@ -58,5 +62,7 @@ class OGMGE(Method):
             gradient.mul_(factor)
             return
         deviation = gradient.std() + FLOOR
-        noise = torch.randn(gradient.shape, generator=self.generator, device=gradient.device, dtype=gradient.dtype)
+        noise = torch.randn(
+            gradient.shape, generator=self.generator, device=gradient.device, dtype=gradient.dtype
+        )
         gradient.mul_(factor).addcmul_(noise, deviation)

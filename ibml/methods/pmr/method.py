@@ -35,7 +35,12 @@ SHARE = 0.1
 
 def compute_similarities(z: Sequence[Tensor], prototypes: Sequence[Tensor]) -> Tensor:
     """sim, (M, n, C): the negative distance of features (n, d_m) to prototypes (C, d_m)."""
-    return torch.stack([-_compute_distances(features, centres) for features, centres in zip(z, prototypes, strict=True)])
+    return torch.stack(
+        [
+            -_compute_distances(features, centres)
+            for features, centres in zip(z, prototypes, strict=True)
+        ]
+    )
 
 
 def _compute_distances(z: Tensor, centres: Tensor) -> Tensor:
@@ -47,7 +52,9 @@ def compute_lag_weights(scores: Tensor, coefficient: str) -> Tensor:
     """w_m, (M,), from q, (M,): 0 for the modality that leads."""
     lead = scores.max()
     weights = (lead / scores.clamp_min(torch.finfo(scores.dtype).tiny) - 1).clamp(0, 1)
-    return weights if coefficient == "paper" else torch.where(scores < lead, 1.0, 0.0).to(scores.dtype)
+    return (
+        weights if coefficient == "paper" else torch.where(scores < lead, 1.0, 0.0).to(scores.dtype)
+    )
 
 
 class PMR(Method):
@@ -66,7 +73,9 @@ class PMR(Method):
         super().load_state_dict(state)
         like = self.memory.probability
         if state.get("prototypes"):
-            self.prototypes = [c.to(like.device, like.dtype, copy=True) for c in state["prototypes"]]
+            self.prototypes = [
+                c.to(like.device, like.dtype, copy=True) for c in state["prototypes"]
+            ]
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
@@ -75,7 +84,10 @@ class PMR(Method):
         made = self._compute_prototypes(epoch)
         if epoch > self.window[0]:
             old = self.options.momentum
-            made = [(1 - old) * new + old * before for new, before in zip(made, self.prototypes, strict=True)]
+            made = [
+                (1 - old) * new + old * before
+                for new, before in zip(made, self.prototypes, strict=True)
+            ]
         self.prototypes = made
 
     def _compute_prototypes(self, epoch: int) -> list[Tensor]:
@@ -84,7 +96,9 @@ class PMR(Method):
         batches = self._sample_positions(labels.cpu()).split(self.trial.trainer.eval_batch_size)
         sums = [torch.zeros(()) for _ in self.model.modalities]
         counts = torch.zeros(())
-        for _, z, own in features(self.model, self.training.train, batches, self.precision, "prototypes", epoch):
+        for _, z, own in features(
+            self.model, self.training.train, batches, self.precision, "prototypes", epoch
+        ):
             member = torch.nn.functional.one_hot(own, self.model.classes).to(z[0].dtype)
             sums = [total.to(f.device) + member.T @ f for total, f in zip(sums, z, strict=True)]
             counts = counts.to(own.device) + member.sum(0)
@@ -103,6 +117,8 @@ class PMR(Method):
         loss = super().loss(outputs, labels, rho, epoch)
         if not self.active(epoch):
             return loss
-        logs = label_log_probability(compute_similarities([full(z) for z in outputs.features], self.prototypes), labels)
+        logs = label_log_probability(
+            compute_similarities([full(z) for z in outputs.features], self.prototypes), labels
+        )
         weights = compute_lag_weights(logs.detach().exp().sum(1), self.options.coefficient)
         return loss - self.options.alpha * (weights @ logs.mean(1))

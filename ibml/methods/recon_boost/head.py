@@ -16,9 +16,17 @@ class BoostedHead(LateFusionHead):
     """o_m = f(z_m), f = Linear(d, hidden) ReLU Linear(hidden, C) shared; o = b sum_m o_m, b a learned number that
     starts at 1 (ReconBoost, Hua et al., ICML 2024)."""
 
-    def __init__(self, options: BoostedHeadConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self,
+        options: BoostedHeadConfig,
+        modalities: Sequence[str],
+        widths: Sequence[int],
+        classes: int,
+    ):
         super().__init__()
-        self.head = nn.Sequential(nn.Linear(widths[0], options.hidden), nn.ReLU(), nn.Linear(options.hidden, classes))
+        self.head = nn.Sequential(
+            nn.Linear(widths[0], options.hidden), nn.ReLU(), nn.Linear(options.hidden, classes)
+        )
         self.scale = nn.Parameter(torch.ones(()))
 
     def unimodal_logits(self, features: Features) -> Tensor:

@@ -34,7 +34,9 @@ def compute_boosting_loss(
 ) -> Tensor:
     """L of phase 1 from o_m, (n, C), R, (n, C), and softmax(o_prev), (n, C), or None in the first stage."""
     logs = own.log_softmax(1)
-    picked = logs.gather(1, labels[:, None]) * (options.weight2 * residual.gather(1, labels[:, None]) - options.weight1)
+    picked = logs.gather(1, labels[:, None]) * (
+        options.weight2 * residual.gather(1, labels[:, None]) - options.weight1
+    )
     loss = picked.sum() / logs.numel()
     return loss if before is None else loss + options.alpha * (logs.exp() - before).square().mean()
 
@@ -70,7 +72,10 @@ class ReconBoost(Method):
         if self.stage < 0:
             return super().forward(inputs, labels, epoch)
         with self.precision.autocast:
-            features = [self._encode_modality(name, inputs[name], m) for m, name in enumerate(self.model.modalities)]
+            features = [
+                self._encode_modality(name, inputs[name], m)
+                for m, name in enumerate(self.model.modalities)
+            ]
         return self.fused(features, labels, epoch)
 
     def _encode_modality(self, name: str, values: Input, position: int) -> Tensor:
@@ -84,7 +89,12 @@ class ReconBoost(Method):
         assert isinstance(self.model.fusion, BoostedHead)
         own, constant = outputs.unimodal[self.boosted_modality], outputs.unimodal.detach()
         if self.stage == 0:
-            return compute_boosting_loss(own, torch.full_like(own, 1 / own.shape[1]), None, labels, self.options)
-        others = self.model.fusion.combine(constant).detach() - self.model.fusion.scale.detach() * constant[self.boosted_modality]
+            return compute_boosting_loss(
+                own, torch.full_like(own, 1 / own.shape[1]), None, labels, self.options
+            )
+        others = (
+            self.model.fusion.combine(constant).detach()
+            - self.model.fusion.scale.detach() * constant[self.boosted_modality]
+        )
         before = constant[(self.stage - 1) % len(constant)].softmax(1)
         return compute_boosting_loss(own, others.softmax(1), before, labels, self.options)

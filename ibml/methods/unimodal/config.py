@@ -32,5 +32,7 @@ class UnimodalConfig(MethodPart):
         known = trial.data.modalities
         if self.modality in known:
             return []
-        message = f"no modality is called {self.modality!r}{format_suggestion(self.modality, known)}"
+        message = (
+            f"no modality is called {self.modality!r}{format_suggestion(self.modality, known)}"
+        )
         return [(("method", "modality"), message)]

@@ -31,6 +31,8 @@ def build_encoder(config: EncoderPart, spec: InputSpec) -> nn.Module:
     dimensions = config.sample_dimensions
     if dimensions is not None and len(spec.shape) not in dimensions:
         taken = config.describe_inputs()
-        raise ValueError(f"encoder {config.type!r} takes {taken}, but a sample has shape {spec.shape}")
+        raise ValueError(
+            f"encoder {config.type!r} takes {taken}, but a sample has shape {spec.shape}"
+        )
     encoder: nn.Module = config.load_implementation()(*config.arguments(spec))
     return encoder

@@ -15,7 +15,9 @@ class _SingleValueBatchNorm(_BatchNorm):
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training and inputs.numel() == inputs.shape[1]:
-            return F.batch_norm(inputs, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            return F.batch_norm(
+                inputs, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
         return super().forward(inputs)
 
 

@@ -44,7 +44,11 @@ def draw_attribution(
         return draw_placeholder(f"No part has a contribution to show: {label}.")
     names = shorten_names([name for name, _ in known], 24)
     parts = [name for name, _ in known]
-    pairs = {pair: d for pair, d in (interactions or {}).items() if set(pair) <= set(parts) and get_mean_and_interval(d)}
+    pairs = {
+        pair: d
+        for pair, d in (interactions or {}).items()
+        if set(pair) <= set(parts) and get_mean_and_interval(d)
+    }
     height = max(1.6 if not pairs else 2.4, 1.0 + 0.3 * (len(names) + 1))
     width = WIDTH - 1 if not pairs else 3.6 + 2 * estimate_width(names) + 0.4 * len(parts)
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -64,7 +68,11 @@ def draw_attribution(
 
 
 def _draw_bars(
-    axes: Axes, known: Sequence[tuple[str, Difference]], names: Sequence[str], total: float | None, digits: int
+    axes: Axes,
+    known: Sequence[tuple[str, Difference]],
+    names: Sequence[str],
+    total: float | None,
+    digits: int,
 ) -> None:
     means = [get_mean_and_interval(d)[0] for _, d in known]  # type: ignore[index]
     axes.barh(range(len(known)), means, height=0.62, color=PALE, edgecolor=DARK, linewidth=0.5)
@@ -72,7 +80,15 @@ def _draw_bars(
         mark(axes, row, difference)
     labels = [*names]
     if total is not None:
-        axes.barh([len(known)], [total], height=0.62, color="white", edgecolor=DARK, hatch="////", linewidth=0.7)
+        axes.barh(
+            [len(known)],
+            [total],
+            height=0.62,
+            color="white",
+            edgecolor=DARK,
+            hatch="////",
+            linewidth=0.7,
+        )
         axes.axhline(len(known) - 0.5, color=DARK, linewidth=0.5)
         labels.append(f"all: {format_signed_label(total, digits)}")
     axes.axvline(0, color=DARK, linewidth=0.8)
@@ -96,9 +112,23 @@ def _draw_interaction_map(
         grid[row, column] = mean
         sure = high > low and (low > 0 or high < 0)
         weight = "bold" if sure else "normal"
-        axes.text(column, row, format_signed_label(mean, digits), ha="center", va="center", fontsize=6.5, weight=weight)
+        axes.text(
+            column,
+            row,
+            format_signed_label(mean, digits),
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            weight=weight,
+        )
     reach = float(np.nanmax(np.abs(grid))) or 1.0
-    axes.imshow(np.ma.masked_invalid(grid), cmap="PuOr_r", vmin=-1.8 * reach, vmax=1.8 * reach, aspect="auto")
+    axes.imshow(
+        np.ma.masked_invalid(grid),
+        cmap="PuOr_r",
+        vmin=-1.8 * reach,
+        vmax=1.8 * reach,
+        aspect="auto",
+    )
     name_ticks(axes, range(len(parts) - 1), shorten_names(parts[:-1], 20, 1), slanted=True)
     axes.set_yticks(range(1, len(parts)), names[1:])
     axes.set_xlim(-0.5, len(parts) - 1.5)

@@ -69,8 +69,13 @@ def curves(
     band: mean ± standard deviation over seeds; the line is pale where some seeds have no value any more. `level`
     is marked by a dotted line: 1 for the rates that a schedule gives to modalities.
     """
-    bands = {name: {arm: compute_band(rows) for arm, rows in arms.items()} for name, arms in series.items()}
-    shown = {name: {arm: b for arm, b in arms.items() if b.counts.any()} for name, arms in bands.items()}
+    bands = {
+        name: {arm: compute_band(rows) for arm, rows in arms.items()}
+        for name, arms in series.items()
+    }
+    shown = {
+        name: {arm: b for arm, b in arms.items() if b.counts.any()} for name, arms in bands.items()
+    }
     shown = {name: arms for name, arms in shown.items() if arms}
     if not shown:
         return draw_placeholder(f"No run has logged a value to show: {label}.")
@@ -88,7 +93,9 @@ def curves(
     ended = False
     for axes, (name, arms) in zip(places, shown.items(), strict=True):
         for arm, found in arms.items():
-            ended |= _draw_line(axes, found, style[arm], list(style).index(arm) / len(style), len(arms))
+            ended |= _draw_line(
+                axes, found, style[arm], list(style).index(arm) / len(style), len(arms)
+            )
         if level is not None:
             axes.axhline(level, color=GREY, linestyle=":", linewidth=1, zorder=1)
         axes.set_title(shorten((titles or {}).get(name, name), 36))
@@ -116,12 +123,19 @@ def _draw_line(axes: Axes, found: Band, look: Look, offset: float, arms: int) ->
     epochs = np.arange(1, len(found.mean) + 1)
     opacity = 0.2 if arms <= 4 else 0.1 if arms <= 8 else 0.05
     axes.fill_between(
-        epochs, found.mean - found.sd, found.mean + found.sd, color=look.colour, alpha=opacity, linewidth=0
+        epochs,
+        found.mean - found.sd,
+        found.mean + found.sd,
+        color=look.colour,
+        alpha=opacity,
+        linewidth=0,
     )
     every = max(1, len(epochs) // _MARKED)
     full = np.where(found.counts == found.counts.max(), found.mean, np.nan)
     ended = bool((found.counts < found.counts.max()).any())
     if ended:
         axes.plot(epochs, found.mean, color=look.colour, linestyle=look.line, alpha=0.4)
-    axes.plot(epochs, full, **look.get_line_options(markevery=(int(offset * every), every), markersize=4))
+    axes.plot(
+        epochs, full, **look.get_line_options(markevery=(int(offset * every), every), markersize=4)
+    )
     return ended

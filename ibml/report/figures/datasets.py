@@ -52,7 +52,12 @@ def draw_critical_difference(
     return figure
 
 
-def _draw_diagram(axes: Axes, ranks: Mapping[str, float], names: Mapping[str, str], groups: Sequence[Sequence[str]]) -> None:
+def _draw_diagram(
+    axes: Axes,
+    ranks: Mapping[str, float],
+    names: Mapping[str, str],
+    groups: Sequence[Sequence[str]],
+) -> None:
     # It imports pyplot; the rest of the report does without.
     from scikit_posthocs import critical_difference_diagram
 
@@ -72,7 +77,13 @@ def _draw_diagram(axes: Axes, ranks: Mapping[str, float], names: Mapping[str, st
         label_props={"fontsize": 7.5},
         marker_props={"color": DARK, "s": 14},
         elbow_props={"color": DARK, "linewidth": 0.6},
-        crossbar_props={"color": DARK, "linewidth": 2.4, "marker": "o", "markersize": 3.5, "solid_capstyle": "round"},
+        crossbar_props={
+            "color": DARK,
+            "linewidth": 2.4,
+            "marker": "o",
+            "markersize": 3.5,
+            "solid_capstyle": "round",
+        },
         text_h_margin=0.04,
     )
     axes.spines["top"].set_visible(True)

@@ -49,8 +49,15 @@ def draw_forest(
 ) -> Figure:
     """Data set -> arm -> difference to the reference: mean, 1 - alpha interval, verdict, and as a grey band what the
     seeds could not have detected. A panel for each data set; one alone has the numbers at its right."""
-    arms = list(dict.fromkeys(arm for column in differences.values() for arm in column if arm != reference))
-    if not any(get_mean_and_interval(d) for column in differences.values() for arm, d in column.items() if arm != reference):
+    arms = list(
+        dict.fromkeys(arm for column in differences.values() for arm in column if arm != reference)
+    )
+    if not any(
+        get_mean_and_interval(d)
+        for column in differences.values()
+        for arm, d in column.items()
+        if arm != reference
+    ):
         return draw_placeholder(f"No arm has a pair with {reference} to compare: {label}.")
     names = shorten_names(arms)
     left = estimate_width(names)
@@ -58,7 +65,9 @@ def draw_forest(
     height = 0.75 + max(0.24, 0.15 * (1 + max(name.count("\n") for name in names))) * len(arms)
     width = WIDTH - left if alone else max(1.5, (WIDTH + 1 - left) / min(4, len(differences)))
     share = _can_share_scale(differences, reference)
-    figure, places = create_panels(len(differences), width, height, names=left, sharey=True, sharex=share)
+    figure, places = create_panels(
+        len(differences), width, height, names=left, sharey=True, sharex=share
+    )
     for axes, (dataset, column) in zip(places, differences.items(), strict=True):
         _draw_column(axes, [column.get(arm, Difference(0, 0)) for arm in arms])
         if not alone:
@@ -71,7 +80,11 @@ def draw_forest(
     arrow = "→" if higher_is_better else "←"
     text = shorten(f"{label}: difference to {reference}", 80)
     note = f"{text}\n{100 * (1 - alpha):g} % interval; better to the {better} {arrow}"
-    _add_legend(figure, [d for column in differences.values() for arm, d in column.items() if arm != reference], note)
+    _add_legend(
+        figure,
+        [d for column in differences.values() for arm, d in column.items() if arm != reference],
+        note,
+    )
     return figure
 
 
@@ -137,23 +150,34 @@ def _add_legend(figure: Figure, differences: Sequence[Difference], note: str) ->
 
 
 @apply_style
-def draw_paired_runs(values: Mapping[str, Mapping[int, float | None]], reference: str, label: str) -> Figure:
+def draw_paired_runs(
+    values: Mapping[str, Mapping[int, float | None]], reference: str, label: str
+) -> Figure:
     """Arm -> seed -> value: a thin line for each seed, with a gap where an arm has no value of it; a thick mark at
     the mean of all seeds of an arm, and a dotted line at that of the reference."""
     arms = list(values)
     seeds = list(dict.fromkeys(seed for column in values.values() for seed in column))
-    grid = np.array([[_convert_to_float(values[arm].get(seed)) for arm in arms] for seed in seeds], dtype=float)
+    grid = np.array(
+        [[_convert_to_float(values[arm].get(seed)) for arm in arms] for seed in seeds], dtype=float
+    )
     if not np.isfinite(grid).any():
         return draw_placeholder(f"No arm has a value to show: {label}.")
     slanted = len(arms) > 6
     names = shorten_names(
-        (f"{arm} (reference)" if arm == reference else arm for arm in arms), 26 if slanted else 14, 1 if slanted else 2
+        (f"{arm} (reference)" if arm == reference else arm for arm in arms),
+        26 if slanted else 14,
+        1 if slanted else 2,
     )
     figure, (axes,) = create_panels(1, max(3.2, min(WIDTH, 1.1 + 0.75 * len(arms))), 2.8)
     places = np.arange(len(arms))
     for line in grid:
-        axes.plot(places, line, color=COLOURS[0], linewidth=0.8, alpha=0.5, marker=".", markersize=5)
-    means = [float(column[np.isfinite(column)].mean()) if np.isfinite(column).any() else np.nan for column in grid.T]
+        axes.plot(
+            places, line, color=COLOURS[0], linewidth=0.8, alpha=0.5, marker=".", markersize=5
+        )
+    means = [
+        float(column[np.isfinite(column)].mean()) if np.isfinite(column).any() else np.nan
+        for column in grid.T
+    ]
     axes.hlines(means, places - 0.28, places + 0.28, color=DARK, linewidth=2.6, zorder=3)
     handles: list[Artist] = [
         Line2D([], [], color=COLOURS[0], linewidth=0.8, alpha=0.5, marker=".", markersize=5),
@@ -161,10 +185,20 @@ def draw_paired_runs(values: Mapping[str, Mapping[int, float | None]], reference
     ]
     texts = ["a seed", "mean of the seeds"]
     if reference in values and np.isfinite(means[arms.index(reference)]):
-        handles.append(axes.axhline(means[arms.index(reference)], color=COLOURS[1], linestyle=":", linewidth=1.2))
+        handles.append(
+            axes.axhline(
+                means[arms.index(reference)], color=COLOURS[1], linestyle=":", linewidth=1.2
+            )
+        )
         texts.append("mean of the reference")
     for place in np.flatnonzero(~np.isfinite(means)):
-        axes.annotate("no value", (place, 0.02), xycoords=("data", "axes fraction"), rotation=90, **_MISSING_VALUE_STYLE)
+        axes.annotate(
+            "no value",
+            (place, 0.02),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            **_MISSING_VALUE_STYLE,
+        )
     name_ticks(axes, places.tolist(), names, slanted)
     axes.set_xlim(-0.5, len(arms) - 0.5)
     axes.set_ylabel(shorten(label, 44))
@@ -172,7 +206,13 @@ def draw_paired_runs(values: Mapping[str, Mapping[int, float | None]], reference
     return figure
 
 
-_MISSING_VALUE_STYLE: dict[str, Any] = {"ha": "center", "va": "bottom", "color": GREY, "fontsize": 7, "fontstyle": "italic"}
+_MISSING_VALUE_STYLE: dict[str, Any] = {
+    "ha": "center",
+    "va": "bottom",
+    "color": GREY,
+    "fontsize": 7,
+    "fontstyle": "italic",
+}
 
 
 def _convert_to_float(value: float | None) -> float:

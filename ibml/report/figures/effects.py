@@ -51,7 +51,10 @@ class Interaction:
         """One for each level of A; where there is no mean there is no interval."""
         found = [self.means.get((level, level_b), (None, None, None)) for level in self.levels_a]
         return [
-            (get_finite(m), get_finite(low), get_finite(high)) if get_finite(m) is not None else (None,) * 3 for m, low, high in found
+            (get_finite(m), get_finite(low), get_finite(high))
+            if get_finite(m) is not None
+            else (None,) * 3
+            for m, low, high in found
         ]
 
 
@@ -59,12 +62,19 @@ class Interaction:
 def draw_interactions(pairs: Sequence[Interaction], label: str) -> Figure:
     """A panel for each pair: factor A on the x axis, a line for each level of B with the intervals of its means.
     Parallel lines: the factors do not interact."""
-    drawn = [p for p in pairs if any(e[0] is not None for b in p.levels_b for e in p.get_estimates(b))]
+    drawn = [
+        p for p in pairs if any(e[0] is not None for b in p.levels_b for e in p.get_estimates(b))
+    ]
     if not drawn:
         return draw_placeholder(f"No combination of two factors has a mean to show: {label}.")
-    legends = [estimate_width([*shorten_names(p.levels_b, 18, 2), shorten(p.factor_b, 22, 3)]) for p in drawn]
+    legends = [
+        estimate_width([*shorten_names(p.levels_b, 18, 2), shorten(p.factor_b, 22, 3)])
+        for p in drawn
+    ]
     width = 2.3 + 0.2 * min(8, max(len(p.levels_a) for p in drawn)) + max(legends)
-    figure, places = create_panels(len(drawn), width, 2.6, max(1, int(1.2 * WIDTH / width)), sharey=True)
+    figure, places = create_panels(
+        len(drawn), width, 2.6, max(1, int(1.2 * WIDTH / width)), sharey=True
+    )
     for axes, pair in zip(places, drawn, strict=True):
         _draw_interaction(axes, pair)
     label_rows(places, label)
@@ -80,11 +90,21 @@ def _draw_interaction(axes: Axes, pair: Interaction) -> None:
         mean = np.array([np.nan if e[0] is None else e[0] for e in found])
         for spot, (_, low, high) in zip(x, found, strict=True):
             if low is not None and high is not None:
-                axes.plot([spot, spot], [low, high], color=look.colour, linewidth=0.9, marker="_", markersize=4)
+                axes.plot(
+                    [spot, spot],
+                    [low, high],
+                    color=look.colour,
+                    linewidth=0.9,
+                    marker="_",
+                    markersize=4,
+                )
         axes.plot(x, mean, **look.get_line_options())
     slanted = len(pair.levels_a) > 5
     name_ticks(
-        axes, range(len(pair.levels_a)), shorten_names(pair.levels_a, 26 if slanted else 11, 1 if slanted else 2), slanted
+        axes,
+        range(len(pair.levels_a)),
+        shorten_names(pair.levels_a, 26 if slanted else 11, 1 if slanted else 2),
+        slanted,
     )
     axes.set_xlim(-0.5, len(pair.levels_a) - 0.5)
     axes.set_xlabel(shorten(pair.factor_a, 36))
@@ -117,14 +137,20 @@ class _Axis:
 
 @apply_style
 def draw_value_curve(
-    path: str, points: Sequence[tuple[object, Sequence[float | None]]], reference_value: object, label: str
+    path: str,
+    points: Sequence[tuple[object, Sequence[float | None]]],
+    reference_value: object,
+    label: str,
 ) -> Figure:
     """(value of the factor, results of its seeds) -> mean ± standard deviation over seeds, each seed a faint point.
 
     Numbers stand on a linear axis, or on a logarithmic one if all are at least 0 and the largest is at least 8 times
     the smallest positive one; zero is then at the left, behind a break. Other values are categories, in their order.
     """
-    kept = [(value, [v for seed in seeds if (v := get_finite(seed)) is not None]) for value, seeds in points]
+    kept = [
+        (value, [v for seed in seeds if (v := get_finite(seed)) is not None])
+        for value, seeds in points
+    ]
     kept = [(value, seeds) for value, seeds in kept if seeds]
     if not kept:
         return draw_placeholder(f"No value of {path} has a result to show: {label}.")
@@ -132,18 +158,26 @@ def draw_value_curve(
         kept.sort(key=lambda point: float(str(point[0])))
     place = _build_axis([value for value, _ in kept])
     named = place.scale == "categories"
-    figure, (axes,) = create_panels(1, max(3.2, min(WIDTH, 2 + 0.7 * len(kept))) if named else 4.6, 3.0)
+    figure, (axes,) = create_panels(
+        1, max(3.2, min(WIDTH, 2 + 0.7 * len(kept))) if named else 4.6, 3.0
+    )
     if place.scale == "log":
         axes.set_xscale("log")
     for x, (_, seeds) in zip(place.positions, kept, strict=True):
-        axes.plot([x] * len(seeds), seeds, ".", color=COLOURS[0], alpha=0.35, markersize=5, zorder=2)
+        axes.plot(
+            [x] * len(seeds), seeds, ".", color=COLOURS[0], alpha=0.35, markersize=5, zorder=2
+        )
     _draw_means(axes, place, [summarise(seeds) for _, seeds in kept], joined=not named)
     handles = [
         Line2D([], [], color=COLOURS[0], marker="o", linestyle="none" if named else "-"),
         Line2D([], [], color=COLOURS[0], marker=".", linestyle="none", alpha=0.35),
     ]
     texts = ["mean ± standard deviation", "a seed"]
-    marked = [x for x, (value, _) in zip(place.positions, kept, strict=True) if _is_equal(value, reference_value)]
+    marked = [
+        x
+        for x, (value, _) in zip(place.positions, kept, strict=True)
+        if _is_equal(value, reference_value)
+    ]
     if marked:
         axes.axvline(marked[0], color=COLOURS[1], linestyle=":", linewidth=1.3, zorder=1)
         handles.append(Line2D([], [], color=COLOURS[1], linestyle=":"))
@@ -159,7 +193,9 @@ def _draw_means(axes: Axes, place: _Axis, summaries: Sequence[Summary], joined: 
     x = np.array(place.positions)
     mean = np.array([s.mean for s in summaries], dtype=float)
     sd = np.array([0.0 if s.sd is None else s.sd for s in summaries])
-    axes.errorbar(x, mean, yerr=sd, color=COLOURS[0], fmt="o", capsize=2.5, elinewidth=1.1, zorder=3)
+    axes.errorbar(
+        x, mean, yerr=sd, color=COLOURS[0], fmt="o", capsize=2.5, elinewidth=1.1, zorder=3
+    )
     if joined:
         first = 1 if place.zero is not None else 0
         axes.plot(x[first:], mean[first:], color=COLOURS[0], zorder=3)
@@ -179,12 +215,26 @@ def _finish(axes: Axes, place: _Axis) -> None:
     if place.zero is not None:
         middle = math.sqrt(place.zero * place.positions[1])
         gap = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
-        axes.text(middle, 0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", bbox=gap)
+        axes.text(
+            middle,
+            0,
+            "//",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="center",
+            bbox=gap,
+        )
 
 
 def _build_axis(values: Sequence[object]) -> _Axis:
     if not all(_is_number(value) for value in values):
-        named = tuple(shorten_names(map(_format_value, values), 26 if len(values) > 6 else 13, 1 if len(values) > 6 else 2))
+        named = tuple(
+            shorten_names(
+                map(_format_value, values),
+                26 if len(values) > 6 else 13,
+                1 if len(values) > 6 else 2,
+            )
+        )
         spots = tuple(map(float, range(len(values))))
         return _Axis(spots, "categories", spots, named)
     numbers = [float(str(value)) for value in values]

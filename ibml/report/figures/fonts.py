@@ -33,7 +33,9 @@ def is_drawable(char: str) -> bool:
 
 def find_undrawable(text: str) -> str:
     """Return the characters of a text that no installed font has, each once."""
-    return "".join(dict.fromkeys(char for char in text if char.isprintable() and not is_drawable(char)))
+    return "".join(
+        dict.fromkeys(char for char in text if char.isprintable() and not is_drawable(char))
+    )
 
 
 @contextmanager
@@ -52,7 +54,9 @@ def choose_families(chars: Iterable[str]) -> list[str]:
     missing = {ord(char) for char in chars} - _load_base_glyphs()
     chosen = [BASE]
     while missing:
-        best = max(_list_candidates(), key=lambda path: len(missing & _load_glyphs(path)), default=None)
+        best = max(
+            _list_candidates(), key=lambda path: len(missing & _load_glyphs(path)), default=None
+        )
         if best is None or not missing & _load_glyphs(best):
             break
         chosen.append(_list_candidates()[best])
@@ -88,8 +92,12 @@ def _list_candidates() -> dict[str, str]:
         for entry in reversed(font_manager.fontManager.ttflist)
         if entry.style == "normal" and entry.weight in _PLAIN_WEIGHTS
     }
-    usable = [(name, path) for path, name in found.items() if not any(part in name for part in _UNUSABLE)]
-    usable.sort(key=lambda font: ("Sans" not in font[0], "Mono" in font[0], font[0], Path(font[1]).name))
+    usable = [
+        (name, path) for path, name in found.items() if not any(part in name for part in _UNUSABLE)
+    ]
+    usable.sort(
+        key=lambda font: ("Sans" not in font[0], "Mono" in font[0], font[0], Path(font[1]).name)
+    )
     return {path: name for name, path in usable}
 
 

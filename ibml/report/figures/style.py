@@ -71,7 +71,12 @@ class Look:
     def get_line_options(self, **rest: Any) -> dict[str, Any]:
         """The look as keywords of a line with markers."""
         face = "white" if self.hollow else self.colour
-        given = {"color": self.colour, "marker": self.marker, "linestyle": self.line, "markerfacecolor": face}
+        given = {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": self.line,
+            "markerfacecolor": face,
+        }
         return {**given, "markeredgecolor": self.colour, **rest}
 
 
@@ -134,7 +139,9 @@ def render_figure(figure: Figure, form: FigureForm) -> bytes:
     }
     stream = io.BytesIO()
     with _apply_settings():
-        figure.savefig(stream, format=form, metadata=metadata[form], bbox_inches="tight", pad_inches=0.04)
+        figure.savefig(
+            stream, format=form, metadata=metadata[form], bbox_inches="tight", pad_inches=0.04
+        )
     return stream.getvalue()
 
 
@@ -150,9 +157,13 @@ def shorten(text: str, width: int = 28, lines: int = 2) -> str:
     """Any text as a label of at most `lines` lines of `width` characters; a longer one loses its middle, since the
     names of arms differ at their ends. A character that no font has is shown as a replacement character."""
     plain = "".join(c if c.isprintable() else " " for c in text)
-    plain = " ".join("".join(c if is_drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in plain).split())
+    plain = " ".join(
+        "".join(c if is_drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in plain).split()
+    )
     plain = plain or "(no name)"
-    width = max(1, width * len(plain) // cell_len(plain))  # a Chinese character is as wide as two letters
+    width = max(
+        1, width * len(plain) // cell_len(plain)
+    )  # a Chinese character is as wide as two letters
     pieces = _wrap_text(plain, width)
     if len(pieces) <= lines:
         return "\n".join(pieces)
@@ -184,7 +195,11 @@ def shorten_names(texts: Iterable[str], width: int = 28, lines: int = 2) -> list
     seen: Counter[str] = Counter()
     labels = []
     for text, whole_label in zip(given, first, strict=True):
-        label = shorten("…" + text[common:].lstrip(" ._=,/"), width, lines) if common and text in alike else whole_label
+        label = (
+            shorten("…" + text[common:].lstrip(" ._=,/"), width, lines)
+            if common and text in alike
+            else whole_label
+        )
         seen[label] += 1
         labels.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
     return labels
@@ -218,7 +233,9 @@ def create_panels(
     """A figure with `count` panels, row by row, of a size in inches each; `names`: what labels at the left need."""
     columns = min(count, columns)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(3.2, names + width * columns), height * rows), layout="constrained")
+    figure = Figure(
+        figsize=(max(3.2, names + width * columns), height * rows), layout="constrained"
+    )
     grid = figure.subplots(rows, columns, squeeze=False, **shared)
     places: list[Axes] = list(np.ravel(grid))
     for spare in places[count:]:
@@ -231,7 +248,9 @@ def create_panels(
 
 def estimate_width(labels: Sequence[str]) -> float:
     """Width of the widest line of the labels."""
-    return _CHARACTER_WIDTH * max((cell_len(line) for label in labels for line in label.split("\n")), default=0)
+    return _CHARACTER_WIDTH * max(
+        (cell_len(line) for label in labels for line in label.split("\n")), default=0
+    )
 
 
 def label_rows(places: Sequence[Axes], label: str) -> None:
@@ -253,11 +272,15 @@ def name_ticks(axes: Axes, positions: Sequence[float], names: Sequence[str], sla
         axes.set_xticks(positions, names)
 
 
-def add_legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], note: str = "") -> None:
+def add_legend_below(
+    figure: Figure, handles: Sequence[Artist], labels: Sequence[str], note: str = ""
+) -> None:
     """One legend for all panels, in as many columns as fit, under a note; the figure grows by its height."""
     if not handles:
         return
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / (estimate_width(labels) + 0.55))))
+    columns = max(
+        1, min(len(handles), int(figure.get_figwidth() / (estimate_width(labels) + 0.55)))
+    )
     lines = math.ceil(len(handles) / columns) + (note.count("\n") + 1 if note else 0)
     figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * lines)
     figure.legend(

@@ -33,12 +33,16 @@ _MAX_PARAMETERS = 4
 _BUDGET_POINTS = 200
 
 
-def render_figures(record: SearchRecord, importances: Importances, others: Sequence[SearchRecord] = ()) -> dict[str, bytes]:
+def render_figures(
+    record: SearchRecord, importances: Importances, others: Sequence[SearchRecord] = ()
+) -> dict[str, bytes]:
     """File name -> PNG, of every figure for which the search has enough trials."""
     mpl.use("agg", force=False)
     study = build_optuna_study(record)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    top = [i.name for i in importances.parameters[:_MAX_PARAMETERS]] or list(record.parameters)[:_MAX_PARAMETERS]
+    top = [i.name for i in importances.parameters[:_MAX_PARAMETERS]] or list(record.parameters)[
+        :_MAX_PARAMETERS
+    ]
     everywhere = [p for p in record.parameters if all(p in trial.params for trial in complete)]
     top = [name for name in top if name in everywhere]
     made: dict[str, bytes] = {}
@@ -47,19 +51,27 @@ def render_figures(record: SearchRecord, importances: Importances, others: Seque
             made["history.png"] = _render_png(_draw_history(record))
         if importances.parameters:
             made["importance.png"] = _render_png(_draw_importance(record, importances))
-        constant = record.scheduler["type"] != "pbt"  # else these would show the values that trials began with
+        constant = (
+            record.scheduler["type"] != "pbt"
+        )  # else these would show the values that trials began with
         if len(complete) > 1 and len(record.objectives) == 1 and constant:
             name = record.objectives[0][0]
             if top:
-                made["slice.png"] = _render_optuna_plot(optuna_plots.plot_slice, study, top, target_name=name)
+                made["slice.png"] = _render_optuna_plot(
+                    optuna_plots.plot_slice, study, top, target_name=name
+                )
                 made["parallel.png"] = _render_optuna_plot(
                     optuna_plots.plot_parallel_coordinate, study, everywhere, target_name=name
                 )
             numbers = [path for path in top if "low" in record.parameters[path]]
             if len(numbers) > 1 and len(complete) > 3:
-                made["contour.png"] = _render_optuna_plot(optuna_plots.plot_contour, study, numbers[:2], target_name=name)
+                made["contour.png"] = _render_optuna_plot(
+                    optuna_plots.plot_contour, study, numbers[:2], target_name=name
+                )
         if find_pareto_front(record) and 1 < len(record.objectives) < 4:
-            made["pareto.png"] = _render_optuna_plot(optuna_plots.plot_pareto_front, build_optuna_study(_drop_infeasible(record)))
+            made["pareto.png"] = _render_optuna_plot(
+                optuna_plots.plot_pareto_front, build_optuna_study(_drop_infeasible(record))
+            )
         if others:
             made["anytime.png"] = _render_png(_draw_anytime(record, others))
     return made
@@ -105,15 +117,30 @@ def _draw_history(record: SearchRecord) -> Figure:
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
     complete = frame[frame["state"] == "complete"]
-    axes.plot(complete["trial"], scale * complete[record.objectives[0][0]], "o", color=COLOURS[0], label="complete")
-    stopped = [(p.number, list(p.curve.values())[-1]) for p in record.proposals if p.state == "pruned" and p.curve]
+    axes.plot(
+        complete["trial"],
+        scale * complete[record.objectives[0][0]],
+        "o",
+        color=COLOURS[0],
+        label="complete",
+    )
+    stopped = [
+        (p.number, list(p.curve.values())[-1])
+        for p in record.proposals
+        if p.state == "pruned" and p.curve
+    ]
     if stopped:
         numbers, values = zip(*stopped, strict=True)
         axes.plot(numbers, scale * np.array(values), "x", color=COLOURS[4], label="stopped early")
     failed = frame[frame["state"] == "failed"]["trial"]
     if len(failed):
         axes.plot(
-            failed, np.full(len(failed), axes.get_ylim()[0]), "v", color=COLOURS[1], label="failed", clip_on=False
+            failed,
+            np.full(len(failed), axes.get_ylim()[0]),
+            "v",
+            color=COLOURS[1],
+            label="failed",
+            clip_on=False,
         )
     best = pd.to_numeric(curve["best"])
     axes.step(curve["trial"], scale * best, where="post", color=COLOURS[2], label="best so far")
@@ -128,7 +155,9 @@ def _draw_importance(record: SearchRecord, importances: Importances) -> Figure:
     shown = list(reversed(importances.parameters))
     means = np.array([i.mean for i in shown])
     spread = np.abs(np.array([[i.mean - i.low, i.high - i.mean] for i in shown]).T)
-    axes.barh([i.name for i in shown], means, xerr=spread, color=COLOURS[5], ecolor="#333333", capsize=2)
+    axes.barh(
+        [i.name for i in shown], means, xerr=spread, color=COLOURS[5], ecolor="#333333", capsize=2
+    )
     when = f" after {importances.epochs} epochs" if importances.epochs else ""
     label = f"share of the variance of {record.objectives[0][0]}{when} (fANOVA, 95 % interval)"
     axes.set(xlabel=label, xlim=(0, None))
@@ -141,9 +170,13 @@ def _draw_anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> Figur
     label, scale = _get_axis(record)
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
-    for colour, (name, median, low, high, budget) in zip(COLOURS, compute_anytime_curves(record, others), strict=False):
+    for colour, (name, median, low, high, budget) in zip(
+        COLOURS, compute_anytime_curves(record, others), strict=False
+    ):
         axes.step(budget, scale * median, where="post", color=colour, label=name)
-        axes.fill_between(budget, scale * low, scale * high, step="post", color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(
+            budget, scale * low, scale * high, step="post", color=colour, alpha=0.2, linewidth=0
+        )
     axes.set(xlabel="epochs trained by the search", ylabel=f"best {label} so far")
     axes.legend(frameon=False, loc="lower right")
     return figure
@@ -152,7 +185,9 @@ def _draw_anytime(record: SearchRecord, others: Sequence[SearchRecord]) -> Figur
 AnytimeCurve = tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def compute_anytime_curves(record: SearchRecord, others: Sequence[SearchRecord]) -> list[AnytimeCurve]:
+def compute_anytime_curves(
+    record: SearchRecord, others: Sequence[SearchRecord]
+) -> list[AnytimeCurve]:
     """Per group of searches that are compared: label, then over its repeats the median, lowest and highest best value
     so far, each at the budgets (epochs trained) that end the list; shape (200,) each."""
     groups = group_compared(record, others)

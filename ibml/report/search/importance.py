@@ -62,8 +62,14 @@ def _compute_cached_importances(content: str) -> Importances:
     for path in record.parameters:
         having = [t for t in trials if path in t.params]
         if path not in everywhere and len(having) >= MIN_TRIALS:
-            found += [i for i in _bootstrap_importances(record, having, [*everywhere, path]) if i.name == path]
-    return Importances(tuple(sorted(found, key=lambda importance: -importance.mean)), epochs if found else None)
+            found += [
+                i
+                for i in _bootstrap_importances(record, having, [*everywhere, path])
+                if i.name == path
+            ]
+    return Importances(
+        tuple(sorted(found, key=lambda importance: -importance.mean)), epochs if found else None
+    )
 
 
 def _select_compared_trials(record: SearchRecord) -> tuple[list[FrozenTrial], int | None]:
@@ -85,7 +91,9 @@ def _build_trial(record: SearchRecord, params: dict[str, object], value: float) 
     return optuna.trial.create_trial(value=value, params=params, distributions=distributions)
 
 
-def _bootstrap_importances(record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]) -> list[Importance]:
+def _bootstrap_importances(
+    record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]
+) -> list[Importance]:
     varied = [name for name in names if len({repr(t.params[name]) for t in trials}) > 1]
     values = [t.values[0] for t in trials]
     if not varied or max(values) == min(values):
@@ -105,7 +113,9 @@ def _bootstrap_importances(record: SearchRecord, trials: Sequence[FrozenTrial], 
     ]
 
 
-def _compute_scores(record: SearchRecord, drawn: Sequence[FrozenTrial], names: list[str], seed: int) -> dict[str, float]:
+def _compute_scores(
+    record: SearchRecord, drawn: Sequence[FrozenTrial], names: list[str], seed: int
+) -> dict[str, float]:
     """fANOVA on some trials; nothing where they are too much alike to fit a tree to."""
     study = create_memory_study([record.objectives[0][1]])
     study.add_trials(drawn)

@@ -13,7 +13,13 @@ from rich.text import Text
 
 from ibml.config.metrics import describe
 from ibml.records import ProposalRecord, SearchRecord
-from ibml.report.search.importance import BOOTSTRAPS, MIN_TRIALS, Importance, Importances, compute_importances
+from ibml.report.search.importance import (
+    BOOTSTRAPS,
+    MIN_TRIALS,
+    Importance,
+    Importances,
+    compute_importances,
+)
 from ibml.report.search.pbt_schedule import format_schedule
 from ibml.report.search.summary import (
     build_best_preset,
@@ -31,7 +37,9 @@ FILES = (BEST, PAGE, "trials.csv", *(f"{name}.png" for name in IMAGES))
 """Every file that a report may have."""
 
 
-def render_search_report(record: SearchRecord, others: Sequence[SearchRecord] = ()) -> dict[str, str | bytes]:
+def render_search_report(
+    record: SearchRecord, others: Sequence[SearchRecord] = ()
+) -> dict[str, str | bytes]:
     """All files of a search's report: page, trials, best configuration, figures."""
     from ibml.report.search.figures import render_figures
 
@@ -40,15 +48,25 @@ def render_search_report(record: SearchRecord, others: Sequence[SearchRecord] = 
     made["trials.csv"] = build_trials_frame(record).to_csv(index=False, lineterminator="\n")
     if record.best is not None:
         made[BEST] = build_best_preset(record)
-    made[PAGE] = _render_page(record, found, others, [name for name in made if name.endswith(".png")])
+    made[PAGE] = _render_page(
+        record, found, others, [name for name in made if name.endswith(".png")]
+    )
     return made
 
 
 def build_search_summary(record: SearchRecord, others: Sequence[SearchRecord] = ()) -> Group:
     """What `ibml tune` shows at its end."""
-    parts: list[Text | RichTable] = [Text(record.name, style="bold"), *map(Text, _list_facts(record))]
+    parts: list[Text | RichTable] = [
+        Text(record.name, style="bold"),
+        *map(Text, _list_facts(record)),
+    ]
     if record.best is not None:
-        grid = RichTable(title=Text("best configuration"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        grid = RichTable(
+            title=Text("best configuration"),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
         grid.add_column("parameter", overflow="fold")
         grid.add_column("value", overflow="fold")
         for path, value in record.best_params.items():
@@ -84,7 +102,10 @@ def _list_facts(record: SearchRecord) -> list[str]:
     ]
     best = next((p for p in record.proposals if p.number == record.best), None)
     if best and best.values:
-        values = ", ".join(_format_objective(metric, v) for (metric, _), v in zip(record.objectives, best.values, strict=True))
+        values = ", ".join(
+            _format_objective(metric, v)
+            for (metric, _), v in zip(record.objectives, best.values, strict=True)
+        )
         first = " by the first objective" if len(record.objectives) > 1 else ""
         lines.append(f"Best{first}: trial {best.number}, {values} on validation.")
     else:
@@ -95,7 +116,11 @@ def _list_facts(record: SearchRecord) -> list[str]:
 
 
 def _format_settings(config: dict[str, object]) -> str:
-    rest = ", ".join(f"{key} {_format_value(value)}" for key, value in config.items() if key != "type" and value is not None)
+    rest = ", ".join(
+        f"{key} {_format_value(value)}"
+        for key, value in config.items()
+        if key != "type" and value is not None
+    )
     return f"{config['type']} ({rest})" if rest else str(config["type"])
 
 
@@ -109,7 +134,9 @@ def _format_value(value: object) -> str:
 
 
 def _build_front_table(record: SearchRecord) -> RichTable:
-    grid = RichTable(title=Text("Pareto front"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = RichTable(
+        title=Text("Pareto front"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for heading in ("trial", *(metric for metric, _ in record.objectives), "parameters"):
         grid.add_column(heading, overflow="fold")
     for p in find_pareto_front(record):
@@ -119,9 +146,14 @@ def _build_front_table(record: SearchRecord) -> RichTable:
 
 def _format_front_row(record: SearchRecord, p: ProposalRecord) -> list[str]:
     values = [
-        f"{describe(metric).scale * v:.4g}" for (metric, _), v in zip(record.objectives, p.values or (), strict=True)
+        f"{describe(metric).scale * v:.4g}"
+        for (metric, _), v in zip(record.objectives, p.values or (), strict=True)
     ]
-    return [str(p.number), *values, ", ".join(f"{path}={_format_value(v)}" for path, v in p.params.items())]
+    return [
+        str(p.number),
+        *values,
+        ", ".join(f"{path}={_format_value(v)}" for path, v in p.params.items()),
+    ]
 
 
 def _build_importance_table(found: Importances) -> RichTable:
@@ -148,40 +180,75 @@ def _describe_comparison(record: SearchRecord, others: Sequence[SearchRecord]) -
     lines = []
     for label, records in group_compared(record, others).items():
         curves = [compute_best_so_far(r) for r in records]
-        ends = [(c["best"].iloc[-1], c["epochs"].iloc[-1]) for c in curves if len(c) and c["best"].iloc[-1] is not None]
+        ends = [
+            (c["best"].iloc[-1], c["epochs"].iloc[-1])
+            for c in curves
+            if len(c) and c["best"].iloc[-1] is not None
+        ]
         if ends:
             best = _format_objective(record.objectives[0][0], median(value for value, _ in ends))
             epochs = median(spent for _, spent in ends)
-            lines.append(f"{label}: best {best}, {epochs:,.0f} epochs (medians of {len(ends)} repeats)")
+            lines.append(
+                f"{label}: best {best}, {epochs:,.0f} epochs (medians of {len(ends)} repeats)"
+            )
     return lines
 
 
-def _render_page(record: SearchRecord, found: Importances, others: Sequence[SearchRecord], images: list[str]) -> str:
-    lines = [f"# Search {escape_markdown(record.name)}", "", escape_markdown(record.description), ""]
+def _render_page(
+    record: SearchRecord, found: Importances, others: Sequence[SearchRecord], images: list[str]
+) -> str:
+    lines = [
+        f"# Search {escape_markdown(record.name)}",
+        "",
+        escape_markdown(record.description),
+        "",
+    ]
     lines += [*(f"{escape_markdown(fact)}  " for fact in _list_facts(record)), ""]
     if record.best is not None:
         lines += ["## Best configuration", "", "| parameter | value |", "|---|---|"]
-        lines += [f"| {format_code(path)} | {escape_markdown(_format_value(value))} |" for path, value in record.best_params.items()]
+        lines += [
+            f"| {format_code(path)} | {escape_markdown(_format_value(value))} |"
+            for path, value in record.best_params.items()
+        ]
         if record.scheduler["type"] == "pbt":
             lines += ["", *format_schedule(record), ""]
         else:
             lines += ["", f"As a preset: `{BEST}`; train it with `ibml train {BEST}`.", ""]
     if len(record.objectives) > 1:
         heads = ["trial", *(metric for metric, _ in record.objectives), "parameters"]
-        lines += ["## Pareto front", "", f"| {' | '.join(map(escape_markdown, heads))} |", "|---" * len(heads) + "|"]
-        lines += [f"| {' | '.join(map(escape_markdown, _format_front_row(record, p)))} |" for p in find_pareto_front(record)] + [""]
+        lines += [
+            "## Pareto front",
+            "",
+            f"| {' | '.join(map(escape_markdown, heads))} |",
+            "|---" * len(heads) + "|",
+        ]
+        lines += [
+            f"| {' | '.join(map(escape_markdown, _format_front_row(record, p)))} |"
+            for p in find_pareto_front(record)
+        ] + [""]
     lines += ["## Importance", ""]
     if found.parameters:
         lines += ["| parameter | share of variance | 95 % interval | trials |", "|---|---|---|---|"]
         rows = map(_format_importance_row, found.parameters)
-        lines += [f"| {format_code(name)} | {' | '.join(map(escape_markdown, rest))} |" for name, *rest in rows]
+        lines += [
+            f"| {format_code(name)} | {' | '.join(map(escape_markdown, rest))} |"
+            for name, *rest in rows
+        ]
         which = f"trials{_format_epochs(found)}" if found.epochs else "complete trials"
         lines += ["", f"fANOVA (Hutter et al. 2014) on {which}, resampled {BOOTSTRAPS} times.", ""]
     else:
         few = f"Fewer than {MIN_TRIALS} trials to compare, or nothing differed"
         changed = record.scheduler["type"] == "pbt"
-        lines += [f"{'Values changed while members trained' if changed else few}: no importance.", ""]
+        lines += [
+            f"{'Values changed while members trained' if changed else few}: no importance.",
+            "",
+        ]
     comparison = _describe_comparison(record, others)
     if comparison:
         lines += ["## Compared", "", *(f"{escape_markdown(line)}  " for line in comparison), ""]
-    return "\n".join([*lines, *(f"![{name.removesuffix('.png')}]({name})\n" for name in sorted(images))]) + "\n"
+    return (
+        "\n".join(
+            [*lines, *(f"![{name.removesuffix('.png')}]({name})\n" for name in sorted(images))]
+        )
+        + "\n"
+    )

@@ -29,7 +29,11 @@ def build_schedule(record: SearchRecord) -> list[ScheduleStep]:
     while number is not None:
         member = members[number]
         change = next((c for c in reversed(member.changes) if c.epoch < until), None)
-        steps.append(ScheduleStep(change.epoch, number, change.values) if change else ScheduleStep(0, number, member.params))
+        steps.append(
+            ScheduleStep(change.epoch, number, change.values)
+            if change
+            else ScheduleStep(0, number, member.params)
+        )
         number, until = (change.source, change.epoch) if change else (None, 0)
     return steps[::-1]
 
@@ -37,7 +41,10 @@ def build_schedule(record: SearchRecord) -> list[ScheduleStep]:
 def format_schedule(record: SearchRecord) -> list[str]:
     """The schedule as a section of the page."""
     names = list(record.parameters)
-    rows = [[str(s.epoch), str(s.member), *(_format_value(s.values.get(name)) for name in names)] for s in build_schedule(record)]
+    rows = [
+        [str(s.epoch), str(s.member), *(_format_value(s.values.get(name)) for name in names)]
+        for s in build_schedule(record)
+    ]
     return [
         "These are the last values. The result comes from the whole schedule, in which each row holds from its epoch"
         " (counted from 0) on; `ibml train` cannot replay it. In trials.csv are the values that members began with.",
@@ -54,7 +61,10 @@ def format_schedule_note(record: SearchRecord) -> str:
     """What the head of a preset says of its values; nothing where the search is no population."""
     if record.scheduler["type"] != "pbt":
         return ""
-    steps = [f"{s.epoch} ({', '.join(f'{p} {_format_value(v)}' for p, v in s.values.items())})" for s in build_schedule(record)]
+    steps = [
+        f"{s.epoch} ({', '.join(f'{p} {_format_value(v)}' for p, v in s.values.items())})"
+        for s in build_schedule(record)
+    ]
     lines = [
         "These are the LAST values of a schedule, which `ibml train` cannot replay: what was found on validation",
         "belongs to the whole schedule, from epoch ...",

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from ibml.common.yaml.documents import dump
@@ -60,7 +65,9 @@ def build_distribution(parameter: dict[str, Any]) -> BaseDistribution:
         warnings.simplefilter("ignore")
         if parameter["whole"]:
             return IntDistribution(int(low), int(high), log, int(step or 1))
-        return FloatDistribution(float(low), float(high), log, None if step is None else float(step))
+        return FloatDistribution(
+            float(low), float(high), log, None if step is None else float(step)
+        )
 
 
 def find_pareto_front(record: SearchRecord) -> list[ProposalRecord]:
@@ -88,10 +95,15 @@ def compute_best_so_far(record: SearchRecord) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["trial", "epochs", "best"])
 
 
-def group_compared(record: SearchRecord, others: Sequence[SearchRecord]) -> dict[str, list[SearchRecord]]:
+def group_compared(
+    record: SearchRecord, others: Sequence[SearchRecord]
+) -> dict[str, list[SearchRecord]]:
     """Label -> the searches that were run to compare, as far as they are among these."""
     by_name = {r.name: r for r in (record, *others)}
-    return {label: [by_name[n] for n in names if n in by_name] for label, names in record.compared.items()}
+    return {
+        label: [by_name[n] for n in names if n in by_name]
+        for label, names in record.compared.items()
+    }
 
 
 def build_trials_frame(record: SearchRecord) -> pd.DataFrame:
@@ -99,17 +111,29 @@ def build_trials_frame(record: SearchRecord) -> pd.DataFrame:
     rows = []
     for p in record.proposals:
         values = p.values or (None,) * len(record.objectives)
-        objectives = {metric: value for (metric, _), value in zip(record.objectives, values, strict=True)}
+        objectives = {
+            metric: value for (metric, _), value in zip(record.objectives, values, strict=True)
+        }
         params = {path: p.params.get(path) for path in record.parameters}
         rows.append(
-            {"trial": p.number, "state": p.state, "epochs": p.epochs, **objectives, **params, "reason": p.reason}
+            {
+                "trial": p.number,
+                "state": p.state,
+                "epochs": p.epochs,
+                **objectives,
+                **params,
+                "reason": p.reason,
+            }
         )
     return pd.DataFrame(rows)
 
 
 def build_best_preset(record: SearchRecord) -> str:
     """The best configuration as a preset file."""
-    metric, value = record.objectives[0][0], next(p.values for p in record.proposals if p.number == record.best)
+    metric, value = (
+        record.objectives[0][0],
+        next(p.values for p in record.proposals if p.number == record.best),
+    )
     assert value is not None, "the best proposal is complete"
     head = f"The best of search {record.name}: trial {record.best}, {metric} {value[0]:.6g} on validation."
     chosen = (f"  {path}: {_format_value(v)}" for path, v in record.best_params.items())

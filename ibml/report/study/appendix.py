@@ -30,7 +30,10 @@ def build_change_table(study: StudyRecord) -> TableSpec:
     for dataset, of_dataset in by_dataset.items():
         rows += [study.table.shown(dataset)] if dataset else []
         rows += of_dataset
-    columns = [Column(name, "name") for name in ("arm", "setting", study.table.shown(study.reference), "arm's value")]
+    columns = [
+        Column(name, "name")
+        for name in ("arm", "setting", study.table.shown(study.reference), "arm's value")
+    ]
     return TableSpec("differences in configuration", tuple(columns), tuple(rows))
 
 
@@ -46,8 +49,20 @@ def _build_change_rows(study: StudyRecord, dataset: str) -> Iterator[Row]:
 def build_configuration_table(study: StudyRecord) -> TableSpec:
     """The reference's whole configuration, a column for each data set."""
     paths = dict.fromkeys(path for config in study.configs.values() for path in config)
-    rows = [(Entry(path), *(_build_value_entry(study.configs.get(dataset, {}), path) for dataset in study.datasets)) for path in paths]
-    columns = (Column("setting", "name"), *(Column(study.table.shown(name), "name") for name in study.datasets))
+    rows = [
+        (
+            Entry(path),
+            *(
+                _build_value_entry(study.configs.get(dataset, {}), path)
+                for dataset in study.datasets
+            ),
+        )
+        for path in paths
+    ]
+    columns = (
+        Column("setting", "name"),
+        *(Column(study.table.shown(name), "name") for name in study.datasets),
+    )
     return TableSpec("the reference's configuration", columns, tuple(rows))
 
 
@@ -56,7 +71,13 @@ def _build_value_entry(config: Mapping[str, object], path: str) -> Entry:
 
 
 def _format_value(value: object) -> str:
-    return value if isinstance(value, str) else "none" if value is None else json.dumps(value, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str)
+        else "none"
+        if value is None
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def build_failure_table(table: Table, results: Results, links: Links) -> TableSpec:
@@ -66,7 +87,13 @@ def build_failure_table(table: Table, results: Results, links: Links) -> TableSp
     for trial in _sort_by_arm(table, lost):
         record = results.records.get(trial.key)
         reason = Entry(record.reason if record and record.reason else MISSING)
-        rows.append((*_build_trial_entries(table, results, trial), reason, _build_run_entry(results, trial, links)))
+        rows.append(
+            (
+                *_build_trial_entries(table, results, trial),
+                reason,
+                _build_run_entry(results, trial, links),
+            )
+        )
     columns = (*_build_trial_columns(table), Column("reason", "words"), Column("run", "name"))
     return TableSpec("trials that did not finish", columns, tuple(rows))
 
@@ -76,7 +103,9 @@ def build_run_table(table: Table, results: Results, links: Links) -> TableSpec:
     metric = table.metrics[0]
     digits = table.study.table.digits(metric.name)
     values = {
-        (dataset, arm): results.values(dataset, arm, metric) for dataset in table.datasets for arm in table.study.arms
+        (dataset, arm): results.values(dataset, arm, metric)
+        for dataset in table.datasets
+        for arm in table.study.arms
     }
     rows = [
         (
@@ -86,7 +115,11 @@ def build_run_table(table: Table, results: Results, links: Links) -> TableSpec:
         )
         for trial in _sort_by_arm(table, results.trials)
     ]
-    columns = (*_build_trial_columns(table), Column(format_metric_heading(table, metric)), Column("run", "name"))
+    columns = (
+        *_build_trial_columns(table),
+        Column(format_metric_heading(table, metric)),
+        Column("run", "name"),
+    )
     return TableSpec("runs", columns, tuple(rows))
 
 

@@ -6,12 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ibml.report.study.narrative import Finding, Narrative, format_dataset_count, format_seed_count, join_words
+from ibml.report.study.narrative import (
+    Finding,
+    Narrative,
+    format_dataset_count,
+    format_seed_count,
+    join_words,
+)
 from ibml.report.tables.table import Table, TableCell
 from ibml.report.tables.table_spec import format_number
 
 ArmVerdict = Literal[
-    "helps", "hurts", "helps and hurts", "undecided so far", "no effect detected", "no claim", "no result"
+    "helps",
+    "hurts",
+    "helps and hurts",
+    "undecided so far",
+    "no effect detected",
+    "no claim",
+    "no result",
 ]
 
 _MAX_NAMES = 4
@@ -35,9 +47,16 @@ def _build_conclusion(table: Table, arm: str) -> Conclusion:
     of_arm = [cell for cell in table.cells.values() if cell.arm == arm]
     cells = [cell for metric in table.metrics for cell in of_arm if cell.metric == metric.name]
     if not any(cell.summary.n for cell in cells):
-        return Conclusion(arm, "no result", f"No run has a result ({format_seed_count(len(table.study.seeds))} planned).")
+        return Conclusion(
+            arm,
+            "no result",
+            f"No run has a result ({format_seed_count(len(table.study.seeds))} planned).",
+        )
     found = _collect_findings(table, cells)
-    sentences = [*build_narrative(table).write_sentences(found, _describe_removal(table, arm)), *_describe_seeds(table, cells)]
+    sentences = [
+        *build_narrative(table).write_sentences(found, _describe_removal(table, arm)),
+        *_describe_seeds(table, cells),
+    ]
     return Conclusion(arm, _combine_verdicts(found), " ".join(sentences))
 
 
@@ -47,7 +66,9 @@ def build_narrative(table: Table) -> Narrative:
 
 def _collect_findings(table: Table, cells: Sequence[TableCell]) -> list[Finding]:
     metrics = {metric.name: metric for metric in table.metrics}
-    return [Finding(c.dataset, metrics[c.metric], c.difference, c.level) for c in cells if c.difference]
+    return [
+        Finding(c.dataset, metrics[c.metric], c.difference, c.level) for c in cells if c.difference
+    ]
 
 
 def _combine_verdicts(findings: Sequence[Finding]) -> ArmVerdict:
@@ -65,12 +86,16 @@ def _list_removed_components(table: Table, arm: str) -> list[str]:
     design = table.study.design
     if design.type != "leave_one_out":
         return []
-    return [name for name in design.levels.get(arm, {}) if name not in design.get_active_factors(arm)]
+    return [
+        name for name in design.levels.get(arm, {}) if name not in design.get_active_factors(arm)
+    ]
 
 
 def _describe_removal(table: Table, arm: str) -> str:
     removed = _list_removed_components(table, arm)
-    return f"taking out {join_words(list(map(table.study.table.shown, removed)))}" if removed else ""
+    return (
+        f"taking out {join_words(list(map(table.study.table.shown, removed)))}" if removed else ""
+    )
 
 
 def _describe_seeds(table: Table, cells: Sequence[TableCell]) -> Iterator[str]:
@@ -95,15 +120,23 @@ def _describe_seeds(table: Table, cells: Sequence[TableCell]) -> Iterator[str]:
     if early and len(table.datasets) == 1:
         yield f"Decided by {study.table.shown(study.steering)} after {format_seed_count(*early.values())}."
     elif early:
-        counts = join_words([f"{count} ({study.table.shown(dataset)})" for dataset, count in early.items()])
+        counts = join_words(
+            [f"{count} ({study.table.shown(dataset)})" for dataset, count in early.items()]
+        )
         yield f"Decided by {study.table.shown(study.steering)} after {counts} seeds."
-    elif all(cell.difference and cell.difference.verdict == "no effect detected" for cell in steering):
+    elif all(
+        cell.difference and cell.difference.verdict == "no effect detected" for cell in steering
+    ):
         yield f"Not decided by {study.table.shown(study.steering)} within {format_seed_count(study.adaptive.max)}."
 
 
 def build_study_summary(table: Table) -> str:
     """The whole study in a line: what of its design won, and what is missing."""
-    makers = {"factorial": _describe_factors, "cumulative": _describe_gains, "leave_one_out": _describe_removals}
+    makers = {
+        "factorial": _describe_factors,
+        "cumulative": _describe_gains,
+        "leave_one_out": _describe_removals,
+    }
     parts = [*makers.get(table.study.design.type, _describe_arms)(table)]
     if table.unfinished:
         parts.append(f"{table.unfinished} trials have no result yet.")
@@ -117,14 +150,18 @@ def _collect_analysis_findings(table: Table, kind: str) -> dict[str, list[Findin
     for analysis in sorted(table.analyses, key=lambda a: place[a.metric]):
         for line in analysis.lines if analysis.kind == kind else ():
             if line.difference is not None:
-                found.setdefault(line.name, []).append(Finding(analysis.dataset, analysis.metric, line.difference))
+                found.setdefault(line.name, []).append(
+                    Finding(analysis.dataset, analysis.metric, line.difference)
+                )
     return found
 
 
 def _describe_factors(table: Table) -> Iterator[str]:
     effects = _collect_analysis_findings(table, "main effects")
     said = _describe_effects(table, effects)
-    yield from said or ["No seed has a result of every combination, so nothing can be said of the factors."]
+    yield from said or [
+        "No seed has a result of every combination, so nothing can be said of the factors."
+    ]
     together = _collect_analysis_findings(table, "interactions")
     interact = [
         f"{name} on {table.study.table.shown(f.metric.name)} ({build_narrative(table).format_certainty(f)})"
@@ -134,13 +171,19 @@ def _describe_factors(table: Table) -> Iterator[str]:
     ]
     if interact:
         yield f"Interactions: {_join_first(interact)}."
-    elif any(f.difference.verdict == "no effect detected" for findings in together.values() for f in findings):
+    elif any(
+        f.difference.verdict == "no effect detected"
+        for findings in together.values()
+        for f in findings
+    ):
         yield "No interaction of two factors was detected."
 
 
 def _describe_gains(table: Table) -> Iterator[str]:
     said = _describe_effects(table, _collect_analysis_findings(table, "gains"))
-    yield from said or ["No seed has a result of two steps, so nothing can be said of what each part adds."]
+    yield from said or [
+        "No seed has a result of two steps, so nothing can be said of what each part adds."
+    ]
 
 
 def _describe_effects(table: Table, effects: Mapping[str, list[Finding]]) -> list[str]:

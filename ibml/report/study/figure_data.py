@@ -26,8 +26,14 @@ JOINT = "val.accuracy"
 def list_curve_metrics(study: StudyRecord) -> list[str]:
     """The metrics of every epoch that the figures of a study show: validation accuracy, joint and of each modality,
     and the rates that modalities get."""
-    get_arm_names = dict.fromkeys(name for dataset in study.datasets for name in study.modalities.get(dataset, ()))
-    return [JOINT, *(f"{JOINT}.{name}" for name in get_arm_names), *(f"rate.{name}" for name in get_arm_names)]
+    get_arm_names = dict.fromkeys(
+        name for dataset in study.datasets for name in study.modalities.get(dataset, ())
+    )
+    return [
+        JOINT,
+        *(f"{JOINT}.{name}" for name in get_arm_names),
+        *(f"rate.{name}" for name in get_arm_names),
+    ]
 
 
 def get_arm_names(table: Table, arms: Sequence[str]) -> dict[str, str]:
@@ -64,7 +70,9 @@ def collect_epoch_values(
     return {shown: rows[shown] for shown in arms.values() if shown in rows}
 
 
-def compute_interactions(table: Table, results: Results, dataset: str, metric: Metric) -> list[Interaction]:
+def compute_interactions(
+    table: Table, results: Results, dataset: str, metric: Metric
+) -> list[Interaction]:
     """Marginal means of each two factors' levels over the seeds that have every combination, with their intervals; of
     many pairs those that interact the most."""
     design, values = table.study.design, results.get_values_by_arm(dataset, metric)
@@ -74,9 +82,15 @@ def compute_interactions(table: Table, results: Results, dataset: str, metric: M
     for (a, a_levels), (b, b_levels) in combinations(design.factors.items(), 2):
         means = {}
         for levels in product(a_levels, b_levels):
-            cells = [v for arm, v in values.items() if (design.levels[arm][a], design.levels[arm][b]) == levels]
+            cells = [
+                v
+                for arm, v in values.items()
+                if (design.levels[arm][a], design.levels[arm][b]) == levels
+            ]
             by_seed = {seed: fmean(cell[seed] for cell in cells) for seed in seeds if cells}
-            d = paired_difference(by_seed, dict.fromkeys(by_seed, 0.0), "t", table.study.table.alpha)
+            d = paired_difference(
+                by_seed, dict.fromkeys(by_seed, 0.0), "t", table.study.table.alpha
+            )
             means[levels] = (d.mean, d.low, d.high)
         shown = table.study.table.shown
         found.append(Interaction(shown(a), shown(b), tuple(a_levels), tuple(b_levels), means))
@@ -101,10 +115,16 @@ def collect_factor_values(
     """(value of the factor, results of its seeds), in the order of the design, the base's own among them; and that."""
     study, by_arm = table.study, results.get_values_by_arm(dataset, metric)
     design, levels = study.design, list(study.design.factors[factor])
-    arms = {of_arm[factor]: arm for arm, of_arm in design.levels.items() if factor in of_arm and arm != study.reference}
+    arms = {
+        of_arm[factor]: arm
+        for arm, of_arm in design.levels.items()
+        if factor in of_arm and arm != study.reference
+    }
     own = _get_config_value(study.configs.get(dataset, {}), design.paths.get(factor, factor))
     points: list[tuple[object, list[float]]] = [
-        (design.values[arm], list(by_arm.get(arm, {}).values())) for level in levels if (arm := arms.get(level))
+        (design.values[arm], list(by_arm.get(arm, {}).values()))
+        for level in levels
+        if (arm := arms.get(level))
     ]
     if own is not None:
         place = next((position for position, level in enumerate(levels) if level not in arms), 0)
@@ -116,7 +136,9 @@ def _get_config_value(config: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path of a flat configuration, a mapping if it is the start of longer paths."""
     if path in config:
         return config[path]
-    return {key.removeprefix(f"{path}."): v for key, v in config.items() if key.startswith(f"{path}.")} or None
+    return {
+        key.removeprefix(f"{path}."): v for key, v in config.items() if key.startswith(f"{path}.")
+    } or None
 
 
 def iterate_columns(table: Table) -> Iterator[tuple[str, Metric]]:

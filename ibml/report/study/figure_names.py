@@ -17,7 +17,10 @@ def describe_undrawable_names(study: StudyRecord) -> str:
     missing = {name: chars for name in named if (chars := find_undrawable(name))}
     if not missing:
         return ""
-    listed = [f"{name!r} ({_format_code_points(chars)})" for name, chars in list(missing.items())[:_MAX_NAMES]]
+    listed = [
+        f"{name!r} ({_format_code_points(chars)})"
+        for name, chars in list(missing.items())[:_MAX_NAMES]
+    ]
     more = f" and {len(missing) - _MAX_NAMES:,} more" if len(missing) > _MAX_NAMES else ""
     return (
         f"no installed font has some characters of {', '.join(listed)}{more}; figures show \N{REPLACEMENT CHARACTER}."

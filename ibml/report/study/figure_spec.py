@@ -32,7 +32,9 @@ class FigureSpec:
     further: bool = False
 
 
-def build_file_name(table: Table, kind: str, metric: Metric | None, dataset: str = "", rest: str = "") -> str:
+def build_file_name(
+    table: Table, kind: str, metric: Metric | None, dataset: str = "", rest: str = ""
+) -> str:
     """A name for files: `forest-test.accuracy`, and with the data set where there are several."""
     parts = [kind, rest, metric.name if metric else "", dataset if len(table.datasets) > 1 else ""]
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(filter(None, parts))).strip("-.")
@@ -51,18 +53,28 @@ def format_dataset_suffix(table: Table, dataset: str) -> str:
 def join_statements(parts: Sequence[str]) -> str:
     """The first parts as a sentence, and how many more there are."""
     more = len(parts) - _MAX_STATEMENTS
-    return "; ".join(parts[:_MAX_STATEMENTS]) + (f"; and {more} more, which are in the tables" if more > 0 else "") + "."
+    return (
+        "; ".join(parts[:_MAX_STATEMENTS])
+        + (f"; and {more} more, which are in the tables" if more > 0 else "")
+        + "."
+    )
 
 
 def describe_difference(name: str, d: Difference, digits: int) -> str:
     """Mean, interval and verdict of a difference, for those who do not see the figure."""
     if d.mean is None:
         return f"{name}: no pairs"
-    between = f" [{format_signed(d.low, digits)}, {format_signed(d.high, digits)}]" if d.low is not None else ""
+    between = (
+        f" [{format_signed(d.low, digits)}, {format_signed(d.high, digits)}]"
+        if d.low is not None
+        else ""
+    )
     return f"{name} {format_signed(d.mean, digits)}{between}, {d.verdict}"
 
 
-def describe_columns(table: Table, columns: Mapping[str, Mapping[str, Difference]], digits: int) -> str:
+def describe_columns(
+    table: Table, columns: Mapping[str, Mapping[str, Difference]], digits: int
+) -> str:
     """The differences of a forest: data set -> arm or effect -> difference."""
     several = len(table.datasets) > 1
     return join_statements(

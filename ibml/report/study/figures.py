@@ -50,8 +50,13 @@ def build_figures(table: Table, results: Results, curves: Curves) -> list[Figure
         *_draw_paired_runs(table, results),
         *_draw_learning_curves(table, results, curves),
     ]
-    if len({drawing.name for drawing in made}) < len(made):  # names of data sets that differ in odd characters alone
-        made = [FigureSpec(**{**vars(d), "name": f"{d.name}-{place}"}) for place, d in enumerate(made, start=1)]
+    if len({drawing.name for drawing in made}) < len(
+        made
+    ):  # names of data sets that differ in odd characters alone
+        made = [
+            FigureSpec(**{**vars(d), "name": f"{d.name}-{place}"})
+            for place, d in enumerate(made, start=1)
+        ]
     return made
 
 
@@ -63,7 +68,9 @@ def _draw_forests(table: Table) -> Iterator[FigureSpec]:
     for metric in table.metrics:
         arms = choose_arms(table, metric)
         shown = get_arm_names(table, arms)
-        columns: dict[str, dict[str, Difference]] = {compare.shown(dataset): {} for dataset in table.datasets}
+        columns: dict[str, dict[str, Difference]] = {
+            compare.shown(dataset): {} for dataset in table.datasets
+        }
         for (dataset, arm, name), cell in table.cells.items():
             if name == metric.name and arm in shown and cell.difference:
                 columns[compare.shown(dataset)][shown[arm]] = cell.difference
@@ -107,7 +114,9 @@ def _draw_effects_and_gains(table: Table) -> Iterator[FigureSpec]:
     ):
         for metric, found in _select_analyses(table, kind).items():
             columns = {
-                compare.shown(a.dataset): {line.name: line.difference for line in a.lines if line.difference}
+                compare.shown(a.dataset): {
+                    line.name: line.difference for line in a.lines if line.difference
+                }
                 for a in found
             }
             caption = f"{words}: {format_axis_label(table, metric)}, with {format_confidence_level(compare.alpha)} intervals."
@@ -141,9 +150,7 @@ def _draw_interactions(table: Table, results: Results) -> Iterator[FigureSpec]:
             for a in p.levels_a
             for b in p.levels_b
         ]
-        caption = (
-            f"Means of {format_axis_label(table, metric)} by two factors{format_dataset_suffix(table, dataset)}; parallel lines do not interact."
-        )
+        caption = f"Means of {format_axis_label(table, metric)} by two factors{format_dataset_suffix(table, dataset)}; parallel lines do not interact."
         yield FigureSpec(
             build_file_name(table, "interactions", metric, dataset),
             "What the design says",
@@ -163,7 +170,10 @@ def _draw_values(table: Table, results: Results) -> Iterator[FigureSpec]:
         for dataset, metric in iterate_columns(table):
             points, own = collect_factor_values(table, results, factor, dataset, metric)
             digits, shown = table.study.table.digits(metric.name), table.study.table.shown(factor)
-            means = [f"{value} {format_number(sum(found) / len(found) if found else None, digits)}" for value, found in points]
+            means = [
+                f"{value} {format_number(sum(found) / len(found) if found else None, digits)}"
+                for value, found in points
+            ]
             caption = f"{format_axis_label(table, metric)} by {shown}{format_dataset_suffix(table, dataset)}."
             yield FigureSpec(
                 build_file_name(table, "values", metric, dataset, factor),
@@ -178,7 +188,9 @@ def _draw_values(table: Table, results: Results) -> Iterator[FigureSpec]:
 def _draw_attributions(table: Table) -> Iterator[FigureSpec]:
     from ibml.report.figures.attribution import draw_attribution
 
-    together = {(a.dataset, a.metric): a for a in table.analyses if a.kind == "shapley interactions"}
+    together = {
+        (a.dataset, a.metric): a for a in table.analyses if a.kind == "shapley interactions"
+    }
     for metric, found in _select_analyses(table, "shapley").items():
         for analysis in found:
             lines = [(line.name, line.difference) for line in analysis.lines if line.difference]
@@ -213,9 +225,14 @@ def _draw_ranks(table: Table) -> Iterator[FigureSpec]:
             continue
         shown = get_arm_names(table, list(found.ranks))
         groups = not_told_apart(
-            collect_dataset_means(table.cells.values(), metric), metric.higher_is_better, table.study.table.alpha
+            collect_dataset_means(table.cells.values(), metric),
+            metric.higher_is_better,
+            table.study.table.alpha,
         )
-        ordered = [f"{shown[arm]} {rank:.2f}" for arm, rank in sorted(found.ranks.items(), key=lambda r: r[1])]
+        ordered = [
+            f"{shown[arm]} {rank:.2f}"
+            for arm, rank in sorted(found.ranks.items(), key=lambda r: r[1])
+        ]
         caption = f"Average ranks of {format_axis_label(table, metric)} over {format_dataset_count(found.datasets)}, 1 is best."
         yield FigureSpec(
             build_file_name(table, "ranks", metric),
@@ -241,7 +258,10 @@ def _draw_paired_runs(table: Table, results: Results) -> Iterator[FigureSpec]:
         if not any(values[arm] for arm in shown):
             continue
         digits = table.study.table.digits(metric.name)
-        means = [f"{shown[arm]} {format_number(table.get_cell(dataset, arm, metric.name).summary.mean, digits)}" for arm in shown]
+        means = [
+            f"{shown[arm]} {format_number(table.get_cell(dataset, arm, metric.name).summary.mean, digits)}"
+            for arm in shown
+        ]
         caption = f"{format_axis_label(table, metric)} of every seed{format_dataset_suffix(table, dataset)}{describe_omitted_arms(table)}."
         yield FigureSpec(
             build_file_name(table, "paired", metric, dataset),
@@ -264,10 +284,17 @@ def _draw_learning_curves(table: Table, results: Results, curves: Curves) -> Ite
     for dataset in table.datasets:
         modality = table.study.modalities.get(dataset, ())
         for kind, asked, axis, level in (
-            ("curves", {JOINT: "joint", **{f"{JOINT}.{m}": m for m in modality}}, "validation accuracy %", None),
+            (
+                "curves",
+                {JOINT: "joint", **{f"{JOINT}.{m}": m for m in modality}},
+                "validation accuracy %",
+                None,
+            ),
             ("rates", {f"rate.{m}": m for m in modality}, "rate of the modality", 1.0),
         ):
-            series = {name: collect_epoch_values(results, curves, dataset, shown, name) for name in asked}
+            series = {
+                name: collect_epoch_values(results, curves, dataset, shown, name) for name in asked
+            }
             series = {name: arms for name, arms in series.items() if arms}
             if not series:
                 continue

@@ -51,7 +51,10 @@ class Narrative:
                 clauses = join_words(self._describe_changes(of_verdict, named=not said))
                 said.append(f"{capitalize_first(f'{subject} {verb}'.strip())}: {clauses}.")
         moved = {f.metric for f in found}
-        return [*said, *self._describe_unchanged([f for f in findings if f.metric not in moved], subject)]
+        return [
+            *said,
+            *self._describe_unchanged([f for f in findings if f.metric not in moved], subject),
+        ]
 
     def _describe_changes(self, findings: Sequence[Finding], named: bool) -> list[str]:
         """A clause for each metric: where it moves, and where the most. What the two numbers of an interval are is
@@ -64,8 +67,12 @@ class Narrative:
             verb = "rises" if (most.difference.mean or 0.0) > 0 else "falls"
             if self.datasets > 1:
                 verb += f" on {_format_dataset_share(len(of_metric), self.datasets)}"
-                verb += f", {'most ' if len(of_metric) > 1 else ''}on {self.names.shown(most.dataset)}"
-            clauses.append(f"{name} {verb} by {self.format_amount(most)} ({self.format_certainty(most, named and not clauses)})")
+                verb += (
+                    f", {'most ' if len(of_metric) > 1 else ''}on {self.names.shown(most.dataset)}"
+                )
+            clauses.append(
+                f"{name} {verb} by {self.format_amount(most)} ({self.format_certainty(most, named and not clauses)})"
+            )
         return clauses
 
     def format_amount(self, finding: Finding) -> str:
@@ -91,12 +98,17 @@ class Narrative:
 
     def _describe_unchanged(self, findings: Sequence[Finding], subject: str) -> Iterable[str]:
         """What is said of metrics that move nowhere, by the verdict that says the least."""
-        by_metric = {metric: [f for f in findings if f.metric == metric] for metric in _list_metrics(findings)}
+        by_metric = {
+            metric: [f for f in findings if f.metric == metric]
+            for metric in _list_metrics(findings)
+        }
         verdicts: dict[str, dict[Metric, list[Finding]]] = {}
         for metric, of_metric in by_metric.items():
             present = [f.difference.verdict for f in of_metric]
             last = next((v for v in _WEAKEST_FIRST if v in present), "no pairs")
-            verdicts.setdefault(last, {})[metric] = [f for f in of_metric if f.difference.verdict == last]
+            verdicts.setdefault(last, {})[metric] = [
+                f for f in of_metric if f.difference.verdict == last
+            ]
         say: dict[str, Callable[[dict[Metric, list[Finding]]], str]] = {
             "no effect detected": partial(self._describe_not_detected, subject),
             "undecided so far": self._describe_undecided,
@@ -104,7 +116,9 @@ class Narrative:
             "no spread: no claim": self._describe_no_spread,
             "no pairs": self._describe_no_pairs,
         }
-        return (sentence(verdicts[verdict]) for verdict, sentence in say.items() if verdict in verdicts)
+        return (
+            sentence(verdicts[verdict]) for verdict, sentence in say.items() if verdict in verdicts
+        )
 
     def _describe_not_detected(self, subject: str, found: dict[Metric, list[Finding]]) -> str:
         """With the change that has a power of 0.8: of several data sets, on each."""
@@ -116,7 +130,11 @@ class Narrative:
             if len(known) == len(sizes):
                 size = self._format_size(max(known), metric)
                 everywhere = " on each data set" if len(of_metric) > 1 else ""
-                name += f" (a change of {size} would have shown{everywhere} 4 times in 5)" if first else f" ({size})"
+                name += (
+                    f" (a change of {size} would have shown{everywhere} 4 times in 5)"
+                    if first
+                    else f" ({size})"
+                )
                 first = False
             names.append(name)
         of = f" of {subject}" if subject else ""
@@ -130,11 +148,17 @@ class Narrative:
         return f"Not decided yet on {join_words(parts)}."
 
     def _describe_one_seed(self, found: dict[Metric, list[Finding]]) -> str:
-        parts = [f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}" for m, (f, *_) in found.items()]
+        parts = [
+            f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}"
+            for m, (f, *_) in found.items()
+        ]
         return f"One seed alone allows no claim: {join_words(parts)}."
 
     def _describe_no_spread(self, found: dict[Metric, list[Finding]]) -> str:
-        parts = [f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}" for m, (f, *_) in found.items()]
+        parts = [
+            f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}"
+            for m, (f, *_) in found.items()
+        ]
         return f"Every seed gave the same difference, which no test can judge: {join_words(parts)}."
 
     def _describe_no_pairs(self, found: dict[Metric, list[Finding]]) -> str:
@@ -142,7 +166,13 @@ class Narrative:
 
 
 _DIRECTED_VERDICTS = ("helps", "hurts")
-_WEAKEST_FIRST = ("undecided so far", "no effect detected", "one seed: no claim", "no spread: no claim", "no pairs")
+_WEAKEST_FIRST = (
+    "undecided so far",
+    "no effect detected",
+    "one seed: no claim",
+    "no spread: no claim",
+    "no pairs",
+)
 
 
 def _list_metrics(findings: Iterable[Finding]) -> list[Metric]:

@@ -27,7 +27,11 @@ from ibml.report.study.figure_spec import FigureSpec
 from ibml.report.study.figures import build_figures
 from ibml.report.study.tuning import build_tuning_table
 from ibml.report.tables.formats.html import get_environment
-from ibml.report.tables.layout import build_analysis_tables, build_difference_tables, build_mean_tables
+from ibml.report.tables.layout import (
+    build_analysis_tables,
+    build_difference_tables,
+    build_mean_tables,
+)
 from ibml.report.tables.notes import format_budget_note
 from ibml.report.tables.render import render_files
 from ibml.report.tables.results import Results, find_mixtures
@@ -64,15 +68,23 @@ class _PageTable:
 
 
 def render_study_report(
-    table: Table, results: Results, curves: Curves, links: Links, forms: Collection[FigureForm] = FORMS
+    table: Table,
+    results: Results,
+    curves: Curves,
+    links: Links,
+    forms: Collection[FigureForm] = FORMS,
 ) -> dict[str, str | bytes]:
     """The files of a study's report: page, table in every format, and figures in these forms.
 
     `curves`: run id -> metric -> values, epoch by epoch, of `curve_metrics`; may be empty. `links`: run id -> address.
     """
     drawn = build_figures(table, results, curves)
-    page = _render_page(table, results, links, [_build_image(drawing) for drawing in drawn], tuple(forms))
-    figures = {f"{FIGURES}/{d.name}.{form}": render_figure(d.figure, form) for d in drawn for form in forms}
+    page = _render_page(
+        table, results, links, [_build_image(drawing) for drawing in drawn], tuple(forms)
+    )
+    figures = {
+        f"{FIGURES}/{d.name}.{form}": render_figure(d.figure, form) for d in drawn for form in forms
+    }
     return {PAGE: page, **render_files(table), **figures}
 
 
@@ -84,13 +96,20 @@ def _build_image(drawing: FigureSpec) -> _Image:
     width, height = (round(float(points) * _PIXELS_PER_POINT) for points in viewed.groups())
     large = len(svg) > _MAX_SVG_BYTES
     kind, content = ("png", render_figure(drawing.figure, "png")) if large else ("svg+xml", svg)
-    return _Image(drawing, f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height)
+    return _Image(
+        drawing, f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height
+    )
 
 
-def _render_page(table: Table, results: Results, links: Links, images: list[_Image], forms: tuple[str, ...]) -> str:
+def _render_page(
+    table: Table, results: Results, links: Links, images: list[_Image], forms: tuple[str, ...]
+) -> str:
     study = table.study
     css, script = (_read_template(name) for name in ("page.css", "page.js"))
-    lost, sections = build_failure_table(table, results, links), list(dict.fromkeys(i.drawing.section for i in images))
+    lost, sections = (
+        build_failure_table(table, results, links),
+        list(dict.fromkeys(i.drawing.section for i in images)),
+    )
     return (
         get_environment()
         .get_template("page.html")
@@ -140,7 +159,11 @@ def _build_content_policy(css: str, script: str) -> str:
 def _list_facts(table: Table, results: Results) -> list[tuple[str, str]]:
     study = table.study
     arms = f"{len(study.arms)}, compared with {study.table.shown(study.reference)}"
-    seeds = f"{len(study.seeds)}" if study.adaptive is None else f"{study.adaptive.min} to {study.adaptive.max}"
+    seeds = (
+        f"{len(study.seeds)}"
+        if study.adaptive is None
+        else f"{study.adaptive.min} to {study.adaptive.max}"
+    )
     done = len(results.trials) - table.unfinished
     found: Mapping[str, str] = {
         "design": study.design.type.replace("_", " "),
@@ -154,11 +177,23 @@ def _list_facts(table: Table, results: Results) -> list[tuple[str, str]]:
 
 def _build_tables(table: Table) -> list[_PageTable]:
     """The grids of the table; what is long, and what says the same in another way, is folded."""
-    first = [replace(grid, title=f"means{grid.title.removeprefix(table.name)}") for grid in build_mean_tables(table)]
-    shown = [_PageTable(capitalize_first(g.title), _remove_title(g), len(g.rows) > _MAX_OPEN_ROWS) for g in [*first, *build_difference_tables(table)]]
+    first = [
+        replace(grid, title=f"means{grid.title.removeprefix(table.name)}")
+        for grid in build_mean_tables(table)
+    ]
+    shown = [
+        _PageTable(capitalize_first(g.title), _remove_title(g), len(g.rows) > _MAX_OPEN_ROWS)
+        for g in [*first, *build_difference_tables(table)]
+    ]
     for grid in build_analysis_tables(table):
         told = grid.title.startswith(("main effects", "gain"))
-        shown.append(_PageTable(capitalize_first(grid.title), _remove_title(grid), not told or len(grid.rows) > _MAX_OPEN_ROWS))
+        shown.append(
+            _PageTable(
+                capitalize_first(grid.title),
+                _remove_title(grid),
+                not told or len(grid.rows) > _MAX_OPEN_ROWS,
+            )
+        )
     return shown
 
 

@@ -15,7 +15,9 @@ from ibml.report.tables.table_spec import MISSING, Column, Entry, TableSpec
 def render_tuning(study: StudyRecord, form: FormatName) -> str:
     """Per arm and data set: search, trials, epochs, validation value and the chosen values, in a format."""
     records = [t.model_dump(mode="json") for t in study.tuning]
-    listing = Listing(build_tuning_table(study), f"tab:{study.name}-tuning", _build_rows(study), records)
+    listing = Listing(
+        build_tuning_table(study), f"tab:{study.name}-tuning", _build_rows(study), records
+    )
     return load_format(form).render_listing(listing)
 
 
@@ -28,7 +30,10 @@ def build_tuning_table(study: StudyRecord) -> TableSpec:
     rows = []
     for t in study.tuning:
         lead = [Entry(study.table.shown(t.dataset))] if several else []
-        chosen = ", ".join(f"{path}={_format_value(v)}" for path, v in t.params.items()) or "nothing to tune"
+        chosen = (
+            ", ".join(f"{path}={_format_value(v)}" for path, v in t.params.items())
+            or "nothing to tune"
+        )
         counts = [Entry(str(t.trials), value=t.trials), Entry(f"{t.epochs:,}", value=t.epochs)]
         words = map(Entry, (_format_validation_value(t), chosen, ", ".join(t.fixed)))
         rows.append((*lead, Entry(study.table.shown(t.arm)), *counts, *words))
@@ -49,7 +54,13 @@ def _format_value(value: object) -> str:
 def _build_rows(study: StudyRecord) -> list[dict[str, Any]]:
     """One row per arm, data set and chosen parameter."""
     return [
-        {"dataset": t.dataset, "arm": t.arm, "search": t.search, "trials": t.trials, "epochs": t.epochs}
+        {
+            "dataset": t.dataset,
+            "arm": t.arm,
+            "search": t.search,
+            "trials": t.trials,
+            "epochs": t.epochs,
+        }
         | {"metric": t.metric, "value": t.value, "parameter": path, "chosen": json.dumps(chosen)}
         for t in study.tuning
         for path, chosen in (t.params or {"": None}).items()

@@ -13,14 +13,29 @@ from ibml.config.study.designs import MOST_PARTS
 from ibml.records import StudyRecord
 from ibml.report.tables.results import Results
 from ibml.statistics.datasets import Improvement, improvement, signed_rank_over_datasets
-from ibml.statistics.factorial import Effect, Term, VarianceShare, interactions, main_effects, variance_shares
+from ibml.statistics.factorial import (
+    Effect,
+    Term,
+    VarianceShare,
+    interactions,
+    main_effects,
+    variance_shares,
+)
 from ibml.statistics.paired import Difference, paired_difference, with_verdicts
 from ibml.statistics.shapley import shapley, shapley_interactions
 
 Values = Mapping[int, float]
 
 
-AnalysisKind = Literal["main effects", "interactions", "variance", "gains", "shapley", "shapley interactions", "over data sets"]
+AnalysisKind = Literal[
+    "main effects",
+    "interactions",
+    "variance",
+    "gains",
+    "shapley",
+    "shapley interactions",
+    "over data sets",
+]
 
 
 @dataclass(frozen=True)
@@ -62,17 +77,28 @@ def compute_analyses(results: Results) -> Iterator[Analysis]:
                 yield Analysis("over data sets", "", metric, tuple(lines))
 
 
-def _compute_column_analyses(results: Results, dataset: str, metric: Metric) -> Iterator[tuple[AnalysisKind, list[AnalysisLine]]]:
+def _compute_column_analyses(
+    results: Results, dataset: str, metric: Metric
+) -> Iterator[tuple[AnalysisKind, list[AnalysisLine]]]:
     study, alpha = results.study, results.study.table.alpha
     design, values = study.design, results.get_values_by_arm(dataset, metric)
     if design.type == "factorial":
         names = list(design.factors)
-        by_cell = {tuple(design.levels[arm][name] for name in names): of_arm for arm, of_arm in values.items()}
+        by_cell = {
+            tuple(design.levels[arm][name] for name in names): of_arm
+            for arm, of_arm in values.items()
+        }
         effects = main_effects(design.factors, by_cell, alpha)
         yield "main effects", _build_effect_lines(effects, metric, alpha, study)
         together = interactions(design.factors, by_cell, alpha)
         yield "interactions", _build_interaction_lines(together, list(by_cell), study)
-        yield "variance", [AnalysisLine(_format_term_name(s.term, study), share=s) for s in variance_shares(design.factors, by_cell)]
+        yield (
+            "variance",
+            [
+                AnalysisLine(_format_term_name(s.term, study), share=s)
+                for s in variance_shares(design.factors, by_cell)
+            ],
+        )
     if design.type == "cumulative":
         yield "gains", _build_gain_lines(study, values, metric)
     worth = _get_subset_values(study, values)
@@ -80,15 +106,27 @@ def _compute_column_analyses(results: Results, dataset: str, metric: Metric) -> 
         parts = list(design.factors)
         found = {c.parts: c.difference for c in shapley(parts, worth, alpha)}
         directed = with_verdicts(found, metric.higher_is_better, alpha)
-        yield "shapley", [AnalysisLine(study.table.shown(name), d) for (name,), d in directed.items()]
+        yield (
+            "shapley",
+            [AnalysisLine(study.table.shown(name), d) for (name,), d in directed.items()],
+        )
         pairs = shapley_interactions(parts, worth, alpha)
-        yield "shapley interactions", [AnalysisLine(_format_product(c.parts, study), c.difference) for c in pairs]
+        yield (
+            "shapley interactions",
+            [AnalysisLine(_format_product(c.parts, study), c.difference) for c in pairs],
+        )
 
 
-def _build_effect_lines(effects: Sequence[Effect], metric: Metric, alpha: float, study: StudyRecord) -> list[AnalysisLine]:
+def _build_effect_lines(
+    effects: Sequence[Effect], metric: Metric, alpha: float, study: StudyRecord
+) -> list[AnalysisLine]:
     """Main effects are good or bad, as differences of arms are."""
-    judged = with_verdicts({(e.factors, e.levels): e.difference for e in effects}, metric.higher_is_better, alpha)
-    return [AnalysisLine(_format_effect_name(e, study), judged[e.factors, e.levels]) for e in effects]
+    judged = with_verdicts(
+        {(e.factors, e.levels): e.difference for e in effects}, metric.higher_is_better, alpha
+    )
+    return [
+        AnalysisLine(_format_effect_name(e, study), judged[e.factors, e.levels]) for e in effects
+    ]
 
 
 def _format_effect_name(effect: Effect, study: StudyRecord) -> str:
@@ -100,7 +138,9 @@ def _format_effect_name(effect: Effect, study: StudyRecord) -> str:
     )
 
 
-def _build_interaction_lines(effects: Sequence[Effect], cells: Sequence[tuple[str, ...]], study: StudyRecord) -> list[AnalysisLine]:
+def _build_interaction_lines(
+    effects: Sequence[Effect], cells: Sequence[tuple[str, ...]], study: StudyRecord
+) -> list[AnalysisLine]:
     """The interactions of a design; of a fraction those that are no main effect, and as one those that are one
     contrast."""
     factors = study.design.factors
@@ -119,7 +159,9 @@ def _build_interaction_lines(effects: Sequence[Effect], cells: Sequence[tuple[st
         if contrast in mains:
             continue
         opposite = tuple(-s for s in contrast)
-        names.setdefault(opposite if opposite in names else contrast, []).append(_format_interaction_name(effect, study))
+        names.setdefault(opposite if opposite in names else contrast, []).append(
+            _format_interaction_name(effect, study)
+        )
         contrasts.setdefault(opposite if opposite in names else contrast, effect.difference)
     judged = with_verdicts(contrasts, None, study.table.alpha)
     return [AnalysisLine(" = ".join(names[contrast]), d) for contrast, d in judged.items()]
@@ -140,7 +182,9 @@ def _format_product(names: Sequence[str], study: StudyRecord) -> str:
     return " × ".join(map(study.table.shown, names))
 
 
-def _build_gain_lines(study: StudyRecord, values: Mapping[str, Values], metric: Metric) -> list[AnalysisLine]:
+def _build_gain_lines(
+    study: StudyRecord, values: Mapping[str, Values], metric: Metric
+) -> list[AnalysisLine]:
     """Each component against the arm before it, in the order of the file."""
     steps: list[tuple[str, str, str]] = []
     by_parts = {frozenset(study.design.get_active_factors(arm)): arm for arm in values}
@@ -159,31 +203,51 @@ def _build_gain_lines(study: StudyRecord, values: Mapping[str, Values], metric: 
     return [AnalysisLine(f"+ {study.table.shown(part)}", d) for part, d in judged.items()]
 
 
-def _get_subset_values(study: StudyRecord, values: Mapping[str, Values]) -> dict[frozenset[str], Values]:
+def _get_subset_values(
+    study: StudyRecord, values: Mapping[str, Values]
+) -> dict[frozenset[str], Values]:
     """The worth of every subset of the parts, if the design has them all: two levels each, and not too many."""
     factors = study.design.factors
     two_levels = factors and all(len(levels) == 2 for levels in factors.values())
-    if study.design.type not in ("factorial", "cumulative") or not two_levels or len(factors) > MOST_PARTS:
+    if (
+        study.design.type not in ("factorial", "cumulative")
+        or not two_levels
+        or len(factors) > MOST_PARTS
+    ):
         return {}
-    worth = {frozenset(study.design.get_active_factors(arm)): of_arm for arm, of_arm in values.items()}
+    worth = {
+        frozenset(study.design.get_active_factors(arm)): of_arm for arm, of_arm in values.items()
+    }
     return worth if len(worth) == 2 ** len(factors) else {}
 
 
 def _compare_over_datasets(results: Results, metric: Metric) -> list[AnalysisLine]:
     """Every arm against the reference over all data sets: means of the seeds that both have, and run against run."""
     study, better, alpha = results.study, metric.higher_is_better, results.study.table.alpha
-    reference = {dataset: results.values(dataset, study.reference, metric) for dataset in study.datasets}
+    reference = {
+        dataset: results.values(dataset, study.reference, metric) for dataset in study.datasets
+    }
     tests, improvements = {}, {}
     for arm in study.arms:
         if arm == study.reference:
             continue
         values = {dataset: results.values(dataset, arm, metric) for dataset in study.datasets}
-        common = {dataset: sorted(values[dataset].keys() & reference[dataset].keys()) for dataset in study.datasets}
+        common = {
+            dataset: sorted(values[dataset].keys() & reference[dataset].keys())
+            for dataset in study.datasets
+        }
         x, y = (
-            {dataset: [of[dataset][seed] for seed in seeds] for dataset, seeds in common.items() if seeds}
+            {
+                dataset: [of[dataset][seed] for seed in seeds]
+                for dataset, seeds in common.items()
+                if seeds
+            }
             for of in (values, reference)
         )
-        means = {name: {d: fmean(runs) for d, runs in side.items()} for name, side in ((arm, x), (study.reference, y))}
+        means = {
+            name: {d: fmean(runs) for d, runs in side.items()}
+            for name, side in ((arm, x), (study.reference, y))
+        }
         tests[arm] = signed_rank_over_datasets(means, study.reference, better, alpha)[arm]
         improvements[arm] = improvement(x, y, better, alpha)
     return [

@@ -38,7 +38,11 @@ _TITLES = {
 
 def build_table_specs(table: Table) -> list[TableSpec]:
     """All grids of a table in their order."""
-    return [*build_mean_tables(table), *build_difference_tables(table), *build_analysis_tables(table)]
+    return [
+        *build_mean_tables(table),
+        *build_difference_tables(table),
+        *build_analysis_tables(table),
+    ]
 
 
 def build_mean_tables(table: Table) -> list[TableSpec]:
@@ -46,7 +50,11 @@ def build_mean_tables(table: Table) -> list[TableSpec]:
     by_dataset = table.study.table.columns == "datasets" or (
         table.study.table.columns is None and len(table.datasets) > 1
     )
-    return [_build_table_by_dataset(table, metric) for metric in table.metrics] if by_dataset else [_build_table_by_metric(table)]
+    return (
+        [_build_table_by_dataset(table, metric) for metric in table.metrics]
+        if by_dataset
+        else [_build_table_by_metric(table)]
+    )
 
 
 def format_metric_heading(table: Table, metric: Metric) -> str:
@@ -66,12 +74,21 @@ def _build_table_by_metric(table: Table) -> TableSpec:
             if present:
                 first = (Entry(table.study.table.shown(dataset)),) if several else ()
                 count = build_number_entry(max(cell.summary.n for cell in present), 0)
-                rows[dataset, arm] = (*first, *lead[arm], count, *(_build_cell_entry(table, cell) for cell in cells))
+                rows[dataset, arm] = (
+                    *first,
+                    *lead[arm],
+                    count,
+                    *(_build_cell_entry(table, cell) for cell in cells),
+                )
     made: list[Row | str] = []
     for dataset in table.datasets:
-        made += _add_group_headings(table, {arm: row for (of, arm), row in rows.items() if of == dataset})
+        made += _add_group_headings(
+            table, {arm: row for (of, arm), row in rows.items() if of == dataset}
+        )
     first_column = (Column("data set", "name"),) if several else ()
-    metrics = tuple(Column(format_metric_heading(table, metric), "measure") for metric in table.metrics)
+    metrics = tuple(
+        Column(format_metric_heading(table, metric), "measure") for metric in table.metrics
+    )
     return TableSpec(table.name, (*first_column, *columns, Column("n"), *metrics), tuple(made))
 
 
@@ -84,14 +101,29 @@ def _build_table_by_dataset(table: Table, metric: Metric) -> TableSpec:
         cells = [table.cells.get((dataset, arm, metric.name)) for dataset in table.datasets]
         counts = sorted({cell.summary.n for cell in cells if cell})
         if counts:
-            seeds = Entry(f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}", value=counts[0])
+            seeds = Entry(
+                f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}", value=counts[0]
+            )
             tail = (build_number_entry(ranks.get(arm)),) if len(table.datasets) > 1 else ()
-            rows[arm] = (*lead[arm], seeds, *(_build_cell_entry(table, cell) for cell in cells), *tail)
+            rows[arm] = (
+                *lead[arm],
+                seeds,
+                *(_build_cell_entry(table, cell) for cell in cells),
+                *tail,
+            )
     datasets = tuple(Column(table.study.table.shown(name), "measure") for name in table.datasets)
     tail_column = (Column("average rank"),) if len(table.datasets) > 1 else ()
-    fewer = f" (ranks over the {found.datasets} data sets that all arms have)" if found and found.missing else ""
+    fewer = (
+        f" (ranks over the {found.datasets} data sets that all arms have)"
+        if found and found.missing
+        else ""
+    )
     title = f"{table.name}: {format_metric_heading(table, metric)}{fewer}"
-    return TableSpec(title, (*columns, Column("n"), *datasets, *tail_column), tuple(_add_group_headings(table, rows)))
+    return TableSpec(
+        title,
+        (*columns, Column("n"), *datasets, *tail_column),
+        tuple(_add_group_headings(table, rows)),
+    )
 
 
 def _build_lead_columns(table: Table) -> tuple[tuple[Column, ...], dict[str, Row]]:
@@ -99,7 +131,10 @@ def _build_lead_columns(table: Table) -> tuple[tuple[Column, ...], dict[str, Row
     all, so that no name is needed beside them."""
     study = table.study
     named = study.design.type != "factorial" or not study.columns
-    names = tuple(Column(study.table.shown(name), _get_column_kind(of_arm)) for name, of_arm in study.columns.items())
+    names = tuple(
+        Column(study.table.shown(name), _get_column_kind(of_arm))
+        for name, of_arm in study.columns.items()
+    )
     lead: dict[str, Row] = {}
     for arm in table.arms:
         parts = [Entry(_format_component(of_arm.get(arm))) for of_arm in study.columns.values()]
@@ -125,7 +160,9 @@ def _build_cell_entry(table: Table, cell: TableCell | None) -> Entry:
     if cell is None:
         return Entry(MISSING)
     emphasis: Emphasis = "best" if cell.best else "second" if cell.second else ""
-    return build_mean_entry(cell.summary, table.study.table.digits(cell.metric), emphasis, cell.marks)
+    return build_mean_entry(
+        cell.summary, table.study.table.digits(cell.metric), emphasis, cell.marks
+    )
 
 
 def _add_group_headings(table: Table, rows: Mapping[str, Row]) -> Iterator[Row | str]:
@@ -140,7 +177,9 @@ def _add_group_headings(table: Table, rows: Mapping[str, Row]) -> Iterator[Row |
         yield row
 
 
-def _build_difference_columns(table: Table, first: str, adaptive: bool = False) -> tuple[Column, ...]:
+def _build_difference_columns(
+    table: Table, first: str, adaptive: bool = False
+) -> tuple[Column, ...]:
     """The columns of differences; `first` is the heading of the one with the names."""
     interval = f"{format_confidence_level(table.study.table.alpha)} interval"
     tests = ("p", "level") if adaptive else ("p (Holm)",)
@@ -148,9 +187,15 @@ def _build_difference_columns(table: Table, first: str, adaptive: bool = False) 
     return (Column(first, "name"), *names, Column("verdict", "words"))
 
 
-def _build_difference_row(name: str, d: Difference, digits: int, level: tuple[float | None] | None = None) -> Row:
+def _build_difference_row(
+    name: str, d: Difference, digits: int, level: tuple[float | None] | None = None
+) -> Row:
     """A difference in the columns above; `level` (in a tuple of one) where there are looks."""
-    tests = (build_p_value_entry(d.p_corrected),) if level is None else (build_p_value_entry(d.p), Entry(_format_level(level[0]), value=level[0]))
+    tests = (
+        (build_p_value_entry(d.p_corrected),)
+        if level is None
+        else (build_p_value_entry(d.p), Entry(_format_level(level[0]), value=level[0]))
+    )
     return (
         Entry(name),
         build_signed_entry(d.mean, digits),
@@ -176,20 +221,31 @@ def build_difference_tables(table: Table) -> list[TableSpec]:
             cells = [table.cells.get((dataset, arm, metric.name)) for arm in table.arms]
             made = [
                 _build_difference_row(
-                    table.study.table.shown(cell.arm), cell.difference, digits, (cell.level,) if adaptive else None
+                    table.study.table.shown(cell.arm),
+                    cell.difference,
+                    digits,
+                    (cell.level,) if adaptive else None,
                 )
                 for cell in cells
                 if cell and cell.difference
             ]
             rows += [_format_place(table, dataset, metric), *made] if made else []
     title = f"difference to {table.study.table.shown(table.study.reference)}"
-    return [TableSpec(title, _build_difference_columns(table, "arm", adaptive), tuple(rows))] if rows else []
+    return (
+        [TableSpec(title, _build_difference_columns(table, "arm", adaptive), tuple(rows))]
+        if rows
+        else []
+    )
 
 
 def _format_place(table: Table, dataset: str, metric: Metric) -> str:
     """Which data set and metric lines are about."""
     shown = table.study.table.shown
-    return f"{shown(dataset)} · {shown(metric.name)}" if dataset and len(table.datasets) > 1 else shown(metric.name)
+    return (
+        f"{shown(dataset)} · {shown(metric.name)}"
+        if dataset and len(table.datasets) > 1
+        else shown(metric.name)
+    )
 
 
 def build_analysis_tables(table: Table) -> list[TableSpec]:
@@ -228,4 +284,12 @@ def _build_analysis_row(line: AnalysisLine, digits: int) -> Row:
     i = line.improvement
     between = build_range_entry(i.low, i.high)
     name, difference, _, p, *_, verdict = row
-    return name, build_number_entry(i.datasets, 0), difference, p, build_number_entry(i.probability), between, verdict
+    return (
+        name,
+        build_number_entry(i.datasets, 0),
+        difference,
+        p,
+        build_number_entry(i.probability),
+        between,
+        verdict,
+    )

@@ -37,7 +37,9 @@ def build_table_notes(results: Results, counts: Collection[int]) -> tuple[str, .
 def _describe_method(results: Results, counts: list[int]) -> list[str]:
     study = results.study
     test = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}[study.table.test]
-    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    number = (
+        f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    )
     seeds = f"{number} seed{'' if number == '1' else 's'}"
     level = format_confidence_level(study.table.alpha)
     shown = study.table.shown(study.reference)
@@ -71,14 +73,18 @@ def _describe_complete_seeds(results: Results) -> list[str]:
         return []
     number = f"{min(fewer)}" if len(fewer) == 1 else f"{min(fewer)} to {max(fewer)}"
     looks = ", Holm-corrected and not by looks" if results.study.adaptive else ""
-    return [f"Effects and Shapley values are over the seeds that all their arms have (some over {number}){looks}."]
+    return [
+        f"Effects and Shapley values are over the seeds that all their arms have (some over {number}){looks}."
+    ]
 
 
 def _describe_hidden_arms(study: StudyRecord) -> list[str]:
     hidden = [study.table.shown(arm) for arm in study.arms if arm not in study.shown_arms]
     if not hidden:
         return []
-    return [f"Not shown, but counted in the corrections: {', '.join(hidden)}. Best and second are of those shown."]
+    return [
+        f"Not shown, but counted in the corrections: {', '.join(hidden)}. Best and second are of those shown."
+    ]
 
 
 def _describe_looks(results: Results) -> list[str]:
@@ -116,15 +122,24 @@ def _describe_detectable(study: StudyRecord, counts: list[int]) -> str:
 
 def format_budget_note(study: StudyRecord) -> str:
     """What each arm was given, and whether that was the same."""
-    budgets = {name: " to ".join(map(str, {found[0]: 0, found[-1]: 0})) for name, found in study.epochs.items()}
+    budgets = {
+        name: " to ".join(map(str, {found[0]: 0, found[-1]: 0}))
+        for name, found in study.epochs.items()
+    }
     same = len(set(budgets.values())) == 1
-    epochs = next(iter(budgets.values())) if same else ", ".join(f"{n} ({name})" for name, n in budgets.items())
+    epochs = (
+        next(iter(budgets.values()))
+        if same
+        else ", ".join(f"{n} ({name})" for name, n in budgets.items())
+    )
     equal = all(len(found) == 1 for found in study.epochs.values())
     each = "each arm" if equal else "NOT EQUAL among the arms"
     seeds = f"{len(study.seeds)} seed{'' if len(study.seeds) == 1 else 's'}"
     if study.adaptive is not None:
         seeds = f"{study.adaptive.min} to {seeds} as decided"
-    return f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
+    return (
+        f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
+    )
 
 
 def _describe_sample_counts(results: Results) -> list[str]:
@@ -132,7 +147,11 @@ def _describe_sample_counts(results: Results) -> list[str]:
     seen = describe("samples.total")
     lines: dict[str, list[str]] = {"more": [], "fewer": []}
     for dataset in results.study.datasets:
-        means = {arm: fmean(found.values()) for arm, found in results.get_values_by_arm(dataset, seen).items() if found}
+        means = {
+            arm: fmean(found.values())
+            for arm, found in results.get_values_by_arm(dataset, seen).items()
+            if found
+        }
         of_reference = means.get(results.study.reference, 0.0)
         if of_reference == 0:
             continue
@@ -142,7 +161,11 @@ def _describe_sample_counts(results: Results) -> list[str]:
                 text = f"{results.study.table.shown(arm)} {ratio:.2f} times{where}"
                 lines["more" if ratio > 1 else "fewer"].append(text)
     reference = results.study.table.shown(results.study.reference)
-    return [f"Trained on {word} samples than {reference}: {', '.join(arms)}." for word, arms in lines.items() if arms]
+    return [
+        f"Trained on {word} samples than {reference}: {', '.join(arms)}."
+        for word, arms in lines.items()
+        if arms
+    ]
 
 
 def _format_counts(arms: Counter[str]) -> str:
@@ -153,7 +176,8 @@ def _describe_missing_pairs(results: Results) -> list[str]:
     """Pairs of trials of which one side has no value, by arm, whichever metric is compared."""
     study = results.study
     ended = {
-        (t.dataset, t.arm, t.seed): (record := results.records.get(t.key)) is not None and record.status == "finished"
+        (t.dataset, t.arm, t.seed): (record := results.records.get(t.key)) is not None
+        and record.status == "finished"
         for t in results.trials
     }
     counts: Counter[str] = Counter()
@@ -174,10 +198,16 @@ def _describe_missing_metrics(results: Results) -> list[str]:
         without: Counter[str] = Counter()
         for trial in results.trials:
             record = results.records.get(trial.key)
-            if record and record.status == "finished" and not math.isfinite(results.get_value(trial, metric)):
+            if (
+                record
+                and record.status == "finished"
+                and not math.isfinite(results.get_value(trial, metric))
+            ):
                 without[trial.arm] += 1
         if without:
-            notes.append(f"Finished without a finite {metric}: {without.total()} trials ({_format_counts(without)}).")
+            notes.append(
+                f"Finished without a finite {metric}: {without.total()} trials ({_format_counts(without)})."
+            )
     return notes
 
 
@@ -193,11 +223,15 @@ def _describe_failures(results: Results) -> list[str]:
         if not of_status:
             continue
         counts = Counter(t.arm for t in of_status)
-        text = f"{words}: {len(of_status)} of {len(results.trials)} trials ({_format_counts(counts)})"
+        text = (
+            f"{words}: {len(of_status)} of {len(results.trials)} trials ({_format_counts(counts)})"
+        )
         lost = {t.arm for t in of_status if (t.dataset, t.arm) in results.without_best}
         if lost:
             text += f"; no proposal of the search of {', '.join(sorted(lost))} was complete and within the constraints"
-        known = [record for t in of_status if (record := results.records.get(t.key)) and record.reason]
+        known = [
+            record for t in of_status if (record := results.records.get(t.key)) and record.reason
+        ]
         if known:
             text += f"; for instance {known[0].reason}"
         if known and status == "failed":

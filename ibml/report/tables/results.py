@@ -35,14 +35,23 @@ class Results:
         for trial in study.trials:
             by_seed = arms.setdefault(trial.dataset, {}).setdefault(trial.arm, {})
             record = self.records.get(trial.key)
-            if (trial.dataset, trial.arm) in self.without_best or (record and record.status == "failed"):
-                by_seed[trial.seed] = None  # it holds nothing up, and is run again by the same command
+            if (trial.dataset, trial.arm) in self.without_best or (
+                record and record.status == "failed"
+            ):
+                by_seed[trial.seed] = (
+                    None  # it holds nothing up, and is run again by the same command
+                )
             elif record and record.ended:
                 value = self.get_value(trial, study.steering)
                 by_seed[trial.seed] = value if math.isfinite(value) else None
         return {
             dataset: follow(
-                of_dataset, study.reference, study.seeds, study.adaptive.min, study.table.alpha, study.table.test
+                of_dataset,
+                study.reference,
+                study.seeds,
+                study.adaptive.min,
+                study.table.alpha,
+                study.table.test,
             )
             for dataset, of_dataset in arms.items()
         }
@@ -78,12 +87,16 @@ class Results:
     def ended(self) -> list[TrialRecord]:
         """The results of the trials that count, each key once."""
         keys = dict.fromkeys(trial.key for trial in self.trials)
-        return [self.records[key] for key in keys if key in self.records and self.records[key].ended]
+        return [
+            self.records[key] for key in keys if key in self.records and self.records[key].ended
+        ]
 
     @property
     def unfinished(self) -> int:
         """How many trials have no result yet."""
-        return sum(not (record := self.records.get(trial.key)) or not record.ended for trial in self.trials)
+        return sum(
+            not (record := self.records.get(trial.key)) or not record.ended for trial in self.trials
+        )
 
     def status(self, trial: TrialEntry) -> str:
         """That of its run; `missing` where there is none, or only one that a search stopped early."""
@@ -121,7 +134,11 @@ class Results:
             return record.metrics.get(name, math.nan)
         alone = self._alone.get((trial.dataset, modality, trial.seed))
         of_alone = self.get_value(alone, "test.accuracy") if alone else math.nan
-        return record.metrics.get(f"test.accuracy.{modality}", math.nan) / of_alone if of_alone > 0 else math.nan
+        return (
+            record.metrics.get(f"test.accuracy.{modality}", math.nan) / of_alone
+            if of_alone > 0
+            else math.nan
+        )
 
     @cached_property
     def _alone(self) -> dict[tuple[str, str, int], TrialEntry]:
@@ -151,7 +168,9 @@ def find_mixtures(results: Results, revision: str = "") -> list[str]:
     is that of the code that is going to run the trials that have no result yet."""
     to_come = [revision] * results.unfinished
     found = [
-        _describe_mixture("code revisions", [*(record.revision for record in results.ended), *to_come]),
+        _describe_mixture(
+            "code revisions", [*(record.revision for record in results.ended), *to_come]
+        ),
         _describe_mixture("kinds of machine", (record.platform for record in results.ended)),
     ]
     for dataset in results.study.datasets:
@@ -174,7 +193,10 @@ def _describe_mixture(what: str, names: Iterable[str]) -> str:
         counts[name] = counts.get(name, 0) + 1
     if len(counts) < 2:
         return ""
-    parts = ", ".join(f"{name} ({count} result{'s' if count > 1 else ''})" for name, count in sorted(counts.items()))
+    parts = ", ".join(
+        f"{name} ({count} result{'s' if count > 1 else ''})"
+        for name, count in sorted(counts.items())
+    )
     return f"{len(counts)} {what}: {parts}"
 
 

@@ -13,7 +13,14 @@ from ibml.report.tables.analysis import Analysis, compute_analyses
 from ibml.report.tables.notes import build_table_notes
 from ibml.report.tables.results import Results, find_mixtures, refuse_mixtures
 from ibml.statistics.datasets import Ranks, average_ranks
-from ibml.statistics.paired import Difference, Summary, Verdict, paired_difference, summarise, with_verdicts
+from ibml.statistics.paired import (
+    Difference,
+    Summary,
+    Verdict,
+    paired_difference,
+    summarise,
+    with_verdicts,
+)
 from ibml.statistics.sequential import at_stop, nominal_levels
 
 
@@ -96,7 +103,9 @@ class Table:
         }
 
 
-def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mixed: bool = False) -> Table:
+def build_table(
+    study: StudyRecord, records: Mapping[str, TrialRecord], allow_mixed: bool = False
+) -> Table:
     """The table of a study from the results of its keys; missing ones are counted, never guessed.
 
     Raises `MixedResultsError` for results that were not made alike, unless these are allowed.
@@ -121,14 +130,19 @@ def build_table(study: StudyRecord, records: Mapping[str, TrialRecord], allow_mi
         study,
         results.metrics,
         cells,
-        {m.name: average_ranks(collect_dataset_means(cells.values(), m), m.higher_is_better) for m in ranked},
+        {
+            m.name: average_ranks(collect_dataset_means(cells.values(), m), m.higher_is_better)
+            for m in ranked
+        },
         tuple(compute_analyses(results)),
         build_table_notes(results, counts),
         results.unfinished,
     )
 
 
-def collect_dataset_means(cells: Iterable[TableCell], metric: Metric) -> dict[str, dict[str, float]]:
+def collect_dataset_means(
+    cells: Iterable[TableCell], metric: Metric
+) -> dict[str, dict[str, float]]:
     """Arm -> data set -> mean, where there is one."""
     means: dict[str, dict[str, float]] = {}
     for cell in cells:
@@ -139,7 +153,9 @@ def collect_dataset_means(cells: Iterable[TableCell], metric: Metric) -> dict[st
     return means
 
 
-def _build_column_cells(results: Results, dataset: str, metric: Metric) -> dict[tuple[str, str, str], TableCell]:
+def _build_column_cells(
+    results: Results, dataset: str, metric: Metric
+) -> dict[tuple[str, str, str], TableCell]:
     """All arms of one metric on one data set. Corrections are over all arms of such a column, shown or not; best and
     second are among those that are shown."""
     study = results.study
@@ -179,7 +195,10 @@ def _compare_with_reference(
     reference = arms.get(study.reference, {})
     plain = {
         arm: paired_difference(
-            by_seed, _select_first_seeds(reference, results.count_seeds_taken(dataset, arm), study), compare.test, compare.alpha
+            by_seed,
+            _select_first_seeds(reference, results.count_seeds_taken(dataset, arm), study),
+            compare.test,
+            compare.alpha,
         )
         for arm, by_seed in arms.items()
         if arm != study.reference
@@ -213,13 +232,20 @@ def _test_at_looks(
         tests = at_stop(p_values, seeds, adaptive.min, adaptive.max, alpha)
         return {arm: (test.rejected, test.level) for arm, test in tests.items()}
     left = len(differences) - len(progress.decided)
-    last = nominal_levels(adaptive.min, adaptive.max, alpha / left)[progress.looks] if left and progress.looks else None
+    last = (
+        nominal_levels(adaptive.min, adaptive.max, alpha / left)[progress.looks]
+        if left and progress.looks
+        else None
+    )
     return {
-        arm: (True, progress.decided[arm].level) if arm in progress.decided else (False, last) for arm in differences
+        arm: (True, progress.decided[arm].level) if arm in progress.decided else (False, last)
+        for arm in differences
     }
 
 
-def _select_first_seeds(values: Mapping[int, float], seeds: int, study: StudyRecord) -> dict[int, float]:
+def _select_first_seeds(
+    values: Mapping[int, float], seeds: int, study: StudyRecord
+) -> dict[int, float]:
     """The values of the first seeds."""
     first = set(study.seeds[:seeds])
     return {seed: value for seed, value in values.items() if seed in first}
@@ -246,5 +272,7 @@ def _find_tied_with_best(
         metric.higher_is_better,
         compare.alpha,
     )
-    tied = {arm for arm, difference in against.items() if difference.verdict == "no effect detected"}
+    tied = {
+        arm for arm, difference in against.items() if difference.verdict == "no effect detected"
+    }
     return tied | {best[0]} if tied else set()

@@ -64,7 +64,11 @@ def format_confidence_level(alpha: float) -> str:
 
 
 def format_number(value: float | None, digits: int = 2) -> str:
-    return MISSING if value is None or not math.isfinite(value) else _remove_minus_zero(f"{value:.{digits}f}")
+    return (
+        MISSING
+        if value is None or not math.isfinite(value)
+        else _remove_minus_zero(f"{value:.{digits}f}")
+    )
 
 
 def format_signed(value: float | None, digits: int = 2) -> str:
@@ -86,7 +90,9 @@ def format_mean(summary: Summary, digits: int = 2) -> str:
     return f"{format_number(summary.mean, digits)} ± {format_number(summary.sd, digits)}"
 
 
-def build_mean_entry(summary: Summary, digits: int, emphasis: Emphasis = "", marks: str = "") -> Entry:
+def build_mean_entry(
+    summary: Summary, digits: int, emphasis: Emphasis = "", marks: str = ""
+) -> Entry:
     return Entry(format_mean(summary, digits), emphasis, marks, summary.mean, summary, digits)
 
 
@@ -104,8 +110,18 @@ def build_p_value_entry(value: float | None) -> Entry:
 
 def build_range_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
     """Ends that are sizes and need no sign."""
-    return Entry(MISSING if low is None else f"[{format_number(low, digits)}, {format_number(high, digits)}]", value=low)
+    return Entry(
+        MISSING
+        if low is None
+        else f"[{format_number(low, digits)}, {format_number(high, digits)}]",
+        value=low,
+    )
 
 
 def build_interval_entry(low: float | None, high: float | None, digits: int = 2) -> Entry:
-    return Entry(MISSING if low is None else f"[{format_signed(low, digits)}, {format_signed(high, digits)}]", value=low)
+    return Entry(
+        MISSING
+        if low is None
+        else f"[{format_signed(low, digits)}, {format_signed(high, digits)}]",
+        value=low,
+    )

@@ -49,7 +49,11 @@ def compare(first: ComparisonSide, second: ComparisonSide) -> list[TableSpec]:
     if (first.arm is None) != (second.arm is None):
         raise IbmlError("compare two studies, or two arms (STUDY/ARM); not a study with an arm")
     pairs = _match_cells(first, second)
-    found = [_compare_settings(first, second), _compare_configs(first, second, pairs), _compare_results(first, second, pairs)]
+    found = [
+        _compare_settings(first, second),
+        _compare_configs(first, second, pairs),
+        _compare_results(first, second, pairs),
+    ]
     return [grid for grid in found if grid.rows]
 
 
@@ -66,7 +70,9 @@ def _match_cells(first: ComparisonSide, second: ComparisonSide) -> Pairing:
         left = [arm for arm in two.arms if arm not in one.arms]
         for a, b in datasets[:1]:  # an arm may have another name there
             same = {arm: first.config(a, arm) for arm in one.arms if arm not in two.arms}
-            arms += [(x, y) for y in left for x, config in same.items() if config == second.config(b, y)]
+            arms += [
+                (x, y) for y in left for x, config in same.items() if config == second.config(b, y)
+            ]
     return [((a, x), (b, y)) for a, b in datasets for x, y in arms]
 
 
@@ -75,7 +81,9 @@ def _compare_settings(first: ComparisonSide, second: ComparisonSide) -> TableSpe
     for (name, one), (_, two) in zip(_list_facts(first), _list_facts(second), strict=True):
         if one != two or (name == "mixed" and one):
             rows.append((Entry(name), Entry(one), Entry(two)))
-    return TableSpec("settings that differ", _build_side_columns(first, second, "setting"), tuple(rows))
+    return TableSpec(
+        "settings that differ", _build_side_columns(first, second, "setting"), tuple(rows)
+    )
 
 
 def _list_facts(side: ComparisonSide) -> Iterator[tuple[str, str]]:
@@ -90,7 +98,10 @@ def _list_facts(side: ComparisonSide) -> Iterator[tuple[str, str]]:
     yield "data sets", ", ".join(study.datasets)
     adaptive = f", from {study.adaptive.min} on as decided" if study.adaptive else ""
     yield "seeds", ", ".join(map(str, study.seeds)) + adaptive
-    yield "epochs", ", ".join(f"{name} {'/'.join(map(str, of))}" for name, of in study.epochs.items())
+    yield (
+        "epochs",
+        ", ".join(f"{name} {'/'.join(map(str, of))}" for name, of in study.epochs.items()),
+    )
     yield "test", f"{study.table.test}, alpha {study.table.alpha:g}"
     yield "tuning", study.tuning_note
     yield "results", f"{found.results} of {found.keys}"
@@ -105,9 +116,14 @@ def _compare_configs(first: ComparisonSide, second: ComparisonSide, pairs: Pairi
     for (a, x), (b, y) in pairs:
         one, two = first.config(a, x), second.config(b, y)
         paths = [path for path in dict.fromkeys([*one, *two]) if one.get(path) != two.get(path)]
-        lines = [(Entry(path), Entry(_format_value(one.get(path))), Entry(_format_value(two.get(path)))) for path in paths]
+        lines = [
+            (Entry(path), Entry(_format_value(one.get(path))), Entry(_format_value(two.get(path))))
+            for path in paths
+        ]
         rows += [_format_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
-    return TableSpec("configuration that differs", _build_side_columns(first, second, "path"), tuple(rows))
+    return TableSpec(
+        "configuration that differs", _build_side_columns(first, second, "path"), tuple(rows)
+    )
 
 
 def _compare_results(first: ComparisonSide, second: ComparisonSide, pairs: Pairing) -> TableSpec:
@@ -116,7 +132,9 @@ def _compare_results(first: ComparisonSide, second: ComparisonSide, pairs: Pairi
     metrics = [metric for metric in first.results.metrics if metric.name in known]
     rows: list[Row | str] = []
     for (a, x), (b, y) in pairs:
-        lines = list(_build_result_rows(metrics, first.results, (a, x), second.results, (b, y), alpha))
+        lines = list(
+            _build_result_rows(metrics, first.results, (a, x), second.results, (b, y), alpha)
+        )
         rows += [_format_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
     interval = f"{format_confidence_level(alpha)} interval"
     columns = (
@@ -127,7 +145,9 @@ def _compare_results(first: ComparisonSide, second: ComparisonSide, pairs: Pairi
         Column("second", "words"),
     )
     test = {"t": "t-test", "wilcoxon": "signed-rank test"}[first.results.study.table.test]
-    return TableSpec(f"results (second minus first over common seeds, paired {test})", columns, tuple(rows))
+    return TableSpec(
+        f"results (second minus first over common seeds, paired {test})", columns, tuple(rows)
+    )
 
 
 def _build_result_rows(
@@ -139,8 +159,12 @@ def _build_result_rows(
     alpha: float,
 ) -> Iterator[Row]:
     table = first.study.table
-    values = {metric: (first.values(*one, metric), second.values(*two, metric)) for metric in metrics}
-    found = {metric: paired_difference(y, x, table.test, alpha) for metric, (x, y) in values.items()}
+    values = {
+        metric: (first.values(*one, metric), second.values(*two, metric)) for metric in metrics
+    }
+    found = {
+        metric: paired_difference(y, x, table.test, alpha) for metric, (x, y) in values.items()
+    }
     keys, others = _get_keys(first, one), _get_keys(second, two)
     common = keys.keys() & others.keys()
     same = bool(common) and all(keys[seed] == others[seed] for seed in common)
@@ -171,7 +195,9 @@ def _format_place(a: str, x: str, b: str, y: str) -> str:
     return f"{a} · {x}" if (a, x) == (b, y) else f"{a} · {x} | {b} · {y}"
 
 
-def _build_side_columns(first: ComparisonSide, second: ComparisonSide, lead: str) -> tuple[Column, ...]:
+def _build_side_columns(
+    first: ComparisonSide, second: ComparisonSide, lead: str
+) -> tuple[Column, ...]:
     return Column(lead, "name"), Column(first.name, "words"), Column(second.name, "words")
 
 

@@ -26,22 +26,42 @@ OverviewItem = tuple[str, str, str, int, int, StudyRecord | SearchRecord | None]
 be read."""
 
 
-def build_overview_table(seen: Sequence[OverviewItem], results: Mapping[str, TrialRecord], now: float | None = None) -> TableSpec:
+def build_overview_table(
+    seen: Sequence[OverviewItem], results: Mapping[str, TrialRecord], now: float | None = None
+) -> TableSpec:
     """A row for each, the last begun first. `now` is in seconds since 1970."""
     moment = time.time() if now is None else now
     rows = []
     for kind, name, status, started, ended, record in sorted(seen, key=lambda one: -one[3]):
         last = (ended or started) / 1000
-        progress, question = (_format_progress(record, results), record.description) if record else (MISSING, _UNREADABLE_NOTE)
+        progress, question = (
+            (_format_progress(record, results), record.description)
+            if record
+            else (MISSING, _UNREADABLE_NOTE)
+        )
         if status == DELETED:
             question = _DELETED_NOTE
-        texts = (name, kind, _describe_state(status, record, results), progress, format_duration(moment - last), question)
+        texts = (
+            name,
+            kind,
+            _describe_state(status, record, results),
+            progress,
+            format_duration(moment - last),
+            question,
+        )
         rows.append(tuple(map(Entry, texts)))
-    columns = [Column("name", "name"), Column("kind", "words"), Column("state", "words"), Column("trials")]
+    columns = [
+        Column("name", "name"),
+        Column("kind", "words"),
+        Column("state", "words"),
+        Column("trials"),
+    ]
     return TableSpec("", (*columns, Column("age"), Column("question", "words")), tuple(rows))
 
 
-def _describe_state(status: str, record: StudyRecord | SearchRecord | None, results: Mapping[str, TrialRecord]) -> str:
+def _describe_state(
+    status: str, record: StudyRecord | SearchRecord | None, results: Mapping[str, TrialRecord]
+) -> str:
     """Return how a study or search is now. Results may be lost, or come from other studies, after a study has ended."""
     if isinstance(record, StudyRecord) and status in ("FAILED", "FINISHED"):
         status = "FAILED" if Results(record, results).unfinished else "FINISHED"
@@ -50,7 +70,9 @@ def _describe_state(status: str, record: StudyRecord | SearchRecord | None, resu
 
 def _format_progress(record: StudyRecord | SearchRecord, results: Mapping[str, TrialRecord]) -> str:
     if isinstance(record, SearchRecord):
-        return f"{sum(proposal.state != 'running' for proposal in record.proposals)} / {record.trials}"
+        return (
+            f"{sum(proposal.state != 'running' for proposal in record.proposals)} / {record.trials}"
+        )
     study = Results(record, results)
     return f"{len(study.trials) - study.unfinished} / {len(study.trials)}"
 

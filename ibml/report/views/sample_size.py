@@ -12,7 +12,14 @@ from ibml.common.errors import IbmlError, format_suggestion
 from ibml.config.metrics import Metric
 from ibml.records import StudyRecord
 from ibml.report.tables.results import Results
-from ibml.report.tables.table_spec import MISSING, Column, Entry, TableSpec, build_number_entry, build_range_entry
+from ibml.report.tables.table_spec import (
+    MISSING,
+    Column,
+    Entry,
+    TableSpec,
+    build_number_entry,
+    build_range_entry,
+)
 from ibml.statistics.paired import TestName
 from ibml.statistics.power import sd_interval, seeds_needed
 
@@ -64,16 +71,24 @@ def plan_seeds(results: Results, detect: float, metric: str | None, power: float
     name = metric or study.steering
     chosen = next((m for m in results.metrics if m.name == name), None)
     if chosen is None:
-        raise IbmlError(f"the table of {study.name} has no metric {name!r}{format_suggestion(name, study.metrics)}")
+        raise IbmlError(
+            f"the table of {study.name} has no metric {name!r}{format_suggestion(name, study.metrics)}"
+        )
     needs = []
     for dataset in study.datasets:
         values = results.get_values_by_arm(dataset, chosen)
         reference = values.get(study.reference, {})
         others = [arm for arm in values if arm != study.reference]
         for arm in others:
-            d = [value - reference[seed] for seed, value in values[arm].items() if seed in reference]
+            d = [
+                value - reference[seed] for seed, value in values[arm].items() if seed in reference
+            ]
             alphas = (study.table.alpha, study.table.alpha / len(others))
-            needs.append(_estimate_sample_size(dataset, arm, d, _PowerSettings(detect, *alphas, power, study.table.test)))
+            needs.append(
+                _estimate_sample_size(
+                    dataset, arm, d, _PowerSettings(detect, *alphas, power, study.table.test)
+                )
+            )
     if not any(need.pairs > 1 for need in needs):
         raise IbmlError(
             f"{study.name} has no two pairs of {name} yet, so that nothing is known of its variance: run it with two or"
@@ -100,7 +115,9 @@ class _PowerSettings:
         return found if found <= MAX_SEEDS else None
 
 
-def _estimate_sample_size(dataset: str, arm: str, d: Sequence[float], question: _PowerSettings) -> SampleSize:
+def _estimate_sample_size(
+    dataset: str, arm: str, d: Sequence[float], question: _PowerSettings
+) -> SampleSize:
     if len(d) < 2:
         return SampleSize(dataset, arm, len(d))
     sd = float(np.std(d, ddof=1))
@@ -114,7 +131,14 @@ def build_power_table(plan: PowerPlan) -> TableSpec:
     several = len(plan.study.datasets) > 1
     columns = [Column("data set", "name")] if several else []
     columns += [Column("arm", "name")]
-    headings = ("pairs", "sd of difference", "95 % interval", "seeds", "seeds (Holm)", "at the largest sd")
+    headings = (
+        "pairs",
+        "sd of difference",
+        "95 % interval",
+        "seeds",
+        "seeds (Holm)",
+        "at the largest sd",
+    )
     columns += [Column(heading) for heading in headings]
     rows = []
     for need in plan.needs:
@@ -126,10 +150,15 @@ def build_power_table(plan: PowerPlan) -> TableSpec:
                 build_number_entry(need.pairs, 0),
                 build_number_entry(need.sd),
                 build_range_entry(need.low, need.high),
-                *(_build_seeds_entry(value, need.pairs) for value in (need.alone, need.corrected, need.cautious)),
+                *(
+                    _build_seeds_entry(value, need.pairs)
+                    for value in (need.alone, need.corrected, need.cautious)
+                ),
             )
         )
-    unit = " points" if plan.metric.unit == "%" else f" {plan.metric.unit}" if plan.metric.unit else ""
+    unit = (
+        " points" if plan.metric.unit == "%" else f" {plan.metric.unit}" if plan.metric.unit else ""
+    )
     metric = plan.study.table.shown(plan.metric.name)
     title = f"{plan.study.name}: seeds to detect a difference of {plan.detect:g}{unit} in {metric}"
     return TableSpec(title, tuple(columns), tuple(rows))
@@ -147,7 +176,11 @@ def describe_power(plan: PowerPlan) -> list[str]:
     unknown = [need.arm for need in plan.needs if need.pairs < 2]
     epochs = [of[-1] for of in study.epochs.values()]
     seeds = plan.seeds
-    test = "paired t-test" if study.table.test == "t" else "Wilcoxon signed-rank test (by its efficiency, 3 / pi)"
+    test = (
+        "paired t-test"
+        if study.table.test == "t"
+        else "Wilcoxon signed-rank test (by its efficiency, 3 / pi)"
+    )
     lines = [
         f"Two-sided {test}, power {plan.power:g}, alpha {alpha:g}; Holm's first step takes alpha / {arms} for"
         f" {arms} arm{'' if arms == 1 else 's'}. The standard deviation is itself an estimate: the last column takes"
@@ -163,5 +196,7 @@ def describe_power(plan: PowerPlan) -> list[str]:
     else:
         lines.append(f"More than {MAX_SEEDS:,} seeds would be needed, which no study takes.")
     if unknown:
-        lines.append(f"Nothing is known of {', '.join(dict.fromkeys(unknown))}: fewer than two pairs.")
+        lines.append(
+            f"Nothing is known of {', '.join(dict.fromkeys(unknown))}: fewer than two pairs."
+        )
     return lines

@@ -39,7 +39,11 @@ def build_trial_group(view: TrialView) -> Group:
         Text("\nconfiguration", style="bold"),
         Text(view.config.rstrip()),
     ]
-    found = [build_rich_table(_build_curve_table(view.epochs))] if view.epochs else [Text("\nNo epoch was logged.")]
+    found = (
+        [build_rich_table(_build_curve_table(view.epochs))]
+        if view.epochs
+        else [Text("\nNo epoch was logged.")]
+    )
     end = [build_rich_table(_build_final_table(final))] if final else []
     files = [Text("artifacts", style="bold"), *(Text(path) for path in view.artifacts)]
     log = [Text("\ntraceback.txt", style="bold"), Text(view.log.rstrip())] if view.log else []
@@ -48,7 +52,11 @@ def build_trial_group(view: TrialView) -> Group:
 
 def _list_facts(record: TrialRecord) -> list[str]:
     begun = datetime.fromtimestamp(record.started_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    took = f", {format_duration((record.ended_at - record.started_at) / 1000)} to the end" if record.ended_at else ""
+    took = (
+        f", {format_duration((record.ended_at - record.started_at) / 1000)} to the end"
+        if record.ended_at
+        else ""
+    )
     reason = f": {record.reason}" if record.reason else ""
     studies = ", ".join(f"{study} (as {arm})" for study, arm in sorted(record.studies.items()))
     return [
@@ -61,18 +69,43 @@ def _list_facts(record: TrialRecord) -> list[str]:
 
 
 def _build_curve_table(epochs: Mapping[str, Sequence[float]]) -> TableSpec:
-    headings = ("metric", "first", "last", "lowest", "highest", "epochs 1 to " + str(max(map(len, epochs.values()))))
-    columns = [Column(headings[0], "name"), *map(Column, headings[1:5]), Column(headings[5], "words")]
+    headings = (
+        "metric",
+        "first",
+        "last",
+        "lowest",
+        "highest",
+        "epochs 1 to " + str(max(map(len, epochs.values()))),
+    )
+    columns = [
+        Column(headings[0], "name"),
+        *map(Column, headings[1:5]),
+        Column(headings[5], "words"),
+    ]
     rows = []
     for name in sorted(epochs):
         finite = [value for value in epochs[name] if math.isfinite(value)]
-        shown = (epochs[name][0], epochs[name][-1], min(finite, default=math.nan), max(finite, default=math.nan))
-        rows.append((Entry(name), *(Entry(f"{value:.4g}", value=value) for value in shown), Entry(draw_sparkline(epochs[name]))))
+        shown = (
+            epochs[name][0],
+            epochs[name][-1],
+            min(finite, default=math.nan),
+            max(finite, default=math.nan),
+        )
+        rows.append(
+            (
+                Entry(name),
+                *(Entry(f"{value:.4g}", value=value) for value in shown),
+                Entry(draw_sparkline(epochs[name])),
+            )
+        )
     return TableSpec("curves", tuple(columns), tuple(rows))
 
 
 def _build_final_table(metrics: Mapping[str, float]) -> TableSpec:
-    rows = tuple((Entry(name), Entry(f"{metrics[name]:.6g}", value=metrics[name])) for name in sorted(metrics))
+    rows = tuple(
+        (Entry(name), Entry(f"{metrics[name]:.6g}", value=metrics[name]))
+        for name in sorted(metrics)
+    )
     return TableSpec("selected epoch and test", (Column("metric", "name"), Column("value")), rows)
 
 
@@ -84,4 +117,6 @@ def draw_sparkline(values: Sequence[float]) -> str:
     finite = [mean for mean in means if math.isfinite(mean)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round(scale * (mean - low))] if math.isfinite(mean) else " " for mean in means)
+    return "".join(
+        _BARS[round(scale * (mean - low))] if math.isfinite(mean) else " " for mean in means
+    )

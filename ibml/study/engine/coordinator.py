@@ -112,7 +112,10 @@ class Coordinator:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._ledger.interrupt_claimed()
         self.summary.interrupted = self.error is None and not self.scheduler.is_done
@@ -123,7 +126,9 @@ class Coordinator:
 
     def _announce_stop(self) -> str:
         running = self.progress.running
-        waiting = f"waiting for {running} running {'trial' if running == 1 else 'trials'} to checkpoint"
+        waiting = (
+            f"waiting for {running} running {'trial' if running == 1 else 'trials'} to checkpoint"
+        )
         return f"Stopping: {waiting if running else 'no trial is running'} (a second Ctrl-C ends at once) ..."
 
     @property
@@ -212,7 +217,7 @@ class Coordinator:
         try:
             with translate_database_errors(self.database):
                 return call()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self.error = error
             return otherwise
 
@@ -247,7 +252,9 @@ class Coordinator:
             self._end(task, result["status"], result["final"], tags)
         return continues and not result["done"]
 
-    def _record_report(self, task: TrialTask, rows: Sequence[MetricRow], result: Mapping[str, Any]) -> None:
+    def _record_report(
+        self, task: TrialTask, rows: Sequence[MetricRow], result: Mapping[str, Any]
+    ) -> None:
         for note in result.get("notes", []):
             self.session.warn(f"{task.spec.name}: {note}")
         self.progress.record_epochs(len(rows))
@@ -269,7 +276,9 @@ class Coordinator:
         if not self.scheduler.is_running(task):
             return  # it had ended before its worker did
         self.start(task)  # the worker may have died between two trials
-        fault = fault_from_worker_death(self.get_checkpoint_folder(task), reason, log, task.config.trainer.stall_minutes)
+        fault = fault_from_worker_death(
+            self.get_checkpoint_folder(task), reason, log, task.config.trainer.stall_minutes
+        )
         self.handle_fault(task, fault)
 
     def handle_fault(self, task: TrialTask, fault: Fault, retry: bool = True) -> None:
@@ -284,9 +293,17 @@ class Coordinator:
         if retry and self.error is None and self.scheduler.retry(task, fault):
             tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
             self.session.add(task.key, TagsUpdated(tags))
-            _log.warning("%s is retried after a fault: %s", strip_control_characters(task.spec.name), strip_control_characters(fault.reason))
+            _log.warning(
+                "%s is retried after a fault: %s",
+                strip_control_characters(task.spec.name),
+                strip_control_characters(fault.reason),
+            )
             return
-        _log.warning("%s failed: %s", strip_control_characters(task.spec.name), strip_control_characters(fault.reason))
+        _log.warning(
+            "%s failed: %s",
+            strip_control_characters(task.spec.name),
+            strip_control_characters(fault.reason),
+        )
         self.summary.failed.append((task.spec.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 
@@ -320,19 +337,27 @@ class Coordinator:
         self._release(task)
         pruned = task.trial_run.pruned if task.trial_run else ""
         all_tags = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
-        self.session.add(task.key, TrialEnded("pruned" if pruned else ending, dict(final), all_tags, log))
+        self.session.add(
+            task.key, TrialEnded("pruned" if pruned else ending, dict(final), all_tags, log)
+        )
         if ending != "failed":
-            remove_checkpoints(self.get_checkpoint_folder(task), task.keep if ending == "finished" else "none")
+            remove_checkpoints(
+                self.get_checkpoint_folder(task), task.keep if ending == "finished" else "none"
+            )
         self.summary.pruned += bool(pruned)
         self.summary.finished += not pruned and ending != "failed"
         unused_epochs = task.spec.config.trainer.epochs - task.trained_epochs
-        self._guard(lambda: self._end_in_scheduler(task, ending, final, tags.get("ibml.reason", "")), None)
+        self._guard(
+            lambda: self._end_in_scheduler(task, ending, final, tags.get("ibml.reason", "")), None
+        )
         self.progress.record_trial_end(ending == "failed", unused_epochs)
         if task.trial_run and task.source and (pruned or ending != "finished"):
             seeds_left = len(task.source.search.seeds) - task.trial_run.position - 1
             self.progress.record_skipped(seeds_left, seeds_left * task.spec.config.trainer.epochs)
 
-    def _end_in_scheduler(self, task: TrialTask, ending: Ending, final: MetricRow, reason: str) -> None:
+    def _end_in_scheduler(
+        self, task: TrialTask, ending: Ending, final: MetricRow, reason: str
+    ) -> None:
         self.scheduler.end(task, ending, final, reason)
         if task.source is None:
             self._follow_trial(task, ending, final)
@@ -341,7 +366,9 @@ class Coordinator:
         """Add the trials that follow from a planned trial."""
         added = list(self.follow_ups.after_trial(task, ending, final))
         if added:
-            self.progress.record_added(len(added), sum(new.spec.config.trainer.epochs for new in added))
+            self.progress.record_added(
+                len(added), sum(new.spec.config.trainer.epochs for new in added)
+            )
         self.scheduler.add(added)
 
     def _reuse(self, task: TrialTask, prior: PriorResult) -> None:

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from ibml import data
 from ibml.common.processes.interruption import raise_if_stop_requested
@@ -36,7 +43,12 @@ def prepare_data(configs: Iterable[DataConfig], console: Console) -> None:
 @contextmanager
 def show_data_progress(console: Console) -> Iterator[ProgressCallback]:
     """Bars on a terminal, one for each thing that is done; a line now and then elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     said = time.monotonic()
     with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}

@@ -55,7 +55,9 @@ class PrefixCache:
     def __init__(self, files: PrefixStore | None = None):
         self.files = files
         self._paths: dict[str, _Path] = {}
-        self._to_come: Counter[bytes] = Counter()  # how many keys that were not begun come to a state
+        self._to_come: Counter[bytes] = (
+            Counter()
+        )  # how many keys that were not begun come to a state
         self._leaves: dict[TrialTask, list[int]] = {}
         self._proposals: dict[Search, _Proposals] = {}
 
@@ -65,7 +67,9 @@ class PrefixCache:
             return
         path = self._paths.get(task.spec.key)
         if path is None:
-            names = compute_prefix_keys(task.spec.config, task.spec.fingerprint, get_code_revision())
+            names = compute_prefix_keys(
+                task.spec.config, task.spec.fingerprint, get_code_revision()
+            )
             path = self._paths[task.spec.key] = _Path(names)
             self._to_come.update(names)
         path.tasks += 1
@@ -92,7 +96,9 @@ class PrefixCache:
             if not self._to_come[name]:
                 del self._to_come[name]
 
-    def find_pending_producer(self, task: TrialTask, running: Iterable[TrialTask]) -> TrialTask | None:
+    def find_pending_producer(
+        self, task: TrialTask, running: Iterable[TrialTask]
+    ) -> TrialTask | None:
         """The running task that will leave a state of this one's path that is deeper than those that are there."""
         path = self._paths.get(task.spec.key)
         if path is None:
@@ -106,7 +112,9 @@ class PrefixCache:
                     deepest, leader = epoch, other
         return leader
 
-    def start(self, task: TrialTask) -> tuple[list[tuple[int, StoragePath]], dict[int, StoragePath]]:
+    def start(
+        self, task: TrialTask
+    ) -> tuple[list[tuple[int, StoragePath]], dict[int, StoragePath]]:
         """Where a task goes on from, the deepest first, and what it leaves: after how many epochs, and the files.
 
         A state is left where tasks to come part from this one, and for proposals to come where the method sets in or
@@ -116,7 +124,10 @@ class PrefixCache:
             return [], {}
         names, files = path.names, self.files
         self._mark_begun(path)
-        found = [(epoch, files.path(epoch, names[epoch - 1])) for epoch in islice(self._find_available(path), ALTERNATIVES)]
+        found = [
+            (epoch, files.path(epoch, names[epoch - 1]))
+            for epoch in islice(self._find_available(path), ALTERNATIVES)
+        ]
         for _, file in found[:1]:
             files.used(file)
         others = [self._to_come[name] for name in names] + [0]
@@ -136,7 +147,11 @@ class PrefixCache:
     def _find_available(self, path: _Path) -> Iterator[int]:
         """After how many epochs states of a path are there, the most first."""
         assert self.files is not None
-        return (epoch for epoch in range(len(path.names), 0, -1) if self.files.has(path.names[epoch - 1]))
+        return (
+            epoch
+            for epoch in range(len(path.names), 0, -1)
+            if self.files.has(path.names[epoch - 1])
+        )
 
     def _record_proposal(self, search: Search, number: int, first: bytes) -> None:
         """Take note of whether a search's proposals have anything in common."""
@@ -153,7 +168,11 @@ class PrefixCache:
 def _find_window_epochs(task: TrialTask) -> list[int]:
     """The epochs, but the first, with which a trial's method sets in or ends."""
     method, epochs = task.spec.config.effective_method, task.spec.config.trainer.epochs
-    return [epoch for epoch in method.window.epochs(epochs) if epoch] if isinstance(method, WindowedPart) else []
+    return (
+        [epoch for epoch in method.window.epochs(epochs) if epoch]
+        if isinstance(method, WindowedPart)
+        else []
+    )
 
 
 def open_prefix_cache(folder: StoragePath, gigabytes: float, anew: bool = False) -> PrefixCache:

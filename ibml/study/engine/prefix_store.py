@@ -67,8 +67,14 @@ class PrefixStore:
         if self._total() <= self.limit:
             return
         self._look()
-        used = sorted((name for name in self._files if not needed.get(name)), key=lambda name: self._files[name].used)
-        short = sorted((name for name in self._files if needed.get(name)), key=lambda name: self._files[name].path.name)
+        used = sorted(
+            (name for name in self._files if not needed.get(name)),
+            key=lambda name: self._files[name].used,
+        )
+        short = sorted(
+            (name for name in self._files if needed.get(name)),
+            key=lambda name: self._files[name].path.name,
+        )
         for name in [*used, *short]:
             if self._total() <= self.limit:
                 return

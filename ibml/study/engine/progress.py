@@ -19,7 +19,9 @@ class StudyProgress:
         self.console, self.trials, self.epochs, self.every = console, trials, epochs, every
         self.done = self.running = self.failed = self.epochs_done = 0
         self._printed = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when the first epochs came, and how many: before was start-up
+        self._first: tuple[float, int] | None = (
+            None  # when the first epochs came, and how many: before was start-up
+        )
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -95,7 +97,10 @@ class StudyProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self.console.is_terminal:
             self._bar.stop()

@@ -30,7 +30,9 @@ def should_retry(faults: Sequence[Fault], max_retries: int) -> bool:
     if len(faults) > max_retries:
         return False
     *_, last = faults
-    return last.epoch is None or (last.reason, last.epoch) not in [(f.reason, f.epoch) for f in faults[:-1]]
+    return last.epoch is None or (last.reason, last.epoch) not in [
+        (f.reason, f.epoch) for f in faults[:-1]
+    ]
 
 
 def fault_from_worker_death(folder: StoragePath, reason: str, log: str, minutes: float) -> Fault:

@@ -14,7 +14,9 @@ from ibml.tracking.journal.events import TrialDescription
 from ibml.tracking.study_tags import format_study_tag
 
 
-def build_trial_description(trial: TrialSpec, parent: str | None, tags: Mapping[str, str]) -> TrialDescription:
+def build_trial_description(
+    trial: TrialSpec, parent: str | None, tags: Mapping[str, str]
+) -> TrialDescription:
     """A trial's run before it has results, below the run of a study or a search."""
     study = {format_study_tag(tags["ibml.study"]): trial.cell.arm} if "ibml.study" in tags else {}
     all_tags = {
@@ -29,7 +31,14 @@ def build_trial_description(trial: TrialSpec, parent: str | None, tags: Mapping[
         **{f"ibml.data.{name}": note for name, note in data.describe(trial.config.data).items()},
     }
     config = trial.config.model_dump(mode="json")
-    return TrialDescription(trial.key, trial.name, build_run_parameters(trial.cell, trial.config), all_tags, config, parent)
+    return TrialDescription(
+        trial.key,
+        trial.name,
+        build_run_parameters(trial.cell, trial.config),
+        all_tags,
+        config,
+        parent,
+    )
 
 
 def build_run_parameters(cell: Cell, config: TrialConfig) -> dict[str, Any]:

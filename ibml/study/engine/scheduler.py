@@ -97,7 +97,9 @@ class Scheduler:
     def share_slots(self, slots: int) -> None:
         """Let searches without a concurrency of their own try as many proposals at once as fill the slots."""
         for source in self.sources:
-            source.search.concurrency = source.search.config.concurrency or -(-slots // len(self.sources))
+            source.search.concurrency = source.search.config.concurrency or -(
+                -slots // len(self.sources)
+            )
 
     def take_finished_searches(self) -> list[Search]:
         """Return the searches that have finished since the last call."""
@@ -162,7 +164,11 @@ class Scheduler:
         self._retries.extend(self._followers.pop(task, ()))
         if self.sources:
             task.rows += [_select_metrics(row) for row in rows]
-        return task.source is None or task.trial_run is None or task.source.search.report(task.trial_run, rows)
+        return (
+            task.source is None
+            or task.trial_run is None
+            or task.source.search.report(task.trial_run, rows)
+        )
 
     def end(self, task: TrialTask, ending: Ending, final: MetricRow, reason: str = "") -> None:
         """Take in how a running task ended. Tasks that waited for it are candidates again."""

@@ -23,7 +23,13 @@ from ibml.search.population import CHANGES, Population
 from ibml.search.samplers import RepeatableSampler
 from ibml.search.search import Search
 from ibml.search.space import Values
-from ibml.search.trial_attributes import EPOCHS, REASON, is_feasible, read_seed_values, select_best_trial
+from ibml.search.trial_attributes import (
+    EPOCHS,
+    REASON,
+    is_feasible,
+    read_seed_values,
+    select_best_trial,
+)
 from ibml.search.trial_runs import TrialRun
 from ibml.study.engine.run_summary import RunSummary
 from ibml.study.engine.tasks import TrialTask
@@ -64,13 +70,23 @@ class OpenSearch:
         """The trial that an attempt asks for. Its run shows what the training began with; of a member of a population
         a tag says what has changed."""
         interval = trial_run.interval
-        config, values = (interval.initial, interval.initial_values) if interval else (trial_run.config, trial_run.values)
+        config, values = (
+            (interval.initial, interval.initial_values)
+            if interval
+            else (trial_run.config, trial_run.values)
+        )
         fingerprint = data.fingerprint(config.data)
-        label = f"{self.arm} · trial {trial_run.number}" if self.arm else f"trial {trial_run.number}"
+        label = (
+            f"{self.arm} · trial {trial_run.number}" if self.arm else f"trial {trial_run.number}"
+        )
         cell = Cell(self.dataset, label, config, flatten(values))
         place = f"{self.dataset} · " if self.dataset else ""
         name = f"{place}{label}" + (f" · seed {config.seed}" if len(self.search.seeds) > 1 else "")
-        key = compute_member_key(self.population, trial_run.number) if interval else compute_trial_key(config, fingerprint)
+        key = (
+            compute_member_key(self.population, trial_run.number)
+            if interval
+            else compute_trial_key(config, fingerprint)
+        )
         trial = TrialSpec(cell, config, key, fingerprint, name)
         tags = {**self.tags, "ibml.search": self.search.name, "ibml.trial": str(trial_run.number)}
         if interval and interval.changes:
@@ -88,7 +104,10 @@ class OpenSearch:
 
         record = self.record()
         if self.run:
-            self.run.files = {RECORDS["search"]: record.model_dump_json(indent=1), **render_search_report(record, others)}
+            self.run.files = {
+                RECORDS["search"]: record.model_dump_json(indent=1),
+                **render_search_report(record, others),
+            }
             self.run.status = "KILLED" if summary.interrupted else "FINISHED"
         return record
 
@@ -104,10 +123,15 @@ class OpenSearch:
             dataset=self.dataset,
             file_hash=plan.file_hash,
             overrides=plan.overrides,
-            objectives=tuple((objective.metric, objective.sense) for objective in plan.config.objectives),
+            objectives=tuple(
+                (objective.metric, objective.sense) for objective in plan.config.objectives
+            ),
             sampler=plan.config.sampler.model_dump(mode="json"),
             scheduler=plan.config.scheduler.model_dump(mode="json"),
-            parameters={d.path: d.parameter.model_dump(mode="json") | {"whole": d.whole} for d in plan.space.searched},
+            parameters={
+                d.path: d.parameter.model_dump(mode="json") | {"whole": d.whole}
+                for d in plan.space.searched
+            },
             trials=search.trials,
             epochs=plan.epochs,
             seeds=plan.seeds,
@@ -133,7 +157,8 @@ def _build_proposal_record(trial: FrozenTrial) -> ProposalRecord:
         feasible=is_feasible(trial),
         reason=trial.user_attrs.get(REASON, ""),
         changes=tuple(
-            Change(epoch=c["epoch"], source=c["from"], values=c["values"]) for c in trial.user_attrs.get(CHANGES, ())
+            Change(epoch=c["epoch"], source=c["from"], values=c["values"])
+            for c in trial.user_attrs.get(CHANGES, ())
         ),
     )
 
@@ -144,19 +169,31 @@ def _truncate_tag(text: str) -> str:
 
 
 def open_search(
-    plan: SearchPlan, database: Database, populations: StoragePath, name: str, new_version: bool = False
+    plan: SearchPlan,
+    database: Database,
+    populations: StoragePath,
+    name: str,
+    new_version: bool = False,
 ) -> OpenSearch:
     """The search in the database, as it stands or new; raises `SearchDatabaseError`. The states of a population are in
     a folder of its own among others."""
-    spec = json.loads(json.dumps(plan.build_spec(data.fingerprint(plan.space.base.data), TRAINER_REVISION)))
-    best_of = {s.search: _find_best_parameters(database, s.search) for s in plan.config.start_from if isinstance(s, BestOf)}
+    spec = json.loads(
+        json.dumps(plan.build_spec(data.fingerprint(plan.space.base.data), TRAINER_REVISION))
+    )
+    best_of = {
+        s.search: _find_best_parameters(database, s.search)
+        for s in plan.config.start_from
+        if isinstance(s, BestOf)
+    }
     start = plan.resolve_starting_values(best_of)
     directions = [objective.sense for objective in plan.config.objectives]
     sampler = RepeatableSampler(plan.config.sampler)
     study = database.open(name, spec, directions, start, sampler, new_version)
     with translate_database_errors(database.url):
         if plan.config.scheduler.type != "pbt":
-            return OpenSearch(plan, Search(study, database.storage, plan.config, plan.space, plan.seeds))
+            return OpenSearch(
+                plan, Search(study, database.storage, plan.config, plan.space, plan.seeds)
+            )
         key = compute_population_key(study.study_name, spec)
         states = PbtCheckpoints(join_escaped(populations, study.study_name), key)
         search = Population(study, database.storage, plan.config, plan.space, plan.seeds, states)
@@ -169,11 +206,15 @@ def _find_best_parameters(database: Database, name: str) -> Values:
     with translate_database_errors(database.url):
         if study is None:
             known = optuna.get_all_study_names(database.storage)
-            raise SearchDatabaseError(f"start_from: no search is called {name!r}{format_suggestion(name, known)}")
+            raise SearchDatabaseError(
+                f"start_from: no search is called {name!r}{format_suggestion(name, known)}"
+            )
         up = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
         best = select_best_trial(study.get_trials(), "maximize" if up else "minimize")
         if best is None:
-            raise SearchDatabaseError(f"start_from: the search {name!r} has no complete trial within its constraints")
+            raise SearchDatabaseError(
+                f"start_from: the search {name!r} has no complete trial within its constraints"
+            )
         return dict(best.params)
 
 

@@ -115,7 +115,11 @@ class TrialTask:
     @property
     def interval_values(self) -> dict[str, float]:
         """Numeric values of an interval, logged with every epoch, since they may change between intervals."""
-        return {f"value.{path}": value for path, value in self.interval.numbers.items()} if self.interval else {}
+        return (
+            {f"value.{path}": value for path, value in self.interval.numbers.items()}
+            if self.interval
+            else {}
+        )
 
     def record_report(self) -> None:
         """Note that the task was started, or has reported."""

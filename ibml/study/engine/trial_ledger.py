@@ -9,7 +9,13 @@ from ibml.records import TrialRecord
 from ibml.study.engine.prior_results import find_prior_result
 from ibml.study.engine.run_metadata import build_trial_description
 from ibml.study.engine.tasks import PriorResult, TrialTask
-from ibml.tracking.journal.events import ResultShared, TagsUpdated, TrialInterrupted, TrialPruned, TrialStarted
+from ibml.tracking.journal.events import (
+    ResultShared,
+    TagsUpdated,
+    TrialInterrupted,
+    TrialPruned,
+    TrialStarted,
+)
 from ibml.tracking.session import Session
 from ibml.tracking.store.uri import TrackingError
 
@@ -56,7 +62,11 @@ class TrialLedger:
         lease = self.session.claim(trial, self._known.get(key))
         if lease and lease.result:
             self._known[key] = lease.result
-        if lease and not lease.run_id and not (lease.result and self.get_prior_result(task) is None):
+        if (
+            lease
+            and not lease.run_id
+            and not (lease.result and self.get_prior_result(task) is None)
+        ):
             return False
         self._claimed.add(task)
         self.session.add(key, TrialStarted(trial, lease.run_id if lease else ""))
@@ -97,7 +107,9 @@ class TrialLedger:
             return []  # the writer tries the store; if it has nothing to write, this look-up does
         if not self._warned:
             self._warned = True
-            self.session.say(f"{len(waiting)} trials are being run by another driver; waiting for them.")
+            self.session.say(
+                f"{len(waiting)} trials are being run by another driver; waiting for them."
+            )
         try:
             self.session.deliver_abandoned_journals()  # of a driver that has ended meanwhile
             found = self.session.store.results({task.key for task in waiting})
@@ -109,5 +121,7 @@ class TrialLedger:
             self._polled = time.monotonic()
         writer.answered()
         self._known |= {key: record for key, record in found.items() if record.ended}
-        held = {key for key, record in found.items() if not record.ended and record.driver in others}
+        held = {
+            key for key, record in found.items() if not record.ended and record.driver in others
+        }
         return [task for task in waiting if task.key not in held]

@@ -25,7 +25,9 @@ REPORT_SECONDS = 0.5
 """Epochs shorter than this are reported together, since a report costs the driver milliseconds."""
 
 
-def build_assignment(task: TrialTask, number: int, folder: StoragePath, gpus: float) -> dict[str, Any]:
+def build_assignment(
+    task: TrialTask, number: int, folder: StoragePath, gpus: float
+) -> dict[str, Any]:
     """Return what a worker needs to train a task, as plain data.
 
     Args:
@@ -46,7 +48,9 @@ def build_assignment(task: TrialTask, number: int, folder: StoragePath, gpus: fl
         "folder": str(folder),
         "rungs": list(task.rungs),
         "warm_start_candidates": [(epoch, str(path)) for epoch, path in task.warm_start_candidates],
-        "checkpoints_to_save": {epoch: str(path) for epoch, path in task.checkpoints_to_save.items()},
+        "checkpoints_to_save": {
+            epoch: str(path) for epoch, path in task.checkpoints_to_save.items()
+        },
     }
     if interval := task.interval:
         assignment |= {"start": interval.state, "copied": interval.copied, "stop": interval.stop}
@@ -69,7 +73,9 @@ class TrialWorker:
         on_exception: Called with a trial's exception, within its handler.
     """
 
-    def __init__(self, ends_process: bool = True, on_exception: Callable[[Exception], None] | None = None):
+    def __init__(
+        self, ends_process: bool = True, on_exception: Callable[[Exception], None] | None = None
+    ):
         self.ends_process, self.on_exception = ends_process, on_exception
         self.trainer: Trainer | None = None
         self.checkpoints: TrialCheckpoints | None = None
@@ -87,8 +93,12 @@ class TrialWorker:
         self.stop_epoch: int | None = assignment.get("stop")
         candidates = assignment.get("warm_start_candidates", [])
         to_save = assignment.get("checkpoints_to_save", {})
-        self.warm_start_candidates = [(epoch, parse_storage_path(path)) for epoch, path in candidates]
-        self.checkpoints_to_save = {int(epoch): parse_storage_path(path) for epoch, path in to_save.items()}
+        self.warm_start_candidates = [
+            (epoch, parse_storage_path(path)) for epoch, path in candidates
+        ]
+        self.checkpoints_to_save = {
+            int(epoch): parse_storage_path(path) for epoch, path in to_save.items()
+        }
         self.trainer = None
         self.checkpoints = None
         self.rows: list[EpochMetrics] = []
@@ -107,7 +117,7 @@ class TrialWorker:
         try:
             with self._watch_for_stall():
                 return {"task": self.task, **self._train()}
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             if self.on_exception:
                 self.on_exception(error)
             return {"task": self.task, **self._report_exception(error)}

@@ -50,7 +50,9 @@ def _run_in_process(resources: ResourcesConfig, coordinator: Coordinator, debug:
                 time.sleep(_POLL_SECONDS)
             continue
         coordinator.start(task)
-        worker.assign(build_assignment(task, number, coordinator.get_checkpoint_folder(task), resources.gpus))
+        worker.assign(
+            build_assignment(task, number, coordinator.get_checkpoint_folder(task), resources.gpus)
+        )
         number += 1
         if not _train(worker, task, coordinator):
             return

@@ -84,7 +84,10 @@ class WorkerPool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             for worker in self._workers:
@@ -112,7 +115,10 @@ class WorkerPool:
             task = self.coordinator.next(self.resources.workers)
             if task is None:
                 return
-            worker = next((worker for worker in self._workers if worker.task is None), None) or self._start_worker()
+            worker = (
+                next((worker for worker in self._workers if worker.task is None), None)
+                or self._start_worker()
+            )
             worker.task = task
             folder = self.coordinator.get_checkpoint_folder(task)
             worker.send(build_assignment(task, self._number, folder, self.resources.gpus))
@@ -179,5 +185,7 @@ class WorkerPool:
                     worker.send(CHECKPOINT)  # it answers once the checkpoint is written
                     continue
                 del running[worker.connection]
-                if report is not None and not report.get("checkpointed"):  # the trial has ended meanwhile
+                if report is not None and not report.get(
+                    "checkpointed"
+                ):  # the trial has ended meanwhile
                     self._process_report(worker, report)

@@ -36,7 +36,9 @@ def serve(connection: Connection) -> None:
         try:
             connection.send(worker.step())
         except TrialFailure as failure:
-            connection.send({"done": True, "failure": str(failure), "traceback": traceback.format_exc()})
+            connection.send(
+                {"done": True, "failure": str(failure), "traceback": traceback.format_exc()}
+            )
             return
 
 

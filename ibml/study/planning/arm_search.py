@@ -37,7 +37,11 @@ def format_search_name(study: str, cell: Cell, several: bool) -> str:
 
 
 def build_arm_searches(
-    study: StudyConfig, document: Document, near: Path | None, cells: list[Cell], problems: list[Problem]
+    study: StudyConfig,
+    document: Document,
+    near: Path | None,
+    cells: list[Cell],
+    problems: list[Problem],
 ) -> list[ArmSearch]:
     """A search for every cell, all with the same sampler, scheduler and number of trials."""
     assert study.tune is not None
@@ -74,7 +78,9 @@ def _load_space(
         try:
             document = documents.read((near or Path()) / study.tune.space)
         except ConfigError as error:
-            problems += [Problem(place, p.message if p.source.line else str(p)) for p in error.problems]
+            problems += [
+                Problem(place, p.message if p.source.line else str(p)) for p in error.problems
+            ]
             return None
         if other := describe_other_kind(document, SPACE):
             problems.append(Problem(place, f"{document.file} is {other}"))
@@ -83,7 +89,10 @@ def _load_space(
     problems += found
     if config is None:
         return None
-    unused = ["overrides", *(("name", "base", "resources") if isinstance(study.tune.space, Mapping) else ())]
+    unused = [
+        "overrides",
+        *(("name", "base", "resources") if isinstance(study.tune.space, Mapping) else ()),
+    ]
     written = study.tune.space if isinstance(study.tune.space, Mapping) else document.data
     for key in [key for key in unused if key in written]:
         message = f"{key!r} of a search space means nothing to arms; it is the study's"
@@ -92,13 +101,15 @@ def _load_space(
         message = "to choose the best of an arm, a study needs one objective"
         problems.append(Problem(document.source(("objectives",)), message))
     if config.scheduler.type == "pbt":
-        message = (
-            "the best of pbt is a schedule of values, which the study's seeds cannot be trained with; take another"
-        )
+        message = "the best of pbt is a schedule of values, which the study's seeds cannot be trained with; take another"
         problems.append(Problem(document.source(("scheduler", "type")), message))
     taken = set(range(FIRST_SEED, FIRST_SEED + config.seeds_per_trial)) & set(study.all_seeds)
     if taken:
-        problems.append(Problem(place, f"seed {min(taken)} would tune and evaluate; take other seeds for the study"))
+        problems.append(
+            Problem(
+                place, f"seed {min(taken)} would tune and evaluate; take other seeds for the study"
+            )
+        )
     return config.model_copy(update={"trials": study.tune.trials or config.trials}), document
 
 
@@ -131,7 +142,9 @@ def _build_arm_search(
     return ArmSearch(evaluated, None, tuple(fixed), config)
 
 
-def _select_dimensions(cell: Cell, dimensions: list[Dimension]) -> tuple[list[Dimension], list[str]]:
+def _select_dimensions(
+    cell: Cell, dimensions: list[Dimension]
+) -> tuple[list[Dimension], list[str]]:
     """The dimensions that an arm can search, conditions on what is fixed resolved, and the paths that it cannot."""
     plain = cell.config.model_dump(mode="json")
     kept: list[Dimension] = []
@@ -159,7 +172,9 @@ def _is_related(path: str, other: str) -> bool:
     return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.") or own_type
 
 
-def _explain_never_searched(cell: Cell, dimension: Dimension, config: SearchSpaceConfig, document: Document) -> list[Problem]:
+def _explain_never_searched(
+    cell: Cell, dimension: Dimension, config: SearchSpaceConfig, document: Document
+) -> list[Problem]:
     """What is wrong with a parameter that no arm can search."""
     problems: list[Problem] = []
     alone = dimension.parameter.model_copy(update={"when": {}})

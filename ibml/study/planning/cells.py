@@ -62,7 +62,9 @@ class CellBuilder:
         for arm in [arm for position, arm in enumerate(self.arms) if arm.name in names[:position]]:
             self.problems.append(Problem(arm.source, f"two arms would both be called {arm.name!r}"))
         if self.reference not in names:
-            message = f"reference {self.reference!r} is no arm{format_suggestion(self.reference, names)}"
+            message = (
+                f"reference {self.reference!r} is no arm{format_suggestion(self.reference, names)}"
+            )
             self.problems.append(Problem(self.document.source(("design", "reference")), message))
             self.reference = names[0]
         cells: list[Cell] = []
@@ -76,7 +78,10 @@ class CellBuilder:
     @property
     def warnings(self) -> list[str]:
         """What is allowed in the arms, but probably not meant."""
-        return [f"{self._name_arms(list(dict.fromkeys(arms)))}: {note}" for note, arms in self._noted.items()]
+        return [
+            f"{self._name_arms(list(dict.fromkeys(arms)))}: {note}"
+            for note, arms in self._noted.items()
+        ]
 
     def _name_arms(self, arms: list[str]) -> str:
         """Return names of arms for a note; many are counted, and names with commas are quoted."""
@@ -91,7 +96,9 @@ class CellBuilder:
             layers = self._load_base(name, entry)
             if layers is None:
                 continue
-            self._add_layer(layers, settings(self.document, ("overrides",)) if self.study.overrides else [])
+            self._add_layer(
+                layers, settings(self.document, ("overrides",)) if self.study.overrides else []
+            )
             if name and isinstance(self.document.data["datasets"], Mapping):
                 own = settings(self.document, ("datasets", name))
                 self._add_layer(layers, [s for s in own if s.path[0] != "base"])
@@ -119,7 +126,9 @@ class CellBuilder:
             return layers
         source = self.document.source(("datasets", name) if "base" in entry else ("base",))
         if not isinstance(base, str):
-            self.problems.append(Problem(source, "no base: name a preset, a .yaml file or a mapping"))
+            self.problems.append(
+                Problem(source, "no base: name a preset, a .yaml file or a mapping")
+            )
             return None
         try:
             found = find_base(base, self.near, source)
@@ -138,11 +147,21 @@ class CellBuilder:
         for group in groups:
             first, *twins = group
             repeated |= {twin.arm.name for twin in twins}
-            if first.arm.name == self.reference and all(twin.arm.may_equal_reference for twin in twins):
+            if first.arm.name == self.reference and all(
+                twin.arm.may_equal_reference for twin in twins
+            ):
                 where = f" on {dataset}" if len(self.study.datasets) > 1 else ""
-                notes += [f"{twin.arm.name} is the base itself{where} and is not run twice" for twin in twins]
+                notes += [
+                    f"{twin.arm.name} is the base itself{where} and is not run twice"
+                    for twin in twins
+                ]
                 group.clear()
-        problems = check_inert_factors(filter(None, groups), built, self.design, lambda levels: self._build_config(base, levels))
+        problems = check_inert_factors(
+            filter(None, groups),
+            built,
+            self.design,
+            lambda levels: self._build_config(base, levels),
+        )
         self._inert.append((dataset, problems))
         self._on[dataset] = built
         configs = {b.arm.name: b.config for b in built if b.arm.name not in repeated}
@@ -175,7 +194,9 @@ class CellBuilder:
     def _build_config(self, base: Layers, levels: Mapping[str, str]) -> TrialConfig | None:
         """The configuration of an arm that need not be in the design; none where it is not valid."""
         layers = base.copy()
-        chosen = [setting for name, level in levels.items() for setting in self.design.layers[name][level]]
+        chosen = [
+            setting for name, level in levels.items() for setting in self.design.layers[name][level]
+        ]
         if layers.add(chosen):
             return None
         return validated(layers, SourceLocation(""))[0]
@@ -189,7 +210,12 @@ class CellBuilder:
                 where = "" if problem in common else f"; on {dataset}"
                 self.problems.append(Problem(problem.source, f"{problem.message}{where}"))
         if self.study.design.type == "one_factor":
-            bases = {name: b.config for name, all_of in self._on.items() for b in all_of if b.arm.name == BASE}
+            bases = {
+                name: b.config
+                for name, all_of in self._on.items()
+                for b in all_of
+                if b.arm.name == BASE
+            }
             others = {name: [b for b in self._on[name] if b.arm.name != BASE] for name in bases}
             self.problems += check_one_factor(bases, others, self.design)
 
@@ -219,4 +245,8 @@ def compare_configs(config: TrialConfig, reference: TrialConfig | None) -> dict[
     """Dotted path -> value where a configuration differs from the reference's."""
     form = flatten(config.model_dump(mode="json"))
     other = flatten(reference.model_dump(mode="json")) if reference else {}
-    return {path: form.get(path) for path in dict.fromkeys([*form, *other]) if form.get(path) != other.get(path)}
+    return {
+        path: form.get(path)
+        for path in dict.fromkeys([*form, *other])
+        if form.get(path) != other.get(path)
+    }

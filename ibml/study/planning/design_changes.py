@@ -49,11 +49,20 @@ def compare_design(record: StudyRecord | None, plan: Plan) -> DesignChange:
     changes = [*cells.changes(), *seeds.changes, *_compare_tuning(record, plan)]
     if changes and record.overrides and not record.base_name:
         overrides = " ".join(record.overrides)
-        return DesignChange(notices=[f"its record was that of a run with {overrides}, which now has a name of its own"])
+        return DesignChange(
+            notices=[
+                f"its record was that of a run with {overrides}, which now has a name of its own"
+            ]
+        )
     notices = [*cells.notices(), *seeds.notices]
-    if record.reference != plan.reference and cells.renamed_arms.get(record.reference) != plan.reference:
+    if (
+        record.reference != plan.reference
+        and cells.renamed_arms.get(record.reference) != plan.reference
+    ):
         notices.append(f"the reference is now {plan.reference!r}; it was {record.reference!r}")
-    identical = not cells.added and not cells.removed and set(record.seeds) == set(plan.study.all_seeds)
+    identical = (
+        not cells.added and not cells.removed and set(record.seeds) == set(plan.study.all_seeds)
+    )
     return DesignChange(changes, notices, identical)
 
 
@@ -62,7 +71,10 @@ class _CellComparison:
 
     def __init__(self, record: StudyRecord, plan: Plan):
         self.several = len({*plan.datasets, *record.datasets}) > 1
-        before = {label: _flatten_recorded(record, label) for label in dict.fromkeys((t.dataset, t.arm) for t in record.trials)}
+        before = {
+            label: _flatten_recorded(record, label)
+            for label in dict.fromkeys((t.dataset, t.arm) for t in record.trials)
+        }
         now = {(cell.dataset, cell.arm): cell for cell in plan.cells}
         self.changed = {
             label: (before[label], cell)
@@ -84,7 +96,9 @@ class _CellComparison:
         lines = list(self._describe_value_changes())
         removed = [label for label in self.removed if label not in self.changed]
         added = [label for label in self.added if label not in self.changed]
-        return lines + ([f"arms: {self._join(removed)} -> {self._join(added)}"] if removed or added else [])
+        return lines + (
+            [f"arms: {self._join(removed)} -> {self._join(added)}"] if removed or added else []
+        )
 
     def _describe_value_changes(self) -> Iterator[str]:
         places: dict[str, list[Label]] = {}
@@ -128,7 +142,9 @@ def _is_same(flat: Mapping[str, Any], cell: Cell) -> bool:
     return form is not None and form == _serialize_form(canonical(cell.config))
 
 
-def _match_renamed(gone: Mapping[Label, dict[str, Any]], new: Mapping[Label, Cell]) -> dict[Label, Label]:
+def _match_renamed(
+    gone: Mapping[Label, dict[str, Any]], new: Mapping[Label, Cell]
+) -> dict[Label, Label]:
     """Return the arms that have the same configuration under another name: old label -> new label."""
     if not gone or not new:
         return {}
@@ -137,7 +153,9 @@ def _match_renamed(gone: Mapping[Label, dict[str, Any]], new: Mapping[Label, Cel
     return {before: now for before, now in found.items() if now is not None}
 
 
-def _select_comparable(flat: Mapping[str, Any], cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+def _select_comparable(
+    flat: Mapping[str, Any], cell: Cell
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return both configurations as far as results depend on them, if the recorded one can be read, else whole."""
     form = read_canonical(flat)
     if form is None:
@@ -176,18 +194,30 @@ def _compare_seeds(record: StudyRecord, plan: Plan) -> DesignChange:
     line = f"seeds: {_format_seeds(before)} -> {_format_seeds(now)}"
     if before <= now:
         return DesignChange()
-    return DesignChange(notices=[f"{line}; the other results stay in MLflow"]) if now < before else DesignChange([line])
+    return (
+        DesignChange(notices=[f"{line}; the other results stay in MLflow"])
+        if now < before
+        else DesignChange([line])
+    )
 
 
 def _format_seeds(seeds: set[int]) -> str:
     numbers = sorted(seeds)
-    return str(numbers) if len(numbers) <= _MAX_SEEDS else f"[{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}]"
+    return (
+        str(numbers)
+        if len(numbers) <= _MAX_SEEDS
+        else f"[{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}]"
+    )
 
 
 def _compare_tuning(record: StudyRecord, plan: Plan) -> list[str]:
     tuned = bool(record.tuning) or any(trial.key == UNTUNED for trial in record.trials)
     now = build_tuning_spec(plan)
     if not record.tune:  # its arms are not tuned, or a version of ibml did not record how
-        return [] if tuned == bool(now) else [f"tune: {'yes' if tuned else 'no'} -> {'yes' if now else 'no'}"]
+        return (
+            []
+            if tuned == bool(now)
+            else [f"tune: {'yes' if tuned else 'no'} -> {'yes' if now else 'no'}"]
+        )
     before, after = (flatten({"tune": spec}) for spec in (record.tune, now))
     return [format_change(path, before, after) for path in find_changed_paths(before, after)]

@@ -71,7 +71,9 @@ def expand_design(design: Design, document: Document, problems: list[Problem]) -
     """The arms of a design."""
     match design:
         case ArmsDesign():
-            return ExpandedDesign([_build_named_arm(name, document) for name in design.arms], design.reference)
+            return ExpandedDesign(
+                [_build_named_arm(name, document) for name in design.arms], design.reference
+            )
         case OneFactorDesign():
             return _expand_one_factor(design, document)
         case LeaveOneOutDesign():
@@ -93,9 +95,14 @@ def _expand_one_factor(design: OneFactorDesign, document: Document) -> ExpandedD
     for path, values in design.factors.items():
         for index, value in enumerate(values):
             source = document.source(("design", "factors", path, index))
-            name, layer = f"{short[path]}={_format_level(value)}", _build_setting(path, value, document, source)
+            name, layer = (
+                f"{short[path]}={_format_level(value)}",
+                _build_setting(path, value, document, source),
+            )
             arms.append(Arm(name, layer, source, True, {short[path]: _format_level(value)}, value))
-    levels = {short[path]: tuple(map(_format_level, values)) for path, values in design.factors.items()}
+    levels = {
+        short[path]: tuple(map(_format_level, values)) for path, values in design.factors.items()
+    }
     sources = {short[path]: document.source(("design", "factors", path)) for path in design.factors}
     return ExpandedDesign(arms, BASE, levels, tuple(design.factors), sources=sources)
 
@@ -119,14 +126,23 @@ def _expand_cumulative(design: CumulativeDesign, document: Document) -> Expanded
     if design.orders == "all":
         subsets = [subset for size in range(len(parts) + 1) for subset in combinations(parts, size)]
     arms = [
-        _build_combined_arm(_format_sum(on), {part: ON if part in on else OFF for part in parts}, document) for on in map(tuple, subsets)
+        _build_combined_arm(
+            _format_sum(on), {part: ON if part in on else OFF for part in parts}, document
+        )
+        for on in map(tuple, subsets)
     ]
     return _build_crossed_design(arms, NONE, parts)
 
 
-def _expand_factorial(design: FactorialDesign, document: Document, problems: list[Problem]) -> ExpandedDesign:
-    short = _shorten_names([name for name, levels in design.factors.items() if not isinstance(levels, dict)])
-    factors = [_build_factor(name, short.get(name, name), design, document) for name in design.factors]
+def _expand_factorial(
+    design: FactorialDesign, document: Document, problems: list[Problem]
+) -> ExpandedDesign:
+    short = _shorten_names(
+        [name for name, levels in design.factors.items() if not isinstance(levels, dict)]
+    )
+    factors = [
+        _build_factor(name, short.get(name, name), design, document) for name in design.factors
+    ]
     factors += _build_components(design.components, document)
     for name, given in design.factors.items():
         shown = [_format_level(level) for level in given]
@@ -138,11 +154,15 @@ def _expand_factorial(design: FactorialDesign, document: Document, problems: lis
     if design.resolution is not None:
         found = find_fraction(len(factors), design.resolution)
         if found is None:
-            notes = (f"no fraction of resolution {design.resolution} is smaller than the whole design",)
+            notes = (
+                f"no fraction of resolution {design.resolution} is smaller than the whole design",
+            )
         else:
             rows, words = found
             both = [list(factor.levels) for factor in factors]
-            cells = [tuple(levels[bit] for levels, bit in zip(both, row, strict=False)) for row in rows]
+            cells = [
+                tuple(levels[bit] for levels, bit in zip(both, row, strict=False)) for row in rows
+            ]
             notes = _describe_fraction([factor.name for factor in factors], len(rows), words)
     arms = []
     for cell in cells:
@@ -160,14 +180,18 @@ def _describe_fraction(names: list[str], cells: int, words: list[int]) -> tuple[
     resolution = min(word.bit_count() for word in words)
     first = f"a fraction of {cells} of {2 ** len(names)} cells, resolution {resolution}"
     same = describe_aliases(names, words)
-    return (f"{first}; one contrast each, not to be told apart: {'; '.join(same)}" if same else first,)
+    return (
+        f"{first}; one contrast each, not to be told apart: {'; '.join(same)}" if same else first,
+    )
 
 
 def _build_factor(key: str, name: str, design: FactorialDesign, document: Document) -> Factor:
     levels = design.factors[key]
     at = ("design", "factors", key)
     if isinstance(levels, Mapping):
-        return Factor(name, {level: settings(document, (*at, level)) for level in levels}, document.source(at))
+        return Factor(
+            name, {level: settings(document, (*at, level)) for level in levels}, document.source(at)
+        )
     placed = {
         _format_level(value): _build_setting(key, value, document, document.source((*at, index)))
         for index, value in enumerate(levels)
@@ -208,7 +232,9 @@ def _format_sum(parts: tuple[Factor, ...]) -> str:
     return " ".join(f"+ {part.name}" for part in parts) or NONE
 
 
-def _build_setting(path: str, value: Any, document: Document, source: SourceLocation) -> list[Setting]:
+def _build_setting(
+    path: str, value: Any, document: Document, source: SourceLocation
+) -> list[Setting]:
     layer = settings(Document(document.file, {path: value}))
     return [Setting(s.path, s.value, source) for s in layer]
 

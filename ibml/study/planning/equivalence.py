@@ -47,7 +47,9 @@ def explain_pair(first: TrialConfig, second: TrialConfig) -> str:
         return f"; {names} never changes a result"
     if conditions := find_conditions(first, second):
         return f"; {names} has no effect where {join_conditions(conditions)}"
-    values = ", ".join(f"{p} ({_format_value(a)} or {_format_value(b)})" for p, (a, b) in changes.items())
+    values = ", ".join(
+        f"{p} ({_format_value(a)} or {_format_value(b)})" for p, (a, b) in changes.items()
+    )
     return f"; they differ in {values} alone, which means the same here"
 
 
@@ -59,7 +61,9 @@ def compare_values(first: TrialConfig, second: TrialConfig) -> dict[str, tuple[A
 
 
 def find_conditions(
-    first: TrialConfig, second: TrialConfig, alternatives: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    first: TrialConfig,
+    second: TrialConfig,
+    alternatives: Mapping[str, Sequence[Any]] = MappingProxyType({}),
 ) -> tuple[Condition, ...]:
     """Find the values because of which the difference between two configurations has no effect.
 
@@ -76,11 +80,17 @@ def find_conditions(
     """
     changed = compare_values(first, second)
     form = get_full_form(first)
-    others = [(path, form[path], value) for path in alternatives if path in form for value in alternatives[path]]
+    others = [
+        (path, form[path], value)
+        for path in alternatives
+        if path in form
+        for value in alternatives[path]
+    ]
     values = [
         (path, value, other)
         for path, value, other in [*_iterate_unusual_values(first), *others]
-        if value != other and not any(name == path or name.startswith(f"{path}.") for name in changed)
+        if value != other
+        and not any(name == path or name.startswith(f"{path}.") for name in changed)
     ]
     switches = list(_iterate_other_choices(first)) if len(changed) == 1 else []
     for size, candidates in ((1, [*values, *switches]), (2, values)):
@@ -98,7 +108,11 @@ def find_conditions(
 
 def _build_condition(path: str, value: Any) -> Condition:
     """A part of another type is named by its type."""
-    return (f"{path}.type", value["type"]) if isinstance(value, dict) and "type" in value else (path, value)
+    return (
+        (f"{path}.type", value["type"])
+        if isinstance(value, dict) and "type" in value
+        else (path, value)
+    )
 
 
 def _replace_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig | None:
@@ -138,7 +152,11 @@ def _iterate_other_choices(config: BaseModel, prefix: str = "") -> Iterator[tupl
         value, path = getattr(config, name), f"{prefix}{name}"
         if isinstance(value, BaseModel):
             yield from _iterate_other_choices(value, f"{path}.")
-        elif name != "type" and not info.is_required() and value == info.get_default(call_default_factory=True):
+        elif (
+            name != "type"
+            and not info.is_required()
+            and value == info.get_default(call_default_factory=True)
+        ):
             choices = (True, False) if info.annotation is bool else get_args(info.annotation)
             if info.annotation is bool or get_origin(info.annotation) is Literal:
                 yield from ((path, value, choice) for choice in choices if choice != value)

@@ -32,7 +32,8 @@ def find_fraction(factors: int, resolution: int) -> tuple[list[tuple[int, ...]],
 def _find_words(factors: int, base: int, resolution: int) -> list[int] | None:
     """A word for each factor beyond the first `base`, such that no product of them is shorter than the resolution."""
     parents = sorted(
-        (mask for mask in range(1, 1 << base) if mask.bit_count() >= resolution - 1), key=lambda m: (-m.bit_count(), m)
+        (mask for mask in range(1, 1 << base) if mask.bit_count() >= resolution - 1),
+        key=lambda m: (-m.bit_count(), m),
     )
 
     def extend(chosen: list[int], products: list[int], start: int) -> list[int] | None:
@@ -61,11 +62,16 @@ def _multiply_words(words: Sequence[int]) -> list[int]:
 def describe_aliases(names: Sequence[str], words: Sequence[int]) -> list[str]:
     """The main effects and interactions of two factors that share a contrast with another such effect, as texts like
     `A = B × C`."""
-    effects = [1 << i for i in range(len(names))] + [1 << i | 1 << j for i, j in combinations(range(len(names)), 2)]
+    effects = [1 << i for i in range(len(names))] + [
+        1 << i | 1 << j for i, j in combinations(range(len(names)), 2)
+    ]
     seen: set[int] = set()
     lines = []
     for effect in effects:
-        same = [effect, *(other for other in effects if other != effect and effect ^ other in words)]
+        same = [
+            effect,
+            *(other for other in effects if other != effect and effect ^ other in words),
+        ]
         if len(same) > 1 and effect not in seen:
             lines.append(" = ".join(" × ".join(_get_members(names, other)) for other in same))
         seen.update(same)

@@ -55,7 +55,10 @@ class _Pairs:
 
 
 def check_inert_factors(
-    groups: Iterable[Sequence[BuiltArm]], arms: Sequence[BuiltArm], design: ExpandedDesign, build: ArmBuilder
+    groups: Iterable[Sequence[BuiltArm]],
+    arms: Sequence[BuiltArm],
+    design: ExpandedDesign,
+    build: ArmBuilder,
 ) -> list[Problem]:
     """Describe arms that are the same configuration, in one line per factor.
 
@@ -91,9 +94,16 @@ def check_one_factor(
     """
     problems = []
     for factor, source in design.sources.items():
-        own = [(bases[name], b.config) for name, built in arms.items() for b in built if factor in b.arm.levels]
+        own = [
+            (bases[name], b.config)
+            for name, built in arms.items()
+            for b in built
+            if factor in b.arm.levels
+        ]
         changed = [(base, config) for base, config in own if compare_values(base, config)]
-        if not changed or any(get_result_form(config) != get_result_form(base) for base, config in own):
+        if not changed or any(
+            get_result_form(config) != get_result_form(base) for base, config in own
+        ):
             continue
         conditions = find_conditions(*changed[0])
         why = f" since {join_conditions(conditions)}" if conditions else ""
@@ -103,7 +113,9 @@ def check_one_factor(
     return problems
 
 
-def _explain_group(group: Sequence[BuiltArm], design: ExpandedDesign, build: ArmBuilder, found: _Pairs) -> None:
+def _explain_group(
+    group: Sequence[BuiltArm], design: ExpandedDesign, build: ArmBuilder, found: _Pairs
+) -> None:
     """Find the single factors that explain why the arms of a group are the same."""
     linked = {built.arm.name: built.arm.name for built in group}
     for factor in design.factors:
@@ -130,7 +142,9 @@ def _group_differing_in(factor: str, group: Sequence[BuiltArm]) -> Iterator[list
     yield from (twins for twins in by_others.values() if len(twins) > 1)
 
 
-def _explain_by_neighbours(first: BuiltArm, other: BuiltArm, design: ExpandedDesign, build: ArmBuilder, found: _Pairs) -> None:
+def _explain_by_neighbours(
+    first: BuiltArm, other: BuiltArm, design: ExpandedDesign, build: ArmBuilder, found: _Pairs
+) -> None:
     """Two arms that differ in several factors: try each of these alone."""
     levels, target = first.arm.levels, other.arm.levels
     differing = [name for name in levels if target.get(name, levels[name]) != levels[name]]
@@ -147,10 +161,14 @@ def _explain_by_neighbours(first: BuiltArm, other: BuiltArm, design: ExpandedDes
         found.arms.append((first, other))
 
 
-def _format_factor_message(factor: str, cases: Sequence[_Case], values: Sequence[Form], design: ExpandedDesign) -> str:
+def _format_factor_message(
+    factor: str, cases: Sequence[_Case], values: Sequence[Form], design: ExpandedDesign
+) -> str:
     reasons, explained = _find_reasons(cases, _collect_alternatives(values))
     why = f" where {' or '.join(map(join_conditions, reasons))}" if reasons else ""
-    if always := [reason for reason in reasons if all(is_satisfied(reason, form) for form in values)]:
+    if always := [
+        reason for reason in reasons if all(is_satisfied(reason, form) for form in values)
+    ]:
         why = f" since {join_conditions(always[0])}"
     elif reasons and not explained:
         why += " or in other arms"

@@ -26,7 +26,9 @@ def compute_trial_key(config: TrialConfig, fingerprint: str) -> str:
 def find_revision(key: str, config: TrialConfig, fingerprint: str) -> int | None:
     """The trainer's revision with which the configuration has this key, if there is one."""
     form = canonical(config)
-    return next((number for number in _REVISIONS if _hash_trial(form, fingerprint, number) == key), None)
+    return next(
+        (number for number in _REVISIONS if _hash_trial(form, fingerprint, number) == key), None
+    )
 
 
 def _hash_trial(form: dict[str, Any], fingerprint: str, revision: int) -> str:
@@ -41,11 +43,15 @@ def compute_prefix_keys(config: TrialConfig, fingerprint: str, code: str) -> lis
     and of the values that count in the epochs until then. Trainings that will differ share the names of what they have
     in common: a schedule counts by the values that it takes, and nothing does that says what comes later."""
     form = canonical(config)
-    trainer = {name: value for name, value in form["trainer"].items() if name not in ("epochs", "measures")}
+    trainer = {
+        name: value for name, value in form["trainer"].items() if name not in ("epochs", "measures")
+    }
     content = {
         **form,
         # False has been in the hash since there was this one measure of training
-        "trainer": trainer | {"discrepancy": False} | dict.fromkeys(training_measures(config.trainer.measures), True),
+        "trainer": trainer
+        | {"discrepancy": False}
+        | dict.fromkeys(training_measures(config.trainer.measures), True),
         "optimizer": {name: value for name, value in form["optimizer"].items() if name != "lr"},
         "head": config.head.model_dump(mode="json"),
         "data": [fingerprint, form["data"]],

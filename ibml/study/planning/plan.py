@@ -52,7 +52,9 @@ class Plan:
 
     @property
     def tuning_trials(self) -> int:
-        return sum(search.plan.trials * len(search.plan.seeds) for search in self.tuning if search.plan)
+        return sum(
+            search.plan.trials * len(search.plan.seeds) for search in self.tuning if search.plan
+        )
 
     @property
     def file_hash(self) -> str:
@@ -92,7 +94,11 @@ def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
 
 
 def load_plan(
-    source: StudySource, overrides: Iterable[str] = (), seeds: int | None = None, *, to_run: bool = True
+    source: StudySource,
+    overrides: Iterable[str] = (),
+    seeds: int | None = None,
+    *,
+    to_run: bool = True,
 ) -> Plan:
     """The plan of a study file or mapping. `overrides` are `a.b=c` texts over the study's or the trials'
     keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong, where it is `to_run` also
@@ -106,14 +112,21 @@ def load_plan(
     texts = tuple(overrides)
     groups = [command_line(text) for text in texts]
     if seeds is not None:
-        twice = [Problem(s.source, "--seeds is given too") for group in groups for s in group if s.path[0] == "seeds"]
+        twice = [
+            Problem(s.source, "--seeds is given too")
+            for group in groups
+            for s in group
+            if s.path[0] == "seeds"
+        ]
         if twice:
             raise ConfigError(twice)
         groups.append([Setting(("seeds",), seeds, SourceLocation("--seeds"))])
         texts = (*texts, f"seeds={seeds}")
 
     def build(chosen: Sequence[list[Setting]]) -> Plan:
-        return _build_plan(document, near, [setting for group in chosen for setting in group], to_run)
+        return _build_plan(
+            document, near, [setting for group in chosen for setting in group], to_run
+        )
 
     plan = build(groups)
     return replace(plan, overrides=texts, name=_choose_name(plan, groups, build))
@@ -146,7 +159,18 @@ def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_
     design = builder.design
     warnings = builder.warnings
     return Plan(
-        study.name, study, document.text, bases, (), design.reference, cells, names, notes, design, tuning, warnings
+        study.name,
+        study,
+        document.text,
+        bases,
+        (),
+        design.reference,
+        cells,
+        names,
+        notes,
+        design,
+        tuning,
+        warnings,
     )
 
 
@@ -154,7 +178,9 @@ def _normalize_path(setting: Setting) -> Setting:
     return replace(setting, path=tuple(unicodedata.normalize("NFC", step) for step in setting.path))
 
 
-def _choose_name(plan: Plan, groups: list[list[Setting]], build: Callable[[Sequence[list[Setting]]], Plan]) -> str:
+def _choose_name(
+    plan: Plan, groups: list[list[Setting]], build: Callable[[Sequence[list[Setting]]], Plan]
+) -> str:
     """Return the name of a plan with these overrides. It contains those without which it would be another study: not
     those that repeat the file, and not those that no result depends on, such as `resources`."""
     if any(setting.path == ("name",) for group in groups for setting in group):
@@ -176,6 +202,8 @@ def _serialize_content(plan: Plan) -> str:
         "reference": plan.reference,
         "cells": [[cell.dataset, cell.arm, canonical(cell.config)] for cell in plan.cells],
         "study": plan.study.model_dump(mode="json", include={"seeds", "table"}),
-        "tune": [s.plan.config.model_dump(mode="json", exclude=free) for s in plan.tuning if s.plan],
+        "tune": [
+            s.plan.config.model_dump(mode="json", exclude=free) for s in plan.tuning if s.plan
+        ],
     }
     return json.dumps(content, sort_keys=True)

@@ -15,7 +15,11 @@ from ibml.study.planning.trials import TrialSpec
 
 def _collect_epochs(plan: Plan, trials: Sequence[TrialSpec], dataset: str) -> tuple[int, ...]:
     own = {trial.config.trained_epochs for trial in trials if trial.cell.dataset == dataset}
-    return tuple(sorted(own or {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}))
+    return tuple(
+        sorted(
+            own or {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}
+        )
+    )
 
 
 def study_record(
@@ -24,7 +28,12 @@ def study_record(
     """What a table needs to know of the study. Trials that await their arm's tuning are in it without a key."""
     keys = {(trial.cell.arm, trial.cell.dataset, trial.config.seed): trial.key for trial in trials}
     entries = (
-        TrialEntry(arm=cell.arm, dataset=cell.dataset, seed=seed, key=keys.get((cell.arm, cell.dataset, seed), UNTUNED))
+        TrialEntry(
+            arm=cell.arm,
+            dataset=cell.dataset,
+            seed=seed,
+            key=keys.get((cell.arm, cell.dataset, seed), UNTUNED),
+        )
         for seed in plan.study.all_seeds
         for cell in plan.cells
     )
@@ -50,7 +59,11 @@ def study_record(
         configs={c.dataset: _flatten_config(c) for c in plan.cells if c.arm == plan.reference},
         modalities={name: _collect_modalities(plan, name) for name in plan.datasets},
         changes={
-            name: {c.arm: c.changes for c in plan.cells if c.dataset == name and c.arm != plan.reference}
+            name: {
+                c.arm: c.changes
+                for c in plan.cells
+                if c.dataset == name and c.arm != plan.reference
+            }
             for name in plan.datasets
         },
         base_name=plan.study.name if plan.overrides or plan.name != plan.study.name else "",
@@ -59,7 +72,12 @@ def study_record(
 
 
 def _collect_modalities(plan: Plan, dataset: str) -> tuple[str, ...]:
-    found = (name for cell in plan.cells if cell.dataset == dataset for name in cell.config.data.modalities)
+    found = (
+        name
+        for cell in plan.cells
+        if cell.dataset == dataset
+        for name in cell.config.data.modalities
+    )
     return tuple(dict.fromkeys(found))
 
 
@@ -90,12 +108,16 @@ def _build_columns(plan: Plan) -> dict[str, dict[str, Any]]:
         levels = {arm.name: arm.levels for arm in plan.design.arms}
         return {
             factor: {
-                arm: of_arm[factor] == ON if names == (OFF, ON) else of_arm[factor] for arm, of_arm in levels.items()
+                arm: of_arm[factor] == ON if names == (OFF, ON) else of_arm[factor]
+                for arm, of_arm in levels.items()
             }
             for factor, names in plan.design.factors.items()
         }
     configs = {cell.arm: _flatten_config(cell) for cell in reversed(plan.cells)}
-    return {name: _convert_to_marks({arm: configs[arm].get(path) for arm in plan.arms}) for name, path in asked.items()}
+    return {
+        name: _convert_to_marks({arm: configs[arm].get(path) for arm in plan.arms})
+        for name, path in asked.items()
+    }
 
 
 def _convert_to_marks(values: dict[str, Any]) -> dict[str, Any]:

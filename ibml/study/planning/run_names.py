@@ -38,7 +38,11 @@ def _format_override(setting: Setting) -> str:
     """Return `path=value`, with a part of its hash where it cannot be read back from that."""
     path, text = ".".join(setting.path), _format_value(setting.value)
     whole = f"{path}={text}"
-    if len(whole) <= _LONGEST_OVERRIDE and _PLAIN.fullmatch(path) and _is_read_back(text, setting.value):
+    if (
+        len(whole) <= _LONGEST_OVERRIDE
+        and _PLAIN.fullmatch(path)
+        and _is_read_back(text, setting.value)
+    ):
         return whole
     shown = [_make_plain(path)[-_LONGEST_PATH:].lstrip("-."), _make_plain(text)[:_LONGEST_VALUE]]
     return f"{'='.join(filter(None, shown))}-{_digest([path, setting.value])}"

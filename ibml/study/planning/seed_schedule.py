@@ -40,7 +40,9 @@ class SeedSchedule:
         if self.adaptive is None:
             return []
         value = (metrics or {}).get(self.adaptive.steering(self.plan.metrics), math.nan)
-        self._values[trial.cell.dataset][trial.cell.arm][trial.config.seed] = value if math.isfinite(value) else None
+        self._values[trial.cell.dataset][trial.cell.arm][trial.config.seed] = (
+            value if math.isfinite(value) else None
+        )
         return self._plan_next_look(trial.cell.dataset)
 
     def _plan_next_look(self, dataset: str) -> list[TrialSpec]:

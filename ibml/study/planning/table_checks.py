@@ -19,12 +19,18 @@ Named = tuple[tuple[str | int, ...], str]
 """A place in the file, and the name that stands there."""
 
 
-def check_table(study: StudyConfig, design: ExpandedDesign, cells: list[Cell], document: Document) -> list[Problem]:
+def check_table(
+    study: StudyConfig, design: ExpandedDesign, cells: list[Cell], document: Document
+) -> list[Problem]:
     """Names of metrics, arms, components and paths in `table` and `seeds` that nothing has."""
     table = study.table
     logged = dict.fromkeys(name for cell in cells for name in _list_logged_metrics(cell))
     arms = dict.fromkeys(cell.arm for cell in cells)
-    shown = list(table.metrics) if table.metrics else metrics.default_table(find_shared_modalities(cells))
+    shown = (
+        list(table.metrics)
+        if table.metrics
+        else metrics.default_table(find_shared_modalities(cells))
+    )
     steers = study.adaptive.metric if study.adaptive else None
     steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
     everywhere = [n for n in logged if all(n in _list_logged_metrics(cell) for cell in cells)]
@@ -34,7 +40,9 @@ def check_table(study: StudyConfig, design: ExpandedDesign, cells: list[Cell], d
         ("not every data set has", everywhere, steering if steers in logged else []),
     ]
     for group, members in table.groups.items():
-        asked.append(("no arm is called", arms, _enumerate_names(("table", "groups", group), members)))
+        asked.append(
+            ("no arm is called", arms, _enumerate_names(("table", "groups", group), members))
+        )
     if isinstance(table.precision, dict):
         precision: list[Named] = [(("table", "precision", name), name) for name in table.precision]
         asked.append(("the table has no metric", shown, precision))
@@ -43,8 +51,12 @@ def check_table(study: StudyConfig, design: ExpandedDesign, cells: list[Cell], d
     everything = [*shown, *arms, *datasets, *columns]
     names: list[Named] = [(("table", "names", name), name) for name in table.names]
     asked.append(("the table shows no metric, arm, data set or component", everything, names))
-    paths = dict.fromkeys(path for cell in cells for path in flatten(cell.config.model_dump(mode="json")))
-    components: list[Named] = [(("table", "components", name), path) for name, path in (table.components or {}).items()]
+    paths = dict.fromkeys(
+        path for cell in cells for path in flatten(cell.config.model_dump(mode="json"))
+    )
+    components: list[Named] = [
+        (("table", "components", name), path) for name, path in (table.components or {}).items()
+    ]
     asked.append(("no trial has", paths, components))
     found = [
         Problem(document.source(place), f"{words} {name!r}{format_suggestion(name, known)}")
@@ -52,8 +64,15 @@ def check_table(study: StudyConfig, design: ExpandedDesign, cells: list[Cell], d
         for place, name in given
         if name not in known
     ]
-    found += [Problem(document.source(place), text) for place, text in _check_metrics(study, logged, cells)]
-    return [*found, *_check_groups(study, document), *_check_shown_names(study, [shown, arms, datasets, columns], document)]
+    found += [
+        Problem(document.source(place), text)
+        for place, text in _check_metrics(study, logged, cells)
+    ]
+    return [
+        *found,
+        *_check_groups(study, document),
+        *_check_shown_names(study, [shown, arms, datasets, columns], document),
+    ]
 
 
 def _list_logged_metrics(cell: Cell) -> list[str]:
@@ -90,11 +109,18 @@ def _check_metrics(
             if problem := _explain_incomparable(name, modality, alone.get(modality, ())):
                 yield place, problem
             elif place == decides:
-                yield place, f"seeds are decided by what a trial logs, and {name!r} compares two; name another metric"
+                yield (
+                    place,
+                    f"seeds are decided by what a trial logs, and {name!r} compares two; name another metric",
+                )
         elif name not in logged:
             measure = metrics.measure_of(name, modalities)
             known = [*logged, *(metrics.UTILISATION + m for m in modalities)]
-            todo = f"; add {measure} to trainer.measures" if measure else format_suggestion(name, known)
+            todo = (
+                f"; add {measure} to trainer.measures"
+                if measure
+                else format_suggestion(name, known)
+            )
             yield place, f"no trial logs {name!r}{todo}"
 
 
@@ -131,13 +157,23 @@ def check_decidable(study: StudyConfig, cells: list[Cell], document: Document) -
         return []
     enough = _find_enough_seeds(study, most, comparisons)
     todo = f"give at least {enough} seeds or take test: t" if enough else "take test: t"
-    needs = f"the last look takes {level:.2g}" if study.adaptive else f"Holm's correction takes {level:.2g}"
+    needs = (
+        f"the last look takes {level:.2g}"
+        if study.adaptive
+        else f"Holm's correction takes {level:.2g}"
+    )
     number = f"{comparisons} comparison{'s' if comparisons > 1 else ''}"
     message = (
         f"with {most} seed{'s' if most > 1 else ''} no signed-rank p is below {smallest:.2g}, and {needs} for {number}"
         f" at alpha {study.table.alpha:g}, so that nothing could be decided; {todo}"
     )
-    place = ("seeds", "max") if study.adaptive else ("seeds",) if "seeds" in document.data else ("table", "test")
+    place = (
+        ("seeds", "max")
+        if study.adaptive
+        else ("seeds",)
+        if "seeds" in document.data
+        else ("table", "test")
+    )
     return [Problem(document.source(place), message)]
 
 
@@ -161,7 +197,8 @@ def _find_enough_seeds(study: StudyConfig, most: int, comparisons: int) -> int |
         (
             n
             for n in candidates
-            if (p := smallest_signed_rank(n)) < share and p <= _compute_strictest_level(study, n, comparisons)
+            if (p := smallest_signed_rank(n)) < share
+            and p <= _compute_strictest_level(study, n, comparisons)
         ),
         None,
     )
@@ -180,15 +217,21 @@ def _check_groups(study: StudyConfig, document: Document) -> Iterator[Problem]:
             seen[arm] = group
 
 
-def _check_shown_names(study: StudyConfig, kinds: Iterable[Iterable[str]], document: Document) -> Iterator[Problem]:
+def _check_shown_names(
+    study: StudyConfig, kinds: Iterable[Iterable[str]], document: Document
+) -> Iterator[Problem]:
     """Two arms under one name could not be told apart; nor two metrics, data sets or components."""
     for kind in kinds:
         seen: dict[str, str] = {}
         for name in kind:
             shown = study.table.shown(name)
             if shown in seen and seen[shown] != name:
-                source = document.source(("table", "names", name if name in study.table.names else seen[shown]))
-                yield Problem(source, f"{name!r} and {seen[shown]!r} would both be shown as {shown!r}")
+                source = document.source(
+                    ("table", "names", name if name in study.table.names else seen[shown])
+                )
+                yield Problem(
+                    source, f"{name!r} and {seen[shown]!r} would both be shown as {shown!r}"
+                )
             seen.setdefault(shown, name)
 
 

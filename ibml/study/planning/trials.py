@@ -36,4 +36,10 @@ def build_trial(cell: Cell, seed: int, several: bool) -> TrialSpec:
     config = cell.config.model_copy(update={"seed": seed})
     fingerprint = data.fingerprint(config.data)
     place = f"{cell.dataset} · " if several else ""
-    return TrialSpec(cell, config, compute_trial_key(config, fingerprint), fingerprint, f"{place}{cell.arm} · seed {seed}")
+    return TrialSpec(
+        cell,
+        config,
+        compute_trial_key(config, fingerprint),
+        fingerprint,
+        f"{place}{cell.arm} · seed {seed}",
+    )

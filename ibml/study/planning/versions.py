@@ -13,14 +13,18 @@ from ibml.study.planning.design_changes import DesignChange, compare_design
 from ibml.study.planning.plan import Plan
 from ibml.tracking.store.reader import StoreReader
 
-_REPLACED = "it was begun with another design, of which no trial has a result; its record is replaced"
+_REPLACED = (
+    "it was begun with another design, of which no trial has a result; its record is replaced"
+)
 
 
 class DesignChangedError(IbmlError):
     """A study of this name was run with another design."""
 
 
-def choose_version(plan: Plan, store: StoreReader, new_version: bool, say: Callable[[str], None]) -> Plan:
+def choose_version(
+    plan: Plan, store: StoreReader, new_version: bool, say: Callable[[str], None]
+) -> Plan:
     """Return the plan under the name of the version that has its design, or of a new one.
 
     Args:
@@ -36,7 +40,9 @@ def choose_version(plan: Plan, store: StoreReader, new_version: bool, say: Calla
     names = store.names("study")
     alike = [n for n in names if n != plan.name and n.casefold() == plan.name.casefold()]
     if alike:
-        say(f"Note: {plan.name} differs from the study {alike[0]} in case alone; both reports may share a folder.")
+        say(
+            f"Note: {plan.name} differs from the study {alike[0]} in case alone; both reports may share a folder."
+        )
     versions = select_versions(plan.name, names)
     found = _compare_versions(plan, store, versions)
     chosen = _select_same(found) or _select_empty(store, versions)
@@ -58,7 +64,9 @@ def choose_version(plan: Plan, store: StoreReader, new_version: bool, say: Calla
 
 def find_version(plan: Plan, store: StoreReader) -> str | None:
     """Return the name of the version that has the plan's design, if it was run."""
-    return _select_same(_compare_versions(plan, store, select_versions(plan.name, store.names("study"))))
+    return _select_same(
+        _compare_versions(plan, store, select_versions(plan.name, store.names("study")))
+    )
 
 
 def _select_empty(store: StoreReader, versions: Sequence[str]) -> str | None:
@@ -73,7 +81,9 @@ def _select_empty(store: StoreReader, versions: Sequence[str]) -> str | None:
     return None if any(result.ended for result in results.values()) else record.name
 
 
-def _compare_versions(plan: Plan, store: StoreReader, versions: list[str]) -> dict[str, DesignChange]:
+def _compare_versions(
+    plan: Plan, store: StoreReader, versions: list[str]
+) -> dict[str, DesignChange]:
     return {version: compare_design(store.read_study_if_any(version), plan) for version in versions}
 
 

@@ -59,7 +59,9 @@ def run_on_ray(
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=_Suggestions(coordinator, resources, events.tasks, _AHEAD if resolve_address(address) else 1),
+                search_alg=_Suggestions(
+                    coordinator, resources, events.tasks, _AHEAD if resolve_address(address) else 1
+                ),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -97,9 +99,20 @@ class _NotKept:
 class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
     """The coordinator's tasks as Tune's suggestions."""
 
-    def __init__(self, coordinator: Coordinator, resources: ResourcesConfig, tasks: dict[int, TrialTask], ahead: int):
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        resources: ResourcesConfig,
+        tasks: dict[int, TrialTask],
+        ahead: int,
+    ):
         super().__init__()
-        self.coordinator, self.resources, self.tasks, self.ahead = coordinator, resources, tasks, ahead
+        self.coordinator, self.resources, self.tasks, self.ahead = (
+            coordinator,
+            resources,
+            tasks,
+            ahead,
+        )
         self._numbers = count()
         self._slots, self._counted = 1, -_SLOTS_SECONDS
 
@@ -109,10 +122,14 @@ class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
             return Searcher.FINISHED if self.coordinator.is_done else None
         number = next(self._numbers)
         self.tasks[number] = task
-        assignment = build_assignment(task, number, self.coordinator.get_checkpoint_folder(task), self.resources.gpus)
+        assignment = build_assignment(
+            task, number, self.coordinator.get_checkpoint_folder(task), self.resources.gpus
+        )
         return {"task": number, "parcel": Parcel(assignment)}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         pass
 
     def _count_slots(self) -> int:
@@ -120,7 +137,9 @@ class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
         if time.monotonic() - self._counted > _SLOTS_SECONDS:
             self._counted, total = time.monotonic(), ray.cluster_resources()
             asked = {"CPU": self.resources.cpu, "GPU": self.resources.gpus}
-            self._slots = max(1, min(int(total.get(kind, 0) / share) for kind, share in asked.items() if share))
+            self._slots = max(
+                1, min(int(total.get(kind, 0) / share) for kind, share in asked.items() if share)
+            )
         return self._slots
 
 
@@ -164,7 +183,11 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         self._looked = time.monotonic()
         for number, trial in self._running.items():
             actor = trial.temporary_state.ray_actor
-            if actor and trial.status == "RUNNING" and self.coordinator.is_silent(self.tasks[number]):
+            if (
+                actor
+                and trial.status == "RUNNING"
+                and self.coordinator.is_silent(self.tasks[number])
+            ):
                 ray.kill(actor)
 
     def checkpoint_running(self) -> None:
@@ -181,7 +204,9 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()
-        cause = getattr(error, "cause", None)  # of an exception in the trial; a worker that died has none
+        cause = getattr(
+            error, "cause", None
+        )  # of an exception in the trial; a worker that died has none
         died = f" ({type(error).__name__})" if error else ""
         reason = f"its worker process died{died}: killed, or the node was lost"
         if cause:

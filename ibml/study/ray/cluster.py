@@ -89,7 +89,9 @@ def connect_to_cluster(address: str | None) -> Iterator[None]:
         yield
 
 
-def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: Mapping[str, str]) -> None:
+def _start(
+    address: str | None, folder: Path, resources: ResourcesConfig, mark: Mapping[str, str]
+) -> None:
     import ray
 
     _check_address(address)
@@ -103,9 +105,15 @@ def _start(address: str | None, folder: Path, resources: ResourcesConfig, mark: 
         ray.init(address=address, **quiet)
     except Exception as error:  # of another version of Ray or Python, among others
         where = "on this host" if address == "auto" else f"at {address}"
-        meant = f"; 8265 is usually the port of the dashboard: {_ADDRESS}" if address.endswith(":8265") else ""
+        meant = (
+            f"; 8265 is usually the port of the dashboard: {_ADDRESS}"
+            if address.endswith(":8265")
+            else ""
+        )
         reason = f"{_get_first_line(error)}{meant}"
-        raise ClusterError(f"no Ray cluster {where} that this process can join: {reason}") from error
+        raise ClusterError(
+            f"no Ray cluster {where} that this process can join: {reason}"
+        ) from error
 
 
 @contextmanager
@@ -115,7 +123,9 @@ def _translate_start_errors() -> Iterator[None]:
         yield
     except Exception as error:
         advice = "If the machine is busy, repeat the command."
-        raise ClusterError(f"Ray did not start on this machine: {_get_first_line(error)}. {advice}") from error
+        raise ClusterError(
+            f"Ray did not start on this machine: {_get_first_line(error)}. {advice}"
+        ) from error
 
 
 def _get_first_line(error: Exception) -> str:
@@ -157,7 +167,9 @@ def set_ray_environment(address: str | None) -> Iterator[None]:
         yield
     finally:
         for key in set(os.environ) - before:
-            if key.startswith(("RAY_", "TUNE_")):  # Ray's own additions too: it leaves RAY_AUTH_MODE behind
+            if key.startswith(
+                ("RAY_", "TUNE_")
+            ):  # Ray's own additions too: it leaves RAY_AUTH_MODE behind
                 del os.environ[key]
 
 
@@ -168,7 +180,7 @@ def _get_authentication(address: str | None) -> dict[str, str]:
     if not address:
         return {"RAY_AUTH_TOKEN": _LOCAL_TOKEN}
     file = os.environ.get("RAY_AUTH_TOKEN_PATH") or get_home_folder() / ".ray" / "auth_token"
-    known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)  # noqa: PTH113 -- no error where it cannot be read
+    known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)
     return {"RAY_AUTH_MODE": "token"} if known else {}
 
 
@@ -194,7 +206,9 @@ def _check_address(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         meant = "" if host in str(address) else f" at {host}, which Ray takes for it"
-        raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}{meant}") from None
+        raise ClusterError(
+            f"no Ray cluster at {address}: {error.strerror or error}{meant}"
+        ) from None
 
 
 def _check_size(resources: ResourcesConfig) -> None:
@@ -205,4 +219,6 @@ def _check_size(resources: ResourcesConfig) -> None:
     for kind, asked in (("CPU", resources.cpu), ("GPU", resources.gpus)):
         if asked > total.get(kind, 0):
             have = f"{total.get(kind, 0):g}"
-            raise ClusterError(f"resources.{kind.lower()}: a trial asks for {asked:g} {kind}, this machine has {have}")
+            raise ClusterError(
+                f"resources.{kind.lower()}: a trial asks for {asked:g} {kind}, this machine has {have}"
+            )

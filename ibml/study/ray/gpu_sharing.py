@@ -55,13 +55,17 @@ def _measure_trial(config: TrialConfig, cpu: float) -> tuple[int, int]:
     from ray.exceptions import RayError
 
     plain = config.model_dump(mode="json")
-    answer = ray.remote(num_gpus=1, num_cpus=cpu, max_retries=0)(_measure_on_worker).remote(plain, sent(flatten(plain)))
+    answer = ray.remote(num_gpus=1, num_cpus=cpu, max_retries=0)(_measure_on_worker).remote(
+        plain, sent(flatten(plain))
+    )
     deadline = time.monotonic() + WAIT_SECONDS
     while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
         if is_stop_requested() or time.monotonic() > deadline:
             ray.cancel(answer, force=True)
             raise_if_stop_requested()
-            raise ClusterError(f"resources.gpu: auto: no GPU was free for {WAIT_SECONDS / 60:.0f} minutes")
+            raise ClusterError(
+                f"resources.gpu: auto: no GPU was free for {WAIT_SECONDS / 60:.0f} minutes"
+            )
     try:
         found: tuple[int, int] | str = ray.get(answer)
     except RayError as error:
@@ -71,7 +75,9 @@ def _measure_trial(config: TrialConfig, cpu: float) -> tuple[int, int]:
     return found
 
 
-def _measure_on_worker(plain: dict[str, Any], packages: dict[str, tuple[str, str]]) -> tuple[int, int] | str:
+def _measure_on_worker(
+    plain: dict[str, Any], packages: dict[str, tuple[str, str]]
+) -> tuple[int, int] | str:
     """On a worker: bytes of its GPU, and of a trial's peak; or what is wrong."""
     from ibml.config.failures import describe_failure
     from ibml.training.gpu_probe import measure_gpu_memory
@@ -79,5 +85,5 @@ def _measure_on_worker(plain: dict[str, Any], packages: dict[str, tuple[str, str
     try:
         receive(packages)
         return measure_gpu_memory(TrialConfig.model_validate(plain))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return describe_failure(error)

@@ -81,19 +81,29 @@ def refuse_unfit_nodes(folder: StoragePath, say: Callable[[str], None]) -> None:
     silent = [finding for finding in found if finding.about == ANSWER]
     wrong = [str(finding) for finding in found if finding.state == "wrong"]
     if wrong and not (len(wrong) == len(silent) < len(found)):
-        raise ClusterError("\n".join(["the cluster cannot run this (ibml cluster check has more):", *wrong]))
-    notes = [f"Note: {finding.text}; {finding.fix}." for finding in found if finding.state == "note"]
+        raise ClusterError(
+            "\n".join(["the cluster cannot run this (ibml cluster check has more):", *wrong])
+        )
+    notes = [
+        f"Note: {finding.text}; {finding.fix}." for finding in found if finding.state == "note"
+    ]
     for text in dict.fromkeys([*(f"Note: {finding}." for finding in silent), *notes]):
         say(text)
 
 
-def evaluate_node(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], nodes: int) -> Iterator[CheckResult]:
+def evaluate_node(
+    node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], nodes: int
+) -> Iterator[CheckResult]:
     """What a node's facts mean beside those of this machine, in a cluster of so many nodes."""
     facts = node.facts
     if facts is None:
         fix = "look at it with: ray status, and at its log in /tmp/ray/session_latest/logs"
         yield CheckResult(
-            node.name, ANSWER, "wrong", "none: it is down, out of reach, or has no room for a process", fix
+            node.name,
+            ANSWER,
+            "wrong",
+            "none: it is down, out of reach, or has no room for a process",
+            fix,
         )
         return
     name = node.name
@@ -108,16 +118,27 @@ def evaluate_node(node: Node, here: Mapping[str, Any], data: Sequence[DataConfig
 def _check_versions(name: str, facts: Mapping[str, Any], here: Mapping[str, Any]) -> CheckResult:
     theirs = {"Python": facts["python"], **facts["versions"], "code": facts["revision"]}
     ours = {"Python": here["python"], **here["versions"], "code": here["revision"]}
-    other = [f"{what} is {theirs[what].lstrip('!')}, here {ours[what]}" for what in ours if theirs[what] != ours[what]]
+    other = [
+        f"{what} is {theirs[what].lstrip('!')}, here {ours[what]}"
+        for what in ours
+        if theirs[what] != ours[what]
+    ]
     if other:
         fix = "install the same there (setup_commands of the cluster's file), and restart Ray"
         return CheckResult(name, "versions", "wrong", ", ".join(other), fix)
-    shown = ", ".join(f"{what} {value}" for what, value in theirs.items() if what in ("Python", "ibml", "torch", "ray"))
+    shown = ", ".join(
+        f"{what} {value}"
+        for what, value in theirs.items()
+        if what in ("Python", "ibml", "torch", "ray")
+    )
     return CheckResult(name, "versions", "ok", shown)
 
 
 def _check_gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
-    found = [f"{name}, {free / 1024:.0f} of {total / 1024:.0f} GiB free" for name, total, free in facts["gpus"]]
+    found = [
+        f"{name}, {free / 1024:.0f} of {total / 1024:.0f} GiB free"
+        for name, total, free in facts["gpus"]
+    ]
     shown = "; ".join(found) or "none"
     if node.gpus and not facts["gpus"]:
         text = f"Ray counts {node.gpus:g}, and nvidia-smi finds none"
@@ -125,25 +146,35 @@ def _check_gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
         return CheckResult(node.name, "GPUs", "note", text, fix)
     if node.gpus and not facts["cuda"]:
         fix = "install the CUDA build of torch there"
-        return CheckResult(node.name, "GPUs", "wrong", f"{shown}, but torch is a build for CPUs", fix)
+        return CheckResult(
+            node.name, "GPUs", "wrong", f"{shown}, but torch is a build for CPUs", fix
+        )
     return CheckResult(node.name, "GPUs", "ok", shown)
 
 
 def _check_storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[CheckResult]:
     if facts["written"]:
         fix = "give --checkpoints a place that every node may write to; for s3:// and gs:// with their keys"
-        yield CheckResult(name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix)
+        yield CheckResult(
+            name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix
+        )
     elif nodes > 1 and not facts["seen"]:
         text = "the folder of checkpoints is not the same on all nodes, so that a trial whose node dies begins again"
-        yield CheckResult(name, "checkpoints", "note", text, "give --checkpoints a folder that all share")
+        yield CheckResult(
+            name, "checkpoints", "note", text, "give --checkpoints a folder that all share"
+        )
     else:
-        yield CheckResult(name, "checkpoints", "ok", "can be written" + (", and is shared" if nodes > 1 else ""))
+        yield CheckResult(
+            name, "checkpoints", "ok", "can be written" + (", and is shared" if nodes > 1 else "")
+        )
 
 
 def _check_clock(node: Node) -> CheckResult:
     text = f"{abs(node.ahead):.1f} s {'ahead' if node.ahead > 0 else 'behind'}, within {node.give:.1f} s"
     if abs(node.ahead) - node.give > CLOCK_SECONDS:
-        return CheckResult(node.name, "clock", "wrong", text, "set it by NTP (timedatectl set-ntp true)")
+        return CheckResult(
+            node.name, "clock", "wrong", text, "set it by NTP (timedatectl set-ntp true)"
+        )
     return CheckResult(node.name, "clock", "ok", text)
 
 
@@ -153,7 +184,12 @@ def _check_data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
         fix = "copy it there, to the same root, or name the folder of data sets with IBML_DATA before ray start"
         return CheckResult(name, about, "wrong", theirs[1:], fix)
     if ours.startswith("!"):
-        return CheckResult(name, about, "note", f"fingerprint {theirs[:12]}; this machine cannot compare: {ours[1:]}")
+        return CheckResult(
+            name,
+            about,
+            "note",
+            f"fingerprint {theirs[:12]}; this machine cannot compare: {ours[1:]}",
+        )
     if theirs != ours:
         text = f"its content differs from this machine's: {theirs[:12]} there, {ours[:12]} here"
         return CheckResult(name, about, "wrong", text, "copy the same files to both")
@@ -164,7 +200,11 @@ def _check_data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
 def _create_marker_file(folder: StoragePath) -> Iterator[StoragePath]:
     """A file in the folder of checkpoints for as long as nodes look for it; none where this machine cannot write it."""
     mark = folder / f"seen-{secrets.token_hex(8)}"
-    before = [place for place in (folder, *folder.parents) if not place.exists()] if isinstance(folder, Path) else []
+    before = (
+        [place for place in (folder, *folder.parents) if not place.exists()]
+        if isinstance(folder, Path)
+        else []
+    )
     with suppress(OSError):
         if isinstance(folder, Path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +237,9 @@ def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
         waiting = list(began)
         while waiting and time.monotonic() < deadline:
             raise_if_stop_requested()
-            answered, waiting = ray.wait(waiting, timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+            answered, waiting = ray.wait(
+                waiting, timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))
+            )
             for answer in answered:
                 facts = None
                 with suppress(RayError):
@@ -211,7 +253,9 @@ def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
     return sorted(found, key=lambda node: node.name)
 
 
-def _build_node(node: Mapping[str, Any], facts: Mapping[str, Any] | None, before: float, after: float) -> Node:
+def _build_node(
+    node: Mapping[str, Any], facts: Mapping[str, Any] | None, before: float, after: float
+) -> Node:
     """Its clock was read after `before`, and so long as the rest took until `after`."""
     host = facts["host"] if facts else node.get("NodeManagerHostname", "")
     name = f"{host} ({node['NodeManagerAddress']})"
@@ -229,7 +273,11 @@ def check_services(opened: Mapping[str, Callable[[], object]]) -> list[CheckResu
         try:
             call()
         except IbmlError as error:
-            found.append(CheckResult("this machine", about, "wrong", str(error), "start it, or name the right one"))
+            found.append(
+                CheckResult(
+                    "this machine", about, "wrong", str(error), "start it, or name the right one"
+                )
+            )
         else:
             found.append(CheckResult("this machine", about, "ok", "answers"))
     return found

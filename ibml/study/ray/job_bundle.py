@@ -13,7 +13,17 @@ from pathlib import Path
 
 from ibml.common.errors import IbmlError
 
-_LEFT = ("checkpoints", "ibml-checkpoints", "reports", "mlruns", "mlartifacts", "*.db", "*.db-*", "__pycache__", ".*")
+_LEFT = (
+    "checkpoints",
+    "ibml-checkpoints",
+    "reports",
+    "mlruns",
+    "mlartifacts",
+    "*.db",
+    "*.db-*",
+    "__pycache__",
+    ".*",
+)
 _MOST_BYTES = 100 * 2**20
 
 
@@ -45,7 +55,11 @@ def _select_files(folder: Path) -> list[Path]:
         for file in files
         if (folder / file).is_file()
         and not any(map(_is_excluded, file.parts))
-        and not (temporary != folder and temporary.is_relative_to(folder) and (folder / file).is_relative_to(temporary))
+        and not (
+            temporary != folder
+            and temporary.is_relative_to(folder)
+            and (folder / file).is_relative_to(temporary)
+        )
     ]
 
 
@@ -55,7 +69,11 @@ def _list_git_files(folder: Path) -> list[Path] | None:
         found = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
-    return [Path(name) for name in sorted(set(found.stdout.decode(errors="surrogateescape").split("\0"))) if name]
+    return [
+        Path(name)
+        for name in sorted(set(found.stdout.decode(errors="surrogateescape").split("\0")))
+        if name
+    ]
 
 
 def _walk_files(folder: Path) -> Iterator[Path]:

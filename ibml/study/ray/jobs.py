@@ -56,7 +56,13 @@ class Job:
         return "search" if self.command.startswith("ibml tune") else "study"
 
 
-def submit(study: str, arguments: Sequence[str], folder: Path, server: str | None, places: Mapping[str, str]) -> str:
+def submit(
+    study: str,
+    arguments: Sequence[str],
+    folder: Path,
+    server: str | None,
+    places: Mapping[str, str],
+) -> str:
     """Send `ibml` with these arguments as a job, together with files of the folder (`copy_job_files`), and give its id.
 
     `places` takes precedence over this process's environment; see `_build_environment`. Raises `IbmlError`, `ClusterError`.
@@ -83,19 +89,29 @@ def _build_environment(places: Mapping[str, str]) -> dict[str, str]:
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
         value = found.get(name, "")
         if redact_url(value) != value:
-            raise IbmlError(f"{name} has a secret, which Ray shows with jobs: set it for the head's ray start instead")
+            raise IbmlError(
+                f"{name} has a secret, which Ray shows with jobs: set it for the head's ray start instead"
+            )
         if value.startswith("sqlite:///") and not value.startswith("sqlite:////"):
-            raise IbmlError(f"{name} is {value}, in a job's folder, which goes with it: name a server, or a full path")
+            raise IbmlError(
+                f"{name} is {value}, in a job's folder, which goes with it: name a server, or a full path"
+            )
     folder = found.get("IBML_CHECKPOINTS", "")
     if folder and "://" not in folder and not folder.startswith(("/", "~")):
-        raise IbmlError(f"checkpoints in {folder} would be in a job's folder, which goes with it: give a full path")
+        raise IbmlError(
+            f"checkpoints in {folder} would be in a job's folder, which goes with it: give a full path"
+        )
     return found
 
 
 def jobs(server: str | None) -> list[Job]:
     """All jobs of ibml on a cluster, the newest first."""
     with _open_client(server) as client:
-        found = [_build_job(details) for details in client.list_jobs() if details.metadata and _STUDY in details.metadata]
+        found = [
+            _build_job(details)
+            for details in client.list_jobs()
+            if details.metadata and _STUDY in details.metadata
+        ]
     return sorted(found, key=lambda job: job.began, reverse=True)
 
 
@@ -111,9 +127,13 @@ def select_job(known: Sequence[Job], name: str, kind: str | None) -> Job:
     """
     found = [job for job in known if name in (job.id, job.study) and kind in (None, job.kind)]
     if not found:
-        raise ClusterError(f"no job {name!r} there; there are: {', '.join(job.id for job in known) or 'none'}")
+        raise ClusterError(
+            f"no job {name!r} there; there are: {', '.join(job.id for job in known) or 'none'}"
+        )
     if found[0].id != name and len({job.kind for job in found}) > 1:
-        raise ClusterError(f"{name!r} is a study and a search there; say --kind study or --kind search, or a job's id")
+        raise ClusterError(
+            f"{name!r} is a study and a search there; say --kind study or --kind search, or a job's id"
+        )
     return found[0]
 
 
@@ -136,7 +156,10 @@ def stop(job: Job, server: str | None) -> str:
     with _open_client(server) as client:
         client.stop_job(job.id)
         deadline = time.monotonic() + float(_STOP_SECONDS) + 30
-        while not (status := client.get_job_status(job.id)).is_terminal() and time.monotonic() < deadline:
+        while (
+            not (status := client.get_job_status(job.id)).is_terminal()
+            and time.monotonic() < deadline
+        ):
             time.sleep(_LOOK_SECONDS)
     return str(status.value)
 
@@ -159,11 +182,15 @@ def _open_client(server: str | None) -> Iterator[JobSubmissionClient]:
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every package that it sends
+        logging.getLogger("ray").setLevel(
+            logging.WARNING
+        )  # it tells of every package that it sends
         try:
             yield JobSubmissionClient(address)
         except AuthenticationError as error:
-            raise ClusterError(f"{address} asks for the cluster's token in ~/.ray/auth_token: {error}") from None
+            raise ClusterError(
+                f"{address} asks for the cluster's token in ~/.ray/auth_token: {error}"
+            ) from None
         except (ConnectionError, RuntimeError, ValueError) as error:
             tunnel = "is there a tunnel to it (cluster/README.md)?"
             raise ClusterError(f"the jobs of {address}: {error}; {tunnel}") from None

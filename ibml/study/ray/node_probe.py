@@ -64,15 +64,29 @@ def _find_cuda_version() -> str:
     if found is None or found.origin is None:
         return ""
     file = Path(found.origin).parent / "version.py"
-    said = re.search(r"^cuda\b.*= '([^']+)'", file.read_text(encoding="utf-8") if file.is_file() else "", re.MULTILINE)
+    said = re.search(
+        r"^cuda\b.*= '([^']+)'",
+        file.read_text(encoding="utf-8") if file.is_file() else "",
+        re.MULTILINE,
+    )
     return said[1] if said else ""
 
 
 def _list_gpus() -> list[tuple[str, int, int]]:
-    command = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+    command = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,memory.free",
+        "--format=csv,noheader,nounits",
+    ]
     try:
-        answer = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
-        rows = [[part.strip() for part in line.rsplit(",", 2)] for line in answer.splitlines() if line.strip()]
+        answer = subprocess.run(
+            command, capture_output=True, encoding="utf-8", timeout=20, check=True
+        ).stdout
+        rows = [
+            [part.strip() for part in line.rsplit(",", 2)]
+            for line in answer.splitlines()
+            if line.strip()
+        ]
         return [(name, int(total), int(free)) for name, total, free in rows]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
@@ -125,5 +139,5 @@ def _compute_fingerprint(config: Mapping[str, Any], packages: Mapping[str, tuple
         receive(packages)
         parsed: Any = TypeAdapter(DataConfig).validate_python(config)
         return data.fingerprint(parsed)
-    except Exception as error:  # noqa: BLE001 whatever is wrong with another machine's data or installation
+    except Exception as error:
         return f"!{type(error).__name__}: {error}"

@@ -84,7 +84,15 @@ class TrialPruned:
     reason: str
 
 
-Event = TrialStarted | MetricsLogged | TagsUpdated | TrialEnded | TrialInterrupted | ResultShared | TrialPruned
+Event = (
+    TrialStarted
+    | MetricsLogged
+    | TagsUpdated
+    | TrialEnded
+    | TrialInterrupted
+    | ResultShared
+    | TrialPruned
+)
 _WIRE_NAMES: dict[type[Event], str] = {
     TrialStarted: "Begin",
     MetricsLogged: "Rows",

@@ -41,14 +41,19 @@ class JournalFolder:
     def __enter__(self) -> Self:
         try:
             while not self._lock.is_locked:
-                with suppress(FileNotFoundError):  # another process took the folder for left behind, and removed it
+                with suppress(
+                    FileNotFoundError
+                ):  # another process took the folder for left behind, and removed it
                     self._lock.acquire()
         except OSError as error:
             self._warn(error)
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._lock.is_locked:
             _remove_if_empty(self.folder)
@@ -90,7 +95,9 @@ def _build_lock(folder: Path, on_acquired: Callable[[int], None]) -> FileLock:
 
     Earlier versions of ibml lock the same file by `flock`, as `filelock` does.
     """
-    return FileLock(folder / _LOCK, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired)
+    return FileLock(
+        folder / _LOCK, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired
+    )
 
 
 def _write_machine(lock: int) -> None:
@@ -104,7 +111,9 @@ def _read_machine(machines: list[str], lock: int) -> None:
     machines.append(os.pread(lock, 64, 0).decode(errors="replace"))
 
 
-def find_abandoned_journals(folder: Path, is_alive: Callable[[str], bool]) -> Iterator[tuple[str, list[Path]]]:
+def find_abandoned_journals(
+    folder: Path, is_alive: Callable[[str], bool]
+) -> Iterator[tuple[str, list[Path]]]:
     """Yield the journals of drivers that have ended.
 
     Args:
@@ -125,7 +134,10 @@ def find_abandoned_journals(folder: Path, is_alive: Callable[[str], bool]) -> It
         with lock:
             if machines != [get_machine_id()] and is_alive(of_driver.name):
                 continue
-            yield of_driver.name, sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime)
+            yield (
+                of_driver.name,
+                sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime),
+            )
             _remove_if_empty(of_driver)
 
 

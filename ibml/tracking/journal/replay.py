@@ -63,13 +63,17 @@ class Replay:
                     self.store.share_trial(entry.run_id, entry.study, entry.arm)
             case TrialPruned():
                 with _ignore_deleted_run():
-                    self.store.end_trial(entry.run_id, TrialEnded("pruned", {}, {"ibml.reason": entry.reason}), 0)
+                    self.store.end_trial(
+                        entry.run_id, TrialEnded("pruned", {}, {"ibml.reason": entry.reason}), 0
+                    )
             case _ if self.dropped or self._is_lost():
                 return
             case TagsUpdated():
                 self.store.tag_run(self.run_id, entry.tags)
             case TrialEnded():
-                self.store.end_trial(self.run_id, entry, max(self._epochs - 1, 0), self._get_complete_history())
+                self.store.end_trial(
+                    self.run_id, entry, max(self._epochs - 1, 0), self._get_complete_history()
+                )
                 self.ended = True
             case TrialInterrupted():
                 self.close()
@@ -89,7 +93,9 @@ class Replay:
             if claim.result:
                 self._share_result(claim.result.run_id, trial)
         if not self.dropped:
-            self._epochs = self.store.describe_trial(self.run_id, trial, self.run_id in self.leases.undescribed_runs)
+            self._epochs = self.store.describe_trial(
+                self.run_id, trial, self.run_id in self.leases.undescribed_runs
+            )
             self.leases.undescribed_runs.discard(self.run_id)
 
     def _is_ours(self) -> bool:
@@ -111,7 +117,12 @@ class Replay:
         """All epochs are kept for the file that the trial ends with."""
         for entry in entries:
             self._rows |= {int(row["epoch"]): row for row in entry.rows}
-        new = [(entry.at, row) for entry in entries for row in entry.rows if row["epoch"] >= self._epochs]
+        new = [
+            (entry.at, row)
+            for entry in entries
+            for row in entry.rows
+            if row["epoch"] >= self._epochs
+        ]
         if new and not self.dropped and not self._is_lost():
             self.store.log_rows(self.run_id, new)
             self._epochs = int(new[-1][1]["epoch"]) + 1

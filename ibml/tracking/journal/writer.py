@@ -11,7 +11,13 @@ from types import TracebackType
 from typing import Self
 
 from ibml.common.processes.interruption import is_stop_requested
-from ibml.tracking.journal.events import Event, ResultShared, TrialEnded, TrialInterrupted, TrialPruned
+from ibml.tracking.journal.events import (
+    Event,
+    ResultShared,
+    TrialEnded,
+    TrialInterrupted,
+    TrialPruned,
+)
 from ibml.tracking.journal.journal import JournalFolder
 from ibml.tracking.journal.replay import Replay
 from ibml.tracking.store.mlflow_store import MlflowStore
@@ -71,9 +77,14 @@ class JournalWriter:
                     self._pending[key] = _Pending(self._new_replay())
                 self._pending[key].entries.append(entry)
                 self._changed.notify_all()
-            warn, self._warned = bool(self.journals.warning) and not self._warned, bool(self.journals.warning)
+            warn, self._warned = (
+                bool(self.journals.warning) and not self._warned,
+                bool(self.journals.warning),
+            )
         if warn:
-            self.warn(f"{self.journals.warning}. What MLflow has not taken yet is lost if this process is killed.")
+            self.warn(
+                f"{self.journals.warning}. What MLflow has not taken yet is lost if this process is killed."
+            )
 
     @property
     def pending_count(self) -> int:
@@ -102,7 +113,9 @@ class JournalWriter:
                     taken_at, taken = now, self._taken
                 if patience == 0 or (gone_since and now - gone_since > patience):
                     return False
-                if now - taken_at > _STUCK_SECONDS or (is_stop_requested() and now - begun > patience):
+                if now - taken_at > _STUCK_SECONDS or (
+                    is_stop_requested() and now - begun > patience
+                ):
                     return False
         return not self.refused
 
@@ -112,7 +125,9 @@ class JournalWriter:
         number = len(waiting | set(self.refused))
         if not number:
             return ""
-        results = "The results of 1 trial are" if number == 1 else f"The results of {number} trials are"
+        results = (
+            "The results of 1 trial are" if number == 1 else f"The results of {number} trials are"
+        )
         return f"{results} buffered in {self.journals.folder}. Run `ibml sync` to upload them."
 
     def failed(self, error: TrackingError) -> None:
@@ -122,7 +137,9 @@ class JournalWriter:
             self.down = error
         if first:
             kept = "memory" if self.journals.warning else self.journals.folder
-            self.warn(f"{error}. Training goes on; what it gives is kept in {kept} until MLflow answers.")
+            self.warn(
+                f"{error}. Training goes on; what it gives is kept in {kept} until MLflow answers."
+            )
 
     def answered(self) -> None:
         """Take note that the store answers."""
@@ -136,7 +153,10 @@ class JournalWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         with self._changed:
             self._closing = True
@@ -144,14 +164,18 @@ class JournalWriter:
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
-        taken = failures = 0  # deliveries that the store took in all, and those that it has not taken since
+        taken = failures = (
+            0  # deliveries that the store took in all, and those that it has not taken since
+        )
         while (key := self._wait_for_next()) is not None:
             pending = self._pending[key]
             try:
                 self._deliver(key, pending)
             except TrackingError as error:
                 failures += 1
-                alone = pending.failed_at is not None and taken > pending.failed_at  # it took others' meanwhile
+                alone = (
+                    pending.failed_at is not None and taken > pending.failed_at
+                )  # it took others' meanwhile
                 pending.failed_at, pending.attempts = taken, pending.attempts + alone
                 if error.refused or pending.attempts >= _ATTEMPTS:
                     self._quarantine(key, error)
@@ -160,7 +184,7 @@ class JournalWriter:
                 if self._wait(_PAUSES[min(failures, len(_PAUSES)) - 1]):
                     return
                 continue
-            except Exception as error:  # noqa: BLE001 - without this thread, all that follows would wait for ever
+            except Exception as error:
                 self._quarantine(key, TrackingError(f"what a trial has to record fails: {error!r}"))
                 continue
             taken, failures = taken + 1, 0
@@ -203,4 +227,6 @@ class JournalWriter:
     def _wait(self, seconds: float) -> bool:
         """Wait before the next attempt; whether it is over instead."""
         with self._changed:
-            return self._closing or (self._changed.wait_for(lambda: self._closing, seconds) and self._closing)
+            return self._closing or (
+                self._changed.wait_for(lambda: self._closing, seconds) and self._closing
+            )

@@ -17,7 +17,8 @@ def format_epochs(rows: Sequence[Mapping[str, float]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["epoch", *names])
     writer.writerows(
-        [int(row["epoch"]), *(repr(float(row[name])) if name in row else "" for name in names)] for row in rows
+        [int(row["epoch"]), *(repr(float(row[name])) if name in row else "" for name in names)]
+        for row in rows
     )
     return text.getvalue()
 
@@ -25,5 +26,9 @@ def format_epochs(rows: Sequence[Mapping[str, float]]) -> str:
 def parse_epochs(text: str, metrics: Collection[str] | None = None) -> dict[str, list[float]]:
     """Metric -> its value in every epoch, NaN where it has none; only these metrics, as far as they are there."""
     header, *lines = csv.reader(io.StringIO(text))
-    wanted = [(at, name) for at, name in enumerate(header) if at and (metrics is None or name in metrics)]
-    return {name: [float(line[at]) if line[at] else math.nan for line in lines] for at, name in wanted}
+    wanted = [
+        (at, name) for at, name in enumerate(header) if at and (metrics is None or name in metrics)
+    ]
+    return {
+        name: [float(line[at]) if line[at] else math.nan for line in lines] for at, name in wanted
+    }

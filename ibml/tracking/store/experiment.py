@@ -18,7 +18,12 @@ from ibml.common.databases import build_sqlite_url, is_read_only, resolve_url
 from ibml.common.paths import join_escaped
 from ibml.common.processes.ownership import open_temporary_folder, remove_abandoned_folders
 from ibml.common.redaction import redact_url
-from ibml.tracking.store.schema import EmptyStoreError, prepare_reading, read_schema, require_current
+from ibml.tracking.store.schema import (
+    EmptyStoreError,
+    prepare_reading,
+    read_schema,
+    require_current,
+)
 from ibml.tracking.store.uri import (
     TrackingError,
     check_reachable,
@@ -63,7 +68,10 @@ def _create_tables(database: Path) -> None:
     with open_temporary_folder() as folder:
         draft = folder.path / "mlflow.db"
         _initialize_store(build_sqlite_url(draft))
-        with closing(sqlite3.connect(draft)) as made, closing(sqlite3.connect(database, timeout=30)) as whole:
+        with (
+            closing(sqlite3.connect(draft)) as made,
+            closing(sqlite3.connect(database, timeout=30)) as whole,
+        ):
             made.backup(whole)
 
 
@@ -110,11 +118,15 @@ class Experiment:
         """The URI by which MLflow reaches the store, which answers there. Raises `TrackingError`."""
         check_reachable(self.uri)
         with translate_errors(self.uri, opening=True):
-            import mlflow  # noqa: F401 -- it sets its loggers up, which come to rest after that
+            import mlflow
 
             _silence_loggers()
             database = get_database_file(self.uri)
-            address = self._resolve_read_address(database) if self.read_only else self._resolve_write_address(database)
+            address = (
+                self._resolve_read_address(database)
+                if self.read_only
+                else self._resolve_write_address(database)
+            )
             _open_store(address)
             return address
 
@@ -138,7 +150,9 @@ class Experiment:
 
     def _prepare_file(self, database: Path) -> str:
         if is_read_only(self.uri):
-            raise TrackingError(f"MLflow at {self.uri}: the URI opens it for reading only, by mode=ro or immutable")
+            raise TrackingError(
+                f"MLflow at {self.uri}: the URI opens it for reading only, by mode=ro or immutable"
+            )
         try:
             database.open("ab").close()
         except OSError as error:
@@ -174,7 +188,9 @@ class Experiment:
             except EmptyStoreError:
                 return None
             if found is not None and found.lifecycle_stage != "active":
-                raise TrackingError(f"the experiment {self.experiment!r} is deleted; restore it with mlflow first")
+                raise TrackingError(
+                    f"the experiment {self.experiment!r} is deleted; restore it with mlflow first"
+                )
             return found
 
     @cached_property
@@ -206,7 +222,9 @@ class Experiment:
     def _choose_artifact_location(self) -> str | None:
         """Beside a database file, wherever the command runs; a server decides for itself."""
         database = get_database_file(self.uri)
-        return join_escaped(database.parent / "mlruns", self.experiment).as_uri() if database else None
+        return (
+            join_escaped(database.parent / "mlruns", self.experiment).as_uri() if database else None
+        )
 
     def search_runs(self, filter_string: str, deleted: bool = False) -> Iterator[Any]:
         """The experiment's runs that pass a filter, oldest first; of those that are deleted, where it is said."""
@@ -257,7 +275,9 @@ class Experiment:
         """All artifacts of a run, with `/` between folder and file."""
         folder = self._find_artifact_folder(run_id)
         if folder:
-            return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+            return sorted(
+                path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+            )
         return sorted(self._walk_artifacts(run_id, None))
 
     def _walk_artifacts(self, run_id: str, folder: str | None) -> Iterator[str]:
@@ -272,5 +292,9 @@ class Experiment:
     def _find_artifact_folder(self, run_id: str) -> Path | None:
         """A run's artifacts beside a database file: its folder may have been moved since MLflow noted where it was."""
         database = get_database_file(self.uri)
-        folder = join_escaped(database.parent / "mlruns", f"{self.experiment}/{run_id}/artifacts") if database else None
+        folder = (
+            join_escaped(database.parent / "mlruns", f"{self.experiment}/{run_id}/artifacts")
+            if database
+            else None
+        )
         return folder if folder and folder.is_dir() else None

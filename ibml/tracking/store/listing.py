@@ -13,7 +13,8 @@ from ibml.records import TrialRecord
 from ibml.tracking.store.uri import is_database
 
 _RUNS = sqlalchemy.table(
-    "runs", *map(sqlalchemy.column, ("run_uuid", "experiment_id", "lifecycle_stage", "status", "end_time"))
+    "runs",
+    *map(sqlalchemy.column, ("run_uuid", "experiment_id", "lifecycle_stage", "status", "end_time")),
 )
 _METRICS = sqlalchemy.table("latest_metrics", *map(sqlalchemy.column, ("run_uuid", "key", "value")))
 _EXPERIMENTS = sqlalchemy.table("experiments", *map(sqlalchemy.column, ("experiment_id", "name")))
@@ -47,7 +48,10 @@ class ListedRun:
 def list_runs(address: str, experiment_id: str) -> dict[str, ListedRun] | None:
     """Run id -> what is listed, of all trials that are not deleted. None where the store is a server, or the database
     is not as expected: then MLflow has to be asked run by run."""
-    of_experiment = (_RUNS.c.experiment_id == int(experiment_id), _RUNS.c.lifecycle_stage == "active")
+    of_experiment = (
+        _RUNS.c.experiment_id == int(experiment_id),
+        _RUNS.c.lifecycle_stage == "active",
+    )
     trials = (
         sqlalchemy.select(_RUNS.c.run_uuid, _RUNS.c.status, _RUNS.c.end_time)
         .join(_TAGS, _TAGS.c.run_uuid == _RUNS.c.run_uuid)
@@ -62,7 +66,9 @@ def list_runs(address: str, experiment_id: str) -> dict[str, ListedRun] | None:
     if found is None:
         return None
     rows, tagged = found
-    listed = {run_id: ListedRun((end or 0) if status in TERMINATED else 0) for run_id, status, end in rows}
+    listed = {
+        run_id: ListedRun((end or 0) if status in TERMINATED else 0) for run_id, status, end in rows
+    }
     for run_id, key, value in tagged:
         if run_id in listed:
             listed[run_id].tags[key] = value
@@ -107,7 +113,12 @@ def list_trials(address: str, experiment: str, metrics: Sequence[str]) -> list[L
     Returns:
         The trials; none where the database is not as expected or does not answer.
     """
-    names = {"ibml.key": "key", "ibml.status": "status", "ibml.data": "fingerprint", "ibml.shape": "shape"}
+    names = {
+        "ibml.key": "key",
+        "ibml.status": "status",
+        "ibml.data": "fingerprint",
+        "ibml.shape": "shape",
+    }
     ours = (_EXPERIMENTS.c.name == experiment, _RUNS.c.lifecycle_stage == "active")
     tags = (
         sqlalchemy.select(_RUNS.c.run_uuid, _TAGS.c.key, _TAGS.c.value)
@@ -131,7 +142,10 @@ def list_trials(address: str, experiment: str, metrics: Sequence[str]) -> list[L
     for run_id, key, value in found[1]:
         measured.setdefault(run_id, {})[key] = float(value)
     empty = dict.fromkeys(names.values(), "")
-    return [ListedTrial(**{**empty, **run}, metrics=measured.get(run_id, {})) for run_id, run in runs.items()]
+    return [
+        ListedTrial(**{**empty, **run}, metrics=measured.get(run_id, {}))
+        for run_id, run in runs.items()
+    ]
 
 
 def _query(address: str, *statements: sqlalchemy.Select[Any]) -> list[Sequence[Any]] | None:

@@ -73,7 +73,9 @@ class MlflowStore(StoreReader):
             yield opened
         except BaseException as error:
             opened.status = "KILLED" if isinstance(error, KeyboardInterrupt) else opened.status
-            if not isinstance(error, TrackingError) or error.refused:  # else the store does not answer
+            if (
+                not isinstance(error, TrackingError) or error.refused
+            ):  # else the store does not answer
                 with suppress(TrackingError):  # what went wrong first is what counts
                     self._end_run(opened)
             raise
@@ -86,9 +88,18 @@ class MlflowStore(StoreReader):
             self.client.set_terminated(opened.run_id, opened.status)
 
     def _begin_run(
-        self, kind: Kind, record: StudyRecord | SearchRecord, text: str, parent: str | None, provisional: bool
+        self,
+        kind: Kind,
+        record: StudyRecord | SearchRecord,
+        text: str,
+        parent: str | None,
+        provisional: bool,
     ) -> OpenRun:
-        tags = {"ibml.kind": kind, f"ibml.{kind}": record.name, "mlflow.note.content": record.description}
+        tags = {
+            "ibml.kind": kind,
+            f"ibml.{kind}": record.name,
+            "mlflow.note.content": record.description,
+        }
         with translate_errors(self.uri):
             run = self._find_parent_run(kind, record.name)
             is_new = run is None
@@ -165,9 +176,18 @@ class MlflowStore(StoreReader):
 
     def create_trial(self, trial: TrialDescription, driver: str) -> str:
         """The id of a new run for a trial, which the driver trains, below its study's run if it has one."""
-        tags = {"ibml.kind": "trial", **_build_source_tags(), **_build_start_tags(trial), DRIVER_TAG: driver}
+        tags = {
+            "ibml.kind": "trial",
+            **_build_source_tags(),
+            **_build_start_tags(trial),
+            DRIVER_TAG: driver,
+        }
         with translate_errors(self.uri):
-            return str(self.client.create_run(self.experiment_id, tags=tags, run_name=trial.name).info.run_id)
+            return str(
+                self.client.create_run(
+                    self.experiment_id, tags=tags, run_name=trial.name
+                ).info.run_id
+            )
 
     def describe_trial(self, run_id: str, trial: TrialDescription, bare: bool = False) -> int:
         """Let a run show what is trained, and that it is; the number of epochs that it has already. A `bare` one is as
@@ -181,8 +201,14 @@ class MlflowStore(StoreReader):
             run = self.client.get_run(run_id)
             if run.info.status != "RUNNING":
                 self.client.update_run(run_id, status="RUNNING")
-            there = run.data.params  # another study may have begun it, under its own name of the arm
-            self._log_batch(run_id, params={key: v for key, v in trial.params.items() if key not in there}, tags=tags)
+            there = (
+                run.data.params
+            )  # another study may have begun it, under its own name of the arm
+            self._log_batch(
+                run_id,
+                params={key: v for key, v in trial.params.items() if key not in there},
+                tags=tags,
+            )
             self.client.log_text(run_id, dump(trial.config), CONFIG_FILE)
             if LAST_OF_ROW not in run.data.metrics:
                 return 0
@@ -194,7 +220,9 @@ class MlflowStore(StoreReader):
         is never cut."""
         calls: list[list[Point]] = [[]]
         for at, row in rows:
-            points = [(key, value, int(row["epoch"]), at) for key, value in row.items() if key != "epoch"]
+            points = [
+                (key, value, int(row["epoch"]), at) for key, value in row.items() if key != "epoch"
+            ]
             if len(calls[-1]) + len(points) > _BATCH:
                 calls.append([])
             calls[-1] += points
@@ -202,7 +230,9 @@ class MlflowStore(StoreReader):
             for points in filter(None, calls):
                 self._log_batch(run_id, metrics=points)
 
-    def end_trial(self, run_id: str, end: TrialEnded, step: int, epochs: Sequence[MetricRow] = ()) -> None:
+    def end_trial(
+        self, run_id: str, end: TrialEnded, step: int, epochs: Sequence[MetricRow] = ()
+    ) -> None:
         """Store how a trial ended, its final metrics as of the epoch `step`, and all its epochs as a file if they are
         given. The status comes last: a run without it is not a result."""
         tags = {key: value[:_TAG] for key, value in end.tags.items()}
@@ -216,7 +246,9 @@ class MlflowStore(StoreReader):
                 metrics=[(key, value, step, end.at) for key, value in end.metrics.items()],
                 tags=tags,
             )
-            self.client.set_terminated(run_id, {"failed": "FAILED", "pruned": "KILLED"}.get(end.status, "FINISHED"))
+            self.client.set_terminated(
+                run_id, {"failed": "FAILED", "pruned": "KILLED"}.get(end.status, "FINISHED")
+            )
             self._log_batch(run_id, tags={DRIVER_TAG: "", "ibml.status": end.status})
 
     def stop_trial(self, run_id: str) -> None:
@@ -265,7 +297,12 @@ def _build_parent_tag(parent: str | None) -> dict[str, str]:
 
 def _build_start_tags(trial: TrialDescription) -> dict[str, str]:
     """The tags of a run whose trial is being trained."""
-    return {**trial.tags, **_build_parent_tag(trial.parent), "ibml.status": "running", "ibml.reason": ""}
+    return {
+        **trial.tags,
+        **_build_parent_tag(trial.parent),
+        "ibml.status": "running",
+        "ibml.reason": "",
+    }
 
 
 def _build_source_tags() -> dict[str, str]:

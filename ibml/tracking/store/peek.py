@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from ibml.common.databases import resolve_url
 from ibml.common.redaction import redact_url
 from ibml.tracking.store.experiment import choose_experiment
-from ibml.tracking.store.uri import TrackingError, check_reachable, choose_uri, get_database_file, is_server
+from ibml.tracking.store.uri import (
+    TrackingError,
+    check_reachable,
+    choose_uri,
+    get_database_file,
+    is_server,
+)
 
 if TYPE_CHECKING:
     from ibml.tracking.store.listing import ListedTrial
@@ -42,7 +48,10 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
             return _peek_server(uri, metrics)
     except TrackingError as error:
         return Peek(problem=str(error))
-    from ibml.tracking.store.listing import list_studies, list_trials  # SQLAlchemy takes a quarter of a second
+    from ibml.tracking.store.listing import (
+        list_studies,
+        list_trials,
+    )  # SQLAlchemy takes a quarter of a second
 
     address = resolve_url(uri, read_only=True)
     found = list_trials(address, choose_experiment(), metrics)

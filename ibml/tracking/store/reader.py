@@ -75,12 +75,16 @@ class StoreReader(TrialReader):
         """The record of a study or a search of which there is an overview already; none if it cannot be read."""
         model = StudyRecord if overview.kind == "study" else SearchRecord
         try:
-            return model.model_validate_json(self.read_artifact(overview.run_id, RECORDS[overview.kind]))
+            return model.model_validate_json(
+                self.read_artifact(overview.run_id, RECORDS[overview.kind])
+            )
         except (ValidationError, TrackingError):
             return None
 
     def _read_by_name(self, kind: Kind, name: str, model: type[R]) -> R:
-        run = self._find_parent_run(kind, name) or self._find_parent_run(kind, self._find_stored_name(kind, name))
+        run = self._find_parent_run(kind, name) or self._find_parent_run(
+            kind, self._find_stored_name(kind, name)
+        )
         if run is None:
             self._refuse_other_kind(name, kind)
             raise TrackingError(self.describe_missing(kind, name))
@@ -102,12 +106,16 @@ class StoreReader(TrialReader):
         for kind, command in _SHOWN_BY.items():
             if kind != wanted and name in self.names(kind):
                 shown = shlex.quote(name)
-                raise TrackingError(f"{name!r} is a {kind}, not a {wanted}; show it with: ibml {command} {shown}")
+                raise TrackingError(
+                    f"{name!r} is a {kind}, not a {wanted}; show it with: ibml {command} {shown}"
+                )
 
     def _find_stored_name(self, kind: Kind, name: str) -> str:
         """Return a name as the store has it: a terminal may encode it in another way."""
         wanted = normalize_name(name)
-        return next((known for known in self.names(kind) if normalize_name(known) == wanted), wanted)
+        return next(
+            (known for known in self.names(kind) if normalize_name(known) == wanted), wanted
+        )
 
     def describe_missing(self, kind: Kind, name: str) -> str:
         """Say that there is no study or search of a name, and what to do."""
@@ -115,7 +123,9 @@ class StoreReader(TrialReader):
         if self.is_deleted(kind, name):
             return f"{missing}: its run was deleted; restore it in MLflow, or repeat its command, which keeps results"
         known = self.names(kind)
-        return f"{missing}; it has {', '.join(known)}" if known else f"{missing}; it has no {kind} yet"
+        return (
+            f"{missing}; it has {', '.join(known)}" if known else f"{missing}; it has no {kind} yet"
+        )
 
     def is_deleted(self, kind: Kind, name: str) -> bool:
         """Whether MLflow has a deleted run of a study or search of this name."""
@@ -124,7 +134,12 @@ class StoreReader(TrialReader):
 
     def names(self, kind: Kind) -> list[str]:
         """The studies or searches that there are."""
-        return sorted({run.data.tags[f"ibml.{kind}"] for run in self.search_runs(f"tags.`ibml.kind` = '{kind}'")})
+        return sorted(
+            {
+                run.data.tags[f"ibml.{kind}"]
+                for run in self.search_runs(f"tags.`ibml.kind` = '{kind}'")
+            }
+        )
 
     def overview(self, deleted: bool = False) -> list[Overview]:
         """Every study and search, the first begun first; those whose run was deleted, where it is said."""
@@ -147,13 +162,24 @@ class StoreReader(TrialReader):
         if "'" in name:  # a filter cannot quote it
             runs = self.search_runs(f"tags.`ibml.kind` = '{kind}'")
             return next((run for run in runs if run.data.tags[f"ibml.{kind}"] == name), None)
-        return next(self.search_runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None)
+        return next(
+            self.search_runs(f"tags.`ibml.kind` = '{kind}' and tags.`ibml.{kind}` = '{name}'"), None
+        )
 
     def has_trials(self, search: str) -> bool:
         """Whether there are trials of a search."""
         if "'" in search:  # a filter cannot quote it
-            return any(run.data.tags.get("ibml.search") == search for run in self.search_runs("tags.`ibml.kind` = 'trial'"))
-        return next(self.search_runs(f"tags.`ibml.search` = '{search}' and tags.`ibml.kind` = 'trial'"), None) is not None
+            return any(
+                run.data.tags.get("ibml.search") == search
+                for run in self.search_runs("tags.`ibml.kind` = 'trial'")
+            )
+        return (
+            next(
+                self.search_runs(f"tags.`ibml.search` = '{search}' and tags.`ibml.kind` = 'trial'"),
+                None,
+            )
+            is not None
+        )
 
     def read_trial_config(self, run_id: str) -> str:
         """A trial's configuration as YAML."""
@@ -170,21 +196,33 @@ class StoreReader(TrialReader):
             for name in metrics:
                 for point in self.client.get_metric_history(run_id, name):
                     rows.setdefault(point.step, {"epoch": float(point.step)})[name] = point.value
-        whole = itertools.takewhile(lambda epoch: len(rows.get(epoch, {})) == len(metrics) + 1, itertools.count())
+        whole = itertools.takewhile(
+            lambda epoch: len(rows.get(epoch, {})) == len(metrics) + 1, itertools.count()
+        )
         return [rows[epoch] for epoch in whole]
 
     def epochs(self, run_id: str, metrics: Collection[str] | None = None) -> Epochs:
         """The epochs of a trial, of all metrics or of these, as far as it has them: from the file that its last end
         left, else from MLflow's own history. A trial that goes on after a failure has a new file when it ends again."""
         text = self.read_artifact_if_any(run_id, EPOCHS_FILE)
-        return self.read_logged_epochs(run_id, metrics) if text is None else parse_epochs(text, metrics)
+        return (
+            self.read_logged_epochs(run_id, metrics)
+            if text is None
+            else parse_epochs(text, metrics)
+        )
 
     def read_curves(self, run_ids: Sequence[str], metrics: Collection[str]) -> dict[str, Epochs]:
         """Run id -> the epochs of these metrics."""
         if get_database_file(self.uri):
             return {run_id: self.epochs(run_id, metrics) for run_id in run_ids}
         with ThreadPoolExecutor(_CALLS_AT_ONCE) as pool:
-            return dict(zip(run_ids, pool.map(lambda run_id: self.epochs(run_id, metrics), run_ids), strict=True))
+            return dict(
+                zip(
+                    run_ids,
+                    pool.map(lambda run_id: self.epochs(run_id, metrics), run_ids),
+                    strict=True,
+                )
+            )
 
     def read_logged_epochs(self, run_id: str, metrics: Collection[str] | None = None) -> Epochs:
         """From MLflow's history: the metrics that there are from the first epoch on, not those of the end alone."""
@@ -192,7 +230,10 @@ class StoreReader(TrialReader):
         with translate_errors(self.uri):
             names = self.client.get_run(run_id).data.metrics if metrics is None else metrics
             for name in sorted(names):
-                points = {point.step: point.value for point in self.client.get_metric_history(run_id, name)}
+                points = {
+                    point.step: point.value
+                    for point in self.client.get_metric_history(run_id, name)
+                }
                 if 0 in points:
                     found[name] = [points.get(step, math.nan) for step in range(max(points) + 1)]
         return found

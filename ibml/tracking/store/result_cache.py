@@ -53,16 +53,25 @@ class ResultCache:
         return self._run_job(_read_contents, CachedResults())
 
     def write(
-        self, records: Iterable[TrialRecord], forget: Iterable[str], deleted: Collection[str], read_at: int
+        self,
+        records: Iterable[TrialRecord],
+        forget: Iterable[str],
+        deleted: Collection[str],
+        read_at: int,
     ) -> None:
         """Take in what one whole reading found, or nothing of it: a part would hide what was not taken in."""
 
         def job(database: sqlite3.Connection) -> None:
             database.execute("BEGIN IMMEDIATE")
-            database.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in forget])
+            database.executemany(
+                "DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in forget]
+            )
             rows = [(record.run_id, json.dumps(vars(record))) for record in records]
             database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", rows)
-            database.execute("INSERT OR REPLACE INTO state VALUES (0, ?, ?)", (read_at, json.dumps(sorted(deleted))))
+            database.execute(
+                "INSERT OR REPLACE INTO state VALUES (0, ?, ?)",
+                (read_at, json.dumps(sorted(deleted))),
+            )
             database.execute("COMMIT")
 
         self._run_job(job, None)
@@ -78,10 +87,14 @@ class ResultCache:
     def _update_record(self, run_id: str, change: Callable[[dict[str, Any]], None]) -> None:
         def job(database: sqlite3.Connection) -> None:
             database.execute("BEGIN IMMEDIATE")
-            for (text,) in database.execute("SELECT record FROM runs WHERE run_id = ?", (run_id,)).fetchall():
+            for (text,) in database.execute(
+                "SELECT record FROM runs WHERE run_id = ?", (run_id,)
+            ).fetchall():
                 record = json.loads(text)
                 change(record)
-                database.execute("UPDATE runs SET record = ? WHERE run_id = ?", (json.dumps(record), run_id))
+                database.execute(
+                    "UPDATE runs SET record = ? WHERE run_id = ?", (json.dumps(record), run_id)
+                )
             database.execute("COMMIT")
 
         self._run_job(job, None)
@@ -94,7 +107,10 @@ class ResultCache:
                 with closing(_connect(self.file)) as database:
                     return job(database)
             except (OSError, sqlite3.Error, ValueError, TypeError, KeyError) as error:
-                busy = getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                busy = getattr(error, "sqlite_errorcode", 0) in (
+                    sqlite3.SQLITE_BUSY,
+                    sqlite3.SQLITE_LOCKED,
+                )
                 if busy or not _remove_file(self.file):
                     break
         return otherwise
@@ -134,7 +150,10 @@ def _remove_file(file: Path) -> bool:
     try:
         if file.exists() and not file.is_file():
             return False  # a folder or a device is none of ours
-        for name in (f"{file.name}-journal", file.name):  # a journal would be applied to the new file
+        for name in (
+            f"{file.name}-journal",
+            file.name,
+        ):  # a journal would be applied to the new file
             file.with_name(name).unlink(missing_ok=True)
     except OSError:
         return False

@@ -78,10 +78,14 @@ def read_schema(address: str) -> Schema:
         heads = MigrationContext.configure(connection).get_current_heads()
         found = ", ".join(heads) or "none"
         if found == needed:
-            default = connection.execute(text("SELECT 1 FROM experiments WHERE experiment_id = 0")).first()
+            default = connection.execute(
+                text("SELECT 1 FROM experiments WHERE experiment_id = 0")
+            ).first()
             return Schema("current", found, needed, default is not None)
         if not heads:
-            return Schema("older" if inspect(connection).has_table("experiments") else "empty", found, needed)
+            return Schema(
+                "older" if inspect(connection).has_table("experiments") else "empty", found, needed
+            )
     try:
         scripts.get_revisions(heads)
     except CommandError:
@@ -111,7 +115,10 @@ class DatabaseCopy:
         """Copy by SQLite, so that others may write meanwhile; else the file with its journals, which SQLite then
         applies to the copy."""
         try:
-            with closing(_connect_read_only(database)) as original, closing(sqlite3.connect(self.file)) as copy:
+            with (
+                closing(_connect_read_only(database)) as original,
+                closing(sqlite3.connect(self.file)) as copy,
+            ):
                 original.backup(copy)
         except sqlite3.OperationalError as error:
             if not _needs_copy(error):
@@ -177,7 +184,9 @@ def require_tables(uri: str, schema: Schema) -> Schema:
         TrackingError: The installed MLflow does not know the tables.
     """
     if schema.state == "empty":
-        raise EmptyStoreError(f"nothing was run here yet: {redact_url(uri)} has no tables of MLflow")
+        raise EmptyStoreError(
+            f"nothing was run here yet: {redact_url(uri)} has no tables of MLflow"
+        )
     if schema.state == "unknown":
         raise TrackingError(f"MLflow at {redact_url(uri)}: {schema.remedy}")
     return schema

@@ -62,8 +62,15 @@ class TrialReader(Experiment):
         if listed is None:
             known, read, deleted = self._read_server(cached, keys)
         else:
-            known = {id_: r for id_, r in cached.records.items() if id_ in listed and listed[id_].is_consistent_with(r)}
-            read, deleted = _build_records(self.search_runs_by_id([id_ for id_ in listed if id_ not in known])), frozenset()
+            known = {
+                id_: r
+                for id_, r in cached.records.items()
+                if id_ in listed and listed[id_].is_consistent_with(r)
+            }
+            read, deleted = (
+                _build_records(self.search_runs_by_id([id_ for id_ in listed if id_ not in known])),
+                frozenset(),
+            )
         records = known | read
         self._update_cache(cached, records, deleted, began)
         return sorted(records.values(), key=lambda record: (record.started_at, record.run_id))
@@ -77,7 +84,11 @@ class TrialReader(Experiment):
             return {}, _build_records(self.search_runs(_TRIALS)), deleted
         known = {id_: record for id_, record in cached.records.items() if id_ not in deleted}
         last = min(cached.read_at, max((r.ended_at for r in cached.records.values()), default=0))
-        read = _build_records(self.search_runs(f"{_TRIALS} and attributes.end_time > {max(last - CLOCKS_DIFFER_MS, 0)}"))
+        read = _build_records(
+            self.search_runs(
+                f"{_TRIALS} and attributes.end_time > {max(last - CLOCKS_DIFFER_MS, 0)}"
+            )
+        )
         read |= _build_records(self.search_runs(f"{_TRIALS} and attributes.status = 'RUNNING'"))
         read |= _build_records(self.search_runs_by_id(sorted(cached.deleted - deleted)))
         ended = {record.key for record in (known | read).values() if record.ended}
@@ -88,7 +99,13 @@ class TrialReader(Experiment):
             read |= _build_records(self.search_runs(f"{_TRIALS} and tags.`ibml.key` = '{key}'"))
         return known, read, deleted
 
-    def _update_cache(self, cached: CachedResults, records: dict[str, TrialRecord], deleted: frozenset[str], began: int) -> None:
+    def _update_cache(
+        self,
+        cached: CachedResults,
+        records: dict[str, TrialRecord],
+        deleted: frozenset[str],
+        began: int,
+    ) -> None:
         old = cached.records
         new = [r for id_, r in records.items() if r.ended_at and old.get(id_) != r]
         gone = old.keys() - records.keys()
@@ -108,11 +125,18 @@ class TrialReader(Experiment):
             )
         found = found or {record.run_id: record for name, record in named if name.startswith(text)}
         if not found:
-            raise TrackingError(f"no trial in {redact_url(self.uri)} has a run id or key that begins with {text!r}")
+            raise TrackingError(
+                f"no trial in {redact_url(self.uri)} has a run id or key that begins with {text!r}"
+            )
         if len(found) > 1:
-            some = ", ".join(f"{r.run_id} ({r.arm}, seed {r.seed})" for r in itertools.islice(found.values(), _SHOWN))
+            some = ", ".join(
+                f"{r.run_id} ({r.arm}, seed {r.seed})"
+                for r in itertools.islice(found.values(), _SHOWN)
+            )
             more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-            raise TrackingError(f"{text!r} begins the run ids or keys of {len(found)} trials: {some}{more}")
+            raise TrackingError(
+                f"{text!r} begins the run ids or keys of {len(found)} trials: {some}{more}"
+            )
         return next(iter(found.values()))
 
     def find_runs(self, key: str) -> dict[str, TrialRecord]:

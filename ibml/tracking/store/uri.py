@@ -12,7 +12,12 @@ from pathlib import Path
 from sqlite3 import Error as SqliteError
 from urllib.parse import urlsplit
 
-from ibml.common.databases import CONNECT_TIMEOUT_SECONDS, call_with_timeout, check_connection, get_sqlite_path
+from ibml.common.databases import (
+    CONNECT_TIMEOUT_SECONDS,
+    call_with_timeout,
+    check_connection,
+    get_sqlite_path,
+)
 from ibml.common.errors import IbmlError
 from ibml.common.paths import get_home_folder
 from ibml.common.redaction import redact_secrets, redact_url
@@ -50,13 +55,19 @@ def get_database_file(uri: str) -> Path | None:
     try:
         return get_sqlite_path(uri)
     except ValueError as error:
-        raise TrackingError(f"MLflow at {redact_url(uri)}: {redact_secrets(str(error), uri)}") from None
+        raise TrackingError(
+            f"MLflow at {redact_url(uri)}: {redact_secrets(str(error), uri)}"
+        ) from None
 
 
 def get_server_address(uri: str) -> str:
     """Where a server is, without what is for its eyes alone."""
     parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+    return (
+        parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        .geturl()
+        .rstrip("/")
+    )
 
 
 def is_server(uri: str) -> bool:
@@ -107,7 +118,9 @@ def _check_server(uri: str) -> None:
         status = call_with_timeout(CONNECT_TIMEOUT_SECONDS, ask)
     except (OSError, ValueError, HTTPException) as error:
         words = redact_secrets(_extract_reason(error), uri)
-        raise TrackingError(f"MLflow at {redact_url(uri)} does not answer: {words}{_describe_proxy(uri)}") from None
+        raise TrackingError(
+            f"MLflow at {redact_url(uri)} does not answer: {words}{_describe_proxy(uri)}"
+        ) from None
     if status in _PROXY_ANSWERS and (proxy := _describe_proxy(uri)):
         words = f"{status} {HTTPStatus(status).phrase}"
         raise TrackingError(f"MLflow at {redact_url(uri)} does not answer: {words}{proxy}")
@@ -120,7 +133,11 @@ def _extract_reason(error: BaseException) -> str:
     if isinstance(inner, BaseException) and inner is not error:
         return _extract_reason(inner)
     words = str(error).partition(": ")
-    return words[2] if words[0].startswith(("<urllib3", "HTTP")) and words[2] else str(error) or type(error).__name__
+    return (
+        words[2]
+        if words[0].startswith(("<urllib3", "HTTP")) and words[2]
+        else str(error) or type(error).__name__
+    )
 
 
 def _describe_proxy(uri: str) -> str:
@@ -129,12 +146,17 @@ def _describe_proxy(uri: str) -> str:
 
     try:
         address = get_server_address(uri)
-        proxy, host = select_proxy(address, get_environ_proxies(address)), urlsplit(address).hostname
+        proxy, host = (
+            select_proxy(address, get_environ_proxies(address)),
+            urlsplit(address).hostname,
+        )
     except ValueError:  # it is no address, which the error itself says
         return ""
     if not proxy:
         return ""
-    return f" (by the proxy {redact_url(proxy)} of the environment; NO_PROXY={host} goes without it)"
+    return (
+        f" (by the proxy {redact_url(proxy)} of the environment; NO_PROXY={host} goes without it)"
+    )
 
 
 @contextmanager
@@ -146,18 +168,32 @@ def translate_errors(uri: str, opening: bool = False) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    known = (MlflowException, SQLAlchemyError, CommandError, SqliteError, OSError, ImportError, ValueError)
+    known = (
+        MlflowException,
+        SQLAlchemyError,
+        CommandError,
+        SqliteError,
+        OSError,
+        ImportError,
+        ValueError,
+    )
     try:
         yield
     except known as error:
         if isinstance(error, ValueError) and not (opening or isinstance(error, JSONDecodeError)):
             raise
-        lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+        lines = [
+            line
+            for line in str(error).strip().splitlines()
+            if not line.startswith("(raised as a result of")
+        ]
         first = lines or [type(error).__name__]
         shown, words = redact_url(uri), redact_secrets(first[0], uri)[:300]
         wrapped = TrackingError(f"MLflow at {shown}: {words}{_suggest_remedy(words)}")
         wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
-        raise wrapped from error if shown == uri else None  # a traceback would show what is left out here
+        raise wrapped from (
+            error if shown == uri else None
+        )  # a traceback would show what is left out here
 
 
 def _suggest_remedy(words: str) -> str:
@@ -167,5 +203,7 @@ def _suggest_remedy(words: str) -> str:
     if "is full" in words or "No space left" in words:
         return " (make room)"
     if words.startswith("No module named"):
-        return " (install the database's driver" + (": pip install 'ibml[postgres]')" if "psycopg" in words else ")")
+        return " (install the database's driver" + (
+            ": pip install 'ibml[postgres]')" if "psycopg" in words else ")"
+        )
     return ""

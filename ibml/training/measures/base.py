@@ -31,7 +31,11 @@ class MeasuredModel:
     """
 
     def __init__(
-        self, config: TrialConfig, model: MultimodalModel, splits: tuple[Feed, Feed, Feed], precision: Precision
+        self,
+        config: TrialConfig,
+        model: MultimodalModel,
+        splits: tuple[Feed, Feed, Feed],
+        precision: Precision,
     ):
         self.config, self.model, self.precision = config, model, precision
         self.train, self.val, self.test = splits
@@ -40,13 +44,17 @@ class MeasuredModel:
         """Compute the features that several measures use, to the end."""
         _ = self.feature_means, self.test_features
         if self.test.labels.device.type == "cuda":
-            torch.cuda.synchronize(self.test.labels.device)  # else the next measure would wait for them
+            torch.cuda.synchronize(
+                self.test.labels.device
+            )  # else the next measure would wait for them
 
     def compute_features(self, split: Feed) -> tuple[list[Tensor], Tensor]:
         """The features of a whole split, (N, d_m) each, and its labels, (N,)."""
         batches = torch.arange(len(split.labels)).split(self.config.trainer.eval_batch_size)
         made = list(features(self.model, split, batches, self.precision))
-        return [torch.cat(parts) for parts in zip(*(z for _, z, _ in made), strict=True)], split.labels
+        return [
+            torch.cat(parts) for parts in zip(*(z for _, z, _ in made), strict=True)
+        ], split.labels
 
     @cached_property
     def train_features(self) -> tuple[list[Tensor], Tensor]:
@@ -63,7 +71,9 @@ class MeasuredModel:
     def _iterate_test_features(self, size: int) -> Iterator[tuple[list[Tensor], Tensor]]:
         """The features and labels of the test split, so many samples at a time."""
         z, labels = self.test_features
-        for *part, of_part in zip(*(values.split(size) for values in z), labels.split(size), strict=True):
+        for *part, of_part in zip(
+            *(values.split(size) for values in z), labels.split(size), strict=True
+        ):
             yield part, of_part
 
     def compute_joint_logits(self) -> Tensor:
@@ -79,7 +89,9 @@ class MeasuredModel:
         subsets = torch.tensor(kept, device=self.test.labels.device)
         right = torch.zeros(len(kept), device=subsets.device, dtype=torch.float64)
         # all subsets of a part go through the fusion at once, and take no more memory than an evaluation
-        for part, labels in self._iterate_test_features(max(1, self.config.trainer.eval_batch_size // len(kept))):
+        for part, labels in self._iterate_test_features(
+            max(1, self.config.trainer.eval_batch_size // len(kept))
+        ):
             with self.precision.autocast:
                 logits = self.model.fusion.subset_logits(part, subsets, self.feature_means)
             right += (logits.argmax(2) == labels).double().sum(1)

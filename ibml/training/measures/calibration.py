@@ -20,5 +20,7 @@ def compute_calibration_error(logits: Tensor, labels: Tensor) -> float:
     confidence, predicted = logits.double().softmax(1).max(1)
     right = (predicted == labels).double()
     place = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
-    sums = torch.zeros(BINS, device=logits.device, dtype=torch.float64).index_add(0, place, right - confidence)
+    sums = torch.zeros(BINS, device=logits.device, dtype=torch.float64).index_add(
+        0, place, right - confidence
+    )
     return float(sums.abs().sum() / len(labels))

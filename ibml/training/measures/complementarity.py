@@ -15,13 +15,22 @@ from ibml.training.probes import compute_held_out_loss
 
 def complementarity(measured: MeasuredModel) -> list[float]:
     """Return the loss without each modality minus the loss with all."""
-    splits = [measured.train_features, measured.compute_features(measured.val), measured.test_features]
+    splits = [
+        measured.train_features,
+        measured.compute_features(measured.val),
+        measured.test_features,
+    ]
     deviations = [compute_deviations(z) for z in measured.train_features[0]]
 
     def loss(left_out: int | None) -> float:
         chosen = [m for m in range(len(deviations)) if m != left_out]
         parts = [
-            (torch.cat([(z[m].double() - measured.feature_means[m]) / deviations[m] for m in chosen], 1), labels)
+            (
+                torch.cat(
+                    [(z[m].double() - measured.feature_means[m]) / deviations[m] for m in chosen], 1
+                ),
+                labels,
+            )
             for z, labels in splits
         ]
         return compute_held_out_loss(parts[0], parts[1], parts[2], measured.model.classes)

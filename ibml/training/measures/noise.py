@@ -24,10 +24,14 @@ def noise(measured: MeasuredModel) -> list[float]:
 def _compute_input_deviations(measured: MeasuredModel) -> list[float]:
     """Of all values of each modality's training inputs; 0 where there are none to change."""
     sums = torch.zeros(len(measured.model.modalities), 3, dtype=torch.float64)
-    batches = torch.arange(len(measured.train.labels)).split(measured.config.trainer.eval_batch_size)
+    batches = torch.arange(len(measured.train.labels)).split(
+        measured.config.trainer.eval_batch_size
+    )
     for _, inputs, _ in measured.train.batches(batches):
         embedded = measured.model.embed_inputs(inputs)
-        sums += torch.stack([_compute_moments(embedded[name]) for name in measured.model.modalities]).cpu()
+        sums += torch.stack(
+            [_compute_moments(embedded[name]) for name in measured.model.modalities]
+        ).cpu()
     count, total, squares = sums.unbind(1)
     mean = total / count.clamp_min(1)
     return (squares / count.clamp_min(1) - mean**2).clamp_min(0).sqrt().tolist()
@@ -59,12 +63,16 @@ def _compute_moments(values: Input) -> Tensor:
         return torch.zeros(3, dtype=torch.float64)
     else:
         numbers = values.values[values.valid()].double()
-    return torch.stack([numbers.new_tensor(numbers.numel()), numbers.sum(), numbers.square().sum()]).cpu()
+    return torch.stack(
+        [numbers.new_tensor(numbers.numel()), numbers.sum(), numbers.square().sum()]
+    ).cpu()
 
 
 def _add_noise(values: Input, scale: float, generator: torch.Generator) -> Input:
     def noised(numbers: Tensor) -> Tensor:
-        drawn = torch.randn(numbers.shape, generator=generator, device=numbers.device, dtype=numbers.dtype)
+        drawn = torch.randn(
+            numbers.shape, generator=generator, device=numbers.device, dtype=numbers.dtype
+        )
         return numbers + scale * drawn
 
     if not isinstance(values, Sequences):

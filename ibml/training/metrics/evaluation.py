@@ -14,7 +14,9 @@ from ibml.training.metrics.base import Predictions
 _FUNCTIONS = [(metric, load_object(metric.function)) for metric in EVALUATION_METRICS]
 
 
-def evaluation(joint: Tensor, unimodal: Tensor, labels: Tensor, modalities: Sequence[str]) -> dict[str, float]:
+def evaluation(
+    joint: Tensor, unimodal: Tensor, labels: Tensor, modalities: Sequence[str]
+) -> dict[str, float]:
     """Compute every metric of `EVALUATION_METRICS`; the device is read once.
 
     Args:

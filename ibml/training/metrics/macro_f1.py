@@ -16,5 +16,7 @@ def macro_f1(predictions: Predictions) -> Tensor:
 def mean_f1(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Mean over classes of F1 = 2 tp / (predicted + actual); classes in neither are left out."""
     true = torch.bincount(labels[predicted == labels], minlength=classes).double()
-    total = (torch.bincount(predicted, minlength=classes) + torch.bincount(labels, minlength=classes)).double()
+    total = (
+        torch.bincount(predicted, minlength=classes) + torch.bincount(labels, minlength=classes)
+    ).double()
     return (2 * true[total > 0] / total[total > 0]).mean()

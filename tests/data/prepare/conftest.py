@@ -30,12 +30,34 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed")
     made = tmp_path_factory.mktemp("clip") / "clip"
-    colours = [f"color={name}:s=32x24:r=25:d={length}" for name, length in (("red", 1), ("lime", 1), ("blue", 0.5))]
-    video = f"{';'.join(f'{colour}[c{i}]' for i, colour in enumerate(colours))};[c0][c1][c2]concat=n=3"
-    inputs = ["-f", "lavfi", "-i", video, "-f", "lavfi", "-i", f"sine=f=440:r=22050:d={SECONDS},aformat=cl=stereo"]
+    colours = [
+        f"color={name}:s=32x24:r=25:d={length}"
+        for name, length in (("red", 1), ("lime", 1), ("blue", 0.5))
+    ]
+    video = (
+        f"{';'.join(f'{colour}[c{i}]' for i, colour in enumerate(colours))};[c0][c1][c2]concat=n=3"
+    )
+    inputs = [
+        "-f",
+        "lavfi",
+        "-i",
+        video,
+        "-f",
+        "lavfi",
+        "-i",
+        f"sine=f=440:r=22050:d={SECONDS},aformat=cl=stereo",
+    ]
     for suffix in ("mp4", "flv", "wav"):
         only = ["-map", "1:a"] if suffix == "wav" else []
-        command = ["ffmpeg", "-nostdin", "-v", "error", *inputs, *only, str(made.with_suffix(f".{suffix}"))]
+        command = [
+            "ffmpeg",
+            "-nostdin",
+            "-v",
+            "error",
+            *inputs,
+            *only,
+            str(made.with_suffix(f".{suffix}")),
+        ]
         subprocess.run(command, check=True)
     return made
 
@@ -49,7 +71,9 @@ class Raw:
     cli: CommandLine
 
     def prepare(self, root: str = "out") -> Answer:
-        return self.cli.inside("data", "prepare", self.name, "--from", str(self.folder), "--root", root)
+        return self.cli.inside(
+            "data", "prepare", self.name, "--from", str(self.folder), "--root", root
+        )
 
     @property
     def out(self) -> Path:
@@ -66,7 +90,11 @@ class Raw:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def jsonl(path: Path) -> list[dict[str, str]]:
@@ -76,7 +104,9 @@ def jsonl(path: Path) -> list[dict[str, str]]:
 def off(squares: bool = True, header: str = "OFF\n") -> str:
     """A cube, its faces as squares or each as two triangles."""
     corners = "".join(" ".join(map(str, corner)) + "\n" for corner in CUBE)
-    faces = SQUARES if squares else [half for a, b, c, d in SQUARES for half in ([a, b, c], [a, c, d])]
+    faces = (
+        SQUARES if squares else [half for a, b, c, d in SQUARES for half in ([a, b, c], [a, c, d])]
+    )
     rows = "".join(" ".join(map(str, (len(face), *face))) + "\n" for face in faces)
     return f"{header}{len(CUBE)} {len(faces)} 0\n{corners}{rows}"
 
@@ -112,7 +142,9 @@ def ave(new: Callable[[str], Raw], clip: Path) -> Raw:
     for name, number in zip(("trainSet.txt", "valSet.txt", "testSet.txt"), AVE_IDS, strict=True):
         raw.write(name, f"Male speech, man speaking&{number}&good&0&10\n")
         raw.copy(clip.with_suffix(".mp4"), f"AVE/{number}.mp4")
-    raw.write(f"Audio-1004/{AVE_IDS[0]}.pkl", pickle.dumps(np.arange(6.0, dtype=np.float32).reshape(2, 3)))
+    raw.write(
+        f"Audio-1004/{AVE_IDS[0]}.pkl", pickle.dumps(np.arange(6.0, dtype=np.float32).reshape(2, 3))
+    )
     return raw
 
 
@@ -151,7 +183,10 @@ def mvsa(new: Callable[[str], Raw]) -> Raw:
     raw.write("labelResultAll.txt", "ID\ttext,image\r\n" + "".join(rows))
     for i in range(len(rows)):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(raw.write(f"data/{i + 1}.jpg", b""))
-        raw.write(f"data/{i + 1}.txt", f"RT @user: caf\xe9 {i + 1}\n".encode("latin-1" if i % 2 else "utf-8"))
+        raw.write(
+            f"data/{i + 1}.txt",
+            f"RT @user: caf\xe9 {i + 1}\n".encode("latin-1" if i % 2 else "utf-8"),
+        )
     return raw
 
 
@@ -162,10 +197,13 @@ def modelnet40(new: Callable[[str], Raw]) -> Raw:
         for i in range(3):
             split = "train" if i < 2 else "test"
             raw.write(
-                f"ModelNet40/{label}/{split}/{label}_000{i}.off", off(squares=i == 0, header="OFF" * (i > 0) or "OFF\n")
+                f"ModelNet40/{label}/{split}/{label}_000{i}.off",
+                off(squares=i == 0, header="OFF" * (i > 0) or "OFF\n"),
             )
             for view in (0, 1):
-                place = raw.write(f"ModelNet40-Images-180/{label}/{label}_000{i}/{label}_000{i}.{view}.png", b"")
+                place = raw.write(
+                    f"ModelNet40-Images-180/{label}/{label}_000{i}/{label}_000{i}.{view}.png", b""
+                )
                 Image.new("L", (4, 4), view).save(place)
     return raw
 

@@ -41,7 +41,9 @@ def test_cremad_has_sound_and_the_first_frame_of_every_second(cremad: Raw) -> No
         assert sound(layout / f"AudioWAV/{clip}.wav") == (1, 22_050, SECONDS)
         frames = colours(layout / "Image-01-FPS" / clip)
         assert frames == {"00001.jpg": "red", "00002.jpg": "green", "00003.jpg": "blue"}
-    assert not any(b"Lav" in content for content in contents(layout).values())  # ffmpeg's version, another next year
+    assert not any(
+        b"Lav" in content for content in contents(layout).values()
+    )  # ffmpeg's version, another next year
     assert {path.name for path in layout.iterdir()} == {"AudioWAV", "Image-01-FPS"}
     rows = {split: (cremad.out / f"{split}.csv").read_text().split() for split in ("train", "test")}
     assert sorted(rows["train"] + rows["test"]) == sorted(f"{clip},{clip[9:12]}" for clip in CLIPS)
@@ -50,7 +52,14 @@ def test_cremad_has_sound_and_the_first_frame_of_every_second(cremad: Raw) -> No
 
 
 def test_a_draw_has_the_size_of_the_paper_and_of_every_label_its_share() -> None:
-    sizes = {"ANG": 1271, "DIS": 1271, "FEA": 1271, "HAP": 1271, "NEU": 1087, "SAD": 1271}  # CREMA-D as distributed
+    sizes = {
+        "ANG": 1271,
+        "DIS": 1271,
+        "FEA": 1271,
+        "HAP": 1271,
+        "NEU": 1087,
+        "SAD": 1271,
+    }  # CREMA-D as distributed
     labels = [label for label, size in sizes.items() for _ in range(size)]
     test = draw_stratified(labels, 744, "cremad")
     assert len(test) == 744
@@ -62,7 +71,10 @@ def test_a_draw_has_the_size_of_the_paper_and_of_every_label_its_share() -> None
 
 def test_split_files_beside_the_clips_are_copied_and_say_which_clips(cremad: Raw) -> None:
     cremad.write("train.csv", b"\xef\xbb\xbf" + f"{CLIPS[0]},NEU\r\n".encode())
-    assert cremad.prepare().err == f"{cremad.folder} has train.csv alone; it needs train.csv and test.csv, or neither\n"
+    assert (
+        cremad.prepare().err
+        == f"{cremad.folder} has train.csv alone; it needs train.csv and test.csv, or neither\n"
+    )
     cremad.write("test.csv", f"{CLIPS[1]},HAP\r\n")
     answer = cremad.prepare()
     assert answer.code == 0, answer.err
@@ -72,7 +84,9 @@ def test_split_files_beside_the_clips_are_copied_and_say_which_clips(cremad: Raw
     assert made == set(CLIPS[:2])
 
 
-def test_clips_that_cannot_be_converted_are_listed_after_the_others_are_done(cremad: Raw, clip: Path) -> None:
+def test_clips_that_cannot_be_converted_are_listed_after_the_others_are_done(
+    cremad: Raw, clip: Path
+) -> None:
     cremad.write(f"AudioWAV/{CLIPS[0]}.wav", b"version https://git-lfs.github.com/spec/v1\n")
     (cremad.folder / f"VideoFlash/{CLIPS[1]}.flv").unlink()
     silent = clip.with_suffix(".wav").read_bytes()
@@ -85,8 +99,13 @@ def test_clips_that_cannot_be_converted_are_listed_after_the_others_are_done(cre
     assert set(reasons) == set(CLIPS[:3])
     assert "Invalid data found" in reasons[CLIPS[0]]
     assert "No such file" in reasons[CLIPS[1]]
-    assert {path.stem for path in (cremad.out / "CREMA-D/AudioWAV").iterdir()} == {CLIPS[1], *CLIPS[3:]}
-    assert {path.name for path in (cremad.out / "CREMA-D/Image-01-FPS").iterdir()} == {*CLIPS} - {CLIPS[1]}
+    assert {path.stem for path in (cremad.out / "CREMA-D/AudioWAV").iterdir()} == {
+        CLIPS[1],
+        *CLIPS[3:],
+    }
+    assert {path.name for path in (cremad.out / "CREMA-D/Image-01-FPS").iterdir()} == {*CLIPS} - {
+        CLIPS[1]
+    }
     cremad.copy(clip.with_suffix(".wav"), f"AudioWAV/{CLIPS[0]}.wav")
     cremad.copy(clip.with_suffix(".flv"), f"VideoFlash/{CLIPS[1]}.flv")
     cremad.copy(clip.with_suffix(".wav"), f"AudioWAV/{CLIPS[2]}.wav")
@@ -113,7 +132,9 @@ def test_names_of_other_clips_are_refused(cremad: Raw) -> None:
     assert "AudioWAV: '1001_DFA_JOY_XX' is not named like 1001_DFA_ANG_XX" in answer.err
 
 
-def test_without_ffmpeg_the_command_says_to_install_it(cremad: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ffmpeg_the_command_says_to_install_it(
+    cremad: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(cremad.folder))
     answer = cremad.prepare()
     assert answer.code == 1
@@ -165,12 +186,26 @@ def test_annotations_alone_are_no_split(ave: Raw) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../escaped", "/tmp/escaped", "..", ".", "", "a/b", "a\\b", "C:escaped", "a\x1b[2Jb", "a\x00b", "a\x0bb"],
+    [
+        "../../escaped",
+        "/tmp/escaped",
+        "..",
+        ".",
+        "",
+        "a/b",
+        "a\\b",
+        "C:escaped",
+        "a\x1b[2Jb",
+        "a\x00b",
+        "a\x0bb",
+    ],
 )
 def test_a_name_that_leads_elsewhere_is_refused_with_its_line(ave: Raw, name: str) -> None:
     before = contents(ave.cli.folder)
     line = f"Bark&{name}&good&0&10\n"
-    listed = ave.write("valSet.txt", f"Bark&{AVE_IDS[1]}&good&0&10\n\n{line}Bark&{AVE_IDS[0]}&good&0\n")
+    listed = ave.write(
+        "valSet.txt", f"Bark&{AVE_IDS[1]}&good&0&10\n\n{line}Bark&{AVE_IDS[0]}&good&0\n"
+    )
     answer = ave.prepare()
     assert answer.code == 2
     assert answer.err == (

@@ -18,7 +18,10 @@ from tests.data.prepare.conftest import Raw, contents
 
 
 def states(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in folder.rglob("*")}
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    }
 
 
 def test_a_distribution_is_only_read_and_prepared_once(every: Raw) -> None:
@@ -40,11 +43,16 @@ def test_a_distribution_is_only_read_and_prepared_once(every: Raw) -> None:
 def test_a_command_killed_half_way_goes_on_to_the_same_bytes(cremad: Raw) -> None:
     for i in range(24):
         for folder, suffix in (("AudioWAV", "wav"), ("VideoFlash", "flv")):
-            cremad.copy(cremad.folder / f"{folder}/1001_DFA_NEU_XX.{suffix}", f"{folder}/20{i:02}_DFA_NEU_XX.{suffix}")
+            cremad.copy(
+                cremad.folder / f"{folder}/1001_DFA_NEU_XX.{suffix}",
+                f"{folder}/20{i:02}_DFA_NEU_XX.{suffix}",
+            )
     wavs = cremad.out / "CREMA-D/AudioWAV"
     killed = begun_and_ended(cremad, wavs, 5, signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
-    (wavs / f"1001_DFA_ANG_XX.wav.{get_machine_id()}-{killed.pid}-1.unfinished").write_bytes(b"RIFF")
+    (wavs / f"1001_DFA_ANG_XX.wav.{get_machine_id()}-{killed.pid}-1.unfinished").write_bytes(
+        b"RIFF"
+    )
     interrupted = begun_and_ended(cremad, wavs, 12, signal.SIGINT)
     assert interrupted.returncode == 130
     assert len(list(wavs.glob("*.wav"))) < 25  # what was waiting is not begun
@@ -55,7 +63,9 @@ def test_a_command_killed_half_way_goes_on_to_the_same_bytes(cremad: Raw) -> Non
     assert contents(cremad.out) == contents(cremad.cli.folder / "elsewhere")
 
 
-def begun_and_ended(raw: Raw, wavs: Path, count: int, sent: signal.Signals) -> subprocess.Popen[str]:
+def begun_and_ended(
+    raw: Raw, wavs: Path, count: int, sent: signal.Signals
+) -> subprocess.Popen[str]:
     """A command to which a signal is sent once it has made so many files of sound."""
     process = raw.cli.start("data", "prepare", raw.name, "--from", str(raw.folder), "--root", "out")
     deadline = time.monotonic() + 60
@@ -64,7 +74,10 @@ def begun_and_ended(raw: Raw, wavs: Path, count: int, sent: signal.Signals) -> s
     os.killpg(process.pid, sent)
     _, said = process.communicate(timeout=60)
     if sent == signal.SIGINT:
-        assert said == "\nStopped. What was made is kept. Repeat the command to continue with the rest.\n"
+        assert (
+            said
+            == "\nStopped. What was made is kept. Repeat the command to continue with the rest.\n"
+        )
     return process
 
 
@@ -76,7 +89,10 @@ def test_neither_folder_may_lie_within_the_other(cli: CommandLine, raw: str, roo
     (cli.folder / "link").symlink_to("raw")
     answer = cli.inside("data", "prepare", "mvsa", "--from", raw, "--root", root)
     assert answer.code == 2
-    assert answer.err == f"--root: {root} and {raw}, which is only read, must not lie within each other\n"
+    assert (
+        answer.err
+        == f"--root: {root} and {raw}, which is only read, must not lie within each other\n"
+    )
 
 
 def test_a_link_that_leads_back_is_not_written_through(mvsa: Raw) -> None:
@@ -84,7 +100,10 @@ def test_a_link_that_leads_back_is_not_written_through(mvsa: Raw) -> None:
     (mvsa.out / "data").symlink_to(mvsa.folder / "data")
     before = states(mvsa.folder)
     answer = mvsa.prepare()
-    assert (answer.code, answer.err) == (1, f"out/data leads into {mvsa.folder}, which is only read\n")
+    assert (answer.code, answer.err) == (
+        1,
+        f"out/data leads into {mvsa.folder}, which is only read\n",
+    )
     assert states(mvsa.folder) == before
 
 
@@ -126,13 +145,16 @@ def test_a_split_that_is_there_is_not_replaced_by_another(mvsa: Raw) -> None:
     answer = mvsa.prepare()
     assert answer.code == 1
     assert (
-        answer.err == f"out/dev.jsonl is there with another content; move it away to have it made from {mvsa.folder}\n"
+        answer.err
+        == f"out/dev.jsonl is there with another content; move it away to have it made from {mvsa.folder}\n"
     )
     assert [path.name for path in mvsa.out.iterdir()] == ["dev.jsonl"]
 
 
 def test_a_missing_library_is_named_with_the_extra_that_has_it() -> None:
-    with pytest.raises(IbmlError, match=r"^needs no_such_module; install it with: pip install 'ibml\[points\]'$"):
+    with pytest.raises(
+        IbmlError, match=r"^needs no_such_module; install it with: pip install 'ibml\[points\]'$"
+    ):
         import_optional("no_such_module", "points")
 
 

@@ -22,9 +22,13 @@ def test_food101_has_its_titles_and_a_validation_part_out_of_training(food101: R
         "text": 'Pie, "best" of 20 | É',
         "img": "images/test/apple_pie/apple_pie_20.jpg",
     }
-    assert {sample["id"] for sample in train + dev} == {f"{c}_{i}" for c in ("apple_pie", "baklava") for i in range(20)}
+    assert {sample["id"] for sample in train + dev} == {
+        f"{c}_{i}" for c in ("apple_pie", "baklava") for i in range(20)
+    }
     for sample in (*train, *dev, *test):
-        assert (food101.out / sample["img"]).read_bytes() == (food101.folder / sample["img"]).read_bytes()
+        assert (food101.out / sample["img"]).read_bytes() == (
+            food101.folder / sample["img"]
+        ).read_bytes()
 
 
 @pytest.mark.parametrize(("samples", "expected"), [(67_971, 5_000), (67_988, 5_000), (6_797, 500)])
@@ -55,7 +59,9 @@ def test_an_image_that_is_missing_or_was_cut_off_is_seen(food101: Raw) -> None:
 
 
 def test_rows_that_lead_elsewhere_or_have_too_little_are_refused(food101: Raw) -> None:
-    titles = food101.write("texts/test_titles.csv", 'a.jpg,"two\nlines",x\n../a.jpg,t,x\na.jpg,t,..\na.jpg,t\n')
+    titles = food101.write(
+        "texts/test_titles.csv", 'a.jpg,"two\nlines",x\n../a.jpg,t,x\na.jpg,t,..\na.jpg,t\n'
+    )
     answer = food101.prepare()
     assert answer.code == 2
     assert answer.err.splitlines() == [
@@ -71,7 +77,11 @@ def test_mvsa_has_one_label_out_of_two_and_leaves_out_what_contradicts_itself(mv
     assert answer.code == 0, answer.err
     assert "10 of 45 pairs are left out" in answer.out
     splits = {split: jsonl(mvsa.out / f"{split}.jsonl") for split in ("train", "dev", "test")}
-    assert {split: len(samples) for split, samples in splits.items()} == {"train": 21, "dev": 7, "test": 7}
+    assert {split: len(samples) for split, samples in splits.items()} == {
+        "train": 21,
+        "dev": 7,
+        "test": 7,
+    }
     samples = {int(sample["id"]): sample for part in splits.values() for sample in part}
     expected = dict(enumerate(5 * list(PAIRS.values()), 1))
     assert {number: sample["label"] for number, sample in samples.items()} == {
@@ -81,7 +91,11 @@ def test_mvsa_has_one_label_out_of_two_and_leaves_out_what_contradicts_itself(mv
         assert sample["text"] == f"RT @user: café {number}"
         assert sample["img"] == f"data/{number}.jpg"
         assert (mvsa.out / sample["img"]).read_bytes() == (mvsa.folder / sample["img"]).read_bytes()
-    assert Counter(sample["label"] for sample in splits["test"]) == {"positive": 3, "negative": 3, "neutral": 1}
+    assert Counter(sample["label"] for sample in splits["test"]) == {
+        "positive": 3,
+        "negative": 3,
+        "neutral": 1,
+    }
 
 
 @pytest.mark.parametrize(

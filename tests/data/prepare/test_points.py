@@ -37,8 +37,12 @@ def test_points_of_a_cube_are_uniform_on_its_six_sides(tmp_path: Path, squares: 
 
 
 def test_a_side_with_more_area_has_more_points() -> None:
-    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 5], [3, 0, 5], [0, 1, 5]], dtype=float)
-    points = sample_surface(corners, np.array([[0, 1, 2], [3, 4, 5]]), 4_000, np.random.default_rng(0))
+    corners = np.array(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 5], [3, 0, 5], [0, 1, 5]], dtype=float
+    )
+    points = sample_surface(
+        corners, np.array([[0, 1, 2], [3, 4, 5]]), 4_000, np.random.default_rng(0)
+    )
     assert np.mean(points[:, 2] > 4) == pytest.approx(0.75, abs=0.02)
 
 
@@ -63,7 +67,9 @@ def test_points_are_centred_and_in_the_unit_ball() -> None:
     ],
     ids=["plain", "counts behind OFF", "CRLF", "a comment", "colours"],
 )
-def test_off_files_are_read_in_the_ways_that_they_are_written(tmp_path: Path, change: Callable[[str], str]) -> None:
+def test_off_files_are_read_in_the_ways_that_they_are_written(
+    tmp_path: Path, change: Callable[[str], str]
+) -> None:
     corners, triangles = read_off(write(tmp_path, change(off())))
     np.testing.assert_array_equal(corners, CUBE)
     assert triangles[:2].tolist() == [[0, 1, 3], [0, 3, 2]]
@@ -108,7 +114,12 @@ def test_modelnet40_has_points_names_labels_and_views(modelnet40: Raw) -> None:
     answer = modelnet40.prepare()
     assert answer.code == 0, answer.err
     data, label, names = points_of(modelnet40.out, "train")
-    assert (data.shape, data.dtype, label.shape, label.dtype) == ((4, 2048, 3), np.float32, (4, 1), np.uint8)
+    assert (data.shape, data.dtype, label.shape, label.dtype) == (
+        (4, 2048, 3),
+        np.float32,
+        (4, 1),
+        np.uint8,
+    )
     assert names == [
         "bed/bed_0000.ply",
         "bed/bed_0001.ply",
@@ -118,7 +129,10 @@ def test_modelnet40_has_points_names_labels_and_views(modelnet40: Raw) -> None:
     assert label[:, 0].tolist() == [0, 0, 1, 1]
     np.testing.assert_allclose(np.linalg.norm(data, axis=2).max(axis=1), 1, atol=1e-6)
     assert not np.array_equal(data[0], data[2])  # the same cube, other points
-    assert points_of(modelnet40.out, "test")[2] == ["bed/bed_0002.ply", "night_stand/night_stand_0002.ply"]
+    assert points_of(modelnet40.out, "test")[2] == [
+        "bed/bed_0002.ply",
+        "night_stand/night_stand_0002.ply",
+    ]
     layout = modelnet40.out / "modelnet40_ply_hdf5_2048"
     assert (layout / "shape_names.txt").read_text() == "bed\nnight_stand\n"
     assert len(list(layout.iterdir())) == 5
@@ -146,7 +160,9 @@ def test_modelnet40_without_images_of_views_says_so(modelnet40: Raw) -> None:
     (modelnet40.folder / "ModelNet40-Images-180").rename(modelnet40.cli.folder / "views")
     answer = modelnet40.prepare()
     assert answer.code == 0, answer.err
-    assert "has no ModelNet40-Images-180: there are points, and no images of the views" in answer.out
+    assert (
+        "has no ModelNet40-Images-180: there are points, and no images of the views" in answer.out
+    )
 
 
 def test_points_that_were_downloaded_are_not_mixed_with_those_made(modelnet40: Raw) -> None:

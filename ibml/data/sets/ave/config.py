@@ -22,5 +22,7 @@ class AVEConfig(ClipsConfig):
     preparation: ClassVar[str] = "ibml.data.sets.ave.prepare:prepare"
     type: Literal["ave"] = "ave"
     """Name of the data set."""
-    audio: AudioConfig = AudioConfig(rate=16_000, seconds=10.0, hop=159, spectrum="power", standardise=True)
+    audio: AudioConfig = AudioConfig(
+        rate=16_000, seconds=10.0, hop=159, spectrum="power", standardise=True
+    )
     """Preprocessing of the sound."""

@@ -23,7 +23,9 @@ FORMAT = ListFormat(
 
 def list_samples(config: AVEConfig, listing: SampleListing) -> None:
     def count(record: Record) -> int:
-        return count_files(listing, _find_audio(listing, record["id"]), ("Image-01-FPS", record["id"]))
+        return count_files(
+            listing, _find_audio(listing, record["id"]), ("Image-01-FPS", record["id"])
+        )
 
     labels: dict[tuple[SplitName, str], str] = {}
     for split in listing.needed:
@@ -37,7 +39,11 @@ def list_samples(config: AVEConfig, listing: SampleListing) -> None:
 
 
 def _find_audio(listing: SampleListing, clip: str) -> FolderEntry:
-    places = (("Audio-1004", f"{clip}.npy"), ("Audio-1004", f"{clip}.pkl"), ("Audios", f"{clip}.wav"))
+    places = (
+        ("Audio-1004", f"{clip}.npy"),
+        ("Audio-1004", f"{clip}.pkl"),
+        ("Audios", f"{clip}.wav"),
+    )
     if find_path_problem(clip):
         return places[-1]
     return next((place for place in places if listing.has("/".join(place))), places[-1])

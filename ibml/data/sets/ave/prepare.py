@@ -28,8 +28,14 @@ def prepare(work: Preparation) -> None:
     require_path(work.raw, "AVE", f"AVE/*.mp4, {', '.join(SPLITS)}")
     missing = [name for name in SPLITS if not (work.raw / name).is_file()]
     if missing:
-        alone = ", and Annotations.txt says nothing of splits" if (work.raw / "Annotations.txt").is_file() else ""
-        raise IbmlError(f"{work.raw} has no {', '.join(missing)}{alone}; the distribution of AVE has them")
+        alone = (
+            ", and Annotations.txt says nothing of splits"
+            if (work.raw / "Annotations.txt").is_file()
+            else ""
+        )
+        raise IbmlError(
+            f"{work.raw} has no {', '.join(missing)}{alone}; the distribution of AVE has them"
+        )
     ids = dict[str, None]()
     for name in SPLITS:
         ids |= dict.fromkeys(parse_lines(work.raw / name, read_lines(work.raw / name), _parse_id))
@@ -48,10 +54,14 @@ def _parse_id(line: str) -> str:
 
 def _build_tasks(raw: Path, root: Path, clip: str) -> Iterator[PreparationTask]:
     video, array = raw / "AVE" / f"{clip}.mp4", raw / "Audio-1004" / f"{clip}.pkl"
-    yield PreparationTask(clip, root / "Audios" / f"{clip}.wav", partial(write_sound, video, rate=RATE))
+    yield PreparationTask(
+        clip, root / "Audios" / f"{clip}.wav", partial(write_sound, video, rate=RATE)
+    )
     yield PreparationTask(clip, root / "Image-01-FPS" / clip, partial(write_frames, video))
     if array.is_file():
-        yield PreparationTask(clip, root / "Audio-1004" / f"{clip}.npy", partial(_write_array, array))
+        yield PreparationTask(
+            clip, root / "Audio-1004" / f"{clip}.npy", partial(_write_array, array)
+        )
 
 
 def _write_array(source: Path, target: Path) -> None:

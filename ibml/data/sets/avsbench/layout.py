@@ -39,7 +39,9 @@ def list_samples(config: AVSBenchConfig, listing: SampleListing) -> None:
     for name, clip in table.items():
         for split in listing.needed:
             if name not in found and split == clip.split:
-                listing.add_issue(split, clip.where, f"{AUDIO}/{split}/{clip.label}/{name}.wav does not exist")
+                listing.add_issue(
+                    split, clip.where, f"{AUDIO}/{split}/{clip.label}/{name}.wav does not exist"
+                )
 
 
 def _read_table(listing: SampleListing) -> dict[str, _Clip]:
@@ -47,11 +49,16 @@ def _read_table(listing: SampleListing) -> dict[str, _Clip]:
     rows = listing.read_csv(META)
     first, cells = next(rows, (META, []))
     header = [cell.strip().lower() for cell in cells]
-    name, label = _find_column(header, ("name", "id", "video", "video_id", "video_name")), _find_column(header, LABEL_WORDS)
+    name, label = (
+        _find_column(header, ("name", "id", "video", "video_id", "video_name")),
+        _find_column(header, LABEL_WORDS),
+    )
     split = _find_column(header, ("split",))
     if name is label is split is None:
         if cells:  # a table that is not there has been reported
-            listing.add_fatal_issue(first, "has no header: expected one with name, category and split")
+            listing.add_fatal_issue(
+                first, "has no header: expected one with name, category and split"
+            )
         return {}
     name, label = 0 if name is None else name, 2 if label is None else label
     clips: dict[str, _Clip] = {}
@@ -79,15 +86,31 @@ def _list_names(listing: SampleListing, below: str) -> list[str]:
     return sorted(names)
 
 
-def _add(listing: SampleListing, split: SplitName, label: str, name: str, clip: _Clip | None, classes: set[str]) -> None:
+def _add(
+    listing: SampleListing,
+    split: SplitName,
+    label: str,
+    name: str,
+    clip: _Clip | None,
+    classes: set[str],
+) -> None:
     if not is_one_line(f"{label}/{name}"):
-        listing.add_issue(split, f"{AUDIO}/{split}", f"{f'{label}/{name}'!r} has characters that cannot be shown")
+        listing.add_issue(
+            split, f"{AUDIO}/{split}", f"{f'{label}/{name}'!r} has characters that cannot be shown"
+        )
         return
     where = f"{AUDIO}/{split}/{label}/{name}.wav"
     if label not in classes:
-        listing.add_issue(split, where, f"{META} has no class {label!r}{format_suggestion(label, classes)}")
+        listing.add_issue(
+            split, where, f"{META} has no class {label!r}{format_suggestion(label, classes)}"
+        )
     elif clip and (clip.label != label or clip.split not in (None, split)):
-        listing.add_issue(split, where, f"{clip.where} has it in {clip.split or split}, as {clip.label!r}")
+        listing.add_issue(
+            split, where, f"{clip.where} has it in {clip.split or split}, as {clip.label!r}"
+        )
     else:
-        audio, frames = (f"{AUDIO}/{split}/{label}", f"{name}.wav"), (f"{FRAMES}/{split}/{label}", name)
+        audio, frames = (
+            (f"{AUDIO}/{split}/{label}", f"{name}.wav"),
+            (f"{FRAMES}/{split}/{label}", name),
+        )
         add_clip(listing, split, where, name, label, audio=audio, frames=frames)

@@ -12,7 +12,13 @@ from pathlib import Path
 from ibml.common.errors import ConfigError, IbmlError, Problem, SourceLocation
 from ibml.data.prepare.ffmpeg import require_ffmpeg, write_frames, write_sound
 from ibml.data.prepare.preparation import Preparation, PreparationTask
-from ibml.data.prepare.raw_files import list_matching, parse_lines, read_lines, require_path, validate_file_name
+from ibml.data.prepare.raw_files import (
+    list_matching,
+    parse_lines,
+    read_lines,
+    require_path,
+    validate_file_name,
+)
 from ibml.data.prepare.stratified import draw_stratified
 
 LABELS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
@@ -26,7 +32,9 @@ def prepare(work: Preparation) -> None:
     sounds, videos = (require_path(work.raw, name, LAYOUT) for name in ("AudioWAV", "VideoFlash"))
     given = [name for name in SPLITS if (work.raw / name).is_file()]
     if len(given) == 1:
-        raise IbmlError(f"{work.raw} has {given[0]} alone; it needs {' and '.join(SPLITS)}, or neither")
+        raise IbmlError(
+            f"{work.raw} has {given[0]} alone; it needs {' and '.join(SPLITS)}, or neither"
+        )
     clips = _read_split_files(work) if given else _draw_splits(work, sounds, videos)
     pieces = list[PreparationTask]()
     for clip in clips:
@@ -42,7 +50,9 @@ def prepare(work: Preparation) -> None:
 def _read_split_files(work: Preparation) -> list[str]:
     clips = dict[str, None]()
     for name in SPLITS:
-        clips |= dict.fromkeys(parse_lines(work.raw / name, read_lines(work.raw / name), _parse_clip))
+        clips |= dict.fromkeys(
+            parse_lines(work.raw / name, read_lines(work.raw / name), _parse_clip)
+        )
     work.write_files({name: (work.raw / name).read_bytes() for name in SPLITS})
     return list(clips)
 
@@ -55,7 +65,9 @@ def _parse_clip(line: str) -> str:
 
 
 def _draw_splits(work: Preparation, sounds: Path, videos: Path) -> list[str]:
-    clips = sorted({path.stem for path in (*list_matching(sounds, "*.wav"), *list_matching(videos, "*.flv"))})
+    clips = sorted(
+        {path.stem for path in (*list_matching(sounds, "*.wav"), *list_matching(videos, "*.flv"))}
+    )
     labels = [_parse_label(clip, sounds) for clip in clips]
     if not clips:
         raise IbmlError(f"{work.raw} has no clips; it must be a folder with {LAYOUT}")

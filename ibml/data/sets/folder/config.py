@@ -42,7 +42,9 @@ class FolderConfig(CarvedConfig):
         return dict(self.columns)
 
     def once_trained(self) -> Self:
-        return self.model_copy(update={"columns": {name: part.without_files() for name, part in self.columns.items()}})
+        return self.model_copy(
+            update={"columns": {name: part.without_files() for name, part in self.columns.items()}}
+        )
 
     @field_validator("columns")
     @classmethod
@@ -51,12 +53,20 @@ class FolderConfig(CarvedConfig):
             if not name.isidentifier():
                 raise ValueError(f"{name!r} cannot name a modality; use letters, digits and '_'")
             if name in cls.model_fields:  # the canonical form has modalities beside these
-                raise ValueError(f"{name!r} cannot name a modality, since it is a key of the data set itself")
+                raise ValueError(
+                    f"{name!r} cannot name a modality, since it is a key of the data set itself"
+                )
         return columns
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
         plain = super().canonical(modalities)
-        for name in ("tables", "split", "label", "id", "columns"):  # what they find is in the fingerprint
+        for name in (
+            "tables",
+            "split",
+            "label",
+            "id",
+            "columns",
+        ):  # what they find is in the fingerprint
             del plain[name]
         for name in modalities:
             del plain[name]["column"]

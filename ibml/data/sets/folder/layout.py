@@ -28,7 +28,11 @@ def list_samples(config: FolderConfig, listing: SampleListing) -> None:
         for where, cells in _read_rows(config, file, split, listing):
             own = split or SPLIT_WORDS.get(str(cells[config.split]).strip().lower())
             if own is None:
-                listing.add_issue("train", where, f"split {str(cells[config.split])[:40]!r} is none of train, val and test")
+                listing.add_issue(
+                    "train",
+                    where,
+                    f"split {str(cells[config.split])[:40]!r} is none of train, val and test",
+                )
                 continue
             _add(config, own, where, cells, listing)
 
@@ -40,7 +44,11 @@ def _read_rows(
     needed = {config.label, *(part.column for part in config.columns.values())}
     needed |= ({config.split} if split is None else set()) | ({config.id} if config.id else set())
     lines = file.endswith((".jsonl", ".json"))
-    rows = listing.read_json_lines(file, split or "train") if lines else _read_csv_rows(file, split, listing, needed)
+    rows = (
+        listing.read_json_lines(file, split or "train")
+        if lines
+        else _read_csv_rows(file, split, listing, needed)
+    )
     for where, cells in rows:
         missing = sorted(needed - set(cells))
         if not missing:
@@ -64,19 +72,25 @@ def _read_csv_rows(
         return
     for where, cells in rows:
         if len(cells) != len(names):
-            listing.add_issue(split or "train", where, f"has {len(cells)} cells, and the header {len(names)}")
+            listing.add_issue(
+                split or "train", where, f"has {len(cells)} cells, and the header {len(names)}"
+            )
             continue
         yield where, dict(zip(names, cells, strict=True))
 
 
 def _detect_delimiter(file: str, listing: SampleListing, needed: Collection[str]) -> str:
     """The separator with which the header has most of the columns; a comma where it is as good as another."""
-    with closing(SampleListing(listing.root).read_lines(file)) as lines:  # what is wrong with the file is found when it is read
+    with closing(
+        SampleListing(listing.root).read_lines(file)
+    ) as lines:  # what is wrong with the file is found when it is read
         _, header = next(lines, ("", ""))
 
     def columns(delimiter: str) -> tuple[int, int]:
         try:
-            names = {name.strip() for row in csv.reader([header], delimiter=delimiter) for name in row}
+            names = {
+                name.strip() for row in csv.reader([header], delimiter=delimiter) for name in row
+            }
         except csv.Error:
             return 0, 0
         return len(names & set(needed)), len(names)
@@ -84,7 +98,13 @@ def _detect_delimiter(file: str, listing: SampleListing, needed: Collection[str]
     return max(_DELIMITERS, key=columns)
 
 
-def _add(config: FolderConfig, split: SplitName, where: str, cells: Mapping[str, Any], listing: SampleListing) -> None:
+def _add(
+    config: FolderConfig,
+    split: SplitName,
+    where: str,
+    cells: Mapping[str, Any],
+    listing: SampleListing,
+) -> None:
     for named in filter(None, (config.label, config.id)):
         if problem := _find_problem(cells[named]):
             listing.add_issue(split, where, f"{named!r} {problem}")
@@ -107,12 +127,16 @@ def _find_problem(cell: Any) -> str | None:
 
 
 def _build_name(parts: Mapping[str, SamplePart]) -> str:
-    cells = [part.text if part.text is not None else ",".join(part.files) for part in parts.values()]
+    cells = [
+        part.text if part.text is not None else ",".join(part.files) for part in parts.values()
+    ]
     name = json.dumps(cells, ensure_ascii=False)
     return name if is_one_line(name) else json.dumps(cells)
 
 
-def _build_part(column: ColumnConfig, name: str, split: SplitName, where: str, cell: Any, listing: SampleListing) -> SamplePart | None:
+def _build_part(
+    column: ColumnConfig, name: str, split: SplitName, where: str, cell: Any, listing: SampleListing
+) -> SamplePart | None:
     """None where the path leads out of the folder, which ends everything."""
     if isinstance(cell, list) and column.kind == "vector":
         return SamplePart(text=" ".join(map(str, cell)))
@@ -129,4 +153,8 @@ def _build_part(column: ColumnConfig, name: str, split: SplitName, where: str, c
     file = listing.resolve_user_path(path, where)
     if file is None:
         return None
-    return listing.list_frames(split, file, where, name) if column.kind == "frames" else SamplePart((file,))
+    return (
+        listing.list_frames(split, file, where, name)
+        if column.kind == "frames"
+        else SamplePart((file,))
+    )

@@ -36,7 +36,12 @@ def prepare(work: Preparation) -> None:
         " stratified by class."
     )
     images = [sample["img"] for sample in (*train, *test)]
-    work.make([build_copy_task(image, work.raw / image, work.root / image) for image in dict.fromkeys(images)])
+    work.make(
+        [
+            build_copy_task(image, work.raw / image, work.root / image)
+            for image in dict.fromkeys(images)
+        ]
+    )
 
 
 def draw_validation(labels: Sequence[str]) -> set[int]:
@@ -49,7 +54,9 @@ def _read_samples(raw: Path, split: Literal["train", "test"]) -> list[Sample]:
 
     def sample(row: list[str]) -> Sample:
         if len(row) < 3:
-            raise ValueError("a row has an image, a title and a class: apple_pie_0.jpg,Apple pie,apple_pie")
+            raise ValueError(
+                "a row has an image, a title and a class: apple_pie_0.jpg,Apple pie,apple_pie"
+            )
         image, *title, label = row[0], *row[1:-1], row[-1].strip()
         validate_file_name(image), validate_file_name(label)
         text = ",".join(title).strip()

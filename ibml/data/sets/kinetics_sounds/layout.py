@@ -12,16 +12,24 @@ from ibml.data.sets.kinetics_sounds.config import KineticsSoundsConfig
 
 FORMAT = ListFormat(
     "wav,frames,label",
-    {"wav": ("wav", "audio", "sound"), "frames": ("frames", "video", "images", "folder"), "label": LABEL_WORDS},
+    {
+        "wav": ("wav", "audio", "sound"),
+        "frames": ("frames", "video", "images", "folder"),
+        "label": LABEL_WORDS,
+    },
 )
 
 
 def list_samples(config: KineticsSoundsConfig, listing: SampleListing) -> None:
     for split in listing.needed:
         rows = listing.read_csv(f"{split}.txt")
-        for where, record in read_list(listing, split, rows, FORMAT, partial(_count_files, listing, split)):
+        for where, record in read_list(
+            listing, split, rows, FORMAT, partial(_count_files, listing, split)
+        ):
             audio, frames = _build_entries(split, record)
-            add_clip(listing, split, where, record["wav"], record["label"], audio=audio, frames=frames)
+            add_clip(
+                listing, split, where, record["wav"], record["label"], audio=audio, frames=frames
+            )
 
 
 def _build_entries(split: SplitName, record: Record) -> tuple[FolderEntry, FolderEntry]:

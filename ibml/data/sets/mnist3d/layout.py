@@ -51,7 +51,10 @@ def _add(listing: SampleListing, split: SplitName, file: str, name: str, found: 
         return
     if image != IMAGE:
         listing.add_issue(split, where, f"'img' has shape {image}, not {IMAGE}", "image")
-    parts = {kind: SamplePart((file,), inside=f"{name}/{key}") for kind, key in (("image", "img"), ("points", "points"))}
+    parts = {
+        kind: SamplePart((file,), inside=f"{name}/{key}")
+        for kind, key in (("image", "img"), ("points", "points"))
+    }
     listing.add(split, Sample(where, f"{split} {name}", label, parts))
 
 

@@ -29,7 +29,9 @@ def prepare(work: Preparation) -> None:
 
 def _build_task(work: Preparation, source: Path) -> PreparationTask:
     target = work.root / source.name
-    return PreparationTask(source.name, target, partial(_convert, work, source), partial(_has_all_of, source))
+    return PreparationTask(
+        source.name, target, partial(_convert, work, source), partial(_has_all_of, source)
+    )
 
 
 def _has_all_of(source: Path, target: Path) -> bool:

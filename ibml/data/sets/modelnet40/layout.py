@@ -24,10 +24,15 @@ _MOST_ROWS = 10**6
 
 
 def list_samples(config: ModelNet40Config, listing: SampleListing) -> None:
-    classes = [line.strip() for _, line in listing.read_lines(CLASSES)] if listing.has(CLASSES) else []
+    classes = (
+        [line.strip() for _, line in listing.read_lines(CLASSES)] if listing.has(CLASSES) else []
+    )
     for split in listing.needed:
         for number in _find_numbers(listing, split):
-            file, names = f"{POINTS}/ply_data_{split}{number}.h5", _read_names(listing, split, number)
+            file, names = (
+                f"{POINTS}/ply_data_{split}{number}.h5",
+                _read_names(listing, split, number),
+            )
             found = open_hdf5(listing, file)
             if found is None or names is None:
                 continue
@@ -38,7 +43,10 @@ def list_samples(config: ModelNet40Config, listing: SampleListing) -> None:
 def _find_numbers(listing: SampleListing, split: SplitName) -> list[str]:
     """The numbers of a split's files, in their order."""
     try:
-        files = [re.fullmatch(rf"ply_data_{split}([0-9]{{1,9}})\.h5", name) for name in listing.list_names(POINTS)]
+        files = [
+            re.fullmatch(rf"ply_data_{split}([0-9]{{1,9}})\.h5", name)
+            for name in listing.list_names(POINTS)
+        ]
     except OSError as error:
         listing.add_fatal_issue(POINTS, f"cannot be read: {error.strerror}")
         return []
@@ -66,7 +74,13 @@ def _read_names(listing: SampleListing, split: SplitName, number: str) -> list[s
 
 
 def _add_all(
-    listing: SampleListing, split: SplitName, file: str, names: list[str], found: Any, classes: list[str], views: int
+    listing: SampleListing,
+    split: SplitName,
+    file: str,
+    names: list[str],
+    found: Any,
+    classes: list[str],
+    views: int,
 ) -> None:
     problem = ""
     try:
@@ -85,12 +99,26 @@ def _add_all(
         if problem:
             listing.add_issue(split, where, problem)
         elif row >= rows:
-            listing.add_issue(split, where, f"{names[row][:60]!r} is beyond the {rows} rows of 'data'")
+            listing.add_issue(
+                split, where, f"{names[row][:60]!r} is beyond the {rows} rows of 'data'"
+            )
         elif row >= len(names):
-            listing.add_issue(split, where, f"has no name: the id2file.json beside it has {len(names)} for {rows} rows")
+            listing.add_issue(
+                split,
+                where,
+                f"has no name: the id2file.json beside it has {len(names)} for {rows} rows",
+            )
         else:
             points = SamplePart((file,), inside=f"data[{row}]")
-            _add(listing, split, where, names[row], labels[row] if row < len(labels) else None, points, views)
+            _add(
+                listing,
+                split,
+                where,
+                names[row],
+                labels[row] if row < len(labels) else None,
+                points,
+                views,
+            )
 
 
 def _read_labels(found: Any, classes: Sequence[str]) -> list[str | None]:
@@ -102,11 +130,20 @@ def _read_labels(found: Any, classes: Sequence[str]) -> list[str | None]:
         return []
     if not classes or labels.dtype.kind not in "iu":
         return []
-    return [classes[label] if 0 <= label < len(classes) else None for label in labels.reshape(-1).tolist()]
+    return [
+        classes[label] if 0 <= label < len(classes) else None
+        for label in labels.reshape(-1).tolist()
+    ]
 
 
 def _add(
-    listing: SampleListing, split: SplitName, where: str, name: str, label: str | None, points: SamplePart, views: int
+    listing: SampleListing,
+    split: SplitName,
+    where: str,
+    name: str,
+    label: str | None,
+    points: SamplePart,
+    views: int,
 ) -> None:
     path = listing.resolve_path(name, where)
     if path is None:
@@ -117,7 +154,9 @@ def _add(
         return
     own, item = first[0], first[1].removesuffix(".ply")
     if label not in (None, own):
-        listing.add_issue(split, where, f"its label is {label!r} in {CLASSES}, and its name {path!r}")
+        listing.add_issue(
+            split, where, f"its label is {label!r} in {CLASSES}, and its name {path!r}"
+        )
         return
     folder = f"{VIEWS}/{own}/{item}/{item}"
     image = SamplePart(tuple(f"{folder}.{view}.png" for view in range(views)))

@@ -20,7 +20,9 @@ def read_off(path: Path) -> tuple[Points, Triangles]:
     if not text.startswith("OFF"):
         raise ValueError(f"{path}: it does not begin with OFF")
     # In some files of ModelNet40 the counts follow OFF without a space or a new line.
-    lines = [line for line in text[3:].splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [
+        line for line in text[3:].splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
     try:
         vertices, faces, *_ = map(int, lines[0].split())
         corners = _parse_numbers(lines[1 : 1 + vertices]).reshape(vertices, 3)
@@ -52,7 +54,9 @@ def _parse_triangles(lines: list[str], count: int) -> Triangles:
     return np.array(found, dtype=np.int64).reshape(-1, 3)
 
 
-def sample_surface(corners: Points, triangles: Triangles, count: int, generator: np.random.Generator) -> Points:
+def sample_surface(
+    corners: Points, triangles: Triangles, count: int, generator: np.random.Generator
+) -> Points:
     """Points drawn uniformly from the surface. Raises `ValueError` where it has no area."""
     first, second, third = (corners[triangles[:, i]] for i in range(3))
     areas = np.linalg.norm(np.cross(second - first, third - first), axis=1)
@@ -62,7 +66,11 @@ def sample_surface(corners: Points, triangles: Triangles, count: int, generator:
     chosen = generator.choice(len(areas), count, p=areas / total)
     # Uniform in the triangle: Osada, Funkhouser, Chazelle and Dobkin, "Shape distributions", ACM TOG 21(4), 2002.
     root, along = np.sqrt(generator.random((count, 1))), generator.random((count, 1))
-    return (1 - root) * first[chosen] + root * (1 - along) * second[chosen] + root * along * third[chosen]
+    return (
+        (1 - root) * first[chosen]
+        + root * (1 - along) * second[chosen]
+        + root * along * third[chosen]
+    )
 
 
 def scale_to_unit_ball(points: Points) -> Points:

@@ -51,8 +51,12 @@ def prepare(work: Preparation) -> None:
     layout = work.root / "modelnet40_ply_hdf5_2048"
     others = sorted(path.name for path in layout.glob("ply_data_*[1-9]*.h5"))
     if others:
-        raise IbmlError(f"{layout} has {others[0]} of another preparation; move it away to have points made")
-    work.write_files({f"{layout.name}/shape_names.txt": "".join(f"{label}\n" for label in classes).encode()})
+        raise IbmlError(
+            f"{layout} has {others[0]} of another preparation; move it away to have points made"
+        )
+    work.write_files(
+        {f"{layout.name}/shape_names.txt": "".join(f"{label}\n" for label in classes).encode()}
+    )
     for split, listed in splits.items():
         _make_points(work, layout, split, listed, classes)
     _copy_views(work, [mesh for listed in splits.values() for mesh in listed])
@@ -60,21 +64,41 @@ def prepare(work: Preparation) -> None:
 
 def _find_meshes(folder: Path, classes: list[str], split: str) -> list[Mesh]:
     places = [(label, folder / label / split) for label in classes]
-    return [Mesh(label, path) for label, place in places if place.is_dir() for path in list_matching(place, "*.off")]
+    return [
+        Mesh(label, path)
+        for label, place in places
+        if place.is_dir()
+        for path in list_matching(place, "*.off")
+    ]
 
 
-def _make_points(work: Preparation, layout: Path, split: str, meshes: list[Mesh], classes: list[str]) -> None:
+def _make_points(
+    work: Preparation, layout: Path, split: str, meshes: list[Mesh], classes: list[str]
+) -> None:
     """The list beside the points is written last, so where it names all meshes, the points are there."""
     points, names = layout / f"ply_data_{split}0.h5", layout / f"ply_data_{split}_0_id2file.json"
     parts = layout / f"points.{split}"
     remove_unfinished(layout)
-    if points.is_file() and names.is_file() and names.read_text(encoding="utf-8") == _format_names(meshes):
+    if (
+        points.is_file()
+        and names.is_file()
+        and names.read_text(encoding="utf-8") == _format_names(meshes)
+    ):
         work.reused += len(meshes)
     else:
-        work.make([PreparationTask(m.name, parts / f"{m.name}.npy", partial(_write_points, m)) for m in meshes])
+        work.make(
+            [
+                PreparationTask(m.name, parts / f"{m.name}.npy", partial(_write_points, m))
+                for m in meshes
+            ]
+        )
         meshes = [mesh for mesh in meshes if mesh.name not in work.failed]
         with replace_atomically(points) as place:
-            _join(place, [parts / f"{m.name}.npy" for m in meshes], [classes.index(m.label) for m in meshes])
+            _join(
+                place,
+                [parts / f"{m.name}.npy" for m in meshes],
+                [classes.index(m.label) for m in meshes],
+            )
         with replace_atomically(names) as place:
             place.write_text(_format_names(meshes), encoding="utf-8")
     if not work.failed:
@@ -108,7 +132,9 @@ def _join(place: Path, parts: list[Path], labels: list[int]) -> None:
         data = file.create_dataset("data", (len(parts), POINTS, 3), "f4", track_times=False)
         for row, part in enumerate(parts):
             data[row] = np.load(part, allow_pickle=False)
-        file.create_dataset("label", data=np.array(labels, np.uint8).reshape(-1, 1), track_times=False)
+        file.create_dataset(
+            "label", data=np.array(labels, np.uint8).reshape(-1, 1), track_times=False
+        )
 
 
 def _copy_views(work: Preparation, meshes: list[Mesh]) -> None:
@@ -116,4 +142,11 @@ def _copy_views(work: Preparation, meshes: list[Mesh]) -> None:
         work.report(f"{work.raw} has no {VIEWS}: there are points, and no images of the views.")
         return
     copied = partial(shutil.copytree, copy_function=shutil.copyfile)
-    work.make([PreparationTask(m.name, work.root / VIEWS / m.name, partial(copied, work.raw / VIEWS / m.name)) for m in meshes])
+    work.make(
+        [
+            PreparationTask(
+                m.name, work.root / VIEWS / m.name, partial(copied, work.raw / VIEWS / m.name)
+            )
+            for m in meshes
+        ]
+    )

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.data.prepare.preparation import Preparation, build_copy_task, format_jsonl
-from ibml.data.prepare.raw_files import parse_lines, read_lines, read_text, require_path, validate_file_name
+from ibml.data.prepare.raw_files import (
+    parse_lines,
+    read_lines,
+    read_text,
+    require_path,
+    validate_file_name,
+)
 from ibml.data.prepare.stratified import draw_stratified
 
 LABELS = ("positive", "neutral", "negative")
@@ -23,13 +29,23 @@ def prepare(work: Preparation) -> None:
     file = require_path(work.raw, "labelResultAll.txt", LAYOUT)
     lines = list(read_lines(file))
     if not lines or lines[0][1].split() != ["ID", "text,image"]:
-        raise ConfigError([Problem(SourceLocation(str(file), 1), "the first line must be the header: ID, text,image")])
+        raise ConfigError(
+            [
+                Problem(
+                    SourceLocation(str(file), 1),
+                    "the first line must be the header: ID, text,image",
+                )
+            ]
+        )
     pairs = parse_lines(file, lines[1:], lambda line: _parse_pair(line, work.raw / "data"))
     samples = [sample for sample in pairs if sample["label"]]
     labels = [sample["label"] for sample in samples]
     test = draw_stratified(labels, -(-len(samples) // 5), "mvsa", "test")
     rest = [i for i in range(len(samples)) if i not in test]
-    dev = {rest[j] for j in draw_stratified([labels[i] for i in rest], len(samples) // 5, "mvsa", "dev")}
+    dev = {
+        rest[j]
+        for j in draw_stratified([labels[i] for i in rest], len(samples) // 5, "mvsa", "dev")
+    }
     work.write_files(
         {
             "train.jsonl": format_jsonl(samples[i] for i in rest if i not in dev),
@@ -45,7 +61,9 @@ def prepare(work: Preparation) -> None:
         f"The split is ibml's: {len(rest) - len(dev):,} / {len(dev):,} / {len(test):,} samples, drawn with a fixed seed"
         " and stratified by label."
     )
-    work.make([build_copy_task(s["img"], work.raw / s["img"], work.root / s["img"]) for s in samples])
+    work.make(
+        [build_copy_task(s["img"], work.raw / s["img"], work.root / s["img"]) for s in samples]
+    )
 
 
 def _parse_pair(line: str, data: Path) -> dict[str, str]:
@@ -58,4 +76,9 @@ def _parse_pair(line: str, data: Path) -> dict[str, str]:
         raise ValueError(f"{data / f'{name}.txt'} is missing")
     polar = set(given) - {"neutral"}
     label = "" if len(polar) == 2 else next(iter(polar), "neutral")
-    return {"id": name, "label": label, "text": read_text(data / f"{name}.txt").strip(), "img": f"data/{name}.jpg"}
+    return {
+        "id": name,
+        "label": label,
+        "text": read_text(data / f"{name}.txt").strip(),
+        "img": f"data/{name}.jpg",
+    }

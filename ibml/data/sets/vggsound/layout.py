@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ibml.data.layouts.clips import FolderEntry, add_clip, count_files
-from ibml.data.layouts.lists import CLIP_WORDS, LABEL_WORDS, SPLIT_WORDS, ListFormat, ListRow, Record, read_list
+from ibml.data.layouts.lists import (
+    CLIP_WORDS,
+    LABEL_WORDS,
+    SPLIT_WORDS,
+    ListFormat,
+    ListRow,
+    Record,
+    read_list,
+)
 from ibml.data.listing import SampleListing, find_path_problem
 from ibml.data.sets.vggsound.config import VGGSoundConfig
 
@@ -32,7 +40,9 @@ def list_samples(config: VGGSoundConfig, listing: SampleListing) -> None:
         for where, record in read_list(listing, split, rows, FORMAT, count, _detect_official_order):
             own = record.get("split", split)
             if SPLIT_WORDS.get(own.lower(), own) != split:
-                listing.add_issue(split, where, f"its split is {own[:40]!r}, and the list is of {split}")
+                listing.add_issue(
+                    split, where, f"its split is {own[:40]!r}, and the list is of {split}"
+                )
                 continue
             clip = _find_clip(listing, record)
             audio, frames = _build_entries(clip)
@@ -42,11 +52,17 @@ def list_samples(config: VGGSoundConfig, listing: SampleListing) -> None:
 def _detect_official_order(rows: Sequence[ListRow]) -> dict[str, int] | None:
     """id,start,label,split: the second column is whole seconds in every row, and the third a text."""
     cells = [[cell.strip() for cell in row] for _, row in rows]
-    if not cells or not all(len(row) > 2 and row[1].isdecimal() and not row[2].isdecimal() for row in cells):
+    if not cells or not all(
+        len(row) > 2 and row[1].isdecimal() and not row[2].isdecimal() for row in cells
+    ):
         return None
-    if any(row[0].endswith(".mp4") for row in cells) or all(row[2].lower() in SPLIT_WORDS for row in cells):
+    if any(row[0].endswith(".mp4") for row in cells) or all(
+        row[2].lower() in SPLIT_WORDS for row in cells
+    ):
         return None  # the second column is a label that is a number
-    split = {"split": 3} if all(len(row) > 3 and row[3].lower() in SPLIT_WORDS for row in cells) else {}
+    split = (
+        {"split": 3} if all(len(row) > 3 and row[3].lower() in SPLIT_WORDS for row in cells) else {}
+    )
     return {"clip": 0, "start": 1, "label": 2, **split}
 
 

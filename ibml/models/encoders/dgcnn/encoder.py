@@ -21,7 +21,9 @@ def find_neighbours(values: Tensor, k: int) -> Tensor:
     with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
         exact = values if values.dtype == torch.float64 else values.float()
         squares = exact.square().sum(1)
-        nearness = 2 * exact.transpose(1, 2) @ exact - squares[:, None, :]  # less |x_i|^2, the same for all of i's
+        nearness = (
+            2 * exact.transpose(1, 2) @ exact - squares[:, None, :]
+        )  # less |x_i|^2, the same for all of i's
         return nearness.topk(min(k, values.shape[2]), dim=2).indices
 
 
@@ -54,9 +56,15 @@ class DGCNN(nn.Module):
         super().__init__()
         shape = spec.shape
         if shape[1] != 3:
-            raise ValueError(f"encoder 'dgcnn' takes points (count, 3), but a sample has shape {shape}")
-        self.edges = nn.ModuleList(EdgeConv(inputs, outputs, options.k) for inputs, outputs in _CHANNELS)
-        self.points = nn.Sequential(nn.Conv1d(_WIDTH, _WIDTH, 1, bias=False), BatchNorm1d(_WIDTH), nn.LeakyReLU(_SLOPE))
+            raise ValueError(
+                f"encoder 'dgcnn' takes points (count, 3), but a sample has shape {shape}"
+            )
+        self.edges = nn.ModuleList(
+            EdgeConv(inputs, outputs, options.k) for inputs, outputs in _CHANNELS
+        )
+        self.points = nn.Sequential(
+            nn.Conv1d(_WIDTH, _WIDTH, 1, bias=False), BatchNorm1d(_WIDTH), nn.LeakyReLU(_SLOPE)
+        )
         self.head = nn.Sequential(
             *(nn.Linear(2 * _WIDTH, 512, bias=False), BatchNorm1d(512), nn.LeakyReLU(_SLOPE)),
             nn.Dropout(options.dropout),

@@ -23,5 +23,8 @@ class MLP(nn.Sequential):
     def __init__(self, options: MLPConfig, spec: InputSpec):
         layers: list[nn.Module] = []
         for before, after in pairwise((spec.shape[0], *options.hidden, options.features)):
-            layers += [nn.Linear(before, after, bias=options.bias), _ACTIVATIONS[options.activation]()]
+            layers += [
+                nn.Linear(before, after, bias=options.bias),
+                _ACTIVATIONS[options.activation](),
+            ]
         super().__init__(*layers)

@@ -32,9 +32,13 @@ class Pretrained(nn.Module):
         self.body.keeps_weights = True
         self.frozen = options.frozen
         if spec.vocabulary:
-            raise ValueError("encoder 'pretrained' reads the tokens of its own tokenizer, but the text is words")
+            raise ValueError(
+                "encoder 'pretrained' reads the tokens of its own tokenizer, but the text is words"
+            )
         width = self._infer_width(options.path, spec.shape)
-        self.projection = nn.Identity() if width == options.features else nn.Linear(width, options.features)
+        self.projection = (
+            nn.Identity() if width == options.features else nn.Linear(width, options.features)
+        )
         if self.frozen:
             self.body.requires_grad_(False)
 
@@ -57,26 +61,38 @@ class Pretrained(nn.Module):
             return self._encode_text(self.embed(inputs) if inputs.are_ids else inputs)
         if self.body.main_input_name == "input_values":
             return _average_tokens(self.body(inputs.squeeze(1).transpose(1, 2)).last_hidden_state)
-        return average_over_frames(lambda images: _average_tokens(self.body(images).last_hidden_state), inputs)
+        return average_over_frames(
+            lambda images: _average_tokens(self.body(images).last_hidden_state), inputs
+        )
 
     def _encode_text(self, words: Sequences) -> Tensor:
         valid = words.valid()
-        states = self.body(inputs_embeds=words.values, attention_mask=valid.long()).last_hidden_state
+        states = self.body(
+            inputs_embeds=words.values, attention_mask=valid.long()
+        ).last_hidden_state
         total: Tensor = states.masked_fill(~valid[..., None], 0).sum(1)
         return total / valid.sum(1, keepdim=True)
 
     def _infer_width(self, path: str, shape: tuple[int, ...]) -> int:
         """Of the hidden state. Each model has its own rules for what it takes, so one sample is tried."""
         name = self.body.main_input_name
-        if len(shape) not in _DIMENSIONS.get(name, ()) or (name == "input_values" and shape[0] != 1):
-            raise ValueError(f"the model in {path} takes {name}, which a sample of shape {shape} is not")
+        if len(shape) not in _DIMENSIONS.get(name, ()) or (
+            name == "input_values" and shape[0] != 1
+        ):
+            raise ValueError(
+                f"the model in {path} takes {name}, which a sample of shape {shape} is not"
+            )
         text = len(shape) == 1
         sample = torch.zeros(1, *shape, dtype=torch.long if text else torch.float32)
         try:
             with torch.no_grad():
-                return self._encode(Sequences(sample, torch.tensor(shape)) if text else sample).shape[1]
+                return self._encode(
+                    Sequences(sample, torch.tensor(shape)) if text else sample
+                ).shape[1]
         except Exception as error:
-            raise ValueError(f"the model in {path} takes no samples of shape {shape}: {_format_error(error)}") from error
+            raise ValueError(
+                f"the model in {path} takes no samples of shape {shape}: {_format_error(error)}"
+            ) from error
 
 
 def _average_tokens(states: Tensor) -> Tensor:
@@ -103,7 +119,9 @@ def _load_model(path: str) -> Any:
     # the pooler is not used, and models that were trained on masked words have none
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
-        raise IbmlError(f"the model in {path} lacks weights: {', '.join(missing[:3])}, {len(missing)} in all")
+        raise IbmlError(
+            f"the model in {path} lacks weights: {', '.join(missing[:3])}, {len(missing)} in all"
+        )
     return model
 
 

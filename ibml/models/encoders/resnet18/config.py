@@ -42,7 +42,9 @@ class ResNet18Config(EncoderPart):
     @model_validator(mode="after")
     def _check_width_of_weights(self) -> Self:
         if self.weights is not None and self.width != 64:
-            raise InconsistentConfig([(("weights",), f"weights are for width 64, not {self.width}")])
+            raise InconsistentConfig(
+                [(("weights",), f"weights are for width 64, not {self.width}")]
+            )
         return self
 
     def inconsistencies(self, modality: str, kind: ModalityKind) -> Findings:

@@ -62,15 +62,25 @@ class Trunk(nn.Module):
 
     def load(self, path: Path) -> None:
         """Start from a file of weights; raises `IbmlError` unless it has those of this network."""
-        given = {name: tensor for name, tensor in _read_weights(path).items() if not name.startswith("fc.")}
+        given = {
+            name: tensor
+            for name, tensor in _read_weights(path).items()
+            if not name.startswith("fc.")
+        }
         # files of before torch 0.4 do not count batches
-        own = {name: tensor for name, tensor in self.state_dict().items() if not name.endswith("num_batches_tracked")}
+        own = {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
         wrong = [name for name in own if name not in given or given[name].shape != own[name].shape]
         wrong += [name for name in given if name not in self.state_dict()]
         if wrong:
             rest = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
             named = ", ".join(map(repr, wrong[:_MAX_NAMED])) + rest
-            raise IbmlError(f"{path} has no weights of a ResNet-18: missing, unknown or of another shape are {named}")
+            raise IbmlError(
+                f"{path} has no weights of a ResNet-18: missing, unknown or of another shape are {named}"
+            )
         self.load_state_dict(given, strict=False)
         self.keeps_weights = True
 
@@ -87,9 +97,13 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except IbmlError:
         raise
-    except Exception as error:  # noqa: BLE001 what a damaged file raises is not documented
-        raise IbmlError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    except Exception as error:
+        raise IbmlError(
+            f"{path} cannot be read as weights: {' '.join(str(error).split())[:200]}"
+        ) from None
+    if not isinstance(content, dict) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
         raise IbmlError(f"{path} has no weights by name")
     return content
 
@@ -107,7 +121,9 @@ class ResNet18(nn.Module):
         self.trunk = Trunk(shape[0], options.width)
         if options.weights is not None:
             if shape[0] != 3:
-                raise ValueError(f"weights of encoder 'resnet18' are for three channels, but a sample has {shape[0]}")
+                raise ValueError(
+                    f"weights of encoder 'resnet18' are for three channels, but a sample has {shape[0]}"
+                )
             self.trunk.load(Path(options.weights))
         inputs, outputs = 8 * options.width, options.features
         self.head: nn.Module = nn.Identity()

@@ -31,5 +31,7 @@ class SmallCNNConfig(EncoderPart):
     @classmethod
     def _check_kernel_is_odd(cls, kernel: int) -> int:
         if kernel % 2 == 0:
-            raise ValueError(f"{kernel} is even; a kernel has an odd size, so that it keeps the size of what it sees")
+            raise ValueError(
+                f"{kernel} is even; a kernel has an odd size, so that it keeps the size of what it sees"
+            )
         return kernel

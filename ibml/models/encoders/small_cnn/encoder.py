@@ -32,10 +32,18 @@ class SmallCNN(nn.Module):
         positions = (height // scale) * (width // scale)
         if positions == 0:
             poolings = f"{len(options.channels)} halvings"
-            raise ValueError(f"encoder 'small_cnn' has {poolings}, too many for a sample of shape {shape}")
-        pooling = nn.Flatten() if options.pooling == "flatten" else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            raise ValueError(
+                f"encoder 'small_cnn' has {poolings}, too many for a sample of shape {shape}"
+            )
+        pooling = (
+            nn.Flatten()
+            if options.pooling == "flatten"
+            else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        )
         inputs = options.channels[-1] * (positions if options.pooling == "flatten" else 1)
-        self.layers = nn.Sequential(*layers, pooling, nn.Linear(inputs, options.features), nn.ReLU())
+        self.layers = nn.Sequential(
+            *layers, pooling, nn.Linear(inputs, options.features), nn.ReLU()
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         return average_over_frames(self.layers, inputs)

@@ -25,8 +25,12 @@ class TextGRU(nn.Module):
         self.register_buffer("vectors", spec.vectors)
         if spec.vectors is None:
             if not spec.vocabulary:
-                raise ValueError("encoder 'text_gru' needs words, but the text is that of another tokenizer")
-            self.embedding = nn.Embedding(len(spec.vocabulary) + 1, options.embedding, padding_idx=0)
+                raise ValueError(
+                    "encoder 'text_gru' needs words, but the text is that of another tokenizer"
+                )
+            self.embedding = nn.Embedding(
+                len(spec.vocabulary) + 1, options.embedding, padding_idx=0
+            )
         elif spec.vectors.shape[1] != options.embedding:
             width = spec.vectors.shape[1]
             raise ValueError(
@@ -49,7 +53,9 @@ class TextGRU(nn.Module):
         # device to do so
         lengths, order = words.lengths.sort(descending=True, stable=True)
         device = words.values.device
-        packed = pack_padded_sequence(words.values[order.to(device, non_blocking=True)], lengths, batch_first=True)
+        packed = pack_padded_sequence(
+            words.values[order.to(device, non_blocking=True)], lengths, batch_first=True
+        )
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
         forwards, backwards = states.chunk(2, dim=2)
         steps = Sequences((forwards + backwards) / 2, lengths)

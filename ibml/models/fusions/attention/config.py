@@ -27,4 +27,6 @@ class AttentionConfig(FusionPart):
     def inconsistencies(self, trial: TrialConfig) -> Findings:
         if self.width % self.heads == 0:
             return []
-        return [(("fusion", "heads"), f"width {self.width} cannot be divided among {self.heads} heads")]
+        return [
+            (("fusion", "heads"), f"width {self.width} cannot be divided among {self.heads} heads")
+        ]

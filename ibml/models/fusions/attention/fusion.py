@@ -15,19 +15,32 @@ class Attention(Fusion):
     """One token per modality, Linear_m(z_m) + e_m with e_m learned; one pre-norm transformer encoder layer
     (Vaswani et al. 2017); o = Linear(mean over tokens)."""
 
-    def __init__(self, options: AttentionConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self,
+        options: AttentionConfig,
+        modalities: Sequence[str],
+        widths: Sequence[int],
+        classes: int,
+    ):
         super().__init__()
         self.projections = nn.ModuleList(nn.Linear(width, options.width) for width in widths)
         self.positions = nn.Parameter(torch.empty(len(widths), options.width))
         self.layer = nn.TransformerEncoderLayer(
-            options.width, options.heads, options.feedforward, dropout=0.0, batch_first=True, norm_first=True
+            options.width,
+            options.heads,
+            options.feedforward,
+            dropout=0.0,
+            batch_first=True,
+            norm_first=True,
         )
         self.head = nn.Linear(options.width, classes)
         nn.init.xavier_normal_(self.positions)
 
     def forward(self, features: Features) -> Tensor:
         tokens = [project(z) for project, z in zip(self.projections, features, strict=True)]
-        logits: Tensor = self.head(self.layer(torch.stack(tokens, dim=1) + self.positions).mean(dim=1))
+        logits: Tensor = self.head(
+            self.layer(torch.stack(tokens, dim=1) + self.positions).mean(dim=1)
+        )
         return logits
 
     def after_initialisation(self) -> None:

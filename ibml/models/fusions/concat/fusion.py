@@ -17,7 +17,9 @@ class Concat(Fusion):
 
     splits_logits = True
 
-    def __init__(self, options: ConcatConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self, options: ConcatConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
+    ):
         super().__init__()
         self.widths = tuple(widths)
         self.head = nn.Linear(sum(widths), classes)
@@ -29,7 +31,9 @@ class Concat(Fusion):
     def unimodal_logits(self, features: Features) -> Tensor:
         bias = self.head.bias / len(self.widths)
         columns = self.head.weight.split(self.widths, dim=1)
-        return torch.stack([F.linear(z, weight, bias) for z, weight in zip(features, columns, strict=True)])
+        return torch.stack(
+            [F.linear(z, weight, bias) for z, weight in zip(features, columns, strict=True)]
+        )
 
     def both(self, features: Features) -> tuple[Tensor, Tensor]:
         parts = self.unimodal_logits(features)

@@ -14,7 +14,9 @@ class FiLM(Fusion):
     """gamma, beta = split(Linear(z_c)); o = Linear(gamma * z_o + beta), z_c the conditioning modality and
     z_o the other (Perez et al. 2018). With more than two, z_o are the others' features side by side."""
 
-    def __init__(self, options: FiLMConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self, options: FiLMConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
+    ):
         super().__init__()
         self.condition = options.position(modalities)
         others = sum(widths) - widths[self.condition]

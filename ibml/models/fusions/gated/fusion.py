@@ -14,7 +14,9 @@ from ibml.models.fusions.gated.config import GatedConfig
 class Gated(Fusion):
     """o = Linear(sigmoid(Linear(z_c)) * Linear(z_o)) (Kiela et al. 2018), z_c and z_o as in `FiLM`."""
 
-    def __init__(self, options: GatedConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self, options: GatedConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
+    ):
         super().__init__()
         self.condition = options.position(modalities)
         others = sum(widths) - widths[self.condition]

@@ -15,10 +15,14 @@ from ibml.models.fusions.late.config import LateConfig
 class Late(Fusion):
     """o = log mean_m softmax(W_m z_m + b_m): one classifier per modality, probabilities averaged."""
 
-    def __init__(self, options: LateConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self, options: LateConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
+    ):
         super().__init__()
         self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths)
 
     def forward(self, features: Features) -> Tensor:
-        each = torch.stack([head(z).log_softmax(1) for head, z in zip(self.heads, features, strict=True)])
+        each = torch.stack(
+            [head(z).log_softmax(1) for head, z in zip(self.heads, features, strict=True)]
+        )
         return each.logsumexp(0) - math.log(len(self.heads))

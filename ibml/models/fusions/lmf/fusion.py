@@ -18,7 +18,9 @@ class LowRank(Fusion):
     o_m has a gradient from the first step.
     """
 
-    def __init__(self, options: LMFConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self, options: LMFConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
+    ):
         super().__init__()
         self.factors = nn.ModuleList(nn.Linear(width, options.rank * classes) for width in widths)
         self.weights = nn.Parameter(torch.empty(1, options.rank))
@@ -27,8 +29,12 @@ class LowRank(Fusion):
         nn.init.xavier_normal_(self.weights)
 
     def forward(self, features: Features) -> Tensor:
-        product = torch.stack([factor(z) for factor, z in zip(self.factors, features, strict=True)]).prod(0)
-        logits: Tensor = (self.weights @ product.unflatten(1, (self.rank, -1))).squeeze(1) + self.bias
+        product = torch.stack(
+            [factor(z) for factor, z in zip(self.factors, features, strict=True)]
+        ).prod(0)
+        logits: Tensor = (self.weights @ product.unflatten(1, (self.rank, -1))).squeeze(
+            1
+        ) + self.bias
         return logits
 
     def after_initialisation(self) -> None:

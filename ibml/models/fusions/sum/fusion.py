@@ -16,7 +16,9 @@ class Sum(Fusion):
 
     splits_logits = True
 
-    def __init__(self, options: SumConfig, modalities: Sequence[str], widths: Sequence[int], classes: int):
+    def __init__(
+        self, options: SumConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
+    ):
         super().__init__()
         self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths)
 

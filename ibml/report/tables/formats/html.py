@@ -38,7 +38,11 @@ class HtmlFormat(TableFormat):
 
     def render_table(self, table: Table) -> str:
         caption = table.study.table.caption or table.study.description
-        return get_environment().get_template("table.html").render(grids=build_table_specs(table), foot=table.notes, caption=caption)
+        return (
+            get_environment()
+            .get_template("table.html")
+            .render(grids=build_table_specs(table), foot=table.notes, caption=caption)
+        )
 
     def render_listing(self, listing: Listing) -> str:
         return render_html_table(listing.grid)

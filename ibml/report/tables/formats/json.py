@@ -26,7 +26,10 @@ class JsonFormat(TableFormat):
             "analyses": list(map(_convert_analysis, table.analyses)),
             "foot": table.notes,
         }
-        return json.dumps(_convert_value(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return (
+            json.dumps(_convert_value(content), indent=1, ensure_ascii=False, allow_nan=False)
+            + "\n"
+        )
 
     def render_listing(self, listing: Listing) -> str:
         return json.dumps(list(listing.records), indent=1, ensure_ascii=False) + "\n"

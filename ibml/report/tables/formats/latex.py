@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from pylatexenc.latexencode import get_builtin_uni2latex_dict
 
 from ibml.report.tables.formats.base import Listing, TableFormat
-from ibml.report.tables.layout import build_analysis_tables, build_difference_tables, build_mean_tables
+from ibml.report.tables.layout import (
+    build_analysis_tables,
+    build_difference_tables,
+    build_mean_tables,
+)
 from ibml.report.tables.table import Table
 from ibml.report.tables.table_spec import Column, Entry, Row, TableSpec
 
@@ -73,7 +77,9 @@ _SPECIAL = {
     ">": r"$>$",
     "|": r"$|$",
     **{char: f"\\{char}" for char in "&%$#_{}"},
-    **{char: f"{{{char}}}" for char in "[]*"},  # at the start of a row LaTeX would read them as an option
+    **{
+        char: f"{{{char}}}" for char in "[]*"
+    },  # at the start of a row LaTeX would read them as an option
 }
 _MAX_WIDTH = 150
 """Characters of a line that fit beside the margins of a page in landscape; a wider table is shrunk."""
@@ -141,7 +147,10 @@ def _build_unicode_preamble(rare: Sequence[str]) -> str:
     if not rare:
         return ""
     macros = (r"\ibmlneedsfonts" if char <= "\u017f" else r"\ibmlsubstitute" for char in rare)
-    lines = (f"{macro}{{{char}}}{{{_substitute(char)}}}\n" for macro, char in zip(macros, rare, strict=True))
+    lines = (
+        f"{macro}{{{char}}}{{{_substitute(char)}}}\n"
+        for macro, char in zip(macros, rare, strict=True)
+    )
     return _UNICODE + "".join(lines)
 
 
@@ -150,14 +159,20 @@ def render_float(grid: TableSpec, caption: str, label: str, foot: Sequence[str] 
     lines = ["\\begin{table}", "\\centering", "\\small"]
     if any(column.kind == "measure" for column in grid.columns):
         # siunitx' bold and its marks behind numbers need text instead of mathematics
-        lines.append("\\sisetup{separate-uncertainty, detect-weight, mode=text, table-align-text-post=false}")
+        lines.append(
+            "\\sisetup{separate-uncertainty, detect-weight, mode=text, table-align-text-post=false}"
+        )
     made = render_tabular(grid).rstrip()
     if _measure_width(grid) > _MAX_WIDTH:
         made = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{made}}}"
     lines += [rf"\caption{{{escape_latex(caption)}}}", rf"\label{{{_sanitize_label(label)}}}", made]
     if foot:
         text = "\\\\\n".join(map(escape_latex, foot))
-        lines += ["", "\\medskip", f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}"]
+        lines += [
+            "",
+            "\\medskip",
+            f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}",
+        ]
     return "\n".join([*lines, "\\end{table}", ""])
 
 
@@ -169,35 +184,54 @@ def _sanitize_label(label: str) -> str:
 def _measure_width(grid: TableSpec) -> int:
     """How many characters a line of a grid takes."""
     columns = enumerate(grid.columns)
-    return sum(2 + max([len(c.heading), *(len(row[i].text) for row in grid.entries)]) for i, c in columns)
+    return sum(
+        2 + max([len(c.heading), *(len(row[i].text) for row in grid.entries)]) for i, c in columns
+    )
 
 
 def render_tabular(grid: TableSpec) -> str:
     """The tabular alone."""
-    shape = " ".join(_get_column_spec(column, [row[i] for row in grid.entries]) for i, column in enumerate(grid.columns))
+    shape = " ".join(
+        _get_column_spec(column, [row[i] for row in grid.entries])
+        for i, column in enumerate(grid.columns)
+    )
     header = " & ".join(_format_heading(column) for column in grid.columns)
     lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", rf"{header} \\", r"\midrule"]
     for row in grid.rows:
         if isinstance(row, str):
-            lines.append(rf"\multicolumn{{{len(grid.columns)}}}{{l}}{{\textit{{{escape_latex(row)}}}}} \\")
+            lines.append(
+                rf"\multicolumn{{{len(grid.columns)}}}{{l}}{{\textit{{{escape_latex(row)}}}}} \\"
+            )
         else:
-            cells = (_format_cell(entry, column) for entry, column in zip(row, grid.columns, strict=True))
+            cells = (
+                _format_cell(entry, column) for entry, column in zip(row, grid.columns, strict=True)
+            )
             lines.append(rf"{' & '.join(cells)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _format_heading(column: Column) -> str:
-    return f"{{{escape_latex(column.heading)}}}" if column.kind == "measure" else escape_latex(column.heading)
+    return (
+        f"{{{escape_latex(column.heading)}}}"
+        if column.kind == "measure"
+        else escape_latex(column.heading)
+    )
 
 
 def _get_column_spec(column: Column, entries: Sequence[Entry]) -> str:
     if column.kind != "measure":
         return {"name": "l", "words": "l", "mark": "c", "number": "r"}[column.kind]
-    texts = [entry.text.split(" ± ") for entry in entries if entry.summary and entry.summary.mean is not None]
+    texts = [
+        entry.text.split(" ± ")
+        for entry in entries
+        if entry.summary and entry.summary.mean is not None
+    ]
     digits = max((entry.digits for entry in entries), default=0)
     whole = max((len(parts[0].split(".")[0].lstrip("-")) for parts in texts), default=1)
     sign = "-" if any(parts[0].startswith("-") for parts in texts) else ""
-    spread = max((len(parts[1].replace(".", "").lstrip("0")) for parts in texts if len(parts) > 1), default=0)
+    spread = max(
+        (len(parts[1].replace(".", "").lstrip("0")) for parts in texts if len(parts) > 1), default=0
+    )
     uncertainty = f"({max(spread, digits, 1)})" if any(len(parts) > 1 for parts in texts) else ""
     decimals = f".{digits}" if digits else ""
     longest = max((entry.marks for entry in entries), key=len, default="")
@@ -212,7 +246,9 @@ def _format_cell(entry: Entry, column: Column) -> str:
     if entry.summary is None or entry.summary.mean is None:
         return f"{{{escape_latex(entry.text)}{marks}}}"
     mean, _, spread = entry.text.partition(" ± ")
-    if entry.emphasis == "second":  # siunitx cannot underline a number: one that is in braces stands by itself
+    if (
+        entry.emphasis == "second"
+    ):  # siunitx cannot underline a number: one that is in braces stands by itself
         text = rf"{mean} \pm {spread}" if spread else mean
         return rf"{{\underline{{${text}$}}{marks}}}"
     number = f"{mean}({_format_spread(spread)})" if spread else mean
@@ -246,8 +282,13 @@ class LatexFormat(TableFormat):
             words = f"{caption} {grid.title.partition(': ')[2]}" if len(shown) > 1 else caption
             foot = table.notes if position == len(shown) else ()
             blocks.append(render_float(grid, words, label + suffix, foot))
-        for position, grid in enumerate(_split_into_pages(build_difference_tables(table) + build_analysis_tables(table)), start=1):
-            blocks.append(render_float(grid, f"{study.name}: {grid.title}", f"{label}-more-{position}"))
+        for position, grid in enumerate(
+            _split_into_pages(build_difference_tables(table) + build_analysis_tables(table)),
+            start=1,
+        ):
+            blocks.append(
+                render_float(grid, f"{study.name}: {grid.title}", f"{label}-more-{position}")
+            )
         return build_document(blocks)
 
     def render_listing(self, listing: Listing) -> str:

@@ -44,12 +44,22 @@ class MarkdownFormat(TableFormat):
 
     def render_table(self, table: Table) -> str:
         caption = table.study.table.caption or table.study.description
-        parts = [f"**{escape_markdown(table.name)}**" + (f": {escape_markdown(caption)}\n" if caption else "\n")]
+        parts = [
+            f"**{escape_markdown(table.name)}**"
+            + (f": {escape_markdown(caption)}\n" if caption else "\n")
+        ]
         for grid in build_table_specs(table):
             title = grid.title.removeprefix(f"{table.name}: ")
-            heading = "" if title == table.name else f"{escape_markdown(capitalize_first(title))}:\n\n"
+            heading = (
+                "" if title == table.name else f"{escape_markdown(capitalize_first(title))}:\n\n"
+            )
             parts.append(heading + render_markdown_table(grid))
-        return "\n".join(parts) + "\n" + "\n".join(f"{escape_markdown(line)}  " for line in table.notes) + "\n"
+        return (
+            "\n".join(parts)
+            + "\n"
+            + "\n".join(f"{escape_markdown(line)}  " for line in table.notes)
+            + "\n"
+        )
 
     def render_listing(self, listing: Listing) -> str:
         return render_markdown_table(listing.grid)

@@ -27,7 +27,10 @@ def build_rich_table(grid: TableSpec) -> RichTable:
         pad_edge=False,
         collapse_padding=True,
     )
-    marks = [max((len(row[i].marks) for row in grid.entries), default=0) for i in range(len(grid.columns))]
+    marks = [
+        max((len(row[i].marks) for row in grid.entries), default=0)
+        for i in range(len(grid.columns))
+    ]
     for column in grid.columns:
         heading = Text(column.heading)
         match column.kind:
@@ -42,7 +45,9 @@ def build_rich_table(grid: TableSpec) -> RichTable:
             made.add_section()
             made.add_row(Text(row, style="italic"))
         else:
-            made.add_row(*(_format_entry(entry, width) for entry, width in zip(row, marks, strict=True)))
+            made.add_row(
+                *(_format_entry(entry, width) for entry, width in zip(row, marks, strict=True))
+            )
     return made
 
 
@@ -54,14 +59,20 @@ def _format_entry(entry: Entry, marks: int) -> Text:
 def render_plain_text(content: RenderableType) -> str:
     """What a terminal of 120 columns without colours shows."""
     stream = io.StringIO()
-    Console(file=stream, width=120, no_color=True, force_terminal=False, markup=False, emoji=False).print(content)
+    Console(
+        file=stream, width=120, no_color=True, force_terminal=False, markup=False, emoji=False
+    ).print(content)
     return re.sub(r"[ ]+\n", "\n", stream.getvalue())
 
 
 def build_rich_group(table: Table) -> Group:
     """The table for a terminal: best bold, second underlined."""
     caption = [Text(table.study.table.caption)] if table.study.table.caption else []
-    return Group(*caption, *map(build_rich_table, build_table_specs(table)), *(Text(line) for line in table.notes))
+    return Group(
+        *caption,
+        *map(build_rich_table, build_table_specs(table)),
+        *(Text(line) for line in table.notes),
+    )
 
 
 class TextFormat(TableFormat):

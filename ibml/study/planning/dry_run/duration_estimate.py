@@ -38,7 +38,11 @@ class DurationEstimate:
         wall = _format_range(self.least / self.slots, self.most / self.slots)
         others = self.cells - self.known
         rest = f", {others} of {self.cells} arms at the others' pace" if others else ""
-        gpu = f"; {_format_number_range(self.least * self.gpu / 3600, self.most * self.gpu / 3600)} GPU-hours" if self.gpu else ""
+        gpu = (
+            f"; {_format_number_range(self.least * self.gpu / 3600, self.most * self.gpu / 3600)} GPU-hours"
+            if self.gpu
+            else ""
+        )
         return (
             f"Estimate from {self.past} past trials of the same shape{rest}: {total} of training, {wall} with"
             f" {self.slots} at once on this machine{gpu}."
@@ -47,7 +51,11 @@ class DurationEstimate:
 
 def collect_costs(trials: Iterable[ListedTrial]) -> list[Cost]:
     """Return the costs of trials that have been trained."""
-    return [(trial.shape, trial.metrics[SECONDS]) for trial in trials if trial.shape and SECONDS in trial.metrics]
+    return [
+        (trial.shape, trial.metrics[SECONDS])
+        for trial in trials
+        if trial.shape and SECONDS in trial.metrics
+    ]
 
 
 def estimate_duration(plan: Plan, costs: Iterable[Cost]) -> DurationEstimate | None:

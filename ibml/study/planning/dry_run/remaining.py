@@ -50,7 +50,9 @@ def count_remaining(plan: Plan, trials: Sequence[ListedTrial]) -> Remaining:
     values: Values = {}
     for cell in cells:
         found = _find_results(cell, plan.study.all_seeds, results, notes)
-        values[cell.dataset, cell.arm] = {seed: _get_value(trial, metric) for seed, trial in found.items()}
+        values[cell.dataset, cell.arm] = {
+            seed: _get_value(trial, metric) for seed, trial in found.items()
+        }
     least, most = _count_left(plan, cells, values)
     return Remaining(
         sum(map(len, values.values())),
@@ -82,10 +84,15 @@ def _find_results(
     results of its configuration at all."""
     configs = {seed: cell.config.model_copy(update={"seed": seed}) for seed in seeds}
     for fingerprint in _list_fingerprints(cell, results, notes):
-        found = {seed: results.get(compute_trial_key(config, fingerprint)) for seed, config in configs.items()}
+        found = {
+            seed: results.get(compute_trial_key(config, fingerprint))
+            for seed, config in configs.items()
+        }
         known = {seed: trial for seed, trial in found.items() if trial is not None}
         if known:
-            note = _describe_content(cell.config.data, fingerprint, {t.fingerprint for t in results.values()})
+            note = _describe_content(
+                cell.config.data, fingerprint, {t.fingerprint for t in results.values()}
+            )
             if note != _OTHER:
                 notes |= {note: None} if note else {}
                 return known
@@ -95,7 +102,9 @@ def _find_results(
 _OTHER = "other content"
 
 
-def _list_fingerprints(cell: Cell, results: Mapping[str, ListedTrial], notes: dict[str, None]) -> Collection[str]:
+def _list_fingerprints(
+    cell: Cell, results: Mapping[str, ListedTrial], notes: dict[str, None]
+) -> Collection[str]:
     """The contents of data sets that results are of; an embedded data set has one."""
     from ibml import data
 
@@ -120,13 +129,15 @@ def _describe_content(config: DataConfig, fingerprint: str, recorded: Collection
     try:
         now = scan_dataset(config, ignore_progress).fingerprint
     except IbmlError:
-        return (
-            f"The data set {config.type} was not found here; its results are counted by the content that they are of."
-        )
+        return f"The data set {config.type} was not found here; its results are counted by the content that they are of."
     if now == fingerprint:
         return ""
-    if config.on_missing == "skip" and now not in recorded:  # which samples are left out is known when all are decoded
-        return f"Results on {config.type} are counted as if its content were that of the last trials."
+    if (
+        config.on_missing == "skip" and now not in recorded
+    ):  # which samples are left out is known when all are decoded
+        return (
+            f"Results on {config.type} are counted as if its content were that of the last trials."
+        )
     return _OTHER
 
 

@@ -30,8 +30,12 @@ class SearchPeek:
     def find_version(self, plan: SearchPlan, name: str) -> str | None:
         """Return the version of a search that this plan goes on with; none where it begins a new one."""
         wanted = _build_spec(plan)
-        versions = [known for known in self.specs if re.fullmatch(rf"{re.escape(name)}( v\d+)?", known)]
-        return next((known for known in versions if _drop_data(self.specs[known], wanted) == wanted), None)
+        versions = [
+            known for known in self.specs if re.fullmatch(rf"{re.escape(name)}( v\d+)?", known)
+        ]
+        return next(
+            (known for known in versions if _drop_data(self.specs[known], wanted) == wanted), None
+        )
 
     def has(self, name: str) -> bool:
         """Tell whether there is a search of that name, whatever it searches."""
@@ -74,7 +78,9 @@ def _read_searches(address: str) -> SearchPeek | None:
         check_connection(address)
         with sqlalchemy.create_engine(address, poolclass=NullPool).connect() as connection:
             done = {name: int(count) for name, count in connection.execute(counts)}
-            return SearchPeek(done, {name: json.loads(text) for name, text in connection.execute(specs)})
+            return SearchPeek(
+                done, {name: json.loads(text) for name, text in connection.execute(specs)}
+            )
     except sqlalchemy.exc.SQLAlchemyError:
         return None
 

@@ -17,20 +17,32 @@ from ibml.search.space import Dimension
 from ibml.study.planning.dry_run.search_peek import SearchPeek
 
 
-def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group:  # noqa: B008
+def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group:
     """What a search varies, what it would cost, and how much of it a database has."""
     config = plan.config
-    grid = Table(title=Text(plan.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(
+        title=Text(plan.name, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for heading in ("parameter", "values", "only when"):
         grid.add_column(heading, overflow="fold")
     for dimension in plan.space.dimensions:
-        when = ", ".join(f"{path}: {_format_condition(value)}" for path, value in dimension.parameter.when.items())
+        when = ", ".join(
+            f"{path}: {_format_condition(value)}"
+            for path, value in dimension.parameter.when.items()
+        )
         grid.add_row(Text(dimension.path), Text(_format_values(dimension)), Text(when))
     aims = ", ".join(f"{objective.sense} {objective.metric}" for objective in config.objectives)
     size = f" of {plan.space.size:,} different ones" if plan.space.size else ""
     seeds = f" × {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
     epochs = plan.trials * len(plan.seeds) * plan.trained_epochs
-    most = "at most " if config.scheduler.type != "none" or "trainer.epochs" in config.parameters else ""
+    most = (
+        "at most "
+        if config.scheduler.type != "none" or "trainer.epochs" in config.parameters
+        else ""
+    )
     lines = [
         f"{aims}; sampler {config.sampler.type}, scheduler {config.scheduler.type}.",
         *(f"Note: {warning}." for warning in plan.warnings),
@@ -48,15 +60,28 @@ def describe_proposals(past: SearchPeek, searches: Sequence[tuple[str, SearchPla
         return f"{past.problem}; how many trials are done is not known."
     versions = [past.find_version(plan, name) for name, plan in searches]
     done = [
-        min(plan.trials, past.done.get(known or "", 0)) for (_, plan), known in zip(searches, versions, strict=True)
+        min(plan.trials, past.done.get(known or "", 0))
+        for (_, plan), known in zip(searches, versions, strict=True)
     ]
     left = [plan.trials - ended for (_, plan), ended in zip(searches, done, strict=True)]
     pairs = [(plan, number) for (_, plan), number in zip(searches, left, strict=True)]
     epochs = sum(number * len(plan.seeds) * plan.trained_epochs for plan, number in pairs)
-    others = [name for (name, _), known in zip(searches, versions, strict=True) if known is None and past.has(name)]
-    note = f" The database has {others[0]!r} with other settings: say --new-version for another one." if others else ""
+    others = [
+        name
+        for (name, _), known in zip(searches, versions, strict=True)
+        if known is None and past.has(name)
+    ]
+    note = (
+        f" The database has {others[0]!r} with other settings: say --new-version for another one."
+        if others
+        else ""
+    )
     config = searches[0][1].config
-    most = "at most " if config.scheduler.type != "none" or "trainer.epochs" in config.parameters else ""
+    most = (
+        "at most "
+        if config.scheduler.type != "none" or "trainer.epochs" in config.parameters
+        else ""
+    )
     rest = f"{sum(left):,} with {most}{epochs:,} epochs" if sum(left) else "nothing"
     several = "es" if len(searches) > 1 else ""
     every = sum(done) + sum(left)
@@ -69,7 +94,15 @@ def _format_values(dimension: Dimension) -> str:
         return f"{format_setting(p.value)} (constant)"
     if isinstance(p, ChoiceParameter):
         return ", ".join(map(format_setting, p.choices))
-    how = ", logarithmic" if p.log else f", step {p.step:g}" if p.step else ", whole numbers" if dimension.whole else ""
+    how = (
+        ", logarithmic"
+        if p.log
+        else f", step {p.step:g}"
+        if p.step
+        else ", whole numbers"
+        if dimension.whole
+        else ""
+    )
     return f"{p.low:g} to {p.high:g}{how}"
 
 
@@ -80,7 +113,11 @@ def _format_condition(condition: Any) -> str:
             f"<= {condition.high:g}" if condition.high is not None else "",
         )
         return " and ".join(filter(None, bounds))
-    return " or ".join(map(format_setting, condition)) if isinstance(condition, tuple) else format_setting(condition)
+    return (
+        " or ".join(map(format_setting, condition))
+        if isinstance(condition, tuple)
+        else format_setting(condition)
+    )
 
 
 def format_gpu(resources: ResourcesConfig) -> str:

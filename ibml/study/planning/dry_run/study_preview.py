@@ -16,7 +16,11 @@ from ibml.study.planning.cells import Cell
 from ibml.study.planning.dry_run.duration_estimate import SECONDS, collect_costs, estimate_duration
 from ibml.study.planning.dry_run.remaining import count_remaining
 from ibml.study.planning.dry_run.search_peek import SearchPeek
-from ibml.study.planning.dry_run.search_preview import describe_proposals, format_gpu, format_setting
+from ibml.study.planning.dry_run.search_preview import (
+    describe_proposals,
+    format_gpu,
+    format_setting,
+)
 from ibml.study.planning.keys import compute_prefix_keys
 from ibml.study.planning.plan import Plan
 from ibml.tracking.store.peek import Peek
@@ -30,8 +34,8 @@ def list_preview_metrics(plan: Plan) -> list[str]:
 
 def preview_study(
     plan: Plan,
-    past: Peek = Peek(),  # noqa: B008
-    searches: SearchPeek = SearchPeek(),  # noqa: B008
+    past: Peek = Peek(),
+    searches: SearchPeek = SearchPeek(),
     share: bool = True,
     rerun: bool = False,
 ) -> Group:
@@ -42,7 +46,12 @@ def preview_study(
     crossed = plan.study.design.type == "factorial"
     factors = plan.design.factors if plan.study.design.type != "one_factor" else {}
     levels = {arm.name: arm.levels for arm in plan.design.arms}
-    grid = Table(title=Text(plan.name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(
+        title=Text(plan.name, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for heading in ["data set"] if several else []:
         grid.add_column(heading)
     for heading in [] if crossed else ["arm"]:  # its levels say it all
@@ -70,8 +79,19 @@ def preview_study(
     tuning = [_describe_tuning(plan)] if plan.tuning else []
     found = estimate_duration(plan, collect_costs(past.trials))
     warnings = [f"Note: {warning}." for warning in plan.warnings]
-    lines = [*_describe_switches(plan), *plan.notes, *warnings, *tuning, _describe_total(plan), *(_describe_sharing(plan) if share else [])]
-    lines += [describe_proposals(searches, _list_searches(plan))] if any(arm.plan for arm in plan.tuning) else []
+    lines = [
+        *_describe_switches(plan),
+        *plan.notes,
+        *warnings,
+        *tuning,
+        _describe_total(plan),
+        *(_describe_sharing(plan) if share else []),
+    ]
+    lines += (
+        [describe_proposals(searches, _list_searches(plan))]
+        if any(arm.plan for arm in plan.tuning)
+        else []
+    )
     lines += _describe_results(plan, past, rerun)
     lines += [*([str(found)] if found else []), "Nothing was run."]
     return Group(Text(plan.study.description), grid, *map(Text, lines))
@@ -82,7 +102,8 @@ def _describe_switches(plan: Plan) -> list[str]:
     components = getattr(plan.study.design, "components", {})
     settings = {name: flatten(of) for name, of in components.items()}
     return [
-        f"{name} off: {', '.join(f'{p}={format_setting(v)}' for p, v in of.items())}" for name, of in settings.items()
+        f"{name} off: {', '.join(f'{p}={format_setting(v)}' for p, v in of.items())}"
+        for name, of in settings.items()
     ]
 
 
@@ -100,7 +121,11 @@ def _describe_total(plan: Plan) -> str:
 
 def _list_searches(plan: Plan) -> list[tuple[str, SearchPlan]]:
     several = len(plan.datasets) > 1
-    return [(format_search_name(plan.name, arm.cell, several), arm.plan) for arm in plan.tuning if arm.plan]
+    return [
+        (format_search_name(plan.name, arm.cell, several), arm.plan)
+        for arm in plan.tuning
+        if arm.plan
+    ]
 
 
 def _describe_results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
@@ -114,8 +139,15 @@ def _describe_results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
     every = len(plan.study.all_seeds) * cells
     of = f"{every:,} trials{' of arms that are not tuned' if plan.tuning else ''}"
     if rerun:
-        return [f"{found.done:,} of {of} have a result already and would be trained again (--rerun).", *found.notes]
-    left = f"{_format_range(*found.trials)} with {_format_range(*found.epochs)} epochs" if found.trials[1] else "nothing"
+        return [
+            f"{found.done:,} of {of} have a result already and would be trained again (--rerun).",
+            *found.notes,
+        ]
+    left = (
+        f"{_format_range(*found.trials)} with {_format_range(*found.epochs)} epochs"
+        if found.trials[1]
+        else "nothing"
+    )
     return [f"{found.done:,} of {of} have a result already; left to train: {left}.", *found.notes]
 
 
@@ -132,7 +164,9 @@ def _describe_sharing(plan: Plan) -> list[str]:
     if once == every:
         return []
     seeds = _format_range(plan.study.least_seeds * once, len(plan.study.all_seeds) * once)
-    return [f"Trained once where trials train alike: {seeds} epochs, {once / every:.0%} (with --no-share all)."]
+    return [
+        f"Trained once where trials train alike: {seeds} epochs, {once / every:.0%} (with --no-share all)."
+    ]
 
 
 def _format_range(low: int, high: int) -> str:
@@ -162,12 +196,20 @@ def _describe_difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
     """What the arm or the reference sets; of a part of another type, its defaults are counted."""
     form = flatten(cell.config.model_dump(mode="json"))
     set_by_either = (*cell.pinned, *set_by_reference)
-    there = [path for path in cell.changes if path in form or not _has_other_type(path, cell.changes)]
-    named = [path for path in there if _is_at_or_below(path, set_by_either) or not _has_other_type(path, cell.changes)]
+    there = [
+        path for path in cell.changes if path in form or not _has_other_type(path, cell.changes)
+    ]
+    named = [
+        path
+        for path in there
+        if _is_at_or_below(path, set_by_either) or not _has_other_type(path, cell.changes)
+    ]
     words = []
     for path in named:
         part = path.rpartition(".")[0]
-        decides = path == f"{part}.type" or (path == f"{part}.target" and f"{part}.type" not in named)
+        decides = path == f"{part}.type" or (
+            path == f"{part}.target" and f"{part}.type" not in named
+        )
         rest = [p for p in there if p not in named and decides and p.startswith(f"{part}.")]
         defaults = f" with {len(rest)} default{'s' if len(rest) > 1 else ''}" if rest else ""
         words.append(f"{path}: {format_setting(cell.changes[path])}{defaults}")
