@@ -189,7 +189,7 @@ class StudyRecord(Config):
     @property
     def steering(self) -> str:
         """The metric by which arms are decided where seeds are adaptive, else the first."""
-        return self.adaptive.steering(self.metrics) if self.adaptive else self.metrics[0]
+        return self.adaptive.get_deciding_metric(self.metrics) if self.adaptive else self.metrics[0]
 
     @property
     def shown_arms(self) -> tuple[str, ...]:

@@ -152,10 +152,10 @@ ReportFolder = Annotated[
 
 
 def _allow(packages: list[str] | None) -> list[str] | None:
-    from ibml.config.plugin_allowlist import allow
+    from ibml.config.plugins.allowlist import allow_packages
 
     try:
-        allow(packages or ())
+        allow_packages(packages or ())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     return packages
@@ -219,9 +219,9 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            from ibml.config.loading.error_messages import plain_message
+            from ibml.config.loading.error_messages import strip_pydantic_prefix
 
-            error.message = plain_message(error.message)
+            error.message = strip_pydantic_prefix(error.message)
             raise
 
 

@@ -17,7 +17,7 @@ from ibml.cli.console import Overrides, errors, fail, out
 from ibml.cli.standard_streams import ignore_output_errors
 from ibml.common.paths import DATA_VARIABLE
 from ibml.common.processes.interruption import exit_code
-from ibml.config.registry import DATASETS
+from ibml.config.components.registry import DATASETS
 
 if TYPE_CHECKING:
     from ibml.config.datasets import FilesConfig
@@ -127,7 +127,7 @@ def check(
 
 
 def _print_inspection(config: FilesConfig, found: Inspection, shown: int) -> None:
-    from ibml.config.datasets import CarvedConfig
+    from ibml.config.datasets import HoldoutConfig
 
     list_cache_entries = sum(sum(counts.values()) for counts in found.counts.values())
     out.print(
@@ -146,7 +146,7 @@ def _print_inspection(config: FilesConfig, found: Inspection, shown: int) -> Non
             table.add_row(Text(label), *(f"{found.counts[split][label]:,}" for split in splits))
         table.add_row("all", *(f"{sum(found.counts[split].values()):,}" for split in splits))
         out.print(table)
-    if isinstance(config, CarvedConfig) and "val" not in found.counts:
+    if isinstance(config, HoldoutConfig) and "val" not in found.counts:
         out.print(
             f"Validation is {config.validation:.0%} of each class of train, drawn by the trial's seed."
         )

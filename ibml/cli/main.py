@@ -321,8 +321,8 @@ def schema(
     kind: Annotated[str, typer.Argument(help="Which kind of file: ablation, trial or search.")],
 ) -> None:
     """Print the JSON schema of a kind of YAML file, for editors."""
+    from ibml.config.loading.json_schema import build_schema as make_schema
     from ibml.config.loading.json_schema import find_schema_kind
-    from ibml.config.loading.json_schema import schema as make_schema
 
     with errors():
         text = json.dumps(make_schema(find_schema_kind(kind)), indent=1)

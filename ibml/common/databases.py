@@ -187,7 +187,7 @@ def call_with_timeout(seconds: float, job: Callable[[], T]) -> T:
     def run() -> None:
         try:
             future.set_result(job())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 -- raised again by `result`
             future.set_exception(error)
 
     Thread(target=run, name="ibml-first-answer", daemon=True).start()

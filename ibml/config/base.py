@@ -21,11 +21,11 @@ class Config(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        from ibml.config.descriptions import field_descriptions
+        from ibml.config.descriptions import get_field_descriptions
 
         schema = handler(core_schema)
         fields = handler.resolve_ref_schema(schema).get("properties", {})
-        for name, text in field_descriptions(cls).items():
+        for name, text in get_field_descriptions(cls).items():
             fields.get(name, {}).setdefault("description", text)
         return schema
 
@@ -49,7 +49,7 @@ def refuse_null(value: Any) -> Any:
     return value
 
 
-def scalar_text(value: bool | float) -> str:
+def format_scalar(value: bool | float) -> str:
     """Return a number or a truth value as YAML writes it, where the text in the file is not known."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -57,16 +57,16 @@ def scalar_text(value: bool | float) -> str:
 Overrides = dict[str, Any]
 """Dotted paths into a trial's configuration, or nested mappings, with their values."""
 
-Findings = list[tuple[tuple[str, ...], str]]
+FieldErrors = list[tuple[tuple[str, ...], str]]
 """What does not fit together: the path of each, and what is wrong with it."""
 
 
 class InconsistentConfig(ValueError):
     """Fields that are each valid but do not fit together: a list of (path, message)."""
 
-    def __init__(self, findings: Findings):
-        self.findings = findings
-        super().__init__("; ".join(f"{'.'.join(path)}: {message}" for path, message in findings))
+    def __init__(self, errors: FieldErrors):
+        self.errors = errors
+        super().__init__("; ".join(f"{'.'.join(path)}: {message}" for path, message in errors))
 
 
 class WrongOptions(ValueError):

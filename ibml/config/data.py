@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 from pydantic import model_validator
 
 from ibml.common.errors import format_suggestion
-from ibml.config.datasets import ChosenModalities, DataPart, FilesConfig
-from ibml.config.failures import in_a_line
-from ibml.config.plugins import Kind, PluginConfig, resolved
+from ibml.config.components.registry import DATASETS, load_configurations, load_union
+from ibml.config.datasets import BaseDataConfig, FilesConfig, ModalitySubsetConfig
+from ibml.config.plugins.failures import format_error
+from ibml.config.plugins.plugin_config import ComponentKind, PluginConfig, resolve_target
 from ibml.config.preprocessing import ModalityKind
-from ibml.config.registry import DATASETS, load_configurations, load_union
 
 
-class DataPluginConfig(ChosenModalities, PluginConfig):
+class DataPluginConfig(ModalitySubsetConfig, PluginConfig):
     """A data set of another package."""
 
-    kind: ClassVar[Kind] = "dataset"
+    kind: ClassVar[ComponentKind] = "dataset"
 
     @cached_property
     def all_kinds(
@@ -26,8 +26,8 @@ class DataPluginConfig(ChosenModalities, PluginConfig):
     ) -> dict[str, ModalityKind]:  # kept, since each look makes the plug-in's object anew
         try:
             return dict(self.load_implementation()(self.typed_options).kinds)
-        except Exception as error:
-            raise ValueError(f"{self.target}.kinds fails: {in_a_line(error)}") from None
+        except Exception as error:  # noqa: BLE001
+            raise ValueError(f"{self.target}.kinds fails: {format_error(error)}") from None
 
     @model_validator(mode="after")
     def _kinds_are_known(self) -> Self:
@@ -39,12 +39,12 @@ class DataPluginConfig(ChosenModalities, PluginConfig):
                 )
         return self
 
-    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        target = resolved(self.kind, self.target)
+    def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        target = resolve_target(self.kind, self.target)
         return {**self.model_dump(mode="json"), "target": target, "use": list(modalities)}
 
 
-DATASET_CONFIGS: dict[str, type[DataPart]] = load_configurations(DATASETS)
+DATASET_CONFIGS: dict[str, type[BaseDataConfig]] = load_configurations(DATASETS)
 """Built-in data sets: `type` -> configuration."""
 PREPARATIONS: dict[str, str] = {
     name: kind.preparation
@@ -54,6 +54,6 @@ PREPARATIONS: dict[str, str] = {
 """Data sets that `ibml data prepare` can make of their distribution: `type` -> `module:function`."""
 
 if TYPE_CHECKING:
-    DataConfig = DataPart
+    DataConfig = BaseDataConfig
 else:
     DataConfig = load_union(DATASETS, DataPluginConfig)

@@ -14,7 +14,7 @@ from ibml.common.errors import format_suggestion
 from ibml.common.hashing import hash_content
 from ibml.common.paths import DATA_VARIABLE
 from ibml.config.base import Items
-from ibml.config.component import Component
+from ibml.config.components.component import ComponentConfig
 from ibml.config.preprocessing import (
     AudioConfig,
     FramesConfig,
@@ -28,7 +28,7 @@ Family = Literal["audio-visual", "image-text", "2D-3D", "vectors", "your own"]
 
 
 @dataclass(frozen=True)
-class About:
+class CatalogueEntry:
     """Catalogue entry of a data set, which `ibml data list` shows."""
 
     family: Family
@@ -43,13 +43,13 @@ class About:
 Share = Annotated[float, Field(ge=0.01, le=0.99)]
 
 
-class DataPart(Component):
+class BaseDataConfig(ComponentConfig):
     """Configuration of a data set.
 
     `implementation` names the `ibml.data.base.Source` that reads it.
     """
 
-    about: ClassVar[About]
+    about: ClassVar[CatalogueEntry]
     """Catalogue entry; plug-ins have none."""
 
     @property
@@ -68,20 +68,20 @@ class DataPart(Component):
         every = self.all_kinds
         return {name: every[name] for name in self.modalities if name in every}
 
-    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
+    def find_field_errors(self) -> list[tuple[tuple[str, ...], str]]:
         """Fields that do not fit together, by their paths in the trial's configuration."""
         return []
 
-    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+    def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
         """What of it determines the result of a trial that sees these modalities, beside its content."""
         raise NotImplementedError
 
-    def once_trained(self) -> Self:
+    def for_inference(self) -> Self:
         """The configuration for a model whose weights are at hand, which needs no files beside them."""
         return self
 
 
-class ChosenModalities(DataPart):
+class ModalitySubsetConfig(BaseDataConfig):
     """A data set that has more than a model need see."""
 
     use: Annotated[Items[str], Field(min_length=1)] | None = None
@@ -91,7 +91,7 @@ class ChosenModalities(DataPart):
     def modalities(self) -> tuple[str, ...]:
         return self.use or tuple(self.all_kinds)
 
-    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
+    def find_field_errors(self) -> list[tuple[tuple[str, ...], str]]:
         known, used = self.all_kinds, self.use or ()
         unknown = [
             f"no modality is called {name!r}{format_suggestion(name, known)}"
@@ -102,7 +102,7 @@ class ChosenModalities(DataPart):
         return [(("data", "use"), message) for message in (*unknown, *twice)]
 
 
-class FilesConfig(ChosenModalities):
+class FilesConfig(ModalitySubsetConfig):
     """A data set in files below a folder: a subclass names its layout, and a field per modality its preprocessing."""
 
     implementation: ClassVar[str] = "ibml.data.files.source:FilesSource"
@@ -127,32 +127,32 @@ class FilesConfig(ChosenModalities):
     def all_kinds(self) -> dict[str, ModalityKind]:
         return {name: part.kind for name, part in self.parts.items()}
 
-    def folder(self) -> Path | None:
+    def find_folder(self) -> Path | None:
         """Where the data set is on this machine, if anything says so."""
         if self.root is not None:
             return Path(self.root)
         around = os.environ.get(DATA_VARIABLE)
         return Path(around) / self.type if around else None
 
-    def once_trained(self) -> Self:
+    def for_inference(self) -> Self:
         return self.model_copy(
             update={name: part.without_files() for name, part in self.parts.items()}
         )
 
-    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+    def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
         plain = self.model_dump(mode="json", exclude={"root", "on_missing", *self.parts})
         plain["use"] = list(modalities)
-        return plain | {name: _form(self.parts[name]) for name in modalities}
+        return plain | {name: _build_part_form(self.parts[name]) for name in modalities}
 
 
-def _form(part: Preprocessing) -> dict[str, Any]:
+def _build_part_form(part: Preprocessing) -> dict[str, Any]:
     return {
         **part.model_dump(mode="json"),
         **{field: hash_content(path) for field, path in part.files.items()},
     }
 
 
-class CarvedConfig(FilesConfig):
+class HoldoutConfig(FilesConfig):
     """A data set without a validation split of its own: a stratified share of train, drawn by the trial's seed."""
 
     validation: Share = 0.1

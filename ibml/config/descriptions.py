@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 
 @cache
-def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
+def get_field_descriptions(model: type[BaseModel]) -> dict[str, str]:
     """Return the description of each field that has one, in one line.
 
     A description given to `pydantic.Field` has priority; a subclass's docstring overrides its base class's.
@@ -27,14 +27,14 @@ def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel):
-            found |= _attribute_docstrings(base)
+            found |= _extract_attribute_docstrings(base)
     found |= {
         name: info.description for name, info in model.model_fields.items() if info.description
     }
     return {name: " ".join(found[name].split()) for name in model.model_fields if name in found}
 
 
-def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
+def _extract_attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Return the strings that directly follow annotated names in the body of a class."""
     body: list[ast.stmt] = _parse_module(model.__module__)
     for name in model.__qualname__.split("."):

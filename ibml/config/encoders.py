@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ibml.common.hashing import hash_content
-from ibml.config.base import Findings
-from ibml.config.component import Component
+from ibml.config.base import FieldErrors
+from ibml.config.components.component import ComponentConfig
+from ibml.config.components.registry import ENCODERS, load_configurations
 from ibml.config.preprocessing import ModalityKind
-from ibml.config.registry import ENCODERS, load_configurations
 
 KINDS: dict[ModalityKind, tuple[str, str]] = {
     "vector": ("a vector", "vectors"),
@@ -25,8 +25,8 @@ KINDS: dict[ModalityKind, tuple[str, str]] = {
 """One sample of each kind of modality in words, and several."""
 
 
-class EncoderPart(Component):
-    """Base class of the configurations of encoders. The implementation is called with what `arguments` returns."""
+class BaseEncoderConfig(ComponentConfig):
+    """Base class of the configurations of encoders. The implementation is called with what `build_arguments` returns."""
 
     takes: ClassVar[frozenset[ModalityKind]]
     """The kinds of modalities that the encoder accepts."""
@@ -44,15 +44,15 @@ class EncoderPart(Component):
         """Field -> the file or folder that it names; a trial's key depends on what is in it, not on where it is."""
         return {}
 
-    def once_trained(self) -> Self:
+    def for_inference(self) -> Self:
         """The configuration that builds the encoder again where its weights are at hand."""
         return self
 
-    def arguments(self, spec: Any) -> tuple[Any, ...]:
+    def build_arguments(self, spec: Any) -> tuple[Any, ...]:
         """Return the arguments of the implementation for samples described by an `ibml.inputs.InputSpec`."""
         return self, spec
 
-    def inconsistencies(self, modality: str, kind: ModalityKind) -> Findings:
+    def find_field_errors(self, modality: str, kind: ModalityKind) -> FieldErrors:
         """Return why the encoder does not suit a modality of a kind, with paths below the encoder's own."""
         if kind in self.takes:
             return []
@@ -63,7 +63,7 @@ class EncoderPart(Component):
         wrong = f"{self.type!r} takes {self.describe_inputs()}, and {modality} is {one}"
         return [((), f"{wrong}; these fit: {', '.join(suitable)}")]
 
-    def canonical(self) -> dict[str, Any]:
+    def build_canonical_form(self) -> dict[str, Any]:
         """Return everything in this configuration that determines the result, as plain data."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         return plain | {field: hash_content(path) for field, path in self.files.items()}
@@ -74,5 +74,5 @@ class EncoderPart(Component):
         return f"{', '.join(before)} and {last}" if before else last
 
 
-USUAL_TYPE = "mlp"
+DEFAULT_ENCODER_TYPE = "mlp"
 """The type of an encoder that is given without one."""

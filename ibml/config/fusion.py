@@ -10,28 +10,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ibml.common.errors import format_suggestion
-from ibml.config.base import Findings
-from ibml.config.component import Component
+from ibml.config.base import FieldErrors
+from ibml.config.components.component import ComponentConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class FusionPart(Component):
+class BaseFusionConfig(ComponentConfig):
     """Base class of the configurations of fusions. The implementation is called with (options, modalities, widths,
     classes), `widths` of the features by modality."""
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
         """Return what of the trial the fusion cannot be used with."""
         return []
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
         """Return everything in this configuration that determines the result, as plain data."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         return plain
 
 
-class ConditionedPart(FusionPart):
+class ConditionedFusionConfig(BaseFusionConfig):
     """A fusion in which one modality, the `condition`, acts on the features of the others."""
 
     if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ConditionedPart(FusionPart):
         def condition(self) -> str:
             """`first`, `last` or the name of a modality. Each class has it as a field."""
 
-    def position(self, modalities: Sequence[str]) -> int:
+    def find_position(self, modalities: Sequence[str]) -> int:
         """Return the position of the conditioning modality."""
         ends = {"first": 0, "last": len(modalities) - 1}
         return (
@@ -49,14 +49,16 @@ class ConditionedPart(FusionPart):
             else list(modalities).index(self.condition)
         )
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
         names = trial.data.modalities
         if self.condition in ("first", "last", *names):
             return []
         hint = format_suggestion(self.condition, ["first", "last", *names])
         return [(("fusion", "condition"), f"no modality is called {self.condition!r}{hint}")]
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
         names = trial.data.modalities
         ends = {"first": names[0], "last": names[-1]}
-        return super().canonical(trial) | {"condition": ends.get(self.condition, self.condition)}
+        return super().build_canonical_form(trial) | {
+            "condition": ends.get(self.condition, self.condition)
+        }

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ibml.config.base import Config, Count, Items, NonNegative, Positive
-from ibml.config.metrics import Measure, Selection
+from ibml.config.metrics.names import Measure, Selection
 
 
 class SGDConfig(Config):

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from ibml.common.errors import format_suggestion
-from ibml.config.base import Config, Findings, InconsistentConfig
-from ibml.config.components import EncoderConfig, Encoders, FusionConfig, MethodConfig
+from ibml.config.base import Config, FieldErrors, InconsistentConfig
+from ibml.config.component_unions import EncoderConfig, Encoders, FusionConfig, MethodConfig
+from ibml.config.components.registry import FUSIONS, METHODS, create_default
 from ibml.config.data import DataConfig
-from ibml.config.fusion import FusionPart
-from ibml.config.methods.base import JOINT, MOST_MODALITIES, WindowedPart
+from ibml.config.fusion import BaseFusionConfig
+from ibml.config.methods.base import JOINT, MAX_SUBSET_MODALITIES, WindowedMethodConfig
 from ibml.config.optimization import (
     ConstantScheduleConfig,
     OptimizerConfig,
@@ -19,8 +20,7 @@ from ibml.config.optimization import (
     SGDConfig,
     TrainerConfig,
 )
-from ibml.config.plugins import PluginConfig
-from ibml.config.registry import FUSIONS, METHODS, create
+from ibml.config.plugins.plugin_config import PluginConfig
 
 
 class TrialConfig(Config):
@@ -33,9 +33,9 @@ class TrialConfig(Config):
     """The data set, its split and preprocessing."""
     encoders: Encoders
     """The encoder of each modality; `default` serves the modalities without their own."""
-    fusion: FusionConfig = create(FUSIONS, "concat")
+    fusion: FusionConfig = create_default(FUSIONS, "concat")
     """Combines the features of the modalities into logits."""
-    method: MethodConfig = create(METHODS, "ibml")
+    method: MethodConfig = create_default(METHODS, "ibml")
     """The balancing method."""
     optimizer: OptimizerConfig = SGDConfig()
     """The optimizer of all parameters."""
@@ -55,17 +55,17 @@ class TrialConfig(Config):
     @property
     def effective_method(self) -> MethodConfig:
         """The method that trains: plain joint training in place of a method that acts in no epoch."""
-        acts = self.method.acts_in(self.trainer.epochs)
-        return self.method if acts else create(METHODS, "joint")
+        acts = self.method.is_active_in(self.trainer.epochs)
+        return self.method if acts else create_default(METHODS, "joint")
 
     @property
     def notes(self) -> list[str]:
         """What is allowed in the configuration, but probably not meant."""
         method, epochs = self.method, self.trainer.epochs
         if (
-            not isinstance(method, WindowedPart)
-            or method.acts_in(epochs)
-            or method.canonical(self) == JOINT
+            not isinstance(method, WindowedMethodConfig)
+            or method.is_active_in(epochs)
+            or method.build_canonical_form(self) == JOINT
         ):
             return []
         begins = f"{method.type} acts from epoch {method.window.first_epoch} on (method.window.first_epoch, from 0)"
@@ -74,29 +74,29 @@ class TrialConfig(Config):
         ]
 
     @property
-    def head(self) -> FusionPart:
+    def head(self) -> BaseFusionConfig:
         """What makes logits of features: the method's own head, of one modality a linear one, else the fusion."""
         if len(self.modalities) > 1:
             return self.effective_method.head or self.fusion
-        linear: FusionPart = create(FUSIONS, "concat")
+        linear: BaseFusionConfig = create_default(FUSIONS, "concat")
         return linear
 
     @property
     def trained_epochs(self) -> int:
         """How many epochs it trains, those that its method needs beside its own included."""
-        return self.trained_after(self.trainer.epochs)
+        return self.count_trained_epochs(self.trainer.epochs)
 
-    def trained_after(self, epochs: int) -> int:
+    def count_trained_epochs(self, epochs: int) -> int:
         """The same when so many of its own are done."""
-        return epochs + self.effective_method.extra_epochs(self, epochs)
+        return epochs + self.effective_method.count_extra_epochs(self, epochs)
 
-    def encoder(self, modality: str) -> EncoderConfig:
+    def get_encoder(self, modality: str) -> EncoderConfig:
         return self.encoders.get(modality) or self.encoders["default"]
 
-    def once_trained(self) -> TrialConfig:
+    def for_inference(self) -> TrialConfig:
         """The configuration that builds the model again where its weights are at hand."""
-        encoders = {name: part.once_trained() for name, part in self.encoders.items()}
-        return self.model_copy(update={"data": self.data.once_trained(), "encoders": encoders})
+        encoders = {name: part.for_inference() for name, part in self.encoders.items()}
+        return self.model_copy(update={"data": self.data.for_inference(), "encoders": encoders})
 
     @model_validator(mode="before")
     @classmethod
@@ -113,18 +113,18 @@ class TrialConfig(Config):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        findings = self.data.inconsistencies() + _encoder_problems(self)
-        findings += self.fusion.inconsistencies(self) + _plugin_problems(self)
-        findings += self.method.inconsistencies(self) + _measure_problems(self)
+        findings = self.data.find_field_errors() + _find_encoder_errors(self)
+        findings += self.fusion.find_field_errors(self) + _find_plugin_errors(self)
+        findings += self.method.find_field_errors(self) + _find_measure_errors(self)
         if findings:
             raise InconsistentConfig(findings)
         return self
 
 
-def _encoder_problems(config: TrialConfig) -> Findings:
+def _find_encoder_errors(config: TrialConfig) -> FieldErrors:
     names = config.data.modalities
     known = (*config.data.all_kinds, "default")
-    findings: Findings = [
+    findings: FieldErrors = [
         (("encoders", name), f"no modality is called {name!r}{format_suggestion(name, known)}")
         for name in config.encoders
         if name not in known
@@ -135,21 +135,21 @@ def _encoder_problems(config: TrialConfig) -> Findings:
         return findings
     for name, kind in config.data.kinds.items():
         place = ("encoders", name if name in config.encoders else "default")
-        encoder = config.encoder(name)
+        encoder = config.get_encoder(name)
         findings += [
-            ((*place, *below), message) for below, message in encoder.inconsistencies(name, kind)
+            ((*place, *below), message) for below, message in encoder.find_field_errors(name, kind)
         ]
     return findings
 
 
-def _measure_problems(config: TrialConfig) -> Findings:
-    if "shapley" in config.trainer.measures and len(config.modalities) > MOST_MODALITIES:
-        message = f"shapley asks for every subset of the modalities, of which there may be {MOST_MODALITIES}"
+def _find_measure_errors(config: TrialConfig) -> FieldErrors:
+    if "shapley" in config.trainer.measures and len(config.modalities) > MAX_SUBSET_MODALITIES:
+        message = f"shapley asks for every subset of the modalities, of which there may be {MAX_SUBSET_MODALITIES}"
         return [(("trainer", "measures"), message)]
     return []
 
 
-def _plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
+def _find_plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
     """The plug-ins that a trial uses, by the paths of their components."""
     parts: dict[tuple[str, ...], Any] = {
         ("encoders", name): part for name, part in config.encoders.items()
@@ -160,15 +160,15 @@ def _plugins(config: TrialConfig) -> dict[tuple[str, ...], PluginConfig]:
     return {path: part for path, part in parts.items() if isinstance(part, PluginConfig)}
 
 
-def _plugin_problems(config: TrialConfig) -> Findings:
+def _find_plugin_errors(config: TrialConfig) -> FieldErrors:
     return [
         ((*path, "target"), problem)
-        for path, part in _plugins(config).items()
+        for path, part in _find_plugins(config).items()
         for problem in part.problems(config)
     ]
 
 
-def canonical(config: TrialConfig) -> dict[str, Any]:
+def build_canonical_form(config: TrialConfig) -> dict[str, Any]:
     """The configuration as plain data, without the parts that cannot influence the result.
 
     Two configurations with the same canonical form train the same model, bit for bit, on the same kind of machine: an
@@ -176,13 +176,15 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     entry point is the class that it stands for, and a file is what is in it, wherever it is.
     """
     plain = config.model_dump(mode="json")
-    plain["encoders"] = {name: config.encoder(name).canonical() for name in config.modalities}
+    plain["encoders"] = {
+        name: config.get_encoder(name).build_canonical_form() for name in config.modalities
+    }
     for name in config.trainer.without_effect:
         del plain["trainer"][name]
-    plain["data"] = config.data.canonical(config.modalities)
-    plain["method"] = config.effective_method.canonical(config)
+    plain["data"] = config.data.build_canonical_form(config.modalities)
+    plain["method"] = config.effective_method.build_canonical_form(config)
     if config.head is config.fusion:
-        plain["fusion"] = config.fusion.canonical(config)
+        plain["fusion"] = config.fusion.build_canonical_form(config)
     else:
         del plain["fusion"]
     return plain

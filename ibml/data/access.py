@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from ibml.common.errors import IbmlError
 from ibml.config.data import DataConfig, DataPluginConfig
-from ibml.config.failures import in_a_line
+from ibml.config.plugins.failures import format_error
 from ibml.data.base import BuiltInSource, Dataset, Progress, Source, ignore_progress
 from ibml.data.listing import DataError
 
@@ -73,5 +73,5 @@ def _compute_plugin_fingerprint(config: DataPluginConfig) -> str:
         raise
     except Exception as error:
         raise DataError(
-            f"the data set {config.target} has no fingerprint: {in_a_line(error)}"
+            f"the data set {config.target} has no fingerprint: {format_error(error)}"
         ) from error

@@ -15,7 +15,7 @@ from ibml.config.preprocessing import ModalityKind
 if TYPE_CHECKING:
     import torch
 
-    from ibml.config.datasets import DataPart
+    from ibml.config.datasets import BaseDataConfig
     from ibml.inputs import InputSpec, Sequences
 
 Floats = npt.NDArray[np.float32]
@@ -96,7 +96,7 @@ class Dataset:
 
 
 class Source(ABC):
-    """A data set of another package; `ibml.config.plugins` says how it is named."""
+    """A data set of another package; `ibml.config.plugins.plugin_config` says how it is named."""
 
     def __init__(self, options: Any):
         self.options = options
@@ -121,7 +121,7 @@ class BuiltInSource(Source):
     Unlike a plug-in it can be checked before training, and has notes for the records of trials.
     """
 
-    options: DataPart
+    options: BaseDataConfig
 
     @property
     def kinds(self) -> dict[str, ModalityKind]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ibml.config.components.registry import METHODS, create_default
 from ibml.config.methods.base import JOINT
-from ibml.config.registry import METHODS, create
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
@@ -46,8 +46,8 @@ def build_method(
         precision: Number formats of training.
     """
     options = config.effective_method
-    if options.canonical(config) == JOINT:  # every part is off
-        options = create(METHODS, "joint")
+    if options.build_canonical_form(config) == JOINT:  # every part is off
+        options = create_default(METHODS, "joint")
     method: Method = options.load_implementation()(
         config, options.typed_options, model, samples, precision
     )

@@ -30,7 +30,7 @@ class UnimodalLossMethod(Method):
             like = self.memory.probability
             for name in model.modalities:
                 with use_init_stream(trial.seed, "own_head", name):
-                    head = nn.Linear(trial.encoder(name).features, model.classes)
+                    head = nn.Linear(trial.get_encoder(name).features, model.classes)
                     initialize_weights(head)
                 self.heads.append(head.to(like.device, like.dtype))
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ibml.config.fusion import FusionPart
+from ibml.config.fusion import BaseFusionConfig
 
 Features = Sequence[Tensor]
 """z_1 .. z_M in the order of the data's modalities."""
@@ -69,7 +69,7 @@ def split_features(features: Features, index: int) -> tuple[Tensor, Tensor]:
 
 
 def build_fusion(
-    config: FusionPart, modalities: Sequence[str], widths: Sequence[int], classes: int
+    config: BaseFusionConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
 ) -> Fusion:
     """Build a fusion, built-in or plug-in, or the head that a method brings in its place.
 

@@ -31,12 +31,12 @@ class MultimodalModel(nn.Module):
         encoders = {}
         for name in self.modalities:
             with use_init_stream(config.seed, "encoder", name):
-                encoders[name] = build_encoder(config.encoder(name), specs[name])
+                encoders[name] = build_encoder(config.get_encoder(name), specs[name])
                 initialize_weights(encoders[name])
                 if (own := getattr(encoders[name], "after_initialisation", None)) is not None:
                     own()
         self.encoders = nn.ModuleDict(encoders)
-        widths = [config.encoder(name).features for name in self.modalities]
+        widths = [config.get_encoder(name).features for name in self.modalities]
         with use_init_stream(config.seed, "fusion"):
             self.fusion = build_fusion(config.head, self.modalities, widths, classes)
             initialize_weights(self.fusion)

@@ -23,7 +23,7 @@ from ibml.common.version_names import (
     get_next_version,
     select_versions,
 )
-from ibml.config.metric_specs import Direction
+from ibml.config.metrics.specs import Direction
 from ibml.config.trial import flatten
 from ibml.search.database_url import SPEC, choose_url
 from ibml.search.samplers import RepeatableSampler

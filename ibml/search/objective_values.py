@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ibml.config.metric_specs import Direction
-from ibml.config.metrics import Selection, describe, rank
+from ibml.config.metrics.names import Selection, describe_metric, rank
+from ibml.config.metrics.specs import Direction
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.records import MetricRow
 
@@ -44,7 +44,7 @@ def list_needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[
 
 def get_worst_value(metric: str, sense: Direction, seen: list[float]) -> float | None:
     """The worst that a metric can be, or the worst seen where it has no bound; none where nothing was seen."""
-    bounds = describe(metric).bounds
+    bounds = describe_metric(metric).bounds
     if bounds is not None:
         return bounds[0] if sense == "maximize" else bounds[1]
     return (min if sense == "maximize" else max)(seen, default=None)

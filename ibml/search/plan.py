@@ -11,12 +11,12 @@ from typing import Any
 from ibml.common.errors import ConfigError, Problem, SourceLocation, format_suggestion
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document, KeyPath
-from ibml.config import metrics
 from ibml.config.loading.file_kinds import SPACE, check_kind, read_as
-from ibml.config.loading.layers import Layers, Setting, find_base, settings
-from ibml.config.loading.overrides import command_line, overridden, unknown_sections
-from ibml.config.loading.validation import parsed, validated
-from ibml.config.plugins import sources
+from ibml.config.loading.layers import Layers, Setting, find_base, read_settings
+from ibml.config.loading.overrides import apply_overrides, find_unknown_sections, parse_override
+from ibml.config.loading.validation import parse_document, validate_layers
+from ibml.config.metrics import names as metrics
+from ibml.config.plugins.plugin_config import hash_plugin_sources
 from ibml.config.search.space import (
     BestOf,
     ChoiceParameter,
@@ -27,7 +27,7 @@ from ibml.config.search.space import (
     SearchSpaceConfig,
     Start,
 )
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 from ibml.search.pbt_mutable import check_mutable
 from ibml.search.space import MOST_LISTED, Space, Values, count_trials
 from ibml.search.validation import build_space, order_dimensions, sample_trials
@@ -73,7 +73,7 @@ class SearchPlan:
     @property
     def trained_epochs(self) -> int:
         """The same, with what the base's method trains beside them."""
-        return self.space.base.trained_after(self.epochs)
+        return self.space.base.count_trained_epochs(self.epochs)
 
     @property
     def file_hash(self) -> str:
@@ -91,12 +91,12 @@ class SearchPlan:
             dimension.path: plain["parameters"][dimension.path]
             for dimension in self.space.dimensions
         }
-        base = canonical(self.space.base.model_copy(update={"seed": 0}))
+        base = build_canonical_form(self.space.base.model_copy(update={"seed": 0}))
         spec = {**plain, "parameters": kept, "base": base, "data": fingerprint, "trainer": revision}
-        plugins = sources(flatten(base))
+        plugins = hash_plugin_sources(flatten(base))
         for dimension in self.space.dimensions:
             for value in dimension.list_examples():
-                plugins |= sources(flatten({dimension.path: value}))
+                plugins |= hash_plugin_sources(flatten({dimension.path: value}))
         return spec | ({"plugins": plugins} if plugins else {})
 
     def resolve_starting_values(self, best_of: Mapping[str, Values]) -> list[Values]:
@@ -158,19 +158,19 @@ def load_search(
     near = None if isinstance(source, Mapping) else Path(source).parent
     given = tuple(overrides)
     extra = [
-        _join_parameter_path(setting) for override in given for setting in command_line(override)
+        _join_parameter_path(setting) for override in given for setting in parse_override(override)
     ]
-    document = overridden(
+    document = apply_overrides(
         document, [s for s in extra if s.path[0] in SearchSpaceConfig.model_fields]
     )
-    config, problems = parsed(document, SearchSpaceConfig, ("parameters",))
+    config, problems = parse_document(document, SearchSpaceConfig, ("parameters",))
     if config is None:
         raise ConfigError(problems)
     layers, base_text = _load_base_layers(config, document, near, base, problems)
-    problems += unknown_sections(extra, [SearchSpaceConfig, TrialConfig])
+    problems += find_unknown_sections(extra, [SearchSpaceConfig, TrialConfig])
     in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
     problems += layers.add(in_trials)
-    trial, found = validated(layers, document.source(("base",)))
+    trial, found = validate_layers(layers, document.source(("base",)))
     if trial is None:
         raise ConfigError([*problems, *found])
     told = (*([f"--base {base}"] if base else []), *given)
@@ -235,14 +235,14 @@ def _load_base_layers(
         source = SourceLocation("--base") if base else document.source(("base",))
         found = find_base(named, Path() if base else near, source)
         text = found.text
-        problems += layers.add(settings(found))
+        problems += layers.add(read_settings(found))
     elif named is None:
         message = "no base: name a preset or a .yaml file, here or with --base"
         raise ConfigError([*problems, Problem(SourceLocation(document.file, path="base"), message)])
     else:
-        problems += layers.add(settings(document, ("base",)))
+        problems += layers.add(read_settings(document, ("base",)))
     if config.overrides:
-        problems += layers.add(settings(document, ("overrides",)))
+        problems += layers.add(read_settings(document, ("overrides",)))
     return layers, text
 
 
@@ -268,7 +268,7 @@ def _list_requested_metrics(
 def _check_metrics(
     config: SearchSpaceConfig, base: TrialConfig, document: Document
 ) -> list[Problem]:
-    known = metrics.search_names(base.modalities)
+    known = metrics.list_search_metrics(base.modalities)
     problems = []
     for name, source in _list_requested_metrics(config, document):
         if name not in known:
@@ -285,10 +285,10 @@ def _check_sampled_metrics(
     config: SearchSpaceConfig, space: Space, document: Document
 ) -> list[Problem]:
     """Objectives and constraints that some proposals would not log."""
-    known_for_base = metrics.search_names(space.base.modalities)
+    known_for_base = metrics.list_search_metrics(space.base.modalities)
     asked = _list_requested_metrics(config, document)
     for values, trial, _ in sample_trials(space):
-        known = metrics.search_names(trial.modalities) if trial else known_for_base
+        known = metrics.list_search_metrics(trial.modalities) if trial else known_for_base
         for name, source in asked:
             if name in known_for_base and name not in known:
                 shown = ", ".join(f"{path}: {value}" for path, value in values.items())

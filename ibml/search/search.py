@@ -173,7 +173,7 @@ class Search:
             }
             values |= {
                 "time.total": final["time.total"],
-                "epochs": float(trial_run.config.trained_after(trial_run.tracker.epochs)),
+                "epochs": float(trial_run.config.count_trained_epochs(trial_run.tracker.epochs)),
             }
             search_trial.trial.set_user_attr(f"{SEED}.{trial_run.position}", values)
             search_trial.seeds.append(values)

@@ -9,8 +9,8 @@ from typing import Any
 
 from ibml.common.errors import Problem, SourceLocation
 from ibml.common.yaml.documents import Document
-from ibml.config.loading.layers import Layers, Setting, settings
-from ibml.config.loading.validation import validated
+from ibml.config.loading.layers import Layers, Setting, read_settings
+from ibml.config.loading.validation import validate_layers
 from ibml.config.search.space import (
     Between,
     ChoiceParameter,
@@ -20,7 +20,7 @@ from ibml.config.search.space import (
     SearchSpaceConfig,
     label,
 )
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 
 MOST_LISTED = 10_000
 """Beyond so many values nobody wants them one by one."""
@@ -126,7 +126,7 @@ class Space:
     def __init__(self, base: TrialConfig, dimensions: tuple[Dimension, ...], name: str):
         self.base, self.dimensions, self.name = base, dimensions, name
         self._layers = Layers()
-        self._layers.add(settings(Document(name, base.model_dump(mode="json"))))
+        self._layers.add(read_settings(Document(name, base.model_dump(mode="json"))))
 
     @property
     def searched(self) -> list[Dimension]:
@@ -151,7 +151,7 @@ class Space:
             s for path, value in values.items() for s in _build_settings(path, value, sources[path])
         ]
         problems = layers.add(layer)
-        config, found = validated(
+        config, found = validate_layers(
             layers, next((s.source for s in layer), SourceLocation(self.name))
         )
         return (None, [*problems, *found]) if problems else (config, found)
@@ -173,10 +173,10 @@ class Space:
     def _find_same_choice(self, dimension: Dimension, config: TrialConfig) -> Any:
         """The choice of several settings that a configuration has already."""
         around = Space(config, (dimension,), self.name)
-        same = canonical(config)
+        same = build_canonical_form(config)
         for choice in dimension.list_examples():
             made, _ = around.trial({dimension.path: choice})
-            if made is not None and canonical(made) == same:
+            if made is not None and build_canonical_form(made) == same:
                 return choice
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ibml.config.metric_specs import Direction
+from ibml.config.metrics.specs import Direction
 
 SEED = "ibml.seed"
 """Trial attributes `ibml.seed.0`, ...: what the proposal's seeds came to."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import factorial
 
-from ibml.config.study.designs import MOST_PARTS
+from ibml.config.study.designs import MAX_COMPONENTS
 from ibml.statistics.paired import Difference, paired_difference, with_verdicts
 
 Worth = Mapping[frozenset[str], Mapping[int, float]]
@@ -85,9 +85,9 @@ def _subsets(parts: Iterable[str]) -> list[frozenset[str]]:
 
 def _complete_seeds(parts: Sequence[str], values: Worth) -> tuple[list[int], int]:
     """The seeds that every subset has, and how many others there are."""
-    if len(set(parts)) != len(parts) or len(parts) > MOST_PARTS:
+    if len(set(parts)) != len(parts) or len(parts) > MAX_COMPONENTS:
         raise ValueError(
-            f"Shapley values are for up to {MOST_PARTS} different parts, not {', '.join(parts)}"
+            f"Shapley values are for up to {MAX_COMPONENTS} different parts, not {', '.join(parts)}"
         )
     subsets = _subsets(parts)
     lacking = [s for s in subsets if s not in values]

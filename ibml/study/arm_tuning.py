@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ibml.config.trial import canonical, flatten
+from ibml.config.trial import build_canonical_form, flatten
 from ibml.records import MetricRow, SearchRecord, Tuning
 from ibml.search.search import Ending, Search
 from ibml.study.engine.searches import OpenSearch, open_search
@@ -146,7 +146,9 @@ def _describe_duplicates(arms: Sequence[TunedArm], several: bool) -> str:
     found: dict[str, list[str]] = {}
     for arm in arms:
         if cell := arm.cell:
-            form = json.dumps(canonical(cell.config.model_copy(update={"seed": 0})), sort_keys=True)
+            form = json.dumps(
+                build_canonical_form(cell.config.model_copy(update={"seed": 0})), sort_keys=True
+            )
             found.setdefault(form, []).append(
                 f"{cell.dataset} · {cell.arm}" if several else cell.arm
             )

@@ -11,8 +11,8 @@ from ibml import data
 from ibml.common.errors import ConfigError, IbmlError
 from ibml.common.version import get_code_revision
 from ibml.common.yaml import documents
-from ibml.config.failures import describe_failure
-from ibml.config.loading.validation import parsed
+from ibml.config.loading.validation import parse_document
+from ibml.config.plugins.failures import describe_failure
 from ibml.config.trial import TrialConfig
 from ibml.records import TrialRecord
 from ibml.search.population import CHANGES
@@ -128,7 +128,7 @@ def _refuse_population_members(tags: Mapping[str, str], store: MlflowStore) -> N
 
 def _parse_config(text: str, record: TrialRecord) -> TrialConfig:
     try:
-        config, problems = parsed(documents.parse(text, "config.yaml"), TrialConfig)
+        config, problems = parse_document(documents.parse(text, "config.yaml"), TrialConfig)
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:

@@ -8,7 +8,7 @@ from ibml import data
 from ibml.common.errors import IbmlError
 from ibml.common.processes.interruption import deferred, is_stop_requested, raise_if_stop_requested
 from ibml.common.version import get_code_revision
-from ibml.config.failures import describe_failure
+from ibml.config.plugins.failures import describe_failure
 from ibml.config.trial import TrialConfig
 from ibml.records import TrialRecord
 from ibml.study.engine.run_metadata import build_trial_description

@@ -121,7 +121,7 @@ class TrialCheckpoints:
         if self.config.keep == "none" or trainer.diverged or trainer.selected is None:
             return
         content = {
-            "config": trainer.config.once_trained().model_dump_json(),
+            "config": trainer.config.for_inference().model_dump_json(),
             "shapes": {name: list(spec.shape) for name, spec in trainer.specs.items()},
             "words": {
                 name: _describe_vocabulary(spec)

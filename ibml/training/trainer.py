@@ -15,8 +15,8 @@ from torch import Tensor
 from ibml import data
 from ibml.common.imports import load_object
 from ibml.common.rng import stream_seed
-from ibml.config.metric_registry import MEASURES
-from ibml.config.metrics import rank, training_measures
+from ibml.config.metrics.names import rank, select_training_measures
+from ibml.config.metrics.registry import MEASURES
 from ibml.config.schedule import lr_factor
 from ibml.config.trial import TrialConfig
 from ibml.data.feeds import Feed, build_feed
@@ -40,7 +40,7 @@ CHECK_EVERY = 32
 _SELECTED_PREFIXES = (
     "epoch",
     "val.",
-    *(f"train.{name}" for name in training_measures(tuple(MEASURES))),
+    *(f"train.{name}" for name in select_training_measures(tuple(MEASURES))),
 )
 """Beginnings of the names that `selected.*` repeats."""
 
@@ -102,7 +102,7 @@ class Trainer:
         self.method.begin(Training(self.train_split, self.val_split, self.optimizer))
         self._training_measures = {
             name: load_object(MEASURES[measure].function)
-            for measure in training_measures(config.trainer.measures)
+            for measure in select_training_measures(config.trainer.measures)
             for name in MEASURES[measure].expand_names(self.model.modalities)
         }
         self.epoch = 0

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ibml.config.registry import METHODS
+from ibml.config.components.registry import METHODS
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.methods import Batch

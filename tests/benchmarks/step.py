@@ -48,7 +48,7 @@ def plain_epoch(pair: Pair) -> Callable[[], None]:
     """One epoch of a loop as anybody would write it, over the pair's encoders and data."""
     trainer = pair.trainer("joint")
     config, encoders = trainer.config, trainer.model.encoders
-    widths = [config.encoder(name).features for name in trainer.model.modalities]
+    widths = [config.get_encoder(name).features for name in trainer.model.modalities]
     model = Plain([encoders[name] for name in trainer.model.modalities], widths, pair.classes)
     sgd = config.optimizer
     assert sgd.type == "sgd"

@@ -218,7 +218,7 @@ def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
         checkpoints = folder / "shared" / "checkpoints"
         trains = lambda: (
             lost.running("ray::ResourceTr") and len(list(checkpoints.rglob("state-*.ckpt"))) >= 6
-        )
+        )  # noqa: E731
         wait_for(trains, 240, "three trials with checkpoints, one on the host that is lost")
         lost.down()
         laptop.note([f"# the host {lost.address}, on which a trial runs, is killed"])

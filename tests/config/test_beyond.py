@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ibml.common.yaml.documents import build_document
-from ibml.config.loading.validation import parsed
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.loading.validation import parse_document
+from ibml.config.trial import TrialConfig, build_canonical_form
 
 Build = Callable[..., TrialConfig]
 
@@ -36,7 +36,7 @@ def test_results_of_before_are_found_under_their_stored_form(
     said = {"rates": {"memory": "epoch", "smoothing": 0, "per_class": False}}
     for more in ({}, said):
         config = trial(method={"type": "ibml", **method, **more}, trainer={"epochs": 5})
-        assert canonical(config)["method"] == {
+        assert build_canonical_form(config)["method"] == {
             "type": "ibml",
             **stored,
             "window": {"first_epoch": 1, "stop_epoch": 5},
@@ -45,7 +45,9 @@ def test_results_of_before_are_found_under_their_stored_form(
 
 def test_what_is_the_papers_is_not_said_and_what_is_unused_does_not_count(trial: Build) -> None:
     def form(**method: Any) -> Any:
-        return canonical(trial(method={"type": "ibml", **method}, trainer={"epochs": 5}))["method"]
+        return build_canonical_form(
+            trial(method={"type": "ibml", **method}, trainer={"epochs": 5})
+        )["method"]
 
     assert (
         form(
@@ -100,5 +102,5 @@ def test_values_that_mean_nothing_are_refused_with_their_path(
         "encoders": {"default": {"type": "mlp"}},
         "method": {"type": "ibml", **method},
     }
-    problems = parsed(build_document(data, "trial.yaml"), TrialConfig)[1]
+    problems = parse_document(build_document(data, "trial.yaml"), TrialConfig)[1]
     assert said in "\n".join(map(str, problems))

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from ibml import data
 from ibml.common.errors import ConfigError
-from ibml.config import plugin_allowlist, plugins
+from ibml.config.plugins import allowlist as plugin_allowlist
+from ibml.config.plugins import plugin_config as plugins
 from ibml.config.trial import TrialConfig
 from ibml.study.planning.plan import load_trial
 
@@ -54,10 +55,10 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "mine.py").write_text(SOURCE)
-    plugin_allowlist.allow(["mine"])
+    plugin_allowlist.allow_packages(["mine"])
     yield tmp_path
     sys.modules.pop("mine", None)
-    for cached in (plugins.source_hash, plugins.resolved, plugin_allowlist.user_config):
+    for cached in (plugins.hash_source, plugins.resolve_target, plugin_allowlist.load_user_config):
         cached.cache_clear()
 
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from ibml.config.base import Config
-from ibml.config.descriptions import field_descriptions
-from ibml.config.loading.json_schema import schema
+from ibml.config.descriptions import get_field_descriptions
+from ibml.config.loading.json_schema import build_schema
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.study.study import StudyConfig
 from ibml.config.trial import TrialConfig
@@ -43,7 +43,7 @@ MODELS = reachable(TrialConfig, StudyConfig, SearchSpaceConfig)
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_field_has_a_description(model: type[BaseModel]) -> None:
     assert model.__doc__
-    assert set(model.model_fields) - set(field_descriptions(model)) == set()
+    assert set(model.model_fields) - set(get_field_descriptions(model)) == set()
 
 
 def test_the_walk_reaches_what_is_inside_lists_mappings_and_unions() -> None:
@@ -59,14 +59,16 @@ def test_the_walk_reaches_what_is_inside_lists_mappings_and_unions() -> None:
 
 
 def test_schemas_show_the_descriptions() -> None:
-    made = schema("ablation")
-    assert made["properties"]["seeds"]["description"] == field_descriptions(StudyConfig)["seeds"]
+    made = build_schema("ablation")
+    assert (
+        made["properties"]["seeds"]["description"] == get_field_descriptions(StudyConfig)["seeds"]
+    )
     assert made["$defs"]["TableConfig"]["properties"]["alpha"]["description"].startswith(
         "Level of significance"
     )
-    assert schema("search")["$defs"]["TPEConfig"]["properties"]["group"]["description"].startswith(
-        "Model parameters"
-    )
+    assert build_schema("search")["$defs"]["TPEConfig"]["properties"]["group"][
+        "description"
+    ].startswith("Model parameters")
 
 
 class Base(Config):
@@ -84,8 +86,8 @@ class Derived(Base):
 
 
 def test_descriptions_are_inherited_and_replaced() -> None:
-    assert field_descriptions(Base) == {"first": "The first, on two lines."}
-    assert field_descriptions(Derived) == {
+    assert get_field_descriptions(Base) == {"first": "The first, on two lines."}
+    assert get_field_descriptions(Derived) == {
         "first": "The first, on two lines.",
         "bare": "Now described.",
         "second": "The second.",

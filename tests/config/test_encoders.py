@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from ibml.common.errors import ConfigError, IbmlError
 from ibml.common.hashing import hash_content
-from ibml.config.loading.json_schema import schema
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.loading.json_schema import build_schema
+from ibml.config.trial import TrialConfig, build_canonical_form
 from ibml.study.planning.keys import compute_trial_key
 from ibml.study.planning.plan import load_plan
 
@@ -140,9 +140,9 @@ def test_a_key_depends_on_what_is_in_a_file_and_not_on_its_place(
     assert key("b.pth", b"1") == first
     assert key("a.pth", b"22") != first
     assert key("a.pth", b"1") == first
-    form = canonical(media({"type": "resnet18", "weights": str(tmp_path / "a.pth")}))["encoders"][
-        "pix"
-    ]
+    form = build_canonical_form(media({"type": "resnet18", "weights": str(tmp_path / "a.pth")}))[
+        "encoders"
+    ]["pix"]
     assert (
         form["weights"] == "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
     )
@@ -151,7 +151,9 @@ def test_a_key_depends_on_what_is_in_a_file_and_not_on_its_place(
 def test_a_folders_hash_is_that_of_its_files_and_their_names(media: Build, folder: Path) -> None:
     found = [hash_content(folder)]
     assert (
-        canonical(media({"type": "pretrained", "path": str(folder)}))["encoders"]["pix"]["path"]
+        build_canonical_form(media({"type": "pretrained", "path": str(folder)}))["encoders"]["pix"][
+            "path"
+        ]
         == found[0]
     )
     (folder / ".cache").mkdir()
@@ -177,18 +179,18 @@ def test_a_file_that_has_gone_is_said_in_a_line(media: Build, folder: Path, tmp_
     config = media({"type": "resnet18", "weights": str(path)})
     path.unlink()
     with pytest.raises(IbmlError, match=r"w\.pth cannot be read: No such file"):
-        canonical(config)
+        build_canonical_form(config)
 
 
 def test_a_trained_model_needs_no_file_of_weights(media: Build, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.touch()
-    config = media({"type": "resnet18", "weights": str(path)}).once_trained()
+    config = media({"type": "resnet18", "weights": str(path)}).for_inference()
     assert config == media({"type": "resnet18"})
 
 
 def test_the_schema_knows_every_encoder() -> None:
-    tags = schema("trial")["properties"]["encoders"]["additionalProperties"]["discriminator"][
+    tags = build_schema("trial")["properties"]["encoders"]["additionalProperties"]["discriminator"][
         "mapping"
     ]
     assert set(tags) == {

@@ -9,7 +9,7 @@ import pytest
 
 from ibml.common.errors import ConfigError
 from ibml.common.yaml import documents
-from ibml.config.loading.json_schema import schema
+from ibml.config.loading.json_schema import build_schema
 from ibml.search.plan import load_search
 from ibml.study.planning.plan import Plan, load_plan, load_trial
 
@@ -85,7 +85,7 @@ def test_a_name_is_the_text_as_it_is_written(write, reference: str) -> None:
 
 
 def test_the_schema_takes_such_names(write) -> None:
-    jsonschema.validate(documents.read(write(named_study("0"))).data, schema("ablation"))
+    jsonschema.validate(documents.read(write(named_study("0"))).data, build_schema("ablation"))
 
 
 def test_names_on_the_command_line_are_taken_as_written(write) -> None:
@@ -235,7 +235,9 @@ def test_a_mapping_that_is_left_empty_is_an_empty_mapping(write) -> None:
     text = EMPTY.replace("B: ~", "B: {fusion.type: sum}").replace("    C: null\n    D: {}\n", "")
     plan: Plan = load_plan(write(text))
     assert (plan.arms, plan.datasets, plan.study.table.test) == (["A", "B"], ["a"], "t")
-    jsonschema.validate(documents.parse(text.partition("tune:")[0], "f").data, schema("ablation"))
+    jsonschema.validate(
+        documents.parse(text.partition("tune:")[0], "f").data, build_schema("ablation")
+    )
 
 
 def test_sections_of_a_trial_that_are_left_empty_change_nothing(write) -> None:

@@ -8,17 +8,17 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from ibml.config.components import MethodConfig
-from ibml.config.loading.annotations import members
-from ibml.config.methods.base import WindowedPart
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.component_unions import MethodConfig
+from ibml.config.loading.annotations import get_union_members
+from ibml.config.methods.base import WindowedMethodConfig
+from ibml.config.trial import TrialConfig, build_canonical_form
 from ibml.study.planning.keys import compute_prefix_keys, compute_trial_key
 
 Build = Callable[..., TrialConfig]
 
 
 def form(trial: Build, method: dict[str, Any], **parts: Any) -> dict[str, Any]:
-    return canonical(trial(method=method, trainer={"epochs": 20}, **parts))
+    return build_canonical_form(trial(method=method, trainer={"epochs": 20}, **parts))
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_epochs_that_a_method_trains_beside_its_own_are_in_the_budget(
 ) -> None:
     config = trial(method=method, trainer={"epochs": 20})
     assert config.trained_epochs == 20 + extra
-    assert config.trained_after(0) == 0
-    early = [config.trained_after(done) for done in range(21)]
+    assert config.count_trained_epochs(0) == 0
+    early = [config.count_trained_epochs(done) for done in range(21)]
     assert early == sorted(early)
     assert early[2] == 2 + (3 * method["super_epoch"] if extra and "window" not in method else 0)
 
@@ -203,8 +203,8 @@ def test_what_compares_modalities_needs_two() -> None:
 
 WINDOWED = sorted(
     name
-    for name, part in members(get_args(MethodConfig)[0]).items()
-    if issubclass(part, WindowedPart)
+    for name, part in get_union_members(get_args(MethodConfig)[0]).items()
+    if issubclass(part, WindowedMethodConfig)
 )
 
 
@@ -215,7 +215,7 @@ def test_a_method_that_acts_in_no_epoch_is_joint(trial: Build, method: str, firs
     joint = trial(method={"type": "joint"}, trainer={"epochs": 20})
     assert compute_trial_key(late, "data") == compute_trial_key(joint, "data")
     assert compute_prefix_keys(late, "data", "code") == compute_prefix_keys(joint, "data", "code")
-    assert (late.head, late.trained_epochs, late.trained_after(7)) == (joint.head, 20, 7)
+    assert (late.head, late.trained_epochs, late.count_trained_epochs(7)) == (joint.head, 20, 7)
     assert late.notes == [
         f"{method} acts from epoch {first} on (method.window.first_epoch, from 0), and training has 20 epochs;"
         " it is plain joint training"
@@ -230,7 +230,9 @@ def test_a_method_that_acts_in_no_epoch_is_joint(trial: Build, method: str, firs
 def test_one_epoch_of_the_default_method_is_joint(trial: Build) -> None:
     once = trial(trainer={"epochs": 1})
     assert (once.method.type, once.effective_method.type) == ("ibml", "joint")
-    assert canonical(once) == canonical(trial(trainer={"epochs": 1}, method={"type": "joint"}))
+    assert build_canonical_form(once) == build_canonical_form(
+        trial(trainer={"epochs": 1}, method={"type": "joint"})
+    )
     assert "training has 1 epoch; it is plain joint training" in once.notes[0]
 
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from ibml.common.imports import load_object
-from ibml.config.metric_registry import EVALUATION_METRICS, MEASURES, METRICS
-from ibml.config.metric_specs import MeasureSpec, MetricSpec
-from ibml.config.metrics import (
-    describe,
-    evaluation_names,
-    measure_names,
-    measure_of,
-    search_names,
-    table_names,
-    timed,
+from ibml.config.metrics.names import (
+    describe_metric,
+    find_measure,
+    list_evaluation_metrics,
+    list_measure_metrics,
+    list_search_metrics,
+    list_table_metrics,
+    list_timed_measures,
 )
+from ibml.config.metrics.registry import EVALUATION_METRICS, MEASURES, METRICS
+from ibml.config.metrics.specs import MeasureSpec, MetricSpec
 from ibml.search.objective_values import get_worst_value
 from ibml.training.metrics.base import Predictions
 
@@ -53,9 +53,9 @@ def test_a_metric_is_computed_within_its_bounds_and_can_be_searched_and_shown(
     low, high = metric.bounds or (-math.inf, math.inf)
     assert all(low <= value <= high for value in values)
     for name in names:
-        assert f"val.{name}" in search_names(MODALITIES)
-        assert {f"test.{name}", f"selected.val.{name}"} <= set(table_names(MODALITIES))
-        assert describe(f"selected.val.{name}").spec is metric
+        assert f"val.{name}" in list_search_metrics(MODALITIES)
+        assert {f"test.{name}", f"selected.val.{name}"} <= set(list_table_metrics(MODALITIES))
+        assert describe_metric(f"selected.val.{name}").spec is metric
         worst = [
             get_worst_value(f"val.{name}", sense, [0.25]) for sense in ("maximize", "minimize")
         ]
@@ -65,18 +65,20 @@ def test_a_metric_is_computed_within_its_bounds_and_can_be_searched_and_shown(
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=by_name)
 def test_a_measure_is_named_timed_and_found_by_its_metrics(measure: MeasureSpec) -> None:
     assert callable(load_object(measure.function))
-    names = measure_names(measure.name, MODALITIES)
+    names = list_measure_metrics(measure.name, MODALITIES)
     assert names
-    assert set(names) <= set(table_names(MODALITIES, [measure.name])) - set(table_names(MODALITIES))
-    assert [measure_of(name, MODALITIES) for name in names] == [measure.name] * len(names)
-    assert all(describe(name).spec in measure.metrics for name in names)
-    assert measure_names(measure.name, MODALITIES[:1]) == [] or measure.min_modalities < 2
-    assert timed([measure.name], 3) == ["features"] * measure.needs_features + [measure.name] * (
-        measure.stage == "test"
+    assert set(names) <= set(list_table_metrics(MODALITIES, [measure.name])) - set(
+        list_table_metrics(MODALITIES)
     )
+    assert [find_measure(name, MODALITIES) for name in names] == [measure.name] * len(names)
+    assert all(describe_metric(name).spec in measure.metrics for name in names)
+    assert list_measure_metrics(measure.name, MODALITIES[:1]) == [] or measure.min_modalities < 2
+    assert list_timed_measures([measure.name], 3) == ["features"] * measure.needs_features + [
+        measure.name
+    ] * (measure.stage == "test")
 
 
 def test_names_come_in_the_order_of_the_registry() -> None:
     each = [f"accuracy.{name}" for name in MODALITIES]
-    assert evaluation_names(MODALITIES)[:7] == ["loss", "accuracy", "macro_f1", *each, "gap"]
-    assert evaluation_names(["pix"])[:4] == ["loss", "accuracy", "macro_f1", "accuracy.pix"]
+    assert list_evaluation_metrics(MODALITIES)[:7] == ["loss", "accuracy", "macro_f1", *each, "gap"]
+    assert list_evaluation_metrics(["pix"])[:4] == ["loss", "accuracy", "macro_f1", "accuracy.pix"]

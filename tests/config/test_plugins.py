@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from ibml.common.errors import ConfigError, IbmlError
-from ibml.config import plugin_allowlist, plugins
-from ibml.config.loading.json_schema import schema
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.loading.json_schema import build_schema
+from ibml.config.plugins import allowlist as plugin_allowlist
+from ibml.config.plugins import plugin_config as plugins
+from ibml.config.trial import TrialConfig, build_canonical_form
 from ibml.inputs import InputSpec
 from ibml.methods import Precision, build_method
 from ibml.models.multimodal import MultimodalModel
@@ -109,14 +110,14 @@ def forget() -> None:
     """As in a new process."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
         del sys.modules[name]
-    for cached in (plugins.source_hash, plugins.resolved, plugin_allowlist.user_config):
+    for cached in (plugins.hash_source, plugins.resolve_target, plugin_allowlist.load_user_config):
         cached.cache_clear()
 
 
 @pytest.fixture
 def mine(folder: Path) -> Path:
     """The same folder with the plug-in allowed."""
-    plugin_allowlist.allow(["mine"])
+    plugin_allowlist.allow_packages(["mine"])
     return folder
 
 
@@ -274,8 +275,12 @@ def test_a_missing_package_is_said(mine: Path) -> None:
 
 
 def test_options_left_out_are_their_defaults(mine: Path, trial: Build) -> None:
-    assert canonical(trial(method=method(alpha=1))) == canonical(trial(method=method()))
-    assert canonical(trial(method=method(alpha=2))) != canonical(trial(method=method()))
+    assert build_canonical_form(trial(method=method(alpha=1))) == build_canonical_form(
+        trial(method=method())
+    )
+    assert build_canonical_form(trial(method=method(alpha=2))) != build_canonical_form(
+        trial(method=method())
+    )
     again = TrialConfig.model_validate(trial(method=method(alpha=2)).model_dump(mode="json"))
     assert again == trial(method=method(alpha=2))
 
@@ -290,12 +295,12 @@ def test_dotted_paths_reach_options(mine: Path) -> None:
         "encoders.pix.options.start=2",
     ]
     made = load_trial("mfeat", other)
-    assert (made.encoder("pix").type, made.encoder("zer").type) == ("plugin", "mlp")
+    assert (made.get_encoder("pix").type, made.get_encoder("zer").type) == ("plugin", "mlp")
 
 
 def test_a_changed_target_starts_from_its_own_options(mine: Path) -> None:
     (mine / "more.py").write_text(MINE.replace("alpha", "beta"))
-    plugin_allowlist.allow(["more"])
+    plugin_allowlist.allow_packages(["more"])
     text = STUDY.replace(
         "base: mfeat", f"base: mfeat\noverrides: {{method: {method(alpha=3)}}}".replace("'", "")
     )
@@ -386,7 +391,7 @@ def test_the_source_of_a_package_is_all_of_it(mine: Path) -> None:
     ]:
         (mine / "mine" / name).write_text(text)
         forget()
-        found.append(plugins.source_hash("mine"))
+        found.append(plugins.hash_source("mine"))
     assert found[1] == found[2]
     assert len(set(found)) == 3
 
@@ -400,8 +405,10 @@ def test_entry_points_are_short_names_of_allowed_packages(folder: Path, trial: B
     short = STUDY.replace("mine:Scaled", "scaled")
     assert "the package 'mine' may not run as a plug-in" in study(folder, short)[0]
     assert not (folder / "imported").exists()
-    plugin_allowlist.allow(["mine"])
-    assert canonical(trial(method=method("scaled"))) == canonical(trial(method=method()))
+    plugin_allowlist.allow_packages(["mine"])
+    assert build_canonical_form(trial(method=method("scaled"))) == build_canonical_form(
+        trial(method=method())
+    )
     assert "did you mean 'scaled'?" in study(folder, STUDY.replace("mine:Scaled", "scaledd"))[0]
     assert (
         "'bare' is 'mine', which is not of the form"
@@ -431,9 +438,9 @@ def test_each_plugin_is_built_with_its_options(mine: Path, trial: Build) -> None
 
 
 def test_the_schemas_know_plugins() -> None:
-    paths = schema("ablation")["$defs"]["Overrides"]["properties"]
+    paths = build_schema("ablation")["$defs"]["Overrides"]["properties"]
     assert {"method.target", "method.options", "fusion.options"} <= set(paths)
-    names = schema("search")["properties"]["parameters"]["propertyNames"]["anyOf"]
+    names = build_schema("search")["properties"]["parameters"]["propertyNames"]["anyOf"]
     assert "method.target" in names[0]["enum"]
     assert [
         bool(re.match(names[1]["pattern"], path))
@@ -456,12 +463,12 @@ def test_a_worker_takes_the_drivers_word_but_not_other_code(mine: Path) -> None:
     forget()
     os.environ[plugin_allowlist.VARIABLE] = ""
     sys.path.remove(str(mine))
-    plugins.receive(sent)
-    assert plugins.load_class("method", "mine:Scaled").__name__ == "Scaled"
+    plugins.allow_received_plugins(sent)
+    assert plugins.load_plugin_class("method", "mine:Scaled").__name__ == "Scaled"
     forget()
     (mine / "mine.py").write_text("")
     with pytest.raises(IbmlError, match="is not the code that the study was started with"):
-        plugins.receive(sent)
+        plugins.allow_received_plugins(sent)
 
 
 TYPED = """\
@@ -598,7 +605,7 @@ def test_options_of_ordinary_types_are_read_from_yaml(
     config = load_plan("study.yaml").cells[1].config
     assert config.method.options[name] == plain
     again = TrialConfig.model_validate(config.model_dump(mode="json"))
-    assert canonical(again) == canonical(config)
+    assert build_canonical_form(again) == build_canonical_form(config)
     assert type(getattr(again.method.typed_options, name)) is type(
         getattr(config.method.typed_options, name)
     )
@@ -611,7 +618,7 @@ def test_defaults_of_options_have_one_form(typed: Path, trial: Build) -> None:
     plain = trial(method=method("mine:Typed")).method.options
     assert (plain["names"], plain["numbers"], plain["named"]) == (["a", "b"], [2, 10], [1, "x"])
     given = trial(method=method("mine:Typed", names=["a", "b"], numbers=[10, 2]))
-    assert canonical(given) == canonical(trial(method=method("mine:Typed")))
+    assert build_canonical_form(given) == build_canonical_form(trial(method=method("mine:Typed")))
 
 
 def test_options_of_ordinary_types_are_searched(typed: Path) -> None:

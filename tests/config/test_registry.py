@@ -11,23 +11,29 @@ import pytest
 from pydantic import BaseModel
 
 from ibml.config.base import Config
-from ibml.config.components import EncoderPluginConfig, FusionPluginConfig, MethodPluginConfig
-from ibml.config.descriptions import field_descriptions
-from ibml.config.encoders import EncoderPart
-from ibml.config.fusion import FusionPart
-from ibml.config.loading.annotations import bare, members
-from ibml.config.loading.json_schema import schema
-from ibml.config.methods.base import MethodPart
+from ibml.config.component_unions import EncoderPluginConfig, FusionPluginConfig, MethodPluginConfig
+from ibml.config.components.registry import (
+    ENCODERS,
+    FUSIONS,
+    METHODS,
+    load_class,
+    load_configurations,
+)
+from ibml.config.descriptions import get_field_descriptions
+from ibml.config.encoders import BaseEncoderConfig
+from ibml.config.fusion import BaseFusionConfig
+from ibml.config.loading.annotations import get_union_members, unwrap_annotation
+from ibml.config.loading.json_schema import build_schema
+from ibml.config.methods.base import BaseMethodConfig
 from ibml.config.optimization import TrainerConfig
-from ibml.config.registry import ENCODERS, FUSIONS, METHODS, load_class, load_configurations
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Method
 from ibml.models.fusion import Fusion
 
 REGISTRIES = {
-    "method": (METHODS, MethodPart, MethodPluginConfig),
-    "fusion": (FUSIONS, FusionPart, FusionPluginConfig),
-    "encoders": (ENCODERS, EncoderPart, EncoderPluginConfig),
+    "method": (METHODS, BaseMethodConfig, MethodPluginConfig),
+    "fusion": (FUSIONS, BaseFusionConfig, FusionPluginConfig),
+    "encoders": (ENCODERS, BaseEncoderConfig, EncoderPluginConfig),
 }
 COMPONENTS = [target for registry, _, _ in REGISTRIES.values() for target in registry.values()]
 HEAVY = ("torch", "numpy", "ray", "mlflow")
@@ -35,7 +41,9 @@ HEAVY = ("torch", "numpy", "ray", "mlflow")
 
 def union(field: str) -> dict[str, Any]:
     annotation = TrialConfig.model_fields[field].annotation
-    return members(bare(get_args(annotation)[1] if field == "encoders" else annotation))
+    return get_union_members(
+        unwrap_annotation(get_args(annotation)[1] if field == "encoders" else annotation)
+    )
 
 
 @pytest.mark.parametrize("field", REGISTRIES)
@@ -103,7 +111,7 @@ def configurations() -> Iterator[type[Config]]:
             continue
         seen.add(found)
         yield found
-        inner = [bare(info.annotation) for info in found.model_fields.values()]
+        inner = [unwrap_annotation(info.annotation) for info in found.model_fields.values()]
         waiting += [
             part for part in inner if isinstance(part, type) and issubclass(part, BaseModel)
         ]
@@ -111,7 +119,7 @@ def configurations() -> Iterator[type[Config]]:
 
 @pytest.mark.parametrize("model", configurations(), ids=lambda model: model.__name__)
 def test_every_field_has_a_description(model: type[Config]) -> None:
-    descriptions = field_descriptions(model)
+    descriptions = get_field_descriptions(model)
     assert [
         name for name in model.model_fields if not descriptions.get(name, "").endswith(".")
     ] == []
@@ -121,11 +129,11 @@ def test_heads_of_methods_have_descriptions() -> None:
     for found in load_configurations(METHODS).values():
         head = found.model_construct().head
         if head is not None:
-            assert set(field_descriptions(type(head))) == set(type(head).model_fields)
+            assert set(get_field_descriptions(type(head))) == set(type(head).model_fields)
 
 
 def test_the_schema_shows_descriptions() -> None:
-    made = schema("trial")
+    made = build_schema("trial")
     momentum = made["$defs"]["PMRConfig"]["properties"]["momentum"]
     assert (
         momentum["description"] == "The share of the old prototypes in the new ones, from 0 to 1."
@@ -159,15 +167,15 @@ class Derived(Base):
 
 
 def test_descriptions_follow_inheritance() -> None:
-    assert field_descriptions(Derived) == {
+    assert get_field_descriptions(Derived) == {
         "first": "Of the base class.",
         "second": "Of the subclass.",
     }
-    assert field_descriptions(Derived.Inner) == {"value": "Of a nested class."}
+    assert get_field_descriptions(Derived.Inner) == {"value": "Of a nested class."}
 
 
 def test_a_class_without_source_has_no_descriptions() -> None:
     namespace: dict[str, Any] = {"Config": Config, "__name__": "nowhere"}
     exec('class Made(Config):\n    value: int = 0\n    """Lost."""\n', namespace)
-    assert field_descriptions(namespace["Made"]) == {}
+    assert get_field_descriptions(namespace["Made"]) == {}
     assert "description" not in namespace["Made"].model_json_schema()["properties"]["value"]

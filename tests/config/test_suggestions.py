@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibml.common.errors import ConfigError, format_suggestion
-from ibml.config.loading.annotations import key_paths
+from ibml.config.loading.annotations import collect_key_paths
 from ibml.config.trial import TrialConfig, flatten
 from ibml.search.plan import load_search
 from ibml.study.planning.plan import load_plan, load_trial
@@ -186,7 +186,7 @@ def test_options_of_a_search_are_answered_alike() -> None:
 
 def test_every_path_of_a_trial_is_known() -> None:
     config = TrialConfig.model_validate({"data": {"type": "mfeat"}, "optimizer": {"type": "adam"}})
-    assert set(flatten(config.model_dump(mode="json"))) <= set(key_paths(TrialConfig))
+    assert set(flatten(config.model_dump(mode="json"))) <= set(collect_key_paths(TrialConfig))
 
 
 def test_names_that_are_no_paths_are_suggested_as_before() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
-from ibml.config.loading.json_schema import schema
-from ibml.config.metrics import describe, measure_of, table_names
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.loading.json_schema import build_schema
+from ibml.config.metrics.names import describe_metric, find_measure, list_table_metrics
+from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 
 Build = Callable[..., TrialConfig]
 
@@ -56,7 +56,7 @@ Build = Callable[..., TrialConfig]
 def test_what_cannot_change_the_result_is_not_in_the_identity(
     trial: Build, first: dict, second: dict
 ) -> None:
-    assert canonical(trial(**first)) == canonical(trial(**second))
+    assert build_canonical_form(trial(**first)) == build_canonical_form(trial(**second))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_what_cannot_change_the_result_is_not_in_the_identity(
     ],
 )
 def test_what_can_change_the_result_is(trial: Build, change: dict) -> None:
-    assert canonical(trial(**change)) != canonical(trial())
+    assert build_canonical_form(trial(**change)) != build_canonical_form(trial())
 
 
 @pytest.mark.parametrize(
@@ -124,39 +124,45 @@ def test_configurations_that_make_no_sense_are_refused(
 
 def test_a_metrics_direction_is_not_read_from_a_modalitys_name() -> None:
     for name in ("test.accuracy.time", "test.accuracy.loss", "selected.val.accuracy.gap"):
-        assert (describe(name).higher_is_better, describe(name).unit) == (True, "%")
-    assert (describe("test.gap").higher_is_better, describe("test.gap").scale) == (False, 100)
-    assert (describe("test.loss").higher_is_better, describe("test.loss").unit) == (False, "")
-    assert describe("time.total").unit == "s"
+        assert (describe_metric(name).higher_is_better, describe_metric(name).unit) == (True, "%")
+    assert (describe_metric("test.gap").higher_is_better, describe_metric("test.gap").scale) == (
+        False,
+        100,
+    )
+    assert (describe_metric("test.loss").higher_is_better, describe_metric("test.loss").unit) == (
+        False,
+        "",
+    )
+    assert describe_metric("time.total").unit == "s"
 
 
 def test_flatten_gives_dotted_paths(trial: Build) -> None:
-    flat = flatten(canonical(trial()))
+    flat = flatten(build_canonical_form(trial()))
     assert flat["method.bio.weight"] == 1.0
     assert flat["encoders.pix.hidden"] == [128]
     assert flat["data.views"] == ["pix", "zer"]
 
 
 def test_the_ablation_schema_knows_the_paths_of_overrides() -> None:
-    made = schema("ablation")
+    made = build_schema("ablation")
     paths = made["$defs"]["Overrides"]["properties"]
     assert {"method.bio.weight", "fusion.condition", "trainer.epochs", "data.views"} <= set(paths)
     assert {"const": "film"} in [
         {"const": option.get("const")} for option in paths["fusion.type"]["anyOf"]
     ]
-    assert schema("trial")["properties"]["seed"]["type"] == "integer"
-    assert "parameters" in schema("search")["properties"]
+    assert build_schema("trial")["properties"]["seed"]["type"] == "integer"
+    assert "parameters" in build_schema("search")["properties"]
 
 
 def test_measures_are_part_of_the_identity_only_where_there_are_any(trial: Build) -> None:
-    plain = canonical(trial())
+    plain = build_canonical_form(trial())
     assert "measures" not in plain["trainer"]
-    assert canonical(trial(trainer={"epochs": 2, "measures": []})) == plain
+    assert build_canonical_form(trial(trainer={"epochs": 2, "measures": []})) == plain
     both = [
         {"epochs": 2, "measures": list(order)}
         for order in (("shapley", "noise"), ("noise", "shapley"))
     ]
-    first, second = (canonical(trial(trainer=trainer)) for trainer in both)
+    first, second = (build_canonical_form(trial(trainer=trainer)) for trainer in both)
     assert first == second
     assert first["trainer"] == {**plain["trainer"], "measures": ["noise", "shapley"]}
 
@@ -208,7 +214,7 @@ def test_shapley_values_of_more_than_eight_modalities_are_refused(trial: Build) 
     ],
 )
 def test_measures_have_a_direction_and_a_unit(name: str, better: str, unit: str) -> None:
-    metric = describe(name)
+    metric = describe_metric(name)
     assert (metric.arrow, metric.unit, metric.scale) == (
         better,
         unit,
@@ -219,14 +225,18 @@ def test_measures_have_a_direction_and_a_unit(name: str, better: str, unit: str)
 def test_names_of_measures_need_modalities_to_compare() -> None:
     every = ("calibration", "complementarity", "discrepancy", "missing", "noise", "shapley")
     noisy = ["test.noisy.low", "test.noisy.medium", "test.noisy.high"]
-    alone = [name for name in table_names(["pix"], every) if name not in table_names(["pix"])]
+    alone = [
+        name
+        for name in list_table_metrics(["pix"], every)
+        if name not in list_table_metrics(["pix"])
+    ]
     assert alone == ["test.ece", *noisy, "time.measure.calibration", "time.measure.noise"]
     both = [
         name
-        for name in table_names(["pix", "zer"], every)
-        if name not in table_names(["pix", "zer"])
+        for name in list_table_metrics(["pix", "zer"], every)
+        if name not in list_table_metrics(["pix", "zer"])
     ]
     assert len(both) == len(set(both)) == 1 + 3 + 1 + 3 * 2 + 6
-    assert measure_of("test.missing.zer", ["pix", "zer"]) == "missing"
-    assert measure_of("time.measure.noise", ["pix", "zer"]) == "noise"
-    assert measure_of("test.missing.fou", ["pix", "zer"]) is None
+    assert find_measure("test.missing.zer", ["pix", "zer"]) == "missing"
+    assert find_measure("time.measure.noise", ["pix", "zer"]) == "noise"
+    assert find_measure("test.missing.fou", ["pix", "zer"]) is None

@@ -146,7 +146,7 @@ def test_two_that_need_one_form_beside_different_ones_wait_for_each_other(
 @contextmanager
 def spare_descriptors(count: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))
+    highest = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208
     held = [os.dup(0)]
     while held[-1] < highest:
         held.append(os.dup(0))

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from ibml import data
 from ibml.config.data import DataConfig
-from ibml.config.datasets import CarvedConfig, FilesConfig
+from ibml.config.datasets import FilesConfig, HoldoutConfig
 from ibml.data.base import Dataset, StreamedSplit
 from ibml.data.files.transforms import gather_batch
 from ibml.inputs import Input, Sequences
@@ -68,7 +68,7 @@ def test_a_data_set_is_read_as_it_is_distributed(kind: str, tmp_path: Path) -> N
         assert all(numbers == told[0] for numbers in told), "the modalities are those of one sample"
         assert split.labels.tolist() == [n % 2 for n in told[0]]
         seen.append(dict(zip(split.rows.tolist(), told[0], strict=True)))
-    if isinstance(configuration(settings), CarvedConfig):
+    if isinstance(configuration(settings), HoldoutConfig):
         assert len(seen[1]) == 2
         seen[:2] = [seen[0] | seen[1]]
     # folders of classes come one after another, and all other files have an order of their own

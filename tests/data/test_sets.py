@@ -9,18 +9,18 @@ from dataclasses import astuple
 import pytest
 
 from ibml.common.imports import load_object
+from ibml.config.components.registry import DATASETS
 from ibml.config.data import DATASET_CONFIGS, PREPARATIONS
-from ibml.config.datasets import DataPart, FilesConfig
-from ibml.config.descriptions import field_descriptions
+from ibml.config.datasets import BaseDataConfig, FilesConfig
+from ibml.config.descriptions import get_field_descriptions
 from ibml.config.loading.presets import find_presets
 from ibml.config.preprocessing import Preprocessing
-from ibml.config.registry import DATASETS
 from ibml.data.base import BuiltInSource
 from ibml.study.planning.plan import load_trial
 from tests.data.miniatures import SHAPES, WRITERS
 
 
-def is_own(kind: type[DataPart]) -> bool:
+def is_own(kind: type[BaseDataConfig]) -> bool:
     """Whether a user's own files say what is in the data set, so that there is no preset and no miniature of it."""
     return "root" in kind.model_fields and kind.model_fields["root"].is_required()
 
@@ -33,7 +33,7 @@ IN_FILES = [name for name, kind in DATASET_CONFIGS.items() if issubclass(kind, F
 def test_a_data_set_is_in_the_catalogue_and_names_what_reads_it(name: str) -> None:
     kind = DATASET_CONFIGS[name]
     assert all(astuple(kind.about))
-    assert kind.__doc__ not in ("", DataPart.__doc__, FilesConfig.__doc__)
+    assert kind.__doc__ not in ("", BaseDataConfig.__doc__, FilesConfig.__doc__)
     assert issubclass(load_object(kind.implementation), BuiltInSource)
 
 
@@ -46,7 +46,7 @@ def test_every_field_is_described(name: str) -> None:
         if isinstance(field.default, Preprocessing)
     ]
     for model in (kind, *parts):
-        assert set(field_descriptions(model)) == set(model.model_fields)
+        assert set(get_field_descriptions(model)) == set(model.model_fields)
 
 
 @pytest.mark.parametrize("name", IN_FILES)

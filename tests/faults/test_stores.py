@@ -85,7 +85,7 @@ def test_a_server_that_goes_away_stops_nothing_and_gets_everything(
     wait_until(lambda: count_epochs(shaken.cli.folder) > 20)
     server.kill()
     spool = shaken.cli.folder / "checkpoints"
-    journals = lambda: [path.read_text() for path in spool.glob("*/spool/*/*.jsonl")]
+    journals = lambda: [path.read_text() for path in spool.glob("*/spool/*/*.jsonl")]  # noqa: E731
     wait_until(lambda: any('"entry": "End"' in text for text in journals()))  # training went on
     server.start()
     wait_until(lambda: count_epochs(shaken.cli.folder) > 300)

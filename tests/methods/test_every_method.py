@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ibml.config.registry import FUSIONS, METHODS
+from ibml.config.components.registry import FUSIONS, METHODS
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
 from ibml.training.checkpoint import TrialCheckpoints, load_model

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ibml.common.errors import IbmlError
-from ibml.config.components import EncoderConfig
+from ibml.config.component_unions import EncoderConfig
 from ibml.inputs import InputSpec, Sequences
 from ibml.models.encoders import build_encoder
 from ibml.models.encoders.dgcnn.encoder import EdgeConv, find_neighbours

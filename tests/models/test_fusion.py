@@ -7,8 +7,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ibml.config.components import FusionConfig
-from ibml.config.registry import FUSIONS, create
+from ibml.config.component_unions import FusionConfig
+from ibml.config.components.registry import FUSIONS, create_default
 from ibml.models.fusion import Fusion, build_fusion
 from ibml.models.fusions.attention.config import AttentionConfig
 from ibml.models.fusions.attention.fusion import Attention
@@ -18,7 +18,9 @@ from ibml.models.fusions.late.fusion import Late
 from ibml.models.fusions.lmf.fusion import LowRank
 from ibml.models.multimodal import initialize_weights
 
-SPLIT = [name for name in FUSIONS if create(FUSIONS, name).load_implementation().splits_logits]
+SPLIT = [
+    name for name in FUSIONS if create_default(FUSIONS, name).load_implementation().splits_logits
+]
 """The fusions whose joint logits are the sum of the unimodal ones."""
 OTHERS = [name for name in FUSIONS if name not in SPLIT]
 NAMES = ("a", "b", "c")
@@ -151,7 +153,9 @@ def test_attention_starts_as_the_paper_says() -> None:
 
 
 def test_sum_and_concat_start_as_the_paper_says() -> None:
-    for kind in (build_fusion(create(FUSIONS, name), NAMES[:2], [300, 200], 100) for name in SPLIT):
+    for kind in (
+        build_fusion(create_default(FUSIONS, name), NAMES[:2], [300, 200], 100) for name in SPLIT
+    ):
         torch.manual_seed(0)
         initialize_weights(kind)
         for layer in (m for m in kind.modules() if isinstance(m, torch.nn.Linear)):

@@ -13,7 +13,7 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from ibml.config.fusion import FusionPart
+from ibml.config.fusion import BaseFusionConfig
 from ibml.config.trial import TrialConfig
 from ibml.methods.lfm.config import MeanHeadConfig
 from ibml.methods.lfm.head import MeanHead
@@ -30,7 +30,7 @@ from ibml.training.trainer import Trainer
 from tests.conftest import vectors
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "methods.json").read_text())
-CONFIGS: dict[str, FusionPart] = {
+CONFIGS: dict[str, BaseFusionConfig] = {
     "mla": SharedHeadConfig(),
     "lfm": MeanHeadConfig(),
     "recon_boost": BoostedHeadConfig(hidden=7),

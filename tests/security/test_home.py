@@ -19,7 +19,7 @@ from ibml.common.paths import (
     get_user_folder,
 )
 from ibml.common.storage import parse_storage_path
-from ibml.config.plugin_allowlist import located, user_file
+from ibml.config.plugins.allowlist import find_allowed_package, get_user_file
 from ibml.study.ray.cluster import set_ray_environment
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.result_cache import ResultCache, resolve_cache_file
@@ -54,8 +54,8 @@ def _ray_environment() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        user_file,
-        lambda: located("package"),
+        get_user_file,
+        lambda: find_allowed_package("package"),
         get_state_folder,
         get_cache_folder,
         lambda: expand_home("~/x"),

@@ -11,7 +11,7 @@ import pytest
 
 from ibml.cli.console import REPORTS
 from ibml.common.paths import join_escaped
-from ibml.config.trial import canonical
+from ibml.config.trial import build_canonical_form
 from ibml.records import StudyRecord
 from ibml.study.planning.design_changes import DesignChange, compare_design, read_canonical
 from ibml.study.planning.plan import Plan, load_plan
@@ -232,9 +232,9 @@ def test_every_shipped_study_is_read_back_from_its_record() -> None:
                 **record.configs[cell.dataset],
                 **record.changes[cell.dataset].get(cell.arm, {}),
             }
-            assert read_canonical(recorded) == json.dumps(canonical(cell.config), sort_keys=True), (
-                cell.arm
-            )
+            assert read_canonical(recorded) == json.dumps(
+                build_canonical_form(cell.config), sort_keys=True
+            ), cell.arm
         assert compare_design(record, plan) == DesignChange(identical=True)
 
 

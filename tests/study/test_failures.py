@@ -13,8 +13,9 @@ import torch
 
 from ibml import data
 from ibml.common.errors import ConfigError
-from ibml.config import plugin_allowlist, plugins
-from ibml.config.failures import describe_failure
+from ibml.config.plugins import allowlist as plugin_allowlist
+from ibml.config.plugins import plugin_config as plugins
+from ibml.config.plugins.failures import describe_failure
 from ibml.config.trial import TrialConfig
 from ibml.data import DataError
 from ibml.study.engine.worker import TrialWorker
@@ -109,7 +110,7 @@ def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] in ("kit", "kit_helper")]:
         del sys.modules[name]
-    for cached in (plugins.source_hash, plugins.resolved, plugin_allowlist.user_config):
+    for cached in (plugins.hash_source, plugins.resolve_target, plugin_allowlist.load_user_config):
         cached.cache_clear()
 
 

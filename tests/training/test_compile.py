@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.trial import TrialConfig, build_canonical_form
 from ibml.study.planning.keys import compute_trial_key
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.device import DeviceError, check_compiler
@@ -68,8 +68,8 @@ def test_it_trains_as_without_and_comes_back_bit_for_bit(
 def test_it_is_in_the_key_where_it_is_on(trial: Build) -> None:
     on, off = configured(trial), configured(trial, compile=False)
     assert compute_trial_key(on, "f") != compute_trial_key(off, "f")
-    assert "compile" in canonical(on)["trainer"]
-    assert "compile" not in canonical(off)["trainer"]
+    assert "compile" in build_canonical_form(on)["trainer"]
+    assert "compile" not in build_canonical_form(off)["trainer"]
 
 
 def test_without_a_compiler_it_is_refused_in_words(

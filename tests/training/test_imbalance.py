@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from ibml.common.rng import stream_seed
-from ibml.config.metric_registry import NOISE_LEVELS
-from ibml.config.metrics import measure_names, table_names, timed
-from ibml.config.registry import FUSIONS
+from ibml.config.components.registry import FUSIONS
+from ibml.config.metrics.names import list_measure_metrics, list_table_metrics, list_timed_measures
+from ibml.config.metrics.registry import NOISE_LEVELS
 from ibml.config.trial import TrialConfig
 from ibml.data.base import Dataset, Split
 from ibml.inputs import Sequences
@@ -442,7 +442,7 @@ def test_measures_change_nothing_else_and_are_the_same_again(trial: Build) -> No
         trained(configured(trial, m, 2), data) for m in (ALL, ALL, [])
     )
     assert timeless(first) == timeless(again)
-    added = {name for measure in ALL for name in measure_names(measure, VIEWS[:2])} | {
+    added = {name for measure in ALL for name in list_measure_metrics(measure, VIEWS[:2])} | {
         "train.discrepancy"
     }
     assert [
@@ -465,20 +465,20 @@ def test_a_training_that_was_cut_off_comes_to_the_same_measures(trial: Build) ->
 def test_what_is_logged_is_what_the_names_say(trial: Build, method: dict[str, str]) -> None:
     config = configured(trial, ALL, 2, method=method)
     _, result = trained(config, dataset(5, 4))
-    names = table_names(config.modalities, config.trainer.measures)
+    names = list_table_metrics(config.modalities, config.trainer.measures)
     logged = set(result.metrics)
     assert set(names) <= logged
     assert {name for name in logged if name.startswith(("test.", "time.", "samples."))} <= set(
         names
     )
     alone = {"test.ece", "test.noisy.low", "test.noisy.medium", "test.noisy.high"}
-    further = logged - set(table_names(config.modalities))
+    further = logged - set(list_table_metrics(config.modalities))
     if method["type"] == "unimodal":
         assert {name for name in further if name.startswith("test.")} == alone
         assert "train.discrepancy" not in result.history[0]
     times = [
         result.metrics[f"time.measure.{name}"]
-        for name in timed(config.trainer.measures, len(config.modalities))
+        for name in list_timed_measures(config.trainer.measures, len(config.modalities))
     ]
     epochs = sum(row["time.epoch"] for row in result.history)
     assert epochs + sum(times) <= result.metrics["time.total"]
@@ -496,6 +496,6 @@ def test_images_and_texts_in_files_are_measured_too(tmp_path: Path) -> None:
         {"data": data, "encoders": encoders, "method": {"type": "joint"}, "trainer": trainer}
     )
     result = train(config)
-    names = table_names(config.modalities, config.trainer.measures)
+    names = list_table_metrics(config.modalities, config.trainer.measures)
     assert all(math.isfinite(result.metrics[name]) for name in names)
     assert timeless(result) == timeless(train(config))

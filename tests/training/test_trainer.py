@@ -15,7 +15,7 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
-from ibml.config.registry import FUSIONS
+from ibml.config.components.registry import FUSIONS
 from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, StepLog
 from ibml.study.engine.worker import TrialWorker

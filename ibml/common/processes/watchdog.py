@@ -41,7 +41,7 @@ def watch(mark: str, folder: str = "", record: str = "", lock: str = "") -> None
         )  # they are meant for the parent, with which this process ends
     sys.stdin.buffer.read(1)
     end_processes(mark)
-    if folder and _is_record(os.path.join(folder, record), int(lock)):
+    if folder and _is_record(os.path.join(folder, record), int(lock)):  # noqa: PTH118 - as few imports as possible
         shutil.rmtree(folder, ignore_errors=True)
 
 

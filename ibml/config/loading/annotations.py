@@ -18,7 +18,7 @@ Types = Mapping[str, str]
 """The `type` of each component on the way to a path: dotted path of the component -> type."""
 
 
-def fields_of(annotation: Any) -> list[str]:
+def list_field_names(annotation: Any) -> list[str]:
     """Return the keys that a configuration of this class may have."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return list(annotation.model_fields)
@@ -27,18 +27,18 @@ def fields_of(annotation: Any) -> list[str]:
     return []
 
 
-def annotation_at(model: type[BaseModel], location: KeyPath) -> Any:
+def find_annotation(model: type[BaseModel], location: KeyPath) -> Any:
     """Return the annotation at one of pydantic's locations, in which tags of unions are steps too."""
     place: Any = model
     for step in location:
-        place = below(place, step)
-    return bare(place)
+        place = step_into(place, step)
+    return unwrap_annotation(place)
 
 
-def below(annotation: Any, step: str | int) -> Any:
+def step_into(annotation: Any, step: str | int) -> Any:
     """Return the annotation one step below another: of a member of a union, of a field, or of an item."""
-    place = bare(annotation)
-    union = members(place)
+    place = unwrap_annotation(annotation)
+    union = get_union_members(place)
     if step in union:
         return union[str(step)]
     if isinstance(place, type) and issubclass(place, BaseModel):
@@ -48,7 +48,7 @@ def below(annotation: Any, step: str | int) -> Any:
     return arguments[-1] if arguments else None
 
 
-def bare(annotation: Any) -> Any:
+def unwrap_annotation(annotation: Any) -> Any:
     """Return an annotation without `Annotated` and `| None`."""
     while True:
         if get_origin(annotation) is Annotated:
@@ -62,27 +62,27 @@ def bare(annotation: Any) -> Any:
             return annotation
 
 
-def members(annotation: Any) -> dict[str, Any]:
+def get_union_members(annotation: Any) -> dict[str, Any]:
     """Return the members of a discriminated union by their `type`, or by their pydantic `Tag`."""
     found: dict[str, Any] = {}
-    for given in _options(annotation):
+    for given in _get_union_options(annotation):
         tags = [note.tag for note in getattr(given, "__metadata__", ()) if isinstance(note, Tag)]
-        option = bare(given)
-        literal = _tag_annotation(option)
+        option = unwrap_annotation(given)
+        literal = _find_tag_annotation(option)
         if tags:
             found[tags[0]] = option
         elif get_origin(literal) is Literal:
             found[get_args(literal)[0]] = option
         else:
-            found |= members(option)
+            found |= get_union_members(option)
     return found
 
 
-def _options(annotation: Any) -> tuple[Any, ...]:
+def _get_union_options(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
 
 
-def _tag_annotation(option: Any) -> Any:
+def _find_tag_annotation(option: Any) -> Any:
     fields = (
         option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
     )
@@ -90,7 +90,7 @@ def _tag_annotation(option: Any) -> Any:
 
 
 @cache
-def key_paths(model: type[BaseModel]) -> Mapping[str, tuple[Types, ...]]:
+def collect_key_paths(model: type[BaseModel]) -> Mapping[str, tuple[Types, ...]]:
     """Return every dotted path of a configuration, whatever its types, with the types under which the path exists.
 
     Of the encoders the paths are those of `encoders.default`.
@@ -101,8 +101,8 @@ def key_paths(model: type[BaseModel]) -> Mapping[str, tuple[Types, ...]]:
 
 
 def _collect(annotation: Any, prefix: str, types: Types, found: dict[str, list[Types]]) -> None:
-    place = bare(annotation)
-    union = members(place)
+    place = unwrap_annotation(annotation)
+    union = get_union_members(place)
     for tag, member in union.items():
         _collect(member, prefix, types if tag.startswith("(") else {**types, prefix: tag}, found)
     if isinstance(place, type) and issubclass(place, BaseModel):
@@ -110,8 +110,8 @@ def _collect(annotation: Any, prefix: str, types: Types, found: dict[str, list[T
             path = f"{prefix}.{name}" if prefix else name
             found.setdefault(path, []).append(types)
             _collect(field.annotation, path, types, found)
-    elif get_origin(place) is dict and members(bare(get_args(place)[1])):
+    elif get_origin(place) is dict and get_union_members(unwrap_annotation(get_args(place)[1])):
         _collect(get_args(place)[1], f"{prefix}.default", types, found)
     elif not union:
-        for option in _options(place):
+        for option in _get_union_options(place):
             _collect(option, prefix, types, found)

@@ -12,10 +12,16 @@ from pydantic_core import ErrorDetails
 from ibml.common.errors import format_suggestion
 from ibml.common.yaml.documents import KeyPath, format_path
 from ibml.config.base import NULL_NAME, InconsistentConfig, WrongOptions
-from ibml.config.loading.annotations import TAGS, annotation_at, bare, below, members
+from ibml.config.loading.annotations import (
+    TAGS,
+    find_annotation,
+    get_union_members,
+    step_into,
+    unwrap_annotation,
+)
 from ibml.config.loading.suggestions import suggest_key
 
-Finding = tuple[KeyPath, str]
+LocatedError = tuple[KeyPath, str]
 
 UNKNOWN_KEY = "unknown key"
 _MAPPING = "a mapping of keys to values"
@@ -48,11 +54,11 @@ _LIMITS = {
 }
 
 
-def findings(
+def describe_errors(
     error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()
-) -> list[Finding]:
+) -> list[LocatedError]:
     """Every error as (path in the data, message); `at` is where the data stands in a larger whole."""
-    found: list[Finding] = []
+    found: list[LocatedError] = []
     errors = error.errors()
     inside = {details["loc"][:-1] for details in errors}
     for details in errors:
@@ -60,19 +66,19 @@ def findings(
             continue  # its items are what is wrong with it
         cause = details.get("ctx", {}).get("error")
         if isinstance(cause, InconsistentConfig):
-            place = (*at, *path_in_data((*details["loc"], ""), data, model)[:-1])
-            inside_it = [((*place, *path), message) for path, message in cause.findings]
+            place = (*at, *locate_in_data((*details["loc"], ""), data, model)[:-1])
+            inside_it = [((*place, *path), message) for path, message in cause.errors]
             found += [(path, f"{format_path(path)}: {message}") for path, message in inside_it]
         elif isinstance(cause, WrongOptions):
-            place = (*at, *path_in_data(details["loc"], data, model))
-            found += findings(cause.error, cause.model, cause.options, place)
+            place = (*at, *locate_in_data(details["loc"], data, model))
+            found += describe_errors(cause.error, cause.model, cause.options, place)
         else:
-            path = (*at, *path_in_data(details["loc"], data, model))
-            found.append((path, _message(details, path, model, data)))
+            path = (*at, *locate_in_data(details["loc"], data, model))
+            found.append((path, _format_message(details, path, model, data)))
     return found
 
 
-def path_in_data(location: KeyPath, data: Any, model: type[BaseModel]) -> KeyPath:
+def locate_in_data(location: KeyPath, data: Any, model: type[BaseModel]) -> KeyPath:
     """Return pydantic's location without the tags of unions, which are not keys of the data."""
     path: list[str | int] = []
     node: Any = data
@@ -80,8 +86,10 @@ def path_in_data(location: KeyPath, data: Any, model: type[BaseModel]) -> KeyPat
     for position, step in enumerate(location):
         if str(step).startswith("(") or step == "[key]":
             continue  # the tag of a union whose members are told apart by their keys; what is wrong is the key itself
-        is_tag = step in members(bare(annotation))  # also where the data has a key of that name
-        annotation = below(annotation, step)
+        is_tag = step in get_union_members(
+            unwrap_annotation(annotation)
+        )  # also where the data has a key of that name
+        annotation = step_into(annotation, step)
         if is_tag:
             continue
         last = position == len(location) - 1
@@ -102,7 +110,7 @@ def path_in_data(location: KeyPath, data: Any, model: type[BaseModel]) -> KeyPat
     return tuple(path)
 
 
-def _message(details: ErrorDetails, path: KeyPath, model: type[BaseModel], data: Any) -> str:
+def _format_message(details: ErrorDetails, path: KeyPath, model: type[BaseModel], data: Any) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
     name = format_path(path)
     if kind in _UNKNOWN_KEYS:
@@ -110,65 +118,65 @@ def _message(details: ErrorDetails, path: KeyPath, model: type[BaseModel], data:
     if kind == "missing":
         return f"{name!r} is missing"
     if kind == "union_tag_not_found":
-        types = members(annotation_at(model, details["loc"]))
-        return f"'{name}.{_tag(context)}' is missing{format_suggestion('', types)}"
+        types = get_union_members(find_annotation(model, details["loc"]))
+        return f"'{name}.{_get_tag_key(context)}' is missing{format_suggestion('', types)}"
     if kind in ("literal_error", "enum", "union_tag_invalid"):
-        return _unknown_choice(name, kind, context, value)
-    return f"{name}: {_wrong_value(details, context, value)}"
+        return _format_unknown_choice(name, kind, context, value)
+    return f"{name}: {_format_wrong_value(details, context, value)}"
 
 
-def _unknown_choice(name: str, kind: str, context: Mapping[str, Any], value: Any) -> str:
+def _format_unknown_choice(name: str, kind: str, context: Mapping[str, Any], value: Any) -> str:
     """Return the message about a value that is not one of a list."""
     expected = context.get("expected") or context.get("expected_tags", "")
     tag = context.get("tag", value)
-    field = f"{name}.{_tag(context)}" if kind == "union_tag_invalid" else name
+    field = f"{name}.{_get_tag_key(context)}" if kind == "union_tag_invalid" else name
     quoted = re.findall(r"'([^']*)'", expected)
     hint = (
         format_suggestion(str(tag), quoted)
         if quoted
         else f"; known: {expected.replace(' or ', ', ')}"
     )
-    return f"{field}: {_shown(tag)} is not known{hint}"
+    return f"{field}: {_format_value(tag)} is not known{hint}"
 
 
-def _wrong_value(details: ErrorDetails, context: Mapping[str, Any], value: Any) -> str:
+def _format_wrong_value(details: ErrorDetails, context: Mapping[str, Any], value: Any) -> str:
     """Return what is wrong with a value, without its name."""
     kind, cause = details["type"], context.get("error")
     if kind == "string_pattern_mismatch":
-        return f"{_shown(value)} is no name; use letters, digits, '-' and '_'"
+        return f"{_format_value(value)} is no name; use letters, digits, '-' and '_'"
     if kind in _LIMITS:
         return _LIMITS[kind].format_map(context)
     if kind in _EXPECTED:
-        return f"expected {_EXPECTED[kind]}, got {_shown(value)}"
+        return f"expected {_EXPECTED[kind]}, got {_format_value(value)}"
     if isinstance(cause, ValidationError):
-        return in_words(cause)
+        return format_validation_error(cause)
     if cause is not None:
-        return str(cause) or f"{_shown(value)} is refused"
-    return f"{plain_message(details['msg'])}, got {_shown(value)}"
+        return str(cause) or f"{_format_value(value)} is refused"
+    return f"{strip_pydantic_prefix(details['msg'])}, got {_format_value(value)}"
 
 
-def plain_message(message: str) -> str:
+def strip_pydantic_prefix(message: str) -> str:
     """Return a message of pydantic without its own words at the beginning."""
     for words in ("Value error, ", "Assertion failed, ", "Input "):
         message = message.removeprefix(words)
     return message
 
 
-def in_words(error: ValidationError) -> str:
+def format_validation_error(error: ValidationError) -> str:
     """Return one of pydantic's errors that belongs to no known data in one line, without pydantic's own words."""
     parts = []
     for details in error.errors():
         place, context = format_path(details["loc"]), details.get("ctx", {})
-        message = _wrong_value(details, context, details["input"])
+        message = _format_wrong_value(details, context, details["input"])
         parts.append(f"{place}: {message}" if place else message)
     return "; ".join(parts)
 
 
-def _tag(context: Mapping[str, Any]) -> str:
+def _get_tag_key(context: Mapping[str, Any]) -> str:
     """The key that tells the members of a union apart."""
     return str(context["discriminator"]).strip("'")
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

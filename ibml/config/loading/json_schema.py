@@ -14,17 +14,21 @@ from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.study.study import StudyConfig
 from ibml.config.trial import TrialConfig
 
-Kind = Literal["ablation", "trial", "search"]
+SchemaKind = Literal["ablation", "trial", "search"]
 
-_MODELS: dict[Kind, type[BaseModel]] = {
+_MODELS: dict[SchemaKind, type[BaseModel]] = {
     "ablation": StudyConfig,
     "trial": TrialConfig,
     "search": SearchSpaceConfig,
 }
 
 
-_KIND_OF_FILE: dict[str, Kind] = {STUDY.noun: "ablation", TRIAL.noun: "trial", SPACE.noun: "search"}
-_SYNONYMS: dict[str, Kind] = {
+_KIND_OF_FILE: dict[str, SchemaKind] = {
+    STUDY.noun: "ablation",
+    TRIAL.noun: "trial",
+    SPACE.noun: "search",
+}
+_SYNONYMS: dict[str, SchemaKind] = {
     "study": "ablation",
     "space": "search",
     "config": "trial",
@@ -32,13 +36,13 @@ _SYNONYMS: dict[str, Kind] = {
 }
 
 
-def find_schema_kind(name: str) -> Kind:
+def find_schema_kind(name: str) -> SchemaKind:
     """Return the kind of file that has this name.
 
     Raises:
         ConfigError: No kind has the name; where it is that of a file, the message has the file's kind.
     """
-    known: tuple[Kind, ...] = get_args(Kind)
+    known: tuple[SchemaKind, ...] = get_args(SchemaKind)
     for kind in known:
         if name == kind:
             return kind
@@ -55,7 +59,7 @@ def find_schema_kind(name: str) -> Kind:
     raise ConfigError([Problem(SourceLocation("schema"), message)])
 
 
-def schema(kind: Kind) -> dict[str, Any]:
+def build_schema(kind: SchemaKind) -> dict[str, Any]:
     """The schema of a kind of file (JSON Schema 2020-12). Where a file has overrides of a trial's
     configuration, the schema knows their dotted paths."""
     made = {
@@ -65,7 +69,7 @@ def schema(kind: Kind) -> dict[str, Any]:
     if kind == "trial":
         return made
     trial = TrialConfig.model_json_schema()
-    paths = _paths(trial, trial["$defs"])
+    paths = _collect_paths(trial, trial["$defs"])
     definitions = made["$defs"] = {**made.get("$defs", {}), **trial["$defs"]}
     if kind == "search":
         made["properties"]["parameters"]["propertyNames"] = {
@@ -86,26 +90,28 @@ def schema(kind: Kind) -> dict[str, Any]:
     return made
 
 
-def _paths(node: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _collect_paths(
+    node: dict[str, Any], definitions: dict[str, Any], prefix: str = ""
+) -> dict[str, Any]:
     """Dotted path -> schema of its value, for every value in a configuration whatever the types chosen."""
     if "$ref" in node:
-        return _paths(definitions[node["$ref"].rpartition("/")[2]], definitions, prefix)
+        return _collect_paths(definitions[node["$ref"].rpartition("/")[2]], definitions, prefix)
     found: dict[str, Any] = {}
     for option in node.get("oneOf", node.get("anyOf", ())):
-        for path, value in _paths(option, definitions, prefix).items():
-            found[path] = _either(found[path], value) if path in found else value
+        for path, value in _collect_paths(option, definitions, prefix).items():
+            found[path] = _merge_schemas(found[path], value) if path in found else value
     for name, value in node.get("properties", {}).items():
-        below = _paths(value, definitions, f"{prefix}{name}.")
+        below = _collect_paths(value, definitions, f"{prefix}{name}.")
         found |= below or {f"{prefix}{name}": value}
     return found
 
 
-def _either(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+def _merge_schemas(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Join the schemas of a path that several types have; equal ones may differ in their descriptions."""
     options = [*first.get("anyOf", [first])]
-    known = [_without_description(option) for option in options]
-    return first if _without_description(second) in known else {"anyOf": [*options, second]}
+    known = [_drop_description(option) for option in options]
+    return first if _drop_description(second) in known else {"anyOf": [*options, second]}
 
 
-def _without_description(node: dict[str, Any]) -> dict[str, Any]:
+def _drop_description(node: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key != "description"}

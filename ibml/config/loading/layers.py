@@ -12,7 +12,7 @@ from typing import Any
 from ibml.common.errors import ConfigError, Problem, SourceLocation, format_suggestion
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document, KeyPath
-from ibml.config.encoders import USUAL_TYPE
+from ibml.config.encoders import DEFAULT_ENCODER_TYPE
 from ibml.config.loading.file_kinds import TRIAL, describe_other_kind
 from ibml.config.loading.presets import find_presets
 from ibml.config.trial import TrialConfig
@@ -63,7 +63,7 @@ class Layers:
         """Put a layer on top; returns what could not be put (a path through something that is a value)."""
         problems = []
         given: dict[Steps, SourceLocation] = {}
-        for setting in sorted(settings, key=_before_what_it_decides):
+        for setting in sorted(settings, key=_get_precedence):
             if len(setting.path) > MAX_DEPTH:
                 problems.append(
                     Problem(setting.source, f"a path of {len(setting.path)} parts names nothing")
@@ -92,25 +92,28 @@ class Layers:
                         setting.source, f"{name!r} is a value and has no {'.'.join(setting.path)!r}"
                     )
                 ]
-        if last == "type" and node.get("type", _usual_type(parents)) not in (setting.value, None):
+        if last == "type" and node.get("type", _find_default_type(parents)) not in (
+            setting.value,
+            None,
+        ):
             node.clear()
-            self._forget(tuple(parents))
+            self._remove_below(tuple(parents))
         if (
             last == "target"
             and node.get("type") == "plugin"
             and node.get("target", setting.value) != setting.value
         ):
             node.pop("options", None)
-            self._forget((*parents, "options"))
+            self._remove_below((*parents, "options"))
         if (setting.value == {} or setting.is_left_empty) and isinstance(node.get(last), dict):
             return []  # an empty mapping merges like any other
-        self._forget(setting.path)
+        self._remove_below(setting.path)
         node[last] = deepcopy(setting.value)
         self.sources[setting.path] = setting.source
         self.written |= {(*setting.path, *inner): text for inner, text in setting.written.items()}
         return []
 
-    def _forget(self, below: Steps) -> None:
+    def _remove_below(self, below: Steps) -> None:
         for path in [p for p in self.sources if p[: len(below)] == below]:
             del self.sources[path]
         for place in [p for p in self.written if p[: len(below)] == below]:
@@ -128,19 +131,19 @@ class Layers:
         return fallback
 
 
-def _before_what_it_decides(setting: Setting) -> int:
+def _get_precedence(setting: Setting) -> int:
     return {"type": 0, "target": 1}.get(setting.path[-1], 2)
 
 
-def _usual_type(parents: list[str]) -> str | None:
+def _find_default_type(parents: list[str]) -> str | None:
     """The type that a component of a trial has where none is given."""
     if len(parents) == 2 and parents[0] == "encoders":
-        return USUAL_TYPE
+        return DEFAULT_ENCODER_TYPE
     field = TrialConfig.model_fields.get(parents[0]) if len(parents) == 1 else None
     return getattr(field.default, "type", None) if field else None
 
 
-def settings(document: Document, at: KeyPath = ()) -> list[Setting]:
+def read_settings(document: Document, at: KeyPath = ()) -> list[Setting]:
     """The values below a place of a document, keys and dotted keys alike, as settings of a trial."""
     node: Any = document.data
     for step in at:
@@ -157,13 +160,13 @@ def settings(document: Document, at: KeyPath = ()) -> list[Setting]:
                 source = document.source((*at, key))
                 in_file = source.file == document.file
                 setting = Setting(path, value, source, document.get_written_below((*at, key)))
-                setting = placed(setting, document.folder if in_file else None)
+                setting = resolve_path_setting(setting, document.folder if in_file else None)
                 yield replace(setting, source=replace(source, path=root)) if in_file else setting
 
     return list(walk(at, whole, ()))
 
 
-def placed(setting: Setting, folder: Path | None) -> Setting:
+def resolve_path_setting(setting: Setting, folder: Path | None) -> Setting:
     """Return the setting with an absolute path, if its value is a path on this machine.
 
     A path in a file is relative to the file, others to the working folder. Options of plug-ins stay as they are.
@@ -174,10 +177,10 @@ def placed(setting: Setting, folder: Path | None) -> Setting:
         value = setting.written.get((), str(value))
     if not is_path or not isinstance(value, str) or not value:
         return setting
-    return replace(setting, value=_absolute(value, folder), written={})
+    return replace(setting, value=_resolve_path(value, folder), written={})
 
 
-def _absolute(value: str, folder: Path | None) -> str:
+def _resolve_path(value: str, folder: Path | None) -> str:
     try:
         return os.path.normpath(Path.cwd() / (folder or Path()) / Path(value).expanduser())
     except RuntimeError:  # a home that is not there

@@ -12,11 +12,11 @@ from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document
 from ibml.config.base import Config
 from ibml.config.loading.error_messages import UNKNOWN_KEY
-from ibml.config.loading.layers import Setting, placed, settings
+from ibml.config.loading.layers import Setting, read_settings, resolve_path_setting
 from ibml.config.loading.suggestions import suggest_setting
 
 
-def command_line(text: str) -> list[Setting]:
+def parse_override(text: str) -> list[Setting]:
     """The settings of one `path=value`; a mapping as value merges as it does in a file."""
     path, equals, value = text.partition("=")
     source = SourceLocation(f"-o {text}")
@@ -26,12 +26,21 @@ def command_line(text: str) -> list[Setting]:
     document = documents.parse_value(value, source.file)
     parsed, at = document.data["value"], ("value",)
     if not isinstance(parsed, dict) or not parsed:
-        return [placed(Setting(steps, parsed, source, document.get_written_below(at)), None)]
-    inside = settings(document, at)
-    return [placed(replace(s, path=(*steps, *s.path), source=source), None) for s in inside]
+        return [
+            resolve_path_setting(
+                Setting(steps, parsed, source, document.get_written_below(at)), None
+            )
+        ]
+    inside = read_settings(document, at)
+    return [
+        resolve_path_setting(replace(s, path=(*steps, *s.path), source=source), None)
+        for s in inside
+    ]
 
 
-def unknown_sections(given: Iterable[Setting], models: Sequence[type[Config]]) -> list[Problem]:
+def find_unknown_sections(
+    given: Iterable[Setting], models: Sequence[type[Config]]
+) -> list[Problem]:
     """Return what is wrong with settings whose path begins with no section of these configurations."""
     return [
         Problem(
@@ -43,7 +52,7 @@ def unknown_sections(given: Iterable[Setting], models: Sequence[type[Config]]) -
     ]
 
 
-def overridden(document: Document, given: list[Setting]) -> Document:
+def apply_overrides(document: Document, given: list[Setting]) -> Document:
     """The document with the values in it, over nested and over dotted keys alike."""
     data, elsewhere, written = (
         deepcopy(document.data),
@@ -54,7 +63,7 @@ def overridden(document: Document, given: list[Setting]) -> Document:
         node: dict[str, Any] = data
         place: tuple[str, ...] = ()
         steps = setting.path
-        while (size := _longest_key(node, steps)) < len(steps):
+        while (size := _count_key_steps(node, steps)) < len(steps):
             key, steps = ".".join(steps[:size]), steps[size:]
             if not isinstance(node.get(key), dict):
                 node[key] = {}
@@ -70,6 +79,6 @@ def overridden(document: Document, given: list[Setting]) -> Document:
     return replace(document, data=data, elsewhere=elsewhere, written=written)
 
 
-def _longest_key(node: dict[str, Any], steps: tuple[str, ...]) -> int:
+def _count_key_steps(node: dict[str, Any], steps: tuple[str, ...]) -> int:
     """How many steps of a path the key of a mapping has that it goes through: as many as stand there in one."""
     return next((size for size in range(len(steps), 0, -1) if ".".join(steps[:size]) in node), 1)

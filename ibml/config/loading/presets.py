@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from ibml.config.registry import DATASETS
+from ibml.config.components.registry import DATASETS
 
 _PACKAGE = Path(__file__).parents[2]
-OF_THE_SET = "preset"
+DATASET_PRESET = "preset"
 """Stem of the preset that has its data set's name; every other .yaml file in the folder has its own stem as name."""
 
 
@@ -20,5 +20,5 @@ def find_presets() -> dict[str, Path]:
         module = target.partition(":")[0]
         folder = _PACKAGE.joinpath(*module.split(".")[1:-1])
         for path in folder.glob("*.yaml"):
-            found[dataset if path.stem == OF_THE_SET else path.stem] = path
+            found[dataset if path.stem == DATASET_PRESET else path.stem] = path
     return dict(sorted(found.items()))

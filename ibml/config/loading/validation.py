@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from ibml.common.errors import Problem, SourceLocation
 from ibml.common.yaml.documents import Document, KeyPath
 from ibml.config.base import Config
-from ibml.config.loading.error_messages import Finding, findings, path_in_data
+from ibml.config.loading.coercion import convert_refused_values
+from ibml.config.loading.error_messages import LocatedError, describe_errors, locate_in_data
 from ibml.config.loading.layers import Layers
-from ibml.config.loading.meaning import read_as_meant
 from ibml.config.trial import TrialConfig
 
 C = TypeVar("C", bound=Config)
 
 
-def parsed(
+def parse_document(
     document: Document, model: type[C], entries: Collection[str] = ()
 ) -> tuple[C | None, list[Problem]]:
     """The configuration in a document and what is wrong with it. Keys that are wrong but not needed are left out, so
@@ -28,7 +28,7 @@ def parsed(
     config, error, data = _validate(model, document.data, document.written, any_null=True)
     if error is None:
         return config, []
-    found = findings(error, model, data)
+    found = describe_errors(error, model, data)
     problems = [
         Problem(replace(document.source(path), path=""), message) for path, message in found
     ]
@@ -44,13 +44,15 @@ def parsed(
         return None, problems
 
 
-def validated(layers: Layers, fallback: SourceLocation) -> tuple[TrialConfig | None, list[Problem]]:
+def validate_layers(
+    layers: Layers, fallback: SourceLocation
+) -> tuple[TrialConfig | None, list[Problem]]:
     """The trial that the layers describe, or what is wrong, each at the place that wrote the value."""
     config, error, data = _validate(TrialConfig, layers.data, layers.written)
     if error is None:
         return config, []
-    found = findings(error, TrialConfig, data)
-    found += _inconsistencies_beside(error, data)
+    found = describe_errors(error, TrialConfig, data)
+    found += _find_remaining_errors(error, data)
     return None, [
         Problem(
             layers.source(tuple(str(step) for step in path if not isinstance(step, int)), fallback),
@@ -68,25 +70,25 @@ def _validate(
         try:
             return model.model_validate(data), None, data
         except ValidationError as error:
-            again = read_as_meant(error, model, data, written, any_null)
+            again = convert_refused_values(error, model, data, written, any_null)
             if again is None:
                 return None, error, data
             data = again
 
 
-def _inconsistencies_beside(error: ValidationError, data: dict[str, Any]) -> list[Finding]:
+def _find_remaining_errors(error: ValidationError, data: dict[str, Any]) -> list[LocatedError]:
     """Sections that do not fit together, although other sections have errors of their own.
 
     A finding about sections that are wrong themselves would only repeat their errors.
     """
-    wrong = {path_in_data(details["loc"], data, TrialConfig)[:1] for details in error.errors()} - {
-        ()
-    }
+    wrong = {
+        locate_in_data(details["loc"], data, TrialConfig)[:1] for details in error.errors()
+    } - {()}
     if not wrong or {("data",), ("trainer",)} & wrong:
         return []
     rest = {key: value for key, value in data.items() if (key,) not in wrong}
     try:
         TrialConfig.model_validate(rest)
     except ValidationError as second:
-        return [f for f in findings(second, TrialConfig, rest) if f[0][:1] not in wrong]
+        return [f for f in describe_errors(second, TrialConfig, rest) if f[0][:1] not in wrong]
     return []

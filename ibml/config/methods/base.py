@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ibml.config.base import Config, Findings
-from ibml.config.component import Component
+from ibml.config.base import Config, FieldErrors
+from ibml.config.components.component import ComponentConfig
 
 if TYPE_CHECKING:
-    from ibml.config.fusion import FusionPart
+    from ibml.config.fusion import BaseFusionConfig
     from ibml.config.trial import TrialConfig
 
 Heads = Literal["shared", "separate"]
@@ -19,7 +19,7 @@ Heads = Literal["shared", "separate"]
 LATE_FUSIONS = ("concat", "late")
 """The fusions that methods with a head of their own accept: the default, and the kind of fusion that the head is."""
 
-MOST_MODALITIES = 8
+MAX_SUBSET_MODALITIES = 8
 """Of a method or measure that asks for every subset of the modalities."""
 
 
@@ -42,7 +42,7 @@ class Window(Config):
         """Return whether any of so many epochs can be in the window."""
         return self.first_epoch < of_training
 
-    def inconsistencies(self, of_training: int) -> Findings:
+    def find_field_errors(self, of_training: int) -> FieldErrors:
         """Why it does not fit a training of so many epochs."""
         first, stop = self.first_epoch, self.stop_epoch
         place = ("method", "window", "stop_epoch")
@@ -53,7 +53,7 @@ class Window(Config):
         return []
 
 
-class MethodPart(Component):
+class BaseMethodConfig(ComponentConfig):
     """Base class of the configurations of methods: what a trial, its key and its checks ask of the method."""
 
     compares: ClassVar[bool] = False
@@ -68,7 +68,7 @@ class MethodPart(Component):
     """Why it works with no other."""
 
     @property
-    def head(self) -> FusionPart | None:
+    def head(self) -> BaseFusionConfig | None:
         """The head that replaces the fusion; None: the method uses the trial's fusion."""
         return None
 
@@ -77,17 +77,17 @@ class MethodPart(Component):
         """The one modality that the model sees; None: all modalities of the data."""
         return None
 
-    def acts_in(self, epochs: int) -> bool:
+    def is_active_in(self, epochs: int) -> bool:
         """Return whether it acts in any epoch of a training of so many."""
         return True
 
-    def extra_epochs(self, trial: TrialConfig, done: int) -> int:
+    def count_extra_epochs(self, trial: TrialConfig, done: int) -> int:
         """How many epochs it has trained beside the trial's own when so many of these are done."""
         return 0
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
         """What of the trial the method cannot be used with."""
-        findings: Findings = []
+        findings: FieldErrors = []
         name, modalities = self.type, trial.data.modalities
         if self.compares and len(modalities) < 2:
             findings.append(
@@ -101,7 +101,7 @@ class MethodPart(Component):
             findings.append(
                 (("fusion", "type"), f"{name} {self.refusal}: fusion.type must be {known}")
             )
-        widths = feature_widths(trial)
+        widths = get_feature_widths(trial)
         if self.same_widths and len(set(widths.values())) > 1:
             given = ", ".join(f"{width} for {modality}" for modality, width in widths.items())
             findings.append(
@@ -110,24 +110,24 @@ class MethodPart(Component):
                     f"{name} {self.same_widths}: features must be equally many, not {given}",
                 )
             )
-        if self.every_subset and len(modalities) > MOST_MODALITIES:
-            message = f"{name} asks for every subset of the modalities, of which there may be {MOST_MODALITIES}"
+        if self.every_subset and len(modalities) > MAX_SUBSET_MODALITIES:
+            message = f"{name} asks for every subset of the modalities, of which there may be {MAX_SUBSET_MODALITIES}"
             findings.append((("method", "type"), message))
         return findings
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
         """What of it determines the result, as plain data; `{"type": "joint"}` where it does nothing."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         return plain
 
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+    def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
         """What of it determines an epoch, as plain data, once the epochs before are given. Trainings with the same of
         the first t epochs, and alike otherwise, are in the same state after these; so what is said must hold all that
         counts, here the whole method and the number of epochs."""
-        return self.canonical(trial) | {"epochs": trial.trainer.epochs}
+        return self.build_canonical_form(trial) | {"epochs": trial.trainer.epochs}
 
 
-def feature_widths(trial: TrialConfig) -> dict[str, int]:
+def get_feature_widths(trial: TrialConfig) -> dict[str, int]:
     """How many features each modality has, where its encoder is known."""
     encoders = {
         name: trial.encoders.get(name) or trial.encoders.get("default")
@@ -136,26 +136,33 @@ def feature_widths(trial: TrialConfig) -> dict[str, int]:
     return {name: encoder.features for name, encoder in encoders.items() if encoder}
 
 
-class WindowedPart(MethodPart):
+class WindowedMethodConfig(BaseMethodConfig):
     """A method that acts in a window of epochs."""
 
     window: Window = Window()
     """The epochs in which the method acts; outside the window, training is joint."""
 
-    def acts_in(self, epochs: int) -> bool:
+    def is_active_in(self, epochs: int) -> bool:
         return self.window.opens(epochs)
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
-        return super().inconsistencies(trial) + self.window.inconsistencies(trial.trainer.epochs)
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
+        return super().find_field_errors(trial) + self.window.find_field_errors(
+            trial.trainer.epochs
+        )
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
         first, stop = self.window.epochs(trial.trainer.epochs)
-        return super().canonical(trial) | {"window": {"first_epoch": first, "stop_epoch": stop}}
+        return super().build_canonical_form(trial) | {
+            "window": {"first_epoch": first, "stop_epoch": stop}
+        }
 
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+    def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
         """Outside the window nothing. Inside everything but where the window ends; where it began is known from the
         epochs before."""
-        form, (first, stop) = self.canonical(trial), self.window.epochs(trial.trainer.epochs)
+        form, (first, stop) = (
+            self.build_canonical_form(trial),
+            self.window.epochs(trial.trainer.epochs),
+        )
         if form == JOINT or not first <= epoch < stop:
             return dict(JOINT)
         return {name: value for name, value in form.items() if name != "window"}
@@ -165,7 +172,7 @@ JOINT: dict[str, Any] = {"type": "joint"}
 """The canonical form of a method that does nothing."""
 
 
-class ComparingPart(WindowedPart):
+class ComparingMethodConfig(WindowedMethodConfig):
     """A windowed method that compares modalities, and therefore needs two of them."""
 
     compares: ClassVar[bool] = True

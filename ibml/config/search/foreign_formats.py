@@ -50,12 +50,12 @@ def explain_parameter(parameter: Any) -> str:
         and not set(keys) & set(_OWN)
         and all(isinstance(part, Mapping) for part in parameter.values())
     ):
-        path, part = _first_nested(parameter)
+        path, part = _find_first_nested(parameter)
         return f"nested parameters are written as dotted paths, for instance ...{path}: {_translate(part)}"
     return ""
 
 
-def _first_nested(parameter: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _find_first_nested(parameter: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return the path and the value of the first parameter inside nested mappings."""
     steps: list[str] = []
     while not set(parameter) & {*_OWN, *_FOREIGN}:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ibml.config.base import Config, Count, InconsistentConfig, Items, Overrides
-from ibml.config.metric_specs import Direction
-from ibml.config.metrics import describe
+from ibml.config.metrics.names import describe_metric
+from ibml.config.metrics.specs import Direction
 from ibml.config.names import Name, StudyName
 from ibml.config.resources import ResourcesConfig
 from ibml.config.search.foreign_formats import explain_bounds, explain_parameter
@@ -24,7 +24,7 @@ from ibml.config.search.schedulers import (
     WilcoxonConfig,
 )
 
-MOST_STEPS = 1_000_000
+MAX_STEPS = 1_000_000
 Scalar = None | bool | int | float | str
 
 
@@ -37,7 +37,7 @@ class Between(Config):
     """Upper bound, included; without it, there is none."""
 
 
-def _in_own_words(explain: Callable[[Any], str]) -> Callable[[Any], Any]:
+def _build_form_check(explain: Callable[[Any], str]) -> Callable[[Any], Any]:
     """Return a validator that answers data in another tool's form with ibml's."""
 
     def check(value: Any) -> Any:
@@ -48,17 +48,17 @@ def _in_own_words(explain: Callable[[Any], str]) -> Callable[[Any], Any]:
     return check
 
 
-def _condition_kind(condition: Any) -> str:
+def _get_condition_tag(condition: Any) -> str:
     if isinstance(condition, Mapping | Between):
         return "(bounds)"
     return "(list)" if isinstance(condition, list | tuple) else "(value)"
 
 
 Condition = Annotated[
-    Annotated[Between, BeforeValidator(_in_own_words(explain_bounds)), Tag("(bounds)")]
+    Annotated[Between, BeforeValidator(_build_form_check(explain_bounds)), Tag("(bounds)")]
     | Annotated[Items[Scalar], Tag("(list)"), Field(min_length=1)]
     | Annotated[Scalar, Tag("(value)")],
-    Discriminator(_condition_kind),
+    Discriminator(_get_condition_tag),
 ]
 When = dict[str, Condition]
 """The parameter is searched only where other parameters have these values: a value, a list of values, or
@@ -89,7 +89,7 @@ class RangeParameter(Config):
             raise ValueError("log and step exclude each other")
         if self.step is not None and self.step > self.high - self.low:
             raise ValueError(f"step {self.step:g} is wider than the range")
-        if self.step is not None and (self.high - self.low) / MOST_STEPS > self.step:
+        if self.step is not None and (self.high - self.low) / MAX_STEPS > self.step:
             raise ValueError(f"step {self.step:g} makes more than a million values; leave it out")
         return self
 
@@ -125,7 +125,7 @@ class ConstantParameter(Config):
     """Conditions on other parameters; the value is set only where all hold."""
 
 
-def _kind(parameter: Any) -> str:
+def _get_parameter_tag(parameter: Any) -> str:
     keys = parameter if isinstance(parameter, Mapping) else getattr(parameter, "model_fields", {})
     return "(choices)" if "choices" in keys else "(value)" if "value" in keys else "(range)"
 
@@ -134,8 +134,8 @@ Parameter = Annotated[
     Annotated[RangeParameter, Tag("(range)")]
     | Annotated[ChoiceParameter, Tag("(choices)")]
     | Annotated[ConstantParameter, Tag("(value)")],
-    Discriminator(_kind),
-    BeforeValidator(_in_own_words(explain_parameter)),
+    Discriminator(_get_parameter_tag),
+    BeforeValidator(_build_form_check(explain_parameter)),
 ]
 
 
@@ -151,7 +151,7 @@ class Objective(Config):
     @property
     def sense(self) -> Direction:
         return self.direction or (
-            "maximize" if describe(self.metric).higher_is_better else "minimize"
+            "maximize" if describe_metric(self.metric).higher_is_better else "minimize"
         )
 
 
@@ -185,7 +185,7 @@ class BestOf(Config):
     """Name of the earlier search."""
 
 
-def _start_kind(start: Any) -> str:
+def _get_start_tag(start: Any) -> str:
     if isinstance(start, str):
         return "(name)"
     return (
@@ -199,7 +199,7 @@ Start = Annotated[
     Annotated[Literal["paper", "base"], Tag("(name)")]
     | Annotated[BestOf, Tag("(search)")]
     | Annotated[dict[str, Any], Tag("(values)")],
-    Discriminator(_start_kind),
+    Discriminator(_get_start_tag),
 ]
 
 
@@ -270,12 +270,12 @@ class SearchSpaceConfig(Config):
                 (("sampler", "type"), "cmaes has one objective; use nsga2, nsga3, tpe or gp")
             )
         if self.scheduler.type == "pbt":
-            findings += self._population_findings()
+            findings += self._find_population_errors()
         if findings:
             raise InconsistentConfig(findings)
         return self
 
-    def _population_findings(self) -> list[tuple[tuple[str, ...], str]]:
+    def _find_population_errors(self) -> list[tuple[tuple[str, ...], str]]:
         """What does not fit to population-based training. That there is one objective is said for every scheduler."""
         findings: list[tuple[tuple[str, ...], str]] = []
         if not all(objective.metric.startswith("val.") for objective in self.objectives):

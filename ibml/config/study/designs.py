@@ -10,21 +10,21 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from ibml.config.base import Config, InconsistentConfig, Items, Overrides
 from ibml.config.names import Name, normalize_name
 
-MOST_ARMS = 1024
-MOST_PARTS = 5
+MAX_ARMS = 1024
+MAX_COMPONENTS = 5
 """Of every order of a cumulative design, and of Shapley values: 2 to this power arms."""
 
 
-def _printable(name: str) -> str:
+def _check_printable(name: str) -> str:
     if not name.strip() or not name.isprintable():
         raise ValueError(f"{name!r} is no name that can be shown")
     return name
 
 
 Label = Annotated[
-    str, Field(max_length=100), BeforeValidator(normalize_name), AfterValidator(_printable)
+    str, Field(max_length=100), BeforeValidator(normalize_name), AfterValidator(_check_printable)
 ]
-ShownName = Annotated[Name, Field(max_length=100), AfterValidator(_printable)]
+DisplayName = Annotated[Name, Field(max_length=100), AfterValidator(_check_printable)]
 """A label that stands as a value in the file, not as a key."""
 
 Components = Annotated[dict[Label, Annotated[Overrides, Field(min_length=1)]], Field(min_length=1)]
@@ -77,22 +77,22 @@ class CumulativeDesign(Config):
 
     @model_validator(mode="after")
     def _can_be_run(self) -> Self:
-        if self.orders == "all" and len(self.components) > MOST_PARTS:
+        if self.orders == "all" and len(self.components) > MAX_COMPONENTS:
             message = f"every order of {len(self.components)} components has {2 ** len(self.components)} arms; "
             raise InconsistentConfig(
-                [(("orders",), f"{message}it takes at most {MOST_PARTS} components")]
+                [(("orders",), f"{message}it takes at most {MAX_COMPONENTS} components")]
             )
         return self
 
 
-def _levels_kind(levels: Any) -> str:
+def _get_levels_tag(levels: Any) -> str:
     return "(levels)" if isinstance(levels, dict) else "(values)"
 
 
 Levels = Annotated[
     Annotated[dict[Label, Overrides], Tag("(levels)"), Field(min_length=2)]
     | Annotated[Items[Any], Tag("(values)"), Field(min_length=2)],
-    Discriminator(_levels_kind),
+    Discriminator(_get_levels_tag),
 ]
 """The levels of a factor: values of a path, or named sets of overrides. The first is compared with."""
 
@@ -141,8 +141,8 @@ class FactorialDesign(Config):
             ]
             if len(self.sizes) > 12:
                 findings.append((("resolution",), "a fraction takes at most 12 factors"))
-        elif math.prod(self.sizes) > MOST_ARMS:
-            message = f"{math.prod(self.sizes):,} combinations; at most {MOST_ARMS:,} can be run"
+        elif math.prod(self.sizes) > MAX_ARMS:
+            message = f"{math.prod(self.sizes):,} combinations; at most {MAX_ARMS:,} can be run"
             findings.append((("factors",), message))
         if findings:
             raise InconsistentConfig(findings)

@@ -11,8 +11,8 @@ from ibml.config.base import Config, InconsistentConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DEFAULT_SEEDS = (0, 1, 2, 3, 4)
-MOST_SEEDS = 10_000
-MOST_ADAPTIVE = 100
+MAX_SEEDS = 10_000
+MAX_ADAPTIVE_SEEDS = 100
 
 
 class AdaptiveSeeds(Config):
@@ -24,14 +24,14 @@ class AdaptiveSeeds(Config):
 
     min: Annotated[int, Field(ge=2)] = 3
     """Seeds that every arm gets before the first decision."""
-    max: Annotated[int, Field(le=MOST_ADAPTIVE)]
+    max: Annotated[int, Field(le=MAX_ADAPTIVE_SEEDS)]
     """Seeds after which an arm stops, decided or not."""
     stop: Literal["decided"] = "decided"
     """When an arm stops: `decided`, once its difference from the reference is significant."""
     metric: str | None = None
     """Metric that decides; without it, the first of the table."""
 
-    def steering(self, metrics: Sequence[str]) -> str:
+    def get_deciding_metric(self, metrics: Sequence[str]) -> str:
         """The metric by which arms are decided, of a table with these."""
         return self.metric or metrics[0]
 
@@ -42,16 +42,16 @@ class AdaptiveSeeds(Config):
         return self
 
 
-def _listed(value: Any) -> Any:
+def _expand_seeds(value: Any) -> Any:
     """A number of seeds stands for 0 .. number - 1."""
     if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
         raise ValueError(
             f"expected a number of seeds, a list of seeds or {{min: ..., max: ...}}, got {value!r}"
         )
     if isinstance(value, int):
-        if not 1 <= value <= MOST_SEEDS:
+        if not 1 <= value <= MAX_SEEDS:
             raise ValueError(
-                f"{value} seeds make no study; give at least 1 and at most {MOST_SEEDS:,}"
+                f"{value} seeds make no study; give at least 1 and at most {MAX_SEEDS:,}"
             )
         return tuple(range(value))
     if len(set(map(repr, value))) < len(value):
@@ -59,7 +59,7 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _kind(value: Any) -> str:
+def _get_seeds_tag(value: Any) -> str:
     return "(adaptive)" if isinstance(value, dict | AdaptiveSeeds) else "(seeds)"
 
 
@@ -67,8 +67,10 @@ Seeds = Annotated[
     Annotated[AdaptiveSeeds, Tag("(adaptive)")]
     | Annotated[
         Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)],
-        BeforeValidator(_listed, json_schema_input_type=Annotated[int, Field(ge=1)] | list[Seed]),
+        BeforeValidator(
+            _expand_seeds, json_schema_input_type=Annotated[int, Field(ge=1)] | list[Seed]
+        ),
         Tag("(seeds)"),
     ],
-    Discriminator(_kind),
+    Discriminator(_get_seeds_tag),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ibml.config.base import Config, Overrides, scalar_text
+from ibml.config.base import Config, Overrides, format_scalar
 from ibml.config.names import StudyName, normalize_name
 from ibml.config.resources import ResourcesConfig
 from ibml.config.search.space import TuneConfig
@@ -16,13 +16,13 @@ from ibml.config.study.seeds import DEFAULT_SEEDS, AdaptiveSeeds, Seeds
 from ibml.config.study.table import TableConfig
 
 
-def _datasets(value: Any) -> Any:
+def _expand_datasets(value: Any) -> Any:
     """A list of presets stands for a mapping of names to a base each."""
     if not isinstance(value, (list, tuple)):
         return value
     if not all(isinstance(item, str | bool | int | float) for item in value):
         raise ValueError("expected a list of presets or a mapping of names to overrides")
-    bases = [item if isinstance(item, str) else scalar_text(item) for item in value]
+    bases = [item if isinstance(item, str) else format_scalar(item) for item in value]
     names = [normalize_name(PurePath(base).stem) for base in bases]
     if len(set(names)) < len(names):
         raise ValueError("a data set is listed twice")
@@ -48,7 +48,7 @@ class StudyConfig(Config):
     """Which arms are compared."""
     datasets: Annotated[
         dict[Label, Overrides],
-        BeforeValidator(_datasets, json_schema_input_type=dict[str, Overrides] | list[str]),
+        BeforeValidator(_expand_datasets, json_schema_input_type=dict[str, Overrides] | list[str]),
     ] = {}
     """Presets that replace the base in turn, or names -> overrides of the base."""
     seeds: Seeds = DEFAULT_SEEDS

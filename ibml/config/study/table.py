@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from ibml.config.base import Config, Items
-from ibml.config.metrics import Metric
+from ibml.config.metrics.names import Metric
 from ibml.config.names import Name
-from ibml.config.study.designs import Label, ShownName
+from ibml.config.study.designs import DisplayName, Label
 
 Digits = Annotated[int, Field(ge=0, le=8)]
 
@@ -38,7 +38,7 @@ class TableConfig(Config):
     """Heading -> arms below it."""
     components: dict[Label, str] | None = None
     """Column heading -> dotted path whose value says what an arm consists of; empty for no such columns."""
-    names: dict[Label, ShownName] = {}
+    names: dict[Label, DisplayName] = {}
     """Name of a metric, arm, data set, factor or component -> name to show."""
     precision: Annotated[
         Annotated[dict[str, Digits], Tag("(by metric)")] | Annotated[Digits, Tag("(all)")],
@@ -70,14 +70,14 @@ class TableConfig(Config):
             raise ValueError(f"{label!r} is no label; use letters, digits, ':', '.', '_' and '-'")
         return label
 
-    def shown(self, name: str) -> str:
+    def get_display_name(self, name: str) -> str:
         """The name under which something is shown."""
         return self.names.get(name, name)
 
-    def measured(self, metric: Metric) -> str:
+    def format_metric_name(self, metric: Metric) -> str:
         """The name under which a metric is shown, with its unit."""
-        return f"{self.shown(metric.name)} {metric.unit}".strip()
+        return f"{self.get_display_name(metric.name)} {metric.unit}".strip()
 
-    def digits(self, metric: str) -> int:
+    def get_digits(self, metric: str) -> int:
         """The decimals of a metric's values."""
         return self.precision if isinstance(self.precision, int) else self.precision.get(metric, 2)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ibml.common.imports import load_object
 from ibml.common.paths import DATA_VARIABLE
-from ibml.config.datasets import CarvedConfig, FilesConfig
+from ibml.config.datasets import FilesConfig, HoldoutConfig
 from ibml.config.preprocessing import RawImageConfig, VectorConfig
 from ibml.data.base import Indices, Labels, Progress
 from ibml.data.decoders import Form, build_decoder
@@ -57,7 +57,7 @@ class FileDataset:
 
 def scan_dataset(config: FilesConfig, progress: Progress) -> DatasetScan:
     """List the samples and read every file's digest. Raises `DataError` where there is no such folder."""
-    root = config.folder()
+    root = config.find_folder()
     if root is None:
         raise DataError(
             f"where is {config.type}? Give data.root, or set {DATA_VARIABLE} to the folder that has it"
@@ -77,7 +77,9 @@ def scan_dataset(config: FilesConfig, progress: Progress) -> DatasetScan:
 
 
 def _list_samples(config: FilesConfig, root: Path) -> SampleListing:
-    listing = SampleListing(root, ("train", "test") if isinstance(config, CarvedConfig) else SPLITS)
+    listing = SampleListing(
+        root, ("train", "test") if isinstance(config, HoldoutConfig) else SPLITS
+    )
     load_object(config.layout)(config, listing)
     return listing
 

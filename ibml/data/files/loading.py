@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ibml.common.rng import stream_seed
-from ibml.config.datasets import CarvedConfig, FilesConfig
+from ibml.config.datasets import FilesConfig, HoldoutConfig
 from ibml.config.preprocessing import (
     AudioConfig,
     PicturesConfig,
@@ -41,7 +41,7 @@ def load_splits(
     train = np.arange(len(file_dataset.labels["train"]))
     val = np.arange(len(file_dataset.labels["val"]))
     source: SplitName = "val"
-    if isinstance(config, CarvedConfig) and not file_dataset.has_validation:
+    if isinstance(config, HoldoutConfig) and not file_dataset.has_validation:
         generator = np.random.default_rng(stream_seed(seed, "split"))
         val, train = split_stratified(file_dataset.labels["train"], (config.validation,), generator)
         source = "train"

@@ -53,7 +53,7 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
 
 def _get_file_state(path: str) -> str | None:
     try:
-        found = os.stat(path)
+        found = os.stat(path)  # noqa: PTH116 - making a Path of it takes longer than this
     except (OSError, ValueError):
         return None
     # what copies a file may give it the old one's time, but not that of the change of its entry

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ibml.config.base import NonNegative
-from ibml.config.methods.base import ComparingPart
+from ibml.config.methods.base import ComparingMethodConfig
 
 
-class AGMConfig(ComparingPart):
+class AGMConfig(ComparingMethodConfig):
     """Adaptive gradient modulation by Shapley values of the logits (Li et al., ICCV 2023)."""
 
     implementation: ClassVar[str] = "ibml.methods.agm.method:AGM"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Tag
 
 from ibml.common.errors import format_suggestion
-from ibml.config.base import Findings, NonNegative
-from ibml.config.methods.base import JOINT, Heads, WindowedPart
+from ibml.config.base import FieldErrors, NonNegative
+from ibml.config.methods.base import JOINT, Heads, WindowedMethodConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class AuxiliaryConfig(WindowedPart):
+class AuxiliaryConfig(WindowedMethodConfig):
     """Every modality's own loss beside the joint one, weighted alike or by modality."""
 
     implementation: ClassVar[str] = "ibml.methods.auxiliary.method:Auxiliary"
@@ -34,10 +34,10 @@ class AuxiliaryConfig(WindowedPart):
         """Return the weight of a modality's own loss."""
         return self.weights.get(modality, 0.0) if isinstance(self.weights, dict) else self.weights
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
         known = trial.data.modalities
         named = self.weights if isinstance(self.weights, dict) else {}
-        return super().inconsistencies(trial) + [
+        return super().find_field_errors(trial) + [
             (
                 ("method", "weights", name),
                 f"no modality is called {name!r}{format_suggestion(name, known)}",
@@ -46,10 +46,10 @@ class AuxiliaryConfig(WindowedPart):
             if name not in known
         ]
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
         weights = {name: self.get_weight(name) for name in trial.data.modalities}
         return (
-            super().canonical(trial) | {"weights": weights}
+            super().build_canonical_form(trial) | {"weights": weights}
             if any(weights.values())
             else dict(JOINT)
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from ibml.config.base import Config, NonNegative
-from ibml.config.methods.base import JOINT, Window, WindowedPart
+from ibml.config.methods.base import JOINT, Window, WindowedMethodConfig
 from ibml.config.schedule import Ramp, ramp
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class TCMConfig(Config):
             raise ValueError("feature_dropout of 1 leaves no value; that is kind: modality_dropout")
         return strength
 
-    def canonical(self) -> dict[str, Any]:
+    def build_canonical_form(self) -> dict[str, Any]:
         """What of it counts for its kind; the paper's kind is not said."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         unused = {"noise": {"kind", "strength"}, "modality_dropout": {"noise_scale", "strength"}}
@@ -83,7 +83,7 @@ class TCMConfig(Config):
         return plain
 
 
-class IBMLConfig(WindowedPart):
+class IBMLConfig(WindowedMethodConfig):
     """Information-balanced multimodal learning: BIO and TCM (Qin et al. 2026), and variants of both."""
 
     implementation: ClassVar[str] = "ibml.methods.ibml.method:IBML"
@@ -98,9 +98,9 @@ class IBMLConfig(WindowedPart):
     window: IBMLWindow = IBMLWindow()
     """The epochs in which IBML acts; outside the window, training is joint."""
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
         """Variants that are the paper's are not said, so that results of before they existed are found."""
-        plain = super().canonical(trial) | {"tcm": self.tcm.canonical()}
+        plain = super().build_canonical_form(trial) | {"tcm": self.tcm.build_canonical_form()}
         if self.rates == RatesConfig():
             del plain["rates"]
         if self.bio.rule == "on_off":
@@ -123,9 +123,9 @@ class IBMLConfig(WindowedPart):
             else 0.0
         )
 
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+    def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
         """The values that weight and rate have. Rates that are averages, or those of the step, are in every epoch."""
-        form = self.canonical(trial)
+        form = self.build_canonical_form(trial)
         if form == JOINT:
             return form
         weight, rate = (

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ibml.config.methods.base import JOINT, MethodPart
+from ibml.config.methods.base import JOINT, BaseMethodConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class JointConfig(MethodPart):
+class JointConfig(BaseMethodConfig):
     """Plain joint training of all modalities."""
 
     implementation: ClassVar[str] = "ibml.methods.joint.method:Joint"
     type: Literal["joint"] = "joint"
     """Plain joint training."""
 
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+    def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
         return dict(JOINT)

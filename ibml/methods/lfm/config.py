@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ibml.config.base import Findings
-from ibml.config.fusion import FusionPart
-from ibml.config.methods.base import JOINT, LATE_FUSIONS, ComparingPart, feature_widths
+from ibml.config.base import FieldErrors
+from ibml.config.fusion import BaseFusionConfig
+from ibml.config.methods.base import JOINT, LATE_FUSIONS, ComparingMethodConfig, get_feature_widths
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class MeanHeadConfig(FusionPart):
+class MeanHeadConfig(BaseFusionConfig):
     """One linear head per modality; the logits are averaged."""
 
     implementation: ClassVar[str] = "ibml.methods.lfm.head:MeanHead"
@@ -20,7 +20,7 @@ class MeanHeadConfig(FusionPart):
     """The head of LFM."""
 
 
-class LFMConfig(ComparingPart):
+class LFMConfig(ComparingMethodConfig):
     """Learning to fuse by aligning the modalities first (Yang et al., NeurIPS 2024)."""
 
     implementation: ClassVar[str] = "ibml.methods.lfm.method:LFM"
@@ -36,18 +36,18 @@ class LFMConfig(ComparingPart):
     must be equally wide."""
 
     @property
-    def head(self) -> FusionPart:
+    def head(self) -> BaseFusionConfig:
         return MeanHeadConfig()
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
-        found = super().inconsistencies(trial)
-        if self.alignment == "infonce" and len(set(feature_widths(trial).values())) > 1:
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
+        found = super().find_field_errors(trial)
+        if self.alignment == "infonce" and len(set(get_feature_widths(trial).values())) > 1:
             found.append(
                 (("method", "alignment"), "infonce compares features, which must be equally many")
             )
         return found
 
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+    def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
         """The classification's share depends on the number of epochs."""
-        form = super().acting(trial, epoch)
+        form = super().get_epoch_inputs(trial, epoch)
         return form if form == JOINT else form | {"epochs": trial.trainer.epochs}

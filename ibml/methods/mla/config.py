@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.fusion import FusionPart
-from ibml.config.methods.base import LATE_FUSIONS, ComparingPart
+from ibml.config.fusion import BaseFusionConfig
+from ibml.config.methods.base import LATE_FUSIONS, ComparingMethodConfig
 
 
-class SharedHeadConfig(FusionPart):
+class SharedHeadConfig(BaseFusionConfig):
     """One linear head for every modality; the surer a modality, the more its logits weigh."""
 
     implementation: ClassVar[str] = "ibml.methods.mla.head:SharedHead"
@@ -16,7 +16,7 @@ class SharedHeadConfig(FusionPart):
     """The shared head of MLA."""
 
 
-class MLAConfig(ComparingPart):
+class MLAConfig(ComparingMethodConfig):
     """Multimodal learning with alternating unimodal adaptation (Zhang et al., CVPR 2024)."""
 
     implementation: ClassVar[str] = "ibml.methods.mla.method:MLA"
@@ -29,5 +29,5 @@ class MLAConfig(ComparingPart):
     """Divide the projection by its Frobenius norm after each update."""
 
     @property
-    def head(self) -> FusionPart:
+    def head(self) -> BaseFusionConfig:
         return SharedHeadConfig()

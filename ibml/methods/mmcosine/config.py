@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ibml.config.base import Positive
-from ibml.config.fusion import FusionPart
-from ibml.config.methods.base import ComparingPart
+from ibml.config.fusion import BaseFusionConfig
+from ibml.config.methods.base import ComparingMethodConfig
 
 
-class CosineHeadConfig(FusionPart):
+class CosineHeadConfig(BaseFusionConfig):
     """Cosines of each modality's features and its part of a class's weights, added and scaled."""
 
     implementation: ClassVar[str] = "ibml.methods.mmcosine.head:CosineHead"
@@ -19,7 +19,7 @@ class CosineHeadConfig(FusionPart):
     """Factor of the cosines, above 0."""
 
 
-class MMCosineConfig(ComparingPart):
+class MMCosineConfig(ComparingMethodConfig):
     """Cosines of features and class weights as logits (Xu et al., ICASSP 2023)."""
 
     implementation: ClassVar[str] = "ibml.methods.mmcosine.method:MMCosine"
@@ -33,5 +33,5 @@ class MMCosineConfig(ComparingPart):
     """Factor of the cosines, above 0; it bounds each modality's logits."""
 
     @property
-    def head(self) -> FusionPart:
+    def head(self) -> BaseFusionConfig:
         return CosineHeadConfig(scale=self.scale)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ibml.config.base import Positive
-from ibml.config.methods.base import ComparingPart, Heads
+from ibml.config.methods.base import ComparingMethodConfig, Heads
 
 
-class MMParetoConfig(ComparingPart):
+class MMParetoConfig(ComparingMethodConfig):
     """Pareto integration of joint and unimodal gradients (Wei & Hu, ICML 2024)."""
 
     implementation: ClassVar[str] = "ibml.methods.mmpareto.method:MMPareto"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ibml.config.base import NonNegative
-from ibml.config.methods.base import ComparingPart
+from ibml.config.methods.base import ComparingMethodConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class ModalityValuationConfig(ComparingPart):
+class ModalityValuationConfig(ComparingMethodConfig):
     """More of the samples, with the weak modality alone, by Shapley values (Wei et al., CVPR 2024)."""
 
     implementation: ClassVar[str] = "ibml.methods.modality_valuation.method:ModalityValuation"
@@ -29,8 +29,10 @@ class ModalityValuationConfig(ComparingPart):
     part: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Of the level `modality`: the share of training samples that is valued, above 0, at most 1."""
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
         unused = {"alpha", "part"} if self.level == "sample" else set()
         return {
-            name: value for name, value in super().canonical(trial).items() if name not in unused
+            name: value
+            for name, value in super().build_canonical_form(trial).items()
+            if name not in unused
         }

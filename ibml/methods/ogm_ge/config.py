@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ibml.config.base import NonNegative
-from ibml.config.methods.base import JOINT, ComparingPart
+from ibml.config.methods.base import JOINT, ComparingMethodConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class OGMGEConfig(ComparingPart):
+class OGMGEConfig(ComparingMethodConfig):
     """On-the-fly gradient modulation with generalization enhancement (Peng et al., CVPR 2022)."""
 
     implementation: ClassVar[str] = "ibml.methods.ogm_ge.method:OGMGE"
@@ -22,5 +22,5 @@ class OGMGEConfig(ComparingPart):
     ge: bool = True
     """Generalization enhancement: add Gaussian noise with the gradient's own standard deviation."""
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
-        return super().canonical(trial) if self.ge or self.alpha else dict(JOINT)
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
+        return super().build_canonical_form(trial) if self.ge or self.alpha else dict(JOINT)

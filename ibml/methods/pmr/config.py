@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ibml.config.base import NonNegative
-from ibml.config.methods.base import JOINT, ComparingPart
+from ibml.config.methods.base import JOINT, ComparingMethodConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class PMRConfig(ComparingPart):
+class PMRConfig(ComparingMethodConfig):
     """Prototypical modal rebalance (Fan et al., CVPR 2023)."""
 
     implementation: ClassVar[str] = "ibml.methods.pmr.method:PMR"
@@ -26,5 +26,5 @@ class PMRConfig(ComparingPart):
     coefficient: Literal["paper", "release"] = "paper"
     """Weight of a lagging modality: `paper`, by how far it lags, at most 1; `release`, 1 as in the authors' program."""
 
-    def canonical(self, trial: TrialConfig) -> dict[str, Any]:
-        return super().canonical(trial) if self.alpha else dict(JOINT)
+    def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
+        return super().build_canonical_form(trial) if self.alpha else dict(JOINT)

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ibml.config.base import Count, NonNegative
-from ibml.config.fusion import FusionPart
-from ibml.config.methods.base import LATE_FUSIONS, ComparingPart
+from ibml.config.fusion import BaseFusionConfig
+from ibml.config.methods.base import LATE_FUSIONS, ComparingMethodConfig
 
 
-class BoostedHeadConfig(FusionPart):
+class BoostedHeadConfig(BaseFusionConfig):
     """One perceptron for every modality; the sum of the logits is scaled by a learned number."""
 
     implementation: ClassVar[str] = "ibml.methods.recon_boost.head:BoostedHead"
@@ -21,7 +21,7 @@ class BoostedHeadConfig(FusionPart):
     """Width of the hidden layer."""
 
 
-class ReconBoostConfig(ComparingPart):
+class ReconBoostConfig(ComparingMethodConfig):
     """Boosting the modalities in turn, reconciled with the others (Hua et al., ICML 2024)."""
 
     implementation: ClassVar[str] = "ibml.methods.recon_boost.method:ReconBoost"
@@ -42,5 +42,5 @@ class ReconBoostConfig(ComparingPart):
     """Epochs of a stage's second phase, which trains everything on the joint loss; 0 leaves it out."""
 
     @property
-    def head(self) -> FusionPart:
+    def head(self) -> BaseFusionConfig:
         return BoostedHeadConfig()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ibml.common.errors import format_suggestion
-from ibml.config.base import Findings
-from ibml.config.methods.base import MethodPart
+from ibml.config.base import FieldErrors
+from ibml.config.methods.base import BaseMethodConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class UnimodalConfig(MethodPart):
+class UnimodalConfig(BaseMethodConfig):
     """One modality alone: its encoder and a linear head."""
 
     implementation: ClassVar[str] = "ibml.methods.unimodal.method:Unimodal"
@@ -25,10 +25,10 @@ class UnimodalConfig(MethodPart):
     def only_modality(self) -> str:
         return self.modality
 
-    def acting(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
-        return self.canonical(trial)
+    def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        return self.build_canonical_form(trial)
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
         known = trial.data.modalities
         if self.modality in known:
             return []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ibml.config.encoders import EncoderPart
+from ibml.config.encoders import BaseEncoderConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["build_encoder"]
 
 
-def build_encoder(config: EncoderPart, spec: InputSpec) -> nn.Module:
+def build_encoder(config: BaseEncoderConfig, spec: InputSpec) -> nn.Module:
     """Build the encoder of a modality, built-in or plug-in.
 
     Args:
@@ -34,5 +34,5 @@ def build_encoder(config: EncoderPart, spec: InputSpec) -> nn.Module:
         raise ValueError(
             f"encoder {config.type!r} takes {taken}, but a sample has shape {spec.shape}"
         )
-    encoder: nn.Module = config.load_implementation()(*config.arguments(spec))
+    encoder: nn.Module = config.load_implementation()(*config.build_arguments(spec))
     return encoder

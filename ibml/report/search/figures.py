@@ -16,7 +16,7 @@ from matplotlib.ticker import NullFormatter
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as optuna_plots
 
-from ibml.config.metrics import describe
+from ibml.config.metrics.names import describe_metric
 from ibml.records import SearchRecord
 from ibml.report.figures.style import COLOURS
 from ibml.report.search.importance import Importances
@@ -106,7 +106,7 @@ def _render_optuna_plot(plot: Callable[..., Any], *arguments: Any, **options: An
 
 def _get_axis(record: SearchRecord) -> tuple[str, float]:
     """The name of the first objective's axis, and what values are multiplied with for it."""
-    metric = describe(record.objectives[0][0])
+    metric = describe_metric(record.objectives[0][0])
     return f"{metric.name} {metric.unit}".strip(), metric.scale
 
 

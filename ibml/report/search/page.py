@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ibml.config.metrics import describe
+from ibml.config.metrics.names import describe_metric
 from ibml.records import ProposalRecord, SearchRecord
 from ibml.report.search.importance import (
     BOOTSTRAPS,
@@ -125,7 +125,7 @@ def _format_settings(config: dict[str, object]) -> str:
 
 
 def _format_objective(name: str, value: float) -> str:
-    metric = describe(name)
+    metric = describe_metric(name)
     return f"{name} {metric.scale * value:.4g} {metric.unit}".strip()
 
 
@@ -146,7 +146,7 @@ def _build_front_table(record: SearchRecord) -> RichTable:
 
 def _format_front_row(record: SearchRecord, p: ProposalRecord) -> list[str]:
     values = [
-        f"{describe(metric).scale * v:.4g}"
+        f"{describe_metric(metric).scale * v:.4g}"
         for (metric, _), v in zip(record.objectives, p.values or (), strict=True)
     ]
     return [

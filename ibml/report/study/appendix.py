@@ -28,11 +28,11 @@ def build_change_table(study: StudyRecord) -> TableSpec:
         by_dataset = {"": first}
     rows: list[Row | str] = []
     for dataset, of_dataset in by_dataset.items():
-        rows += [study.table.shown(dataset)] if dataset else []
+        rows += [study.table.get_display_name(dataset)] if dataset else []
         rows += of_dataset
     columns = [
         Column(name, "name")
-        for name in ("arm", "setting", study.table.shown(study.reference), "arm's value")
+        for name in ("arm", "setting", study.table.get_display_name(study.reference), "arm's value")
     ]
     return TableSpec("differences in configuration", tuple(columns), tuple(rows))
 
@@ -43,7 +43,7 @@ def _build_change_rows(study: StudyRecord, dataset: str) -> Iterator[Row]:
         for path, value in study.changes.get(dataset, {}).get(arm, {}).items():
             own = MISSING if value is None else _format_value(value)
             base = _format_value(reference[path]) if path in reference else MISSING
-            yield tuple(map(Entry, (study.table.shown(arm), path, base, own)))
+            yield tuple(map(Entry, (study.table.get_display_name(arm), path, base, own)))
 
 
 def build_configuration_table(study: StudyRecord) -> TableSpec:
@@ -61,7 +61,7 @@ def build_configuration_table(study: StudyRecord) -> TableSpec:
     ]
     columns = (
         Column("setting", "name"),
-        *(Column(study.table.shown(name), "name") for name in study.datasets),
+        *(Column(study.table.get_display_name(name), "name") for name in study.datasets),
     )
     return TableSpec("the reference's configuration", columns, tuple(rows))
 
@@ -101,7 +101,7 @@ def build_failure_table(table: Table, results: Results, links: Links) -> TableSp
 def build_run_table(table: Table, results: Results, links: Links) -> TableSpec:
     """Every trial that counts, with its value of the first metric."""
     metric = table.metrics[0]
-    digits = table.study.table.digits(metric.name)
+    digits = table.study.table.get_digits(metric.name)
     values = {
         (dataset, arm): results.values(dataset, arm, metric)
         for dataset in table.datasets
@@ -134,7 +134,7 @@ def _build_trial_columns(table: Table) -> tuple[Column, ...]:
 
 
 def _build_trial_entries(table: Table, results: Results, trial: TrialEntry) -> Row:
-    shown = table.study.table.shown
+    shown = table.study.table.get_display_name
     dataset = (Entry(shown(trial.dataset)),) if len(table.datasets) > 1 else ()
     status = results.status(trial)
     return (

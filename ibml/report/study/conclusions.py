@@ -94,7 +94,9 @@ def _list_removed_components(table: Table, arm: str) -> list[str]:
 def _describe_removal(table: Table, arm: str) -> str:
     removed = _list_removed_components(table, arm)
     return (
-        f"taking out {join_words(list(map(table.study.table.shown, removed)))}" if removed else ""
+        f"taking out {join_words(list(map(table.study.table.get_display_name, removed)))}"
+        if removed
+        else ""
     )
 
 
@@ -106,7 +108,7 @@ def _describe_seeds(table: Table, cells: Sequence[TableCell]) -> Iterator[str]:
         lacking = [cell for cell in steering if cell.summary.n < len(study.seeds)]
         several = len(table.datasets) > 1
         parts = [
-            f"{cell.summary.n} of {len(study.seeds)}{f' ({study.table.shown(cell.dataset)})' if several else ''}"
+            f"{cell.summary.n} of {len(study.seeds)}{f' ({study.table.get_display_name(cell.dataset)})' if several else ''}"
             for cell in lacking
         ]
         if parts:
@@ -118,16 +120,19 @@ def _describe_seeds(table: Table, cells: Sequence[TableCell]) -> Iterator[str]:
         if cell.difference and cell.difference.verdict in ("helps", "hurts")
     }
     if early and len(table.datasets) == 1:
-        yield f"Decided by {study.table.shown(study.steering)} after {format_seed_count(*early.values())}."
+        yield f"Decided by {study.table.get_display_name(study.steering)} after {format_seed_count(*early.values())}."
     elif early:
         counts = join_words(
-            [f"{count} ({study.table.shown(dataset)})" for dataset, count in early.items()]
+            [
+                f"{count} ({study.table.get_display_name(dataset)})"
+                for dataset, count in early.items()
+            ]
         )
-        yield f"Decided by {study.table.shown(study.steering)} after {counts} seeds."
+        yield f"Decided by {study.table.get_display_name(study.steering)} after {counts} seeds."
     elif all(
         cell.difference and cell.difference.verdict == "no effect detected" for cell in steering
     ):
-        yield f"Not decided by {study.table.shown(study.steering)} within {format_seed_count(study.adaptive.max)}."
+        yield f"Not decided by {study.table.get_display_name(study.steering)} within {format_seed_count(study.adaptive.max)}."
 
 
 def build_study_summary(table: Table) -> str:
@@ -164,7 +169,7 @@ def _describe_factors(table: Table) -> Iterator[str]:
     ]
     together = _collect_analysis_findings(table, "interactions")
     interact = [
-        f"{name} on {table.study.table.shown(f.metric.name)} ({build_narrative(table).format_certainty(f)})"
+        f"{name} on {table.study.table.get_display_name(f.metric.name)} ({build_narrative(table).format_certainty(f)})"
         for name, findings in together.items()
         for f in findings
         if f.difference.verdict == "effect detected"
@@ -204,7 +209,9 @@ def _describe_effects(table: Table, effects: Mapping[str, list[Finding]]) -> lis
 def _describe_removals(table: Table) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for answer in build_conclusions(table):
-        parts = list(map(table.study.table.shown, _list_removed_components(table, answer.arm)))
+        parts = list(
+            map(table.study.table.get_display_name, _list_removed_components(table, answer.arm))
+        )
         together = " together" if len(parts) > 1 else ""
         found.setdefault(answer.verdict, []).append(f"{join_words(parts)}{together}" or answer.arm)
     for verdict, text in (
@@ -224,8 +231,8 @@ def _describe_arms(table: Table) -> Iterator[str]:
     yield from _describe_best(table)
     found: dict[str, list[str]] = {}
     for answer in build_conclusions(table):
-        found.setdefault(answer.verdict, []).append(table.study.table.shown(answer.arm))
-    reference = table.study.table.shown(table.study.reference)
+        found.setdefault(answer.verdict, []).append(table.study.table.get_display_name(answer.arm))
+    reference = table.study.table.get_display_name(table.study.reference)
     parts = [f"{verdict}: {_join_first(arms)}" for verdict, arms in found.items()]
     if parts:
         yield f"Against {reference}, {'; '.join(parts)}."
@@ -233,7 +240,7 @@ def _describe_arms(table: Table) -> Iterator[str]:
 
 def _describe_best(table: Table) -> Iterator[str]:
     """Who leads on the first metric: by mean, or by average rank over data sets."""
-    metric, shown = table.metrics[0], table.study.table.shown
+    metric, shown = table.metrics[0], table.study.table.get_display_name
     found = table.ranks.get(metric.name)
     if found and found.ranks:
         least = min(found.ranks.values())
@@ -244,7 +251,7 @@ def _describe_best(table: Table) -> Iterator[str]:
     cells = [cell for cell in table.cells.values() if cell.metric == metric.name]
     best = [cell for cell in cells if cell.best]
     if best:
-        level = f"{format_number(best[0].summary.mean, table.study.table.digits(metric.name))} {metric.unit}".strip()
+        level = f"{format_number(best[0].summary.mean, table.study.table.get_digits(metric.name))} {metric.unit}".strip()
         tied = [shown(cell.arm) for cell in cells if cell.tied and not cell.best]
         apart = f", not told apart from {_join_first(tied)}" if tied else ""
         yield f"Best mean of {shown(metric.name)}: {join_words([shown(c.arm) for c in best])}, {level}{apart}."

@@ -7,7 +7,7 @@ from itertools import combinations, product
 from statistics import fmean
 from typing import Any
 
-from ibml.config.metrics import Metric, describe
+from ibml.config.metrics.names import Metric, describe_metric
 from ibml.records import StudyRecord
 from ibml.report.figures.effects import Interaction
 from ibml.report.tables.results import Results
@@ -38,7 +38,7 @@ def list_curve_metrics(study: StudyRecord) -> list[str]:
 
 def get_arm_names(table: Table, arms: Sequence[str]) -> dict[str, str]:
     """Arm -> the name under which it is shown, or its own where two would be shown under one."""
-    shown = [table.study.table.shown(arm) for arm in arms]
+    shown = [table.study.table.get_display_name(arm) for arm in arms]
     return dict(zip(arms, shown if len(set(shown)) == len(shown) else arms, strict=True))
 
 
@@ -58,7 +58,7 @@ def collect_epoch_values(
     results: Results, curves: Curves, dataset: str, arms: Mapping[str, str], name: str
 ) -> dict[str, list[list[float]]]:
     """Shown arm -> a row of values for each seed that logged the metric, in its shown unit."""
-    scale = describe(name).scale
+    scale = describe_metric(name).scale
     rows: dict[str, list[list[float]]] = {}
     for trial in results.trials:
         record = results.records.get(trial.key)
@@ -92,7 +92,7 @@ def compute_interactions(
                 by_seed, dict.fromkeys(by_seed, 0.0), "t", table.study.table.alpha
             )
             means[levels] = (d.mean, d.low, d.high)
-        shown = table.study.table.shown
+        shown = table.study.table.get_display_name
         found.append(Interaction(shown(a), shown(b), tuple(a_levels), tuple(b_levels), means))
     most = sorted(found, key=_measure_interaction, reverse=True)[:MAX_PAIRS]
     return [pair for pair in found if pair in most]

@@ -33,7 +33,7 @@ def _list_shown_names(study: StudyRecord) -> list[str]:
     design, metrics = study.design, study.table.metrics or ()
     levels = [level for of_factor in design.factors.values() for level in of_factor]
     names = (*study.arms, *study.datasets, *design.factors, *design.components, *metrics)
-    return list(dict.fromkeys([*map(study.table.shown, names), *levels]))
+    return list(dict.fromkeys([*map(study.table.get_display_name, names), *levels]))
 
 
 def _format_code_points(chars: str) -> str:

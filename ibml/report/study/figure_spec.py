@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ibml.config.metrics import Metric
+from ibml.config.metrics.names import Metric
 from ibml.report.study.figure_data import MAX_ARMS
 from ibml.report.tables.table import Table
 from ibml.report.tables.table_spec import format_signed
@@ -42,12 +42,12 @@ def build_file_name(
 
 def format_axis_label(table: Table, metric: Metric) -> str:
     """A metric's shown name with its unit, as an axis has it."""
-    return table.study.table.measured(metric)
+    return table.study.table.format_metric_name(metric)
 
 
 def format_dataset_suffix(table: Table, dataset: str) -> str:
     """` on DATASET`, where there are several."""
-    return f" on {table.study.table.shown(dataset)}" if len(table.datasets) > 1 else ""
+    return f" on {table.study.table.get_display_name(dataset)}" if len(table.datasets) > 1 else ""
 
 
 def join_statements(parts: Sequence[str]) -> str:

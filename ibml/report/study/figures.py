@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from ibml.config.metrics import Metric, describe
+from ibml.config.metrics.names import Metric, describe_metric
 from ibml.report.study.figure_data import (
     JOINT,
     Curves,
@@ -64,16 +64,16 @@ def _draw_forests(table: Table) -> Iterator[FigureSpec]:
     from ibml.report.figures.differences import draw_forest
 
     compare = table.study.table
-    reference = compare.shown(table.study.reference)
+    reference = compare.get_display_name(table.study.reference)
     for metric in table.metrics:
         arms = choose_arms(table, metric)
         shown = get_arm_names(table, arms)
         columns: dict[str, dict[str, Difference]] = {
-            compare.shown(dataset): {} for dataset in table.datasets
+            compare.get_display_name(dataset): {} for dataset in table.datasets
         }
         for (dataset, arm, name), cell in table.cells.items():
             if name == metric.name and arm in shown and cell.difference:
-                columns[compare.shown(dataset)][shown[arm]] = cell.difference
+                columns[compare.get_display_name(dataset)][shown[arm]] = cell.difference
         if not any(columns.values()):
             continue
         unit = format_axis_label(table, metric)
@@ -82,14 +82,14 @@ def _draw_forests(table: Table) -> Iterator[FigureSpec]:
             build_file_name(table, "forest", metric),
             "Differences to the reference",
             caption,
-            f"{caption} {describe_columns(table, columns, compare.digits(metric.name))}",
+            f"{caption} {describe_columns(table, columns, compare.get_digits(metric.name))}",
             draw_forest(
                 columns,
                 shown.get(table.study.reference, reference),
                 unit,
                 metric.higher_is_better,
                 compare.alpha,
-                compare.digits(metric.name),
+                compare.get_digits(metric.name),
             ),
         )
 
@@ -114,7 +114,7 @@ def _draw_effects_and_gains(table: Table) -> Iterator[FigureSpec]:
     ):
         for metric, found in _select_analyses(table, kind).items():
             columns = {
-                compare.shown(a.dataset): {
+                compare.get_display_name(a.dataset): {
                     line.name: line.difference for line in a.lines if line.difference
                 }
                 for a in found
@@ -124,14 +124,14 @@ def _draw_effects_and_gains(table: Table) -> Iterator[FigureSpec]:
                 build_file_name(table, name, metric),
                 "What the design says",
                 caption,
-                f"{caption} {describe_columns(table, columns, compare.digits(metric.name))}",
+                f"{caption} {describe_columns(table, columns, compare.get_digits(metric.name))}",
                 draw_forest(
                     columns,
                     against,
                     format_axis_label(table, metric),
                     metric.higher_is_better,
                     compare.alpha,
-                    compare.digits(metric.name),
+                    compare.get_digits(metric.name),
                 ),
             )
 
@@ -143,7 +143,7 @@ def _draw_interactions(table: Table, results: Results) -> Iterator[FigureSpec]:
         return
     for dataset, metric in iterate_columns(table):
         pairs = compute_interactions(table, results, dataset, metric)
-        digits = table.study.table.digits(metric.name)
+        digits = table.study.table.get_digits(metric.name)
         means = [
             f"{p.factor_a} {a}, {p.factor_b} {b}: {format_number(p.means[a, b][0], digits)}"
             for p in pairs
@@ -169,7 +169,10 @@ def _draw_values(table: Table, results: Results) -> Iterator[FigureSpec]:
     for factor in table.study.design.factors:
         for dataset, metric in iterate_columns(table):
             points, own = collect_factor_values(table, results, factor, dataset, metric)
-            digits, shown = table.study.table.digits(metric.name), table.study.table.shown(factor)
+            digits, shown = (
+                table.study.table.get_digits(metric.name),
+                table.study.table.get_display_name(factor),
+            )
             means = [
                 f"{value} {format_number(sum(found) / len(found) if found else None, digits)}"
                 for value, found in points
@@ -203,7 +206,7 @@ def _draw_attributions(table: Table) -> Iterator[FigureSpec]:
             }
             means = [d.mean for _, d in lines if d.mean is not None]
             total = sum(means) if len(means) == len(lines) else None
-            digits = table.study.table.digits(metric.name)
+            digits = table.study.table.get_digits(metric.name)
             of = f"{format_axis_label(table, metric)}{format_dataset_suffix(table, analysis.dataset)}"
             caption = f"Each part's share of the whole change in {of}, by Shapley values."
             yield FigureSpec(
@@ -257,7 +260,7 @@ def _draw_paired_runs(table: Table, results: Results) -> Iterator[FigureSpec]:
         shown = get_arm_names(table, [arm for arm in choose_arms(table, metric) if arm in values])
         if not any(values[arm] for arm in shown):
             continue
-        digits = table.study.table.digits(metric.name)
+        digits = table.study.table.get_digits(metric.name)
         means = [
             f"{shown[arm]} {format_number(table.get_cell(dataset, arm, metric.name).summary.mean, digits)}"
             for arm in shown
@@ -300,7 +303,7 @@ def _draw_learning_curves(table: Table, results: Results, curves: Curves) -> Ite
                 continue
             first = next(iter(series))
             ends = [
-                f"{arm} {format_number(sum(row[-1] for row in rows) / len(rows), table.study.table.digits(first))}"
+                f"{arm} {format_number(sum(row[-1] for row in rows) / len(rows), table.study.table.get_digits(first))}"
                 for arm, rows in series[first].items()
             ]
             panels = ", ".join(asked[name] for name in series)
@@ -309,6 +312,6 @@ def _draw_learning_curves(table: Table, results: Results, curves: Curves) -> Ite
                 build_file_name(table, kind, None, dataset),
                 "Epoch by epoch",
                 caption,
-                f"{caption} At the end, {asked[first]} {describe(first).unit}: {join_statements(ends)}",
+                f"{caption} At the end, {asked[first]} {describe_metric(first).unit}: {join_statements(ends)}",
                 draw(series, axis, {name: asked[name] for name in series}, level),
             )

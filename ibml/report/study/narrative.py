@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ibml.config.metrics import Metric
+from ibml.config.metrics.names import Metric
 from ibml.config.study.table import TableConfig
 from ibml.report.tables.table_spec import (
     capitalize_first,
@@ -63,13 +63,11 @@ class Narrative:
         for metric in dict.fromkeys(f.metric for f in findings):
             of_metric = [f for f in findings if f.metric == metric]
             most = max(of_metric, key=lambda f: abs(f.difference.mean or 0.0))
-            name = self.names.shown(metric.name)
+            name = self.names.get_display_name(metric.name)
             verb = "rises" if (most.difference.mean or 0.0) > 0 else "falls"
             if self.datasets > 1:
                 verb += f" on {_format_dataset_share(len(of_metric), self.datasets)}"
-                verb += (
-                    f", {'most ' if len(of_metric) > 1 else ''}on {self.names.shown(most.dataset)}"
-                )
+                verb += f", {'most ' if len(of_metric) > 1 else ''}on {self.names.get_display_name(most.dataset)}"
             clauses.append(
                 f"{name} {verb} by {self.format_amount(most)} ({self.format_certainty(most, named and not clauses)})"
             )
@@ -80,15 +78,15 @@ class Narrative:
         return self._format_size(abs(finding.difference.mean or 0.0), finding.metric)
 
     def _format_size(self, value: float, metric: Metric) -> str:
-        return f"{format_number(value, self.names.digits(metric.name))} {UNITS.get(metric.unit, '')}".strip()
+        return f"{format_number(value, self.names.get_digits(metric.name))} {UNITS.get(metric.unit, '')}".strip()
 
     def _format_signed_amount(self, value: float | None, metric: Metric) -> str:
-        text = format_signed(value, self.names.digits(metric.name)).replace("-", "−")
+        text = format_signed(value, self.names.get_digits(metric.name)).replace("-", "−")
         return f"{text} {UNITS.get(metric.unit, '')}".strip()
 
     def format_certainty(self, finding: Finding, named: bool = True) -> str:
         """Interval and p of a difference; the p that is compared with alpha, or with the level of a look."""
-        d, digits = finding.difference, self.names.digits(finding.metric.name)
+        d, digits = finding.difference, self.names.get_digits(finding.metric.name)
         ends = [format_signed(end, digits).replace("-", "−") for end in (d.low, d.high)]
         p = format_p_value(d.p if finding.level is not None else d.p_corrected)
         tested = f"p {p}" if p.startswith("<") else f"p = {p}"
@@ -125,7 +123,7 @@ class Narrative:
         names, first = [], True
         for metric, of_metric in found.items():
             sizes = [f.difference.detectable for f in of_metric]
-            name = self.names.shown(metric.name)
+            name = self.names.get_display_name(metric.name)
             known = [size for size in sizes if size is not None]
             if len(known) == len(sizes):
                 size = self._format_size(max(known), metric)
@@ -142,27 +140,27 @@ class Narrative:
 
     def _describe_undecided(self, found: dict[Metric, list[Finding]]) -> str:
         parts = [
-            f"{self.names.shown(m.name)} ({self._format_signed_amount(f.difference.mean, m)} with {format_seed_count(f.difference.n)})"
+            f"{self.names.get_display_name(m.name)} ({self._format_signed_amount(f.difference.mean, m)} with {format_seed_count(f.difference.n)})"
             for m, (f, *_) in found.items()
         ]
         return f"Not decided yet on {join_words(parts)}."
 
     def _describe_one_seed(self, found: dict[Metric, list[Finding]]) -> str:
         parts = [
-            f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}"
+            f"{self.names.get_display_name(m.name)} {self._format_signed_amount(f.difference.mean, m)}"
             for m, (f, *_) in found.items()
         ]
         return f"One seed alone allows no claim: {join_words(parts)}."
 
     def _describe_no_spread(self, found: dict[Metric, list[Finding]]) -> str:
         parts = [
-            f"{self.names.shown(m.name)} {self._format_signed_amount(f.difference.mean, m)}"
+            f"{self.names.get_display_name(m.name)} {self._format_signed_amount(f.difference.mean, m)}"
             for m, (f, *_) in found.items()
         ]
         return f"Every seed gave the same difference, which no test can judge: {join_words(parts)}."
 
     def _describe_no_pairs(self, found: dict[Metric, list[Finding]]) -> str:
-        return f"No seed has a result of both sides on {join_words([self.names.shown(m.name) for m in found], 'or')}."
+        return f"No seed has a result of both sides on {join_words([self.names.get_display_name(m.name) for m in found], 'or')}."
 
 
 _DIRECTED_VERDICTS = ("helps", "hurts")

@@ -118,7 +118,7 @@ def _render_page(
             script=Markup(script),
             policy=_build_content_policy(css, script),
             study=study,
-            shown=study.table.shown,
+            shown=study.table.get_display_name,
             summary=build_study_summary(table),
             answers=build_conclusions(table),
             signs=_SIGNS,
@@ -158,7 +158,7 @@ def _build_content_policy(css: str, script: str) -> str:
 
 def _list_facts(table: Table, results: Results) -> list[tuple[str, str]]:
     study = table.study
-    arms = f"{len(study.arms)}, compared with {study.table.shown(study.reference)}"
+    arms = f"{len(study.arms)}, compared with {study.table.get_display_name(study.reference)}"
     seeds = (
         f"{len(study.seeds)}"
         if study.adaptive is None
@@ -168,7 +168,7 @@ def _list_facts(table: Table, results: Results) -> list[tuple[str, str]]:
     found: Mapping[str, str] = {
         "design": study.design.type.replace("_", " "),
         "arms": arms,
-        "data sets": ", ".join(map(study.table.shown, study.datasets)),
+        "data sets": ", ".join(map(study.table.get_display_name, study.datasets)),
         "seeds": seeds,
         "trials": f"{done} of {len(results.trials)} with a result",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ibml.config.metrics import describe
+from ibml.config.metrics.names import describe_metric
 from ibml.records import StudyRecord, Tuning
 from ibml.report.tables.formats.base import Listing
 from ibml.report.tables.formats.registry import FormatName, load_format
@@ -29,21 +29,21 @@ def build_tuning_table(study: StudyRecord) -> TableSpec:
     columns += [Column(heading, "words") for heading in ("validation", "chosen", "not searched")]
     rows = []
     for t in study.tuning:
-        lead = [Entry(study.table.shown(t.dataset))] if several else []
+        lead = [Entry(study.table.get_display_name(t.dataset))] if several else []
         chosen = (
             ", ".join(f"{path}={_format_value(v)}" for path, v in t.params.items())
             or "nothing to tune"
         )
         counts = [Entry(str(t.trials), value=t.trials), Entry(f"{t.epochs:,}", value=t.epochs)]
         words = map(Entry, (_format_validation_value(t), chosen, ", ".join(t.fixed)))
-        rows.append((*lead, Entry(study.table.shown(t.arm)), *counts, *words))
+        rows.append((*lead, Entry(study.table.get_display_name(t.arm)), *counts, *words))
     return TableSpec(f"{study.name}: tuning", tuple(columns), tuple(rows))
 
 
 def _format_validation_value(tuning: Tuning) -> str:
     if tuning.value is None:
         return MISSING
-    metric = describe(tuning.metric)
+    metric = describe_metric(tuning.metric)
     return f"{tuning.metric} {metric.scale * tuning.value:.2f} {metric.unit}".strip()
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from ibml.config.metrics import Metric
-from ibml.config.study.designs import MOST_PARTS
+from ibml.config.metrics.names import Metric
+from ibml.config.study.designs import MAX_COMPONENTS
 from ibml.records import StudyRecord
 from ibml.report.tables.results import Results
 from ibml.statistics.datasets import Improvement, improvement, signed_rank_over_datasets
@@ -108,7 +108,10 @@ def _compute_column_analyses(
         directed = with_verdicts(found, metric.higher_is_better, alpha)
         yield (
             "shapley",
-            [AnalysisLine(study.table.shown(name), d) for (name,), d in directed.items()],
+            [
+                AnalysisLine(study.table.get_display_name(name), d)
+                for (name,), d in directed.items()
+            ],
         )
         pairs = shapley_interactions(parts, worth, alpha)
         yield (
@@ -131,9 +134,9 @@ def _build_effect_lines(
 
 def _format_effect_name(effect: Effect, study: StudyRecord) -> str:
     return " × ".join(
-        f"{study.table.shown(factor)}: {level} − {study.design.factors[factor][0]}"
+        f"{study.table.get_display_name(factor)}: {level} − {study.design.factors[factor][0]}"
         if factor not in study.design.components
-        else study.table.shown(factor)
+        else study.table.get_display_name(factor)
         for factor, level in zip(effect.factors, effect.levels, strict=True)
     )
 
@@ -169,7 +172,8 @@ def _build_interaction_lines(
 
 def _format_interaction_name(effect: Effect, study: StudyRecord) -> str:
     return " × ".join(
-        study.table.shown(factor) + ("" if factor in study.design.components else f"={level}")
+        study.table.get_display_name(factor)
+        + ("" if factor in study.design.components else f"={level}")
         for factor, level in zip(effect.factors, effect.levels, strict=True)
     )
 
@@ -179,7 +183,7 @@ def _format_term_name(term: Term, study: StudyRecord) -> str:
 
 
 def _format_product(names: Sequence[str], study: StudyRecord) -> str:
-    return " × ".join(map(study.table.shown, names))
+    return " × ".join(map(study.table.get_display_name, names))
 
 
 def _build_gain_lines(
@@ -200,7 +204,9 @@ def _build_gain_lines(
         for part, previous, arm in steps
     }
     judged = with_verdicts(found, metric.higher_is_better, compare.alpha)
-    return [AnalysisLine(f"+ {study.table.shown(part)}", d) for part, d in judged.items()]
+    return [
+        AnalysisLine(f"+ {study.table.get_display_name(part)}", d) for part, d in judged.items()
+    ]
 
 
 def _get_subset_values(
@@ -212,7 +218,7 @@ def _get_subset_values(
     if (
         study.design.type not in ("factorial", "cumulative")
         or not two_levels
-        or len(factors) > MOST_PARTS
+        or len(factors) > MAX_COMPONENTS
     ):
         return {}
     worth = {
@@ -251,7 +257,7 @@ def _compare_over_datasets(results: Results, metric: Metric) -> list[AnalysisLin
         tests[arm] = signed_rank_over_datasets(means, study.reference, better, alpha)[arm]
         improvements[arm] = improvement(x, y, better, alpha)
     return [
-        AnalysisLine(study.table.shown(arm), difference, improvement=improvements[arm])
+        AnalysisLine(study.table.get_display_name(arm), difference, improvement=improvements[arm])
         for arm, difference in with_verdicts(tests, better, alpha).items()
         if difference.n and arm in study.shown_arms
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ibml.config.metrics import Metric
+from ibml.config.metrics.names import Metric
 from ibml.report.tables.analysis import Analysis, AnalysisLine
 from ibml.report.tables.table import Table, TableCell
 from ibml.report.tables.table_spec import (
@@ -60,7 +60,7 @@ def build_mean_tables(table: Table) -> list[TableSpec]:
 def format_metric_heading(table: Table, metric: Metric) -> str:
     """A metric's name with its unit and direction."""
     arrow = f" {metric.arrow}" if table.study.table.arrows else ""
-    return f"{table.study.table.measured(metric)}{arrow}"
+    return f"{table.study.table.format_metric_name(metric)}{arrow}"
 
 
 def _build_table_by_metric(table: Table) -> TableSpec:
@@ -72,7 +72,7 @@ def _build_table_by_metric(table: Table) -> TableSpec:
             cells = [table.cells.get((dataset, arm, metric.name)) for metric in table.metrics]
             present = [cell for cell in cells if cell]
             if present:
-                first = (Entry(table.study.table.shown(dataset)),) if several else ()
+                first = (Entry(table.study.table.get_display_name(dataset)),) if several else ()
                 count = build_number_entry(max(cell.summary.n for cell in present), 0)
                 rows[dataset, arm] = (
                     *first,
@@ -111,7 +111,9 @@ def _build_table_by_dataset(table: Table, metric: Metric) -> TableSpec:
                 *(_build_cell_entry(table, cell) for cell in cells),
                 *tail,
             )
-    datasets = tuple(Column(table.study.table.shown(name), "measure") for name in table.datasets)
+    datasets = tuple(
+        Column(table.study.table.get_display_name(name), "measure") for name in table.datasets
+    )
     tail_column = (Column("average rank"),) if len(table.datasets) > 1 else ()
     fewer = (
         f" (ranks over the {found.datasets} data sets that all arms have)"
@@ -132,7 +134,7 @@ def _build_lead_columns(table: Table) -> tuple[tuple[Column, ...], dict[str, Row
     study = table.study
     named = study.design.type != "factorial" or not study.columns
     names = tuple(
-        Column(study.table.shown(name), _get_column_kind(of_arm))
+        Column(study.table.get_display_name(name), _get_column_kind(of_arm))
         for name, of_arm in study.columns.items()
     )
     lead: dict[str, Row] = {}
@@ -140,7 +142,7 @@ def _build_lead_columns(table: Table) -> tuple[tuple[Column, ...], dict[str, Row
         parts = [Entry(_format_component(of_arm.get(arm))) for of_arm in study.columns.values()]
         reference = " (reference)" if arm == table.study.reference else ""
         if named:
-            lead[arm] = (Entry(f"{study.table.shown(arm)}{reference}"), *parts)
+            lead[arm] = (Entry(f"{study.table.get_display_name(arm)}{reference}"), *parts)
         else:
             lead[arm] = (Entry(f"{parts[0].text}{reference}"), *parts[1:])
     return ((Column("arm", "name"),) if named else ()) + names, lead
@@ -161,7 +163,7 @@ def _build_cell_entry(table: Table, cell: TableCell | None) -> Entry:
         return Entry(MISSING)
     emphasis: Emphasis = "best" if cell.best else "second" if cell.second else ""
     return build_mean_entry(
-        cell.summary, table.study.table.digits(cell.metric), emphasis, cell.marks
+        cell.summary, table.study.table.get_digits(cell.metric), emphasis, cell.marks
     )
 
 
@@ -217,11 +219,11 @@ def build_difference_tables(table: Table) -> list[TableSpec]:
     rows: list[Row | str] = []
     for dataset in table.datasets:
         for metric in table.metrics:
-            digits = table.study.table.digits(metric.name)
+            digits = table.study.table.get_digits(metric.name)
             cells = [table.cells.get((dataset, arm, metric.name)) for arm in table.arms]
             made = [
                 _build_difference_row(
-                    table.study.table.shown(cell.arm),
+                    table.study.table.get_display_name(cell.arm),
                     cell.difference,
                     digits,
                     (cell.level,) if adaptive else None,
@@ -230,7 +232,7 @@ def build_difference_tables(table: Table) -> list[TableSpec]:
                 if cell and cell.difference
             ]
             rows += [_format_place(table, dataset, metric), *made] if made else []
-    title = f"difference to {table.study.table.shown(table.study.reference)}"
+    title = f"difference to {table.study.table.get_display_name(table.study.reference)}"
     return (
         [TableSpec(title, _build_difference_columns(table, "arm", adaptive), tuple(rows))]
         if rows
@@ -240,7 +242,7 @@ def build_difference_tables(table: Table) -> list[TableSpec]:
 
 def _format_place(table: Table, dataset: str, metric: Metric) -> str:
     """Which data set and metric lines are about."""
-    shown = table.study.table.shown
+    shown = table.study.table.get_display_name
     return (
         f"{shown(dataset)} · {shown(metric.name)}"
         if dataset and len(table.datasets) > 1
@@ -260,7 +262,7 @@ def _build_analysis_table(table: Table, kind: str, found: Sequence[Analysis]) ->
     title, first = _TITLES[kind]
     rows: list[Row | str] = []
     for analysis in found:
-        digits = table.study.table.digits(analysis.metric.name)
+        digits = table.study.table.get_digits(analysis.metric.name)
         rows.append(_format_place(table, analysis.dataset, analysis.metric))
         rows += [_build_analysis_row(line, digits) for line in analysis.lines]
     columns = _build_difference_columns(table, first)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
 
-from ibml.config.metrics import describe
+from ibml.config.metrics.names import describe_metric
 from ibml.records import UNTUNED, StudyRecord
 from ibml.report.tables.results import Results, find_mixtures
 from ibml.report.tables.table_spec import format_confidence_level
@@ -42,7 +42,7 @@ def _describe_method(results: Results, counts: list[int]) -> list[str]:
     )
     seeds = f"{number} seed{'' if number == '1' else 's'}"
     level = format_confidence_level(study.table.alpha)
-    shown = study.table.shown(study.reference)
+    shown = study.table.get_display_name(study.reference)
     how = (
         "Holm-corrected over the arms of a column"
         if study.adaptive is None
@@ -79,7 +79,9 @@ def _describe_complete_seeds(results: Results) -> list[str]:
 
 
 def _describe_hidden_arms(study: StudyRecord) -> list[str]:
-    hidden = [study.table.shown(arm) for arm in study.arms if arm not in study.shown_arms]
+    hidden = [
+        study.table.get_display_name(arm) for arm in study.arms if arm not in study.shown_arms
+    ]
     if not hidden:
         return []
     return [
@@ -93,7 +95,7 @@ def _describe_looks(results: Results) -> list[str]:
     assert study.adaptive is not None
     several = len(study.datasets) > 1
     early = [
-        f"{decision.seeds} ({f'{dataset} · ' if several else ''}{study.table.shown(arm)})"
+        f"{decision.seeds} ({f'{dataset} · ' if several else ''}{study.table.get_display_name(arm)})"
         for dataset, progress in results.looks.items()
         for arm, decision in progress.decided.items()
         if decision.seeds < study.adaptive.max
@@ -144,7 +146,7 @@ def format_budget_note(study: StudyRecord) -> str:
 
 def _describe_sample_counts(results: Results) -> list[str]:
     """Arms that were trained on more or fewer samples than the reference, copies and estimates included."""
-    seen = describe("samples.total")
+    seen = describe_metric("samples.total")
     lines: dict[str, list[str]] = {"more": [], "fewer": []}
     for dataset in results.study.datasets:
         means = {
@@ -158,9 +160,9 @@ def _describe_sample_counts(results: Results) -> list[str]:
         where = f" on {dataset}" if len(results.study.datasets) > 1 else ""
         for arm, ratio in [(arm, mean / of_reference) for arm, mean in means.items()]:
             if abs(ratio - 1) > SAMPLES_TOLERANCE:
-                text = f"{results.study.table.shown(arm)} {ratio:.2f} times{where}"
+                text = f"{results.study.table.get_display_name(arm)} {ratio:.2f} times{where}"
                 lines["more" if ratio > 1 else "fewer"].append(text)
-    reference = results.study.table.shown(results.study.reference)
+    reference = results.study.table.get_display_name(results.study.reference)
     return [
         f"Trained on {word} samples than {reference}: {', '.join(arms)}."
         for word, arms in lines.items()

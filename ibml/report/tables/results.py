@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ibml.common.errors import IbmlError
-from ibml.config.metrics import UTILISATION, Metric, describe
+from ibml.config.metrics.names import UTILISATION, Metric, describe_metric
 from ibml.records import StudyRecord, TrialEntry, TrialRecord
 from ibml.statistics.sequential import Progress, follow
 
@@ -160,7 +160,7 @@ class Results:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The table's metrics, in its order."""
-        return tuple(map(describe, self.study.metrics))
+        return tuple(map(describe_metric, self.study.metrics))
 
 
 def find_mixtures(results: Results, revision: str = "") -> list[str]:

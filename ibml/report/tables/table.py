@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from ibml.config.metrics import Metric, describe
+from ibml.config.metrics.names import Metric, describe_metric
 from ibml.records import StudyRecord, TrialRecord
 from ibml.report.tables.analysis import Analysis, compute_analyses
 from ibml.report.tables.notes import build_table_notes
@@ -86,7 +86,7 @@ class Table:
             "arm": cell.arm,
             **{f"part.{name}": value for name, value in consists.items()},
             "metric": cell.metric,
-            "unit": describe(cell.metric).unit,
+            "unit": describe_metric(cell.metric).unit,
             "n": cell.summary.n,
             "mean": cell.summary.mean,
             "sd": cell.summary.sd,

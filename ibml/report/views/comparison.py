@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibml.common.errors import IbmlError
-from ibml.config.metrics import Metric
+from ibml.config.metrics.names import Metric
 from ibml.report.tables.notes import collect_provenance
 from ibml.report.tables.results import Results, find_mixtures
 from ibml.report.tables.table_spec import (
@@ -173,10 +173,10 @@ def _build_result_rows(
         if not x and not y:
             continue
         better = d.mean is not None and (d.mean > 0) == metric.higher_is_better
-        digits = table.digits(metric.name)
+        digits = table.get_digits(metric.name)
         words = ("better" if better else "worse") if d.verdict == "effect detected" else d.verdict
         yield (
-            Entry(table.measured(metric)),
+            Entry(table.format_metric_name(metric)),
             build_mean_entry(summarise(list(x.values())), digits),
             build_mean_entry(summarise(list(y.values())), digits),
             build_number_entry(d.n, 0),

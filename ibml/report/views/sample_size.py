@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ibml.common.errors import IbmlError, format_suggestion
-from ibml.config.metrics import Metric
+from ibml.config.metrics.names import Metric
 from ibml.records import StudyRecord
 from ibml.report.tables.results import Results
 from ibml.report.tables.table_spec import (
@@ -142,11 +142,11 @@ def build_power_table(plan: PowerPlan) -> TableSpec:
     columns += [Column(heading) for heading in headings]
     rows = []
     for need in plan.needs:
-        lead = [Entry(plan.study.table.shown(need.dataset))] if several else []
+        lead = [Entry(plan.study.table.get_display_name(need.dataset))] if several else []
         rows.append(
             (
                 *lead,
-                Entry(plan.study.table.shown(need.arm)),
+                Entry(plan.study.table.get_display_name(need.arm)),
                 build_number_entry(need.pairs, 0),
                 build_number_entry(need.sd),
                 build_range_entry(need.low, need.high),
@@ -159,7 +159,7 @@ def build_power_table(plan: PowerPlan) -> TableSpec:
     unit = (
         " points" if plan.metric.unit == "%" else f" {plan.metric.unit}" if plan.metric.unit else ""
     )
-    metric = plan.study.table.shown(plan.metric.name)
+    metric = plan.study.table.get_display_name(plan.metric.name)
     title = f"{plan.study.name}: seeds to detect a difference of {plan.detect:g}{unit} in {metric}"
     return TableSpec(title, tuple(columns), tuple(rows))
 

@@ -217,7 +217,7 @@ class Coordinator:
         try:
             with translate_database_errors(self.database):
                 return call()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self.error = error
             return otherwise
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ibml.common.storage import StoragePath
 from ibml.common.version import get_code_revision
-from ibml.config.methods.base import WindowedPart
+from ibml.config.methods.base import WindowedMethodConfig
 from ibml.study.engine.prefix_store import PrefixStore
 from ibml.study.planning.keys import compute_prefix_keys
 
@@ -170,7 +170,7 @@ def _find_window_epochs(task: TrialTask) -> list[int]:
     method, epochs = task.spec.config.effective_method, task.spec.config.trainer.epochs
     return (
         [epoch for epoch in method.window.epochs(epochs) if epoch]
-        if isinstance(method, WindowedPart)
+        if isinstance(method, WindowedMethodConfig)
         else []
     )
 

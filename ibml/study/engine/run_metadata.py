@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibml import data
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.keys import compute_trial_shape
 from ibml.study.planning.trials import TrialSpec
@@ -43,7 +43,7 @@ def build_trial_description(
 
 def build_run_parameters(cell: Cell, config: TrialConfig) -> dict[str, Any]:
     """What MLflow shows of a trial: arm, seed and data set, what sets the arm apart, then the rest."""
-    flat = flatten(canonical(config))
+    flat = flatten(build_canonical_form(config))
     first = {"arm": cell.arm, "seed": config.seed, "dataset": cell.dataset}
     apart = {path: flat[path] for path in cell.changes if path in flat}
     return first | apart | flat

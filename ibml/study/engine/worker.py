@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibml.common.storage import StoragePath, parse_storage_path
-from ibml.config.plugins import sent as plugin_hashes
+from ibml.config.plugins.plugin_config import collect_plugin_packages as plugin_hashes
 from ibml.config.trial import flatten
 from ibml.study.engine.retry import TrialFailure
 from ibml.study.engine.tasks import TrialTask
@@ -117,7 +117,7 @@ class TrialWorker:
         try:
             with self._watch_for_stall():
                 return {"task": self.task, **self._train()}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             if self.on_exception:
                 self.on_exception(error)
             return {"task": self.task, **self._report_exception(error)}
@@ -130,7 +130,7 @@ class TrialWorker:
     def _report_exception(self, error: Exception) -> dict[str, Any]:
         import torch
 
-        from ibml.config.failures import describe_failure
+        from ibml.config.plugins.failures import describe_failure
 
         reason = describe_failure(error)
         if torch.cuda.is_initialized():
@@ -188,12 +188,12 @@ class TrialWorker:
         """Return a trainer as far as the trial was trained, and its epochs."""
         from ibml import data
         from ibml.common.errors import IbmlError
-        from ibml.config.plugins import receive
+        from ibml.config.plugins.plugin_config import allow_received_plugins
         from ibml.config.trial import TrialConfig
         from ibml.training.checkpoint import TrialCheckpoints
         from ibml.training.trainer import Trainer
 
-        receive(self.plugins)
+        allow_received_plugins(self.plugins)
         config = TrialConfig.model_validate(self.config)
         if self.fingerprint is not None and data.fingerprint(config.data) != self.fingerprint:
             raise IbmlError(

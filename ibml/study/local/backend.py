@@ -9,7 +9,7 @@ from functools import partial
 from typing import NoReturn
 
 from ibml.common.processes.interruption import raise_if_stop_requested
-from ibml.config.failures import describe_failure
+from ibml.config.plugins.failures import describe_failure
 from ibml.config.resources import ResourcesConfig
 from ibml.study.engine.coordinator import Coordinator
 from ibml.study.engine.retry import Fault, TrialFailure

@@ -10,7 +10,7 @@ from ibml.common.errors import ConfigError, Problem
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document
 from ibml.config.loading.file_kinds import SPACE, describe_other_kind
-from ibml.config.loading.validation import parsed
+from ibml.config.loading.validation import parse_document
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.study.study import StudyConfig
 from ibml.search.plan import FIRST_SEED, SearchPlan, build_search_plan
@@ -85,7 +85,7 @@ def _load_space(
         if other := describe_other_kind(document, SPACE):
             problems.append(Problem(place, f"{document.file} is {other}"))
             return None
-    config, found = parsed(document, SearchSpaceConfig, ("parameters",))
+    config, found = parse_document(document, SearchSpaceConfig, ("parameters",))
     problems += found
     if config is None:
         return None

@@ -10,10 +10,10 @@ from typing import Any
 
 from ibml.common.errors import ConfigError, Problem, SourceLocation, format_suggestion
 from ibml.common.yaml.documents import Document, KeyPath
-from ibml.config.loading.layers import Layers, Setting, find_base, settings
-from ibml.config.loading.validation import validated
+from ibml.config.loading.layers import Layers, Setting, find_base, read_settings
+from ibml.config.loading.validation import validate_layers
 from ibml.config.study.study import StudyConfig
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 from ibml.study.planning import designs
 from ibml.study.planning.designs import BASE
 from ibml.study.planning.equivalence import get_result_form
@@ -97,10 +97,10 @@ class CellBuilder:
             if layers is None:
                 continue
             self._add_layer(
-                layers, settings(self.document, ("overrides",)) if self.study.overrides else []
+                layers, read_settings(self.document, ("overrides",)) if self.study.overrides else []
             )
             if name and isinstance(self.document.data["datasets"], Mapping):
-                own = settings(self.document, ("datasets", name))
+                own = read_settings(self.document, ("datasets", name))
                 self._add_layer(layers, [s for s in own if s.path[0] != "base"])
             self._add_layer(layers, self.command_line)
             default = Path(self.study.base).stem if isinstance(self.study.base, str) else "base"
@@ -122,7 +122,7 @@ class CellBuilder:
         base = entry.get("base", self.study.base)
         if isinstance(base, Mapping):
             at: KeyPath = ("datasets", name, "base") if "base" in entry else ("base",)
-            self.problems += layers.add(settings(self.document, at))
+            self.problems += layers.add(read_settings(self.document, at))
             return layers
         source = self.document.source(("datasets", name) if "base" in entry else ("base",))
         if not isinstance(base, str):
@@ -133,7 +133,7 @@ class CellBuilder:
         try:
             found = find_base(base, self.near, source)
             self.base_texts[found.file] = found.text
-            self.problems += layers.add(settings(found))
+            self.problems += layers.add(read_settings(found))
         except ConfigError as error:
             self.problems += error.problems
             return None
@@ -186,7 +186,7 @@ class CellBuilder:
         for arm in sorted(self.arms, key=lambda arm: arm.name != self.reference):
             layers = base.copy()
             if self._add_layer(layers, arm.settings):
-                config, found = validated(layers, arm.source)
+                config, found = validate_layers(layers, arm.source)
                 self.problems += found
                 built += [BuiltArm(arm, config)] if config else []
         return built
@@ -199,7 +199,7 @@ class CellBuilder:
         ]
         if layers.add(chosen):
             return None
-        return validated(layers, SourceLocation(""))[0]
+        return validate_layers(layers, SourceLocation(""))[0]
 
     def _refuse_inert(self) -> None:
         """Report factors without effect; a data set is named where the others have no such factor."""
@@ -224,7 +224,7 @@ class CellBuilder:
         for cell in cells:
             if cell.arm != self.reference:
                 continue
-            form = json.dumps(canonical(cell.config), sort_keys=True)
+            form = json.dumps(build_canonical_form(cell.config), sort_keys=True)
             if form in seen:
                 source = self.document.source(("datasets", cell.dataset))
                 message = f"data set {cell.dataset!r} is the same configuration as {seen[form]!r}"

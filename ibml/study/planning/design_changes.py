@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ibml.common.errors import IbmlError
 from ibml.common.version_names import find_changed_paths, format_change
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 from ibml.records import UNTUNED, StudyRecord
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.plan import Plan
@@ -139,7 +139,7 @@ def _is_same(flat: Mapping[str, Any], cell: Cell) -> bool:
     if _drop_none(flat) == _drop_none(_flatten_planned(cell)):
         return True
     form = read_canonical(flat)
-    return form is not None and form == _serialize_form(canonical(cell.config))
+    return form is not None and form == _serialize_form(build_canonical_form(cell.config))
 
 
 def _match_renamed(
@@ -148,7 +148,9 @@ def _match_renamed(
     """Return the arms that have the same configuration under another name: old label -> new label."""
     if not gone or not new:
         return {}
-    by_form = {_serialize_form(canonical(cell.config)): label for label, cell in new.items()}
+    by_form = {
+        _serialize_form(build_canonical_form(cell.config)): label for label, cell in new.items()
+    }
     found = {label: by_form.get(read_canonical(flat) or "") for label, flat in gone.items()}
     return {before: now for before, now in found.items() if now is not None}
 
@@ -160,7 +162,9 @@ def _select_comparable(
     form = read_canonical(flat)
     if form is None:
         return _drop_none(flat), _drop_none(_flatten_planned(cell))
-    return flatten(json.loads(form)), flatten(json.loads(_serialize_form(canonical(cell.config))))
+    return flatten(json.loads(form)), flatten(
+        json.loads(_serialize_form(build_canonical_form(cell.config)))
+    )
 
 
 def read_canonical(flat: Mapping[str, Any]) -> str | None:
@@ -176,7 +180,7 @@ def read_canonical(flat: Mapping[str, Any]) -> str | None:
                     return None
             node[last] = value
     try:
-        return _serialize_form(canonical(TrialConfig.model_validate(tree)))
+        return _serialize_form(build_canonical_form(TrialConfig.model_validate(tree)))
     except (ValidationError, IbmlError):
         return None
 

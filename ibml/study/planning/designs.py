@@ -9,7 +9,7 @@ from typing import Any
 
 from ibml.common.errors import Problem, SourceLocation
 from ibml.common.yaml.documents import Document
-from ibml.config.loading.layers import Setting, settings
+from ibml.config.loading.layers import Setting, read_settings
 from ibml.config.names import normalize_name
 from ibml.config.study.designs import (
     ArmsDesign,
@@ -86,7 +86,7 @@ def expand_design(design: Design, document: Document, problems: list[Problem]) -
 
 def _build_named_arm(name: str, document: Document) -> Arm:
     at = ("design", "arms", name)
-    return Arm(name, settings(document, at), document.source(at))
+    return Arm(name, read_settings(document, at), document.source(at))
 
 
 def _expand_one_factor(design: OneFactorDesign, document: Document) -> ExpandedDesign:
@@ -190,7 +190,9 @@ def _build_factor(key: str, name: str, design: FactorialDesign, document: Docume
     at = ("design", "factors", key)
     if isinstance(levels, Mapping):
         return Factor(
-            name, {level: settings(document, (*at, level)) for level in levels}, document.source(at)
+            name,
+            {level: read_settings(document, (*at, level)) for level in levels},
+            document.source(at),
         )
     placed = {
         _format_level(value): _build_setting(key, value, document, document.source((*at, index)))
@@ -203,7 +205,7 @@ def _build_components(components: Mapping[str, Any], document: Document) -> list
     factors = []
     for name in components:
         at = ("design", "components", name)
-        levels: dict[str, list[Setting]] = {OFF: settings(document, at), ON: []}
+        levels: dict[str, list[Setting]] = {OFF: read_settings(document, at), ON: []}
         factors.append(Factor(name, levels, document.source(at), component=True))
     return factors
 
@@ -235,7 +237,7 @@ def _format_sum(parts: tuple[Factor, ...]) -> str:
 def _build_setting(
     path: str, value: Any, document: Document, source: SourceLocation
 ) -> list[Setting]:
-    layer = settings(Document(document.file, {path: value}))
+    layer = read_settings(Document(document.file, {path: value}))
     return [Setting(s.path, s.value, source) for s in layer]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from ibml.config.trial import TrialConfig, canonical, flatten
+from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 
 Form = dict[str, Any]
 """Dotted path -> value."""
@@ -19,7 +19,7 @@ Condition = tuple[str, Any]
 
 def get_result_form(config: TrialConfig) -> Form:
     """Return what determines the result of a trial apart from its seed."""
-    return flatten(canonical(config.model_copy(update={"seed": 0})))
+    return flatten(build_canonical_form(config.model_copy(update={"seed": 0})))
 
 
 def get_full_form(config: TrialConfig) -> Form:

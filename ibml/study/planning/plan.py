@@ -13,14 +13,14 @@ from typing import Any
 from ibml.common.errors import ConfigError, Problem, SourceLocation
 from ibml.common.yaml import documents
 from ibml.common.yaml.documents import Document
-from ibml.config import metrics
 from ibml.config.loading.file_kinds import STUDY, check_kind, read_as
-from ibml.config.loading.layers import Layers, Setting, find_base, settings
-from ibml.config.loading.names import normalize_names
-from ibml.config.loading.overrides import command_line, overridden, unknown_sections
-from ibml.config.loading.validation import parsed, validated
+from ibml.config.loading.layers import Layers, Setting, find_base, read_settings
+from ibml.config.loading.name_keys import normalize_names
+from ibml.config.loading.overrides import apply_overrides, find_unknown_sections, parse_override
+from ibml.config.loading.validation import parse_document, validate_layers
+from ibml.config.metrics import names as metrics
 from ibml.config.study.study import StudyConfig
-from ibml.config.trial import TrialConfig, canonical
+from ibml.config.trial import TrialConfig, build_canonical_form
 from ibml.study.planning.arm_search import ArmSearch, build_arm_searches
 from ibml.study.planning.cells import Cell, CellBuilder
 from ibml.study.planning.designs import ExpandedDesign
@@ -85,9 +85,9 @@ def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
     source = SourceLocation(str(name))
     document = find_base(str(name), Path(), source)
     layers = Layers()
-    problems = layers.add(settings(document))
-    problems += layers.add([setting for text in overrides for setting in command_line(text)])
-    config, found = validated(layers, source)
+    problems = layers.add(read_settings(document))
+    problems += layers.add([setting for text in overrides for setting in parse_override(text)])
+    config, found = validate_layers(layers, source)
     if problems or found or config is None:
         raise ConfigError([*problems, *found])
     return config
@@ -110,7 +110,7 @@ def load_plan(
     )
     near = None if isinstance(source, Mapping) else Path(source).parent
     texts = tuple(overrides)
-    groups = [command_line(text) for text in texts]
+    groups = [parse_override(text) for text in texts]
     if seeds is not None:
         twice = [
             Problem(s.source, "--seeds is given too")
@@ -136,12 +136,12 @@ def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_
     in_study = [_normalize_path(s) for s in extra if s.path[0] in StudyConfig.model_fields]
     in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
     document, problems = normalize_names(document)
-    document, found = normalize_names(overridden(document, in_study))
+    document, found = normalize_names(apply_overrides(document, in_study))
     problems += found
 
-    study, found = parsed(document, StudyConfig)
+    study, found = parse_document(document, StudyConfig)
     problems += found
-    problems += unknown_sections(extra, [StudyConfig, TrialConfig])
+    problems += find_unknown_sections(extra, [StudyConfig, TrialConfig])
     if study is None:
         raise ConfigError(problems)
     builder = CellBuilder(study, document, near, in_trials, problems)
@@ -154,7 +154,7 @@ def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_
     if problems:
         raise ConfigError(problems)
     shared = find_shared_modalities(cells)
-    names = list(study.table.metrics or metrics.default_table(shared))
+    names = list(study.table.metrics or metrics.list_default_metrics(shared))
     bases = tuple(builder.base_texts.values())
     design = builder.design
     warnings = builder.warnings
@@ -200,7 +200,9 @@ def _serialize_content(plan: Plan) -> str:
     free = {"name", "description", "concurrency", "resources"}
     content = {
         "reference": plan.reference,
-        "cells": [[cell.dataset, cell.arm, canonical(cell.config)] for cell in plan.cells],
+        "cells": [
+            [cell.dataset, cell.arm, build_canonical_form(cell.config)] for cell in plan.cells
+        ],
         "study": plan.study.model_dump(mode="json", include={"seeds", "table"}),
         "tune": [
             s.plan.config.model_dump(mode="json", exclude=free) for s in plan.tuning if s.plan

@@ -39,7 +39,7 @@ class SeedSchedule:
         """What follows from a trial's result; without metrics it failed or diverged."""
         if self.adaptive is None:
             return []
-        value = (metrics or {}).get(self.adaptive.steering(self.plan.metrics), math.nan)
+        value = (metrics or {}).get(self.adaptive.get_deciding_metric(self.plan.metrics), math.nan)
         self._values[trial.cell.dataset][trial.cell.arm][trial.config.seed] = (
             value if math.isfinite(value) else None
         )

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ibml.common.errors import Problem, format_suggestion
 from ibml.common.yaml.documents import Document
-from ibml.config import metrics
-from ibml.config.study.seeds import MOST_ADAPTIVE, MOST_SEEDS
+from ibml.config.metrics import names as metrics
+from ibml.config.study.seeds import MAX_ADAPTIVE_SEEDS, MAX_SEEDS
 from ibml.config.study.study import StudyConfig
 from ibml.config.trial import flatten
 from ibml.study.planning.cells import Cell
@@ -29,7 +29,7 @@ def check_table(
     shown = (
         list(table.metrics)
         if table.metrics
-        else metrics.default_table(find_shared_modalities(cells))
+        else metrics.list_default_metrics(find_shared_modalities(cells))
     )
     steers = study.adaptive.metric if study.adaptive else None
     steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
@@ -77,7 +77,7 @@ def check_table(
 
 def _list_logged_metrics(cell: Cell) -> list[str]:
     config = cell.config
-    return metrics.table_names(config.data.modalities, config.trainer.measures)
+    return metrics.list_table_metrics(config.data.modalities, config.trainer.measures)
 
 
 def _find_unimodal_arms(cells: list[Cell]) -> dict[str, list[str]]:
@@ -114,7 +114,7 @@ def _check_metrics(
                     f"seeds are decided by what a trial logs, and {name!r} compares two; name another metric",
                 )
         elif name not in logged:
-            measure = metrics.measure_of(name, modalities)
+            measure = metrics.find_measure(name, modalities)
             known = [*logged, *(metrics.UTILISATION + m for m in modalities)]
             todo = (
                 f"; add {measure} to trainer.measures"
@@ -191,7 +191,7 @@ def _find_enough_seeds(study: StudyConfig, most: int, comparisons: int) -> int |
     """The first number of seeds above `most` that can decide something."""
     from ibml.statistics.paired import smallest_signed_rank
 
-    candidates = range(most + 1, (MOST_ADAPTIVE if study.adaptive else MOST_SEEDS) + 1)
+    candidates = range(most + 1, (MAX_ADAPTIVE_SEEDS if study.adaptive else MAX_SEEDS) + 1)
     share = study.table.alpha / comparisons  # a look takes less than that, and costs seconds
     return next(
         (
@@ -224,7 +224,7 @@ def _check_shown_names(
     for kind in kinds:
         seen: dict[str, str] = {}
         for name in kind:
-            shown = study.table.shown(name)
+            shown = study.table.get_display_name(name)
             if shown in seen and seen[shown] != name:
                 source = document.source(
                     ("table", "names", name if name in study.table.names else seen[shown])

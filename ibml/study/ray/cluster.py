@@ -180,7 +180,7 @@ def _get_authentication(address: str | None) -> dict[str, str]:
     if not address:
         return {"RAY_AUTH_TOKEN": _LOCAL_TOKEN}
     file = os.environ.get("RAY_AUTH_TOKEN_PATH") or get_home_folder() / ".ray" / "auth_token"
-    known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)
+    known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)  # noqa: PTH113 -- no error where it cannot be read
     return {"RAY_AUTH_MODE": "token"} if known else {}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ibml.common.processes.interruption import is_stop_requested, raise_if_stop_requested
-from ibml.config.plugins import receive, sent
+from ibml.config.plugins.plugin_config import allow_received_plugins, collect_plugin_packages
 from ibml.config.resources import ResourcesConfig
 from ibml.config.trial import TrialConfig, flatten
 from ibml.study.planning.keys import compute_trial_shape
@@ -56,7 +56,7 @@ def _measure_trial(config: TrialConfig, cpu: float) -> tuple[int, int]:
 
     plain = config.model_dump(mode="json")
     answer = ray.remote(num_gpus=1, num_cpus=cpu, max_retries=0)(_measure_on_worker).remote(
-        plain, sent(flatten(plain))
+        plain, collect_plugin_packages(flatten(plain))
     )
     deadline = time.monotonic() + WAIT_SECONDS
     while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
@@ -79,11 +79,11 @@ def _measure_on_worker(
     plain: dict[str, Any], packages: dict[str, tuple[str, str]]
 ) -> tuple[int, int] | str:
     """On a worker: bytes of its GPU, and of a trial's peak; or what is wrong."""
-    from ibml.config.failures import describe_failure
+    from ibml.config.plugins.failures import describe_failure
     from ibml.training.gpu_probe import measure_gpu_memory
 
     try:
-        receive(packages)
+        allow_received_plugins(packages)
         return measure_gpu_memory(TrialConfig.model_validate(plain))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return describe_failure(error)

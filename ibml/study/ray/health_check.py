@@ -14,7 +14,7 @@ from ibml.common.errors import IbmlError
 from ibml.common.processes.interruption import raise_if_stop_requested
 from ibml.common.storage import StoragePath
 from ibml.config.data import DataConfig
-from ibml.config.plugins import sent
+from ibml.config.plugins.plugin_config import collect_plugin_packages
 from ibml.config.trial import flatten
 from ibml.study.ray import node_probe
 from ibml.study.ray.cluster import ClusterError
@@ -65,7 +65,7 @@ def check_nodes(folder: StoragePath, data: Sequence[DataConfig] = ()) -> list[Ch
     """Ask every node of the cluster that this process is connected to. `folder` is that of the checkpoints."""
     plain = [config.model_dump(mode="json") for config in data]
     with _create_marker_file(folder) as mark:
-        sets = [(config, sent(flatten({"data": config}))) for config in plain]
+        sets = [(config, collect_plugin_packages(flatten({"data": config}))) for config in plain]
         asked = {"folder": str(folder), "mark": str(mark), "data": sets}
         here = node_probe.facts(asked)
         nodes = _probe_nodes(asked, DATA_SECONDS if data else ANSWER_SECONDS)

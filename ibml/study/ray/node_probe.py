@@ -134,10 +134,10 @@ def _compute_fingerprint(config: Mapping[str, Any], packages: Mapping[str, tuple
 
         from ibml import data
         from ibml.config.data import DataConfig
-        from ibml.config.plugins import receive
+        from ibml.config.plugins.plugin_config import allow_received_plugins
 
-        receive(packages)
+        allow_received_plugins(packages)
         parsed: Any = TypeAdapter(DataConfig).validate_python(config)
         return data.fingerprint(parsed)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 whatever is wrong with another machine's data or installation
         return f"!{type(error).__name__}: {error}"

@@ -184,7 +184,7 @@ class JournalWriter:
                 if self._wait(_PAUSES[min(failures, len(_PAUSES)) - 1]):
                     return
                 continue
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - without this thread, all that follows would wait for ever
                 self._quarantine(key, TrackingError(f"what a trial has to record fails: {error!r}"))
                 continue
             taken, failures = taken + 1, 0

@@ -118,7 +118,7 @@ class Experiment:
         """The URI by which MLflow reaches the store, which answers there. Raises `TrackingError`."""
         check_reachable(self.uri)
         with translate_errors(self.uri, opening=True):
-            import mlflow
+            import mlflow  # noqa: F401 -- it sets its loggers up, which come to rest after that
 
             _silence_loggers()
             database = get_database_file(self.uri)

@@ -7,8 +7,8 @@ import time
 import torch
 
 from ibml.common.imports import load_object
-from ibml.config.metric_registry import MEASURES
-from ibml.config.metrics import measure_names, timed
+from ibml.config.metrics.names import list_measure_metrics, list_timed_measures
+from ibml.config.metrics.registry import MEASURES
 from ibml.training.measures.base import MeasuredModel
 
 
@@ -24,7 +24,7 @@ def compute_measures(measured: MeasuredModel) -> dict[str, float]:
     found: dict[str, float] = {}
     modalities = measured.model.modalities
     measured.model.eval()
-    for measure in timed(measured.config.trainer.measures, len(modalities)):
+    for measure in list_timed_measures(measured.config.trainer.measures, len(modalities)):
         compute = None if measure == "features" else load_object(MEASURES[measure].function)
         began = time.perf_counter()
         if compute is None:
@@ -32,6 +32,6 @@ def compute_measures(measured: MeasuredModel) -> dict[str, float]:
         else:
             with torch.no_grad():
                 values = compute(measured)
-            found |= zip(measure_names(measure, modalities), values, strict=True)
+            found |= zip(list_measure_metrics(measure, modalities), values, strict=True)
         found[f"time.measure.{measure}"] = time.perf_counter() - began
     return found

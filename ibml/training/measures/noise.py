@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ibml.common.rng import stream_seed
-from ibml.config.metric_registry import NOISE_LEVELS
+from ibml.config.metrics.registry import NOISE_LEVELS
 from ibml.inputs import Input, Sequences
 from ibml.training.measures.base import MeasuredModel
 

@@ -1,1 +1,1 @@
-"""Metrics of one split, one file each; `ibml.config.metric_registry` names their functions."""
+"""Metrics of one split, one file each; `ibml.config.metrics.registry` names their functions."""

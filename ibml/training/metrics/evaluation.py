@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ibml.common.imports import load_object
-from ibml.config.metric_registry import EVALUATION_METRICS
+from ibml.config.metrics.registry import EVALUATION_METRICS
 from ibml.training.metrics.base import Predictions
 
 _FUNCTIONS = [(metric, load_object(metric.function)) for metric in EVALUATION_METRICS]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, ClipsConfig
+from ibml.config.datasets import CatalogueEntry, ClipsConfig
 from ibml.config.preprocessing import AudioConfig
 
 
 class AVEConfig(ClipsConfig):
     """AVE (Tian et al. 2018): 4,143 clips of 28 audio-visual events."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",
         title="AVE, 28 events",
         rows="3,339 / 402 / 402",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, ClipsConfig
+from ibml.config.datasets import CatalogueEntry, ClipsConfig
 
 
 class AVSBenchConfig(ClipsConfig):
     """AVSBench, single sounding source (Zhou et al. 2022)."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",
         title="AVSBench, one source (S4)",
         rows="from its files",

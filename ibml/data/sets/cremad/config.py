@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CarvedConfig, ClipsConfig
+from ibml.config.datasets import CatalogueEntry, ClipsConfig, HoldoutConfig
 
 
-class CremadConfig(ClipsConfig, CarvedConfig):
+class CremadConfig(ClipsConfig, HoldoutConfig):
     """CREMA-D (Cao et al. 2014): 7,442 clips of actors who speak with one of 6 emotions."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",
         title="CREMA-D, 6 emotions",
         rows="6,698 / - / 744",

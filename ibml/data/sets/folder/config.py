@@ -6,15 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
-from ibml.config.datasets import About, CarvedConfig
+from ibml.config.datasets import CatalogueEntry, HoldoutConfig
 from ibml.config.preprocessing import ColumnConfig, Preprocessing
 
 
-class FolderConfig(CarvedConfig):
+class FolderConfig(HoldoutConfig):
     """Data of one's own: tables with a row per sample and a column per modality: CSV, whose header shows if the
     separator is a comma, a semicolon, a tab or a bar, or JSON lines. Paths in them are below the root."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="your own",
         title="tables, a column per modality",
         rows="from the tables",
@@ -41,7 +41,7 @@ class FolderConfig(CarvedConfig):
     def parts(self) -> dict[str, Preprocessing]:
         return dict(self.columns)
 
-    def once_trained(self) -> Self:
+    def for_inference(self) -> Self:
         return self.model_copy(
             update={"columns": {name: part.without_files() for name, part in self.columns.items()}}
         )
@@ -58,8 +58,8 @@ class FolderConfig(CarvedConfig):
                 )
         return columns
 
-    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        plain = super().canonical(modalities)
+    def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        plain = super().build_canonical_form(modalities)
         for name in (
             "tables",
             "split",

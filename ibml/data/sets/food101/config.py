@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CaptionedConfig
+from ibml.config.datasets import CaptionedConfig, CatalogueEntry
 
 
 class Food101Config(CaptionedConfig):
     """UPMC Food-101 (Wang et al. 2015): pictures of 101 dishes with the titles of the pages they are from."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="image-text",
         title="UPMC Food-101",
         rows="62,971 / 5,000 / 22,715",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CarvedConfig, ClipsConfig
+from ibml.config.datasets import CatalogueEntry, ClipsConfig, HoldoutConfig
 
 
-class KineticsSoundsConfig(ClipsConfig, CarvedConfig):
+class KineticsSoundsConfig(ClipsConfig, HoldoutConfig):
     """Kinetics-Sounds (Arandjelovic & Zisserman 2017): clips of actions that can be seen and heard."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",
         title="Kinetics-Sounds",
         rows="from its files",

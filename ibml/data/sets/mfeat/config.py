@@ -7,20 +7,20 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from ibml.config.base import Items
-from ibml.config.datasets import About, DataPart, Share
+from ibml.config.datasets import BaseDataConfig, CatalogueEntry, Share
 from ibml.config.preprocessing import ModalityKind
 
 View = Literal["fou", "fac", "kar", "pix", "zer", "mor"]
 
 
-class MfeatConfig(DataPart):
+class MfeatConfig(BaseDataConfig):
     """UCI Multiple Features: 2,000 handwritten digits, 10 classes, six views; ships with ibml.
 
     The split is stratified and drawn by the trial's seed; what is neither validation nor test is
     training data.
     """
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="vectors",
         title="UCI Multiple Features",
         rows="1,200 / 200 / 600",
@@ -50,7 +50,7 @@ class MfeatConfig(DataPart):
     def all_kinds(self) -> dict[str, ModalityKind]:
         return dict.fromkeys(self.views, "vector")
 
-    def inconsistencies(self) -> list[tuple[tuple[str, ...], str]]:
+    def find_field_errors(self) -> list[tuple[tuple[str, ...], str]]:
         share = self.validation + self.test
         if share > 0.99:
             return [
@@ -58,5 +58,5 @@ class MfeatConfig(DataPart):
             ]
         return []
 
-    def canonical(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+    def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
         return {**self.model_dump(mode="json"), "views": list(modalities)}

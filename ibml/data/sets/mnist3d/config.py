@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CarvedConfig
+from ibml.config.datasets import CatalogueEntry, HoldoutConfig
 from ibml.config.preprocessing import PointsConfig, RawImageConfig
 
 
-class MNIST3DConfig(CarvedConfig):
+class MNIST3DConfig(HoldoutConfig):
     """3D MNIST: handwritten digits and point clouds made of them."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="2D-3D",
         title="3D MNIST",
         rows="5,000 / - / 1,000",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CarvedConfig
+from ibml.config.datasets import CatalogueEntry, HoldoutConfig
 from ibml.config.preprocessing import PointsConfig, ViewsConfig
 
 
-class ModelNet40Config(CarvedConfig):
+class ModelNet40Config(HoldoutConfig):
     """ModelNet40 (Wu et al. 2015): 12,308 objects of 40 classes, as points and as rendered views."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="2D-3D",
         title="ModelNet40, 180 views",
         rows="9,840 / - / 2,468",

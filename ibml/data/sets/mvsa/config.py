@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CaptionedConfig
+from ibml.config.datasets import CaptionedConfig, CatalogueEntry
 
 
 class MVSAConfig(CaptionedConfig):
     """MVSA-Single (Niu et al. 2016): tweets with a picture, 3 sentiments."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="image-text",
         title="MVSA-Single, 3 sentiments",
         rows="1,554 / 517 / 518",

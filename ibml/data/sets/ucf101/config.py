@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CarvedConfig, ClipsConfig
+from ibml.config.datasets import CatalogueEntry, ClipsConfig, HoldoutConfig
 
 
-class UCF101Config(ClipsConfig, CarvedConfig):
+class UCF101Config(ClipsConfig, HoldoutConfig):
     """UCF-101 (Soomro et al. 2012), those of its clips that have sound."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",
         title="UCF-101, clips with sound",
         rows="from its files",

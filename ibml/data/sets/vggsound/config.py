@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.datasets import About, CarvedConfig, ClipsConfig
+from ibml.config.datasets import CatalogueEntry, ClipsConfig, HoldoutConfig
 
 
-class VGGSoundConfig(ClipsConfig, CarvedConfig):
+class VGGSoundConfig(ClipsConfig, HoldoutConfig):
     """50 classes of VGGSound (Chen et al. 2020)."""
 
-    about: ClassVar[About] = About(
+    about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",
         title="VGGSound, 50 classes",
         rows="from its files",

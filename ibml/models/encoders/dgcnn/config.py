@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ibml.config.base import Count
-from ibml.config.encoders import EncoderPart
+from ibml.config.encoders import BaseEncoderConfig
 
 
-class DGCNNConfig(EncoderPart):
+class DGCNNConfig(BaseEncoderConfig):
     """Dynamic graph CNN over points (Wang et al. 2019)."""
 
     implementation: ClassVar[str] = "ibml.models.encoders.dgcnn.encoder:DGCNN"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ibml.config.base import Count, Items
-from ibml.config.encoders import EncoderPart
+from ibml.config.encoders import BaseEncoderConfig
 
 
-class MLPConfig(EncoderPart):
+class MLPConfig(BaseEncoderConfig):
     """Fully connected layers over a vector, each followed by the activation, the last one too."""
 
     implementation: ClassVar[str] = "ibml.models.encoders.mlp.encoder:MLP"

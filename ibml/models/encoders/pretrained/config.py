@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import field_validator
 
 from ibml.config.base import Count
-from ibml.config.encoders import EncoderPart
+from ibml.config.encoders import BaseEncoderConfig
 
 
-class PretrainedConfig(EncoderPart):
+class PretrainedConfig(BaseEncoderConfig):
     """A model of the transformers library from a folder; the mean of its last hidden state."""
 
     implementation: ClassVar[str] = "ibml.models.encoders.pretrained.encoder:Pretrained"

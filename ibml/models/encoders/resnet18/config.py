@@ -7,12 +7,12 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from ibml.config.base import Count, Findings, InconsistentConfig
-from ibml.config.encoders import EncoderPart
+from ibml.config.base import Count, FieldErrors, InconsistentConfig
+from ibml.config.encoders import BaseEncoderConfig
 from ibml.config.preprocessing import ModalityKind
 
 
-class ResNet18Config(EncoderPart):
+class ResNet18Config(BaseEncoderConfig):
     """ResNet-18 (He et al. 2016) over images, spectrograms, or each of several frames or views, whose features are
     averaged."""
 
@@ -47,8 +47,8 @@ class ResNet18Config(EncoderPart):
             )
         return self
 
-    def inconsistencies(self, modality: str, kind: ModalityKind) -> Findings:
-        found = super().inconsistencies(modality, kind)
+    def find_field_errors(self, modality: str, kind: ModalityKind) -> FieldErrors:
+        found = super().find_field_errors(modality, kind)
         if not found and kind == "audio" and self.weights:
             return [(("weights",), f"weights are for three channels, and {modality} has one")]
         return found
@@ -57,5 +57,5 @@ class ResNet18Config(EncoderPart):
     def files(self) -> dict[str, Path]:
         return {} if self.weights is None else {"weights": Path(self.weights)}
 
-    def once_trained(self) -> Self:
+    def for_inference(self) -> Self:
         return self.model_copy(update={"weights": None})

@@ -97,7 +97,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except IbmlError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 what a damaged file raises is not documented
         raise IbmlError(
             f"{path} cannot be read as weights: {' '.join(str(error).split())[:200]}"
         ) from None

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from ibml.config.base import Count, Items
-from ibml.config.encoders import EncoderPart
+from ibml.config.encoders import BaseEncoderConfig
 
 
-class SmallCNNConfig(EncoderPart):
+class SmallCNNConfig(BaseEncoderConfig):
     """For each number of channels a convolution, ReLU and a 2x2 max-pooling, then a linear layer and ReLU."""
 
     implementation: ClassVar[str] = "ibml.models.encoders.small_cnn.encoder:SmallCNN"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ibml.config.base import Count
-from ibml.config.encoders import EncoderPart
+from ibml.config.encoders import BaseEncoderConfig
 
 
-class TextGRUConfig(EncoderPart):
+class TextGRUConfig(BaseEncoderConfig):
     """Word vectors, those of the data or learned ones, and a bidirectional GRU; the maximum over time of the mean of
     both directions."""
 

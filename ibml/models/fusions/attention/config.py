@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ibml.config.base import Count, Findings
-from ibml.config.fusion import FusionPart
+from ibml.config.base import Count, FieldErrors
+from ibml.config.fusion import BaseFusionConfig
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
 
-class AttentionConfig(FusionPart):
+class AttentionConfig(BaseFusionConfig):
     """One transformer encoder layer over one token per modality (Vaswani et al. 2017)."""
 
     implementation: ClassVar[str] = "ibml.models.fusions.attention.fusion:Attention"
@@ -24,7 +24,7 @@ class AttentionConfig(FusionPart):
     feedforward: Count = 128
     """Width of the hidden layer of the transformer layer's perceptron."""
 
-    def inconsistencies(self, trial: TrialConfig) -> Findings:
+    def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
         if self.width % self.heads == 0:
             return []
         return [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.fusion import FusionPart
+from ibml.config.fusion import BaseFusionConfig
 
 
-class ConcatConfig(FusionPart):
+class ConcatConfig(BaseFusionConfig):
     """One linear head over the concatenated features."""
 
     implementation: ClassVar[str] = "ibml.models.fusions.concat.fusion:Concat"

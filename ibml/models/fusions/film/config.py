@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.fusion import ConditionedPart
+from ibml.config.fusion import ConditionedFusionConfig
 
 
-class FiLMConfig(ConditionedPart):
+class FiLMConfig(ConditionedFusionConfig):
     """The conditioning modality scales and shifts the others' features (Perez et al. 2018)."""
 
     implementation: ClassVar[str] = "ibml.models.fusions.film.fusion:FiLM"

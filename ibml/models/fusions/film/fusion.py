@@ -18,7 +18,7 @@ class FiLM(Fusion):
         self, options: FiLMConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
     ):
         super().__init__()
-        self.condition = options.position(modalities)
+        self.condition = options.find_position(modalities)
         others = sum(widths) - widths[self.condition]
         self.modulation = nn.Linear(widths[self.condition], 2 * others)
         self.head = nn.Linear(others, classes)

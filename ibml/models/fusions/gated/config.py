@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.fusion import ConditionedPart
+from ibml.config.fusion import ConditionedFusionConfig
 
 
-class GatedConfig(ConditionedPart):
+class GatedConfig(ConditionedFusionConfig):
     """The conditioning modality gates the others' features (Kiela et al. 2018)."""
 
     implementation: ClassVar[str] = "ibml.models.fusions.gated.fusion:Gated"

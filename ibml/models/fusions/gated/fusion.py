@@ -18,7 +18,7 @@ class Gated(Fusion):
         self, options: GatedConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
     ):
         super().__init__()
-        self.condition = options.position(modalities)
+        self.condition = options.find_position(modalities)
         others = sum(widths) - widths[self.condition]
         self.gate = nn.Linear(widths[self.condition], others)
         self.value = nn.Linear(others, others)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.fusion import FusionPart
+from ibml.config.fusion import BaseFusionConfig
 
 
-class LateConfig(FusionPart):
+class LateConfig(BaseFusionConfig):
     """One classifier per modality; their probabilities are averaged."""
 
     implementation: ClassVar[str] = "ibml.models.fusions.late.fusion:Late"

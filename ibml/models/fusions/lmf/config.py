@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ibml.config.base import Count
-from ibml.config.fusion import FusionPart
+from ibml.config.fusion import BaseFusionConfig
 
 
-class LMFConfig(FusionPart):
+class LMFConfig(BaseFusionConfig):
     """Low-rank multimodal fusion: a bilinear head in factors (Liu et al. 2018)."""
 
     implementation: ClassVar[str] = "ibml.models.fusions.lmf.fusion:LowRank"

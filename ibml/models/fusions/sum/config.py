@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ibml.config.fusion import FusionPart
+from ibml.config.fusion import BaseFusionConfig
 
 
-class SumConfig(FusionPart):
+class SumConfig(BaseFusionConfig):
     """One linear head per modality; the logits are added."""
 
     implementation: ClassVar[str] = "ibml.models.fusions.sum.fusion:Sum"

@@ -46,7 +46,7 @@ def count_remaining(plan: Plan, trials: Sequence[ListedTrial]) -> Remaining:
     cells = cells if plan.study.adaptive else _select_distinct(cells)
     results = {trial.key: trial for trial in trials if trial.status in ENDED}
     notes: dict[str, None] = {}
-    metric = plan.study.adaptive.steering(plan.metrics) if plan.study.adaptive else ""
+    metric = plan.study.adaptive.get_deciding_metric(plan.metrics) if plan.study.adaptive else ""
     values: Values = {}
     for cell in cells:
         found = _find_results(cell, plan.study.all_seeds, results, notes)

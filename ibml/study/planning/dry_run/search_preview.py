@@ -17,7 +17,7 @@ from ibml.search.space import Dimension
 from ibml.study.planning.dry_run.search_peek import SearchPeek
 
 
-def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group:
+def preview_search(plan: SearchPlan, past: SearchPeek = SearchPeek()) -> Group:  # noqa: B008
     """What a search varies, what it would cost, and how much of it a database has."""
     config = plan.config
     grid = Table(

@@ -29,13 +29,13 @@ from ibml.tracking.store.peek import Peek
 def list_preview_metrics(plan: Plan) -> list[str]:
     """Return the metrics of past trials that a preview goes by."""
     adaptive = plan.study.adaptive
-    return [SECONDS, *([adaptive.steering(plan.metrics)] if adaptive else [])]
+    return [SECONDS, *([adaptive.get_deciding_metric(plan.metrics)] if adaptive else [])]
 
 
 def preview_study(
     plan: Plan,
-    past: Peek = Peek(),
-    searches: SearchPeek = SearchPeek(),
+    past: Peek = Peek(),  # noqa: B008
+    searches: SearchPeek = SearchPeek(),  # noqa: B008
     share: bool = True,
     rerun: bool = False,
 ) -> Group:
@@ -157,7 +157,7 @@ def _describe_sharing(plan: Plan) -> list[str]:
         return []
     epochs: dict[bytes, int] = {}
     for cell in plan.cells:
-        after = cell.config.trained_after
+        after = cell.config.count_trained_epochs
         for epoch, name in enumerate(compute_prefix_keys(cell.config, "", "")):
             epochs[name] = after(epoch + 1) - after(epoch)
     once, every = sum(epochs.values()), sum(cell.config.trained_epochs for cell in plan.cells)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ibml.config.base import Config
-from ibml.config.registry import load_class
+from ibml.config.components.registry import load_class
 
 
-class Component(Config):
+class ComponentConfig(Config):
     """The configuration of a method, fusion, encoder or data set.
 
     Example:

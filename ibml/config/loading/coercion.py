@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ibml.common.yaml.documents import KeyPath
-from ibml.config.base import NULL_NAME, WrongOptions, scalar_text
-from ibml.config.loading.error_messages import path_in_data
+from ibml.config.base import NULL_NAME, WrongOptions, format_scalar
+from ibml.config.loading.error_messages import locate_in_data
 
 _EXPECTS_TEXT = ("string_type", NULL_NAME)
 _EXPECTS_MAPPING = ("dict_type", "model_type", "model_attributes_type", "dataclass_type")
 
 
-def read_as_meant(
+def convert_refused_values(
     error: ValidationError,
     model: type[BaseModel],
     data: dict[str, Any],
@@ -36,10 +36,10 @@ def read_as_meant(
         any_null: Whether a written null is an empty mapping too, and not only a key with nothing behind it.
     """
     changes: dict[KeyPath, Any] = {}
-    for path, kind, value in _refused(error, model, data):
+    for path, kind, value in _find_refused_values(error, model, data):
         text = written.get(path)
         if kind in _EXPECTS_TEXT and (
-            meant := name_of(value, text if kind == NULL_NAME or value is not None else "")
+            meant := get_name_text(value, text if kind == NULL_NAME or value is not None else "")
         ):
             changes[path] = meant
         elif kind in _EXPECTS_MAPPING and value is None and (any_null or text == ""):
@@ -55,31 +55,31 @@ def read_as_meant(
     return result
 
 
-def name_of(value: Any, written: str | None) -> str:
+def get_name_text(value: Any, written: str | None) -> str:
     """Return the text that a scalar stands for where a name is expected; empty for what is not a name."""
     if isinstance(value, bool | int | float):
-        return written or scalar_text(value)
+        return written or format_scalar(value)
     return written or "" if value is None else ""
 
 
-def _refused(
+def _find_refused_values(
     error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()
 ) -> Iterator[tuple[KeyPath, str, Any]]:
     """Yield path, type of error and value of everything refused that is in the data at its path."""
     for details in error.errors():
-        path = path_in_data(details["loc"], data, model)
+        path = locate_in_data(details["loc"], data, model)
         cause = details.get("ctx", {}).get("error")
         if isinstance(cause, WrongOptions):
-            yield from _refused(cause.error, cause.model, cause.options, (*at, *path))
-        elif path and _same(_value_at(data, path), details["input"]):
+            yield from _find_refused_values(cause.error, cause.model, cause.options, (*at, *path))
+        elif path and _is_same(_get_value(data, path), details["input"]):
             yield (*at, *path), details["type"], details["input"]
 
 
-def _same(value: Any, other: Any) -> bool:
+def _is_same(value: Any, other: Any) -> bool:
     return value is other or (type(value) is type(other) and bool(value == other))
 
 
-def _value_at(data: Any, path: KeyPath) -> Any:
+def _get_value(data: Any, path: KeyPath) -> Any:
     node = data
     for step in path:
         try:

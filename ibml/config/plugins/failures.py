@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ibml.common.errors import IbmlError
-from ibml.config.loading.error_messages import in_words
-from ibml.config.plugin_allowlist import allowed_packages, package_files
+from ibml.config.loading.error_messages import format_validation_error
+from ibml.config.plugins.allowlist import find_package_files, list_allowed_packages
 
 _IBML = Path(__file__).parent.parent
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -36,9 +36,9 @@ def describe_failure(error: BaseException) -> str:
     )
 
 
-def in_a_line(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """An error in a line, with the place in the code where it came from: the user's code before all other."""
-    shown = in_words(error) if isinstance(error, ValidationError) else error
+    shown = format_validation_error(error) if isinstance(error, ValidationError) else error
     text = " ".join(f"{type(error).__name__}: {shown}".split())
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not frames:
@@ -52,14 +52,14 @@ def find_user_place(error: BaseException) -> str:
     The user's code is that of plug-in packages, wherever they are installed, and all code that belongs neither to ibml,
     nor to an installed package, nor to Python.
     """
-    packages = {package: package_files(package) for package in allowed_packages()}
+    packages = {package: find_package_files(package) for package in list_allowed_packages()}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if shown := _user_file(frame.filename, packages.values()):
+        if shown := _format_user_file(frame.filename, packages.values()):
             return f"{shown}:{frame.lineno}"
     return ""
 
 
-def _user_file(name: str, packages: Iterable[list[Path]]) -> str:
+def _format_user_file(name: str, packages: Iterable[list[Path]]) -> str:
     """A file of the user's as it is shown: from its package on, or from the working folder on."""
     if name.startswith("<"):
         return ""

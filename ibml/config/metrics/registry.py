@@ -6,7 +6,7 @@ same with `ibml/training/measures/` and `MEASURES`. The order of entries is the 
 
 from __future__ import annotations
 
-from ibml.config.metric_specs import NATS, PERCENT, SECONDS, MeasureSpec, MetricSpec
+from ibml.config.metrics.specs import NATS, PERCENT, SECONDS, MeasureSpec, MetricSpec
 
 _METRICS = "ibml.training.metrics"
 _MEASURES = "ibml.training.measures"

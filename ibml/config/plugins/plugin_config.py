@@ -3,7 +3,7 @@
     method: {type: plugin, target: "mypackage.methods:Mine", options: {alpha: 0.3}}
 
 A `target` without a colon is the name of an entry point in the group `ibml.methods`, `ibml.fusions`, `ibml.encoders`
-or `ibml.datasets`. The package must be allowed first, see `ibml.config.plugin_allowlist`; until then nothing of it
+or `ibml.datasets`. The package must be allowed first, see `ibml.config.plugins.allowlist`; until then nothing of it
 is imported.
 
     class Mine(Method):
@@ -56,24 +56,28 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from ibml.common.errors import IbmlError, format_suggestion
 from ibml.config.base import Config, WrongOptions
-from ibml.config.component import Component
-from ibml.config.failures import in_a_line
-from ibml.config.plain import read_plain, sort_sets
-from ibml.config.plugin_allowlist import allow_in, folder_of, located
+from ibml.config.components.component import ComponentConfig
+from ibml.config.plugins.allowlist import (
+    allow_from_folder,
+    find_allowed_package,
+    find_package_folder,
+)
+from ibml.config.plugins.failures import format_error
+from ibml.config.plugins.plain_data import read_plain, sort_sets
 
 if TYPE_CHECKING:
     from ibml.config.trial import TrialConfig
 
-Kind = Literal["method", "fusion", "encoder", "dataset"]
+ComponentKind = Literal["method", "fusion", "encoder", "dataset"]
 
-_BASES: dict[Kind, str] = {
+_BASES: dict[ComponentKind, str] = {
     "method": "ibml.methods.base.Method",
     "fusion": "ibml.models.fusion.Fusion",
     "encoder": "torch.nn.modules.module.Module",
     "dataset": "ibml.data.base.Source",
 }
 """By name, since the classes are in layers above and import torch."""
-_KINDS: dict[str, Kind] = {
+_KINDS: dict[str, ComponentKind] = {
     "method": "method",
     "fusion": "fusion",
     "encoders": "encoder",
@@ -82,10 +86,10 @@ _KINDS: dict[str, Kind] = {
 _TARGET = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
-class PluginConfig(Component):
-    """A class of another package; `ibml.config.plugins` says what it must be."""
+class PluginConfig(ComponentConfig):
+    """A class of another package; `ibml.config.plugins.plugin_config` says what it must be."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[ComponentKind]
     type: Literal["plugin"] = "plugin"
     """A class of another package."""
     target: str
@@ -97,7 +101,7 @@ class PluginConfig(Component):
     @field_validator("target")
     @classmethod
     def _can_be_used(cls, target: str) -> str:
-        _options_of(load_class(cls.kind, target), target)
+        _get_options_class(load_plugin_class(cls.kind, target), target)
         return target
 
     @field_validator("options")
@@ -106,23 +110,23 @@ class PluginConfig(Component):
         """Every option with its value, so that one left out is the same as its default."""
         if "target" not in info.data:
             return options
-        typed = _typed(cls.kind, info.data["target"], options)
+        typed = _parse_options(cls.kind, info.data["target"], options)
         plain: dict[str, Any] = sort_sets(typed.model_dump(mode="json"), typed)
         return plain
 
     def load_implementation(self) -> Any:
         """Return the plug-in's class."""
-        return load_class(self.kind, self.target)
+        return load_plugin_class(self.kind, self.target)
 
     @property
     def resolved_target(self) -> str:
         """`module:Class` of the target, which may be the name of an entry point."""
-        return resolved(self.kind, self.target)
+        return resolve_target(self.kind, self.target)
 
     @property
     def typed_options(self) -> Config:
         """The options as the class that the plug-in has for them."""
-        return _typed(self.kind, self.target, self.options)
+        return _parse_options(self.kind, self.target, self.options)
 
     def problems(self, trial: TrialConfig) -> list[str]:
         """Why the plug-in does not fit a trial, in its own words."""
@@ -132,25 +136,25 @@ class PluginConfig(Component):
             return []
         try:
             return list(check(options, trial))
-        except Exception as error:
-            return [f"{self.target}.Options.problems failed: {in_a_line(error)}"]
+        except Exception as error:  # noqa: BLE001
+            return [f"{self.target}.Options.problems failed: {format_error(error)}"]
 
 
-def load_class(kind: Kind, target: str) -> type[Any]:
+def load_plugin_class(kind: ComponentKind, target: str) -> type[Any]:
     """The class that a target names; raises `ValueError` that says why it cannot be used."""
-    module_name, name = resolved(kind, target).split(":")
-    located(_package(module_name))
-    source_hash(_package(module_name))  # before the import, so that it is of what is imported
+    module_name, name = resolve_target(kind, target).split(":")
+    find_allowed_package(_get_package(module_name))
+    hash_source(_get_package(module_name))  # before the import, so that it is of what is imported
     try:
         module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(
             f"{error.name}."
         )
         message = (
             f"there is no module {module_name!r}"
             if missing
-            else f"{module_name} fails: {in_a_line(error)}"
+            else f"{module_name} fails: {format_error(error)}"
         )
         raise ValueError(message) from None
     found = getattr(module, name, None)
@@ -169,14 +173,14 @@ def load_class(kind: Kind, target: str) -> type[Any]:
     return found
 
 
-def _is_a(kind: Kind, value: Any) -> bool:
+def _is_a(kind: ComponentKind, value: Any) -> bool:
     return isinstance(value, type) and _BASES[kind] in {
         f"{c.__module__}.{c.__qualname__}" for c in value.__mro__
     }
 
 
 @cache
-def resolved(kind: Kind, target: str) -> str:
+def resolve_target(kind: ComponentKind, target: str) -> str:
     """`module:Class` of a target; raises `ValueError` for one that is neither that nor an entry point's name."""
     if ":" in target:
         if not _TARGET.fullmatch(target):
@@ -205,31 +209,31 @@ class _NoOptions(Config):
     """For plug-ins that have none."""
 
 
-def _options_of(implementation: type[Any], target: str) -> type[Config]:
+def _get_options_class(implementation: type[Any], target: str) -> type[Config]:
     found = getattr(implementation, "Options", _NoOptions)
     if not (isinstance(found, type) and issubclass(found, Config)):
         raise ValueError(f"{target}.Options must be a subclass of ibml.config.base.Config")
     return found
 
 
-def _typed(kind: Kind, target: str, options: dict[str, Any]) -> Config:
-    model = _options_of(load_class(kind, target), target)
+def _parse_options(kind: ComponentKind, target: str, options: dict[str, Any]) -> Config:
+    model = _get_options_class(load_plugin_class(kind, target), target)
     try:
         return read_plain(model, options)
     except ValidationError as error:
         raise WrongOptions(error, model, options) from None
-    except Exception as error:
-        raise ValueError(f"{target}.Options fails: {in_a_line(error)}") from None
+    except Exception as error:  # noqa: BLE001
+        raise ValueError(f"{target}.Options fails: {format_error(error)}") from None
 
 
-def _package(target: str) -> str:
+def _get_package(target: str) -> str:
     return target.partition(":")[0].partition(".")[0]
 
 
 @cache
-def source_hash(package: str) -> str:
+def hash_source(package: str) -> str:
     """Of an allowed package's code: its file, or all its .py files by their places in it."""
-    spec = located(package)
+    spec = find_allowed_package(package)
     if spec.submodule_search_locations is None:
         files = {"": Path(spec.origin or "")}
     else:
@@ -244,27 +248,30 @@ def source_hash(package: str) -> str:
     return digest.hexdigest()
 
 
-def sources(flat: Mapping[str, Any]) -> dict[str, str]:
+def hash_plugin_sources(flat: Mapping[str, Any]) -> dict[str, str]:
     """Package -> hash of its source, for the plug-ins that a configuration (dotted path -> value) names."""
     found = set()
     for path, target in flat.items():
         steps = path.split(".")
         if steps[0] in _KINDS and steps[-1] == "target" and "options" not in steps:
-            found.add(_package(resolved(_KINDS[steps[0]], target)))
-    return {package: source_hash(package) for package in sorted(found)}
+            found.add(_get_package(resolve_target(_KINDS[steps[0]], target)))
+    return {package: hash_source(package) for package in sorted(found)}
 
 
-def sent(flat: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def collect_plugin_packages(flat: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """What a worker needs for the plug-ins of a configuration: package -> (folder, hash)."""
-    return {package: (str(folder_of(package)), digest) for package, digest in sources(flat).items()}
+    return {
+        package: (str(find_package_folder(package)), digest)
+        for package, digest in hash_plugin_sources(flat).items()
+    }
 
 
-def receive(packages: Mapping[str, tuple[str, str]]) -> None:
+def allow_received_plugins(packages: Mapping[str, tuple[str, str]]) -> None:
     """In a worker: allow what the driver has allowed, if it is the same code. Raises `IbmlError`."""
     for package, (folder, digest) in packages.items():
-        allow_in(Path(folder), package)
+        allow_from_folder(Path(folder), package)
         try:
-            own = source_hash(package)
+            own = hash_source(package)
         except ValueError as error:
             raise IbmlError(f"plug-in {package}: {error}, on a worker") from None
         if own != digest:

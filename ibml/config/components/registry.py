@@ -1,6 +1,6 @@
 """Registries of built-in components: the `type` in YAML -> `module:Class` of the configuration, as text.
 
-A configuration names its implementation by text too (`ibml.config.component.Component.implementation`). Configurations
+A configuration names its implementation by text too (`ibml.config.components.component.Component.implementation`). Configurations
 import no torch, so `ibml.config` builds its unions from the registries without importing an implementation.
 
 Adding a component takes its folder and one line here. Order is part of the behaviour: error messages and JSON schemas
@@ -105,9 +105,9 @@ def load_union(registry: Registry, *more: type[Any]) -> Any:
     from pydantic import Field  # the command line reads the registry, and starts without pydantic
 
     members = (*load_configurations(registry).values(), *more)
-    return Annotated[Union[members], Field(discriminator="type")]
+    return Annotated[Union[members], Field(discriminator="type")]  # noqa: UP007 the members are known at run time
 
 
-def create(registry: Registry, name: str) -> Any:
+def create_default(registry: Registry, name: str) -> Any:
     """Return a new configuration of a component with default values."""
     return load_class(registry[name])()

@@ -36,16 +36,16 @@ def _normalize_keys(document: Document, node: Any, path: KeyPath, problems: list
     first: dict[str, str] = {}
     result: dict[str, Any] = {}
     for key, value in node.items():
-        name = normalize_name(key) if _holds_names(path) else key
+        name = normalize_name(key) if _has_name_keys(path) else key
         if name in result:
-            problems.append(_given_twice(document, path, key, first[name]))
+            problems.append(_describe_duplicate(document, path, key, first[name]))
             continue
         first[name] = key
         result[name] = _normalize_keys(document, value, (*path, key), problems)
     return result
 
 
-def _given_twice(document: Document, path: KeyPath, key: str, first: str) -> Problem:
+def _describe_duplicate(document: Document, path: KeyPath, key: str, first: str) -> Problem:
     source, before = document.source((*path, key)), document.source((*path, first))
     place = f", first in line {before.line}" if before.line else ""
     message = (
@@ -57,11 +57,11 @@ def _given_twice(document: Document, path: KeyPath, key: str, first: str) -> Pro
 
 def _normalize_path(path: KeyPath) -> KeyPath:
     return tuple(
-        normalize_name(step) if _holds_names(path[:depth]) else step
+        normalize_name(step) if _has_name_keys(path[:depth]) else step
         for depth, step in enumerate(path)
     )
 
 
-def _holds_names(path: KeyPath) -> bool:
+def _has_name_keys(path: KeyPath) -> bool:
     """Whether the keys of the mapping at a path are names; those of a factor are the names of its levels."""
     return path in _PLACES or (len(path) == 3 and path[:2] == ("design", "factors"))

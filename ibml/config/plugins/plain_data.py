@@ -34,7 +34,7 @@ def sort_sets(plain: Any, value: Any) -> Any:
     """Return the plain form of a value with the items of its sets in order, since a set has none of its own."""
     if isinstance(value, AnySet) and isinstance(plain, list):
         return sorted(plain, key=_sort_key)
-    parts = _parts(value)
+    parts = _list_parts(value)
     if isinstance(plain, dict) and len(parts) == len(plain):
         return {
             key: sort_sets(part, inner)
@@ -45,7 +45,7 @@ def sort_sets(plain: Any, value: Any) -> Any:
     return plain
 
 
-def _parts(value: Any) -> list[Any]:
+def _list_parts(value: Any) -> list[Any]:
     """Return the values inside a value, in the order of its plain form."""
     if isinstance(value, BaseModel):
         return [getattr(value, name) for name in type(value).model_fields]

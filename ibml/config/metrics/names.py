@@ -1,4 +1,4 @@
-"""Names of the metrics that a trial logs, which follow from `ibml.config.metric_registry`.
+"""Names of the metrics that a trial logs, which follow from `ibml.config.metrics.registry`.
 
 Per epoch, with the epoch as step: `train.*`, `val.*`, `rate.<modality>`, `noised.<modality>`, `lr`,
 `samples.epoch`, `time.epoch`. Once, from the selected epoch: `test.*` and `selected.*`. Shares are fractions in MLflow
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ibml.config.metric_registry import EVALUATION_METRICS, MEASURES, METRICS
-from ibml.config.metric_specs import MetricSpec
+from ibml.config.metrics.registry import EVALUATION_METRICS, MEASURES, METRICS
+from ibml.config.metrics.specs import MetricSpec
 
 Selection = Literal["val.accuracy", "val.macro_f1", "val.loss", "last"]
 
@@ -56,7 +56,7 @@ class Metric:
         return self.spec.bounds
 
 
-def describe(name: str) -> Metric:
+def describe_metric(name: str) -> Metric:
     """Return a metric with its description; names that no description matches are numbers, the more the better.
 
     Args:
@@ -81,28 +81,31 @@ def rank(row: Mapping[str, float], selection: Selection) -> tuple[float, float]:
             return row[metric], -row["val.loss"]
 
 
-def search_names(modalities: Sequence[str]) -> list[str]:
+def list_search_metrics(modalities: Sequence[str]) -> list[str]:
     """The metrics that a search can aim at: validation and time, never test."""
-    return [f"val.{name}" for name in evaluation_names(modalities)] + ["time.epoch", "time.total"]
+    return [f"val.{name}" for name in list_evaluation_metrics(modalities)] + [
+        "time.epoch",
+        "time.total",
+    ]
 
 
-def evaluation_names(modalities: Sequence[str]) -> list[str]:
+def list_evaluation_metrics(modalities: Sequence[str]) -> list[str]:
     """What an evaluation of one split gives, without the split's name. `gap` needs two modalities."""
     return [name for metric in EVALUATION_METRICS for name in metric.expand_names(modalities)]
 
 
-def measure_names(measure: Measure, modalities: Sequence[str]) -> list[str]:
+def list_measure_metrics(measure: Measure, modalities: Sequence[str]) -> list[str]:
     """The final metrics of a measure, without what it took; those that compare modalities need two."""
     split = "selected.train" if MEASURES[measure].stage == "training" else "test"
     return [f"{split}.{name}" for name in MEASURES[measure].expand_names(modalities)]
 
 
-def training_measures(measures: Sequence[Measure]) -> list[Measure]:
+def select_training_measures(measures: Sequence[Measure]) -> list[Measure]:
     """Return those of the measures that each epoch's training steps give."""
     return [measure for measure in measures if MEASURES[measure].stage == "training"]
 
 
-def timed(measures: Sequence[Measure], modalities: int) -> list[str]:
+def list_timed_measures(measures: Sequence[Measure], modalities: int) -> list[str]:
     """What of the measures is computed after training, each with its `time.measure.*`, in order; `features` is the pass
     that several share. Discrepancy costs nothing, since training knows it."""
     specs = [MEASURES[measure] for measure in measures]
@@ -111,22 +114,29 @@ def timed(measures: Sequence[Measure], modalities: int) -> list[str]:
     return ["features", *names] if any(spec.needs_features for spec in after) else names
 
 
-def table_names(modalities: Sequence[str], measures: Sequence[Measure] = ()) -> list[str]:
+def list_table_metrics(modalities: Sequence[str], measures: Sequence[Measure] = ()) -> list[str]:
     """The metrics that a table can show for trials with these modalities, which compute these measures."""
-    names = evaluation_names(modalities)
-    of_measures = [name for measure in measures for name in measure_names(measure, modalities)]
-    costs = [f"time.measure.{name}" for name in timed(measures, len(modalities))]
+    names = list_evaluation_metrics(modalities)
+    of_measures = [
+        name for measure in measures for name in list_measure_metrics(measure, modalities)
+    ]
+    costs = [f"time.measure.{name}" for name in list_timed_measures(measures, len(modalities))]
     of_splits = [f"test.{n}" for n in names] + [f"selected.val.{n}" for n in names]
     return [*of_splits, *of_measures, *costs, "samples.total", "time.total"]
 
 
-def measure_of(name: str, modalities: Sequence[str]) -> Measure | None:
+def find_measure(name: str, modalities: Sequence[str]) -> Measure | None:
     """The measure that gives a metric of tables."""
     return next(
-        (m for m in MEASURES if name in (*measure_names(m, modalities), f"time.measure.{m}")), None
+        (
+            m
+            for m in MEASURES
+            if name in (*list_measure_metrics(m, modalities), f"time.measure.{m}")
+        ),
+        None,
     )
 
 
-def default_table(modalities: Sequence[str]) -> list[str]:
+def list_default_metrics(modalities: Sequence[str]) -> list[str]:
     """Accuracy, accuracy per modality, gap; `modalities` are those that all data sets share."""
     return ["test.accuracy", *(f"test.accuracy.{m}" for m in modalities), "test.gap"]

@@ -1,0 +1,1 @@
+"""Base class and registries of component configurations."""

@@ -1,0 +1,1 @@
+"""Metrics and measures: types, registry and names."""

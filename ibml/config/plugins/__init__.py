@@ -1,0 +1,1 @@
+"""Plug-ins: components of other packages, the allow list, and their failures."""
