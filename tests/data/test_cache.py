@@ -36,7 +36,7 @@ import sys
 from ibml import data
 from ibml.data.sets.cremad.config import CremadConfig
 config = CremadConfig.model_validate_json(sys.argv[1], strict=False)
-data.ready([config], lambda text: None)
+data.prepare_datasets([config], lambda text: None)
 print(data.fingerprint(config))
 """
 
