@@ -458,7 +458,7 @@ def test_an_encoder_without_a_type_is_an_mlp_still(trial: Build) -> None:
 
 
 def test_a_worker_takes_the_drivers_word_but_not_other_code(mine: Path) -> None:
-    sent = plugins.sent({"method.target": "mine:Scaled"})
+    sent = plugins.collect_plugin_packages({"method.target": "mine:Scaled"})
     assert list(sent) == ["mine"]
     forget()
     os.environ[plugin_allowlist.VARIABLE] = ""

@@ -13,7 +13,7 @@ from ibml.common.errors import IbmlError
 from ibml.config.loading.error_messages import format_validation_error
 from ibml.config.plugins.allowlist import find_package_files, list_allowed_packages
 
-_IBML = Path(__file__).parent.parent
+_IBML = Path(__file__).parents[2]
 _INSTALLED = {"site-packages", "dist-packages"}
 _MOST = 440
 """Characters of a message that is followed by its place; stores cut at 500."""
