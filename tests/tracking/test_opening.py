@@ -1,4 +1,4 @@
-"""Stores as users give them: unusual paths and URIs, other schemas, read-only files, servers that do not answer."""
+"""Stores with unusual paths and URIs, other schemas, read-only files, and silent servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver at work on a store: spool, delivery, claims and signs of life, on a real MLflow with SQLite."""
+"""Sessions of drivers on a real MLflow with SQLite: journals, uploads, leases and heartbeats."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def session(store: MlflowStore, said: list[str] | None = None) -> Session:
 
 @pytest.fixture
 def other_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Drivers of this process seem to run elsewhere, each on a machine of its own, and leases are short."""
+    """Drivers of this process seem to run on different machines, and leases are short."""
     machines = iter(map(str, range(1_000_000)))
     monkeypatch.setattr(presences, "get_machine_id", lambda: next(machines))
     monkeypatch.setattr(presences, "LEASE_SECONDS", 1.5)
@@ -184,7 +184,7 @@ def test_only_folders_of_drivers_are_looked_at(tmp_path: Path) -> None:
 def test_journals_locked_on_another_machine_wait_for_the_end_of_their_driver(
     tmp_path: Path,
 ) -> None:
-    """Not every file system shares locks between hosts, so a free lock of another host proves nothing."""
+    """Some file systems do not share locks between hosts: a free lock proves nothing."""
     folder = tmp_path / "a11e00000000"
     folder.mkdir()
     (folder / "k.jsonl").write_text("")
@@ -385,7 +385,7 @@ def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -
 def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(
     store: MlflowStore,
 ) -> None:
-    """Each looks for runs only if it has met another, and all begin within the time that a claim takes."""
+    """Each searches for runs only if it has peers, and all start within the time of one claim."""
     for number in range(6):
         trial = description(f"key {number}", seed=number)
         won: list[str] = []
