@@ -7,12 +7,12 @@ INSTALLED := .venv/.installed
 help:
 	@echo "make ablation   run ablations/components.yaml and print its table"
 	@echo "make test       run all tests that a change must pass"
-	@echo "make test-fast  those without Ray, clusters, faults and whole studies"
-	@echo "make cluster-test  a study by the Slurm script; ray up cluster/onprem.yaml over three hosts made here, one of which is lost (root, Linux)"
-	@echo "make faults     kill drivers, workers and servers again and again, fill disks; count what was lost or done twice"
-	@echo "make bench      measure stores, searches, loading, steps, trials, sharing; the README has the last (an hour)"
-	@echo "make lint       ruff, mypy, import-linter"
-	@echo "make clean      remove .venv and caches (results stay)"
+	@echo "make test-fast  run the tests without Ray, clusters, faults and whole studies"
+	@echo "make cluster-test  test the Slurm script, and a cluster of three hosts that loses one (root, Linux)"
+	@echo "make faults     kill drivers, workers and servers, fill disks; count lost and repeated results"
+	@echo "make bench      measure performance, and write the main results into the README (one hour)"
+	@echo "make lint       run ruff, pydoclint, mypy and import-linter"
+	@echo "make clean      remove .venv and caches, but no results"
 
 ablation: $(INSTALLED)
 	$(BIN)/ibml ablate ablations/components.yaml
@@ -40,6 +40,7 @@ bench: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pydoclint ibml
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -48,7 +49,7 @@ clean:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "ibml needs Python 3.11 or newer; name one: make PYTHON=python3.11 ..."; exit 1; }
+		{ echo "ibml needs Python 3.11 or newer; set it with: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

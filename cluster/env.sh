@@ -1,14 +1,15 @@
-# Read by ~/.bashrc of every host that `ray up` sets up, and so by `ray start`, by jobs and by `ray exec`.
+# ~/.bashrc of every host of `ray up` sources this file, for `ray start`, jobs and `ray exec`.
 export PATH="$HOME/ibml/.venv/bin:$PATH"
 export RAY_AUTH_MODE=token
 export RAY_USAGE_STATS_ENABLED=0
 
-# The folder that all hosts see: trials of a lost host go on from their checkpoints in it.
+# Folder that all hosts share: trials of a lost host resume from their checkpoints in it.
 export IBML_CHECKPOINTS="$HOME/shared/checkpoints"
 export IBML_DATA="$HOME/shared/data"
 
-# The driver alone, on the head, talks to these: the head's own server, unless ~/.ibml-secrets of the head (chmod 600)
-# exports MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD and OPTUNA_STORAGE of another.
+# Only the driver, on the head, uses these. The default is the head's own server. For another one,
+# ~/.ibml-secrets of the head (chmod 600) exports MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME,
+# MLFLOW_TRACKING_PASSWORD and OPTUNA_STORAGE.
 if [ -r "$HOME/.ibml-secrets" ]; then
     . "$HOME/.ibml-secrets"
 fi

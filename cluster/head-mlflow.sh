@@ -1,6 +1,6 @@
 #!/bin/sh
-# The MLflow server of a cluster's head, on its loopback address alone: `head-mlflow.sh start` or `stop`.
-# Database and artifacts are in ~/ibml-results, as is Optuna's database. Starting it twice starts one.
+# MLflow server of a cluster's head, on the loopback address only: `head-mlflow.sh start` or `stop`.
+# Database and artifacts are in ~/ibml-results, as is Optuna's database. A second start has no effect.
 set -eu
 
 results="$HOME/ibml-results"
@@ -17,8 +17,8 @@ start)
     mkdir -p "$results/artifacts"
     running && exit 0
     rm -f "$pid_file"
-    # A session of its own, so that the end of the ssh connection leaves it and `stop` ends it with its workers.
-    # The processes for MLflow's own jobs, which ibml does not use, would take more memory than the server.
+    # A separate session survives the end of the ssh connection, and `stop` ends it with its workers.
+    # MLflow's processes for jobs, which ibml does not use, would take more memory than the server.
     RESULTS="$results" MLFLOW="$mlflow" MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false setsid sh -c '
         echo $$ > "$RESULTS/mlflow.pid"
         exec "$MLFLOW" server --host 127.0.0.1 --port "${MLFLOW_PORT:-5000}" --workers 2 \

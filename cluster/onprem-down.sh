@@ -1,7 +1,8 @@
 #!/bin/sh
 # Stop a cluster of own machines: `sh cluster/onprem-down.sh [FILE]`, by default cluster/onprem.yaml.
-# `ray down` stops Ray on the head alone, and the workers notice that only later. This stops the head, its MLflow and then
-# every worker by ssh, and says which hosts did not answer. Python with PyYAML must be on the path (the project's is).
+# `ray down` stops Ray on the head only, which the workers notice later. This script stops the head,
+# its MLflow and then every worker by ssh, and reports hosts that did not respond. Python with PyYAML
+# must be on the PATH (for example the project's).
 set -u
 
 file="${1:-$(dirname "$0")/onprem.yaml}"
@@ -21,12 +22,12 @@ user=$(printf '%s\n' "$values" | sed -n 1p)
 key=$(printf '%s\n' "$values" | sed -n 2p)
 hosts=$(printf '%s\n' "$values" | sed -n 3p)
 
-# The head's monitor would start a worker again that ends before it, so `ray down` comes first.
+# `ray down` comes first: the head's monitor would restart a worker that ends before the head.
 ray down --yes "$file"
 
 failed=
 for host in $hosts; do
-    # shellcheck disable=SC2016  # $HOME is the other host's
+    # shellcheck disable=SC2016  # $HOME is expanded on the other host
     if ssh -n -i "$key" -o BatchMode=yes -o ConnectTimeout=10 -o StrictHostKeyChecking=accept-new "$user@$host" \
         'sh "$HOME/ibml/cluster/head-mlflow.sh" stop; "$HOME/ibml/.venv/bin/ray" stop'; then
         echo "$host: stopped"

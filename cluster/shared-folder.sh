@@ -1,7 +1,7 @@
 #!/bin/sh
-# ~/shared of a cluster in a cloud, by NFS: `shared-folder.sh head` exports it, `shared-folder.sh worker ADDRESS` mounts
-# it. It is open to private addresses; the cloud's firewall lets in nobody but the cluster itself.
-# On own machines use the shared file system that is there, and let ~/shared be a link to a folder in it.
+# ~/shared of a cloud cluster by NFS: `shared-folder.sh head` exports it, `shared-folder.sh worker
+# ADDRESS` mounts it. It is open to private addresses; the cloud's firewall admits only the cluster.
+# On own machines, let ~/shared be a link to a folder in your shared file system.
 set -eu
 
 install_package() {
@@ -15,7 +15,7 @@ case "${1:-}" in
 head)
     mkdir -p "$shared/checkpoints" "$shared/data"
     install_package nfs-kernel-server
-    # Whoever writes there is the head's user, since the same name may have another number on a worker's image.
+    # All writes are made as the head's user: on a worker, the same name may have another user id.
     options="(rw,async,no_subtree_check,all_squash,anonuid=$(id -u),anongid=$(id -g))"
     echo "$shared 10.0.0.0/8$options 172.16.0.0/12$options 192.168.0.0/16$options" |
         sudo tee /etc/exports.d/ibml.exports > /dev/null

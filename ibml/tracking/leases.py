@@ -1,9 +1,9 @@
-"""Who trains a trial: no key is trained by two drivers at once.
+"""Leases on trials: no key is trained by two drivers at once.
 
-MLflow has no operation that only one of two can do, but what one has written the other reads. So a driver writes its
-claim and then looks: where it sees another's, it takes its own back. Of two that claim at the same time each may have
-seen the other, and then neither has it; they look again after a moment by chance. A driver that has met no other since
-it read the store need only look whether one has come.
+MLflow has no compare-and-set, but writes are visible to all clients. A driver therefore writes a
+claim and then reads: if another driver has claimed too, it withdraws. Of two drivers that claim at
+the same time, both may withdraw; each tries again after a random delay. A driver without peers
+skips the search for runs and only checks whether a new driver has registered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ _CLAIM = "ibml.claim."
 
 @dataclass(frozen=True)
 class Lease:
-    """The trial's run, if it is ours now; else the driver that has it, or the result that is there already."""
+    """Outcome of a claim. Exactly one attribute is set.
+
+    Attributes:
+        run_id: Run of the trial, if this driver holds the lease.
+        holder: Id of the driver that holds the lease.
+        result: Existing result of the trial.
+    """
 
     run_id: str = ""
     holder: str = ""
@@ -30,17 +36,36 @@ class Lease:
 
 
 class Leases:
-    """Leases of a driver on trials. Every method raises `TrackingError`."""
+    """Leases of one driver on trials.
 
-    def __init__(self, store: MlflowStore, presence: Heartbeat):
-        self.store, self.heartbeat = store, presence
+    Args:
+        store: Store with the runs of trials.
+        heartbeat: Heartbeat of this driver.
+
+    Attributes:
+        undescribed_runs: Runs that this driver has created and that have only tags so far.
+    """
+
+    def __init__(self, store: MlflowStore, heartbeat: Heartbeat):
+        self.store = store
+        self.heartbeat = heartbeat
         self.undescribed_runs: set[str] = set()
-        """Runs that this driver has made and that show nothing but their tags yet."""
-        self._made: set[str] = set()  # keys for which there is a run since the store was read
+        self._created_keys: set[str] = set()  # keys that got a run since the store was read
 
     def claim(self, trial: TrialDescription, assume_new: bool) -> Lease:
-        """Lease a trial for this driver, in the run that was begun for it or in a new one. `assume_new` says that its key
-        had no run when the store was read, so that it is not looked for where no other driver is at work."""
+        """Lease a trial for this driver, in an existing run of its key or in a new one.
+
+        Args:
+            trial: Trial to lease.
+            assume_new: True if the key had no run when the store was read. Existing runs are then
+                searched only if this driver has peers.
+
+        Returns:
+            This driver's lease, the driver that holds the lease, or the existing result.
+
+        Raises:
+            TrackingError: The store cannot be read or written.
+        """
         self.heartbeat.confirm()
         if assume_new and (not self.heartbeat.has_peers or not self.heartbeat.list_peers()):
             return self._claim_new_run(trial)
@@ -48,55 +73,53 @@ class Leases:
         return self._claim_existing_run(runs) if runs else self._claim_new_run(trial)
 
     def _claim_new_run(self, trial: TrialDescription) -> Lease:
-        first = trial.key not in self._made
-        self._made.add(trial.key)
-        mine = self.store.create_trial(trial, self.heartbeat.id)
-        if first and not self.heartbeat.detect_peers():
-            self.undescribed_runs.add(mine)
-            return Lease(mine)
-        others = {
-            run_id: run for run_id, run in self.store.find_runs(trial.key).items() if run_id != mine
-        }
+        is_first_run = trial.key not in self._created_keys
+        self._created_keys.add(trial.key)
+        run_id = self.store.create_trial(trial, self.heartbeat.id)
+        if is_first_run and not self.heartbeat.detect_peers():
+            self.undescribed_runs.add(run_id)
+            return Lease(run_id)
+        others = self.store.find_runs(trial.key)
+        others.pop(run_id, None)
         if not others:
-            return Lease(mine)
-        self.store.delete_run(mine)
+            return Lease(run_id)
+        self.store.delete_run(run_id)
         return self._claim_existing_run(others)
 
     def _claim_existing_run(self, runs: Mapping[str, TrialRecord]) -> Lease:
-        """In the oldest of a key's runs, unless one has a result or is another driver's."""
-        taken = self._find_conflict(runs)
-        if taken:
-            return taken
-        run_id, tag = next(iter(runs)), _CLAIM + self.heartbeat.id
-        self.store.tag_run(run_id, {tag: "claimed"})
+        """Claim the oldest run of a key, unless a run has a result or a living driver trains it."""
+        conflict = self._find_conflict(runs)
+        if conflict:
+            return conflict
+        run_id = next(iter(runs))
+        claim_tag = _CLAIM + self.heartbeat.id
+        self.store.tag_run(run_id, {claim_tag: "claimed"})
         tags = self.store.read_tags(run_id)
-        claimed = [name.removeprefix(_CLAIM) for name in tags if name.startswith(_CLAIM)]
-        for driver in (*claimed, tags.get(DRIVER_TAG, "")):
-            if driver not in ("", self.heartbeat.id):
-                if self.heartbeat.is_alive(driver):
-                    self.store.remove_tag(run_id, tag)
-                    return Lease(holder=driver)
-                if driver in claimed:
-                    self.store.remove_tag(run_id, _CLAIM + driver)
+        claimants = [name.removeprefix(_CLAIM) for name in tags if name.startswith(_CLAIM)]
+        for driver in (*claimants, tags.get(DRIVER_TAG, "")):
+            if driver in ("", self.heartbeat.id):
+                continue
+            if self.heartbeat.is_alive(driver):
+                self.store.remove_tag(run_id, claim_tag)
+                return Lease(holder=driver)
+            if driver in claimants:
+                self.store.remove_tag(run_id, _CLAIM + driver)
         self.store.tag_run(run_id, {DRIVER_TAG: self.heartbeat.id})
-        self.store.remove_tag(run_id, tag)
+        self.store.remove_tag(run_id, claim_tag)
         for other, run in runs.items():
+            # A duplicate exists if MLflow's response to its creation was lost and the call
+            # repeated.
             if other != run_id and run.status == "running" and not run.metrics:
-                self.store.delete_run(
-                    other
-                )  # the answer to the call that made it was lost, so that it was made again
+                self.store.delete_run(other)
         return Lease(run_id)
 
     def _find_conflict(self, runs: Mapping[str, TrialRecord]) -> Lease | None:
-        """The result that one of the runs has, or the driver that trains in one of them."""
+        """Return the result of one of the runs, or the living driver that trains one of them."""
         for run in runs.values():
             if run.ended:
                 return Lease(result=run)
         for run in runs.values():
-            if (
-                run.driver
-                and run.driver != self.heartbeat.id
-                and self.heartbeat.is_alive(run.driver)
-            ):
+            is_foreign = run.driver and run.driver != self.heartbeat.id
+            if is_foreign and self.heartbeat.is_alive(run.driver):
                 return Lease(holder=run.driver)
         return None

@@ -1,7 +1,8 @@
-"""The tags of a study's trials follow the study: arms that were renamed or removed, and a run that was made again.
+"""Synchronization of trial tags with their study, for renamed arms, removed arms and new runs.
 
-The run of a trial belongs to the study that trained it (`ibml.study`, name of the run, parent run). Other studies with
-the same trial have a tag each (`ibml.study.NAME`). A trial that its own study no longer has belongs to no study.
+The run of a trial belongs to the study that trained it (`ibml.study`, name of the run, parent run).
+Every other study with the same trial has a tag `ibml.study.NAME`. A trial that its own study has
+removed belongs to no study.
 """
 
 from __future__ import annotations
@@ -13,35 +14,36 @@ from ibml.records import UNTUNED, StudyRecord, TrialEntry, TrialRecord
 from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.study_tags import format_study_tag, parse_studies
 
-_STUDY, _PARENT = "ibml.study", "mlflow.parentRunId"
+_STUDY = "ibml.study"
+_PARENT = "mlflow.parentRunId"
 _NO_STUDY = ""
-"""The value of `ibml.study` where a study has left out the trial. A trial that no study trained has no such tag."""
+"""Value of `ibml.study` after its study has removed the trial. Unowned trials have no tag."""
 
 
 def update_labels(
     store: MlflowStore, study: StudyRecord, run_id: str, added: Collection[str], is_new: bool
 ) -> None:
-    """Bring the tags of trials up to date with a study, after it was run.
+    """Update the tags of a study's trials after the study was run.
 
     Args:
-        store: The store of the study.
+        store: Store of the study.
         study: The study as it is now.
-        run_id: Its run.
-        added: The ids of runs that were not part of it before.
-        is_new: Whether the study's run was made now. Its trials may be below a run that was deleted.
+        run_id: Run of the study.
+        added: Ids of runs that were not part of the study before.
+        is_new: True if the study's run was created now. Its trials may then have a deleted parent
+            run.
 
     Raises:
         TrackingError: The store cannot be used.
     """
     entries = {trial.key: trial for trial in study.trials if trial.key != UNTUNED}
     untuned = {trial.arm for trial in study.trials if trial.key == UNTUNED}
-    chosen = [
-        record.run_id
-        for record in store.trials()
-        if record.run_id in added
-        or _is_outdated(record, study.name, entries.get(record.key), untuned, is_new)
-    ]
-    for run in store.search_runs_by_id(chosen):
+    outdated = []
+    for record in store.trials():
+        entry = entries.get(record.key)
+        if record.run_id in added or _is_outdated(record, study.name, entry, untuned, is_new):
+            outdated.append(record.run_id)
+    for run in store.search_runs_by_id(outdated):
         entry = entries.get(run.data.tags.get("ibml.key", ""))
         if entry is None:
             _remove_labels(store, run, study.name)
@@ -60,7 +62,7 @@ def _is_outdated(
     if arm is None:
         return False
     if entry is None:
-        return arm not in untuned  # which trials such an arm has is not known yet
+        return arm not in untuned  # the trials of an untuned arm are not known yet
     return is_new or arm != entry.arm
 
 
@@ -68,11 +70,13 @@ def _remove_labels(store: MlflowStore, run: Any, study: str) -> None:
     tags: dict[str, str] = run.data.tags
     removed = [format_study_tag(study)]
     if tags.get(_STUDY) == study:
-        removed += [_PARENT] if _PARENT in tags else []
+        if _PARENT in tags:
+            removed.append(_PARENT)
         store.tag_run(run.info.run_id, {_STUDY: _NO_STUDY})
     for name in removed:
         store.remove_tag(run.info.run_id, name)
-    studies = {name: arm for name, arm in parse_studies(tags).items() if name != study}
+    studies = parse_studies(tags)
+    studies.pop(study, None)
     store.cache.relabel(run.info.run_id, studies, tags.get("ibml.arm", ""))
 
 
@@ -81,32 +85,39 @@ def _assign_labels(
 ) -> None:
     tags: dict[str, str] = run.data.tags
     wanted = {format_study_tag(study.name): entry.arm}
-    owns = tags.get(_STUDY) in (study.name, _NO_STUDY)
-    if owns:
-        wanted |= {
-            _STUDY: study.name,
-            "ibml.arm": entry.arm,
-            "ibml.dataset": entry.dataset,
-            _PARENT: run_id,
-        }
+    is_owner = tags.get(_STUDY) in (study.name, _NO_STUDY)
+    if is_owner:
+        wanted[_STUDY] = study.name
+        wanted["ibml.arm"] = entry.arm
+        wanted["ibml.dataset"] = entry.dataset
+        wanted[_PARENT] = run_id
     changed = {name: value for name, value in wanted.items() if tags.get(name) != value}
     if changed:
         store.tag_run(run.info.run_id, changed)
-    if owns:
+    if is_owner:
         store.rename_run(run.info.run_id, _format_run_name(study, entry))
     studies = {**parse_studies(tags), study.name: entry.arm}
-    store.cache.relabel(run.info.run_id, studies, entry.arm if owns else tags.get("ibml.arm", ""))
+    arm = entry.arm if is_owner else tags.get("ibml.arm", "")
+    store.cache.relabel(run.info.run_id, studies, arm)
 
 
 def _format_run_name(study: StudyRecord, entry: TrialEntry) -> str:
-    place = f"{entry.dataset} · " if len(study.datasets) > 1 else ""
-    return f"{place}{entry.arm} · seed {entry.seed}"
+    prefix = f"{entry.dataset} · " if len(study.datasets) > 1 else ""
+    return f"{prefix}{entry.arm} · seed {entry.seed}"
 
 
 def find_lost_studies(
     trials: Collection[TrialRecord], known: Collection[str]
 ) -> Iterator[tuple[str, list[TrialRecord]]]:
-    """Yield the studies that have trials but no run of their own, each with its trials."""
+    """Yield studies that have trials but no run, each with its trials.
+
+    Args:
+        trials: All trials of the store.
+        known: Names of the studies that have a run.
+
+    Yields:
+        The name of a study and its trials.
+    """
     found: dict[str, list[TrialRecord]] = {}
     for record in trials:
         for study in record.studies:

@@ -1,6 +1,7 @@
-"""The tag `ibml.study.NAME` of a trial's run, which has the name of the trial's arm in that study.
+"""Tag `ibml.study.NAME` of a trial's run: its value is the name of the trial's arm in study NAME.
 
-MLflow allows neither `+` nor `=` in the name of a tag, which the names of studies with overrides have.
+MLflow allows neither `+` nor `=` in the name of a tag, but names of studies with overrides contain
+both. Tags therefore have `/` and `:` instead.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ def format_study_tag(study: str) -> str:
 
 def parse_studies(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the studies that a run's tags name, each with the name of the arm."""
-    return {
-        name.removeprefix(_PREFIX).translate(_READ): arm
-        for name, arm in tags.items()
-        if name.startswith(_PREFIX)
-    }
+    studies = {}
+    for name, arm in tags.items():
+        if name.startswith(_PREFIX):
+            studies[name.removeprefix(_PREFIX).translate(_READ)] = arm
+    return studies

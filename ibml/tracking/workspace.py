@@ -1,5 +1,4 @@
-"""What belongs to a store on disk: checkpoints, states of populations and those that trials share, and what is not in
-the store yet."""
+"""Folders of an experiment: checkpoints, shared training prefixes, populations and journals."""
 
 from __future__ import annotations
 
@@ -20,54 +19,84 @@ FOLDER = "checkpoints"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one experiment, and that of the journals of what the store has not taken yet. On several hosts the
-    first has to be one that all of them see, or trials that lose their host begin again."""
+    """Folders of one experiment.
+
+    Attributes:
+        root: Folder of checkpoints. On several hosts it must be one that all hosts share; otherwise
+            the trials of a lost host start again from the first epoch.
+        spool: Folder of the journals, always on this host.
+    """
 
     root: StoragePath
     spool: Path
 
     @property
     def trials(self) -> StoragePath:
-        """A folder for each trial that is trained, or that something was kept of, by its key."""
+        """Folder with one subfolder per trial, named by its key."""
         return self.root / "trials"
 
     def trial(self, key: str) -> StoragePath:
+        """Return the checkpoint folder of a trial."""
         return self.trials / key
 
     @property
     def populations(self) -> StoragePath:
+        """Folder of the checkpoints of population-based training."""
         return self.root / "populations"
 
     @property
     def prefix_folder(self) -> StoragePath:
-        """States that trials share."""
+        """Folder of shared training prefixes."""
         return self.root / "stages"
 
 
-def workspace(experiment: Experiment, given: str | Path | None = None) -> Workspace:
-    """The experiment's folder below `given`, else below `IBML_CHECKPOINTS`, else in `checkpoints` beside a database
-    file or in the working folder. Its name tells experiments of different stores apart, however they are reached.
-    Journals, which grow line by line, lie on this host where the folder is a bucket's. Raises `IbmlError`."""
+def resolve_workspace(experiment: Experiment, given: str | Path | None = None) -> Workspace:
+    """Return the folders of an experiment.
+
+    The name of its subfolder contains a hash of the experiment's id and creation time. Experiments
+    of different stores therefore never share a folder, and the address of a store does not matter.
+
+    Args:
+        experiment: The experiment.
+        given: Folder or bucket of checkpoints; see `resolve_checkpoint_root`.
+
+    Returns:
+        The folders. If checkpoints are in a bucket, journals are in the user's state folder.
+
+    Raises:
+        IbmlError: The bucket does not respond, or the address is invalid.
+    """
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment.experiment)[:40]
-    identity = hashlib.sha256(
-        f"{experiment.experiment_id}\n{experiment.created_at}".encode()
-    ).hexdigest()
-    name = f"{plain}-{identity[:8]}"
+    identity = f"{experiment.experiment_id}\n{experiment.created_at}"
+    name = f"{plain}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     root = resolve_checkpoint_root(experiment.uri, given) / name
     if isinstance(root, ObjectPath):
         try:
             root.exists()
         except OSError as error:
-            raise IbmlError(f"checkpoints: {root.parent} does not answer: {error}") from None
+            message = f"checkpoints: {root.parent} does not respond: {error}"
+            raise IbmlError(message) from None
         return Workspace(root, get_state_folder() / name / "spool")
     return Workspace(root, root / "spool")
 
 
 def resolve_checkpoint_root(uri: str, given: str | Path | None = None) -> StoragePath:
-    """Where the workspaces of a store lie. Raises `IbmlError`."""
+    """Return the folder or bucket that contains the workspaces of a store.
+
+    Args:
+        uri: URI of the store.
+        given: The user's choice. The default is `IBML_CHECKPOINTS`, then `checkpoints` next to a
+            SQLite store, then `checkpoints` in the working folder.
+
+    Returns:
+        The local path or object-store path.
+
+    Raises:
+        IbmlError: The address is invalid.
+    """
     database = get_database_file(uri)
-    usual = (database.parent if database else Path()) / FOLDER
+    default = (database.parent if database else Path()) / FOLDER
     try:
-        return parse_storage_path(given or os.environ.get("IBML_CHECKPOINTS") or usual)
+        return parse_storage_path(given or os.environ.get("IBML_CHECKPOINTS") or default)
     except ValueError as error:
         raise IbmlError(f"checkpoints: {error}") from None

@@ -1,0 +1,1 @@
+"""Benchmarks of orchestration, stores, searches, data loading and training steps."""

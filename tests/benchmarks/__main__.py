@@ -1,8 +1,8 @@
-"""What a trial costs besides training, what sharing saves and what a step costs: measured, and written into the README.
+"""Measure training steps, prefix sharing and orchestration, and write the results into the README.
 
     python -m tests.benchmarks
 
-About half an hour on two cores, which should have nothing else to do.
+This takes about half an hour on two cores, which should be idle otherwise.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ BEGIN, END = "<!-- measured -->", "<!-- measured, end -->"
 
 
 def main() -> None:
+    """Run all benchmarks, and replace the table in the README."""
     rows = [*step.rows(), *sharing.rows(), *orchestration.rows()]
     names = ", ".join(
         f"{name} {version(name)}" for name in ("torch", "ray", "mlflow-skinny", "optuna")

@@ -1,7 +1,10 @@
-"""Loading of CREMA-D's layout at the preset's sizes: decoding against a plain loop over the same files, batches from
-the cache, and memory. Clips are noise of the real set's sizes: 2.5 s at 16 kHz, three frames of 480 x 360.
+"""Benchmark of data loading in CREMA-D's layout at the preset's sizes.
 
     python -m tests.benchmarks.loading [CLIPS]
+
+It compares decoding with a plain loop over the same files, and measures batches from the cache and
+memory. Clips are noise with the sizes of the real data set: 2.5 s at 16 kHz, three frames of 480 x
+360.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ LABELS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 
 
 def write_set(root: Path, clips: int) -> None:
-    """A data set in CREMA-D's layout; every tenth clip is of the test split."""
+    """Write a data set in CREMA-D's layout, with every tenth clip in the test split."""
     generator = np.random.default_rng(0)
     (root / "CREMA-D" / "AudioWAV").mkdir(parents=True)
     scenes = [
@@ -46,13 +49,14 @@ def write_set(root: Path, clips: int) -> None:
 
 
 def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def plain_loop(root: Path) -> None:
-    """What a first version of a loader does: one file after another, resized, nothing kept."""
+    """Read all files one after another, as a simple loader without cache does."""
     for wav in sorted((root / "CREMA-D" / "AudioWAV").iterdir()):
         soundfile.read(wav, dtype="float32")
         for frame in sorted((root / "CREMA-D" / "Image-01-FPS" / wav.stem).iterdir()):
@@ -62,7 +66,7 @@ def plain_loop(root: Path) -> None:
 
 
 def epoch(config: CremadConfig) -> tuple[int, float]:
-    """An epoch of training batches from the cache: samples and seconds."""
+    """Read one epoch of training batches from the cache, and return samples and seconds."""
     import torch
 
     from ibml import data
@@ -80,7 +84,7 @@ def epoch(config: CremadConfig) -> tuple[int, float]:
 
 
 def child(root: str) -> None:
-    """An epoch in a process of its own, which says how large it got (MB)."""
+    """Read one epoch in this process, and print samples, seconds and peak memory in MB."""
     config = CremadConfig(root=root)
     samples, seconds = epoch(config)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -88,7 +92,7 @@ def child(root: str) -> None:
 
 
 def measure(root: Path) -> tuple[float, float, float]:
-    """Samples a second from the warm cache, in the second of two processes, and its peak memory in MB."""
+    """Return samples per second, peak memory in MB and samples of the second of two processes."""
     for _ in range(2):
         command = [sys.executable, "-m", "tests.benchmarks.loading", "--child", str(root)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -97,6 +101,7 @@ def measure(root: Path) -> tuple[float, float, float]:
 
 
 def main(clips: int) -> None:
+    """Print all measurements for a number of clips."""
     from ibml import data
 
     with tempfile.TemporaryDirectory() as place:
@@ -116,14 +121,15 @@ def main(clips: int) -> None:
             measure(Path(place, str(clips // 3))),
         )
     print(f"{clips} clips of CREMA-D's layout, 3 frames of 224 x 224, spectrograms of 257 x 188")
-    print(f"  a plain loop over the files           {clips / plain:8.0f} clips/s")
+    print(f"  plain loop over the files             {clips / plain:8.0f} clips/s")
     print(
-        f"  checking, decoding and storing them   {clips / cold:8.0f} clips/s, {plain / cold:.2f} times as fast"
+        f"  validation, decoding and storage      {clips / cold:8.0f} clips/s,"
+        f" {plain / cold:.2f} times as fast"
     )
     print(f"  training batches from the cache       {rate:8.0f} clips/s")
     print(f"  peak memory, {samples:5.0f} clips             {peak:8.0f} MB")
     print(f"  peak memory, {few:5.0f} clips             {small:8.0f} MB")
-    print(f"  cache of all of them                  {stored / 1e6:8.0f} MB")
+    print(f"  size of the cache                     {stored / 1e6:8.0f} MB")
 
 
 if __name__ == "__main__":

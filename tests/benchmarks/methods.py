@@ -1,11 +1,13 @@
-"""What a step costs with every method, as a multiple of joint training's in the same run: on two ResNet-18 at CREMA-D's
-shapes (a spectrogram of 257 x 188 and three frames of 224 x 224), and on the two perceptrons of the preset `mfeat`.
+"""Benchmark of training steps: time of every method relative to joint training.
 
     python -m tests.benchmarks.methods [METHOD ...]
 
-Steps of all methods are taken in turn, so that what else the machine does falls on all alike, and the median over the
-rounds of a method's time by joint's in the same round is shown. Valuations, prototypes and blending weights are made
-between the epochs and are in no step.
+There are two models: two ResNet-18 with CREMA-D's shapes (a spectrogram of 257 x 188 and three
+frames of 224 x 224), and the two perceptrons of the preset `mfeat`.
+
+Steps of all methods are timed in turn, so other load on the machine affects all alike. The table
+shows the median over rounds of the time ratio within a round. Valuations, prototypes and blending
+weights are computed between epochs and are not part of a step.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Two modalities with random samples, and how often a step is timed."""
+    """Two modalities with random samples, and the number of timed rounds."""
 
     name: str
     config: dict[str, Any]
@@ -52,6 +54,7 @@ class Pair:
     rounds: int
 
     def split(self) -> Split:
+        """Return random samples."""
         generator = np.random.default_rng(0)
         inputs = {
             name: generator.normal(size=(self.samples, *shape)).astype(np.float32)
@@ -60,6 +63,7 @@ class Pair:
         return Split(inputs, np.arange(self.samples) % self.classes)
 
     def trainer(self, method: str) -> Trainer:
+        """Return a trainer of a method on random samples."""
         split = self.split()
         parts = {
             **self.config,
@@ -101,7 +105,7 @@ PAIRS = [
 
 
 def steps(trainer: Trainer) -> Iterator[float]:
-    """Seconds of one step after another."""
+    """Run training steps without end, and yield the seconds of each."""
     epoch = 0
     while True:
         trainer.model.train()
@@ -118,6 +122,7 @@ def steps(trainer: Trainer) -> Iterator[float]:
 
 
 def compare(pair: Pair, methods: list[str]) -> None:
+    """Print the table of a pair."""
     running = {name: steps(pair.trainer(name)) for name in methods}
     for timed in running.values():
         next(timed)  # the first step allocates
@@ -125,14 +130,18 @@ def compare(pair: Pair, methods: list[str]) -> None:
     for _ in range(pair.rounds):
         for name, timed in running.items():
             times[name].append(next(timed))
-    print(f"\n{pair.name}: joint takes {1000 * statistics.median(times['joint']):.1f} ms a step\n")
-    print("| method | times joint | |\n|---|---|---|")
+    print(
+        f"\n{pair.name}: joint training takes"
+        f" {1000 * statistics.median(times['joint']):.1f} ms per step\n"
+    )
+    print("| method | relative to joint | |\n|---|---|---|")
     for name in methods:
         ratios = [own / joint for own, joint in zip(times[name], times["joint"], strict=True)]
         print(f"| {name} | {statistics.median(ratios):.2f} | {PASSES.get(name, '')} |")
 
 
 def main() -> None:
+    """Compare the methods named on the command line, or else all."""
     chosen = sys.argv[1:] or [name for name in METHODS if name not in ("joint", "unimodal")]
     for pair in PAIRS:
         compare(pair, ["joint", *chosen])

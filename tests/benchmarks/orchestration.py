@@ -1,10 +1,14 @@
-"""What a trial costs besides its training: `python -m tests.benchmarks.orchestration [TRIALS]`, or `make bench`.
-About a quarter of an hour on two cores.
+"""Benchmark of orchestration: time per trial in addition to its training.
 
-A study whose trainings are nearly nothing (two perceptrons, 16 samples, 20 epochs) is run by the real command into
-MLflow on SQLite, with spool, checkpoints and progress: 200 trials and 2,000 (TRIALS), and then 1,000 of these again,
-which all have a result. Beside it as many reports go through `tune.Tuner` with Ray's own `MLflowLoggerCallback`. Trials
-of both are taken in rounds, so that what else the machine does falls on both alike.
+    python -m tests.benchmarks.orchestration [TRIALS]
+
+This takes about a quarter of an hour on two cores.
+
+The real command runs a study with minimal training (two perceptrons, 16 samples, 20 epochs) into
+MLflow on SQLite, with journal, checkpoints and progress. It runs 200 trials, then 2,000 (TRIALS),
+then 1,000 of these again, which all have a result. For comparison, the same number of reports is
+logged by `tune.Tuner` with Ray's own `MLflowLoggerCallback`. Both run in alternating rounds, so
+other load on the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ ARMS, EPOCHS, METRICS = 20, 20, 6
 FEW, MANY = 200, 2000
 ROUNDS = 3
 AROUND = 100
-"""Trials over which the cost of a trial around a number is taken."""
+"""Number of neighbouring trials on each side over which the time of a trial is averaged."""
 
 DATA = """\
 import numpy as np
@@ -50,7 +54,10 @@ class Tiny(Source):
     def load(self, modalities, seed):
         generator = np.random.default_rng(seed)
         split = Split(
-            {name: generator.normal(size=(self.options.samples, 4)).astype(np.float32) for name in modalities},
+            {
+                name: generator.normal(size=(self.options.samples, 4)).astype(np.float32)
+                for name in modalities
+            },
             np.arange(self.options.samples) % 2,
         )
         return Dataset(("0", "1"), split, split, split)
@@ -85,9 +92,10 @@ StudyProgress.record_trial_start = noting(StudyProgress.record_trial_start, "beg
 StudyProgress.record_trial_end = noting(StudyProgress.record_trial_end, "ended")
 from ibml.cli.main import app
 try:
-    code = app(["ablate", "tiny.yaml", "--allow-plugin", "tiny", *sys.argv[3:]], standalone_mode=False)
+    command = ["ablate", "tiny.yaml", "--allow-plugin", "tiny", *sys.argv[3:]]
+    code = app(command, standalone_mode=False)
 finally:
-    # not ru_maxrss, which a process has from the one that started it
+    # ru_maxrss is inherited from the parent process, so it is not used here
     peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
     file.write(json.dumps(["over", time.time() - began, peak]) + "\\n")
 sys.exit(code)
@@ -108,7 +116,8 @@ class Reports(tune.Trainable):
 
     def step(self):
         self.number += 1
-        return {{**{{f"metric {{m}}": m + self.number / 7 for m in range({METRICS})}}, "done": self.number == {EPOCHS}}}
+        metrics = {{f"metric {{m}}": m + self.number / 7 for m in range({METRICS})}}
+        return {{**metrics, "done": self.number == {EPOCHS}}}
 
     def save_checkpoint(self, folder):
         return None
@@ -137,8 +146,16 @@ print((times.ended - times.begun) / int(sys.argv[1]))
 
 @dataclass(frozen=True)
 class Run:
-    """What a run of the study has shown: seconds from the command's start at which trials began and ended, the driver's
-    seconds of CPU when they ended, and what all trainings took."""
+    """Measurements of one run of the study.
+
+    Attributes:
+        began: Times at which trials began, in seconds from the start of the command.
+        ended: Times at which trials ended.
+        cpu: CPU seconds of the driver at those times.
+        trained: Seconds of all trainings together.
+        seconds: Seconds of the whole command.
+        peak: Peak memory of the driver in MB.
+    """
 
     began: list[float]
     ended: list[float]
@@ -149,22 +166,22 @@ class Run:
 
     @property
     def wall(self) -> float:
-        """Seconds a trial, from the first trial's beginning to the last one's end."""
+        """Seconds per trial, from the start of the first to the end of the last."""
         return (self.ended[-1] - self.began[0]) / len(self.ended)
 
     @property
     def besides(self) -> float:
-        """The same without what the trainings took of the workers."""
+        """Seconds per trial without training."""
         return self.wall - self.trained / len(self.ended) / (os.cpu_count() or 1)
 
     def around(self, number: int, what: list[float]) -> float:
-        """Seconds a trial in the neighbourhood of the one that ended as this number."""
+        """Return the seconds per trial around the trial that ended as this number."""
         first, last = max(number - AROUND, 1), min(number + AROUND, len(what)) - 1
         return (what[last] - what[first]) / (last - first)
 
 
 class Folder:
-    """A folder in which the study and the reference are run, with a home of its own."""
+    """Folder with its own home, in which the study and the reference run."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -184,7 +201,7 @@ class Folder:
         }
 
     def study(self, trials: int, store: str) -> Run:
-        """Run the study with so many trials into a store."""
+        """Run the study with a number of trials into a store."""
         (self.path / "tiny.yaml").write_text(STUDY.replace("%SEEDS%", str(trials // ARMS)))
         before = self._trained(store)
         notes = self.path / "notes"
@@ -203,7 +220,7 @@ class Folder:
         )
 
     def reference(self, trials: int) -> float:
-        """Seconds a trial that Tune's own logger takes."""
+        """Return the seconds per trial of Ray Tune's own logger."""
         return float(self._python(_REFERENCE, str(trials), str(self.path / "tune")).split()[-1])
 
     def _trained(self, store: str) -> float:
@@ -230,7 +247,7 @@ class Folder:
 
 
 def rows(many: int = MANY) -> list[Row]:
-    """(what, figure, goal) of everything that is measured."""
+    """Run the benchmark, and return its rows."""
     with tempfile.TemporaryDirectory(prefix="ibml-bench-") as temporary:
         folder = Folder(Path(temporary))
         few, references = [], []
@@ -239,37 +256,45 @@ def rows(many: int = MANY) -> list[Row]:
             references.append((20, folder.reference(20)))
         references.append((FEW, folder.reference(FEW)))
         long = folder.study(many, "many")
-        folder.study(many // 2, "many")  # with a report of its own
+        folder.study(many // 2, "many")  # writes its own report
         again = folder.study(many // 2, "many")
     besides = statistics.median(run.besides for run in few)
     reference = statistics.median(seconds for _, seconds in references)
     shown = ", ".join(f"{seconds:.2f} (of {trials})" for trials, seconds in references)
     wall, cpu = ([long.around(n, what) for n in (FEW, many)] for what in (long.ended, long.cpu))
     return [
-        (f"seconds a trial, {FEW} trials", f"{statistics.median(run.wall for run in few):.3f}", ""),
-        (f"the same besides training, {FEW} trials", f"{besides:.3f}", "at most 0.4"),
-        (f"the same, {many:,} trials", f"{long.besides:.3f}", "at most 0.4"),
-        ("Tune with MLflowLoggerCallback, seconds a trial", shown, ""),
-        ("times less than that", f"{reference / besides:.1f}", "at least 10"),
-        (f"trial {many:,} by trial {FEW}, seconds", f"{wall[1] / wall[0]:.2f}", "at most 1.2"),
         (
-            f"trial {many:,} by trial {FEW}, the driver's CPU",
+            f"seconds per trial, {FEW} trials",
+            f"{statistics.median(run.wall for run in few):.3f}",
+            "",
+        ),
+        (f"the same without training, {FEW} trials", f"{besides:.3f}", "at most 0.4"),
+        (f"the same, {many:,} trials", f"{long.besides:.3f}", "at most 0.4"),
+        ("Ray Tune with MLflowLoggerCallback, seconds per trial", shown, ""),
+        ("speed-up over Ray Tune", f"{reference / besides:.1f}", "at least 10"),
+        (
+            f"trial {many:,} relative to trial {FEW}, seconds",
+            f"{wall[1] / wall[0]:.2f}",
+            "at most 1.2",
+        ),
+        (
+            f"trial {many:,} relative to trial {FEW}, CPU of the driver",
             f"{cpu[1] / cpu[0]:.2f}",
             "at most 1.2",
         ),
-        (f"peak memory of the driver at {many:,} trials, MB", f"{long.peak:.0f}", "below 1,000"),
+        (f"peak memory of the driver with {many:,} trials, MB", f"{long.peak:.0f}", "below 1,000"),
         (
             "seconds to the first trial",
             f"{statistics.median(run.began[0] for run in few):.1f}",
             "at most 10",
         ),
         (
-            f"seconds from the last of {many:,} trials to the end, report included",
+            f"seconds from the last of {many:,} trials to the end, including the report",
             f"{long.seconds - long.ended[-1]:.1f}",
             "",
         ),
         (
-            f"seconds of {many // 2:,} trials that all have a result",
+            f"seconds for {many // 2:,} trials that all have a result",
             f"{again.seconds:.1f}",
             "at most 10",
         ),
@@ -277,6 +302,7 @@ def rows(many: int = MANY) -> list[Row]:
 
 
 def main(many: int) -> None:
+    """Print the table."""
     print(markdown(rows(many)))
 
 

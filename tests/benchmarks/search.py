@@ -1,8 +1,8 @@
-"""Measures searches: `python -m tests.benchmarks.search`, or `make bench`. About eight minutes on two cores.
+"""Benchmark of searches: `python -m tests.benchmarks.search`, about eight minutes on two cores.
 
-1. TPE with ASHA against random search at full length, 40 trials of search_spaces/ibml.yaml each, 5 repeats: the best
-   validation accuracy and the epochs that were trained.
-2. How busy the workers are between the first and the last trial of ablations/components_tuned.yaml.
+1. TPE with ASHA against random search at full length, 40 trials of search_spaces/ibml.yaml each, 5
+   repeats: the best validation accuracy and the number of trained epochs.
+2. Utilization of workers between the first and the last trial of ablations/components_tuned.yaml.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def against_random(repeats: int = 5) -> None:
+    """Print best values and trained epochs of the search and of random search."""
     found = ibml.tune(
         ROOT / "search_spaces" / "ibml.yaml", "mfeat", compare="random", repeats=repeats
     )
@@ -34,12 +35,12 @@ def against_random(repeats: int = 5) -> None:
             f"{label}: best {best[label]}, median {median(best[label]):.4f}; epochs {epochs[label]}"
         )
     ours, random = found.record.compared
-    print(
-        f"epochs, median of pairs: {median(a / b for a, b in zip(epochs[ours], epochs[random], strict=True)):.3f}"
-    )
+    ratios = [a / b for a, b in zip(epochs[ours], epochs[random], strict=True)]
+    print(f"ratio of epochs, median of pairs: {median(ratios):.3f}")
 
 
 def busy_workers() -> None:
+    """Print the share of time in which workers hold and train trials."""
     ibml.ablate(ROOT / "ablations" / "components_tuned.yaml")
     client = MlflowClient("sqlite:///mlflow.db")
     experiment = client.get_experiment_by_name("ibml")
@@ -55,12 +56,13 @@ def busy_workers() -> None:
     )
     whole = span * workers / 100
     print(
-        f"a worker has a trial {held / whole:.1f} % of the time and trains {trained / whole:.1f} % of it"
+        f"a worker holds a trial {held / whole:.1f} % of the time, and trains"
+        f" {trained / whole:.1f} % of the time"
     )
 
 
 def trained_seconds(client: MlflowClient, run: object) -> float:
-    """Seconds that a trial trained, also where it was stopped early."""
+    """Return the training seconds of a trial, including trials that were stopped early."""
     return sum(point.value for point in client.get_metric_history(run.info.run_id, "time.epoch"))
 
 

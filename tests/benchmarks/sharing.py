@@ -1,8 +1,9 @@
-"""What shared states save: `python -m tests.benchmarks.sharing`, or `make bench`. About six minutes on two cores.
+"""Benchmark of prefix sharing: `python -m tests.benchmarks.sharing`, six minutes on two cores.
 
-Studies of schedules are run by the real command with sharing and without, in turn, each in a folder of its own: epochs
-that are trained and seconds of the whole command and from the first trial to the last. How many epochs all shipped
-studies together would train once is counted from their plans; searches of tuned arms are not in it.
+The real command runs schedule studies with and without sharing, in turn, each in its own folder. It
+measures trained epochs, seconds of the whole command, and seconds from the first trial to the last.
+For all shipped studies together, the number of distinct epochs is counted from their plans, without
+the searches of tuned arms.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ROUNDS = 2
 
 @dataclass(frozen=True)
 class Run:
-    """How many epochs a command trained, and the seconds it took: in all, and from its first trial to its last."""
+    """Trained epochs of a command, its seconds, and those from its first trial to its last."""
 
     epochs: int
     seconds: float
@@ -37,7 +38,7 @@ class Run:
 
 
 def run(study: str, arguments: tuple[str, ...]) -> Run:
-    """Run a shipped study in a folder of its own."""
+    """Run a shipped study in a new folder."""
     with tempfile.TemporaryDirectory(prefix="ibml-bench-") as folder:
         plain = {
             name: value
@@ -73,18 +74,19 @@ def run(study: str, arguments: tuple[str, ...]) -> Run:
 
 
 def together() -> float:
-    """The share of the epochs of all shipped studies that is trained where each is trained once."""
+    """Return the share of distinct epochs among the epochs of all shipped studies."""
     names: set[bytes] = set()
     every = 0
     for file in sorted((ROOT / "ablations").glob("*.yaml")):
         for trial in build_trials(load_plan(file)):
-            names |= (own := set(compute_prefix_keys(trial.config, trial.fingerprint, "")))
-            every += len(own)
+            keys = set(compute_prefix_keys(trial.config, trial.fingerprint, ""))
+            names |= keys
+            every += len(keys)
     return len(names) / every
 
 
 def rows() -> list[Row]:
-    """(what, figure, goal) of everything that is measured."""
+    """Run the benchmark, and return its rows."""
     found = []
     for study, given in STUDIES.items():
         pairs = [(run(study, given), run(study, (*given, "--no-share"))) for _ in range(ROUNDS)]
@@ -96,14 +98,22 @@ def rows() -> list[Row]:
             for what in ("seconds", "span")
         )
         found += [
-            (f"{study}: epochs by those without sharing", f"{epochs:.2f}", "at most 0.5"),
-            (f"{study}: seconds of the command, the same way", f"{seconds:.2f}", "at most 0.6"),
-            (f"{study}: seconds from the first trial to the last", f"{span:.2f}", ""),
+            (f"{study}: epochs relative to no sharing", f"{epochs:.2f}", "at most 0.5"),
+            (f"{study}: seconds of the command, likewise", f"{seconds:.2f}", "at most 0.6"),
+            (f"{study}: seconds from the first trial to the last, likewise", f"{span:.2f}", ""),
         ]
-    return [*found, ("all shipped studies together: epochs", f"{together():.2f}", "at most 0.4")]
+    return [
+        *found,
+        (
+            "all shipped studies together: share of distinct epochs",
+            f"{together():.2f}",
+            "at most 0.4",
+        ),
+    ]
 
 
 def main() -> None:
+    """Print the table."""
     print(markdown(rows()))
 
 

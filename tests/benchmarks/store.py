@@ -1,9 +1,10 @@
-"""Measures reading from a large store: `python -m tests.benchmarks.store [RUNS] [FOLDER]`, or `make bench`. Two minutes
-and 1 GB of the disk for 10,000 runs.
+"""Benchmark of reading a large store.
 
-A study of 30 arms with 12 metrics and 40 epochs a trial is written straight into MLflow's tables, since that many runs
-would take the API most of an hour. Then new processes read it; the first of them has no cache yet. A FOLDER is kept,
-and only read by the next call.
+    python -m tests.benchmarks.store [RUNS] [FOLDER]
+
+10,000 runs take two minutes and 1 GB of disk. A study with 30 arms, 12 metrics and 40 epochs per
+trial is written directly into MLflow's tables, because MLflow's API would need most of an hour.
+Then new processes read it, the first of them without a cache. An existing FOLDER is only read.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ FINAL_METRICS = (
     "time.total",
 )
 START = 1_700_000_000_000
-"""The first run's beginning in milliseconds. A run begins every minute, and takes a second."""
+"""Start of the first run in milliseconds since 1970. A run starts every minute and takes 1 s."""
 MINUTE = 60_000
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial of the study; its numbers follow from its place."""
+    """Trial of the study, whose metrics follow from its number."""
 
     arm: str
     seed: int
@@ -61,23 +62,36 @@ class Trial:
 
     @property
     def key(self) -> str:
+        """Key of the trial."""
         return sha256(f"key {self.number}".encode()).hexdigest()
 
     @property
     def run_id(self) -> str:
+        """Id of its run."""
         return sha256(f"run {self.number}".encode()).hexdigest()[:32]
 
     def value(self, metric: int, epoch: int) -> float:
+        """Return a metric after an epoch."""
         return metric + self.number / 7919 + epoch / 101
 
 
 def study_trials(runs: int, arms: int) -> list[Trial]:
-    """Seed by seed, as studies train."""
+    """Return the trials of the study, seed by seed."""
     return [Trial(f"arm {n % arms}", n // arms, n) for n in range(runs)]
 
 
 def make_store(folder: Path, runs: int, arms: int = 30, epochs: int = 40) -> str:
-    """The URI of a new store in the folder, with a study whose trials are all finished."""
+    """Create a store with a finished study, and return its URI.
+
+    Args:
+        folder: Folder of the store.
+        runs: Number of trials.
+        arms: Number of arms.
+        epochs: Number of epochs per trial.
+
+    Returns:
+        The tracking URI.
+    """
     uri = f"sqlite:///{folder}/mlflow.db"
     store = MlflowStore(uri, "ibml")
     trials = study_trials(runs, arms)
@@ -118,7 +132,7 @@ def _record(trials: list[Trial], arms: int, epochs: int) -> StudyRecord:
 def _tables(
     store: MlflowStore, parent: str, trials: list[Trial], epochs: int
 ) -> dict[str, tuple[tuple[str, ...], Iterator[tuple[object, ...]]]]:
-    """Table -> its columns and rows. Metrics come in the order of their primary key, which is fastest."""
+    """Return the columns and rows of each table, metrics in the fast order of their primary key."""
     place = store.client.get_experiment(store.experiment_id).artifact_location
     experiment = int(store.experiment_id)
     last = epochs - 1
@@ -126,11 +140,12 @@ def _tables(
     names = enumerate(EPOCH_METRICS + FINAL_METRICS)
     return {
         "runs": (
-            ("run_uuid", "name", "source_type", "user_id", "status", "start_time", "end_time", "lifecycle_stage",
-             "artifact_uri", "experiment_id"),
+            ("run_uuid", "name", "source_type", "user_id", "status", "start_time", "end_time",
+             "lifecycle_stage", "artifact_uri", "experiment_id"),
             (
-                (t.run_id, f"{t.arm} · seed {t.seed}", "UNKNOWN", "me", "FINISHED", START + MINUTE * t.number,
-                 START + MINUTE * t.number + 1000, "active", f"{place}/{t.run_id}/artifacts", experiment)
+                (t.run_id, f"{t.arm} · seed {t.seed}", "UNKNOWN", "me", "FINISHED",
+                 START + MINUTE * t.number, START + MINUTE * t.number + 1000, "active",
+                 f"{place}/{t.run_id}/artifacts", experiment)
                 for t in trials
             ),
         ),
@@ -144,11 +159,17 @@ def _tables(
         ),
         "latest_metrics": (
             ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
-            ((name, t.value(m, last), START, last, 0, t.run_id) for m, name in names for t in trials),
+            (
+                (name, t.value(m, last), START, last, 0, t.run_id)
+                for m, name in names for t in trials
+            ),
         ),
         "metrics": (
             ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
-            ((EPOCH_METRICS[m], t.value(m, e), START, e, 0, t.run_id) for m, e in points for t in trials),
+            (
+                (EPOCH_METRICS[m], t.value(m, e), START, e, 0, t.run_id)
+                for m, e in points for t in trials
+            ),
         ),
     }  # fmt: skip
 
@@ -215,19 +236,22 @@ read = time.perf_counter()
 chosen = [record.run_id for record in list(results.values())[:1000]]
 curves = store.read_curves(chosen, ["val.accuracy"])
 drawn = time.perf_counter()
-print(f"{read - begun:.2f} s for {len(results):,} results, {drawn - read:.2f} s for {len(curves):,} curves")
+print(
+    f"{read - begun:.2f} s for {len(results):,} results,"
+    f" {drawn - read:.2f} s for {len(curves):,} curves"
+)
 """
 
 
 def measure(uri: str, cache: Path) -> None:
-    """The table in two new processes, the first without a cache; then results and curves alone."""
+    """Print the time of `ibml table` without and with a cache, and of results and curves."""
     environment = {**os.environ, "IBML_CACHE": str(cache)}
     for which in ("first", "second"):
         begun = time.perf_counter()
         done = _python(_TABLE, uri, environment)
         took = time.perf_counter() - begun
-        print(f"{which} `ibml table`: {took:.1f} s, at most {done.stderr.split()[-1]} MB of memory")
-    print(f"read again: {_python(_READ, uri, environment).stdout.strip()}")
+        print(f"{which} `ibml table`: {took:.1f} s, peak memory {done.stderr.split()[-1]} MB")
+    print(f"reading: {_python(_READ, uri, environment).stdout.strip()}")
 
 
 def _python(code: str, uri: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -236,11 +260,12 @@ def _python(code: str, uri: str, environment: dict[str, str]) -> subprocess.Comp
 
 
 def main(runs: int, folder: Path) -> None:
+    """Create the store if it is missing, and measure reading it."""
     if not (folder / "mlflow.db").exists():
         folder.mkdir(parents=True, exist_ok=True)
         begun = time.perf_counter()
         make_store(folder, runs)
-        print(f"{runs:,} runs were made in {time.perf_counter() - begun:.0f} s")
+        print(f"{runs:,} runs created in {time.perf_counter() - begun:.0f} s")
     with tempfile.TemporaryDirectory(prefix="ibml-cache-") as cache:
         measure(f"sqlite:///{folder}/mlflow.db", Path(cache))
 

@@ -160,7 +160,7 @@ def test_what_is_to_be_edited_is_said_at_the_top(name):
     """Values that a comment at the top names are there, and above all commands."""
     text = (ROOT / "cluster" / f"{name}.yaml").read_text()
     top, _, rest = text.partition("\nfile_mounts:")
-    assert "# Edit these, and nothing else:" in text.splitlines()[:6]
+    assert "# Edit only these values:" in text.splitlines()[:6]
     config = launcher(name)
     named = [
         line.split("   ")[1].split(",")[0].strip()

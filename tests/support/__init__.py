@@ -1,1 +1,1 @@
-"""Shared helpers of the tests."""
+"""Helpers that several test packages share."""

@@ -1,4 +1,4 @@
-"""A Ray cluster of one node, apart from the commands that use it."""
+"""A Ray cluster of one node, separate from the commands that use it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RayCluster:
     """A running cluster.
 
     Attributes:
-        address: Its address.
-        process: The head; it ends with the cluster.
+        address: Address of the head.
+        process: Process of the head, which ends with the cluster.
     """
 
     address: str
@@ -30,13 +30,16 @@ class RayCluster:
 def start_cluster(
     environment: Mapping[str, str], port: int, cpus: int = 2, gpus: int = 0
 ) -> Iterator[RayCluster]:
-    """Start a cluster, and end it on exit.
+    """Start a cluster, and stop it on exit.
 
     Args:
-        environment: Environment of its processes.
+        environment: Environment variables of the processes.
         port: Port of the head.
-        cpus: CPUs that trials see.
-        gpus: GPUs that trials see.
+        cpus: CPUs available to trials.
+        gpus: GPUs available to trials.
+
+    Yields:
+        The running cluster.
     """
     place = tempfile.mkdtemp(dir="/tmp")  # pytest's folders are too long for Ray's sockets
     address = f"127.0.0.1:{port}"

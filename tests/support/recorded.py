@@ -1,4 +1,4 @@
-"""What a folder's store has of trials."""
+"""Trials and metrics recorded in the store of a test folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Metrics = dict[str, dict[str, list[tuple[int, str]]]]
 
 
 def trials(cli: CommandLine, uri: str | None = None) -> list[Any]:
-    """The runs of trials in a store, else in the folder's."""
+    """Return the runs of trials in a store, by default in the folder's store."""
     client = MlflowClient(uri or f"sqlite:///{cli.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("ibml")
     if experiment is None:
@@ -28,7 +28,7 @@ def trials(cli: CommandLine, uri: str | None = None) -> list[Any]:
 
 
 def metrics(cli: CommandLine, uri: str | None = None) -> Metrics:
-    """By trial key, every epoch's metrics but those of the clock."""
+    """Return trial key -> metrics per epoch, without measured times."""
     client = MlflowClient(uri or f"sqlite:///{cli.folder}/mlflow.db")
     found = {}
     for run in trials(cli, uri):
@@ -42,7 +42,7 @@ def metrics(cli: CommandLine, uri: str | None = None) -> Metrics:
 
 
 def record_results(cli: CommandLine, plan: Plan) -> None:
-    """Put a result for every trial of a plan into the folder's store as its driver does, but without training."""
+    """Store a result for every trial of a plan as a driver does, without training."""
     store = store_of(cli)
     known = store.results()
     for number, trial in enumerate(build_trials(plan)):
@@ -57,7 +57,7 @@ def record_results(cli: CommandLine, plan: Plan) -> None:
 
 
 def ablate(cli: CommandLine, text: str, *options: str, file: str = "small.yaml") -> Answer:
-    """Run a study whose trials all have a result already, so that nothing is trained."""
+    """Run a study whose trials all have results, so nothing is trained."""
     cli.write(file, text)
     overrides = [value for flag, value in itertools.pairwise(options) if flag == "-o"]
     seeds = next(
@@ -68,4 +68,5 @@ def ablate(cli: CommandLine, text: str, *options: str, file: str = "small.yaml")
 
 
 def store_of(cli: CommandLine) -> MlflowStore:
+    """Return the store of the test folder."""
     return MlflowStore(f"sqlite:///{cli.folder}/mlflow.db")

@@ -1,4 +1,4 @@
-"""Studies and results made by hand, for tests of what is made from them."""
+"""Hand-written records of studies and results, for tests of tables and reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ibml.config.study.table import TableConfig
 from ibml.records import DesignRecord, StudyRecord, TrialEntry, TrialRecord
 
 Values = Mapping[str, Sequence[float | None]]
-"""Arm -> value by seed; None is a trial without a result."""
+"""Arm -> accuracy per seed; None for a trial without a result."""
 
 
 def study(
@@ -18,7 +18,14 @@ def study(
     table: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> StudyRecord:
-    """A study whose first arm is the reference."""
+    """Return the record of a study whose first arm is the reference.
+
+    Args:
+        arms: Values per arm; they determine the number of seeds.
+        datasets: Names of the data sets.
+        table: Fields of the table configuration.
+        **more: Further fields of the record.
+    """
     trials = [
         TrialEntry(arm=arm, dataset=dataset, seed=seed, key=f"{dataset}/{arm}/{seed}")
         for dataset in datasets
@@ -46,8 +53,14 @@ def study(
 def results(
     record: StudyRecord, arms: Values, shift: Mapping[str, float] | None = None, gain: float = 0.0
 ) -> dict[str, TrialRecord]:
-    """Finished trials with accuracy as given (plus the data set's shift) and gap 1 - accuracy. Each further
-    data set gives each further arm `gain` more."""
+    """Return finished trials with the given accuracies and gap 1 - accuracy, by key.
+
+    Args:
+        record: The study.
+        arms: Accuracies per arm.
+        shift: Data set -> amount to add to its accuracies.
+        gain: Amount to add per index of the data set and per index of the arm.
+    """
     found = {}
     for trial in record.trials:
         value = arms[trial.arm][trial.seed]
@@ -72,7 +85,13 @@ def results(
 def crossed(
     levels: Mapping[str, Mapping[str, str]], factors: Mapping[str, tuple[str, ...]], kind: str
 ) -> dict[str, Any]:
-    """The design of a study of crossed factors, for `study(..., **crossed(...))`."""
+    """Return the design of a study with crossed factors, for `study(..., **crossed(...))`.
+
+    Args:
+        levels: Arm -> factor -> level.
+        factors: Factor -> its levels; a component has the levels off and on.
+        kind: Type of the design.
+    """
     components = tuple(name for name, of in factors.items() if of == ("off", "on"))
     design = DesignRecord(
         type=kind,

@@ -1,4 +1,4 @@
-"""Tasks and searches for tests of the engine, and a coordinator's part of the scheduling without a store."""
+"""Tasks and searches for tests of the scheduler, which need no coordinator and no store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 
 @dataclass(eq=False)
 class Source:
-    """A search whose attempts become tasks by a function."""
+    """A search, with a function that builds tasks for its trial runs."""
 
     search: Search
     build: Callable[[SearchSource, TrialRun], TrialTask]
@@ -24,7 +24,7 @@ class Source:
 
 @dataclass
 class Desk:
-    """Carries out a scheduler's decisions, as the coordinator does, and notes what was reused."""
+    """Executes a scheduler's decisions, as the coordinator does, and records reused tasks."""
 
     scheduler: Scheduler
     past: Callable[[TrialTask], PriorResult | None] = lambda task: None

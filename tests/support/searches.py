@@ -1,4 +1,4 @@
-"""Searches over the embedded data whose trials are simulated: what they report is a formula of their values."""
+"""Searches with simulated trials, whose metrics are a formula of their parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FUSION = {
 
 
 def plan_of(parameters: dict[str, Any], **settings: Any) -> SearchPlan:
-    """A search of ten epochs a trial around the preset."""
+    """Return a search around the preset with ten epochs per trial."""
     source = {
         "name": "demo",
         "base": "mfeat",
@@ -34,7 +34,7 @@ def plan_of(parameters: dict[str, Any], **settings: Any) -> SearchPlan:
 
 
 def accuracy(trial_run: TrialRun, epoch: int) -> float:
-    """Best at lr 0.01 and bio weight 2, better with every epoch, and a little different with every seed."""
+    """Return an accuracy that is best at lr 0.01 and BIO weight 2, and grows with every epoch."""
     config = trial_run.config
     lr = config.optimizer.lr
     weight = getattr(getattr(config.method, "bio", None), "weight", 2.0)
@@ -45,7 +45,7 @@ def accuracy(trial_run: TrialRun, epoch: int) -> float:
 def rows_of(
     trial_run: TrialRun, value: Callable[[TrialRun, int], float] = accuracy
 ) -> list[dict[str, float]]:
-    """What a trial of this attempt would log, as far as a search looks at it."""
+    """Return the metrics that a trial run would log, as far as searches read them."""
     return [
         {
             "epoch": float(epoch),
@@ -59,7 +59,7 @@ def rows_of(
 
 
 class Lab:
-    """Opens a plan's search in one database, as often as wanted, and runs it in this process."""
+    """Opens searches in one database, repeatedly, and runs them in this process."""
 
     def __init__(self, folder: Path):
         self.database = Database(f"sqlite:///{folder / 'optuna.db'}")
@@ -73,7 +73,7 @@ class Lab:
         return Search(study, self.database.storage, plan.config, plan.space, plan.seeds)
 
     def run(self, search: Search, stop_after: int | None = None) -> Search:
-        """Train attempts one after another, all or so many."""
+        """Simulate trial runs one after another, all or a limited number."""
         while (stop_after is None or stop_after > 0) and (trial_run := search.next()):
             train(search, trial_run)
             stop_after = None if stop_after is None else stop_after - 1
@@ -81,7 +81,7 @@ class Lab:
 
 
 def train(search: Search, trial_run: TrialRun) -> None:
-    """Train one attempt, a report an epoch, and hand in its end."""
+    """Simulate one trial run, with one report per epoch and its end."""
     for row in rows_of(trial_run):
         if not search.report(trial_run, [row]):
             break

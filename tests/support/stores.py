@@ -1,4 +1,4 @@
-"""An empty MLflow database, made once and copied: MLflow takes seconds to create its tables."""
+"""An empty MLflow database that tests copy, because MLflow takes seconds to create its tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from ibml.tracking.store import experiment
 
 create_tables = experiment._create_tables
-"""Creates MLflow's tables as the product does, by its migrations."""
+"""Creates MLflow's tables as ibml does, by MLflow's migrations."""
 
 
 class EmptyStore:
-    """The template, in a folder that all workers of pytest-xdist share. The first that needs it makes it."""
+    """Template in a folder that all workers of pytest-xdist share; the first worker creates it."""
 
     def __init__(self) -> None:
         self.folder = Path()
@@ -24,8 +24,8 @@ class EmptyStore:
         """Fill an empty or missing database file with MLflow's tables.
 
         Args:
-            database: The file.
-            working_folder: The folder in which a command would have created the tables.
+            database: File to fill.
+            working_folder: Folder in which a command would have created the tables.
         """
         template = self.folder / "empty-mlflow.db"
         with self._lock():
@@ -53,4 +53,4 @@ class EmptyStore:
 
 
 EMPTY_STORE = EmptyStore()
-"""The template of this test session; `tests/conftest.py` sets its folder."""
+"""Template of this test session; `tests/conftest.py` sets its folder."""

@@ -1,4 +1,4 @@
-"""Waiting for something that another process does."""
+"""Functions that wait for another process."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ COUNT_EPOCHS = "select count(*) from metrics where key = 'val.loss'"
 def wait_until(true: Callable[[], object], seconds: float = 90) -> None:
     """Wait until a condition holds.
 
+    Args:
+        true: Returns whether the condition holds.
+        seconds: Time limit.
+
     Raises:
-        AssertionError: If it does not in time.
+        AssertionError: The condition does not hold in time.
     """
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
+        assert time.monotonic() < deadline, f"the condition does not hold after {seconds} s"
         time.sleep(0.1)
 
 
 def wait_for_epochs(folder: Path, number: int, seconds: float = 90) -> None:
-    """Wait until the store in a folder has so many epochs of trials."""
+    """Wait until the store in a folder has a number of trained epochs."""
     wait_until(lambda: count_epochs(folder) >= number, seconds)
 
 
 def count_epochs(folder: Path) -> int:
-    """Return how many epochs of trials the store in a folder has."""
+    """Return the number of trained epochs in the store of a folder."""
     if not (folder / "mlflow.db").exists():
         return 0
     try:
         with contextlib.closing(sqlite3.connect(folder / "mlflow.db", timeout=30)) as database:
             return int(database.execute(COUNT_EPOCHS).fetchone()[0])
-    except sqlite3.OperationalError:  # the tables are not there yet
+    except sqlite3.OperationalError:  # the tables do not exist yet
         return 0
 
 
 def wait_for_port(address: str, seconds: float = 60) -> None:
-    """Wait until something listens on an address."""
+    """Wait until a process listens on an address."""
     host, port = address.split(":")
 
     def listens() -> bool:

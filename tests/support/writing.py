@@ -1,4 +1,4 @@
-"""A trial's run written entry by entry, as a recorder does."""
+"""A trial's run that tests write event by event, as the journal writer does."""
 
 from __future__ import annotations
 
@@ -22,13 +22,20 @@ from ibml.tracking.store.mlflow_store import MlflowStore
 
 
 def description(key: str = "k", study: str = "demo", seed: int = 0) -> TrialDescription:
+    """Return the description of a trial."""
     config = TrialConfig.model_validate({"data": {"type": "mfeat"}, "seed": seed})
     planned = TrialSpec(Cell("mfeat", "arm", config, {}), config, key, "data", f"arm · seed {seed}")
     return build_trial_description(planned, None, {"ibml.study": study})
 
 
 class Writing:
-    """Begins a run of its own, unless a key is to go on."""
+    """Writes one run of a trial.
+
+    Args:
+        store: Store to write to.
+        study: Name of the study.
+        goes_on: If True, an existing run of the trial is resumed.
+    """
 
     def __init__(self, store: MlflowStore, study: str = "demo", goes_on: bool = False):
         self.store, self.heartbeat = store, Heartbeat(store)
@@ -40,13 +47,16 @@ class Writing:
 
     @property
     def id(self) -> str:
+        """Id of the run."""
         return self.delivery.run_id
 
     def log(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Log metrics of epochs."""
         self.delivery.deliver([MetricsLogged(rows)])
 
     def end(self, status: str, metrics: Mapping[str, float], log: str | None = None) -> None:
         self.delivery.deliver([TrialEnded(status, metrics, {}, log)])  # type: ignore[arg-type]
 
     def stop(self) -> None:
+        """Interrupt the trial."""
         self.delivery.deliver([TrialInterrupted()])

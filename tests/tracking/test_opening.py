@@ -1,4 +1,4 @@
-"""Stores as users give them: unusual paths and URIs, other schemas, read-only files, servers that do not answer."""
+"""Stores with unusual paths and URIs, other schemas, read-only files, and silent servers."""
 
 from __future__ import annotations
 
@@ -480,7 +480,7 @@ def test_a_server_is_asked_as_mlflow_asks_it(
             check_reachable(f"{scheme}://{server}")
         assert words in str(caught.value)
         assert f"@{proxy}" in str(caught.value) or f"http://{proxy}" in str(caught.value)
-        assert "NO_PROXY=127.0.0.1 goes without it" in str(caught.value)
+        assert "NO_PROXY=127.0.0.1" in str(caught.value)
         assert "hunter2" not in str(caught.value)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(

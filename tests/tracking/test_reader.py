@@ -36,7 +36,7 @@ def store(folder: Path) -> MlflowStore:
 
 @pytest.fixture
 def server(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> MlflowStore:
-    """The store where nothing is known of files on this machine, so that all comes through MLflow's client."""
+    """A store without known files on this machine, so all is read through MLflow's client."""
     store.experiment_id  # noqa: B018 - a database's artifacts are put beside it when it is made
     for module in (experiment, reader):
         monkeypatch.setattr(module, "get_database_file", lambda uri: None)

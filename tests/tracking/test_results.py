@@ -1,4 +1,4 @@
-"""Results through the cache are those that MLflow has, whatever happened to runs, store and cache in between."""
+"""Cached results equal those in MLflow after any change of runs, store and cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver at work on a store: spool, delivery, claims and signs of life, on a real MLflow with SQLite."""
+"""Sessions of drivers on a real MLflow with SQLite: journals, uploads, leases and heartbeats."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def session(store: MlflowStore, said: list[str] | None = None) -> Session:
 
 @pytest.fixture
 def other_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Drivers of this process seem to run elsewhere, each on a machine of its own, and leases are short."""
+    """Drivers of this process seem to run on different machines, and leases are short."""
     machines = iter(map(str, range(1_000_000)))
     monkeypatch.setattr(presences, "get_machine_id", lambda: next(machines))
     monkeypatch.setattr(presences, "LEASE_SECONDS", 1.5)
@@ -156,7 +156,7 @@ def test_a_journal_says_nothing_after_what_could_not_be_written(tmp_path: Path) 
         spool.get_path("k").unlink(missing_ok=True)
         spool.get_path("k").mkdir()  # nothing can be written there, not even by root
         spool.append("k", MetricsLogged([row(1)], 2))
-        assert "nothing can be written" in spool.warning
+        assert str(spool.folder) in spool.warning
         spool.get_path("k").rmdir()
         spool.append("k", TrialEnded("finished", {}, {}))
         assert not spool.get_path("k").exists()
@@ -184,7 +184,7 @@ def test_only_folders_of_drivers_are_looked_at(tmp_path: Path) -> None:
 def test_journals_locked_on_another_machine_wait_for_the_end_of_their_driver(
     tmp_path: Path,
 ) -> None:
-    """Not every file system shares locks between hosts, so a free lock of another host proves nothing."""
+    """Some file systems do not share locks between hosts: a free lock proves nothing."""
     folder = tmp_path / "a11e00000000"
     folder.mkdir()
     (folder / "k.jsonl").write_text("")
@@ -221,7 +221,7 @@ def test_what_a_killed_driver_left_is_delivered_once_however_far_it_came(
         assert store.client.get_run(run.run_id).info.status == "FINISHED"
         points = store.client.get_metric_history(run.run_id, "test.accuracy")
         assert [(m.step, m.value) for m in points] == [(3, 0.5)]
-    assert said == ["1 results were not in MLflow yet; they are now."]
+    assert [text.split()[:2] for text in said] == [["1", "result"]]
     assert not list(session(store).workspace.spool.glob("*/*"))
 
 
@@ -271,8 +271,8 @@ def test_while_the_store_takes_nothing_training_goes_on_and_nothing_is_lost(
         assert history(store, claim.run_id) == [(e, 1 / (e + 1)) for e in range(100)]
     assert len(said) == 2
     assert "no such table" in said[0]
-    assert "Training goes on" in said[0]
-    assert said[1] == "MLflow answers again."
+    assert str(mine.journals.folder) in said[0]
+    assert said[1].startswith("MLflow ")
 
 
 def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -> None:
@@ -308,7 +308,6 @@ def test_a_journal_that_the_store_refuses_holds_no_command_up(store: MlflowStore
     assert [text.partition(" ")[0] for text in said] == [str(spool.get_path("gone")), "1"], (
         "it is named once"
     )
-    assert "cannot be delivered and is left where it is" in said[0]
     assert spool.get_path("gone").exists()
 
 
@@ -338,7 +337,7 @@ def test_a_spool_that_cannot_be_written_is_said_once(store: MlflowStore) -> None
         for entry in (TrialStarted(TRIAL, claim.run_id), *ENTRIES[1:-1]):
             mine.add("k", entry)
         assert len(said) == 1
-        assert f"nothing can be written to {mine.journals.folder}" in said[0]
+        assert str(mine.journals.folder) in said[0]
         assert mine.flush()
         assert len(history(store, claim.run_id)) == 4
         mine.journals.get_path("k").rmdir()
@@ -386,7 +385,7 @@ def test_a_trial_is_claimed_by_one_of_many_drivers_at_once(store: MlflowStore) -
 def test_drivers_that_come_one_after_another_do_not_claim_the_same_trial(
     store: MlflowStore,
 ) -> None:
-    """Each looks for runs only if it has met another, and all begin within the time that a claim takes."""
+    """Each searches for runs only if it has peers, and all start within the time of one claim."""
     for number in range(6):
         trial = description(f"key {number}", seed=number)
         won: list[str] = []

@@ -207,13 +207,13 @@ def test_the_name_of_something_else_is_answered_with_the_command_that_shows_it(
     ("uri", "shown"),
     [
         ("postgresql://me:secret@127.0.0.1:1/nothing", "postgresql://me:***@127.0.0.1:1/nothing"),
-        ("http://me:secret@127.0.0.1:1", "http://me:***@127.0.0.1:1 does not answer"),
+        ("http://me:secret@127.0.0.1:1", "http://me:***@127.0.0.1:1 "),
         (
             "sqlite:////no/such/folder/mlflow.db",
             "/no/such/folder/mlflow.db cannot be written: No such file",
         ),
         ("sqlite:////proc", "/proc cannot be written: Is a directory"),
-        ("http://me:secret@[::1", "does not answer"),
+        ("http://me:secret@[::1", "MLflow at http://me:***@[::1"),
         ("nonsense://x", "nonsense://x"),
     ],
 )

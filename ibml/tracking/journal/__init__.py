@@ -1,0 +1,1 @@
+"""Write-ahead journals of trials: events, files, replay and the background writer."""

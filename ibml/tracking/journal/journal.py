@@ -1,7 +1,8 @@
-"""What is to be written to the store, first in files that are only ever appended to: a journal for each trial.
+"""Write-ahead journals on disk: one append-only file per trial.
 
-A journal goes once the store has all of it. What is there after a driver has ended was not delivered, or not
-altogether; whoever reads it delivers it again from its beginning, which writes nothing twice.
+A journal is deleted once the store has all its events. If a driver ends before that, another driver
+or `ibml sync` replays the journal from its beginning. Replaying an event twice does not store it
+twice.
 """
 
 from __future__ import annotations
@@ -22,14 +23,21 @@ from ibml.tracking.journal.events import Event, TrialEnded, decode_event, encode
 
 _LOCK = "lock"
 _JOURNALS = "*.jsonl"
-_DRIVER = re.compile(r"[0-9a-f]{12}")
-"""The name of a driver's folder: its id."""
+_DRIVER_ID = re.compile(r"[0-9a-f]{12}")
+"""Name of a driver's folder: its id."""
 
 
 class JournalFolder:
-    """The journals of one driver, whose folder is locked as long as the driver lives.
+    """Journals of one driver. Their folder is locked while the driver runs.
 
-    `warning` says why entries could not be written down; they are then in memory alone.
+    Args:
+        folder: Folder with one subfolder per driver.
+        driver: Id of the driver.
+
+    Attributes:
+        folder: The driver's subfolder.
+        warning: Reason why events could not be written to disk, or empty. Such events exist in
+            memory only.
     """
 
     def __init__(self, folder: Path, driver: str):
@@ -41,9 +49,8 @@ class JournalFolder:
     def __enter__(self) -> Self:
         try:
             while not self._lock.is_locked:
-                with suppress(
-                    FileNotFoundError
-                ):  # another process took the folder for left behind, and removed it
+                # FileNotFoundError: another process took the folder for abandoned and removed it.
+                with suppress(FileNotFoundError):
                     self._lock.acquire()
         except OSError as error:
             self._warn(error)
@@ -59,16 +66,23 @@ class JournalFolder:
             _remove_if_empty(self.folder)
             self._lock.release()
 
-    def append(self, key: str, entry: Event) -> None:
-        """Write an entry to the journal of a trial. It survives the death of this process; how a trial ended also
-        survives that of the machine. After an entry that could not be written none of the trial is, so that a journal
-        never says of a trial that it ended without what came before."""
+    def append(self, key: str, event: Event) -> None:
+        """Append an event to the journal of a trial.
+
+        The event survives a crash of this process; a `TrialEnded` also survives a crash of the
+        machine. If an event cannot be written, later events of the trial are not written either. A
+        journal therefore never contains the end of a trial without its earlier events.
+
+        Args:
+            key: Key of the trial.
+            event: Event to append.
+        """
         if key in self._broken:
             return
         try:
             with self.get_path(key).open("a", encoding="utf-8") as journal:
-                journal.write(f"{encode_event(entry)}\n")
-                if isinstance(entry, TrialEnded):
+                journal.write(f"{encode_event(event)}\n")
+                if isinstance(event, TrialEnded):
                     journal.flush()
                     os.fsync(journal.fileno())
         except OSError as error:
@@ -76,39 +90,47 @@ class JournalFolder:
             self._warn(error)
 
     def remove(self, key: str) -> None:
-        """The store has all of a trial's journal."""
+        """Delete the journal of a trial whose events are all in the store."""
         self._broken.discard(key)
         try:
             self.get_path(key).unlink(missing_ok=True)
-        except OSError as error:  # it is delivered again, which changes nothing
+        except OSError as error:  # the journal will be replayed again, which changes nothing
             self._warn(error)
 
     def get_path(self, key: str) -> Path:
+        """Return the path of a trial's journal."""
         return self.folder / f"{key}.jsonl"
 
     def _warn(self, error: OSError) -> None:
-        self.warning = self.warning or f"nothing can be written to {self.folder}: {error.strerror}"
+        self.warning = self.warning or f"{self.folder} cannot be written: {error.strerror}"
 
 
 def _build_lock(folder: Path, on_acquired: Callable[[int], None]) -> FileLock:
-    """Return the lock of a driver's folder; `on_acquired` gets the descriptor of the locked file.
+    """Return the lock of a driver's folder.
 
     Earlier versions of ibml lock the same file by `flock`, as `filelock` does.
+
+    Args:
+        folder: The driver's folder.
+        on_acquired: Called with the descriptor of the locked file.
+
+    Returns:
+        The lock, not acquired.
     """
     return FileLock(
         folder / _LOCK, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired
     )
 
 
-def _write_machine(lock: int) -> None:
-    """Write into a locked file on which machine its holder is; other hosts read it."""
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, get_machine_id().encode(), 0)
-    os.fsync(lock)
+def _write_machine(descriptor: int) -> None:
+    """Write this machine's identity into a locked file, for drivers on other hosts."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, get_machine_id().encode(), 0)
+    os.fsync(descriptor)
 
 
-def _read_machine(machines: list[str], lock: int) -> None:
-    machines.append(os.pread(lock, 64, 0).decode(errors="replace"))
+def _read_machine(machines: list[str], descriptor: int) -> None:
+    machines.append(os.pread(descriptor, 64, 0).decode(errors="replace"))
 
 
 def find_abandoned_journals(
@@ -117,40 +139,54 @@ def find_abandoned_journals(
     """Yield the journals of drivers that have ended.
 
     Args:
-        folder: The folder of all drivers' journals. Only folders that are named by a driver's id are looked at.
-        is_alive: Returns whether a driver gives signs of life. It is asked where the lock of the driver's folder was
-            made on another machine or in another container, since not every file system shares locks with those.
+        folder: Folder with one subfolder per driver. Subfolders not named by a driver's id are
+            ignored.
+        is_alive: Returns whether a driver has a heartbeat. Called if the driver's folder was locked
+            on another machine or in another container, because file systems may not share locks
+            with those.
 
     Yields:
-        A driver's id and its journals, the oldest first. Its folder is locked until the next one is asked for, and
-        then removed if its journals are gone.
+        A driver's id and its journals, oldest first. The driver's folder stays locked until the
+        next iteration, and is then removed if it has no journals left.
     """
-    for of_driver in sorted(path for path in folder.glob("*/") if _DRIVER.fullmatch(path.name)):
+    driver_folders = sorted(path for path in folder.glob("*/") if _DRIVER_ID.fullmatch(path.name))
+    for driver_folder in driver_folders:
         machines: list[str] = []
+        lock = _build_lock(driver_folder, partial(_read_machine, machines))
         try:
-            lock = _build_lock(of_driver, partial(_read_machine, machines)).acquire(blocking=False)
+            acquired = lock.acquire(blocking=False)
         except OSError:
-            continue  # its driver lives, another process is delivering, or the folder is another user's
-        with lock:
-            if machines != [get_machine_id()] and is_alive(of_driver.name):
+            # The driver runs, another process replays its journals, or another user owns the
+            # folder.
+            continue
+        with acquired:
+            if machines != [get_machine_id()] and is_alive(driver_folder.name):
                 continue
-            yield (
-                of_driver.name,
-                sorted(of_driver.glob(_JOURNALS), key=lambda path: path.stat().st_mtime),
-            )
-            _remove_if_empty(of_driver)
+            journals = driver_folder.glob(_JOURNALS)
+            yield driver_folder.name, sorted(journals, key=lambda path: path.stat().st_mtime)
+            _remove_if_empty(driver_folder)
 
 
 def read_events(journal: Path) -> list[Event]:
-    """What a journal has. A last line that a kill has cut off is left out; any other that cannot be read raises
-    `ValueError`."""
-    *lines, last = journal.read_text(encoding="utf-8", errors="replace").split("\n")
-    del last  # empty, or cut off
-    return [decode_event(line) for line in lines]
+    """Return the events of a journal. A last line that was truncated by a crash is ignored.
+
+    Args:
+        journal: Path of the journal.
+
+    Returns:
+        The events in the order of writing.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: Another line than the last one cannot be decoded.
+    """
+    text = journal.read_text(encoding="utf-8", errors="replace")
+    complete_lines = text.split("\n")[:-1]
+    return [decode_event(line) for line in complete_lines]
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """An empty folder that stays is no harm: whoever delivers next removes it."""
+    """Remove a driver's folder if it has no journals; after an error, the next driver does."""
     with suppress(OSError):
         if not any(folder.glob(_JOURNALS)):
             (folder / _LOCK).unlink(missing_ok=True)

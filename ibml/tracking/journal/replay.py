@@ -1,4 +1,4 @@
-"""One trial's journal on its way into its run."""
+"""Replay of one trial's journal into its MLflow run."""
 
 from __future__ import annotations
 
@@ -25,118 +25,148 @@ from ibml.tracking.study_tags import parse_studies
 
 
 class Replay:
-    """Delivers entries in their order. Any of them may be delivered again, after a failure or by another process:
-    epochs that the run has are left out, and the same metrics with the same time are stored once.
+    """Writes the events of one trial to the store, in their order.
 
-    What belongs to a run that another driver has ended or taken over meanwhile is dropped, since the same key gives
-    the same numbers. `own` says that this driver wrote the journal.
+    Events may be written again, after a failure or by another process: epochs that the run already
+    has are skipped, and MLflow stores the same metrics with the same time once.
+
+    Events of a run that another driver has ended or taken over in the meantime are dropped. Nothing
+    is lost, because the same key produces the same numbers.
+
+    Args:
+        store: Store to write to.
+        leases: Leases of this driver.
+        own: True if this driver wrote the journal.
+
+    Attributes:
+        run_id: Run of the trial, once it is known.
+        dropped: True if the run belongs to another driver.
+        ended: True if the trial has ended or was interrupted.
     """
 
-    def __init__(self, store: MlflowStore, claims: Leases, own: bool):
-        self.store, self.leases, self.own = store, claims, own
+    def __init__(self, store: MlflowStore, leases: Leases, own: bool):
+        self.store = store
+        self.leases = leases
+        self.own = own
         self.run_id = ""
-        self.dropped = self.ended = False
-        self._epochs = 0
+        self.dropped = False
+        self.ended = False
+        self._logged_epochs = 0
         self._rows: dict[int, MetricRow] = {}
         self._missed_renewals = 0
 
-    def deliver(self, entries: Sequence[Event]) -> int:
-        """Deliver the first entry, or the first ones where one call takes them; how many that were. Raises
-        `TrackingError`, and the same entries are to be delivered again then."""
-        rows: list[MetricsLogged] = []
-        for entry in entries:
-            if not isinstance(entry, MetricsLogged):
+    def deliver(self, events: Sequence[Event]) -> int:
+        """Write the first event, or a leading group of events that one call can write.
+
+        Args:
+            events: Pending events of the trial, at least one.
+
+        Returns:
+            The number of events that were written or dropped.
+
+        Raises:
+            TrackingError: The store did not take the events; deliver the same events again.
+        """
+        logged: list[MetricsLogged] = []
+        for event in events:
+            if not isinstance(event, MetricsLogged):
                 break
-            rows.append(entry)
-        if rows:
-            self._log_metrics(rows)
-            return len(rows)
-        self._deliver_one(entries[0])
+            logged.append(event)
+        if logged:
+            self._log_metrics(logged)
+            return len(logged)
+        self._deliver_one(events[0])
         return 1
 
-    def _deliver_one(self, entry: Event) -> None:
-        match entry:
+    def _deliver_one(self, event: Event) -> None:
+        match event:
             case TrialStarted():
-                self._start(entry)
+                self._start(event)
             case ResultShared():
                 with _ignore_deleted_run():
-                    self.store.share_trial(entry.run_id, entry.study, entry.arm)
+                    self.store.share_trial(event.run_id, event.study, event.arm)
             case TrialPruned():
                 with _ignore_deleted_run():
-                    self.store.end_trial(
-                        entry.run_id, TrialEnded("pruned", {}, {"ibml.reason": entry.reason}), 0
-                    )
+                    end = TrialEnded("pruned", {}, {"ibml.reason": event.reason})
+                    self.store.end_trial(event.run_id, end, 0)
             case _ if self.dropped or self._is_lost():
                 return
             case TagsUpdated():
-                self.store.tag_run(self.run_id, entry.tags)
+                self.store.tag_run(self.run_id, event.tags)
             case TrialEnded():
-                self.store.end_trial(
-                    self.run_id, entry, max(self._epochs - 1, 0), self._get_complete_history()
-                )
+                last_epoch = max(self._logged_epochs - 1, 0)
+                self.store.end_trial(self.run_id, event, last_epoch, self._get_complete_history())
                 self.ended = True
             case TrialInterrupted():
                 self.close()
                 self.ended = True
 
     def close(self) -> None:
-        """Nothing more comes: a trial that has not ended is marked as interrupted."""
+        """Mark a trial that has not ended as interrupted; no further events follow."""
         if self.run_id and not self.dropped and not self.ended:
             self.store.stop_trial(self.run_id)
 
-    def _start(self, begin: TrialStarted) -> None:
-        trial, self.run_id, self.ended = begin.trial, begin.run_id, False
+    def _start(self, event: TrialStarted) -> None:
+        trial = event.trial
+        self.run_id = event.run_id
+        self.ended = False
         self._missed_renewals = self.leases.heartbeat.confirm()
         if not (self.own and self.run_id):
-            claim = self.leases.claim(trial, assume_new=False)
-            self.run_id, self.dropped = claim.run_id, not claim.run_id
-            if claim.result:
-                self._share_result(claim.result.run_id, trial)
+            lease = self.leases.claim(trial, assume_new=False)
+            self.run_id = lease.run_id
+            self.dropped = not lease.run_id
+            if lease.result:
+                self._share_result(lease.result.run_id, trial)
         if not self.dropped:
-            self._epochs = self.store.describe_trial(
-                self.run_id, trial, self.run_id in self.leases.undescribed_runs
-            )
+            is_bare = self.run_id in self.leases.undescribed_runs
+            self._logged_epochs = self.store.describe_trial(self.run_id, trial, is_bare)
             self.leases.undescribed_runs.discard(self.run_id)
 
     def _is_ours(self) -> bool:
         return self.store.read_tags(self.run_id).get(DRIVER_TAG) == self.leases.heartbeat.id
 
     def _is_lost(self) -> bool:
-        """Whether the run has been taken over, which can only be where this driver gave no sign for long."""
-        lapses = self.leases.heartbeat.confirm()
-        if lapses != self._missed_renewals:
+        """Return whether another driver has taken over the run.
+
+        That is possible only if this driver has missed renewals of its heartbeat.
+        """
+        missed = self.leases.heartbeat.confirm()
+        if missed != self._missed_renewals:
             self.dropped = not self._is_ours()
-            self._missed_renewals = lapses
+            self._missed_renewals = missed
         return self.dropped
 
     def _share_result(self, run_id: str, trial: TrialDescription) -> None:
         for study, arm in parse_studies(trial.tags).items():
             self.store.share_trial(run_id, study, arm)
 
-    def _log_metrics(self, entries: Sequence[MetricsLogged]) -> None:
-        """All epochs are kept for the file that the trial ends with."""
-        for entry in entries:
-            self._rows |= {int(row["epoch"]): row for row in entry.rows}
-        new = [
-            (entry.at, row)
-            for entry in entries
-            for row in entry.rows
-            if row["epoch"] >= self._epochs
-        ]
-        if new and not self.dropped and not self._is_lost():
-            self.store.log_rows(self.run_id, new)
-            self._epochs = int(new[-1][1]["epoch"]) + 1
+    def _log_metrics(self, events: Sequence[MetricsLogged]) -> None:
+        """Log the epochs that the run does not have yet, and keep all epochs for its final file."""
+        new_rows = []
+        for event in events:
+            for row in event.rows:
+                self._rows[int(row["epoch"])] = row
+                if row["epoch"] >= self._logged_epochs:
+                    new_rows.append((event.at, row))
+        if new_rows and not self.dropped and not self._is_lost():
+            self.store.log_rows(self.run_id, new_rows)
+            _, last_row = new_rows[-1]
+            self._logged_epochs = int(last_row["epoch"]) + 1
 
     def _get_complete_history(self) -> list[MetricRow]:
-        """The trial's epochs; none where the first are known to the store alone, as of a member of a population that
-        was interrupted."""
+        """Return the rows of all epochs, or an empty list if the first epochs are missing.
+
+        They are missing for an interrupted member of a population: only the store has them.
+        """
         epochs = range(len(self._rows))
-        return [self._rows[epoch] for epoch in epochs] if set(self._rows) == set(epochs) else []
+        if set(self._rows) != set(epochs):
+            return []
+        return [self._rows[epoch] for epoch in epochs]
 
 
 @contextmanager
 def _ignore_deleted_run() -> Iterator[None]:
-    """Of a run that was deleted meanwhile nothing is left to say."""
+    """Ignore the error of a run that was deleted in the meantime."""
     try:
         yield
     except TrackingError as error:

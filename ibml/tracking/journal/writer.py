@@ -1,4 +1,4 @@
-"""Delivers journals to a store from a thread of its own, so that nothing waits for the store."""
+"""Background thread that uploads journals, so that training never waits for the store."""
 
 from __future__ import annotations
 
@@ -24,30 +24,51 @@ from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds between attempts at a store that does not answer; the last goes on."""
+"""Seconds between attempts while the store does not respond; the last value repeats."""
 _ATTEMPTS = 10
-"""How often an entry is tried where the store takes others meanwhile."""
+"""Number of attempts for an event while the store takes events of other trials."""
 _STUCK_SECONDS = 60.0
-"""A store that takes nothing for so long, and reports no error, is not waited for at the end."""
+"""Time without progress, and without an error, after which `flush` gives up."""
 _JOIN_SECONDS = 5.0
-"""How long the end waits for a call to the store that is under way."""
+"""Time limit at the end for a call to the store that has not returned."""
 _LAST = (TrialEnded, TrialInterrupted, ResultShared, TrialPruned)
-"""Entries after which nothing of a trial is waiting."""
+"""Events after which the journal of a trial is complete."""
 
 
 @dataclass
 class _Pending:
-    delivery: Replay
-    entries: deque[Event] = field(default_factory=deque)
+    """Events of one trial that the store does not have yet.
+
+    Attributes:
+        replay: Writes the trial's events to the store.
+        events: Pending events, oldest first.
+        attempts: Failed attempts for the first event during which the store took other events.
+        failed_at: Number of deliveries of all trials at the last failure.
+    """
+
+    replay: Replay
+    events: deque[Event] = field(default_factory=deque)
     attempts: int = 0
     failed_at: int | None = None
 
 
 class JournalWriter:
-    """Takes entries, writes them down in the spool, and delivers them, those of a trial in order.
+    """Appends events to journals, and uploads them in the background, those of each trial in order.
 
-    While the store does not answer everything waits; `warn` is told once, and `say` when it answers again. What the
-    store does not take although it answers stays in the spool, and `refused` says why.
+    Events are buffered while the store does not respond. Events that a responding store rejects
+    stay in their journal, and their trial is quarantined.
+
+    Args:
+        store: Store to write to.
+        journals: Journals of this driver.
+        new_replay: Returns the replay of a new trial.
+        say: Receives a message when the store responds again.
+        warn: Receives one message per outage of the store, and one if the journals cannot be
+            written.
+
+    Attributes:
+        down: Error of a store that does not respond, or None.
+        refused: Errors of quarantined trials, by key.
     """
 
     def __init__(
@@ -58,95 +79,113 @@ class JournalWriter:
         say: Callable[[str], None],
         warn: Callable[[str], None],
     ):
-        self.store, self.journals, self.say, self.warn = store, journals, say, warn
+        self.store = store
+        self.journals = journals
+        self.say = say
+        self.warn = warn
         self.down: TrackingError | None = None
         self.refused: dict[str, TrackingError] = {}
         self._new_replay = new_replay
         self._pending: dict[str, _Pending] = {}
         self._changed = threading.Condition()
-        self._closing = self._warned = False
-        self._taken = 0
-        self._thread = threading.Thread(target=self._run, name="ibml-recorder", daemon=True)
+        self._closing = False
+        self._warned = False
+        self._delivered = 0
+        self._thread = threading.Thread(target=self._run, name="ibml-journal-writer", daemon=True)
 
-    def add(self, key: str, entry: Event) -> None:
-        """Take an entry of a trial. When this returns it is in the spool."""
+    def add(self, key: str, event: Event) -> None:
+        """Append an event to the journal of a trial and schedule its upload.
+
+        Args:
+            key: Key of the trial.
+            event: The event; it is on disk when this method returns.
+        """
         with self._changed:
-            self.journals.append(key, entry)
+            self.journals.append(key, event)
             if key not in self.refused:
                 if key not in self._pending:
                     self._pending[key] = _Pending(self._new_replay())
-                self._pending[key].entries.append(entry)
+                self._pending[key].events.append(event)
                 self._changed.notify_all()
-            warn, self._warned = (
-                bool(self.journals.warning) and not self._warned,
-                bool(self.journals.warning),
-            )
-        if warn:
+            is_new_warning = bool(self.journals.warning) and not self._warned
+            self._warned = bool(self.journals.warning)
+        if is_new_warning:
             self.warn(
-                f"{self.journals.warning}. What MLflow has not taken yet is lost if this process is killed."
+                f"{self.journals.warning}. Results that MLflow does not have yet are in memory only"
+                " and are lost if this process is killed."
             )
 
     @property
     def pending_count(self) -> int:
-        """How many trials have something that the store has not taken."""
+        """Number of trials with events that the store does not have."""
         with self._changed:
-            return sum(bool(pending.entries) for pending in self._pending.values())
+            return sum(bool(pending.events) for pending in self._pending.values())
 
-    def flush(self, patience: float) -> bool:
-        """Wait until the store has everything.
+    def flush(self, timeout: float) -> bool:
+        """Wait until the store has all events.
 
         Args:
-            patience: Seconds to wait for a store that does not answer. Where the process was asked to stop, the whole
-                wait takes no longer.
+            timeout: Seconds to wait for a store that does not respond. If the process was asked to
+                stop, this limits the whole wait.
 
         Returns:
-            Whether the store has everything.
+            True if the store has all events.
         """
         begun = time.monotonic()
-        gone_since, taken_at, taken = None, begun, self._taken
+        down_since = None
+        progress_at, delivered = begun, self._delivered
         with self._changed:
-            while any(pending.entries for pending in self._pending.values()):
+            while any(pending.events for pending in self._pending.values()):
                 self._changed.wait(0.2)
                 now = time.monotonic()
-                gone_since = (gone_since or now) if self.down else None
-                if self._taken != taken:
-                    taken_at, taken = now, self._taken
-                if patience == 0 or (gone_since and now - gone_since > patience):
+                down_since = (down_since or now) if self.down else None
+                if self._delivered != delivered:
+                    progress_at, delivered = now, self._delivered
+                if timeout == 0 or (down_since and now - down_since > timeout):
                     return False
-                if now - taken_at > _STUCK_SECONDS or (
-                    is_stop_requested() and now - begun > patience
-                ):
+                if now - progress_at > _STUCK_SECONDS:
+                    return False
+                if is_stop_requested() and now - begun > timeout:
                     return False
         return not self.refused
 
     def describe_pending(self) -> str:
-        """Return a sentence about what the store has not taken; empty if nothing. Waits for no lock."""
-        waiting = {key for key, pending in list(self._pending.items()) if pending.entries}
-        number = len(waiting | set(self.refused))
+        """Return a message about results that the store does not have, or an empty text.
+
+        No lock is acquired, so signal handlers may call this method.
+        """
+        pending = {key for key, pending in list(self._pending.items()) if pending.events}
+        number = len(pending | set(self.refused))
         if not number:
             return ""
-        results = (
-            "The results of 1 trial are" if number == 1 else f"The results of {number} trials are"
-        )
-        return f"{results} buffered in {self.journals.folder}. Run `ibml sync` to upload them."
+        subject = "The results of 1 trial are"
+        if number != 1:
+            subject = f"The results of {number} trials are"
+        return f"{subject} buffered in {self.journals.folder}. Run `ibml sync` to upload them."
 
     def failed(self, error: TrackingError) -> None:
-        """Take note that the store does not answer."""
+        """Record that the store does not respond, and warn once per outage.
+
+        Args:
+            error: Error of the store.
+        """
         with self._changed:
-            first = self.down is None
+            is_first = self.down is None
             self.down = error
-        if first:
-            kept = "memory" if self.journals.warning else self.journals.folder
+        if is_first:
+            buffer = "memory" if self.journals.warning else self.journals.folder
             self.warn(
-                f"{error}. Training goes on; what it gives is kept in {kept} until MLflow answers."
+                f"{error}. Training continues; results are buffered in {buffer}"
+                " until MLflow responds."
             )
 
     def answered(self) -> None:
-        """Take note that the store answers."""
+        """Record that the store responds."""
         with self._changed:
-            again, self.down = self.down is not None, None
-        if again:
-            self.say("MLflow answers again.")
+            was_down = self.down is not None
+            self.down = None
+        if was_down:
+            self.say("MLflow responds again.")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -164,22 +203,21 @@ class JournalWriter:
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
-        taken = failures = (
-            0  # deliveries that the store took in all, and those that it has not taken since
-        )
+        delivered = 0  # deliveries that the store has taken
+        failures = 0  # failed deliveries since the last successful one
         while (key := self._wait_for_next()) is not None:
             pending = self._pending[key]
             try:
                 self._deliver(key, pending)
             except TrackingError as error:
                 failures += 1
-                alone = (
-                    pending.failed_at is not None and taken > pending.failed_at
-                )  # it took others' meanwhile
-                pending.failed_at, pending.attempts = taken, pending.attempts + alone
+                # The store took events of other trials since this event failed.
+                is_event_at_fault = pending.failed_at is not None and delivered > pending.failed_at
+                pending.failed_at = delivered
+                pending.attempts += is_event_at_fault
                 if error.refused or pending.attempts >= _ATTEMPTS:
                     self._quarantine(key, error)
-                elif not alone:
+                elif not is_event_at_fault:
                     self.failed(error)
                 if self._wait(_PAUSES[min(failures, len(_PAUSES)) - 1]):
                     return
@@ -187,15 +225,22 @@ class JournalWriter:
             except Exception as error:  # noqa: BLE001 - without this thread, all that follows would wait for ever
                 self._quarantine(key, TrackingError(f"what a trial has to record fails: {error!r}"))
                 continue
-            taken, failures = taken + 1, 0
-            pending.failed_at, pending.attempts = None, 0
+            delivered += 1
+            failures = 0
+            pending.failed_at = None
+            pending.attempts = 0
             self.answered()
 
     def _wait_for_next(self) -> str | None:
-        """A trial that has something to deliver, once there is one, each in its turn; nothing when that is over."""
+        """Wait for a trial with pending events and return its key; trials take turns.
+
+        Returns:
+            The key, or None if the writer is closing and nothing is pending.
+        """
         with self._changed:
             while True:
-                key = next((key for key, pending in self._pending.items() if pending.entries), None)
+                keys = (key for key, pending in self._pending.items() if pending.events)
+                key = next(keys, None)
                 if key is not None:
                     self._pending[key] = self._pending.pop(key)
                     return key
@@ -205,28 +250,28 @@ class JournalWriter:
 
     def _deliver(self, key: str, pending: _Pending) -> None:
         with self._changed:
-            entries = list(pending.entries)
-        number = pending.delivery.deliver(entries)
+            events = list(pending.events)
+        number = pending.replay.deliver(events)
         with self._changed:
-            last = entries[number - 1]
+            last = events[number - 1]
             for _ in range(number):
-                pending.entries.popleft()
-            self._taken += number
-            if isinstance(last, _LAST) and not pending.entries:
+                pending.events.popleft()
+            self._delivered += number
+            if isinstance(last, _LAST) and not pending.events:
                 del self._pending[key]
                 self.journals.remove(key)
             self._changed.notify_all()
 
     def _quarantine(self, key: str, error: TrackingError) -> None:
-        """The store takes others' entries and not this one: nothing says that it ever will."""
+        """Stop uploading the events of a trial that the store rejects; they stay in the journal."""
         with self._changed:
             self.refused[key] = error
             self._pending.pop(key, None)
             self._changed.notify_all()
 
     def _wait(self, seconds: float) -> bool:
-        """Wait before the next attempt; whether it is over instead."""
+        """Wait before the next attempt, and return True if the writer is closing."""
         with self._changed:
-            return self._closing or (
-                self._changed.wait_for(lambda: self._closing, seconds) and self._closing
-            )
+            if not self._closing:
+                self._changed.wait_for(lambda: self._closing, seconds)
+            return self._closing

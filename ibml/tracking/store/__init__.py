@@ -1,0 +1,1 @@
+"""Access to MLflow stores: reading, writing, listing and caching of runs."""

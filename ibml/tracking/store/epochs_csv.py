@@ -1,4 +1,4 @@
-"""A trial's epochs as a file that a spreadsheet opens."""
+"""Metrics per epoch as a CSV file, an artifact of every trial that has ended."""
 
 from __future__ import annotations
 
@@ -11,24 +11,42 @@ EPOCHS_FILE = "epochs.csv"
 
 
 def format_epochs(rows: Sequence[Mapping[str, float]]) -> str:
-    """A line for every epoch: `epoch`, then the metrics by name, with all digits. What an epoch has not is empty."""
-    names = sorted({name for row in rows for name in row} - {"epoch"})
+    """Return rows of metrics as CSV: a column `epoch`, then the metrics by name, with all digits.
+
+    Args:
+        rows: One row per epoch, which contains its number as `epoch`.
+
+    Returns:
+        The text; a cell is empty if its epoch does not have the metric.
+    """
+    names = {name for row in rows for name in row}
+    names.discard("epoch")
+    columns = sorted(names)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *names])
-    writer.writerows(
-        [int(row["epoch"]), *(repr(float(row[name])) if name in row else "" for name in names)]
-        for row in rows
-    )
+    writer.writerow(["epoch", *columns])
+    for row in rows:
+        cells = [repr(float(row[name])) if name in row else "" for name in columns]
+        writer.writerow([int(row["epoch"]), *cells])
     return text.getvalue()
 
 
 def parse_epochs(text: str, metrics: Collection[str] | None = None) -> dict[str, list[float]]:
-    """Metric -> its value in every epoch, NaN where it has none; only these metrics, as far as they are there."""
+    """Return the metrics of an epochs file.
+
+    Args:
+        text: Content of the file.
+        metrics: Metrics to return; None for all.
+
+    Returns:
+        Metric -> its value per epoch, NaN where an epoch does not have it. Missing metrics are left
+        out.
+    """
     header, *lines = csv.reader(io.StringIO(text))
-    wanted = [
-        (at, name) for at, name in enumerate(header) if at and (metrics is None or name in metrics)
-    ]
-    return {
-        name: [float(line[at]) if line[at] else math.nan for line in lines] for at, name in wanted
-    }
+    values = {}
+    for column, name in enumerate(header):
+        is_epoch_number = column == 0
+        if is_epoch_number or (metrics is not None and name not in metrics):
+            continue
+        values[name] = [float(line[column]) if line[column] else math.nan for line in lines]
+    return values

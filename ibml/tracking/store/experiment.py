@@ -1,4 +1,4 @@
-"""One MLflow experiment: its client, its runs, its artifacts."""
+"""Access to one MLflow experiment: client, runs and artifacts."""
 
 from __future__ import annotations
 
@@ -36,25 +36,26 @@ from ibml.tracking.store.uri import (
 
 EXPERIMENT = "ibml"
 UI_ADDRESS = "http://127.0.0.1:5000"
-_IDS_OF_A_CALL = 200
+_IDS_PER_CALL = 200
+_RUNS_PER_PAGE = 1000
 
 
 def choose_experiment() -> str:
-    """The experiment that the environment names, else `ibml`."""
+    """Return the experiment's name: `MLFLOW_EXPERIMENT_NAME`, or else `ibml`."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 @contextmanager
-def _lock_folder(database: Path | None) -> Iterator[None]:
-    """Two processes that make a database file's tables at once would leave it half made. Locked is the folder, so that
-    no file is left."""
-    if database is None:
-        yield
-        return
+def _lock_folder(database: Path) -> Iterator[None]:
+    """Lock the folder of a database while its tables are created.
+
+    Two processes that create the tables at the same time would leave the database incomplete. The
+    folder is locked instead of a file, so that no lock file remains.
+    """
     folder = os.open(database.parent, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems have no locks
-            # Not `filelock`, which locks only files: one would be left beside the user's database.
+            # `filelock` locks only files; its file would remain in the user's folder.
             fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
@@ -62,52 +63,67 @@ def _lock_folder(database: Path | None) -> Iterator[None]:
 
 
 def _create_tables(database: Path) -> None:
-    """Make MLflow's tables in a temporary file, of which SQLite then copies all or nothing: MLflow never opens a
-    database in which it was killed while it made them."""
+    """Create MLflow's tables in a temporary file, and copy it as one SQLite transaction.
+
+    MLflow cannot open a database in which the creation of tables was interrupted.
+    """
     remove_abandoned_folders([gettempdir()])
     with open_temporary_folder() as folder:
         draft = folder.path / "mlflow.db"
         _initialize_store(build_sqlite_url(draft))
         with (
-            closing(sqlite3.connect(draft)) as made,
-            closing(sqlite3.connect(database, timeout=30)) as whole,
+            closing(sqlite3.connect(draft)) as source,
+            closing(sqlite3.connect(database, timeout=30)) as target,
         ):
-            made.backup(whole)
+            source.backup(target)
 
 
 def _silence_loggers() -> None:
-    """Print no traceback of an error that is raised as well, and is told in one line."""
+    """Silence loggers that print tracebacks of errors. The errors are raised as well."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     for name in ("alembic", "mlflow.store.db.utils", "sqlalchemy.pool"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _initialize_store(address: str) -> None:
-    """Let MLflow make its tables. It writes the folder for artifacts into SQL as it is, quotes and colons included, so
-    one with either is given as a URI, which has none."""
+    """Let MLflow create its tables.
+
+    MLflow inserts the artifact folder into SQL without escaping quotes and colons. A folder with
+    such characters is passed as a URI, which escapes them.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder = Path("mlruns").absolute()
-    SqlAlchemyStore(address, folder.as_uri() if {"'", ":"} & set(str(folder)) else str(folder))
+    needs_escaping = {"'", ":"} & set(str(folder))
+    SqlAlchemyStore(address, folder.as_uri() if needs_escaping else str(folder))
 
 
 def _open_store(address: str) -> None:
-    """Let MLflow open a store, which makes its tables where there are none."""
+    """Let MLflow open a store; it creates missing tables."""
     from mlflow import MlflowClient
 
     MlflowClient(address).get_experiment_by_name(EXPERIMENT)
 
 
 class Experiment:
-    """An experiment of a tracking server or database, by `MLFLOW_EXPERIMENT_NAME` or the name `ibml`. One that is
-    opened to be read is not changed in any way: no table, no experiment and no tag is made."""
+    """One experiment of a tracking server or database.
+
+    All properties and methods raise `TrackingError` if the store cannot be used.
+
+    Args:
+        uri: Tracking URI.
+        experiment: Name of the experiment; the default is given by `choose_experiment`.
+        read_only: If True, the store is not changed: no table, experiment or tag is created.
+    """
 
     def __init__(self, uri: str, experiment: str | None = None, read_only: bool = False):
-        self.uri, self.read_only = uri, read_only
+        self.uri = uri
+        self.read_only = read_only
         self.experiment = experiment or choose_experiment()
 
     @cached_property
     def client(self) -> Any:
+        """MLflow client of the store, which is opened on first use."""
         with translate_errors(self.uri, opening=True):
             from mlflow import MlflowClient
 
@@ -115,18 +131,17 @@ class Experiment:
 
     @cached_property
     def address(self) -> str:
-        """The URI by which MLflow reaches the store, which answers there. Raises `TrackingError`."""
+        """URI by which MLflow reaches the store, which is opened on first use."""
         check_reachable(self.uri)
         with translate_errors(self.uri, opening=True):
             import mlflow  # noqa: F401 -- it sets its loggers up, which come to rest after that
 
             _silence_loggers()
             database = get_database_file(self.uri)
-            address = (
-                self._resolve_read_address(database)
-                if self.read_only
-                else self._resolve_write_address(database)
-            )
+            if self.read_only:
+                address = self._resolve_read_address(database)
+            else:
+                address = self._resolve_write_address(database)
             _open_store(address)
             return address
 
@@ -150,14 +165,13 @@ class Experiment:
 
     def _prepare_file(self, database: Path) -> str:
         if is_read_only(self.uri):
-            raise TrackingError(
-                f"MLflow at {self.uri}: the URI opens it for reading only, by mode=ro or immutable"
-            )
+            message = f"MLflow at {self.uri}: the URI opens it read-only, by mode=ro or immutable"
+            raise TrackingError(message)
         try:
             database.open("ab").close()
         except OSError as error:
-            words = f"{database} cannot be written: {error.strerror}"
-            raise TrackingError(f"MLflow at {redact_url(self.uri)}: {words}") from None
+            problem = f"{database} cannot be written: {error.strerror}"
+            raise TrackingError(f"MLflow at {redact_url(self.uri)}: {problem}") from None
         address = resolve_url(self.uri)
         with _lock_folder(database):
             if not database.stat().st_size:
@@ -168,16 +182,20 @@ class Experiment:
 
     @property
     def experiment_id(self) -> str:
+        """MLflow's id of the experiment, which is created if it is missing.
+
+        A read-only store without the experiment raises `TrackingError`.
+        """
         return str(self._found.experiment_id)
 
     @property
     def created_at(self) -> int:
-        """In milliseconds since 1970: no two experiments have both this and the id in common."""
+        """Creation time in milliseconds since 1970. With the id, it identifies an experiment."""
         return self._found.creation_time or 0
 
     @property
     def exists(self) -> bool:
-        """Whether the store has the experiment. Only reading can meet one that has not."""
+        """True if the store has the experiment. It can be missing only in a read-only store."""
         return not self.read_only or self._existing is not None
 
     @cached_property
@@ -195,12 +213,12 @@ class Experiment:
 
     @cached_property
     def _found(self) -> Any:
-        """The experiment, made where there is none yet."""
+        """MLflow's experiment, which is created if it is missing."""
         if self._existing is not None:
             return self._existing
         if self.read_only:
-            words = f"{redact_url(self.uri)} has no experiment {self.experiment!r}"
-            raise TrackingError(f"nothing was run here yet: {words}")
+            problem = f"{redact_url(self.uri)} has no experiment {self.experiment!r}"
+            raise TrackingError(f"nothing was run here yet: {problem}")
         with translate_errors(self.uri):
             return self._create_experiment()
 
@@ -215,19 +233,30 @@ class Experiment:
         return self.client.get_experiment_by_name(self.experiment)
 
     def build_run_url(self, run_id: str) -> str:
-        """The page of a run: on the server, or for a database where `ibml ui` shows it."""
+        """Return the URL of a run: on the server, or on `ibml ui` for a database."""
         base = get_server_address(self.uri) if is_server(self.uri) else UI_ADDRESS
         return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def _choose_artifact_location(self) -> str | None:
-        """Beside a database file, wherever the command runs; a server decides for itself."""
+        """Return the artifact folder next to a SQLite file; None lets a server choose."""
         database = get_database_file(self.uri)
-        return (
-            join_escaped(database.parent / "mlruns", self.experiment).as_uri() if database else None
-        )
+        if database is None:
+            return None
+        return join_escaped(database.parent / "mlruns", self.experiment).as_uri()
 
     def search_runs(self, filter_string: str, deleted: bool = False) -> Iterator[Any]:
-        """The experiment's runs that pass a filter, oldest first; of those that are deleted, where it is said."""
+        """Yield the experiment's runs that match a filter, oldest first.
+
+        Args:
+            filter_string: Filter in MLflow's syntax.
+            deleted: If True, search deleted runs only; if False, runs that are not deleted.
+
+        Yields:
+            MLflow's runs.
+
+        Raises:
+            TrackingError: The store cannot be read.
+        """
         from mlflow.entities import ViewType
 
         if not self.exists:
@@ -239,7 +268,7 @@ class Experiment:
                     [self.experiment_id],
                     filter_string,
                     ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY,
-                    max_results=1000,
+                    max_results=_RUNS_PER_PAGE,
                     order_by=["attributes.start_time ASC"],
                     page_token=token,
                 )
@@ -249,13 +278,35 @@ class Experiment:
                 return
 
     def search_runs_by_id(self, run_ids: Sequence[str]) -> Iterator[Any]:
-        """Those of these runs that the experiment has and that are not deleted."""
-        for start in range(0, len(run_ids), _IDS_OF_A_CALL):
-            ids = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + _IDS_OF_A_CALL])
+        """Yield the runs with the given ids that the experiment has and that are not deleted.
+
+        Args:
+            run_ids: Ids of runs, in any number.
+
+        Yields:
+            MLflow's runs.
+
+        Raises:
+            TrackingError: The store cannot be read.
+        """
+        for start in range(0, len(run_ids), _IDS_PER_CALL):
+            batch = run_ids[start : start + _IDS_PER_CALL]
+            ids = ", ".join(f"'{run_id}'" for run_id in batch)
             yield from self.search_runs(f"attributes.run_id IN ({ids})")
 
     def read_artifact(self, run_id: str, name: str) -> str:
-        """The text of a run's artifact."""
+        """Return the text of a run's artifact.
+
+        Args:
+            run_id: Id of the run.
+            name: Path of the artifact within the run.
+
+        Returns:
+            The text, decoded as UTF-8.
+
+        Raises:
+            TrackingError: The artifact is missing or cannot be read.
+        """
         folder = self._find_artifact_folder(run_id)
         with translate_errors(self.uri):
             if folder and (folder / name).is_file():
@@ -265,20 +316,34 @@ class Experiment:
                 return Path(path).read_text(encoding="utf-8")
 
     def read_artifact_if_any(self, run_id: str, name: str) -> str | None:
-        """The text of an artifact beside which others lie; nothing where there is none. It is looked for first, since
-        a server is asked again and again for one that it does not have."""
-        folder = self._find_artifact_folder(run_id)
-        there = (folder / name).is_file() if folder else name in self._walk_artifacts(run_id, None)
-        return self.read_artifact(run_id, name) if there else None
+        """Return the text of a run's artifact, or None if it is missing.
 
-    def list_artifact_paths(self, run_id: str) -> list[str]:
-        """All artifacts of a run, with `/` between folder and file."""
+        Artifacts are listed first, because MLflow retries a download from a server many times.
+
+        Args:
+            run_id: Id of a run that has other artifacts.
+            name: Path of the artifact within the run.
+
+        Returns:
+            The text, decoded as UTF-8, or None.
+
+        Raises:
+            TrackingError: The store cannot be read.
+        """
         folder = self._find_artifact_folder(run_id)
         if folder:
-            return sorted(
-                path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-            )
-        return sorted(self._walk_artifacts(run_id, None))
+            is_stored = (folder / name).is_file()
+        else:
+            is_stored = name in self._walk_artifacts(run_id, None)
+        return self.read_artifact(run_id, name) if is_stored else None
+
+    def list_artifact_paths(self, run_id: str) -> list[str]:
+        """Return the paths of all artifacts of a run, sorted, with `/` as separator."""
+        folder = self._find_artifact_folder(run_id)
+        if folder is None:
+            return sorted(self._walk_artifacts(run_id, None))
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return sorted(path.relative_to(folder).as_posix() for path in files)
 
     def _walk_artifacts(self, run_id: str, folder: str | None) -> Iterator[str]:
         with translate_errors(self.uri):
@@ -290,11 +355,12 @@ class Experiment:
                 yield item.path
 
     def _find_artifact_folder(self, run_id: str) -> Path | None:
-        """A run's artifacts beside a database file: its folder may have been moved since MLflow noted where it was."""
+        """Return the artifact folder of a run next to a SQLite file, if it exists.
+
+        MLflow's own record of the folder is wrong after the store was moved.
+        """
         database = get_database_file(self.uri)
-        folder = (
-            join_escaped(database.parent / "mlruns", f"{self.experiment}/{run_id}/artifacts")
-            if database
-            else None
-        )
-        return folder if folder and folder.is_dir() else None
+        if database is None:
+            return None
+        folder = join_escaped(database.parent / "mlruns", f"{self.experiment}/{run_id}/artifacts")
+        return folder if folder.is_dir() else None

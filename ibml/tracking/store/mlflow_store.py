@@ -1,7 +1,7 @@
-"""Studies and trials in MLflow: one parent run per study, one child run per trial.
+"""Studies, searches and trials in MLflow: one parent run per study, one child run per trial.
 
-A trial's run carries its key, so a result is found again by any study that contains the trial. Only the
-driver writes; workers never import mlflow.
+A trial's run has the trial's key as a tag, so every study that contains the trial finds its result.
+Only the driver writes to MLflow; workers never import it.
 """
 
 from __future__ import annotations
@@ -29,30 +29,39 @@ from ibml.tracking.study_tags import format_study_tag
 __all__ = ["LAST_OF_ROW", "RECORDS", "Kind", "MlflowStore", "OpenRun"]
 
 LAST_OF_ROW = "time.epoch"
-"""The metric that stands for a whole epoch having been logged."""
+"""Metric whose presence shows that all metrics of an epoch were logged."""
 _BATCH = 900
-"""Metrics in one call: of the 1000 things that MLflow allows, what leaves room for tags."""
+"""Metrics per call. MLflow allows 1,000 metrics, parameters and tags together."""
 Point = tuple[str, float, int, int]
-"""A metric's name, value, step, and time."""
+"""Name, value, step and time of a metric."""
 _PARAMS = 100
-"""MLflow's limit of parameters in one call."""
+"""MLflow's limit of parameters per call."""
 _TAG = 500
-"""The length to which a tag is cut."""
+"""Length to which the value of a tag is truncated."""
 
 
 @dataclass
 class OpenRun:
-    """The run of a study or a search while it is written: what it ends with, and the files that are stored then."""
+    """Run of a study or a search while it is being written.
+
+    Attributes:
+        run_id: Id of the run.
+        is_new: True if the run was created now.
+        status: Status at the end of the run.
+        files: Path -> content of artifacts to store at the end of the run.
+    """
 
     run_id: str
     is_new: bool
-    """Whether it was made now."""
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     files: dict[str, str | bytes] = field(default_factory=dict)
 
 
 class MlflowStore(StoreReader):
-    """Reads and writes studies, searches and trials in one experiment."""
+    """Reads and writes the studies, searches and trials of one experiment.
+
+    All methods raise `TrackingError` if the store cannot be read or written.
+    """
 
     @contextmanager
     def open_run(
@@ -64,19 +73,35 @@ class MlflowStore(StoreReader):
         provisional: bool = False,
         driver: str = "",
     ) -> Iterator[OpenRun]:
-        """The run of a study or a search, marked as running until the end of the context, and then as its `status`
-        says. It is made where there is none yet, below the `parent` run if it has one. `text` is the file. A record
-        that is `provisional` does not take the place of one that is there. `driver` is who works on it."""
+        """Open the run of a study or a search, and create it if it is missing.
+
+        The run is marked as running until the context ends. Then its files and its status are
+        stored.
+
+        Args:
+            kind: Kind of the run.
+            record: Record to store.
+            text: Content of the YAML file.
+            parent: Id of the parent run, for a new run.
+            provisional: If True, an existing record is not replaced.
+            driver: Id of the driver that works on the run.
+
+        Yields:
+            The run. Set its `status` and add its `files` before the context ends.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
         opened = self._begin_run(kind, record, text, parent, provisional)
         self.tag_run(opened.run_id, {"ibml.file_hash": record.file_hash, DRIVER_TAG: driver})
         try:
             yield opened
         except BaseException as error:
-            opened.status = "KILLED" if isinstance(error, KeyboardInterrupt) else opened.status
-            if (
-                not isinstance(error, TrackingError) or error.refused
-            ):  # else the store does not answer
-                with suppress(TrackingError):  # what went wrong first is what counts
+            if isinstance(error, KeyboardInterrupt):
+                opened.status = "KILLED"
+            responds = not isinstance(error, TrackingError) or error.refused
+            if responds:
+                with suppress(TrackingError):  # report the first error
                     self._end_run(opened)
             raise
         self._end_run(opened)
@@ -103,22 +128,27 @@ class MlflowStore(StoreReader):
         with translate_errors(self.uri):
             run = self._find_parent_run(kind, record.name)
             is_new = run is None
-            keep = provisional and not is_new
+            keep_record = provisional and not is_new
             if is_new:
                 tags = {**tags, **_build_parent_tag(parent), **_build_source_tags()}
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=record.name)
             run_id = str(run.info.run_id)
             self.client.update_run(run_id, status="RUNNING")
-            if not keep:
+            if not keep_record:
                 self.client.log_text(run_id, text, f"{kind}.yaml")
                 self.client.log_text(run_id, record.model_dump_json(indent=1), RECORDS[kind])
             return OpenRun(run_id, is_new)
 
     def add_files(self, kind: Kind, name: str, files: Mapping[str, str | bytes]) -> None:
-        """Put files into the run of a study or search, if there is one, in place of earlier ones.
+        """Store files in the run of a study or search, replacing existing files of the same path.
+
+        Args:
+            kind: Kind of the run.
+            name: Name of the study or search. Nothing is stored if it has no run.
+            files: Path -> content.
 
         Raises:
-            TrackingError: The files of the run cannot be written.
+            TrackingError: The store cannot be written.
         """
         run = self._find_parent_run(kind, name)
         if run is not None:
@@ -127,9 +157,9 @@ class MlflowStore(StoreReader):
                     self._log_file(run.info.run_id, path, content)
 
     def _log_file(self, run_id: str, name: str, content: str | bytes) -> None:
-        beside = self._find_artifact_folder(run_id)
-        if beside is not None:  # where files are read from, also after the store was moved
-            path = beside / name
+        artifacts = self._find_artifact_folder(run_id)
+        if artifacts is not None:  # readers look here first, even after the store was moved
+            path = artifacts / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             return
@@ -143,18 +173,27 @@ class MlflowStore(StoreReader):
             self.client.log_artifact(run_id, str(path), None if parent == "." else parent)
 
     def share_trial(self, run_id: str, study: str, arm: str) -> None:
-        """Mark another study's trial as part of this one too, so that the UI can filter by it."""
+        """Mark a trial as part of a further study, so MLflow's UI can filter by it.
+
+        Args:
+            run_id: Run of the trial.
+            study: Name of the study.
+            arm: Name of the trial's arm in the study.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
         with translate_errors(self.uri):
             self.client.set_tag(run_id, format_study_tag(study), arm)
         self.cache.share(run_id, study, arm)
 
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Say more about a run."""
+        """Set tags of a run."""
         with translate_errors(self.uri):
             self._log_batch(run_id, tags=tags)
 
     def remove_tag(self, run_id: str, name: str) -> None:
-        """Remove a tag; another driver, or a call whose answer was lost, may have removed it already."""
+        """Remove a tag of a run. A missing tag is ignored: another driver may have removed it."""
         from mlflow.exceptions import MlflowException
 
         with translate_errors(self.uri):
@@ -165,17 +204,28 @@ class MlflowStore(StoreReader):
                     raise
 
     def rename_run(self, run_id: str, name: str) -> None:
-        """Change the name that MLflow shows of a run."""
+        """Change the display name of a run."""
         with translate_errors(self.uri):
             self.client.update_run(run_id, name=name)
 
     def delete_run(self, run_id: str) -> None:
-        """Delete a run as MLflow does: it can be restored until `mlflow gc`."""
+        """Mark a run as deleted. It can be restored until `mlflow gc`."""
         with translate_errors(self.uri):
             self.client.delete_run(run_id)
 
     def create_trial(self, trial: TrialDescription, driver: str) -> str:
-        """The id of a new run for a trial, which the driver trains, below its study's run if it has one."""
+        """Create a run for a trial, as a child of its study's run.
+
+        Args:
+            trial: The trial.
+            driver: Id of the driver that trains it.
+
+        Returns:
+            The id of the run, which has only tags until `describe_trial`.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
         tags = {
             "ibml.kind": "trial",
             **_build_source_tags(),
@@ -183,15 +233,23 @@ class MlflowStore(StoreReader):
             DRIVER_TAG: driver,
         }
         with translate_errors(self.uri):
-            return str(
-                self.client.create_run(
-                    self.experiment_id, tags=tags, run_name=trial.name
-                ).info.run_id
-            )
+            run = self.client.create_run(self.experiment_id, tags=tags, run_name=trial.name)
+            return str(run.info.run_id)
 
     def describe_trial(self, run_id: str, trial: TrialDescription, bare: bool = False) -> int:
-        """Let a run show what is trained, and that it is; the number of epochs that it has already. A `bare` one is as
-        `create_trial` has left it."""
+        """Store parameters, tags and configuration of a trial, and mark its run as running.
+
+        Args:
+            run_id: Run of the trial.
+            trial: The trial.
+            bare: True if the run is as `create_trial` has left it.
+
+        Returns:
+            The number of epochs that the run already has.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
         tags = _build_start_tags(trial)
         with translate_errors(self.uri):
             if bare:
@@ -201,14 +259,10 @@ class MlflowStore(StoreReader):
             run = self.client.get_run(run_id)
             if run.info.status != "RUNNING":
                 self.client.update_run(run_id, status="RUNNING")
-            there = (
-                run.data.params
-            )  # another study may have begun it, under its own name of the arm
-            self._log_batch(
-                run_id,
-                params={key: v for key, v in trial.params.items() if key not in there},
-                tags=tags,
-            )
+            # Another study may have created the run, with its own name of the arm as a parameter.
+            logged = run.data.params
+            missing = {name: value for name, value in trial.params.items() if name not in logged}
+            self._log_batch(run_id, params=missing, tags=tags)
             self.client.log_text(run_id, dump(trial.config), CONFIG_FILE)
             if LAST_OF_ROW not in run.data.metrics:
                 return 0
@@ -216,13 +270,19 @@ class MlflowStore(StoreReader):
         return 1 + max(int(metric.step) for metric in history)
 
     def log_rows(self, run_id: str, rows: Sequence[tuple[int, MetricRow]]) -> None:
-        """Epochs' metrics with their times, each row with its `epoch` as step, in as few calls as MLflow allows; a row
-        is never cut."""
+        """Log metrics of epochs in as few calls as MLflow allows. A row is never split.
+
+        Args:
+            run_id: Run of the trial.
+            rows: (time in milliseconds since 1970, metrics with their `epoch`) for each epoch.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
         calls: list[list[Point]] = [[]]
         for at, row in rows:
-            points = [
-                (key, value, int(row["epoch"]), at) for key, value in row.items() if key != "epoch"
-            ]
+            epoch = int(row["epoch"])
+            points = [(name, value, epoch, at) for name, value in row.items() if name != "epoch"]
             if len(calls[-1]) + len(points) > _BATCH:
                 calls.append([])
             calls[-1] += points
@@ -233,26 +293,31 @@ class MlflowStore(StoreReader):
     def end_trial(
         self, run_id: str, end: TrialEnded, step: int, epochs: Sequence[MetricRow] = ()
     ) -> None:
-        """Store how a trial ended, its final metrics as of the epoch `step`, and all its epochs as a file if they are
-        given. The status comes last: a run without it is not a result."""
-        tags = {key: value[:_TAG] for key, value in end.tags.items()}
+        """Store the end of a trial. The status is stored last: a run without it has no result.
+
+        Args:
+            run_id: Run of the trial.
+            end: Status, final metrics, tags and traceback.
+            step: Epoch of the final metrics.
+            epochs: Metrics of all epochs, to be stored as a file.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
+        tags = {name: value[:_TAG] for name, value in end.tags.items()}
+        metrics = [(name, value, step, end.at) for name, value in end.metrics.items()]
+        mlflow_status = {"failed": "FAILED", "pruned": "KILLED"}.get(end.status, "FINISHED")
         with translate_errors(self.uri):
             if end.log is not None:
                 self.client.log_text(run_id, end.log, TRACEBACK_FILE)
             if epochs:
                 self.client.log_text(run_id, format_epochs(epochs), EPOCHS_FILE)
-            self._log_batch(
-                run_id,
-                metrics=[(key, value, step, end.at) for key, value in end.metrics.items()],
-                tags=tags,
-            )
-            self.client.set_terminated(
-                run_id, {"failed": "FAILED", "pruned": "KILLED"}.get(end.status, "FINISHED")
-            )
+            self._log_batch(run_id, metrics=metrics, tags=tags)
+            self.client.set_terminated(run_id, mlflow_status)
             self._log_batch(run_id, tags={DRIVER_TAG: "", "ibml.status": end.status})
 
     def stop_trial(self, run_id: str) -> None:
-        """Mark a trial that was interrupted; the same study goes on with it."""
+        """Mark a trial as interrupted. Repeating the command of its study resumes it."""
         with translate_errors(self.uri):
             self.client.set_tag(run_id, DRIVER_TAG, "")
             self.client.set_terminated(run_id, "KILLED")
@@ -265,7 +330,10 @@ class MlflowStore(StoreReader):
         metrics: Sequence[Point] = (),
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """In the fewest calls; MLflow stores the tags last. The same metrics with the same time are stored once."""
+        """Log in as few calls as possible.
+
+        MLflow stores the tags of a call last, and the same metrics with the same time once.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
         items = [Param(key, _format_param(value)) for key, value in params.items()]
@@ -296,7 +364,7 @@ def _build_parent_tag(parent: str | None) -> dict[str, str]:
 
 
 def _build_start_tags(trial: TrialDescription) -> dict[str, str]:
-    """The tags of a run whose trial is being trained."""
+    """Return the tags of a run whose trial is being trained."""
     return {
         **trial.tags,
         **_build_parent_tag(trial.parent),

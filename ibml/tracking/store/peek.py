@@ -1,4 +1,4 @@
-"""What a store has of trials, for those who only look: nothing is made, and nothing brought up to date."""
+"""Summary of a store's trials for previews, without any change to the store or to caches."""
 
 from __future__ import annotations
 
@@ -23,20 +23,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Peek:
-    """The trials of a store, or the problem because of which they are not known."""
+    """Trials and studies of a store, or the reason why they are unknown.
+
+    Attributes:
+        trials: The trials; empty if the store does not exist yet.
+        problem: Error message of a store that cannot be read, or empty.
+        studies: Names of the studies.
+    """
 
     trials: tuple[ListedTrial, ...] = ()
     problem: str = ""
     studies: tuple[str, ...] = ()
-    """The names of the studies."""
 
 
 def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
-    """Read the trials of a store if it is there and within reach.
+    """Read a summary of the trials of a store, if it exists and responds.
 
     Args:
-        tracking_uri: The store; without one, as commands choose it.
-        metrics: The metrics whose values are wanted.
+        tracking_uri: URI of the store; None for the default of commands.
+        metrics: Metrics to include.
+
+    Returns:
+        The summary. Errors are reported in its `problem`.
     """
     uri = choose_uri(tracking_uri)
     try:
@@ -48,10 +56,8 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
             return _peek_server(uri, metrics)
     except TrackingError as error:
         return Peek(problem=str(error))
-    from ibml.tracking.store.listing import (
-        list_studies,
-        list_trials,
-    )  # SQLAlchemy takes a quarter of a second
+    # Imported late: SQLAlchemy takes a quarter of a second.
+    from ibml.tracking.store.listing import list_studies, list_trials
 
     address = resolve_url(uri, read_only=True)
     found = list_trials(address, choose_experiment(), metrics)
@@ -61,22 +67,15 @@ def peek_trials(tracking_uri: str | None, metrics: Sequence[str] = ()) -> Peek:
 
 
 def _peek_server(uri: str, metrics: Sequence[str]) -> Peek:
-    """Read the trials of a server. Raises `TrackingError`."""
     from ibml.tracking.store.listing import ListedTrial
     from ibml.tracking.store.mlflow_store import MlflowStore
 
     store = MlflowStore(uri, read_only=True)
-    records = store.results().values()
-    return Peek(
-        tuple(
-            ListedTrial(
-                record.key,
-                record.status,
-                record.fingerprint,
-                record.shape,
-                {name: record.metrics[name] for name in metrics if name in record.metrics},
-            )
-            for record in records
-        ),
-        studies=tuple(store.names("study")),
-    )
+    trials = []
+    for record in store.results().values():
+        values = {name: record.metrics[name] for name in metrics if name in record.metrics}
+        trial = ListedTrial(
+            record.key, record.status, record.fingerprint, record.shape, metrics=values
+        )
+        trials.append(trial)
+    return Peek(tuple(trials), studies=tuple(store.names("study")))

@@ -1,4 +1,7 @@
-"""Results that were read before, in a file of the user's, since MLflow takes milliseconds for each."""
+"""Cache of trial records in a SQLite file of the user.
+
+MLflow takes milliseconds to read one run; the cache reads thousands at once.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ from ibml.records import TrialRecord
 T = TypeVar("T")
 
 FORMAT = 1
-"""To be raised when a field of a record comes to mean something else; other fields are noticed without."""
+"""Raise this if a field of `TrialRecord` changes its meaning; other changes are detected."""
 _VERSION = zlib.crc32(repr((FORMAT, [part.name for part in fields(TrialRecord)])).encode()) >> 1
 """SQLite's `user_version` has 31 bits."""
 WAIT_SECONDS = 5.0
-"""For another process that writes."""
+"""Time limit for a lock that another process holds."""
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _TABLES = (
     "DROP TABLE IF EXISTS runs",
     "DROP TABLE IF EXISTS state",
@@ -34,8 +38,14 @@ _TABLES = (
 
 @dataclass(frozen=True)
 class CachedResults:
-    """What a store was when it was last read: its runs that had come to an end, by id, and the ids of runs that were
-    deleted. `read_at` is when that reading began, in milliseconds since 1970; none where all is still to be read."""
+    """State of a store when it was last read.
+
+    Attributes:
+        records: Run id -> record, for runs that had ended.
+        deleted: Ids of deleted runs.
+        read_at: Time in milliseconds since 1970 at which the last reading began; None if there was
+            none.
+    """
 
     records: dict[str, TrialRecord] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
@@ -43,13 +53,20 @@ class CachedResults:
 
 
 class ResultCache:
-    """Its file is read and written by any number of processes. Whatever is wrong with it is no error: a damaged one,
-    or one of another version, is begun anew, and one that cannot be used counts as empty."""
+    """Cache file that any number of processes read and write.
+
+    Errors are never raised. A damaged file, or one of another version, is replaced by an empty one.
+    A file that cannot be used counts as empty.
+
+    Args:
+        file: Path of the file; None disables the cache.
+    """
 
     def __init__(self, file: Path | None):
         self.file = file
 
     def read(self) -> CachedResults:
+        """Return the cached state of the store."""
         return self._run_job(_read_contents, CachedResults())
 
     def write(
@@ -59,47 +76,65 @@ class ResultCache:
         deleted: Collection[str],
         read_at: int,
     ) -> None:
-        """Take in what one whole reading found, or nothing of it: a part would hide what was not taken in."""
+        """Store the findings of one complete reading in one transaction.
 
-        def job(database: sqlite3.Connection) -> None:
-            database.execute("BEGIN IMMEDIATE")
-            database.executemany(
-                "DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in forget]
-            )
+        Args:
+            records: New or changed records.
+            forget: Ids of runs to remove.
+            deleted: Ids of deleted runs, replacing the previous ones.
+            read_at: Time in milliseconds since 1970 at which the reading began.
+        """
+
+        def write_all(database: sqlite3.Connection) -> None:
+            removed = [(run_id,) for run_id in forget]
             rows = [(record.run_id, json.dumps(vars(record))) for record in records]
+            state = (read_at, json.dumps(sorted(deleted)))
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany("DELETE FROM runs WHERE run_id = ?", removed)
             database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", rows)
-            database.execute(
-                "INSERT OR REPLACE INTO state VALUES (0, ?, ?)",
-                (read_at, json.dumps(sorted(deleted))),
-            )
+            database.execute("INSERT OR REPLACE INTO state VALUES (0, ?, ?)", state)
             database.execute("COMMIT")
 
-        self._run_job(job, None)
+        self._run_job(write_all, None)
 
     def share(self, run_id: str, study: str, arm: str) -> None:
-        """A run, if it is here, is part of one more study."""
+        """Add a study to a cached run; other runs are ignored.
+
+        Args:
+            run_id: Id of the run.
+            study: Name of the study.
+            arm: Name of the trial's arm in the study.
+        """
         self._update_record(run_id, lambda record: record["studies"].update({study: arm}))
 
     def relabel(self, run_id: str, studies: Mapping[str, str], arm: str) -> None:
-        """Change the studies of a run, if it is here, and the name of its arm."""
+        """Replace the studies and the arm of a cached run; other runs are ignored.
+
+        Args:
+            run_id: Id of the run.
+            studies: Name of a study -> name of the trial's arm in it.
+            arm: Arm in the study that owns the run.
+        """
         self._update_record(run_id, lambda record: record.update(studies=dict(studies), arm=arm))
 
     def _update_record(self, run_id: str, change: Callable[[dict[str, Any]], None]) -> None:
-        def job(database: sqlite3.Connection) -> None:
+        def update(database: sqlite3.Connection) -> None:
             database.execute("BEGIN IMMEDIATE")
-            for (text,) in database.execute(
-                "SELECT record FROM runs WHERE run_id = ?", (run_id,)
-            ).fetchall():
+            select = "SELECT record FROM runs WHERE run_id = ?"
+            for (text,) in database.execute(select, (run_id,)).fetchall():
                 record = json.loads(text)
                 change(record)
-                database.execute(
-                    "UPDATE runs SET record = ? WHERE run_id = ?", (json.dumps(record), run_id)
-                )
+                row = (json.dumps(record), run_id)
+                database.execute("UPDATE runs SET record = ? WHERE run_id = ?", row)
             database.execute("COMMIT")
 
-        self._run_job(job, None)
+        self._run_job(update, None)
 
     def _run_job(self, job: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """Return what a job returns, or `otherwise` if the cache cannot be used.
+
+        A damaged file is removed, and the job is tried once more.
+        """
         if self.file is None:
             return otherwise
         for _ in range(2):
@@ -107,11 +142,8 @@ class ResultCache:
                 with closing(_connect(self.file)) as database:
                     return job(database)
             except (OSError, sqlite3.Error, ValueError, TypeError, KeyError) as error:
-                busy = getattr(error, "sqlite_errorcode", 0) in (
-                    sqlite3.SQLITE_BUSY,
-                    sqlite3.SQLITE_LOCKED,
-                )
-                if busy or not _remove_file(self.file):
+                is_locked = getattr(error, "sqlite_errorcode", 0) in _LOCKED
+                if is_locked or not _remove_file(self.file):
                     break
         return otherwise
 
@@ -147,13 +179,12 @@ def _read_contents(database: sqlite3.Connection) -> CachedResults:
 
 
 def _remove_file(file: Path) -> bool:
+    """Remove a cache file, and return True if it could be removed."""
     try:
         if file.exists() and not file.is_file():
-            return False  # a folder or a device is none of ours
-        for name in (
-            f"{file.name}-journal",
-            file.name,
-        ):  # a journal would be applied to the new file
+            return False  # ibml never creates a folder or a device here
+        # The journal is removed first: SQLite would apply it to a new file.
+        for name in (f"{file.name}-journal", file.name):
             file.with_name(name).unlink(missing_ok=True)
     except OSError:
         return False
@@ -161,8 +192,16 @@ def _remove_file(file: Path) -> bool:
 
 
 def resolve_cache_file(uri: str, experiment_id: str, created: int) -> Path | None:
-    """The file for an experiment of a store; none where the user has no folder for it. `uri` has no password,
-    `created` tells an experiment from one that had its id before."""
+    """Return the cache file of an experiment.
+
+    Args:
+        uri: URI of the store without password.
+        experiment_id: MLflow's id of the experiment.
+        created: Creation time of the experiment; distinguishes experiments with the same id.
+
+    Returns:
+        The path, or None if the user has no home folder.
+    """
     try:
         folder = get_cache_folder()
     except HomeError:  # a container's user need not have a home

@@ -1,4 +1,4 @@
-"""The schema of MLflow's database: which revision it has, and a converted copy to read where it has an older one."""
+"""Schema of MLflow's database: its revision, and upgraded copies for reading older databases."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ from ibml.common.redaction import redact_url
 from ibml.tracking.store.uri import TrackingError
 
 _JOURNALS = ("-wal", "-journal")
-"""What SQLite keeps beside a file, and needs to read it."""
+"""Suffixes of files that SQLite stores next to a database and needs for reading it."""
 _BEYOND_READING = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-"""Errors of a file that cannot be read before its journal is applied to it."""
+"""Errors of a file whose journal must be applied before it can be read."""
 _LOCK_SECONDS = 20.0
-"""How long a SQLite file may be locked by another process, as in MLflow."""
+"""Time limit for the lock of another process on a SQLite file, as in MLflow."""
 
 
 class EmptyStoreError(TrackingError):
-    """A database that is to be read has no tables of MLflow."""
+    """The database to read has no MLflow tables."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The schema of a database, and the one that the installed MLflow needs.
+    """Schema of a database, compared with the schema that the installed MLflow needs.
 
-    `state` is `empty` without MLflow's tables, and `unknown` for a revision that the installed MLflow does not have.
-    `initialized` says whether the experiment is there without which MLflow opens no database.
+    Attributes:
+        state: `empty` for a database without MLflow tables; `unknown` for a revision that the
+            installed MLflow does not know.
+        found: Revision of the database, or `none`.
+        needed: Revision that the installed MLflow needs.
+        initialized: True if the database has MLflow's default experiment, which MLflow needs to
+            open it.
     """
 
     state: Literal["empty", "current", "older", "unknown"]
@@ -43,25 +48,30 @@ class Schema:
 
     @property
     def remedy(self) -> str:
-        """What a person can do about a schema that is not current."""
+        """Explanation of a schema that is not current, with what to do."""
         import mlflow
 
+        version = mlflow.__version__
         if self.state == "unknown":
             return (
-                f"MLflow {mlflow.__version__} does not know revision {self.found} of its schema (it needs"
-                f" {self.needed}); a newer MLflow or another program made the database: upgrade MLflow, or name another"
+                f"MLflow {version} does not know revision {self.found} of its schema (it needs"
+                f" {self.needed}); a newer MLflow or another program made the database:"
+                " upgrade MLflow, or name another"
             )
         return (
-            f"its schema has revision {self.found}, and MLflow {mlflow.__version__} needs {self.needed};"
+            f"its schema has revision {self.found}, and MLflow {version} needs {self.needed};"
             " back up the database, then run `mlflow db upgrade URI`"
         )
 
 
 def read_schema(address: str) -> Schema:
-    """Read the revision of a database without a change to it.
+    """Return the schema of a database, without changing the database.
 
     Args:
-        address: The URL to connect to.
+        address: URL to connect to.
+
+    Returns:
+        The schema, compared with that of the installed MLflow.
 
     Raises:
         SQLAlchemyError: The database cannot be read.
@@ -78,14 +88,12 @@ def read_schema(address: str) -> Schema:
         heads = MigrationContext.configure(connection).get_current_heads()
         found = ", ".join(heads) or "none"
         if found == needed:
-            default = connection.execute(
-                text("SELECT 1 FROM experiments WHERE experiment_id = 0")
-            ).first()
+            query = text("SELECT 1 FROM experiments WHERE experiment_id = 0")
+            default = connection.execute(query).first()
             return Schema("current", found, needed, default is not None)
         if not heads:
-            return Schema(
-                "older" if inspect(connection).has_table("experiments") else "empty", found, needed
-            )
+            has_tables = inspect(connection).has_table("experiments")
+            return Schema("older" if has_tables else "empty", found, needed)
     try:
         scripts.get_revisions(heads)
     except CommandError:
@@ -94,7 +102,14 @@ def read_schema(address: str) -> Schema:
 
 
 class DatabaseCopy:
-    """A copy of a SQLite file in a temporary folder, for a store that cannot be read where it is."""
+    """Copy of a SQLite file in a temporary folder, for a store that cannot be read in place.
+
+    Args:
+        database: File to copy.
+
+    Attributes:
+        file: Path of the copy.
+    """
 
     def __init__(self, database: Path):
         remove_abandoned_folders([gettempdir()])
@@ -108,12 +123,15 @@ class DatabaseCopy:
 
     @property
     def address(self) -> str:
-        """The URL of the copy."""
+        """URL of the copy."""
         return build_sqlite_url(self.file)
 
     def _copy_database(self, database: Path) -> None:
-        """Copy by SQLite, so that others may write meanwhile; else the file with its journals, which SQLite then
-        applies to the copy."""
+        """Copy the database while other processes may write to it.
+
+        If SQLite cannot read the file, copy it with its journals, which SQLite then applies to the
+        copy.
+        """
         try:
             with (
                 closing(_connect_read_only(database)) as original,
@@ -123,35 +141,36 @@ class DatabaseCopy:
         except sqlite3.OperationalError as error:
             if not _needs_copy(error):
                 raise
-            for ending in ("", *_JOURNALS):
-                if (part := database.with_name(database.name + ending)).is_file():
-                    shutil.copyfile(part, self.file.with_name(part.name))
+            for suffix in ("", *_JOURNALS):
+                source = database.with_name(database.name + suffix)
+                if source.is_file():
+                    shutil.copyfile(source, self.file.with_name(source.name))
 
     def upgrade(self) -> None:
-        """Convert the copy to the schema of the installed MLflow."""
+        """Upgrade the copy to the schema of the installed MLflow."""
         from mlflow.store.db.utils import _upgrade_db
 
         _upgrade_db(_build_engine(self.address))
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Remove the copy and its folder."""
         self._folder.remove()
 
 
 def prepare_reading(uri: str, database: Path) -> str | DatabaseCopy:
-    """Find out how a SQLite store can be read without a change to it.
+    """Prepare a SQLite store for reading, without changing it.
 
     Args:
-        uri: The URI of the store.
-        database: Its file.
+        uri: URI of the store.
+        database: File of the store.
 
     Returns:
-        The URL to connect to; or a copy, for a file with an older schema, or one that cannot be read before its
-        journal is applied to it.
+        The URL to connect to. For a file with an older schema, or whose journal must be applied
+        first, a copy of the file.
 
     Raises:
-        EmptyStoreError: The file has no tables of MLflow.
-        TrackingError: It is no file, or its schema is unknown.
+        EmptyStoreError: The file has no MLflow tables.
+        TrackingError: The path is a folder, or the schema is unknown.
         SQLAlchemyError: The file is not a database, or locked.
     """
     from sqlalchemy.exc import OperationalError
@@ -177,10 +196,17 @@ def prepare_reading(uri: str, database: Path) -> str | DatabaseCopy:
 
 
 def require_tables(uri: str, schema: Schema) -> Schema:
-    """Return the schema of a store that is to be read.
+    """Refuse a store that cannot be read because it has no tables or unknown ones.
+
+    Args:
+        uri: URI of the store, for messages.
+        schema: Its schema.
+
+    Returns:
+        The schema.
 
     Raises:
-        EmptyStoreError: MLflow has no tables there.
+        EmptyStoreError: The store has no MLflow tables.
         TrackingError: The installed MLflow does not know the tables.
     """
     if schema.state == "empty":
@@ -193,12 +219,12 @@ def require_tables(uri: str, schema: Schema) -> Schema:
 
 
 def require_current(uri: str, schema: Schema, read_only: bool = False) -> None:
-    """Let nobody convert a database by the way: those who share it may have an older MLflow.
+    """Refuse a database that MLflow would have to upgrade: others may use it with an older MLflow.
 
     Args:
-        uri: The URI of the store.
+        uri: URI of the store, for messages.
         schema: Its schema.
-        to_read: Whether an empty database, which MLflow would fill with its tables, is refused too.
+        read_only: If True, refuse an empty database too; MLflow would create its tables in it.
 
     Raises:
         TrackingError: The installed MLflow needs another schema.
@@ -222,5 +248,5 @@ def _connect_read_only(database: Path) -> sqlite3.Connection:
 
 
 def _needs_copy(error: BaseException | None) -> bool:
-    """Whether an error is that of a file whose journal has to be applied first, which reading alone cannot do."""
+    """Return whether an error means that the journal of a file must be applied before reading."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BEYOND_READING

@@ -1,4 +1,4 @@
-"""Where the store is, whether it is there, and its errors in a line."""
+"""Tracking URIs: choice of a store, its reachability, and its errors as one line."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ibml.common.errors import IbmlError
 from ibml.common.paths import get_home_folder
 from ibml.common.redaction import redact_secrets, redact_url
 
-# Read by mlflow when it is imported: no messages to its makers, no bars among ours; and since whoever writes tries
-# again, a call that fails shall say so in seconds.
+# MLflow reads these when it is imported. No telemetry and no progress bars; failed calls are
+# reported within seconds, because ibml retries them itself.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -32,36 +32,60 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-"""The dialects of databases that MLflow uses."""
+"""Database dialects that MLflow supports."""
 _PROXY_ANSWERS = (403, 407, 502, 503, 504)
-"""What a proxy answers in the place of a server."""
+"""HTTP statuses that a proxy returns in place of the server."""
 _REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
+"""MLflow's error codes that a retry cannot change."""
 
 
 class TrackingError(IbmlError):
-    """The store cannot be used: not reachable, not readable, or without what was asked for. `refused` says that it
-    answered, and will not answer otherwise."""
+    """The store cannot be used: it does not respond, cannot be read, or lacks what was requested.
+
+    Attributes:
+        refused: True if the store responded, so that a retry fails too.
+    """
 
     refused = False
 
 
 def choose_uri(given: str | None) -> str:
-    """The tracking URI: as given, else `MLFLOW_TRACKING_URI`, else a SQLite file in the working folder."""
-    return (given or "").strip() or os.environ.get("MLFLOW_TRACKING_URI", "").strip() or DEFAULT_URI
+    """Return the tracking URI of a command.
+
+    Args:
+        given: The user's choice. The default is `MLFLOW_TRACKING_URI`, then `mlflow.db` in the
+            working folder.
+
+    Returns:
+        The URI.
+    """
+    chosen = (given or "").strip()
+    if not chosen:
+        chosen = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    return chosen or DEFAULT_URI
 
 
 def get_database_file(uri: str) -> Path | None:
-    """The file of a SQLite store; nothing for any other. Raises `TrackingError` where a SQLite URI names no file."""
+    """Return the file of a SQLite store, or None for other stores.
+
+    Args:
+        uri: URI of the store.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        TrackingError: A SQLite URI names no file.
+    """
     try:
         return get_sqlite_path(uri)
     except ValueError as error:
-        raise TrackingError(
-            f"MLflow at {redact_url(uri)}: {redact_secrets(str(error), uri)}"
-        ) from None
+        problem = redact_secrets(str(error), uri)
+        raise TrackingError(f"MLflow at {redact_url(uri)}: {problem}") from None
 
 
 def get_server_address(uri: str) -> str:
-    """Where a server is, without what is for its eyes alone."""
+    """Return the address of a server without credentials, query and fragment."""
     parts = urlsplit(uri)
     return (
         parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
@@ -76,18 +100,18 @@ def is_server(uri: str) -> bool:
 
 
 def is_database(uri: str) -> bool:
-    """Return whether the store is a database that MLflow uses."""
+    """Return whether the store is a database that MLflow supports."""
     return uri.partition(":")[0].partition("+")[0] in DATABASES
 
 
 def check_reachable(uri: str) -> None:
-    """Ask the store for one answer, since MLflow repeats for minutes what fails.
+    """Check that a store responds. MLflow itself would retry for minutes.
 
     Args:
-        uri: The URI of the store. A SQLite file is left alone.
+        uri: URI of the store. SQLite files are not checked.
 
     Raises:
-        TrackingError: The store does not answer.
+        TrackingError: The store does not respond.
     """
     if is_server(uri):
         _check_server(uri)
@@ -97,14 +121,14 @@ def check_reachable(uri: str) -> None:
 
 
 def _check_server(uri: str) -> None:
-    """Ask as MLflow does, with the same client: it knows the same proxies, certificates and passwords."""
+    """Send a request with MLflow's HTTP client, proxies, certificates and credentials."""
     get_home_folder()  # MLflow cannot be imported without one
     import requests
     from mlflow.utils.credentials import get_default_host_creds
 
     credentials = get_default_host_creds(uri)
 
-    def ask() -> int:
+    def request_health() -> int:
         with requests.get(
             f"{get_server_address(uri)}/health",
             timeout=CONNECT_TIMEOUT_SECONDS,
@@ -115,54 +139,62 @@ def _check_server(uri: str) -> None:
             return int(response.status_code)
 
     try:
-        status = call_with_timeout(CONNECT_TIMEOUT_SECONDS, ask)
+        status = call_with_timeout(CONNECT_TIMEOUT_SECONDS, request_health)
     except (OSError, ValueError, HTTPException) as error:
-        words = redact_secrets(_extract_reason(error), uri)
+        problem = redact_secrets(_extract_reason(error), uri)
         raise TrackingError(
-            f"MLflow at {redact_url(uri)} does not answer: {words}{_describe_proxy(uri)}"
+            f"MLflow at {redact_url(uri)} does not respond: {problem}{_describe_proxy(uri)}"
         ) from None
     if status in _PROXY_ANSWERS and (proxy := _describe_proxy(uri)):
-        words = f"{status} {HTTPStatus(status).phrase}"
-        raise TrackingError(f"MLflow at {redact_url(uri)} does not answer: {words}{proxy}")
+        problem = f"{status} {HTTPStatus(status).phrase}"
+        raise TrackingError(f"MLflow at {redact_url(uri)} does not respond: {problem}{proxy}")
 
 
 def _extract_reason(error: BaseException) -> str:
-    """The innermost words of an error of urllib3, which wraps errors in errors and names objects in them."""
+    """Return the innermost message of an error of urllib3, without the names of objects in it."""
     inner = next((part for part in error.args if isinstance(part, BaseException)), None)
-    inner = getattr(error, "reason", None) if inner is None else inner
+    if inner is None:
+        inner = getattr(error, "reason", None)
     if isinstance(inner, BaseException) and inner is not error:
         return _extract_reason(inner)
-    words = str(error).partition(": ")
-    return (
-        words[2]
-        if words[0].startswith(("<urllib3", "HTTP")) and words[2]
-        else str(error) or type(error).__name__
-    )
+    prefix, _, message = str(error).partition(": ")
+    if message and prefix.startswith(("<urllib3", "HTTP")):
+        return message
+    return str(error) or type(error).__name__
 
 
 def _describe_proxy(uri: str) -> str:
-    """By which proxy a request to a server goes, and how to go without."""
+    """Return a note about the proxy of a server and how to avoid it; empty without a proxy."""
     from requests.utils import get_environ_proxies, select_proxy
 
     try:
         address = get_server_address(uri)
-        proxy, host = (
-            select_proxy(address, get_environ_proxies(address)),
-            urlsplit(address).hostname,
-        )
-    except ValueError:  # it is no address, which the error itself says
+        proxy = select_proxy(address, get_environ_proxies(address))
+        host = urlsplit(address).hostname
+    except ValueError:  # an invalid address; the error itself reports it
         return ""
     if not proxy:
         return ""
-    return (
-        f" (by the proxy {redact_url(proxy)} of the environment; NO_PROXY={host} goes without it)"
-    )
+    shown = redact_url(proxy)
+    return f" (by the proxy {shown} of the environment; set NO_PROXY={host} to avoid it)"
 
 
 @contextmanager
 def translate_errors(uri: str, opening: bool = False) -> Iterator[None]:
-    """MLflow's and the database's errors as one line that names the store, an answer that is no JSON among them, as of
-    a proxy; while it is opened, also those of what reads its URI."""
+    """Raise errors of MLflow and of its database as `TrackingError`, with a message of one line.
+
+    A response that is not JSON, for example from a proxy, is translated too.
+
+    Args:
+        uri: URI of the store, for the message.
+        opening: If True, errors of parsing the URI are translated as well.
+
+    Yields:
+        Nothing; errors inside the context are translated.
+
+    Raises:
+        TrackingError: The translated error.
+    """
     get_home_folder()  # MLflow cannot be imported without one
     from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
@@ -180,30 +212,34 @@ def translate_errors(uri: str, opening: bool = False) -> Iterator[None]:
     try:
         yield
     except known as error:
-        if isinstance(error, ValueError) and not (opening or isinstance(error, JSONDecodeError)):
-            raise
-        lines = [
-            line
-            for line in str(error).strip().splitlines()
-            if not line.startswith("(raised as a result of")
-        ]
-        first = lines or [type(error).__name__]
-        shown, words = redact_url(uri), redact_secrets(first[0], uri)[:300]
-        wrapped = TrackingError(f"MLflow at {shown}: {words}{_suggest_remedy(words)}")
-        wrapped.refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
-        raise wrapped from (
-            error if shown == uri else None
-        )  # a traceback would show what is left out here
-
-
-def _suggest_remedy(words: str) -> str:
-    """What a person can do about an error of a database or of its driver."""
-    if "database is locked" in words:
-        return " (another process is writing to it)"
-    if "is full" in words or "No space left" in words:
-        return " (make room)"
-    if words.startswith("No module named"):
-        return " (install the database's driver" + (
-            ": pip install 'ibml[postgres]')" if "psycopg" in words else ")"
+        is_programming_error = isinstance(error, ValueError) and not isinstance(
+            error, JSONDecodeError
         )
+        if is_programming_error and not opening:
+            raise
+        shown = redact_url(uri)
+        problem = redact_secrets(_extract_first_line(error), uri)[:300]
+        translated = TrackingError(f"MLflow at {shown}: {problem}{_suggest_remedy(problem)}")
+        is_refusal = isinstance(error, MlflowException) and error.error_code in _REFUSALS
+        translated.refused = is_refusal
+        # The traceback of the original error would show the secrets of the URI.
+        raise translated from error if shown == uri else None
+
+
+def _extract_first_line(error: BaseException) -> str:
+    for line in str(error).strip().splitlines():
+        if not line.startswith("(raised as a result of"):  # a header of SQLAlchemy
+            return line
+    return type(error).__name__
+
+
+def _suggest_remedy(problem: str) -> str:
+    """Return what to do about an error of a database or of its driver, in parentheses, or empty."""
+    if "database is locked" in problem:
+        return " (another process is writing to it)"
+    if "is full" in problem or "No space left" in problem:
+        return " (free disk space)"
+    if problem.startswith("No module named"):
+        command = ": pip install 'ibml[postgres]'" if "psycopg" in problem else ""
+        return f" (install the database's driver{command})"
     return ""
