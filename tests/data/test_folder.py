@@ -78,7 +78,7 @@ def test_rows_are_told_apart_by_what_is_in_them_whatever_that_is(tmp_path: Path)
     )
     with pytest.raises(
         DataError,
-        match=re.escape("""t.jsonl:17: '["x", "y z"]' is listed already, at t.jsonl:16"""),
+        match=re.escape("""t.jsonl:17: '["x", "y z"]' is already listed at t.jsonl:16"""),
     ):
         opened(written(tmp_path, [*table, table[-1]], columns=columns))
 
@@ -89,9 +89,7 @@ def test_a_cell_that_is_no_text_names_nothing(tmp_path: Path, column: str, cell:
     table = rows()
     table[3][column] = cell
     columns = {"a": {"kind": "image", "column": "a"}} if column == "a" else VECTORS
-    words = (
-        "'a' is empty" if column == "a" and cell is None else f"{column!r} is no text and no number"
-    )
+    words = "'a' is empty" if column == "a" and cell is None else f"{column!r} is not a text"
     with pytest.raises(DataError, match=re.escape(f"t.jsonl:4: {words}")):
         opened(written(tmp_path, table, id="id", columns=columns))
 
@@ -199,16 +197,16 @@ def test_paths_in_the_root_are_the_same_however_they_are_written(tmp_path: Path,
         ("{outside}/0.png", "leads out of the data set's folder"),
         (
             "out/0.png",
-            "'out/0.png' leads out of the data set's folder by a link; take a data.root that has what",
+            "'out/0.png' leads out of the data set's folder by a link; use a data.root",
         ),
         ("{root}/out/0.png", "leads out of the data set's folder by a link"),
         (r"out\0.png", "leads out of the data set's folder by a link"),
         ("one.png", "'one.png' leads out of the data set's folder by a link"),
         (
             r"C:\data\0.png",
-            "is a path of Windows with a drive; write it relative to the data set's folder",
+            "is a Windows path with a drive",
         ),
-        (r"\\server\share\0.png", "is a path of Windows with a drive"),
+        (r"\\server\share\0.png", "is a Windows path with a drive"),
         ("~/0.png", "begins with ~, which is not expanded"),
         ("https://example.org/0.png", "is a URL; files must be in the data set's folder"),
         ("file:///etc/passwd", "is a URL"),
