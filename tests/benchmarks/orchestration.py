@@ -81,8 +81,8 @@ def noting(method, what):
         return method(self, *arguments, **options)
     return noted
 
-StudyProgress.trial_started = noting(StudyProgress.trial_started, "began")
-StudyProgress.trial_ended = noting(StudyProgress.trial_ended, "ended")
+StudyProgress.record_trial_start = noting(StudyProgress.record_trial_start, "began")
+StudyProgress.record_trial_end = noting(StudyProgress.record_trial_end, "ended")
 from ibml.cli.main import app
 try:
     code = app(["ablate", "tiny.yaml", "--allow-plugin", "tiny", *sys.argv[3:]], standalone_mode=False)

@@ -213,7 +213,7 @@ begun = time.perf_counter()
 results = store.results()
 read = time.perf_counter()
 chosen = [record.run_id for record in list(results.values())[:1000]]
-curves = store.curves(chosen, ["val.accuracy"])
+curves = store.read_curves(chosen, ["val.accuracy"])
 drawn = time.perf_counter()
 print(f"{read - begun:.2f} s for {len(results):,} results, {drawn - read:.2f} s for {len(curves):,} curves")
 """
