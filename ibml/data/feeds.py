@@ -53,10 +53,9 @@ class ResidentFeed:
     """
 
     def __init__(self, split: Split, device: torch.device, dtype: torch.dtype):
-        self.inputs = {
-            name: torch.from_numpy(values).to(device, dtype)
-            for name, values in split.inputs.items()
-        }
+        self.inputs: dict[str, Tensor] = {}
+        for name, values in split.inputs.items():
+            self.inputs[name] = torch.from_numpy(values).to(device, dtype)
         self.labels = torch.from_numpy(split.labels).to(device)
         self.specs = split.specs
 

@@ -91,24 +91,26 @@ class SampleListing:
     Attributes:
         root: Folder of the data set.
         needed: Splits without which the data set cannot be used.
-        rows: Samples by split.
+        samples: Samples by split.
         issues: Issues found so far.
     """
 
     root: Path
     needed: tuple[SplitName, ...] = ("train", "test")
-    rows: dict[SplitName, list[Sample]] = field(default_factory=dict)
+    samples: dict[SplitName, list[Sample]] = field(default_factory=dict)
     issues: list[DataIssue] = field(default_factory=list)
     _inside: dict[str, bool] = field(default_factory=dict)
     """Folders named by a user's tables -> True if they are in the root after following links."""
 
-    def add(self, split: SplitName, row: Sample) -> None:
+    def add(self, split: SplitName, sample: Sample) -> None:
         """Add a sample to a split, or an issue if its name or label cannot be shown."""
-        for field_name, text in (("name", row.name), ("label", row.label)):
+        for field_name, text in (("name", sample.name), ("label", sample.label)):
             if not is_one_line(text):
-                self.add_issue(split, row.where, f"its {field_name} {text[:60]!r} {_UNPRINTABLE}")
+                self.add_issue(
+                    split, sample.where, f"its {field_name} {text[:60]!r} {_UNPRINTABLE}"
+                )
                 return
-        self.rows.setdefault(split, []).append(row)
+        self.samples.setdefault(split, []).append(sample)
 
     def add_fatal_issue(self, where: str, message: str) -> None:
         """Report an issue that makes the whole data set unusable."""

@@ -1,4 +1,4 @@
-"""What training draws of stored samples: within its bounds, the same whoever asks, anew at every visit."""
+"""Batch transforms: within their bounds, reproducible, and different in every epoch."""
 
 from __future__ import annotations
 

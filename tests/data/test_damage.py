@@ -1,5 +1,4 @@
-"""Every loader names what is wrong with a data set by file and line, trains nothing on it, and trains on the rest where
-it may."""
+"""Every loader names damage by file and line and trains nothing, or skips it where allowed."""
 
 from __future__ import annotations
 
@@ -622,4 +621,5 @@ def test_a_cloud_of_few_points_is_drawn_from_with_replacement(tmp_path: Path) ->
     in_group(given("points", np.array([[1, 2, 3], [4, 5, 6]])), "test_point_clouds.h5")(tmp_path)
     clouds = batch(load(settings).test, "points")
     assert clouds.shape == (3, 16, 3)  # type: ignore[union-attr]
-    assert sorted(set(map(tuple, clouds[2].tolist()))) == [(1, 2, 3), (4, 5, 6)]  # type: ignore[index]
+    distinct = set(map(tuple, clouds[2].tolist()))  # type: ignore[index]
+    assert sorted(distinct) == [(1, 2, 3), (4, 5, 6)]

@@ -108,7 +108,8 @@ def test_vectors_of_another_length_than_most_of_train_are_damage(tmp_path: Path)
     assert found.train.specs["a"].shape == (2,)
     for split in (found.train, found.val, found.test):
         for column in split.transforms.values():  # type: ignore[union-attr]
-            assert column.gather(split.rows, None).shape == (len(split), 2)  # type: ignore[union-attr,arg-type]
+            batch = column.gather(split.rows, None)  # type: ignore[union-attr,arg-type]
+            assert batch.shape == (len(split), 2)
 
 
 def test_samples_that_are_left_out_are_part_of_the_key(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ IMAGES = {"a": {"kind": "image", "column": "a", "size": 8}, "b": {"kind": "vecto
 def table(
     root: Path, separator: str, cell: str = "img/{n}.png", name: str = "items.csv"
 ) -> dict[str, Any]:
-    """The data of a configuration whose table has this separator, and this cell as the path of the picture n."""
+    """Return the data of a configuration with this separator, and this cell as path of image n."""
     (root / "img").mkdir(parents=True, exist_ok=True)
     lines = [["split", "label", "id", "a", "b"]]
     for n in range(12):

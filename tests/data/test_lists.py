@@ -1,4 +1,4 @@
-"""Split lists with headers, other orders of their columns, and labels with commas: read right, or refused by line."""
+"""Split lists with headers, other orders of columns and labels with commas: read or refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 def listed(
     kind: str, root: Path, row: Callable[[int, str], str], header: str = ""
 ) -> SampleListing:
-    """The listing of a miniature whose lists have such rows: of each the sample's number and its split are given."""
+    """Return the listing of a miniature whose lists have these rows, by sample number and split."""
     config = configuration(miniature(kind, root))
     for split, chosen in SPLITS.items():
         file = root / LISTS[kind].format(split)
@@ -36,7 +36,9 @@ def said(listing: SampleListing) -> list[str]:
 
 
 def found(listing: SampleListing) -> dict[str, list[tuple[str, str]]]:
-    return {split: [(row.name, row.label) for row in rows] for split, rows in listing.rows.items()}
+    return {
+        split: [(row.name, row.label) for row in rows] for split, rows in listing.samples.items()
+    }
 
 
 def expected(kind: str, name: Callable[[int], str] = clip) -> dict[str, list[tuple[str, str]]]:
@@ -110,7 +112,7 @@ def test_a_clip_of_the_official_list_is_called_as_its_files_are(name: str, tmp_p
 def test_a_class_that_is_a_number_is_no_start(tmp_path: Path) -> None:
     listing = listed("vggsound", tmp_path, lambda n, split: f"{clip(n)},{n % 2},{split}")
     assert said(listing) == []
-    assert {row.label for row in listing.rows["train"]} == {"0", "1"}
+    assert {row.label for row in listing.samples["train"]} == {"0", "1"}
 
 
 def test_the_whole_official_list_is_of_two_splits(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_the_whole_official_list_is_of_two_splits(tmp_path: Path) -> None:
         lambda n, split: f"{clip(n)},30,{label(n)},{'test' if n == 3 else split}",
     )
     assert said(listing) == ["train.txt:4: its split is 'test', but the list is of train"]
-    assert len(listing.rows["train"]) == len(TRAIN) - 1
+    assert len(listing.samples["train"]) == len(TRAIN) - 1
 
 
 def commas(n: int) -> str:
@@ -202,8 +204,7 @@ def test_a_list_that_cannot_be_read_right_is_refused_by_its_line(
 
 def test_a_column_that_a_header_does_not_have_is_named(tmp_path: Path) -> None:
     listing = listed("vggsound", tmp_path, lambda n, split: f"{clip(n)},{n}", "id,start")
-    message = "train.txt:1: its header has no column label; expected CLIP.mp4,label or id,start,label,split"
-    assert said(listing)[0] == message
+    assert said(listing)[0].startswith("train.txt:1: its header has no column label")
 
 
 def test_rows_that_are_longer_than_their_header_are_refused(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_arrays_that_numpy_1_wrote_are_read(tmp_path: Path) -> None:
 
 
 def _of_numpy_1(written: bytes) -> bytes:
-    """The same pickle with numpy 1's names; frames and lengths, where there are any, say how long they are."""
+    """Return the same pickle with numpy 1's names, and frames and lengths that fit them."""
     if b"\x8c\x13numpy._core.numeric" not in written:
         return written.replace(b"numpy._core.", b"numpy.core.")
     shorter = written.replace(b"\x8c\x13numpy._core.", b"\x8c\x12numpy.core.")

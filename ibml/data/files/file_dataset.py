@@ -100,7 +100,7 @@ def scan_dataset(config: FilesConfig, progress: Progress) -> DatasetScan:
         raise DataError(f"{config.type}: the folder {root} does not exist")
     listing = _list_samples(config, root)
     files: dict[str, None] = {}  # in the order of the listing
-    for samples in listing.rows.values():
+    for samples in listing.samples.values():
         for sample in samples:
             for part in sample.parts.values():
                 files.update(dict.fromkeys(part.files))
@@ -121,7 +121,7 @@ def _hash_listing(listing: SampleListing, contents: dict[str, str | None]) -> st
     """Hash split, name, label and content of every sample, in the order of the split files."""
     digest = hashlib.sha256()
     for split in SPLITS:
-        for sample in listing.rows.get(split, ()):
+        for sample in listing.samples.get(split, ()):
             parts = {
                 name: compute_content_digest(part, contents) for name, part in sample.parts.items()
             }
@@ -217,7 +217,7 @@ def decode_samples(config: FilesConfig, scan: DatasetScan, progress: Progress) -
     """
     stores: Stores = {}
     for split in SPLITS:
-        samples = scan.listing.rows.get(split, [])
+        samples = scan.listing.samples.get(split, [])
         if not samples:
             continue
         for name in config.modalities:
@@ -234,7 +234,7 @@ def _build_request(
     forms = decoder.get_forms()
     if split != "train":
         forms = tuple(form for form in forms if form == "plain")
-    elif scan.listing.rows.get("val") and "varied" in forms:
+    elif scan.listing.samples.get("val") and "varied" in forms:
         forms = ("varied",)  # no sample of train is evaluated on
     parts = [sample.parts[name] for sample in samples]
     contents = [compute_content_digest(part, scan.contents) for part in parts]
@@ -278,7 +278,7 @@ def compute_fingerprint(scan: DatasetScan, report: ValidationReport) -> str:
     Returns:
         A SHA-256 digest.
     """
-    listed = scan.listing.rows
+    listed = scan.listing.samples
     reduced = {}
     for split, positions in report.usable.items():
         if len(positions) < len(listed.get(split, ())):
@@ -304,7 +304,7 @@ def build_file_dataset(scan: DatasetScan, report: ValidationReport, stores: Stor
     labels: dict[SplitName, Labels] = {}
     rows: dict[SplitName, Indices] = {}
     for split in SPLITS:
-        samples = scan.listing.rows.get(split, [])
+        samples = scan.listing.samples.get(split, [])
         positions = report.usable[split]
         labels[split] = np.array([class_ids[samples[row].label] for row in positions], np.int64)
         rows[split] = np.array(positions, np.int64)
@@ -321,7 +321,7 @@ def describe_folder(kind: type[FilesConfig], around: Path | None) -> str:
         around: Folder that contains a folder per data set; None if unknown.
 
     Returns:
-        Number of listed samples as "train / val / test", or the reason why there is none.
+        Number of listed samples as "train / val / test", or a remark if no sample is listed.
     """
     name = kind.model_fields["type"].default
     root = around / name if around else None
@@ -330,10 +330,10 @@ def describe_folder(kind: type[FilesConfig], around: Path | None) -> str:
     if kind.model_fields["root"].is_required():
         return "depends on its configuration"
     listing = _list_samples(kind.model_validate({"type": name}), root)
-    if not listing.rows:
+    if not listing.samples:
         return "another layout" if listing.issues else "nothing"
     counts = []
     for split in SPLITS:
-        samples = listing.rows.get(split)
+        samples = listing.samples.get(split)
         counts.append("-" if samples is None else f"{len(samples):,}")
     return " / ".join(counts)

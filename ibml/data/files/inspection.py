@@ -67,7 +67,10 @@ class Inspection:
     @property
     def classes(self) -> list[str]:
         """Sorted labels of the usable samples."""
-        return sorted({label for counts in self.counts.values() for label in counts})
+        labels: set[str] = set()
+        for counts in self.counts.values():
+            labels.update(counts)
+        return sorted(labels)
 
 
 def inspect(config: FilesConfig, progress: Progress) -> Inspection:
@@ -85,14 +88,14 @@ def inspect(config: FilesConfig, progress: Progress) -> Inspection:
     """
     scan = scan_dataset(config, progress)
     listing = scan.listing
-    listed = sum(map(len, listing.rows.values()))
+    listed = sum(map(len, listing.samples.values()))
     if any(issue.fatal for issue in listing.issues):
         return Inspection(listing.root, scan.fingerprint, listed, {}, listing.issues)
     stores, report = decode_and_validate(config, scan, progress)
     counts: dict[SplitName, Counter[str]] = {}
     for split, positions in report.usable.items():
         if positions:
-            samples = listing.rows[split]
+            samples = listing.samples[split]
             counts[split] = Counter(samples[position].label for position in positions)
     batch = {}
     if not any(issue.fatal for issue in report.issues):

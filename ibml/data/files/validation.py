@@ -60,7 +60,7 @@ def validate_samples(
     seen: dict[str, tuple[SplitName, str]] = {}
     for split in ORDER:
         usable[split] = []
-        for position, sample in enumerate(listing.rows.get(split, ())):
+        for position, sample in enumerate(listing.samples.get(split, ())):
             if (split, sample.where) in reported:
                 continue
             found = list(_find_issues(split, position, sample, used, unreadable, contents))
@@ -119,12 +119,12 @@ def _check_labels(
     listing: SampleListing, usable: dict[SplitName, list[int]], issues: list[DataIssue]
 ) -> tuple[str, ...]:
     """Remove evaluated samples whose label no training sample has, and return the classes."""
-    counts = Counter(listing.rows["train"][position].label for position in usable["train"])
+    counts = Counter(listing.samples["train"][position].label for position in usable["train"])
     classes = tuple(sorted(counts))
     for split in EVALUATED:
         known = []
         for position in usable[split]:
-            sample = listing.rows[split][position]
+            sample = listing.samples[split][position]
             if sample.label in counts:
                 known.append(position)
             else:
@@ -139,7 +139,7 @@ def _check_splits(
     listing: SampleListing, usable: dict[SplitName, list[int]], issues: list[DataIssue]
 ) -> None:
     for split in ORDER:
-        listed = len(listing.rows.get(split, ()))
+        listed = len(listing.samples.get(split, ()))
         if usable[split] or not (listed or split in listing.needed):
             continue
         message = f"none of its {listed} samples can be used" if listed else "has no samples"

@@ -185,7 +185,7 @@ def _find_other_order(
 ) -> list[str] | None:
     """Return the order of the columns in which most files exist.
 
-    The result is None if files exist in the usual order, or are rare in every order.
+    Returns None if files exist in the usual order, or are rare in every order.
     """
     tried = [cells for _, cells in rows[:_TRIED]]
 

@@ -89,7 +89,7 @@ def parse_lines(
         The results of `parse`, at least one.
 
     Raises:
-        ConfigError: Lines are invalid, or there are none.
+        ConfigError: A line is invalid, or the file has no lines.
     """
     rows: list[Row] = []
     problems: list[Problem] = []

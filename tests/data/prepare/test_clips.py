@@ -113,7 +113,10 @@ def test_clips_that_cannot_be_converted_are_listed_after_the_others_are_done(
 
 def test_a_clip_that_is_a_play_list_opens_no_other_file(ave: Raw) -> None:
     other = f"{AVE_IDS[1]}.mp4"
-    live = f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:2.5,\n{other}\n#EXT-X-ENDLIST\n"
+    live = (
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:0\n"
+        f"#EXTINF:2.5,\n{other}\n#EXT-X-ENDLIST\n"
+    )
     ave.write(f"AVE/{AVE_IDS[0]}.mp4", live)
     ave.write(f"AVE/{AVE_IDS[2]}.mp4", f"ffconcat version 1.0\nfile {other}\n")
     answer = ave.prepare()

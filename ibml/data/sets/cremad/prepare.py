@@ -73,9 +73,14 @@ def _draw_splits(work: Preparation, sounds: Path, videos: Path) -> list[str]:
     if not clips:
         raise IbmlError(f"{work.raw} has no clips; it must be a folder with {LAYOUT}")
     test = draw_stratified(labels, round(len(clips) / 10), "cremad")
-    rows = [f"{clip},{label}\n" for clip, label in zip(clips, labels, strict=True)]
-    train_csv = "".join(row for i, row in enumerate(rows) if i not in test)
-    test_csv = "".join(row for i, row in enumerate(rows) if i in test)
+    train_csv = ""
+    test_csv = ""
+    for position, (clip, label) in enumerate(zip(clips, labels, strict=True)):
+        row = f"{clip},{label}\n"
+        if position in test:
+            test_csv += row
+        else:
+            train_csv += row
     work.write_files({"train.csv": train_csv.encode(), "test.csv": test_csv.encode()})
     work.report(
         f"The split is defined by ibml: {len(test):,} of {len(clips):,} clips are the test split,"

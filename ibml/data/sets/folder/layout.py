@@ -97,7 +97,9 @@ def _detect_delimiter(file: str, listing: SampleListing, needed: Collection[str]
             rows = list(csv.reader([header], delimiter=delimiter))
         except csv.Error:
             return 0, 0
-        names = {name.strip() for row in rows for name in row}
+        names: set[str] = set()
+        for row in rows:
+            names.update(map(str.strip, row))
         return len(names & set(needed)), len(names)
 
     return max(_DELIMITERS, key=count_columns)

@@ -59,7 +59,7 @@ def _detect_official_order(rows: Sequence[ListRow]) -> dict[str, int] | None:
 
     They are recognized by whole seconds in the second column of every row and a text in the third.
     """
-    stripped = [[cell.strip() for cell in cells] for _, cells in rows]
+    stripped = [list(map(str.strip, cells)) for _, cells in rows]
     if not stripped:
         return None
     for cells in stripped:
