@@ -106,9 +106,8 @@ class SampleListing:
         """Add a sample to a split, or an issue if its name or label cannot be shown."""
         for field_name, text in (("name", sample.name), ("label", sample.label)):
             if not is_one_line(text):
-                self.add_issue(
-                    split, sample.where, f"its {field_name} {text[:60]!r} {_UNPRINTABLE}"
-                )
+                message = f"its {field_name} {text[:60]!r} {_UNPRINTABLE}"
+                self.add_issue(split, sample.where, message)
                 return
         self.samples.setdefault(split, []).append(sample)
 
