@@ -1,7 +1,10 @@
-"""Data sets: `load` returns the splits of a configuration, `fingerprint` hashes the data's content, and `prepare_datasets` checks
-and decodes what is in files before anything is trained on it.
+"""Data sets: load their splits, hash their content, prepare and describe them.
 
-Names are imported when they are used, since `ibml.config` imports the configurations in `ibml.data.sets`.
+`load` returns the splits of a configuration and `fingerprint` a hash of the data's content.
+`prepare_datasets` checks and decodes data sets in files before training, and `describe` returns
+what the record of a trial says about its data.
+
+Names are imported on first use, since `ibml.config` imports the configurations in `ibml.data.sets`.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("fingerprint", "load", "describe", "prepare_datasets"), "access"),
+    **dict.fromkeys(("describe", "fingerprint", "load", "prepare_datasets"), "access"),
     **dict.fromkeys(("AnySplit", "Dataset", "Split", "StreamedSplit"), "base"),
     "DataError": "listing",
 }

@@ -1,4 +1,4 @@
-"""The data of a configuration: its splits, the fingerprint of its content, and its check before training."""
+"""Access to the data of a configuration: its splits, its fingerprint and its preparation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ibml.data.base import BuiltInSource, Dataset, Progress, Source, ignore_prog
 from ibml.data.listing import DataError
 
 _plugin_fingerprints: dict[str, str] = {}
-"""Fingerprints that packages have given, by configuration: a study asks for each of its trials."""
+"""Fingerprints of plug-in data sets by configuration, since a study asks for each of its trials."""
 
 
 def prepare_datasets(
@@ -19,24 +19,37 @@ def prepare_datasets(
     say: Callable[[str], None] = print,
     progress: Progress = ignore_progress,
 ) -> None:
-    """Check data sets as a whole, and decode what is not in the cache, so that trials need not.
+    """Check data sets as a whole and decode what is not in the cache, so that trials need not.
 
     Args:
-        configs: The data sets; equal ones are checked once.
+        configs: Configurations of the data sets; equal ones are checked once.
         say: Called with every message for the user.
         progress: Called while files are read and decoded.
 
     Raises:
         DataError: A data set does not exist or has samples that cannot be used.
     """
-    for key, config in {config.model_dump_json(): config for config in configs}.items():
+    unique = {config.model_dump_json(): config for config in configs}
+    for key, config in unique.items():
         _plugin_fingerprints.pop(key, None)
         if not isinstance(config, DataPluginConfig):
             _build_built_in_source(config).prepare(say, progress)
 
 
 def load(config: DataConfig, modalities: tuple[str, ...], seed: int) -> Dataset:
-    """Return the data set with these modalities, split by the seed."""
+    """Load the three splits of a data set.
+
+    Args:
+        config: Configuration of the data set.
+        modalities: Modalities to load.
+        seed: Seed of the trial, which determines random splits.
+
+    Returns:
+        The splits, with exactly these modalities.
+
+    Raises:
+        DataError: The data set does not exist or has samples that cannot be used.
+    """
     return _build_source(config).load(modalities, seed)
 
 
@@ -51,13 +64,15 @@ def fingerprint(config: DataConfig) -> str:
 
 
 def describe(config: DataConfig) -> dict[str, str]:
-    """Return what a trial's record says about the data: its classes, and the number of samples that are left out."""
-    return {} if isinstance(config, DataPluginConfig) else _build_built_in_source(config).describe()
+    """Return the entries of a trial's record about its data: classes, and samples left out."""
+    if isinstance(config, DataPluginConfig):
+        return {}
+    return _build_built_in_source(config).describe()
 
 
 def _build_source(config: DataConfig) -> Source:
-    made: Source = config.load_implementation()(config.typed_options)
-    return made
+    source: Source = config.load_implementation()(config.typed_options)
+    return source
 
 
 def _build_built_in_source(config: DataConfig) -> BuiltInSource:
@@ -72,6 +87,6 @@ def _compute_plugin_fingerprint(config: DataPluginConfig) -> str:
     except IbmlError:
         raise
     except Exception as error:
-        raise DataError(
-            f"the data set {config.target} has no fingerprint: {format_error(error)}"
-        ) from error
+        reason = format_error(error)
+        message = f"the fingerprint of the data set {config.target} failed: {reason}"
+        raise DataError(message) from error

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
-Draws = np.random.Generator
 Progress = Callable[[str, int, int], None]
 """Called with a description of the current step, the number of finished items and their total."""
 
@@ -29,27 +28,52 @@ BatchT = TypeVar("BatchT", "torch.Tensor", "Sequences")
 
 
 class BatchTransform(Protocol[BatchT]):
-    """A modality's samples, by their rows in the stores; the batches of a column are all tensors, or all sequences."""
+    """Batches of one modality, made from its stored samples.
+
+    A transform works in two steps: `gather` runs on the CPU in a loader thread, `finish` on the
+    trainer's device. All batches of one transform are tensors, or all are `Sequences`.
+    """
 
     spec: InputSpec
 
-    def gather(self, rows: Indices, draws: Draws) -> BatchT:
-        """The samples of these rows, on the CPU."""
+    def gather(self, rows: Indices, generator: np.random.Generator) -> BatchT:
+        """Read a batch from the store and augment it.
+
+        Args:
+            rows: Rows of the samples in the store, shape (n,).
+            generator: Source of the augmentations' random numbers.
+
+        Returns:
+            The batch on the CPU, n samples in the order of `rows`.
+        """
 
     def finish(self, batch: BatchT, dtype: torch.dtype) -> BatchT:
-        """What the encoder takes, on the batch's device."""
+        """Convert a batch into the encoder's input on the batch's device.
+
+        Args:
+            batch: Result of `gather`, possibly moved to another device.
+            dtype: Floating-point type of the result; token ids keep their type.
+
+        Returns:
+            The encoder's input.
+        """
 
 
 AnyTransform = BatchTransform[Any]
 
 
 def ignore_progress(step: str, done: int, total: int) -> None:
-    """Report nothing: the `Progress` of callers that show none."""
+    """Do nothing: the `Progress` of callers that show none."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Aligned samples: `inputs[m]` of shape (n, ...) for each modality, `labels` of shape (n,)."""
+    """Aligned samples in memory.
+
+    Attributes:
+        inputs: Samples by modality, each of shape (n, ...).
+        labels: Class ids, shape (n,).
+    """
 
     inputs: dict[str, Floats]
     labels: Labels
@@ -59,7 +83,7 @@ class Split:
 
     @property
     def specs(self) -> dict[str, InputSpec]:
-        """The form of each modality's samples."""
+        """Form of the samples by modality."""
         from ibml.inputs import InputSpec
 
         return {name: InputSpec(values.shape[1:]) for name, values in self.inputs.items()}
@@ -67,7 +91,13 @@ class Split:
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """Samples that stay on disk: a column per modality, `labels` of shape (n,), and their rows in the columns."""
+    """Aligned samples that stay on disk.
+
+    Attributes:
+        transforms: Batch transform by modality.
+        labels: Class ids, shape (n,).
+        rows: Rows of the samples in the stores of all modalities, shape (n,).
+    """
 
     transforms: dict[str, AnyTransform]
     labels: Labels
@@ -78,8 +108,8 @@ class StreamedSplit:
 
     @property
     def specs(self) -> dict[str, InputSpec]:
-        """The form of each modality's samples."""
-        return {name: column.spec for name, column in self.transforms.items()}
+        """Form of the samples by modality."""
+        return {name: transform.spec for name, transform in self.transforms.items()}
 
 
 AnySplit = Split | StreamedSplit
@@ -96,7 +126,53 @@ class Dataset:
 
 
 class Source(ABC):
-    """A data set of another package; `ibml.config.plugins.plugin_config` says how it is named."""
+    """Base class of data sets, for those of ibml and of plug-in packages.
+
+    A subclass may have a nested class `Options`, a `Config` whose fields are the options of the
+    data set. `ibml.config.plugins.plugin_config` describes how a configuration names a plug-in.
+
+    Args:
+        options: Options of the data set, validated.
+
+    Example:
+        >>> import hashlib
+        >>> import numpy as np
+        >>> from ibml.config.base import Config
+        >>> from ibml.data.base import Dataset, Source, Split, split_stratified
+        >>> class Noise(Source):
+        ...     '''Two modalities of random vectors with random labels.'''
+        ...
+        ...     class Options(Config):
+        ...         samples: int = 100
+        ...
+        ...     @property
+        ...     def kinds(self):
+        ...         return {"left": "vector", "right": "vector"}
+        ...
+        ...     def fingerprint(self):
+        ...         return hashlib.sha256(f"noise {self.options.samples}".encode()).hexdigest()
+        ...
+        ...     def load(self, modalities, seed):
+        ...         count = self.options.samples
+        ...         content = np.random.default_rng(0)  # the same samples for every seed
+        ...         labels = content.integers(2, size=count)
+        ...         left, right = content.normal(size=(2, count, 8)).astype(np.float32)
+        ...         values = {"left": left, "right": right}
+        ...         generator = np.random.default_rng(seed)
+        ...         val, test, train = split_stratified(labels, (0.1, 0.3), generator)
+        ...
+        ...         def build_split(rows):
+        ...             inputs = {name: values[name][rows] for name in modalities}
+        ...             return Split(inputs, labels[rows])
+        ...
+        ...         return Dataset(("a", "b"), *map(build_split, (train, val, test)))
+        >>> source = Noise(Noise.Options(samples=50))
+        >>> dataset = source.load(("left",), seed=1)
+        >>> sum(map(len, (dataset.train, dataset.val, dataset.test)))
+        50
+        >>> dataset.train.specs["left"].shape
+        (8,)
+    """
 
     def __init__(self, options: Any):
         self.options = options
@@ -104,27 +180,46 @@ class Source(ABC):
     @property
     @abstractmethod
     def kinds(self) -> dict[str, ModalityKind]:
-        """Each modality's kind, in their order: vector, image, frames, audio, text or points."""
+        """Kind of each modality: vector, image, frames, audio, text or points.
+
+        The order of the modalities is the order in which a model sees them by default.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hash of all samples and labels: other content must give another."""
+        """Return a hash of all samples and labels.
+
+        Results are reused by this hash, so different content must have a different hash.
+        """
 
     @abstractmethod
     def load(self, modalities: tuple[str, ...], seed: int) -> Dataset:
-        """The three splits with these modalities; whatever is drawn for them follows from the seed."""
+        """Load the three splits.
+
+        Args:
+            modalities: Modalities to load, some or all of `kinds`.
+            seed: Seed of the trial; everything random must depend on it alone.
+
+        Returns:
+            The splits, with exactly these modalities.
+        """
 
 
 class BuiltInSource(Source):
-    """A data set of ibml, whose options are its configuration.
+    """Base class of the data sets of ibml, whose options are their configuration.
 
-    Unlike a plug-in it can be checked before training, and has notes for the records of trials.
+    In contrast to a plug-in, a built-in data set can be checked before training, and describes
+    itself in the records of trials.
+
+    Args:
+        options: Configuration of the data set.
     """
 
     options: BaseDataConfig
 
     @property
     def kinds(self) -> dict[str, ModalityKind]:
+        """Kind of each modality."""
         return self.options.all_kinds
 
     def prepare(self, say: Callable[[str], None], progress: Progress) -> None:
@@ -139,16 +234,25 @@ class BuiltInSource(Source):
         """
 
     def describe(self) -> dict[str, str]:
-        """Return what a trial's record says about the data, by name."""
+        """Return the entries of a trial's record that describe the data, by name."""
         return {}
 
 
 def split_stratified(
     labels: Labels, shares: Sequence[float], generator: np.random.Generator
 ) -> list[Indices]:
-    """Indices of disjoint parts, each with its share of every class; what is left over is the last part.
+    """Split samples at random into disjoint parts with equal class frequencies.
 
-    A class's part is rounded to the nearest count. Indices of each part are in ascending order.
+    The size of a class in a part is rounded to the nearest integer.
+
+    Args:
+        labels: Class ids, shape (n,).
+        shares: Share of each class in every part except the last.
+        generator: Source of random numbers.
+
+    Returns:
+        Sorted indices of the samples of each part. The last part, which has no entry in `shares`,
+        has the remaining samples.
     """
     parts: list[list[Indices]] = [[] for _ in range(len(shares) + 1)]
     for label in np.unique(labels):
@@ -160,7 +264,15 @@ def split_stratified(
 
 
 def standardize(values: npt.NDArray[np.float64], train: Indices) -> Floats:
-    """Columns with mean 0 and standard deviation 1 over the training rows; constant columns become 0."""
+    """Scale columns to mean 0 and standard deviation 1 over the training rows.
+
+    Args:
+        values: Samples, shape (n, columns).
+        train: Indices of the training rows.
+
+    Returns:
+        All rows scaled; columns that are constant in the training rows become 0.
+    """
     mean = values[train].mean(axis=0)
     deviation = values[train].std(axis=0)
     scaled: Floats = ((values - mean) / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)

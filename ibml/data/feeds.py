@@ -1,4 +1,4 @@
-"""Feeds: where a trainer takes its batches from."""
+"""Feeds: batches of a split on the trainer's device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ Inputs = Mapping[str, Input]
 
 
 class Feed(Protocol):
-    """A split of n samples. `labels`, (n,), are on the trainer's device, as are the batches."""
+    """Batches of a split of n samples.
+
+    Attributes:
+        labels: Class ids on the trainer's device, shape (n,).
+        specs: Form of the samples by modality.
+    """
 
     labels: Tensor
     specs: dict[str, InputSpec]
@@ -26,35 +31,54 @@ class Feed(Protocol):
     def batches(
         self, indices: Iterable[Tensor], *where: str | int
     ) -> Iterator[tuple[Tensor, Inputs, Tensor]]:
-        """For each batch of positions (on the CPU) these on the device, the inputs and the labels. What is drawn
-        belongs to `where`, for instance an epoch, and the number of the batch."""
+        """Iterate over batches on the trainer's device.
+
+        Args:
+            indices: Positions of each batch's samples in the split, on the CPU.
+            *where: Name of the pass, for instance the epoch. Augmentations are drawn from a random
+                stream named by this and the number of the batch.
+
+        Returns:
+            Iterator of positions, inputs by modality, and labels of each batch.
+        """
 
 
 class ResidentFeed:
-    """A split that is on the device as a whole."""
+    """Feed of a split that is on the device as a whole.
+
+    Args:
+        split: Samples in memory.
+        device: Device of the trainer.
+        dtype: Floating-point type of the inputs.
+    """
 
     def __init__(self, split: Split, device: torch.device, dtype: torch.dtype):
-        self.inputs = {
-            name: torch.from_numpy(values).to(device, dtype)
-            for name, values in split.inputs.items()
-        }
+        self.inputs: dict[str, Tensor] = {}
+        for name, values in split.inputs.items():
+            self.inputs[name] = torch.from_numpy(values).to(device, dtype)
         self.labels = torch.from_numpy(split.labels).to(device)
         self.specs = split.specs
 
     def batches(
         self, indices: Iterable[Tensor], *where: str | int
     ) -> Iterator[tuple[Tensor, Inputs, Tensor]]:
+        """Yield batches of the resident tensors, see `Feed.batches`."""
         for chosen in indices:
             index = chosen.to(self.labels.device, non_blocking=True)
-            yield (
-                index,
-                {name: values[index] for name, values in self.inputs.items()},
-                self.labels[index],
-            )
+            inputs = {name: values[index] for name, values in self.inputs.items()}
+            yield index, inputs, self.labels[index]
 
 
 class StreamedFeed:
-    """A split on disk, whose next batches are gathered by threads while the trainer is busy with one."""
+    """Feed of a split on disk. Threads gather the next batches while the trainer uses one.
+
+    Args:
+        split: Samples on disk.
+        device: Device of the trainer.
+        dtype: Floating-point type of the inputs.
+        seed: Seed of the trial, from which augmentations are drawn.
+        threads: Number of threads, and of batches that are gathered in advance.
+    """
 
     def __init__(
         self,
@@ -64,13 +88,17 @@ class StreamedFeed:
         seed: int,
         threads: int,
     ):
-        self.split, self.dtype, self.seed, self.threads = split, dtype, seed, threads
+        self.split = split
+        self.dtype = dtype
+        self.seed = seed
+        self.threads = threads
         self.labels = torch.from_numpy(split.labels).to(device)
         self.specs = split.specs
 
     def batches(
         self, indices: Iterable[Tensor], *where: str | int
     ) -> Iterator[tuple[Tensor, Inputs, Tensor]]:
+        """Yield batches in the order of `indices`, see `Feed.batches`."""
         with ThreadPoolExecutor(self.threads) as pool:
             ahead: deque[tuple[Tensor, Future[dict[str, Input]]]] = deque()
             try:
@@ -85,27 +113,27 @@ class StreamedFeed:
                     waiting.cancel()
 
     def _gather(self, index: Tensor, where: tuple[str | int, ...]) -> dict[str, Input]:
-        inputs = gather_batch(
-            self.split.transforms, self.split.rows[index.numpy()], self.seed, where
-        )
-        if self.labels.is_cuda:  # from pinned memory batches are copied while the device computes
-            inputs = {
-                name: _map_tensors(batch, Tensor.pin_memory) for name, batch in inputs.items()
-            }
-        return inputs
+        rows = self.split.rows[index.numpy()]
+        inputs = gather_batch(self.split.transforms, rows, self.seed, where)
+        if not self.labels.is_cuda:
+            return inputs
+        # Copies from pinned memory overlap with the device's computation.
+        return {name: _map_tensors(batch, Tensor.pin_memory) for name, batch in inputs.items()}
 
     def _move_to_device(
         self, index: Tensor, waiting: Future[dict[str, Input]]
     ) -> tuple[Tensor, Inputs, Tensor]:
-        device, columns = self.labels.device, self.split.transforms
-        inputs = {
-            name: columns[name].finish(
-                _map_tensors(batch, lambda values: values.to(device, non_blocking=True)), self.dtype
-            )
-            for name, batch in waiting.result().items()
-        }
-        place = index.to(device, non_blocking=True)
-        return place, inputs, self.labels[place]
+        device = self.labels.device
+
+        def move(values: Tensor) -> Tensor:
+            return values.to(device, non_blocking=True)
+
+        inputs: dict[str, Input] = {}
+        for name, batch in waiting.result().items():
+            moved = _map_tensors(batch, move)
+            inputs[name] = self.split.transforms[name].finish(moved, self.dtype)
+        positions = move(index)
+        return positions, inputs, self.labels[positions]
 
 
 def _map_tensors(batch: Input, change: Callable[[Tensor], Tensor]) -> Input:
@@ -115,7 +143,18 @@ def _map_tensors(batch: Input, change: Callable[[Tensor], Tensor]) -> Input:
 def build_feed(
     split: AnySplit, device: torch.device, dtype: torch.dtype, seed: int, threads: int
 ) -> Feed:
-    """The feed of a split: small arrays live on the device, files are streamed."""
+    """Build the feed of a split: arrays are kept on the device, files are streamed.
+
+    Args:
+        split: Samples in memory or on disk.
+        device: Device of the trainer.
+        dtype: Floating-point type of the inputs.
+        seed: Seed of the trial, from which augmentations are drawn.
+        threads: Number of loader threads of a streamed split.
+
+    Returns:
+        A `StreamedFeed` for a `StreamedSplit`, else a `ResidentFeed`.
+    """
     if isinstance(split, StreamedSplit):
         return StreamedFeed(split, device, dtype, seed, threads)
     return ResidentFeed(split, device, dtype)

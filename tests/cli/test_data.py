@@ -56,8 +56,8 @@ def test_all_that_is_wrong_is_named_or_counted(cli: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["cremad"], "where is cremad? Give data.root, or set IBML_DATA"),
-        (["cremad", "--root", "nowhere"], "there is no folder"),
+        (["cremad"], "data.root"),
+        (["cremad", "--root", "nowhere"], "nowhere does not exist"),
         (["crema", "--root", "."], "no preset is called 'crema'; did you mean 'cremad'"),
         (["cremad", "-o", "data.audio.windw=3"], "did you mean 'data.audio.window'?"),
         (["ave", "--root", "."], "trainSet.txt"),

@@ -1,7 +1,7 @@
-"""The papers' data sets in small: eleven samples in exactly the layout of each, whose media tell which one they are of.
+"""Miniatures of the data sets: eleven samples in the exact layout of each, identified by content.
 
-Sample n sounds at 250 (n + 1) Hz, its pictures are red to the degree of 20 (n + 1), its texts say `word<n>`, and its
-points have x = n. The green of a clip's frames, and of an object's views, is what `GREEN` says of their order.
+Sample n sounds at 250 (n + 1) Hz, its images have red value 20 (n + 1), its texts contain `word<n>`
+and its points have x = n. The green value of frames and views encodes their order by `GREEN`.
 """
 
 from __future__ import annotations
@@ -228,8 +228,10 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def miniature(kind: str, root: Path) -> dict[str, Any]:
-    """Write a data set; the data of a configuration that reads it, with a third of train as validation where it has
-    none of its own."""
+    """Write a data set and return the data of a configuration that reads it.
+
+    Validation is a third of train if the data set has no validation split.
+    """
     root.mkdir(parents=True, exist_ok=True)
     settings = WRITERS[kind](root)
     return {"type": kind, "root": str(root), **settings}

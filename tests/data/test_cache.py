@@ -201,7 +201,7 @@ def test_a_disk_without_room_is_said_before_it_is_full(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 10**6))
-    with pytest.raises(DataError, match=r"takes about .* has room for 0\.0 GB; IBML_CACHE"):
+    with pytest.raises(DataError, match=r"needs about .* has 0\.0 GB free; set IBML_CACHE"):
         open_file_dataset(config, print, ignore_progress)
     assert not [entry for entry in list_cache_entries() if entry.size]
 
@@ -210,7 +210,7 @@ def test_a_store_that_was_cut_is_not_trusted(config: CremadConfig) -> None:
     opened(config)
     values = next(get_stores_folder().glob("cremad-train-audio*/values.bin"))
     values.write_bytes(values.read_bytes()[:-4])
-    with pytest.raises(DataError, match=r"is damaged .*'ibml data cache --clear' removes it"):
+    with pytest.raises(DataError, match=r"is damaged .*'ibml data cache --clear'"):
         open_file_dataset(config, print, ignore_progress)
 
 
@@ -231,7 +231,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("IBML_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="IBML_CACHE names another"):
+    with pytest.raises(DataError, match="set IBML_CACHE"):
         open_file_dataset(config, print, ignore_progress)
 
 

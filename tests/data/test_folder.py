@@ -78,7 +78,7 @@ def test_rows_are_told_apart_by_what_is_in_them_whatever_that_is(tmp_path: Path)
     )
     with pytest.raises(
         DataError,
-        match=re.escape("""t.jsonl:17: '["x", "y z"]' is listed already, at t.jsonl:16"""),
+        match=re.escape("""t.jsonl:17: '["x", "y z"]' is already listed at t.jsonl:16"""),
     ):
         opened(written(tmp_path, [*table, table[-1]], columns=columns))
 
@@ -89,9 +89,7 @@ def test_a_cell_that_is_no_text_names_nothing(tmp_path: Path, column: str, cell:
     table = rows()
     table[3][column] = cell
     columns = {"a": {"kind": "image", "column": "a"}} if column == "a" else VECTORS
-    words = (
-        "'a' is empty" if column == "a" and cell is None else f"{column!r} is no text and no number"
-    )
+    words = "'a' is empty" if column == "a" and cell is None else f"{column!r} is not a text"
     with pytest.raises(DataError, match=re.escape(f"t.jsonl:4: {words}")):
         opened(written(tmp_path, table, id="id", columns=columns))
 
@@ -110,7 +108,8 @@ def test_vectors_of_another_length_than_most_of_train_are_damage(tmp_path: Path)
     assert found.train.specs["a"].shape == (2,)
     for split in (found.train, found.val, found.test):
         for column in split.transforms.values():  # type: ignore[union-attr]
-            assert column.gather(split.rows, None).shape == (len(split), 2)  # type: ignore[union-attr,arg-type]
+            batch = column.gather(split.rows, None)  # type: ignore[union-attr,arg-type]
+            assert batch.shape == (len(split), 2)
 
 
 def test_samples_that_are_left_out_are_part_of_the_key(tmp_path: Path) -> None:
@@ -139,7 +138,7 @@ IMAGES = {"a": {"kind": "image", "column": "a", "size": 8}, "b": {"kind": "vecto
 def table(
     root: Path, separator: str, cell: str = "img/{n}.png", name: str = "items.csv"
 ) -> dict[str, Any]:
-    """The data of a configuration whose table has this separator, and this cell as the path of the picture n."""
+    """Return the data of a configuration with this separator, and this cell as path of image n."""
     (root / "img").mkdir(parents=True, exist_ok=True)
     lines = [["split", "label", "id", "a", "b"]]
     for n in range(12):
@@ -199,16 +198,16 @@ def test_paths_in_the_root_are_the_same_however_they_are_written(tmp_path: Path,
         ("{outside}/0.png", "leads out of the data set's folder"),
         (
             "out/0.png",
-            "'out/0.png' leads out of the data set's folder by a link; take a data.root that has what",
+            "'out/0.png' leads out of the data set's folder by a link; use a data.root",
         ),
         ("{root}/out/0.png", "leads out of the data set's folder by a link"),
         (r"out\0.png", "leads out of the data set's folder by a link"),
         ("one.png", "'one.png' leads out of the data set's folder by a link"),
         (
             r"C:\data\0.png",
-            "is a path of Windows with a drive; write it relative to the data set's folder",
+            "is a Windows path with a drive",
         ),
-        (r"\\server\share\0.png", "is a path of Windows with a drive"),
+        (r"\\server\share\0.png", "is a Windows path with a drive"),
         ("~/0.png", "begins with ~, which is not expanded"),
         ("https://example.org/0.png", "is a URL; files must be in the data set's folder"),
         ("file:///etc/passwd", "is a URL"),

@@ -12,9 +12,9 @@ from scipy import signal
 
 from ibml.config.preprocessing import AudioConfig, FramesConfig, ImageConfig, ViewsConfig
 from ibml.data.decoders import DecodeError, build_decoder
-from ibml.data.decoders.audio import fit_clip, read_clip, spectrogram
+from ibml.data.decoders.audio import compute_spectrogram, fit_clip, read_clip
 from ibml.data.decoders.images import read_picture, split_segments
-from ibml.data.decoders.text import words
+from ibml.data.decoders.text import split_words
 from ibml.data.listing import SamplePart
 from ibml.data.sets.ave.config import AVEConfig
 
@@ -27,7 +27,7 @@ def noise(samples: int) -> np.ndarray:
 
 def test_a_spectrogram_is_the_logarithm_of_scipys_stft() -> None:
     clip = noise(CREMAD.samples)
-    found = spectrogram(clip, CREMAD)
+    found = compute_spectrogram(clip, CREMAD)
     reference = signal.stft(
         clip, nperseg=512, noverlap=512 - 353, window="hann", boundary="zeros", padded=False
     )[2]
@@ -42,7 +42,7 @@ def test_a_spectrogram_is_the_logarithm_of_scipys_stft() -> None:
 
 def test_aves_spectrogram_is_scipys_standardised() -> None:
     clip = noise(AVE.samples)
-    found = spectrogram(clip, AVE)
+    found = compute_spectrogram(clip, AVE)
     reference = np.log(signal.spectrogram(clip, 16_000, nperseg=512, noverlap=353)[2] + 1e-7)
     assert found.shape == (257, 1004) == (257, AVE.steps)
     np.testing.assert_allclose(found, (reference - reference.mean()) / reference.std(), atol=1e-5)
@@ -59,7 +59,7 @@ def test_a_resampled_tone_keeps_its_pitch(tmp_path: Path) -> None:
     times = np.arange(16_000) / 8000
     stereo = np.stack([np.sin(2 * np.pi * 440 * times), np.zeros(16_000)], axis=1)
     soundfile.write(tmp_path / "a.wav", 0.8 * stereo, 8000)
-    made = build_decoder(CREMAD).read(SamplePart(("a.wav",)), tmp_path, ("plain",))["plain"][0][0]
+    made = build_decoder(CREMAD).decode(SamplePart(("a.wav",)), tmp_path, ("plain",))["plain"][0][0]
     assert made.shape == (257, 188)
     assert abs(made[:, 20:60].mean(1).argmax() * 22_050 / 512 - 440) < 22_050 / 512
     reference = 0.4 * np.sin(
@@ -79,7 +79,7 @@ def test_of_a_long_clip_only_what_is_needed_is_read(tmp_path: Path, rate: int) -
 
 
 @pytest.mark.parametrize(
-    ("clip", "words"), [([], "no samples"), ([0.1, float("nan")], "no numbers")]
+    ("clip", "words"), [([], "no samples"), ([0.1, float("nan")], "not finite")]
 )
 def test_a_clip_that_is_none_is_refused(clip: list[float], words: str) -> None:
     with pytest.raises(DecodeError, match=words):
@@ -89,11 +89,11 @@ def test_a_clip_that_is_none_is_refused(clip: list[float], words: str) -> None:
 def test_an_array_must_have_the_spectrograms_shape(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((257, 1004)))
     np.save(tmp_path / "b.npy", np.ones((257, 1000)))
-    assert build_decoder(AVE).read(SamplePart(("a.npy",)), tmp_path, ("plain",))["plain"][
+    assert build_decoder(AVE).decode(SamplePart(("a.npy",)), tmp_path, ("plain",))["plain"][
         0
     ].shape == (1, 257, 1004)
     with pytest.raises(DecodeError, match=r"\(257, 1000\), not \(257, 1004\)"):
-        build_decoder(AVE).read(SamplePart(("b.npy",)), tmp_path, ("plain",))
+        build_decoder(AVE).decode(SamplePart(("b.npy",)), tmp_path, ("plain",))
 
 
 def gradient(path: Path, width: int, height: int) -> Pillow.Image:
@@ -105,14 +105,14 @@ def gradient(path: Path, width: int, height: int) -> Pillow.Image:
 
 def test_an_image_for_evaluation_is_resized_once_from_the_file(tmp_path: Path) -> None:
     picture = gradient(tmp_path / "a.png", 90, 60)
-    made = build_decoder(ImageConfig(size=32, stored_side=40)).read(
+    made = build_decoder(ImageConfig(size=32, stored_side=40)).decode(
         SamplePart(("a.png",)), tmp_path, ("plain", "varied")
     )
     expected = np.asarray(picture.resize((32, 32), Pillow.Resampling.BILINEAR)).astype(int)
     assert np.abs(made["plain"][0] - expected).max() <= 1
     assert (made["plain"][0] != expected).mean() < 0.01
     assert made["varied"][0].shape == (40, 60, 3)
-    small = build_decoder(ImageConfig(size=32, stored_side=64)).read(
+    small = build_decoder(ImageConfig(size=32, stored_side=64)).decode(
         SamplePart(("a.png",)), tmp_path, ("varied",)
     )
     np.testing.assert_array_equal(small["varied"][0], np.asarray(picture))
@@ -127,7 +127,7 @@ def test_a_grey_picture_of_16_bits_keeps_its_greys_and_others_are_refused(tmp_pa
         )
     for kind in (np.int32, np.float32):
         Pillow.fromarray(grey.astype(kind)).save(tmp_path / "wide.tiff")
-        with pytest.raises(DecodeError, match="has values of 32 bits"):
+        with pytest.raises(DecodeError, match="has 32-bit values"):
             read_picture(tmp_path / "wide.tiff")
 
 
@@ -155,7 +155,7 @@ def test_no_other_program_is_run_for_a_picture(
     program.chmod(0o755)
     page = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / "page.jpg").write_text(page)
-    with pytest.raises(DecodeError, match="is no picture that can be read"):
+    with pytest.raises(DecodeError, match="cannot be read as an image"):
         read_picture(tmp_path / "page.jpg")
     assert not (tmp_path / "ran").exists()
 
@@ -171,7 +171,7 @@ def test_the_middle_frame_of_each_segment_is_evaluated(tmp_path: Path) -> None:
     for number in range(9):
         Pillow.new("RGB", (8, 8), (20 * number, 0, 0)).save(tmp_path / f"{number}.png")
     part = SamplePart(tuple(f"{number}.png" for number in range(9)))
-    made = build_decoder(FramesConfig(size=8)).read(part, tmp_path, ("plain", "varied"))
+    made = build_decoder(FramesConfig(size=8)).decode(part, tmp_path, ("plain", "varied"))
     assert made["plain"][0][:, 0, 0, 0].tolist() == [20, 80, 140]
     assert [frame[0, 0, 0] for frame in made["varied"]] == [20 * n for n in range(9)]
 
@@ -180,13 +180,13 @@ def test_views_for_evaluation_are_at_equal_distances(tmp_path: Path) -> None:
     for view in range(180):
         Pillow.new("RGB", (10, 10), (view, 0, 0)).save(tmp_path / f"a.{view}.png")
     part = SamplePart(tuple(f"a.{view}.png" for view in range(180)))
-    made = build_decoder(ViewsConfig(crop=8, size=4)).read(part, tmp_path, ("plain", "varied"))
+    made = build_decoder(ViewsConfig(crop=8, size=4)).decode(part, tmp_path, ("plain", "varied"))
     assert made["plain"][0][:, 0, 0, 0].tolist() == [0, 45, 90, 135]
     assert made["plain"][0].shape == (4, 4, 4, 3)
     assert made["varied"][0][:, 0, 0, 0].tolist() == list(range(180))
 
 
 def test_words_are_lower_case_and_at_most_so_many() -> None:
-    assert words("A man's Hat, 2 hats!", 77) == ["a", "man's", "hat", "2", "hats"]
-    assert words("one two three", 2) == ["one", "two"]
-    assert words(" ?! ", 77) == [""]
+    assert split_words("A man's Hat, 2 hats!", 77) == ["a", "man's", "hat", "2", "hats"]
+    assert split_words("one two three", 2) == ["one", "two"]
+    assert split_words(" ?! ", 77) == [""]

@@ -21,7 +21,7 @@ from tests.data.miniatures import SHAPES, WRITERS
 
 
 def is_own(kind: type[BaseDataConfig]) -> bool:
-    """Whether a user's own files say what is in the data set, so that there is no preset and no miniature of it."""
+    """Return True for users' own files, which have no preset and no miniature."""
     return "root" in kind.model_fields and kind.model_fields["root"].is_required()
 
 
@@ -83,7 +83,8 @@ def test_a_data_set_in_files_has_a_miniature() -> None:
 
 def test_configurations_import_no_array_library() -> None:
     modules = [target.partition(":")[0] for target in DATASETS.values()]
-    code = f"import sys, {', '.join(modules)}; print({{'numpy', 'torch', 'ray', 'mlflow'}} & {{*sys.modules}})"
+    libraries = {"numpy", "torch", "ray", "mlflow"}
+    code = f"import sys, {', '.join(modules)}; print({libraries} & {{*sys.modules}})"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

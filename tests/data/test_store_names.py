@@ -64,7 +64,7 @@ STORED: dict[type[Preprocessing], tuple[str, dict[str, str]]] = {
         },
     ),
 }
-"""Preprocessing with its defaults -> wire name of what reads it, and the names of its stores by form."""
+"""Preprocessing with its defaults -> wire name of its decoder, names of its stores by form."""
 
 
 def concrete(base: type[Decoder]) -> set[type[Decoder]]:

@@ -121,7 +121,7 @@ def test_a_data_set_with_damage_ends_a_trial_in_words(tmp_path: Path) -> None:
     config = configured(tmp_path / "set")
     next((tmp_path / "set" / "CREMA-D" / "AudioWAV").glob("*.wav")).unlink()
     with pytest.raises(
-        IbmlError, match=r"1 thing wrong.*\n  t.*\.csv:\d+: CREMA-D/AudioWAV/.*does not exist"
+        IbmlError, match=r"1 issue.*\n  t.*\.csv:\d+: CREMA-D/AudioWAV/.*does not exist"
     ):
         train(config)
 
@@ -160,7 +160,7 @@ def test_a_run_says_how_many_samples_were_left_out(cli: CommandLine) -> None:
     ]
     answer = cli("train", "cremad_small", *given)
     assert answer.code == 0, answer.err
-    assert "1 sample left out, the first: train.csv:1: CREMA-D/AudioWAV/" in answer.out
+    assert "1 sample left out; the first: train.csv:1: CREMA-D/AudioWAV/" in answer.out
     with closing(sqlite3.connect(cli.folder / "mlflow.db")) as database:
         tags = dict(database.execute("select key, value from tags where key like 'ibml.data.%'"))
     assert tags == {"ibml.data.classes": '["cat", "dog"]', "ibml.data.skipped": "1"}

@@ -1,4 +1,4 @@
-"""Media: how a part of a sample becomes arrays, one file a kind."""
+"""Decoders: one class per kind of modality, which turns raw content into arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ __all__ = ["DecodeError", "Decoder", "Form", "build_decoder"]
 
 
 def build_decoder(config: Preprocessing) -> Decoder:
-    """What reads a modality of this preprocessing; `ibml.data.files.loading` has what then feeds it to the trainer."""
+    """Build the decoder of a modality.
+
+    `ibml.data.files.loading` has the batch transform that reads the decoded arrays.
+
+    Args:
+        config: Preprocessing of the modality.
+
+    Returns:
+        The decoder.
+
+    Raises:
+        TypeError: There is no decoder for this preprocessing.
+    """
     match config:
         case AudioConfig():
             return AudioDecoder(config)
@@ -42,4 +54,4 @@ def build_decoder(config: Preprocessing) -> Decoder:
         case TextConfig():
             return TextDecoder(config)
         case _:
-            raise TypeError(f"nothing reads {type(config).__name__}")
+            raise TypeError(f"there is no decoder for {type(config).__name__}")

@@ -1,4 +1,4 @@
-"""What all media share: a part of a sample is read once and becomes the arrays that are stored."""
+"""Base class of decoders."""
 
 from __future__ import annotations
 
@@ -16,33 +16,57 @@ from ibml.data.listing import SamplePart
 Array = npt.NDArray[Any]
 
 Form = Literal["plain", "varied"]
-"""`plain` is what evaluation sees; `varied` is what training draws from, where that is something else."""
+"""`plain` is the form for evaluation. `varied` is the form for training, where they differ."""
 
 
 class DecodeError(ValueError):
-    """A part of a sample that cannot be used, and why."""
+    """Raw content that cannot be decoded.
+
+    The message is the predicate of a sentence whose subject is the file.
+    """
 
 
 class Decoder(ABC):
-    """Reads one kind of modality. A sample may become several arrays, for instance one a frame."""
+    """Base class of decoders of one kind of modality.
+
+    A sample may become several arrays, for instance one per frame.
+
+    Attributes:
+        wire_name: Name in the keys of stores on disk. It must never change, even if the class is
+            renamed.
+        revision: Increased when the same content is decoded to other arrays.
+        dtype: Type of the stored values.
+        vocabulary: Words decoded so far and their numbers, for text.
+    """
 
     wire_name: ClassVar[str]
-    """Name in the keys of stores on disk; it must never change, whatever the class is called."""
     revision: ClassVar[int] = 1
-    """To be raised when the same part comes to give other arrays."""
     dtype: ClassVar[type[np.generic]]
-    """The type of what is stored."""
     vocabulary: Mapping[str, int] = MappingProxyType({})
-    """Of text, the words read so far and the numbers that stand for them."""
 
     def get_forms(self) -> tuple[Form, ...]:
-        """The forms that there are."""
+        """Return the forms in which training or evaluation needs the samples."""
         return ("plain",)
 
     @abstractmethod
     def get_settings(self, form: Form) -> dict[str, Any]:
-        """All settings that determine a form's arrays."""
+        """Return all settings that determine the arrays of a form, for the key of their store."""
 
     @abstractmethod
-    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        """A sample's arrays in each form; raises `DecodeError`, `OSError`."""
+    def decode(
+        self, part: SamplePart, root: Path, forms: Sequence[Form]
+    ) -> dict[Form, list[Array]]:
+        """Decode one sample.
+
+        Args:
+            part: Raw content of the sample.
+            root: Folder of the data set.
+            forms: Forms to return.
+
+        Returns:
+            The arrays of the sample in each form.
+
+        Raises:
+            DecodeError: The content cannot be decoded.
+            OSError: A file cannot be read.
+        """

@@ -1,8 +1,9 @@
-"""Arrays out of pickles that anybody may have made.
+"""Arrays from untrusted pickle files.
 
-A pickle is a program. Here the names that it may use are those that an array of numbers is written with, and each
-stands for a function of this module that checks what it gets: numpy's own never see what the pickle says. None of the
-stand-ins can be changed, since a pickle may also set the attributes of what it has got hold of.
+A pickle is a program. This module admits only the names with which an array of numbers is written.
+Each of them stands for a function of this module that checks its arguments, and numpy's own
+functions are never called by a pickle. A pickle may also set attributes of the objects
+that it uses, so none of the stand-ins can be changed.
 """
 
 from __future__ import annotations
@@ -20,21 +21,31 @@ _NUMBERS = re.compile(r"[fiu][1248]")
 
 
 def load_array(path: Path) -> npt.NDArray[Any]:
-    """The array of integers or floats that a pickle file has, and nothing else. Raises `ValueError`, or `OSError`."""
+    """Load the array of integers or floats that a pickle file consists of.
+
+    Args:
+        path: Path of the pickle file.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: The file has anything else.
+        OSError: The file cannot be read.
+    """
     with path.open("rb") as file:
         try:
             found = _Unpickler(file).load()
-        except _WRONG as error:
-            raise ValueError(
-                f"{path}: no pickled array of numbers: {error or type(error).__name__}"
-            ) from None
+        except _PICKLE_ERRORS as error:
+            reason = error or type(error).__name__
+            raise ValueError(f"{path}: no pickled array of numbers: {reason}") from None
     if not isinstance(found, _Array) or found.values is None:
-        raise ValueError(f"{path}: no pickled array of numbers: it has something else")
+        raise ValueError(f"{path}: no pickled array of numbers: it contains something else")
     return found.values
 
 
-# What a pickle that is cut off or wrong ends with; the documentation of pickle gives no complete list.
-_WRONG = (
+# Errors of damaged pickles; the documentation of pickle gives no complete list.
+_PICKLE_ERRORS = (
     pickle.UnpicklingError,
     ArithmeticError,
     AttributeError,
@@ -59,7 +70,7 @@ class _Array:
             case (1, tuple() as shape, _Dtype() as kind, bool() as by_columns, bytes() as content):
                 self.values = _build_array(content, kind, shape, "F" if by_columns else "C")
             case _:
-                raise pickle.UnpicklingError("its array is none of numbers")
+                raise pickle.UnpicklingError("its array does not consist of numbers")
 
 
 class _Dtype:
@@ -86,16 +97,16 @@ def _build_array(
 
 
 class _Admitted:
-    """A name that a pickle may use."""
+    """Stand-in for a name that a pickle may use."""
 
     __slots__ = ()
 
     def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("it changes what it uses")
+        raise pickle.UnpicklingError("it changes the objects that it uses")
 
 
 class _ArrayClass(_Admitted):
-    """`numpy.ndarray`, which is only mentioned."""
+    """`numpy.ndarray`, which a pickle names but does not call."""
 
     __slots__ = ()
 
@@ -112,18 +123,18 @@ class _DtypeClass(_Admitted):
 
 
 class _Reconstruct(_Admitted):
-    """`_reconstruct`: an array without content, which comes with the state."""
+    """`_reconstruct`: an array whose content follows with its state."""
 
     __slots__ = ()
 
     def __call__(self, kind: object, shape: object, code: object) -> _Array:
         if not isinstance(kind, _ArrayClass):
-            raise pickle.UnpicklingError("its array is none of numbers")
+            raise pickle.UnpicklingError("its array does not consist of numbers")
         return _Array()
 
 
 class _FromBuffer(_Admitted):
-    """`_frombuffer`: how protocol 5 writes arrays without gaps."""
+    """`_frombuffer`: the form of contiguous arrays in protocol 5."""
 
     __slots__ = ()
 
@@ -148,21 +159,21 @@ class _FromBuffer(_Admitted):
             ):
                 return _Array(_build_array(content, kind, shape, "C").transpose(axes))
             case _:
-                raise pickle.UnpicklingError("its array is none of numbers")
+                raise pickle.UnpicklingError("its array does not consist of numbers")
 
 
 class _Encode(_Admitted):
-    """`_codecs.encode`: how protocols before 3 write bytes."""
+    """`_codecs.encode`: the form of bytes in protocols before 3."""
 
     __slots__ = ()
 
     def __call__(self, text: object, encoding: object) -> bytes:
         if not isinstance(text, str) or encoding != "latin1":
-            raise pickle.UnpicklingError("its array is none of numbers")
+            raise pickle.UnpicklingError("its array does not consist of numbers")
         return text.encode("latin-1")
 
 
-# numpy 2 has moved what numpy 1 wrote into pickles.
+# numpy 2 has moved the modules that numpy 1 names in pickles.
 _ADMITTED: dict[tuple[str, str], _Admitted] = {
     ("numpy", "ndarray"): _ArrayClass(),
     ("numpy", "dtype"): _DtypeClass(),
@@ -177,5 +188,5 @@ _ADMITTED: dict[tuple[str, str], _Admitted] = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it uses {module}.{name}")
         return _ADMITTED[module, name]

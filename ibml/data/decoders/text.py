@@ -1,10 +1,11 @@
-"""Text: words, or a tokenizer's tokens, as numbers."""
+"""Decoder of text: words, or the tokens of a tokenizer, become numbers."""
 
 from __future__ import annotations
 
 import re
 import threading
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,29 @@ from ibml.data.listing import SamplePart
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
-def words(text: str, length: int) -> list[str]:
-    """The lower-cased words of a text, at most `length`; of an empty text one word that nothing knows."""
-    return [
-        found[0] for found, _ in zip(_WORD.finditer(text.lower()), range(length), strict=False)
-    ] or [""]
+def split_words(text: str, length: int) -> list[str]:
+    """Split a text into lower-case words.
+
+    Args:
+        text: The text.
+        length: Largest number of words.
+
+    Returns:
+        The first words; for a text without words one empty word, which no vocabulary has.
+    """
+    words = [match[0] for match in islice(_WORD.finditer(text.lower()), length)]
+    return words or [""]
 
 
 class TextDecoder(Decoder):
-    """Numbers of words in `vocabulary`, which grows while texts are read; of a tokenizer's tokens its own numbers."""
+    """Numbers of words or tokens, int32.
+
+    Words are numbered in `vocabulary`, which grows while texts are decoded. A tokenizer has its own
+    numbers.
+
+    Args:
+        config: Preprocessing of the text.
+    """
 
     wire_name = "Text"
     dtype = np.int32
@@ -39,24 +54,26 @@ class TextDecoder(Decoder):
         self._tokenizer: Any = None
 
     def get_settings(self, form: Form) -> dict[str, Any]:
+        """Return the length, and the hash of the tokenizer if there is one."""
         tokenizer = self.config.files.get("tokenizer")
         return {"length": self.config.length, "tokenizer": tokenizer and hash_content(tokenizer)}
 
-    def read(self, part: SamplePart, root: Path, forms: Sequence[Form]) -> dict[Form, list[Array]]:
-        text = (
-            part.text
-            if part.text is not None
-            else (root / part.files[0]).read_text(encoding="utf-8-sig")
-        )
+    def decode(
+        self, part: SamplePart, root: Path, forms: Sequence[Form]
+    ) -> dict[Form, list[Array]]:
+        """Decode one text, see `Decoder.decode`."""
+        text = part.text
+        if text is None:
+            text = (root / part.files[0]).read_text(encoding="utf-8-sig")
         with self._lock:
             numbers = self._tokenize(text) if self.config.tokenizer else self._number_words(text)
         return {"plain": [np.array(numbers, np.int32)]}
 
     def _number_words(self, text: str) -> list[int]:
-        return [
-            self.vocabulary.setdefault(word, len(self.vocabulary))
-            for word in words(text, self.config.length)
-        ]
+        numbers = []
+        for word in split_words(text, self.config.length):
+            numbers.append(self.vocabulary.setdefault(word, len(self.vocabulary)))
+        return numbers
 
     def _tokenize(self, text: str) -> list[int]:
         if self._tokenizer is None:
@@ -64,7 +81,6 @@ class TextDecoder(Decoder):
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(
                 self.config.tokenizer, local_files_only=True
             )
-        found: list[int] = self._tokenizer(text, truncation=True, max_length=self.config.length)[
-            "input_ids"
-        ]
-        return found or [self._tokenizer.unk_token_id or 0]
+        encoded = self._tokenizer(text, truncation=True, max_length=self.config.length)
+        tokens: list[int] = encoded["input_ids"]
+        return tokens or [self._tokenizer.unk_token_id or 0]

@@ -1,0 +1,1 @@
+"""Data sets in files: scanning, validation, splits, and batches of stored samples."""

@@ -1,4 +1,4 @@
-"""Data sets in files: listed, checked, decoded once, and split for a trial."""
+"""Data sets in files: scanned, validated and decoded once, then split for every trial."""
 
 from __future__ import annotations
 
@@ -17,20 +17,34 @@ from ibml.config.preprocessing import RawImageConfig, VectorConfig
 from ibml.data.base import Indices, Labels, Progress
 from ibml.data.decoders import Form, build_decoder
 from ibml.data.files.validation import ValidationReport, validate_samples
-from ibml.data.listing import DataError, SampleListing, SamplePart, SplitName, build_data_error
-from ibml.data.stores.cache import DecodeRequest, stores
-from ibml.data.stores.digests import digests
+from ibml.data.listing import (
+    DataError,
+    DataIssue,
+    Sample,
+    SampleListing,
+    SamplePart,
+    SplitName,
+    build_data_error,
+)
+from ibml.data.stores.cache import DecodeRequest, get_stores
+from ibml.data.stores.digests import compute_digests
 from ibml.data.stores.store import Store
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 Stores = dict[tuple[SplitName, str, Form], Store]
-"""By split, modality and form."""
+"""Stores of decoded samples by split, modality and form."""
 
 
 @dataclass(frozen=True)
 class DatasetScan:
-    """A listing with the digests of its files, by path; None for one that is not there."""
+    """Listed samples and the content of their files, before anything is decoded.
+
+    Attributes:
+        listing: Samples and the issues found while listing them.
+        contents: Digest of every file by path; None for a file that does not exist.
+        fingerprint: Hash of all listed samples.
+    """
 
     listing: SampleListing
     contents: dict[str, str | None]
@@ -39,8 +53,16 @@ class DatasetScan:
 
 @dataclass(frozen=True)
 class FileDataset:
-    """A data set that can be trained on: of each split the labels and the stores' rows of its samples, and the
-    stores."""
+    """Validated and decoded data set in files.
+
+    Attributes:
+        fingerprint: Hash of the usable samples.
+        classes: Sorted names of the classes.
+        labels: Class ids of the usable samples by split, shape (n,).
+        rows: Rows of the usable samples in the stores by split, shape (n,).
+        stores: Decoded samples, including those that cannot be used.
+        skipped: Number of samples that are left out.
+    """
 
     fingerprint: str
     classes: tuple[str, ...]
@@ -48,56 +70,76 @@ class FileDataset:
     rows: dict[SplitName, Indices]
     stores: Stores
     skipped: int
-    """How many samples are left out."""
 
     @property
     def has_validation(self) -> bool:
+        """True if the files have a validation split."""
         return len(self.labels["val"]) > 0
 
 
 def scan_dataset(config: FilesConfig, progress: Progress) -> DatasetScan:
-    """List the samples and read every file's digest. Raises `DataError` where there is no such folder."""
+    """List the samples of a data set and compute the digests of their files.
+
+    Args:
+        config: Configuration of the data set.
+        progress: Called while files are read.
+
+    Returns:
+        The listing, the digests and the fingerprint.
+
+    Raises:
+        DataError: The folder of the data set is unknown or does not exist.
+    """
     root = config.find_folder()
     if root is None:
         raise DataError(
-            f"where is {config.type}? Give data.root, or set {DATA_VARIABLE} to the folder that has it"
+            f"the folder of {config.type} is unknown; set data.root to it,"
+            f" or {DATA_VARIABLE} to the folder that contains {config.type}/"
         )
     if not root.is_dir():
-        raise DataError(f"{config.type}: there is no folder {root}")
+        raise DataError(f"{config.type}: the folder {root} does not exist")
     listing = _list_samples(config, root)
-    files = {
-        file: None
-        for rows in listing.rows.values()
-        for row in rows
-        for p in row.parts.values()
-        for file in p.files
-    }
-    contents = digests(root, files, progress)
+    files: dict[str, None] = {}  # in the order of the listing
+    for samples in listing.samples.values():
+        for sample in samples:
+            for part in sample.parts.values():
+                files.update(dict.fromkeys(part.files))
+    contents = compute_digests(root, files, progress)
     return DatasetScan(listing, contents, _hash_listing(listing, contents))
 
 
 def _list_samples(config: FilesConfig, root: Path) -> SampleListing:
-    listing = SampleListing(
-        root, ("train", "test") if isinstance(config, HoldoutConfig) else SPLITS
+    needed: tuple[SplitName, ...] = (
+        ("train", "test") if isinstance(config, HoldoutConfig) else SPLITS
     )
+    listing = SampleListing(root, needed)
     load_object(config.layout)(config, listing)
     return listing
 
 
 def _hash_listing(listing: SampleListing, contents: dict[str, str | None]) -> str:
-    """Of every sample's split, name, label and content, in the order of the split files."""
+    """Hash split, name, label and content of every sample, in the order of the split files."""
     digest = hashlib.sha256()
     for split in SPLITS:
-        for row in listing.rows.get(split, ()):
+        for sample in listing.samples.get(split, ()):
             parts = {
-                name: compute_content_digest(part, contents) for name, part in row.parts.items()
+                name: compute_content_digest(part, contents) for name, part in sample.parts.items()
             }
-            digest.update(json.dumps([split, row.name, row.label, parts]).encode() + b"\n")
+            line = json.dumps([split, sample.name, sample.label, parts])
+            digest.update(line.encode() + b"\n")
     return digest.hexdigest()
 
 
 def compute_content_digest(part: SamplePart, contents: dict[str, str | None]) -> str:
-    """What a part is read from, as text that is the same wherever the data set lies."""
+    """Compute a digest of the content of a part, which does not depend on the root.
+
+    Args:
+        part: Files, text or place in a file.
+        contents: Digest of every file; None for a file that does not exist.
+
+    Returns:
+        A digest, or "missing" for a single file that does not exist.
+    """
     if len(part.files) == 1 and part.text is None and not part.inside:
         return contents[part.files[0]] or "missing"
     plain = [[contents[file] or "missing" for file in part.files], part.text, part.inside]
@@ -107,119 +149,191 @@ def compute_content_digest(part: SamplePart, contents: dict[str, str | None]) ->
 def open_file_dataset(
     config: FilesConfig, say: Callable[[str], None], progress: Progress
 ) -> FileDataset:
-    """Check a data set as a whole, decoding what was not decoded before. Raises `DataError` where something is wrong,
-    unless such samples are to be skipped."""
+    """Validate a data set as a whole and decode the samples that are not in the cache.
+
+    Args:
+        config: Configuration of the data set.
+        say: Called with the number of samples left out, if any.
+        progress: Called while files are read and decoded.
+
+    Returns:
+        The data set without unusable samples.
+
+    Raises:
+        DataError: The data set does not exist, cannot be used, or has unusable samples and
+            `config.on_missing` is "stop".
+    """
     scan = scan_dataset(config, progress)
     listing = scan.listing
-    if fatal := [issue for issue in listing.issues if issue.fatal]:
+    fatal, _ = _partition_issues(listing.issues)
+    if fatal:
         raise build_data_error(config.type, listing.root, fatal, can_skip=False)
-    found, report = decode_and_validate(config, scan, progress)
-    fatal = [issue for issue in report.issues if issue.fatal]
-    if fatal or (report.issues and config.on_missing == "stop"):
-        raise build_data_error(
-            config.type,
-            listing.root,
-            [*fatal, *(d for d in report.issues if not d.fatal)],
-            not fatal,
-        )
-    file_dataset = build_file_dataset(scan, report, found)
+    stores, report = decode_and_validate(config, scan, progress)
+    fatal, others = _partition_issues(report.issues)
+    if fatal or (others and config.on_missing == "stop"):
+        can_skip = not fatal
+        raise build_data_error(config.type, listing.root, [*fatal, *others], can_skip)
+    file_dataset = build_file_dataset(scan, report, stores)
     if file_dataset.skipped:
         number = f"{file_dataset.skipped} sample{'s' if file_dataset.skipped > 1 else ''}"
-        say(f"{config.type}: {number} left out, the first: {report.issues[0]}")
+        say(f"{config.type}: {number} left out; the first: {report.issues[0]}")
     return file_dataset
+
+
+def _partition_issues(issues: list[DataIssue]) -> tuple[list[DataIssue], list[DataIssue]]:
+    """Return the fatal issues and the others."""
+    fatal = [issue for issue in issues if issue.fatal]
+    return fatal, [issue for issue in issues if not issue.fatal]
 
 
 def decode_and_validate(
     config: FilesConfig, scan: DatasetScan, progress: Progress
 ) -> tuple[Stores, ValidationReport]:
-    """What every sample became, and which of them can be used."""
-    found = decode_samples(config, scan, progress)
-    return found, validate_samples(
-        scan.listing, config, find_unusable(config, found), scan.contents
-    )
+    """Decode all samples and find those that can be used.
+
+    Args:
+        config: Configuration of the data set.
+        scan: Samples and the content of their files.
+        progress: Called while samples are decoded.
+
+    Returns:
+        The stores of all samples, and the result of the validation.
+    """
+    stores = decode_samples(config, scan, progress)
+    unreadable = find_unusable(config, stores)
+    return stores, validate_samples(scan.listing, config, unreadable, scan.contents)
 
 
 def decode_samples(config: FilesConfig, scan: DatasetScan, progress: Progress) -> Stores:
-    """The stores of every split and modality that the model sees."""
-    listing = scan.listing
-    found: Stores = {}
-    carved = not listing.rows.get("val")
+    """Decode the modalities in use, as far as the cache does not have them.
+
+    Args:
+        config: Configuration of the data set.
+        scan: Samples and the content of their files.
+        progress: Called while samples are decoded.
+
+    Returns:
+        A store for every split, modality and form that training or evaluation needs.
+    """
+    stores: Stores = {}
     for split in SPLITS:
-        rows = listing.rows.get(split, [])
-        for name in config.modalities if rows else ():
-            media = build_decoder(config.parts[name])
-            forms = tuple(f for f in media.get_forms() if split == "train" or f == "plain")
-            if split == "train" and not carved and "varied" in forms:
-                forms = ("varied",)
-            parts = [row.parts[name] for row in rows]
-            contents = [compute_content_digest(part, scan.contents) for part in parts]
-            request = DecodeRequest(
-                f"{config.type}-{split}-{name}", listing.root, parts, contents, media, forms
-            )
-            for form, store in stores(request, progress).items():
-                found[split, name, form] = store
-    return found
+        samples = scan.listing.samples.get(split, [])
+        if not samples:
+            continue
+        for name in config.modalities:
+            request = _build_request(config, scan, split, name, samples)
+            for form, store in get_stores(request, progress).items():
+                stores[split, name, form] = store
+    return stores
+
+
+def _build_request(
+    config: FilesConfig, scan: DatasetScan, split: SplitName, name: str, samples: list[Sample]
+) -> DecodeRequest:
+    decoder = build_decoder(config.parts[name])
+    forms = decoder.get_forms()
+    if split != "train":
+        forms = tuple(form for form in forms if form == "plain")
+    elif scan.listing.samples.get("val") and "varied" in forms:
+        forms = ("varied",)  # no sample of train is evaluated on
+    parts = [sample.parts[name] for sample in samples]
+    contents = [compute_content_digest(part, scan.contents) for part in parts]
+    title = f"{config.type}-{split}-{name}"
+    return DecodeRequest(title, scan.listing.root, parts, contents, decoder, forms)
 
 
 def find_unusable(
-    config: FilesConfig, found: Stores
+    config: FilesConfig, stores: Stores
 ) -> dict[tuple[SplitName, str], dict[int, str]]:
-    """What could not be decoded, and arrays of another shape than most of train, by split and modality."""
-    bad = {}
-    for (split, name, _), store in found.items():
-        bad[split, name] = store.bad
+    """Find samples that could not be decoded, or whose shape differs from most of train.
+
+    Args:
+        config: Configuration of the data set.
+        stores: Stores of all samples.
+
+    Returns:
+        By split and modality: position of the sample -> reason.
+    """
+    unusable = {}
+    for (split, name, _), store in stores.items():
+        reasons = store.bad
         if isinstance(config.parts[name], VectorConfig | RawImageConfig):
-            usual = (
-                found["train", name, "plain"].usual_shape
-                if ("train", name, "plain") in found
-                else None
-            )
-            bad[split, name] = {**store.bad, **store.find_other_shapes(usual)}
-    return bad
+            training = stores.get(("train", name, "plain"))
+            usual = None if training is None else training.usual_shape
+            reasons = {**reasons, **store.find_other_shapes(usual)}
+        unusable[split, name] = reasons
+    return unusable
 
 
 def compute_fingerprint(scan: DatasetScan, report: ValidationReport) -> str:
-    """Of what can be used: which samples are left out depends on the modalities, and on what this machine can read."""
-    rows = scan.listing.rows
-    usable = {
-        split: places
-        for split, places in report.usable.items()
-        if len(places) < len(rows.get(split, ()))
-    }
-    if not usable:
+    """Compute the hash of the usable samples.
+
+    If samples are left out, the hash depends on which: that follows from the modalities in use
+    and from what this machine can decode.
+
+    Args:
+        scan: Listed samples, whose fingerprint is used if all of them are usable.
+        report: Usable samples.
+
+    Returns:
+        A SHA-256 digest.
+    """
+    listed = scan.listing.samples
+    reduced = {}
+    for split, positions in report.usable.items():
+        if len(positions) < len(listed.get(split, ())):
+            reduced[split] = positions
+    if not reduced:
         return scan.fingerprint
-    return hashlib.sha256(
-        json.dumps([scan.fingerprint, usable], sort_keys=True).encode()
-    ).hexdigest()
+    content = json.dumps([scan.fingerprint, reduced], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
-def build_file_dataset(scan: DatasetScan, report: ValidationReport, found: Stores) -> FileDataset:
-    """A data set without the samples that cannot be used."""
-    numbers = {label: number for number, label in enumerate(report.classes)}
-    labels, rows = {}, {}
+def build_file_dataset(scan: DatasetScan, report: ValidationReport, stores: Stores) -> FileDataset:
+    """Build the data set of the usable samples.
+
+    Args:
+        scan: Listed samples.
+        report: Usable samples and classes.
+        stores: Stores of all samples.
+
+    Returns:
+        The data set without unusable samples.
+    """
+    class_ids = {label: number for number, label in enumerate(report.classes)}
+    labels: dict[SplitName, Labels] = {}
+    rows: dict[SplitName, Indices] = {}
     for split in SPLITS:
-        listed = scan.listing.rows.get(split, [])
-        labels[split] = np.array(
-            [numbers[listed[row].label] for row in report.usable[split]], np.int64
-        )
-        rows[split] = np.array(report.usable[split], np.int64)
+        samples = scan.listing.samples.get(split, [])
+        positions = report.usable[split]
+        labels[split] = np.array([class_ids[samples[row].label] for row in positions], np.int64)
+        rows[split] = np.array(positions, np.int64)
     skipped = len({(issue.split, issue.where) for issue in report.issues})
-    return FileDataset(
-        compute_fingerprint(scan, report), report.classes, labels, rows, found, skipped
-    )
+    fingerprint = compute_fingerprint(scan, report)
+    return FileDataset(fingerprint, report.classes, labels, rows, stores, skipped)
 
 
 def describe_folder(kind: type[FilesConfig], around: Path | None) -> str:
-    """How many samples the split files of a data set list in its folder among others, in words."""
+    """Describe the folder of a data set for `ibml data list`.
+
+    Args:
+        kind: Configuration class of the data set.
+        around: Folder that contains a folder per data set; None if unknown.
+
+    Returns:
+        Number of listed samples as "train / val / test", or a remark if no sample is listed.
+    """
     name = kind.model_fields["type"].default
     root = around / name if around else None
     if root is None or not root.is_dir():
         return "-"
     if kind.model_fields["root"].is_required():
-        return "its own file says what it is"
+        return "depends on its configuration"
     listing = _list_samples(kind.model_validate({"type": name}), root)
-    if not listing.rows:
+    if not listing.samples:
         return "another layout" if listing.issues else "nothing"
-    return " / ".join(
-        f"{len(listing.rows[split]):,}" if split in listing.rows else "-" for split in SPLITS
-    )
+    counts = []
+    for split in SPLITS:
+        samples = listing.samples.get(split)
+        counts.append("-" if samples is None else f"{len(samples):,}")
+    return " / ".join(counts)

@@ -1,4 +1,4 @@
-"""What is in a data set, and all that is wrong with it."""
+"""Inspection of a data set for `ibml data check`: its samples, all issues, and a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ibml.config.datasets import FilesConfig
-from ibml.data.base import AnySplit, Progress, StreamedSplit
+from ibml.data.base import AnySplit, AnyTransform, Progress, StreamedSplit
 from ibml.data.files.file_dataset import (
     build_file_dataset,
     compute_fingerprint,
@@ -19,15 +19,23 @@ from ibml.data.files.file_dataset import (
 from ibml.data.files.loading import load_splits
 from ibml.data.files.transforms import gather_batch
 from ibml.data.listing import DataError, DataIssue, SplitName
-from ibml.inputs import Sequences
+from ibml.inputs import Input, Sequences
 
 PREVIEW = 8
-"""Samples in the batch that is shown."""
+"""Number of samples in the batch that is shown."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A modality of one training batch, as the encoder gets it."""
+    """One modality of a training batch, as the encoder receives it.
+
+    Attributes:
+        shape: Shape of the batch.
+        low: Smallest value.
+        high: Largest value.
+        mean: Mean value.
+        note: Description of token ids, whose values say little; empty for other modalities.
+    """
 
     shape: tuple[int, ...]
     low: float
@@ -38,7 +46,16 @@ class Preview:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A data set's usable samples by split and class, its damage, and a batch of it, if one can be made."""
+    """Result of the inspection of a data set.
+
+    Attributes:
+        root: Folder of the data set.
+        fingerprint: Hash of its usable content.
+        listed: Number of samples that the split files list.
+        counts: Number of usable samples by split and class.
+        issues: All issues of the modalities in use.
+        batch: Preview of a training batch by modality; empty if no batch can be made.
+    """
 
     root: Path
     fingerprint: str
@@ -49,48 +66,68 @@ class Inspection:
 
     @property
     def classes(self) -> list[str]:
-        return sorted({label for counts in self.counts.values() for label in counts})
+        """Sorted labels of the usable samples."""
+        labels: set[str] = set()
+        for counts in self.counts.values():
+            labels.update(counts)
+        return sorted(labels)
 
 
 def inspect(config: FilesConfig, progress: Progress) -> Inspection:
-    """Look at every sample. Raises `DataError` where there is nothing to look at."""
+    """Check every sample of a data set and collect all issues.
+
+    Args:
+        config: Configuration of the data set.
+        progress: Called while files are read and decoded.
+
+    Returns:
+        Usable samples, issues and a batch.
+
+    Raises:
+        DataError: The folder of the data set is unknown or does not exist.
+    """
     scan = scan_dataset(config, progress)
     listing = scan.listing
-    listed = sum(map(len, listing.rows.values()))
+    listed = sum(map(len, listing.samples.values()))
     if any(issue.fatal for issue in listing.issues):
         return Inspection(listing.root, scan.fingerprint, listed, {}, listing.issues)
     stores, report = decode_and_validate(config, scan, progress)
-    counts: dict[SplitName, Counter[str]] = {
-        split: Counter(listing.rows[split][row].label for row in rows)
-        for split, rows in report.usable.items()
-        if rows
-    }
+    counts: dict[SplitName, Counter[str]] = {}
+    for split, positions in report.usable.items():
+        if positions:
+            samples = listing.samples[split]
+            counts[split] = Counter(samples[position].label for position in positions)
     batch = {}
     if not any(issue.fatal for issue in report.issues):
         try:
-            dataset = load_splits(
-                build_file_dataset(scan, report, stores), config, config.modalities, 0
-            )
-            batch = _build_previews(dataset.train)
+            file_dataset = build_file_dataset(scan, report, stores)
+            batch = _build_previews(load_splits(file_dataset, config, config.modalities, 0).train)
         except DataError as error:
             report.issues.append(DataIssue("the splits", str(error), fatal=True))
-    return Inspection(
-        listing.root, compute_fingerprint(scan, report), listed, counts, report.issues, batch
-    )
+    fingerprint = compute_fingerprint(scan, report)
+    return Inspection(listing.root, fingerprint, listed, counts, report.issues, batch)
 
 
 def _build_previews(split: AnySplit) -> dict[str, Preview]:
     assert isinstance(split, StreamedSplit)
-    columns, rows = split.transforms, split.rows
-    found = {}
-    for name, batch in gather_batch(columns, rows[:PREVIEW], 0, ("preview",)).items():
-        made = columns[name].finish(batch, torch.float32)
-        values = made.values if isinstance(made, Sequences) else made
-        known = len(columns[name].spec.vocabulary)
-        note = f"{known:,} words" if known else "tokens" if isinstance(made, Sequences) else ""
-        numbers = values.double()
-        low, high, mean = (
-            float(number) for number in (numbers.min(), numbers.max(), numbers.mean())
-        )
-        found[name] = Preview(tuple(values.shape), low, high, mean, note)
-    return found
+    batches = gather_batch(split.transforms, split.rows[:PREVIEW], 0, ("preview",))
+    return {name: _build_preview(split.transforms[name], batch) for name, batch in batches.items()}
+
+
+def _build_preview(transform: AnyTransform, batch: Input) -> Preview:
+    finished = transform.finish(batch, torch.float32)
+    values = finished.values if isinstance(finished, Sequences) else finished
+    words = len(transform.spec.vocabulary)
+    note = ""
+    if words:
+        note = f"{words:,} words"
+    elif isinstance(finished, Sequences):
+        note = "tokens"
+    numbers = values.double()
+    return Preview(
+        tuple(values.shape),
+        float(numbers.min()),
+        float(numbers.max()),
+        float(numbers.mean()),
+        note,
+    )

@@ -1,4 +1,4 @@
-"""A data set in files, split for a trial."""
+"""Splits of a data set in files for one trial."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ibml.data.files.transforms import (
     RandomViewTransform,
     TextTransform,
     VectorTransform,
-    moments,
+    compute_moments,
 )
 from ibml.data.files.vector_file import load_word_vectors
 from ibml.data.listing import DataError, SplitName
@@ -37,103 +37,115 @@ from ibml.inputs import InputSpec
 def load_splits(
     file_dataset: FileDataset, config: FilesConfig, modalities: tuple[str, ...], seed: int
 ) -> Dataset:
-    """The three splits; validation is carved from train by the seed where the data set has none."""
+    """Load the splits of a trial.
+
+    Args:
+        file_dataset: Validated and decoded data set.
+        config: Configuration of the data set.
+        modalities: Modalities to load.
+        seed: Seed of the trial. If the files have no validation split, it is drawn from train.
+
+    Returns:
+        Three streamed splits.
+
+    Raises:
+        DataError: Train has too few samples for a validation split.
+    """
     train = np.arange(len(file_dataset.labels["train"]))
     val = np.arange(len(file_dataset.labels["val"]))
-    source: SplitName = "val"
+    test = np.arange(len(file_dataset.labels["test"]))
+    val_source: SplitName = "val"
     if isinstance(config, HoldoutConfig) and not file_dataset.has_validation:
         generator = np.random.default_rng(stream_seed(seed, "split"))
-        val, train = split_stratified(file_dataset.labels["train"], (config.validation,), generator)
-        source = "train"
+        labels = file_dataset.labels["train"]
+        val, train = split_stratified(labels, (config.validation,), generator)
+        val_source = "train"
         if not len(val) or not len(train):
-            raise DataError(
-                f"{config.type}: {len(file_dataset.labels['train'])} samples are too few to validate on a part"
-            )
-    build = _TransformBuilder(file_dataset, config, seed, file_dataset.rows["train"][train])
+            raise DataError(f"{config.type}: {len(labels)} samples are too few to validate on some")
+    builder = _TransformBuilder(file_dataset, config, seed, file_dataset.rows["train"][train])
 
     def build_split(split: SplitName, chosen: Indices, training: bool) -> StreamedSplit:
-        columns = {name: build.build(name, split, training) for name in modalities}
-        return StreamedSplit(
-            columns, file_dataset.labels[split][chosen], file_dataset.rows[split][chosen]
-        )
+        transforms = {name: builder.build(name, split, training) for name in modalities}
+        labels = file_dataset.labels[split][chosen]
+        return StreamedSplit(transforms, labels, file_dataset.rows[split][chosen])
 
-    test = np.arange(len(file_dataset.labels["test"]))
     return Dataset(
         file_dataset.classes,
-        build_split("train", train, True),
-        build_split(source, val, False),
-        build_split("test", test, False),
+        build_split("train", train, training=True),
+        build_split(val_source, val, training=False),
+        build_split("test", test, training=False),
     )
 
 
 class _TransformBuilder:
-    """Makes the columns of one trial."""
+    """Builds the batch transforms of one trial.
+
+    Args:
+        file_dataset: Validated and decoded data set.
+        config: Configuration of the data set.
+        seed: Seed of the trial.
+        train: Rows of the training samples in the stores of train.
+    """
 
     def __init__(self, file_dataset: FileDataset, config: FilesConfig, seed: int, train: Indices):
-        self.file_dataset, self.parts, self.seed, self.train = (
-            file_dataset,
-            config.parts,
-            seed,
-            train,
-        )
+        self.stores = file_dataset.stores
+        self.parts = config.parts
+        self.seed = seed
+        self.train = train
 
     def build(self, name: str, split: SplitName, training: bool) -> AnyTransform:
-        part, stores = self.parts[name], self.file_dataset.stores
-        varied = stores.get((split, name, "varied")) if training else None
+        part = self.parts[name]
+        varied = self.stores.get((split, name, "varied")) if training else None
         match part:
-            case PicturesConfig():
-                return (
-                    RandomCropTransform(varied, part)
-                    if varied
-                    else ImageTransform(stores[split, name, "plain"], part)
-                )
-            case ViewsConfig():
-                return (
-                    RandomViewTransform(varied, part)
-                    if varied
-                    else ImageTransform(stores[split, name, "plain"], part)
-                )
+            case PicturesConfig() if varied is not None:
+                return RandomCropTransform(varied, part)
+            case ViewsConfig() if varied is not None:
+                return RandomViewTransform(varied, part)
+            case PicturesConfig() | ViewsConfig():
+                return ImageTransform(self._get_plain(split, name), part)
             case PointsConfig():
                 fixed = None if training else stream_seed(self.seed, "augment", name, "evaluation")
-                return PointCloudTransform(stores[split, name, "plain"], part, fixed)
+                return PointCloudTransform(self._get_plain(split, name), part, fixed)
             case TextConfig():
-                return self._build_text(stores[split, name, "plain"], name, part)
+                return self._build_text(self._get_plain(split, name), name, part)
             case VectorConfig():
-                own = (
-                    moments(stores["train", name, "plain"], self.train)
-                    if part.standardise
-                    else None
-                )
-                return VectorTransform(stores[split, name, "plain"], own)
+                moments = None
+                if part.standardise:
+                    moments = compute_moments(self._get_plain("train", name), self.train)
+                return VectorTransform(self._get_plain(split, name), moments)
             case AudioConfig() | RawImageConfig():
-                return ArrayTransform(stores[split, name, "plain"])
+                return ArrayTransform(self._get_plain(split, name))
             case _:
-                raise TypeError(f"no column is made of {type(part).__name__}")
+                raise TypeError(f"there is no batch transform for {type(part).__name__}")
+
+    def _get_plain(self, split: SplitName, name: str) -> Store:
+        return self.stores[split, name, "plain"]
 
     def _build_text(self, store: Store, name: str, part: TextConfig) -> TextTransform:
         if part.tokenizer:
             return TextTransform(store, InputSpec((part.length,)), None)
-        known, vectors = self._build_vocabulary(name, part)
-        ids = {word: number for number, word in enumerate(known, 1)}
-        numbers = np.array([ids.get(word, 0) for word in store.vocabulary], np.int64)
-        return TextTransform(store, InputSpec((part.length,), known, vectors), numbers)
+        words, vectors = self._build_vocabulary(name, part)
+        ids = {word: number for number, word in enumerate(words, 1)}
+        stored_ids = np.array([ids.get(word, 0) for word in store.vocabulary], np.int64)
+        return TextTransform(store, InputSpec((part.length,), words, vectors), stored_ids)
 
     def _build_vocabulary(
         self, name: str, part: TextConfig
     ) -> tuple[tuple[str, ...], torch.Tensor | None]:
-        """The words that have an id: those of the training rows, or those of all splits that have a vector."""
+        """Return the words that have an id, and their vectors if a file gives some.
+
+        These are the words of the training rows, or the words of all splits that have a vector.
+        """
         if part.vectors:
-            texts = [
-                store
-                for (_, modality, _), store in self.file_dataset.stores.items()
-                if modality == name
-            ]
-            every = {word for store in texts for word in store.vocabulary}
-            known, vectors = load_word_vectors(part.vectors, every)
-            return known, torch.from_numpy(vectors)
-        store = self.file_dataset.stores["train", name, "plain"]
-        words = store.vocabulary
+            every: set[str] = set()
+            for (_, modality, _), text_store in self.stores.items():
+                if modality == name:
+                    every.update(text_store.vocabulary)
+            words, vectors = load_word_vectors(part.vectors, every)
+            return words, torch.from_numpy(vectors)
+        store = self._get_plain("train", name)
         used: set[int] = set()
         for row in self.train:
-            used.update(store.item(int(store.first[row])).tolist())
-        return tuple(sorted(words[number] for number in used if words[number])), None
+            used.update(store.get_array(int(store.first[row])).tolist())
+        stored = store.vocabulary
+        return tuple(sorted(stored[number] for number in used if stored[number])), None

@@ -1,7 +1,8 @@
-"""One modality of a split while it is trained on: samples out of stores, varied where training wants that.
+"""Batch transforms: batches of one modality, read from a store and augmented in training.
 
-`gather` gives a batch on the CPU, from draws that belong to the batch alone, so that it is the same whoever makes it
-and whenever; `finish` is what is left to do where the batch is trained on.
+`gather` makes a batch on the CPU. Its random numbers come from a generator of this batch alone, so
+the batch does not depend on the thread that makes it or on the order of batches. `finish` runs on
+the trainer's device.
 """
 
 from __future__ import annotations
@@ -16,121 +17,170 @@ from torch.nn import functional as F
 
 from ibml.common.rng import stream_seed
 from ibml.config.preprocessing import FramesConfig, PicturesConfig, PointsConfig, ViewsConfig
-from ibml.data.base import AnyTransform, Draws, Indices
+from ibml.data.base import AnyTransform, Indices
 from ibml.data.decoders.images import split_segments
 from ibml.data.stores.store import Store
 from ibml.inputs import Input, InputSpec, Sequences
 
 ATTEMPTS = 10
-"""How often a random crop is drawn before the middle is taken."""
+"""Number of draws of a random crop before the center is taken."""
+
+Moments = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Mean and 1 / standard deviation of each column."""
 
 
 class ArrayTransform:
-    """Arrays as they are stored, (n, *shape)."""
+    """Arrays as they are stored, (n, *shape).
+
+    Args:
+        store: Store of arrays of one shape.
+    """
 
     def __init__(self, store: Store):
         self.store = store
         self.spec = InputSpec(store.usual_shape or ())
 
-    def gather(self, rows: Indices, draws: Draws) -> Tensor:
-        values = self.store.some(self.store.first[rows])
+    def gather(self, rows: Indices, generator: np.random.Generator) -> Tensor:
+        """Read the arrays of a batch."""
+        values = self.store.get_many(self.store.first[rows])
         self.store.release_read_pages(values.nbytes)
         return torch.from_numpy(values)
 
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        """Cast the batch."""
         return batch.to(dtype)
 
 
 class VectorTransform(ArrayTransform):
-    """Vectors with the mean and deviation of the training rows taken off."""
+    """Vectors, standardized by moments of the training rows.
 
-    def __init__(
-        self, store: Store, moments: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
-    ):
+    Args:
+        store: Store of vectors.
+        moments: Moments of the training rows; None to leave vectors as they are.
+    """
+
+    def __init__(self, store: Store, moments: Moments | None):
         super().__init__(store)
         self.moments = moments and tuple(map(torch.from_numpy, moments))
 
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        """Standardize and cast the batch."""
         if self.moments:
             mean, scale = (values.to(batch.device, non_blocking=True) for values in self.moments)
             batch = (batch - mean) * scale
         return batch.to(dtype)
 
 
-def moments(store: Store, rows: Indices) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Mean and 1 / standard deviation over rows, per column; constant columns become 0."""
-    total, squares = (np.zeros(store.usual_shape or (), np.float64) for _ in range(2))
+def compute_moments(store: Store, rows: Indices) -> Moments:
+    """Compute the moments of each column over some rows, in chunks.
+
+    Args:
+        store: Store of vectors.
+        rows: Rows to use.
+
+    Returns:
+        Mean and 1 / standard deviation; the latter is 0 for a constant column, which thus becomes 0
+        when standardized.
+    """
+    total = np.zeros(store.usual_shape or (), np.float64)
+    squares = np.zeros_like(total)
     chunks = np.array_split(store.first[rows], max(1, len(rows) // 4096))
     for chunk in chunks:
-        total += store.some(chunk).sum(axis=0, dtype=np.float64)
+        total += store.get_many(chunk).sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
     for chunk in chunks:
-        squares += np.square(store.some(chunk) - mean).sum(axis=0)
+        squares += np.square(store.get_many(chunk) - mean).sum(axis=0)
     deviation = np.sqrt(squares / len(rows))
     scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
 class ImageTransform(ArrayTransform):
-    """Pictures of one size, (n, ..., H, W, 3) bytes -> (n, 3, ..., H, W), normalised."""
+    """Normalized images of one size: bytes (n, ..., H, W, 3) -> (n, 3, ..., H, W).
+
+    Args:
+        store: Store of uint8 arrays.
+        config: Preprocessing, with the mean and standard deviation of each channel.
+    """
 
     def __init__(self, store: Store, config: PicturesConfig | ViewsConfig):
         super().__init__(store)
         *inner, height, width, channels = self.spec.shape
-        self._set(config, (channels, *inner, height, width))
+        self._set_form(config, (channels, *inner, height, width))
 
-    def _set(self, config: PicturesConfig | ViewsConfig, shape: tuple[int, ...]) -> None:
+    def _set_form(self, config: PicturesConfig | ViewsConfig, shape: tuple[int, ...]) -> None:
         self.spec = InputSpec(shape)
         self._scale = 1 / (255 * torch.tensor(config.std))
         self._shift = -torch.tensor(config.mean) / torch.tensor(config.std)
 
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        """Move the channels to the second axis, normalize and cast the batch."""
         channels = (-1, *[1] * (batch.dim() - 2))
-        floats = batch.movedim(-1, 1).contiguous().float()  # moved while a number is a byte
-        scale, shift = (
-            part.to(batch.device, non_blocking=True).view(channels)
-            for part in (self._scale, self._shift)
-        )
-        floats.mul_(scale).add_(shift)
-        return floats.to(dtype)
+        # Moved while a value is one byte, which is faster.
+        values = batch.movedim(-1, 1).contiguous().float()
+        scale = self._scale.to(batch.device, non_blocking=True).view(channels)
+        shift = self._shift.to(batch.device, non_blocking=True).view(channels)
+        values.mul_(scale).add_(shift)
+        return values.to(dtype)
 
 
 class RandomCropTransform(ImageTransform):
-    """Random parts of pictures, resized and flipped; of a clip's frames one out of each segment."""
+    """Random crops, resized and flipped at random.
+
+    Of the frames of a clip, one frame is drawn from each of `count` equal segments.
+
+    Args:
+        store: Store of images of any size; a clip has several.
+        config: Preprocessing of images or frames.
+    """
 
     def __init__(self, store: Store, config: PicturesConfig):
-        self.store, self.size = store, config.size
+        self.store = store
+        self.size = config.size
         self.count = config.count if isinstance(config, FramesConfig) else None
         inner = () if self.count is None else (self.count,)
-        self._set(config, (3, *inner, config.size, config.size))
+        self._set_form(config, (3, *inner, config.size, config.size))
 
-    def gather(self, rows: Indices, draws: Draws) -> Tensor:
+    def gather(self, rows: Indices, generator: np.random.Generator) -> Tensor:
+        """Draw a crop of each image, or of `count` frames of each clip."""
         count = self.count or 1
-        numbers = draws.random((len(rows), count, 2 * ATTEMPTS + 4))
+        draws = generator.random((len(rows), count, 2 * ATTEMPTS + 4))
         batch = torch.empty((len(rows) * count, self.size, self.size, 3), dtype=torch.uint8)
-        for place, (row, own) in enumerate(zip(rows, numbers, strict=True)):
-            first, last = self.store.first[row], self.store.first[row + 1]
+        for position, row in enumerate(rows):
+            first = self.store.first[row]
+            last = self.store.first[row + 1]
             for number, (low, high) in enumerate(split_segments(int(last - first), count)):
-                drawn = own[number]
+                drawn = draws[position, number]
                 item = first + low + int(drawn[0] * (high - low))
-                self._crop(int(item), drawn[1:], batch[place * count + number])
+                self._crop(int(item), drawn[1:], batch[position * count + number])
         return batch if self.count is None else batch.view(len(rows), count, *batch.shape[1:])
 
     def _crop(self, item: int, drawn: npt.NDArray[np.float64], out: Tensor) -> None:
-        picture = self.store.item(item)
+        picture = self.store.get_array(item)
         top, left, height, width = crop_box(picture.shape[0], picture.shape[1], drawn[:-1])
         part = picture[top : top + height, left : left + width]
         self.store.release_read_pages(part.nbytes)
         pixels = torch.from_numpy(np.array(part)).permute(2, 0, 1)[None]
-        made = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)[0]
-        out.copy_((made.flip(2) if drawn[-1] < 0.5 else made).permute(1, 2, 0))
+        size = (self.size, self.size)
+        resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)[0]
+        flipped = resized.flip(2) if drawn[-1] < 0.5 else resized
+        out.copy_(flipped.permute(1, 2, 0))
 
 
 def crop_box(height: int, width: int, drawn: npt.NDArray[np.float64]) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random part: 8 to 100 % of the area, aspect 3/4 to 4/3 (Szegedy et al. 2015).
+    """Choose a random crop of 8 to 100 % of the area and aspect ratio 3/4 to 4/3.
 
-    `drawn` has numbers in [0, 1): area and aspect of each attempt, then the place. Where no attempt fits, the largest
-    part of an allowed aspect, in the middle.
+    Source: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
+
+    Args:
+        height: Height of the image.
+        width: Width of the image.
+        drawn: Random numbers in [0, 1), shape (2 * ATTEMPTS + 2,): area and aspect ratio of each
+            attempt, then the position of the crop.
+
+    Returns:
+        Top, left, height and width of the first attempt that fits. If none fits, the largest crop
+        of an allowed aspect ratio in the center.
     """
     pairs = drawn[: 2 * ATTEMPTS].reshape(ATTEMPTS, 2)
     areas = height * width * (0.08 + 0.92 * pairs[:, 0])
@@ -139,7 +189,8 @@ def crop_box(height: int, width: int, drawn: npt.NDArray[np.float64]) -> tuple[i
     heights = np.rint(np.sqrt(areas / aspects)).astype(int)
     fits = np.flatnonzero((widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height))
     if len(fits):
-        high, wide = int(heights[fits[0]]), int(widths[fits[0]])
+        high = int(heights[fits[0]])
+        wide = int(widths[fits[0]])
         top, left = drawn[2 * ATTEMPTS :][:2]
         return int(top * (height - high + 1)), int(left * (width - wide + 1)), high, wide
     wide = min(width, max(1, round(height * 4 / 3)))
@@ -148,7 +199,12 @@ def crop_box(height: int, width: int, drawn: npt.NDArray[np.float64]) -> tuple[i
 
 
 class RandomViewTransform(ImageTransform):
-    """Distinct views out of all that an object has."""
+    """Distinct random views of each object.
+
+    Args:
+        store: Store of all views of each object, one array (of, H, W, 3).
+        config: Preprocessing, with the number of views to draw.
+    """
 
     def __init__(self, store: Store, config: ViewsConfig):
         super().__init__(store, config)
@@ -156,79 +212,133 @@ class RandomViewTransform(ImageTransform):
         channels, self.of, height, width = self.spec.shape
         self.spec = InputSpec((channels, config.count, height, width))
 
-    def gather(self, rows: Indices, draws: Draws) -> Tensor:
-        views = draws.random((len(rows), self.of)).argsort(axis=1)[:, : self.count]
-        values = self.store.all()[self.store.first[rows][:, None], views]
+    def gather(self, rows: Indices, generator: np.random.Generator) -> Tensor:
+        """Draw `count` views of each object."""
+        views = generator.random((len(rows), self.of)).argsort(axis=1)[:, : self.count]
+        values = self.store.get_all()[self.store.first[rows][:, None], views]
         self.store.release_read_pages(values.nbytes)
         return torch.from_numpy(values)
 
 
 class PointCloudTransform:
-    """Points drawn from each cloud, (n, count, 3): anew at each visit in training, else always the same ones."""
+    """Points drawn from each cloud, (n, count, 3).
+
+    Args:
+        store: Store of clouds (points, 3).
+        config: Preprocessing, with the number of points to draw.
+        fixed: Seed with which the points of a cloud are always the same, for evaluation. None draws
+            other points in every epoch, for training.
+    """
 
     def __init__(self, store: Store, config: PointsConfig, fixed: int | None):
-        self.store, self.config, self.fixed = store, config, fixed
+        self.store = store
+        self.config = config
+        self.fixed = fixed
         self.spec = InputSpec((config.count, 3))
 
-    def gather(self, rows: Indices, draws: Draws) -> Tensor:
+    def gather(self, rows: Indices, generator: np.random.Generator) -> Tensor:
+        """Draw points of each cloud, and augment them in training if configured."""
         count = self.config.count
         batch = np.empty((len(rows), count, 3), np.float32)
-        for place, row in enumerate(rows):
-            own = draws if self.fixed is None else np.random.default_rng((self.fixed, int(row)))
-            cloud = self.store.item(int(self.store.first[row]))
-            batch[place] = cloud[own.choice(len(cloud), count, replace=len(cloud) < count)]
+        for position, row in enumerate(rows):
+            own = generator
+            if self.fixed is not None:
+                own = np.random.default_rng((self.fixed, int(row)))
+            cloud = self.store.get_array(int(self.store.first[row]))
+            batch[position] = cloud[own.choice(len(cloud), count, replace=len(cloud) < count)]
             self.store.release_read_pages(cloud.nbytes)
         if self.fixed is None and self.config.augment:
-            batch = augment_clouds(batch, draws)
+            batch = augment_clouds(batch, generator)
         return torch.from_numpy(batch)
 
     def finish(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        """Cast the batch."""
         return batch.to(dtype)
 
 
-def augment_clouds(clouds: npt.NDArray[np.float32], draws: Draws) -> npt.NDArray[np.float32]:
-    """Each cloud of (n, count, 3) scaled, turned about the vertical axis, shifted, and its points jittered."""
+def augment_clouds(
+    clouds: npt.NDArray[np.float32], generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Scale, shift and rotate each cloud about the vertical axis, and jitter its points.
+
+    Args:
+        clouds: Points, shape (n, count, 3).
+        generator: Source of random numbers.
+
+    Returns:
+        Augmented points of the same shape.
+    """
     n = len(clouds)
-    scale = draws.uniform(2 / 3, 3 / 2, (n, 1, 3))
-    shift = draws.uniform(-0.2, 0.2, (n, 1, 3))
-    angle = draws.uniform(0, 2 * np.pi, n)
-    turn = np.zeros((n, 3, 3))
-    turn[:, 0, 0] = turn[:, 2, 2] = np.cos(angle)
-    turn[:, 0, 2], turn[:, 2, 0] = np.sin(angle), -np.sin(angle)
-    turn[:, 1, 1] = 1
-    jitter = np.clip(0.01 * draws.standard_normal(clouds.shape), -0.02, 0.02)
-    changed: npt.NDArray[np.float32] = ((clouds * scale + shift) @ turn + jitter).astype(np.float32)
-    return changed
+    scale = generator.uniform(2 / 3, 3 / 2, (n, 1, 3))
+    shift = generator.uniform(-0.2, 0.2, (n, 1, 3))
+    angle = generator.uniform(0, 2 * np.pi, n)
+    rotation = np.zeros((n, 3, 3))
+    rotation[:, 0, 0] = rotation[:, 2, 2] = np.cos(angle)
+    rotation[:, 0, 2] = np.sin(angle)
+    rotation[:, 2, 0] = -np.sin(angle)
+    rotation[:, 1, 1] = 1
+    jitter = np.clip(0.01 * generator.standard_normal(clouds.shape), -0.02, 0.02)
+    moved = (clouds * scale + shift) @ rotation + jitter
+    augmented: npt.NDArray[np.float32] = moved.astype(np.float32)
+    return augmented
 
 
 class TextTransform:
-    """Token ids, padded to the longest of a batch. `numbers` has the id of each stored number."""
+    """Token ids, padded to the longest text of a batch.
 
-    def __init__(self, store: Store, spec: InputSpec, numbers: npt.NDArray[np.int64] | None):
-        self.store, self.spec, self.numbers = store, spec, numbers
+    Args:
+        store: Store of the numbers of words or tokens.
+        spec: Form of the samples, with the vocabulary.
+        ids: Id of each stored number, shape (words,); None if stored numbers are ids.
+    """
 
-    def gather(self, rows: Indices, draws: Draws) -> Sequences:
-        texts = [self.store.item(int(item)) for item in self.store.first[rows]]
+    def __init__(self, store: Store, spec: InputSpec, ids: npt.NDArray[np.int64] | None):
+        self.store = store
+        self.spec = spec
+        self.ids = ids
+
+    def gather(self, rows: Indices, generator: np.random.Generator) -> Sequences:
+        """Read and pad the texts of a batch."""
+        texts = [self.store.get_array(int(item)) for item in self.store.first[rows]]
         lengths = np.array([len(text) for text in texts])
         batch = np.zeros((len(texts), lengths.max()), np.int64)
-        for place, text in enumerate(texts):
-            batch[place, : len(text)] = text if self.numbers is None else self.numbers[text]
+        for position, text in enumerate(texts):
+            batch[position, : len(text)] = text if self.ids is None else self.ids[text]
         return Sequences(torch.from_numpy(batch), torch.from_numpy(lengths))
 
     def finish(self, batch: Sequences, dtype: torch.dtype) -> Sequences:
+        """Return the batch as it is, since ids have no floating-point type."""
         return batch
 
 
-def make_batch_generator(seed: int, *where: str | int) -> Draws:
-    """The random numbers of one batch."""
+def make_batch_generator(seed: int, *where: str | int) -> np.random.Generator:
+    """Make the random generator of one batch.
+
+    Args:
+        seed: Seed of the trial.
+        *where: Name of the batch: modality, pass and number.
+
+    Returns:
+        A generator of the random stream with this name.
+    """
     return np.random.default_rng(stream_seed(seed, "augment", *where))
 
 
 def gather_batch(
-    columns: Mapping[str, AnyTransform], rows: Indices, seed: int, where: Sequence[str | int]
+    transforms: Mapping[str, AnyTransform], rows: Indices, seed: int, where: Sequence[str | int]
 ) -> dict[str, Input]:
-    """A batch of all modalities, each with draws of its own."""
-    return {
-        name: column.gather(rows, make_batch_generator(seed, name, *where))
-        for name, column in columns.items()
-    }
+    """Gather a batch of all modalities, each with its own random generator.
+
+    Args:
+        transforms: Batch transform by modality.
+        rows: Rows of the samples in the stores.
+        seed: Seed of the trial.
+        where: Name of the batch: pass and number.
+
+    Returns:
+        The batch by modality, on the CPU.
+    """
+    batch = {}
+    for name, transform in transforms.items():
+        batch[name] = transform.gather(rows, make_batch_generator(seed, name, *where))
+    return batch

@@ -1,4 +1,4 @@
-"""What the layouts with HDF5 files share."""
+"""Helpers for the layouts with HDF5 files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from ibml.data.listing import SampleListing
 
 
 class UnusableError(ValueError):
-    """Something in a file that cannot be used, and why."""
+    """Part of an HDF5 file that cannot be used."""
 
 
 def open_hdf5(listing: SampleListing, file: str) -> Any | None:
-    """An HDF5 file; none, and the data set refused, where it cannot be read."""
+    """Open an HDF5 file.
+
+    Args:
+        listing: Listing of the data set.
+        file: Path of the file below the root.
+
+    Returns:
+        The `h5py.File`; None, with a fatal issue, if it cannot be read.
+    """
     path = listing.root / file
     if not path.is_file():
         listing.add_fatal_issue(file, "does not exist")
@@ -22,40 +30,59 @@ def open_hdf5(listing: SampleListing, file: str) -> Any | None:
     try:
         return import_optional("h5py", "points").File(path, "r")
     except OSError as error:
-        listing.add_fatal_issue(
-            file,
-            f"cannot be read: {error.strerror}"
-            if error.strerror
-            else "is no HDF5 file, or a damaged one",
-        )
+        message = "is not an HDF5 file, or damaged"
+        if error.strerror:
+            message = f"cannot be read: {error.strerror}"
+        listing.add_fatal_issue(file, message)
     return None
 
 
 def get_group(parent: Any, name: str) -> Any:
-    """The group of that name; raises `UnusableError`."""
-    return _get_child(
-        parent, name, lambda found: isinstance(found, import_optional("h5py", "points").Group)
-    )
+    """Return a group of an HDF5 file.
+
+    Args:
+        parent: File or group that contains the group.
+        name: Name of the group.
+
+    Returns:
+        The `h5py.Group`.
+
+    Raises:
+        UnusableError: There is no such group, or it cannot be read.
+    """
+    h5py = import_optional("h5py", "points")
+    return _get_child(parent, name, lambda found: isinstance(found, h5py.Group))
 
 
 def get_array(parent: Any, name: str) -> Any:
-    """The array of that name; raises `UnusableError`, also for one whose values lie in another file."""
+    """Return an array of an HDF5 file.
+
+    Args:
+        parent: File or group that contains the array.
+        name: Name of the array.
+
+    Returns:
+        The `h5py.Dataset`.
+
+    Raises:
+        UnusableError: There is no such array, it cannot be read, or its values are in other files.
+    """
     h5py = import_optional("h5py", "points")
-    return _get_child(
-        parent,
-        name,
-        lambda found: isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual),
-    )
+
+    def is_own_array(found: Any) -> bool:
+        return isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual)
+
+    return _get_child(parent, name, is_own_array)
 
 
-def _get_child(parent: Any, name: str, suits: Callable[[Any], bool]) -> Any:
+def _get_child(parent: Any, name: str, is_suitable: Callable[[Any], bool]) -> Any:
+    h5py = import_optional("h5py", "points")
     try:
-        there = isinstance(
-            parent.get(name, getlink=True), import_optional("h5py", "points").HardLink
-        )  # others may lead elsewhere
-        found = parent[name] if there else None
+        # Links of other kinds may lead to other files.
+        is_own = isinstance(parent.get(name, getlink=True), h5py.HardLink)
+        found = parent[name] if is_own else None
     except (KeyError, OSError, RuntimeError, ValueError):
         raise UnusableError(f"{name!r} cannot be read") from None
-    if found is None or not suits(found):
+    if found is None or not is_suitable(found):
         raise UnusableError(f"has no {name!r}")
     return found

@@ -1,4 +1,4 @@
-"""Split lists: rows of cells, their header where they have one, and rows that are not as expected."""
+"""Split lists: rows of cells with or without a header, checked against a format."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from itertools import permutations
 from ibml.data.listing import SampleListing, SplitName
 
 ListRow = tuple[str, list[str]]
-"""The place of a row, and its cells."""
+"""Location and cells of a row."""
 Record = dict[str, str]
-"""The cells of a row by their columns."""
+"""Cells of a row by column."""
 
 LABEL_WORDS = ("label", "class", "category", "emotion", "class name", "label name")
 CLIP_WORDS = (
@@ -39,18 +39,18 @@ SPLIT_WORDS: dict[str, SplitName] = {
     "testing": "test",
 }
 _TRIED = 20
-"""Rows whose files are looked for to tell which column is which."""
+"""Number of rows whose files are looked up to detect the order of the columns."""
 
 
 @dataclass(frozen=True)
 class ListFormat:
-    """The columns of a list in their order, each with the words that a header may have for it.
+    """Columns of a list in their usual order.
 
     Attributes:
-        words: The order as messages show it.
-        columns: The columns that every row has.
-        optional: Columns that are known by a header alone.
-        numbers: Columns that are numbers.
+        description: The order as messages show it.
+        columns: Columns that every row has -> words by which a header may name them.
+        optional: Columns that are recognized by a header alone -> words.
+        numbers: Columns whose cells are numbers.
     """
 
     description: str
@@ -67,19 +67,25 @@ def read_list(
     count_files: Callable[[Record], int],
     find_positions: Callable[[Sequence[ListRow]], dict[str, int] | None] = lambda rows: None,
 ) -> Iterator[tuple[str, Record]]:
-    """Yield the rows of a list that are as expected; the others become damage of the listing.
+    """Yield the valid rows of a list; the others become issues of the listing.
 
-    A header says which column is which. Without one the order is that of the format, or what `find_positions` finds in
-    the content. A row with more text after its columns has a label whose commas are not quoted, and a list whose files
-    exist in another order of the columns has that order: both make the data set useless.
+    A header determines the order of the columns. Without a header it is the order of the format, or
+    the one that `find_positions` detects in the content.
+
+    Two mistakes are fatal issues: a row with more text after its columns, since the commas of its
+    label are not quoted, and a list whose files exist in another order of the columns.
 
     Args:
-        listing: Takes the damage.
-        split: The split that the list is of.
+        listing: Receives the issues.
+        split: Split of the list.
         rows: All rows of the list.
-        form: Its columns.
-        count_files: How many of a row's files are there.
-        find_positions: Tells another order by the content: column -> place; none where the order is the usual one.
+        form: Format of the list.
+        count_files: Counts the existing files of a row.
+        find_positions: Detects another order in the content and returns the position of each
+            column; None for the usual order.
+
+    Yields:
+        Location and record of each valid row.
     """
     given = list(rows)
     positions = _find_header_positions(given[0][1], form) if given else None
@@ -87,16 +93,14 @@ def read_list(
     body = given[1:] if has_header else given
     if positions is None:
         positions = find_positions(body) or {name: place for place, name in enumerate(form.columns)}
+    expected = f"expected {form.description}"
     if missing := [name for name in form.columns if name not in positions]:
-        listing.add_fatal_issue(
-            given[0][0], f"its header names no {missing[0]}; expected {form.description}"
-        )
+        message = f"its header has no column {missing[0]}; {expected}"
+        listing.add_fatal_issue(given[0][0], message)
         return
     if not has_header and (order := _find_other_order(body, form, positions, count_files)):
-        listing.add_fatal_issue(
-            body[0][0],
-            f"has the columns {','.join(order)} by its files; expected {form.description}",
-        )
+        message = f"has the columns {','.join(order)} according to its files; {expected}"
+        listing.add_fatal_issue(body[0][0], message)
         return
     width = len(given[0][1]) if has_header else 0
     yield from _parse_rows(listing, split, body, form, positions, width)
@@ -110,23 +114,25 @@ def _parse_rows(
     positions: Mapping[str, int],
     width: int,
 ) -> Iterator[tuple[str, Record]]:
-    """The rows as records; of a list with a header, each has its `width`."""
+    """Yield the rows as records; `width` is the number of cells of the header, 0 without one."""
     for where, cells in rows:
         record = _parse_record(cells, positions, form)
         if record is None:
             listing.add_issue(split, where, f"expected {form.description}")
         elif _has_more_text(cells, max(positions.values()) + 1, width):
             quotes = "; a label with commas needs quotes" if "," in form.description else ""
-            listing.add_fatal_issue(
-                where, f"has {len(cells)} cells{quotes}; expected {form.description}"
-            )
+            message = f"has {len(cells)} cells{quotes}; expected {form.description}"
+            listing.add_fatal_issue(where, message)
             return
         else:
             yield where, record
 
 
 def _has_more_text(cells: Sequence[str], known: int, width: int) -> bool:
-    """Whether a row goes on after its columns with what may be the rest of a label: no number, split or path."""
+    """Return True if a cell after the columns may be the rest of a label.
+
+    That is a text which is not a number, a split or a path.
+    """
     if width:
         return len(cells) > width
     return any(not _is_plain(cell) for cell in cells[known:])
@@ -134,12 +140,9 @@ def _has_more_text(cells: Sequence[str], known: int, width: int) -> bool:
 
 def _is_plain(cell: str) -> bool:
     text = cell.strip()
-    return (
-        not text
-        or _is_number(text)
-        or text.lower() in SPLIT_WORDS
-        or bool(re.fullmatch(r"\S*[./]\w+", text))
-    )
+    if not text or _is_number(text) or text.lower() in SPLIT_WORDS:
+        return True
+    return bool(re.fullmatch(r"\S*[./]\w+", text))
 
 
 def _is_number(text: str) -> bool:
@@ -149,25 +152,28 @@ def _is_number(text: str) -> bool:
 def _parse_record(
     cells: Sequence[str], positions: Mapping[str, int], form: ListFormat
 ) -> Record | None:
-    """The cells by columns; none where one is missing, empty, or no number although it should be."""
+    """Return the cells by column; None if one is missing, empty, or should be a number."""
     if len(cells) <= max(positions.values()):
         return None
     record = {name: cells[place].strip() for name, place in positions.items()}
-    return (
-        record
-        if all(record.values()) and all(_is_number(record[name]) for name in form.numbers)
-        else None
-    )
+    if not all(record.values()):
+        return None
+    if not all(_is_number(record[name]) for name in form.numbers):
+        return None
+    return record
 
 
 def _find_header_positions(cells: Sequence[str], form: ListFormat) -> dict[str, int] | None:
-    """Column -> place as a header says it; none for a row that is no header: two columns at least are named by it."""
+    """Return the position of each column that a header names, or None for any other row.
+
+    A row is a header if its cells name at least two columns.
+    """
     words = [re.sub(r"[\s_-]+", " ", cell.strip(" \t#.").lower()) for cell in cells]
-    found = {
-        name: next(place for place, word in enumerate(words) if word in known)
-        for name, known in {**form.columns, **form.optional}.items()
-        if any(word in known for word in words)
-    }
+    found: dict[str, int] = {}
+    for name, known in {**form.columns, **form.optional}.items():
+        places = [place for place, word in enumerate(words) if word in known]
+        if places:
+            found[name] = places[0]
     return found if len(set(found.values())) > 1 else None
 
 
@@ -177,12 +183,18 @@ def _find_other_order(
     positions: Mapping[str, int],
     count_files: Callable[[Record], int],
 ) -> list[str] | None:
-    """The order of the columns in which most files exist, where none does in the usual one."""
+    """Return the order of the columns in which most files exist.
+
+    Returns None if files exist in the usual order, or are rare in every order.
+    """
     tried = [cells for _, cells in rows[:_TRIED]]
 
     def count(order: Mapping[str, int]) -> int:
-        records = [record for cells in tried if (record := _parse_record(cells, order, form))]
-        return sum(map(count_files, records))
+        total = 0
+        for cells in tried:
+            if record := _parse_record(cells, order, form):
+                total += count_files(record)
+        return total
 
     if not tried or count(positions):
         return None

@@ -1,4 +1,4 @@
-"""Sound and frames out of clips, by ffmpeg."""
+"""Extraction of sound and frames from clips with ffmpeg."""
 
 from __future__ import annotations
 
@@ -10,26 +10,41 @@ from shutil import which
 
 from ibml.common.errors import IbmlError
 
-# What a clip may be. A play list may not be one: it would have ffmpeg open whatever files and addresses it names.
+# Allowed formats of clips. A playlist is none of them, since ffmpeg would open the files and
+# addresses that it names.
 _FORMATS = "avi,flv,matroska,mov,mp3,mp4,mpeg,mpegts,ogg,wav,webm"
-# Seconds are counted from the first frame, which in some formats comes a little after the sound.
-_FIRST_OF_EVERY_SECOND = r"setpts=PTS-STARTPTS,select=isnan(prev_selected_t)+gt(floor(t)\,floor(prev_selected_t)),setpts=N/TB"
+# Seconds are counted from the first frame, which in some formats follows the sound after a delay.
+_FIRST_OF_EVERY_SECOND = (
+    r"setpts=PTS-STARTPTS,"
+    r"select=isnan(prev_selected_t)+gt(floor(t)\,floor(prev_selected_t)),"
+    r"setpts=N/TB"
+)
 _SECONDS = 600
-"""How long one clip may take."""
+"""Time limit for one clip."""
 
 
 def require_ffmpeg() -> str:
-    """Where ffmpeg is."""
+    """Return the path of ffmpeg; raise `IbmlError` if it is not installed."""
     found = which("ffmpeg")
     if found is None:
         raise IbmlError(
-            "needs ffmpeg, which is not in PATH; install it with the system's package manager, or conda"
+            "ffmpeg is needed and is not in PATH; install it with the system's package manager or"
+            " conda"
         )
     return found
 
 
 def write_sound(source: Path, target: Path, rate: int | None = None) -> None:
-    """A clip's sound as a wav file: mono, 16 bits, at its own rate unless one is given. Raises `ValueError`."""
+    """Write the sound of a clip as a wav file: mono, 16 bits.
+
+    Args:
+        source: The clip.
+        target: Path of the wav file.
+        rate: Rate in Hz; None keeps the rate of the clip.
+
+    Raises:
+        ValueError: ffmpeg failed, or the clip has no sound.
+    """
     resampled = [] if rate is None else ["-ar", str(rate)]
     written = [
         "-map",
@@ -50,7 +65,15 @@ def write_sound(source: Path, target: Path, rate: int | None = None) -> None:
 
 
 def write_frames(source: Path, folder: Path) -> None:
-    """The first frame of every second of a clip, as 00001.jpg, 00002.jpg, ... Raises `ValueError`."""
+    """Write the first frame of every second of a clip as 00001.jpg, 00002.jpg and so on.
+
+    Args:
+        source: The clip.
+        folder: Folder for the frames, which is created.
+
+    Raises:
+        ValueError: ffmpeg failed, or the clip has no frames.
+    """
     folder.mkdir()
     filters = ["-vf", _FIRST_OF_EVERY_SECOND, "-r", "1", "-pix_fmt", "yuvj420p", "-q:v", "2"]
     _convert(source, ["-map", "0:v:0", *filters, "-f", "image2", "%05d.jpg"], folder)
@@ -61,7 +84,8 @@ def write_frames(source: Path, folder: Path) -> None:
 def _convert(source: Path, output: Sequence[str], folder: Path) -> None:
     allowed = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS]
     read = ["-threads", "1", *allowed, "-i", f"file:{source.absolute()}"]
-    # Without -bitexact the version of ffmpeg would be in the files; clips run beside each other, so one thread does.
+    # Without -bitexact, the files would contain the version of ffmpeg. One thread is enough, since
+    # clips are converted in parallel.
     command = [
         require_ffmpeg(),
         "-nostdin",
@@ -75,14 +99,13 @@ def _convert(source: Path, output: Sequence[str], folder: Path) -> None:
         *output,
     ]
     try:
-        # In `folder`, since ffmpeg would take a % in its path for a number's place.
+        # Run in `folder`, since ffmpeg would treat a % in a path as the place of a number.
         done = subprocess.run(
             command, cwd=folder, stderr=subprocess.PIPE, check=False, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise ValueError(f"ffmpeg has not ended after {_SECONDS} seconds") from None
+        raise ValueError(f"ffmpeg did not finish within {_SECONDS} seconds") from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or [
-            f"it ended with {done.returncode}"
-        ]
-        raise ValueError(f"ffmpeg: {said[-1].removeprefix(f'file:{source.absolute()}: ')}")
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"it ended with exit code {done.returncode}"
+        raise ValueError(f"ffmpeg: {reason.removeprefix(f'file:{source.absolute()}: ')}")

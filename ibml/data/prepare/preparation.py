@@ -1,4 +1,7 @@
-"""How a data set is put into its layout: pieces, made beside each other, each whole or not there."""
+"""Conversion of a distribution into a layout, by tasks that run in parallel.
+
+The output of a task is complete or does not exist, so an interrupted command can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,21 @@ from ibml.common.errors import ConfigError, IbmlError, Problem, SourceLocation
 
 
 def _exists(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.is_file() and path.stat().st_size > 0
+    if path.is_dir():
+        return any(path.iterdir())
+    return path.is_file() and path.stat().st_size > 0
 
 
 @dataclass(frozen=True)
 class PreparationTask:
-    """A file or folder that `make` makes under a name of its own choice, for a sample as its user knows it."""
+    """Task that creates one file or folder.
+
+    Attributes:
+        sample: Name of the sample, as messages show it.
+        target: Path of the result.
+        make: Creates the result at a temporary path that it is called with.
+        is_whole: Returns True if the result at a path is complete.
+    """
 
     sample: str
     target: Path
@@ -33,7 +45,16 @@ class PreparationTask:
 
 
 def build_copy_task(sample: str, source: Path, target: Path) -> PreparationTask:
-    """A file that is taken as it is."""
+    """Build the task that copies a file.
+
+    Args:
+        sample: Name of the sample.
+        source: File of the distribution.
+        target: Path of the copy.
+
+    Returns:
+        A task whose result is complete if it has the size of the source.
+    """
 
     def is_whole(path: Path) -> bool:
         return path.is_file() and path.stat().st_size == source.stat().st_size
@@ -42,70 +63,98 @@ def build_copy_task(sample: str, source: Path, target: Path) -> PreparationTask:
 
 
 class Preparation:
-    """A preparation: from `raw`, which is only read, to `root`."""
+    """Conversion of one distribution.
+
+    Args:
+        raw: Folder of the distribution, which is only read.
+        root: Folder of the result.
+        console: Console for progress and messages.
+
+    Attributes:
+        failed: Samples that could not be prepared -> first reason.
+        created: Number of files and folders created by tasks.
+        reused: Number of results that were already complete.
+
+    Raises:
+        IbmlError: `raw` is not a folder.
+        ConfigError: One of the folders contains the other.
+    """
 
     def __init__(self, raw: Path, root: Path, console: Console):
-        self.raw, self.root, self.console = raw, root, console
+        self.raw = raw
+        self.root = root
+        self.console = console
         self.failed: dict[str, str] = {}
-        """Samples that could not be prepared, and the first reason of each."""
-        self.created = self.reused = 0
+        self.created = 0
+        self.reused = 0
         self._check_places()
 
     def report(self, text: str) -> None:
-        """Tell what was decided on the way."""
+        """Print a message for the user."""
         self.console.print(text, soft_wrap=True)
 
-    def make(self, pieces: Sequence[PreparationTask]) -> None:
-        """Make what is not there yet. A piece that cannot be made does not keep the others from it."""
-        self._clear({piece.target.parent for piece in pieces})
+    def make(self, tasks: Sequence[PreparationTask]) -> None:
+        """Run the tasks whose results are not complete; one that fails does not stop the others."""
+        self._remove_leftovers({task.target.parent for task in tasks})
         with _build_progress_bar(self.console) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-            futures = [pool.submit(_make, piece) for piece in pieces]
+            futures = [pool.submit(_run_task, task) for task in tasks]
             try:
-                for piece, future in bar.track(zip(pieces, futures, strict=True), len(pieces)):
-                    self._take(piece, future)
+                for task, future in bar.track(zip(tasks, futures, strict=True), len(tasks)):
+                    self._count(task, future)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
     def write_files(self, files: dict[str, bytes]) -> None:
-        """Write small files into the root. One with another content is not ibml's to replace."""
+        """Write small files into the root.
+
+        Args:
+            files: Content by path below the root.
+
+        Raises:
+            IbmlError: A file exists with other content, which is not overwritten.
+        """
         for name, content in files.items():
             place = self.root / name
             if place.exists() and place.read_bytes() != content:
                 raise IbmlError(
-                    f"{place} is there with another content; move it away to have it made from {self.raw}"
+                    f"{place} exists with other content; move it away to create it from {self.raw}"
                 )
-        self._clear({(self.root / name).parent for name in files})
+        self._remove_leftovers({(self.root / name).parent for name in files})
         for name, content in files.items():
             if not (self.root / name).exists():
                 with replace_atomically(self.root / name) as place:
                     place.write_bytes(content)
 
     def fail(self, sample: str, reason: str) -> None:
-        """Note that a sample cannot be prepared."""
+        """Record that a sample cannot be prepared."""
         self.failed.setdefault(sample, reason)
 
-    def _take(self, piece: PreparationTask, future: Future[bool]) -> None:
+    def _count(self, task: PreparationTask, future: Future[bool]) -> None:
         try:
-            made = future.result()
+            created = future.result()
         except (OSError, ValueError, MemoryError) as error:
-            self.fail(piece.sample, _format_reason(error))
+            self.fail(task.sample, _format_reason(error))
+            return
+        if created:
+            self.created += 1
         else:
-            self.created += made
-            self.reused += not made
+            self.reused += 1
 
     def _check_places(self) -> None:
         if not self.raw.is_dir():
-            raise IbmlError(f"{self.raw} is no folder with a raw distribution")
-        raw, root = self.raw.resolve(), self.root.resolve()
+            raise IbmlError(f"{self.raw} is not a folder with a raw distribution")
+        raw = self.raw.resolve()
+        root = self.root.resolve()
         if raw.is_relative_to(root) or root.is_relative_to(raw):
-            message = (
-                f"{self.root} and {self.raw}, which is only read, must not lie within each other"
-            )
+            message = f"{self.root} and {self.raw} overlap; choose a folder outside the other one"
             raise ConfigError([Problem(SourceLocation("--root"), message)])
 
-    def _clear(self, folders: set[Path]) -> None:
-        """Of what a killed command left. A link among the folders may lead back to what is only read."""
+    def _remove_leftovers(self, folders: set[Path]) -> None:
+        """Remove unfinished files of killed commands, but never in the distribution.
+
+        A link in the root may lead into the distribution, which is only read.
+        """
         raw = self.raw.resolve()
         for folder in sorted(folders):
             if folder.resolve().is_relative_to(raw):
@@ -114,21 +163,20 @@ class Preparation:
 
 
 def format_jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
-    """A JSON object per line."""
+    """Format rows as JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def _make(piece: PreparationTask) -> bool:
-    """Whether anything had to be done."""
-    if piece.is_whole(piece.target):
+def _run_task(task: PreparationTask) -> bool:
+    """Run a task unless its result is complete; return True if it was run."""
+    if task.is_whole(task.target):
         return False
     try:
-        with replace_atomically(piece.target) as place:
-            piece.make(place)
+        with replace_atomically(task.target) as place:
+            task.make(place)
     except OSError:
-        if piece.is_whole(
-            piece.target
-        ):  # by another command meanwhile; a folder does not take a folder's place
+        # Another command may have finished first; a folder cannot replace a folder.
+        if task.is_whole(task.target):
             return False
         raise
     return True

@@ -1,4 +1,4 @@
-"""What a raw distribution says in words: lists of samples, read line by line, and names in them."""
+"""Text files of raw distributions: lists of samples, read by line, and names in them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,31 @@ from ibml.common.sanitize import is_printable
 
 Line = TypeVar("Line")
 Row = TypeVar("Row")
-_SAID = 10
-"""A file of another kind is wrong in every line; so many are enough to see it."""
+_REPORTED = 10
+"""Number of invalid lines that are reported, since a file of another kind is invalid throughout."""
 
 
 def require_path(raw: Path, name: str, layout: str) -> Path:
-    """A file or folder of the distribution; an error that says how one is laid out if it is not there."""
+    """Return the path of a file or folder of the distribution.
+
+    Args:
+        raw: Folder of the distribution.
+        name: Path below it.
+        layout: Description of a complete distribution, for the error.
+
+    Returns:
+        The path.
+
+    Raises:
+        IbmlError: The path does not exist.
+    """
     if not (raw / name).exists():
         raise IbmlError(f"{raw} has no {name}; it must be a folder with {layout}")
     return raw / name
 
 
 def read_text(path: Path) -> str:
-    """A file's text. The distributions have UTF-8 and, here and there, bytes of Latin-1."""
+    """Read a text file in UTF-8 or, as some distributions have it, Latin-1."""
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
@@ -34,54 +46,87 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not empty, with their numbers."""
-    # Not splitlines, which takes control characters within a name for ends of lines.
+    """Yield number and content of the lines that are not empty."""
+    # Not with splitlines, which treats control characters in a name as ends of lines.
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             yield number, line.rstrip("\r")
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a CSV file, with the numbers of their last lines."""
+    """Yield the rows of a CSV file that are not empty.
+
+    Args:
+        path: Path of the file.
+
+    Yields:
+        Number of the row's last line, and its cells.
+
+    Raises:
+        ConfigError: The file is not CSV.
+    """
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
-        raise ConfigError(
-            [Problem(SourceLocation(str(path), reader.line_num), str(error))]
-        ) from None
+        location = SourceLocation(str(path), reader.line_num)
+        raise ConfigError([Problem(location, str(error))]) from None
 
 
 def parse_lines(
     path: Path, lines: Iterable[tuple[int, Line]], parse: Callable[[Line], Row]
 ) -> list[Row]:
-    """What `parse` makes of each line; where it raises `ValueError`, errors with the file and line."""
-    rows, problems = list[Row](), list[Problem]()
+    """Parse each line of a file.
+
+    Args:
+        path: Path of the file, for errors.
+        lines: Numbers and lines.
+        parse: Parses one line; raises `ValueError` for an invalid one.
+
+    Returns:
+        The results of `parse`, at least one.
+
+    Raises:
+        ConfigError: A line is invalid, or the file has no lines.
+    """
+    rows: list[Row] = []
+    problems: list[Problem] = []
     for number, line in lines:
         try:
             rows.append(parse(line))
         except ValueError as error:
             problems.append(Problem(SourceLocation(str(path), number), str(error)))
-            if len(problems) == _SAID:
+            if len(problems) == _REPORTED:
                 break
     if problems:
         raise ConfigError(problems)
     if not rows:
-        raise ConfigError([Problem(SourceLocation(str(path)), "it lists nothing")])
+        raise ConfigError([Problem(SourceLocation(str(path)), "the file lists no samples")])
     return rows
 
 
 def validate_file_name(text: str) -> str:
-    """A text as the name of a file or folder; raises `ValueError` where it would lead anywhere else."""
+    """Return a text that is the name of a file or folder; raise `ValueError` for any other."""
     if text in ("", ".", "..") or set(text) & set("/\\:\n\t") or not is_printable(text):
-        raise ValueError(f"{text!r} is no name of a file")
+        raise ValueError(f"{text!r} is not a file name")
     return text
 
 
 def list_matching(folder: Path, pattern: str) -> list[Path]:
-    """What of a folder has names like a pattern, sorted."""
+    """List the files and folders whose names match a pattern.
+
+    Args:
+        folder: Folder to search.
+        pattern: Glob pattern.
+
+    Returns:
+        Sorted paths.
+
+    Raises:
+        ConfigError: A name cannot be shown.
+    """
     found = sorted(folder.glob(pattern))
     for path in found:
         try:

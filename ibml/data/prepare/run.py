@@ -13,11 +13,25 @@ from ibml.data.prepare.preparation import Preparation
 
 
 def prepare(name: str, raw: Path, root: Path, console: Console) -> Preparation:
-    """Put a data set into its layout; what was made and what could not be is in the work that is given back."""
-    work = Preparation(raw, root, console)
+    """Convert the distribution of a data set into the layout that ibml reads.
+
+    Args:
+        name: Type of the data set.
+        raw: Folder of the distribution, which is only read.
+        root: Folder of the result.
+        console: Console for progress and messages.
+
+    Returns:
+        The finished preparation, with its counts and the samples that failed.
+
+    Raises:
+        IbmlError: The distribution is incomplete, or a file cannot be read or written.
+    """
+    preparation = Preparation(raw, root, console)
     try:
-        load_object(PREPARATIONS[name])(work)
+        load_object(PREPARATIONS[name])(preparation)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        raise IbmlError(f"{place}{error.strerror or error}; what was made before is kept") from None
-    return work
+        message = f"{place}{error.strerror or error}; files that are complete were kept"
+        raise IbmlError(message) from None
+    return preparation

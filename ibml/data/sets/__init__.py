@@ -1,0 +1,1 @@
+"""Data sets, one package each: configuration, layout or source, and preparation."""

@@ -1,0 +1,1 @@
+"""The user's cache: digests of files, and stores of decoded samples."""

@@ -1,4 +1,8 @@
-"""Media that were decoded before: stores in the user's cache, each named by what its arrays were made from and how."""
+"""Cache of decoded samples: stores in the user's cache folder.
+
+The name of a store has a hash of everything that determines its arrays: the content of the samples,
+the decoder and its settings.
+"""
 
 from __future__ import annotations
 
@@ -28,92 +32,126 @@ from ibml.data.listing import DataError, SamplePart
 from ibml.data.stores.store import Store, StoreWriter, remove_store
 
 LOCK = ".lock"
-"""The end of the name of the file that whoever makes a store holds; such a file stays, or two processes could hold one
-of that name."""
+"""Suffix of the file that a process locks while it makes a store.
+
+The file is never removed, or two processes could hold the lock of one store.
+"""
 _STORE = re.compile(r"[^/]+-[0-9a-f]{20}(?=$|\.)")
-"""The name of a store, finished or not."""
+"""Name of a store, finished or not."""
 _LOOK_SECONDS = 0.1
-"""How often it is looked whether another process has finished a store."""
+"""Interval at which a process checks if another one has released a lock."""
 _AHEAD = 32
-"""How many samples are decoded before the first of them is written."""
+"""Number of samples that are decoded before the first of them is written."""
 _TRIED = 64
-"""After how many samples the size of the whole is known well enough to compare it with the disk."""
+"""Number of samples from which the size of the whole store is estimated."""
 _SPARE = 2**28
-_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
-"""What is wrong with the machine, and may be right tomorrow: it is not kept as what is wrong with a sample."""
+"""Bytes on disk that must stay free."""
+_TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
+"""Errors of the machine that may not recur, so they are not stored as issues of a sample."""
 
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """The samples of one split and one modality, and the forms in which they are needed."""
+    """Samples of one split and one modality, and the forms in which they are needed.
+
+    Attributes:
+        name: Name of the request, for progress and for the names of the stores.
+        root: Folder of the data set.
+        parts: Raw content of the samples.
+        contents: Digest of the content of each part.
+        decoder: Decoder of the modality.
+        forms: Forms in which the samples are needed.
+    """
 
     name: str
     root: Path
     parts: Sequence[SamplePart]
     contents: Sequence[str]
-    """What each part is read from, as a digest."""
-    media: Decoder
+    decoder: Decoder
     forms: tuple[Form, ...]
 
 
 def get_stores_folder() -> Path:
-    """Where all stores are; raises `DataError` where there is no place for a cache."""
+    """Return the folder of all stores.
+
+    Returns:
+        The folder, which may not exist yet.
+
+    Raises:
+        DataError: The user has no cache folder.
+    """
     try:
         return get_cache_folder() / "data"
     except RuntimeError:
-        raise DataError(
-            "there is no folder for the cache of decoded media: set IBML_CACHE to one"
-        ) from None
+        message = "there is no folder for the cache of decoded samples; set IBML_CACHE to one"
+        raise DataError(message) from None
 
 
-def stores(request: DecodeRequest, progress: Progress) -> dict[Form, Store]:
-    """The stores of these samples, made now where there are none; one process makes them, and others wait for it.
+def get_stores(request: DecodeRequest, progress: Progress) -> dict[Form, Store]:
+    """Open the stores of some samples, and make those that do not exist.
 
-    Raises `DataError`, for a disk without room among others.
+    One process makes a store while others wait for it.
+
+    Args:
+        request: Samples and forms.
+        progress: Called while samples are decoded.
+
+    Returns:
+        A store for each form.
+
+    Raises:
+        DataError: The cache cannot be used, for instance since the disk is full.
     """
     targets = {
         form: get_stores_folder() / _build_store_name(request, form) for form in request.forms
     }
-    missing = {
-        form: target for form, target in targets.items() if not (target / "about.json").is_file()
-    }
+    missing = _find_missing(targets)
     if missing:
         with ExitStack() as locks:
-            # each, since others may want one of these forms beside other ones; in one order, or two would wait for ever
+            # One lock per form, since another process may need only one of these forms. Sorted,
+            # or two processes could wait for each other.
             for target in sorted(missing.values()):
                 locks.enter_context(_hold_lock(target))
-            missing = {
-                form: target
-                for form, target in missing.items()
-                if not (target / "about.json").is_file()
-            }
+            missing = _find_missing(missing)
             if missing:
                 _make_stores(request, missing, progress)
     return {form: Store(target) for form, target in targets.items()}
 
 
+def _find_missing(targets: dict[Form, Path]) -> dict[Form, Path]:
+    missing = {}
+    for form, target in targets.items():
+        if not (target / "about.json").is_file():
+            missing[form] = target
+    return missing
+
+
 def _build_store_name(request: DecodeRequest, form: Form) -> str:
-    media = request.media
-    content = [
-        media.wire_name,
-        media.revision,
-        media.get_settings(form),
-        form,
-        list(request.contents),
-    ]
+    decoder = request.decoder
+    settings = decoder.get_settings(form)
+    content = [decoder.wire_name, decoder.revision, settings, form, list(request.contents)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{request.name}-{form}-{digest[:20]}"
 
 
 @contextmanager
 def _hold_lock(target: Path) -> Iterator[None]:
-    """Hold a store's lock. Raises `DataError` if the cache cannot be used, `KeyboardInterrupt` if asked to stop."""
+    """Hold the lock of a store.
+
+    Args:
+        target: Folder of the store.
+
+    Raises:
+        DataError: The cache cannot be used.
+        KeyboardInterrupt: The process has been asked to stop.
+    """
     with ExitStack() as stack:
         try:
             stack.enter_context(_get_lock(target).acquire(cancel_check=_raise_if_stopping))
         except OSError as error:
             raise DataError(
-                f"the cache {target.parent} cannot be used: {error.strerror}; IBML_CACHE names another"
+                f"the cache {target.parent} cannot be used: {error.strerror};"
+                " set IBML_CACHE to another folder"
             ) from None
         yield
 
@@ -139,17 +177,16 @@ def _make_stores(request: DecodeRequest, targets: dict[Form, Path], progress: Pr
     try:
         remove_unfinished(get_stores_folder())
         for target in targets.values():
-            remove_store(target)  # without its description, it is none
-        for form, begun in unfinished.items():
-            writers[form] = StoreWriter(begun, request.media.dtype)
+            remove_store(target)  # a store without its description is incomplete
+        for form, folder in unfinished.items():
+            writers[form] = StoreWriter(folder, request.decoder.dtype)
         with _use_single_thread():
             _write_stores(request, writers, progress)
         for form, target in targets.items():
-            writers[form].finish(target, request.media.vocabulary)
+            writers[form].finish(target, request.decoder.vocabulary)
     except OSError as error:
-        raise DataError(
-            f"{request.name} could not be cached: {error}; IBML_CACHE names another folder"
-        ) from None
+        message = f"{request.name} could not be cached: {error}; set IBML_CACHE to another folder"
+        raise DataError(message) from None
     except DecodeError as error:
         raise DataError(f"{request.name}: {error}") from None
     finally:
@@ -159,7 +196,7 @@ def _make_stores(request: DecodeRequest, targets: dict[Form, Path], progress: Pr
 
 @contextmanager
 def _use_single_thread() -> Iterator[None]:
-    """Samples are decoded side by side, so that threads within each would only be in one another's way."""
+    """Limit torch to one thread per sample, since samples are already decoded in parallel."""
     import torch
 
     before = torch.get_num_threads()
@@ -174,12 +211,12 @@ def _write_stores(
     request: DecodeRequest, writers: dict[Form, StoreWriter], progress: Progress
 ) -> None:
     total = len(request.parts)
-    for done, made in enumerate(_decode(request, tuple(writers)), 1):
+    for done, decoded in enumerate(_decode(request, tuple(writers)), 1):
         for form, writer in writers.items():
-            if isinstance(made, str):
-                writer.bad(made)
+            if isinstance(decoded, str):
+                writer.append_unusable(decoded)
             else:
-                writer.append(made[form])
+                writer.append(decoded[form])
         if done == min(_TRIED, total):
             _check_room(request, writers, done)
         if done % 16 == 0 or done == total:
@@ -189,13 +226,13 @@ def _write_stores(
 def _decode(
     request: DecodeRequest, forms: tuple[Form, ...]
 ) -> Iterator[dict[Form, list[Array]] | str]:
-    """What each sample became, in order, or why it cannot be used."""
+    """Yield the arrays of each sample in order, or the reason why it cannot be decoded."""
 
-    def read(part: SamplePart) -> dict[Form, list[Array]] | str:
+    def decode(part: SamplePart) -> dict[Form, list[Array]] | str:
         if not part.files and part.text is None:
-            return "is not there"
+            return "does not exist"
         try:
-            return request.media.read(part, request.root, forms)
+            return request.decoder.decode(part, request.root, forms)
         except DecodeError as error:
             return str(error)
         except IbmlError:
@@ -206,7 +243,7 @@ def _decode(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[Future[dict[Form, list[Array]] | str]] = deque()
         for part in request.parts:
-            ahead.append(pool.submit(read, part))
+            ahead.append(pool.submit(decode, part))
             if len(ahead) >= _AHEAD:
                 yield ahead.popleft().result()
         while ahead:
@@ -214,38 +251,52 @@ def _decode(
 
 
 def _explain_error(error: OSError | ValueError) -> str:
-    """What is wrong with a sample; raises `DataError` for what is wrong with the machine."""
+    """Return the issue of a sample, or raise `DataError` for a transient error of the machine."""
     if not isinstance(error, OSError):
         return f"cannot be read: {error}"
-    if error.errno in _PASSING:
+    if error.errno in _TRANSIENT:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
     return f"cannot be read: {error.strerror or error}"
 
 
 def _check_room(request: DecodeRequest, writers: dict[Form, StoreWriter], done: int) -> None:
+    """Raise `DataError` if the stores, estimated from the first samples, do not fit on the disk."""
     needed = sum(writer.bytes for writer in writers.values()) * len(request.parts) // max(done, 1)
     folder = get_stores_folder()
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         raise DataError(
-            f"{request.name} decoded takes about {needed / 1e9:.1f} GB, and {folder} has room for {free / 1e9:.1f} GB;"
-            " IBML_CACHE names another folder, and a smaller stored_side or size takes less"
+            f"{request.name} needs about {needed / 1e9:.1f} GB when decoded, and {folder} has"
+            f" {free / 1e9:.1f} GB free; set IBML_CACHE to another folder, or reduce stored_side"
+            " or size"
         )
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Something in the cache of decoded media."""
+    """Store in the cache of decoded samples, finished or not.
+
+    Attributes:
+        path: Folder of the store.
+        size: Size of its files in bytes.
+    """
 
     path: Path
     size: int
 
     @property
     def name(self) -> str:
+        """Name of the folder."""
         return self.path.name
 
     def remove(self) -> bool:
-        """Remove it, unless it is being made; a process that reads it goes on. Whether it is gone."""
+        """Remove the store unless a process is making it.
+
+        Processes that read the store are not affected.
+
+        Returns:
+            True if the store is removed.
+        """
         named = _STORE.match(self.name)
         assert named, "only stores are listed"
         try:
@@ -257,17 +308,16 @@ class CacheEntry:
 
 
 def list_cache_entries() -> list[CacheEntry]:
-    """The stores in the cache of decoded media, the largest first, also those that a killed process left unfinished."""
+    """List all stores, the largest first, including unfinished ones of killed processes."""
     folder = get_stores_folder()
-    there = (
-        [path for path in folder.iterdir() if _STORE.match(path.name) and path.is_dir()]
-        if folder.is_dir()
-        else []
-    )
-    found = [CacheEntry(path, _measure_size(path)) for path in there]
-    return sorted(found, key=lambda entry: (-entry.size, entry.name))
+    if not folder.is_dir():
+        return []
+    entries = []
+    for path in folder.iterdir():
+        if _STORE.match(path.name) and path.is_dir():
+            entries.append(CacheEntry(path, _measure_size(path)))
+    return sorted(entries, key=lambda entry: (-entry.size, entry.name))
 
 
 def _measure_size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

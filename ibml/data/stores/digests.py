@@ -1,4 +1,4 @@
-"""Digests of files' content, remembered for as long as a file has the same size and times of change."""
+"""Digests of files, remembered until the size or the times of a file change."""
 
 from __future__ import annotations
 
@@ -16,18 +16,33 @@ from ibml.common.paths import get_cache_folder
 from ibml.data.base import Progress
 
 _CHUNK = 512
+"""Number of files that are hashed and stored together."""
 _PATIENCE = 5.0
-"""Seconds that a writer waits for another."""
-_TABLE = "CREATE TABLE IF NOT EXISTS contents (path TEXT PRIMARY KEY, state TEXT, digest TEXT) WITHOUT ROWID"
+"""Seconds that a writer waits for another one."""
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS contents"
+    " (path TEXT PRIMARY KEY, state TEXT, digest TEXT) WITHOUT ROWID"
+)
 
 
-def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str, str | None]:
-    """SHA-256 of each file below the root; None for one that is not there or is no file."""
+def compute_digests(
+    root: Path, files: Collection[str], progress: Progress
+) -> dict[str, str | None]:
+    """Compute the SHA-256 digest of each file, or look it up if the file has not changed.
+
+    Args:
+        root: Folder of the data set.
+        files: Paths relative to the root.
+        progress: Called while files are read.
+
+    Returns:
+        Digest by path; None for a path that does not exist or is not a file.
+    """
     database = _open_database()
     with closing(database):
         base = str(root.resolve())
         found: dict[str, str | None] = {}
-        fresh: list[tuple[str, str]] = []
+        changed: list[tuple[str, str]] = []
         rest = iter(files)
         while chunk := list(islice(rest, _CHUNK)):
             known = _load_known(database, base, chunk)
@@ -38,40 +53,41 @@ def digests(root: Path, files: Collection[str], progress: Progress) -> dict[str,
                 elif known.get(file, ("",))[0] == state:
                     found[file] = known[file][1]
                 else:
-                    fresh.append((file, state))
+                    changed.append((file, state))
         done = 0
-        for read in _hash_files(root, fresh):
-            found |= {file: digest for file, _, digest in read}
-            _save_digests(
-                database,
-                [(f"{base}/{file}", state, digest) for file, state, digest in read if digest],
-            )
-            done += len(read)
-            progress("reading files", done, len(fresh))
+        for hashed in _hash_files(root, changed):
+            rows = []
+            for file, state, digest in hashed:
+                found[file] = digest
+                if digest:
+                    rows.append((f"{base}/{file}", state, digest))
+            _save_digests(database, rows)
+            done += len(hashed)
+            progress("reading files", done, len(changed))
     return found
 
 
 def _get_file_state(path: str) -> str | None:
+    """Return a text that changes with the file; None if there is no such file."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - making a Path of it takes longer than this
+        found = os.stat(path)  # noqa: PTH116 - making a Path takes longer than this
     except (OSError, ValueError):
         return None
-    # what copies a file may give it the old one's time, but not that of the change of its entry
-    return (
-        f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
-        if stat.S_ISREG(found.st_mode)
-        else None
-    )
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    # Programs that copy a file may copy its time of modification, but not the ctime.
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 def _hash_files(
-    root: Path, fresh: list[tuple[str, str]]
+    root: Path, files: list[tuple[str, str]]
 ) -> Iterator[list[tuple[str, str, str | None]]]:
+    """Yield path, state and digest of the files in chunks, hashed by several threads."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(fresh), _CHUNK):
-            chunk = fresh[start : start + _CHUNK]
-            read = pool.map(lambda entry: _hash_file(root / entry[0]), chunk)
-            yield [(*entry, digest) for entry, digest in zip(chunk, read, strict=True)]
+        for start in range(0, len(files), _CHUNK):
+            chunk = files[start : start + _CHUNK]
+            digests = pool.map(lambda entry: _hash_file(root / entry[0]), chunk)
+            yield [(*entry, digest) for entry, digest in zip(chunk, digests, strict=True)]
 
 
 def _hash_file(path: Path) -> str | None:
@@ -83,7 +99,10 @@ def _hash_file(path: Path) -> str | None:
 
 
 def _open_database() -> sqlite3.Connection:
-    """In the user's cache; where that cannot be used, in memory, which costs a reading of the files each time."""
+    """Open the database in the user's cache.
+
+    If the cache cannot be used, the database is in memory, and files are read in every process.
+    """
     with suppress(OSError, RuntimeError, sqlite3.Error):
         folder = get_cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,10 +117,9 @@ def _open_database() -> sqlite3.Connection:
 def _load_known(
     database: sqlite3.Connection, base: str, files: list[str]
 ) -> dict[str, tuple[str, str]]:
-    """What is remembered of some files. Of all at once it would take a gigabyte for 2 million pictures."""
-    query = (
-        f"SELECT path, state, digest FROM contents WHERE path IN ({', '.join('?' * len(files))})"
-    )
+    """Load state and digest of some files; those of 2 million files would take a gigabyte."""
+    marks = ", ".join("?" * len(files))
+    query = f"SELECT path, state, digest FROM contents WHERE path IN ({marks})"
     with suppress(sqlite3.Error, UnicodeEncodeError):
         found = database.execute(query, [f"{base}/{file}" for file in files])
         return {path[len(base) + 1 :]: tuple(rest) for path, *rest in found}
@@ -109,6 +127,6 @@ def _load_known(
 
 
 def _save_digests(database: sqlite3.Connection, rows: list[tuple[str, str, str]]) -> None:
-    """At once and not at the end, since nobody else can write meanwhile."""
+    """Save digests in one short transaction, since other processes cannot write during it."""
     with suppress(sqlite3.Error, UnicodeEncodeError), database:
         database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", rows)

@@ -1,4 +1,4 @@
-"""Arrays of many samples in files: written once, one after another, and mapped into memory by all who read them."""
+"""Stores: arrays of many samples in files, written once and mapped into memory by all readers."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ from ibml.data.decoders.base import Array, DecodeError
 from ibml.data.listing import DataError
 
 RELEASE_BYTES = 64 * 2**20
-"""After reading so much, a process lets go of the pages that it has mapped; they stay in the system's cache."""
-
+"""Bytes after which a process releases the pages it has read; they stay in the system's cache."""
 
 FILES = ("about.json", "values.bin", "shapes.npy", "first.npy")
-"""The files of a store. The first describes the others and is written last."""
+"""Files of a store. The first one describes the others and is written last."""
 
 
 class StoreWriter:
-    """Writes a store into a folder that must not be there yet. It is a store only once `finish` has come to its end."""
+    """Writer of a store, which is complete only after `finish`.
+
+    Args:
+        folder: Folder to write to; it must not exist yet.
+        dtype: Type of the values.
+    """
 
     def __init__(self, folder: Path, dtype: type[np.generic]):
-        self.folder, self.dtype = folder, np.dtype(dtype)
+        self.folder = folder
+        self.dtype = np.dtype(dtype)
         folder.mkdir(parents=True)
         self._file = (folder / "values.bin").open("wb")
-        self._first, self._shapes = [0], list[tuple[int, ...]]()
+        self._first = [0]
+        self._shapes: list[tuple[int, ...]] = []
         self._bad: dict[int, str] = {}
         self.bytes = 0
 
     def append(self, arrays: Sequence[Array]) -> None:
-        """The next sample's arrays."""
+        """Append the arrays of the next sample."""
         for array in arrays:
             values = np.ascontiguousarray(array, self.dtype)
             self._file.write(values.data)
@@ -44,13 +50,22 @@ class StoreWriter:
             self.bytes += values.nbytes
         self._first.append(len(self._shapes))
 
-    def bad(self, message: str) -> None:
-        """The next sample cannot be used."""
+    def append_unusable(self, message: str) -> None:
+        """Record that the next sample cannot be used, and why."""
         self._bad[len(self._first) - 1] = message
         self._first.append(len(self._shapes))
 
     def finish(self, target: Path, vocabulary: Iterable[str]) -> None:
-        """Close the store and give it its name. The vocabulary has the words that a text's numbers stand for."""
+        """Complete the store and move it to its final folder.
+
+        Args:
+            target: Final folder of the store. If another host has made the store in the meantime,
+                that one stays.
+            vocabulary: Words that the numbers of a text stand for.
+
+        Raises:
+            DecodeError: The samples have different numbers of axes.
+        """
         self._file.close()
         axes = {len(shape) for shape in self._shapes}
         if len(axes) > 1:
@@ -71,15 +86,19 @@ class StoreWriter:
             self.folder.rename(target)
         except OSError:
             if not (target / "about.json").is_file():
-                raise  # else another host was faster, and its store has the same content
+                raise  # otherwise another host was faster, and its store has the same content
 
     def discard(self) -> None:
+        """Remove the store if it is not finished."""
         self._file.close()
         remove_store(self.folder)
 
 
 def remove_store(folder: Path) -> None:
-    """Remove the files of a store, and its folder if nothing else is in it. Files out of reach stay."""
+    """Remove the files of a store, and its folder if that is empty then.
+
+    Files that cannot be removed stay, without an error.
+    """
     with suppress(OSError):
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
@@ -87,7 +106,22 @@ def remove_store(folder: Path) -> None:
 
 
 class Store:
-    """The arrays of a store by sample. Raises `DataError` where the files are not what was written."""
+    """Reader of a store.
+
+    A sample has the arrays `first[row]` to `first[row + 1] - 1`.
+
+    Args:
+        folder: Folder of the store.
+
+    Attributes:
+        shapes: Shape of every array, shape (arrays, axes).
+        first: Position of the first array of each sample, shape (samples + 1,).
+        vocabulary: Words that the numbers of a text stand for.
+        bad: Samples that cannot be used -> reason.
+
+    Raises:
+        DataError: The files are not as they were written.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -99,7 +133,8 @@ class Store:
             self._open(np.dtype(about["dtype"]), about["bytes"])
         except (OSError, ValueError, KeyError) as error:
             raise DataError(
-                f"the cache {folder} is damaged ({error}); 'ibml data cache --clear' removes it"
+                f"the cache {folder} is damaged ({error});"
+                " run 'ibml data cache --clear' to remove the cache"
             ) from None
         self.bad = {int(row): message for row, message in about["bad"].items()}
         self._read = 0
@@ -111,7 +146,8 @@ class Store:
         sizes = self.shapes.prod(axis=1)
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         if not expected:
-            self._map, self._flat = None, np.empty(0, dtype)
+            self._map = None
+            self._flat = np.empty(0, dtype)
             return
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -120,51 +156,65 @@ class Store:
     def __len__(self) -> int:
         return len(self.first) - 1
 
-    def item(self, item: int) -> Array:
-        """One array, read-only."""
-        return self._flat[self._starts[item] : self._starts[item + 1]].reshape(self.shapes[item])
+    def get_array(self, item: int) -> Array:
+        """Return one array, read-only."""
+        values = self._flat[self._starts[item] : self._starts[item + 1]]
+        return values.reshape(self.shapes[item])
 
     @cached_property
-    def even(self) -> bool:
-        """Whether all arrays have one shape."""
+    def is_even(self) -> bool:
+        """True if all arrays have one shape."""
         return bool((self.shapes == self.shapes[:1]).all())
 
-    def all(self) -> Array:
-        """All arrays, (items, *shape), where they have one shape."""
+    def get_all(self) -> Array:
+        """Return all arrays, (arrays, *shape), of a store whose arrays have one shape."""
         return self._flat.reshape(len(self.shapes), *self.shapes[0])
 
-    def some(self, items: npt.NDArray[np.int64]) -> Array:
-        """These arrays, (n, *shape), which have one shape, though others may have another."""
-        return (
-            self.all()[items] if self.even else np.stack([self.item(int(item)) for item in items])
-        )
+    def get_many(self, items: npt.NDArray[np.int64]) -> Array:
+        """Return some arrays of one shape, (n, *shape); other arrays may have other shapes."""
+        if self.is_even:
+            return self.get_all()[items]
+        return np.stack([self.get_array(int(item)) for item in items])
 
     @property
     def usual_shape(self) -> tuple[int, ...] | None:
-        """That of most arrays."""
+        """Shape of most arrays; None if there are no arrays."""
         if not len(self.shapes):
             return None
         kinds, counts = np.unique(self.shapes, axis=0, return_counts=True)
         return tuple(kinds[counts.argmax()].tolist())
 
     def find_other_shapes(self, usual: tuple[int, ...] | None) -> dict[int, str]:
-        """What is to be said of samples, of one array each, that have another shape."""
+        """Find samples whose array has an unusual shape, in a store with one array per sample.
+
+        Args:
+            usual: The expected shape; None accepts every shape.
+
+        Returns:
+            Row of the sample -> reason why it cannot be used.
+        """
         if usual is None or (len(usual) == self.shapes.shape[1] and (self.shapes == usual).all()):
             return {}
-        shapes = {
-            row: tuple(self.shapes[self.first[row]].tolist())
-            for row in range(len(self))
-            if row not in self.bad
-        }
-        return {
-            row: f"has shape {shape}, not {usual}"
-            for row, shape in shapes.items()
-            if shape != usual
-        }
+        reasons = {}
+        for row in range(len(self)):
+            if row in self.bad:
+                continue
+            shape = tuple(self.shapes[self.first[row]].tolist())
+            if shape != usual:
+                reasons[row] = f"has shape {shape}, not {usual}"
+        return reasons
 
     def release_read_pages(self, count: int) -> None:
-        """Keep this process from holding more and more of the file: mapped pages count as its memory."""
+        """Count bytes that were read, and release mapped pages after `RELEASE_BYTES`.
+
+        Mapped pages count as memory of the process, which would grow with every epoch.
+
+        Args:
+            count: Number of bytes read since the last call.
+        """
         self._read += count
-        if self._read >= RELEASE_BYTES and self._map is not None and hasattr(self._map, "madvise"):
+        if self._read < RELEASE_BYTES or self._map is None:
+            return
+        if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._read = 0

@@ -1,4 +1,4 @@
-"""Distributions as they are downloaded, only small: real sound, video, images, meshes and HDF5 files."""
+"""Small distributions as they are downloaded: sound, video, images, meshes and HDF5 files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SQUARES = [[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4],
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip without its suffix: a second red, a second green, half a second blue, and a tone in stereo."""
+    """Path of a clip without its suffix: 1 s red, 1 s green, 0.5 s blue, and a stereo tone."""
     if shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed")
     made = tmp_path_factory.mktemp("clip") / "clip"

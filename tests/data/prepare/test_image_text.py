@@ -65,9 +65,9 @@ def test_rows_that_lead_elsewhere_or_have_too_little_are_refused(food101: Raw) -
     answer = food101.prepare()
     assert answer.code == 2
     assert answer.err.splitlines() == [
-        f"{titles}:3: '../a.jpg' is no name of a file",
-        f"{titles}:4: '..' is no name of a file",
-        f"{titles}:5: a row has an image, a title and a class: apple_pie_0.jpg,Apple pie,apple_pie",
+        f"{titles}:3: '../a.jpg' is not a file name",
+        f"{titles}:4: '..' is not a file name",
+        f"{titles}:5: expected an image, a title and a class: apple_pie_0.jpg,Apple pie,apple_pie",
     ]
     assert not food101.out.exists()
 
@@ -101,11 +101,11 @@ def test_mvsa_has_one_label_out_of_two_and_leaves_out_what_contradicts_itself(mv
 @pytest.mark.parametrize(
     ("rows", "line", "said"),
     [
-        ("1\tpositive,positive\n", 1, "the first line must be the header: ID, text,image"),
-        ("", 1, "the first line must be the header: ID, text,image"),
-        ("ID\ttext,image\n1\tpositive,happy\n", 2, "a row has an id and two labels"),
-        ("ID\ttext,image\n1\tpositive\n", 2, "a row has an id and two labels"),
-        ("ID\ttext,image\n../1\tpositive,positive\n", 2, "'../1' is no name of a file"),
+        ("1\tpositive,positive\n", 1, "ID, text,image"),
+        ("", 1, "ID, text,image"),
+        ("ID\ttext,image\n1\tpositive,happy\n", 2, "two labels"),
+        ("ID\ttext,image\n1\tpositive\n", 2, "two labels"),
+        ("ID\ttext,image\n../1\tpositive,positive\n", 2, "'../1' is not a file name"),
         ("ID\ttext,image\n999\tpositive,positive\n", 2, "999.txt is missing"),
     ],
 )

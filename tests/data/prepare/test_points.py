@@ -160,9 +160,7 @@ def test_modelnet40_without_images_of_views_says_so(modelnet40: Raw) -> None:
     (modelnet40.folder / "ModelNet40-Images-180").rename(modelnet40.cli.folder / "views")
     answer = modelnet40.prepare()
     assert answer.code == 0, answer.err
-    assert (
-        "has no ModelNet40-Images-180: there are points, and no images of the views" in answer.out
-    )
+    assert "has no ModelNet40-Images-180" in answer.out
 
 
 def test_points_that_were_downloaded_are_not_mixed_with_those_made(modelnet40: Raw) -> None:
@@ -198,7 +196,7 @@ def test_digits_that_cannot_be_read_are_listed_and_made_when_they_can(mnist3d: R
     answer = mnist3d.prepare()
     assert answer.code == 1
     assert answer.err.startswith("2 could not be prepared:\n  train_point_clouds.h5/3: ")
-    assert "train_point_clouds.h5/4: its image has the shape (9, 30), not (30, 30)" in answer.err
+    assert "train_point_clouds.h5/4: its image has shape (9, 30), not (30, 30)" in answer.err
     with h5py.File(path, "a") as file:
         del file["4/img"]
         file["3/img"] = file["4/img"] = image

@@ -1,4 +1,4 @@
-"""AVE: AVE/*.mp4 and the split files trainSet.txt, valSet.txt, testSet.txt.
+"""Preparation of AVE: AVE/*.mp4 and the split files trainSet.txt, valSet.txt and testSet.txt.
 
 Tian, Shi, Li, Duan and Xu, "Audio-Visual Event Localization in Unconstrained Videos", ECCV 2018.
 """
@@ -23,45 +23,46 @@ _ROW = "Category&VideoID&Quality&StartTime&EndTime"
 
 
 def prepare(work: Preparation) -> None:
-    """Sound, frames and, where the authors' arrays are, those of the clips that the split files list."""
+    """Extract sound and frames of the listed clips, and convert the authors' arrays if present."""
     require_ffmpeg()
     require_path(work.raw, "AVE", f"AVE/*.mp4, {', '.join(SPLITS)}")
     missing = [name for name in SPLITS if not (work.raw / name).is_file()]
     if missing:
-        alone = (
-            ", and Annotations.txt says nothing of splits"
-            if (work.raw / "Annotations.txt").is_file()
-            else ""
-        )
-        raise IbmlError(
-            f"{work.raw} has no {', '.join(missing)}{alone}; the distribution of AVE has them"
-        )
-    ids = dict[str, None]()
+        names = ", ".join(missing)
+        message = f"{work.raw} has no {names}; they are part of the distribution of AVE"
+        if (work.raw / "Annotations.txt").is_file():
+            message += ", and Annotations.txt does not define splits"
+        raise IbmlError(message)
+    clips: dict[str, None] = {}
     for name in SPLITS:
-        ids |= dict.fromkeys(parse_lines(work.raw / name, read_lines(work.raw / name), _parse_id))
+        file = work.raw / name
+        clips |= dict.fromkeys(parse_lines(file, read_lines(file), _parse_id))
     work.write_files({name: (work.raw / name).read_bytes() for name in SPLITS})
-    work.make([piece for clip in ids for piece in _build_tasks(work.raw, work.root, clip)])
+    tasks: list[PreparationTask] = []
+    for clip in clips:
+        tasks += _build_tasks(work.raw, work.root, clip)
+    work.make(tasks)
 
 
 def _parse_id(line: str) -> str:
     fields = line.split("&")
     if len(fields) != 5:
-        raise ValueError(f"a row has five fields: {_ROW}")
+        raise ValueError(f"expected five fields: {_ROW}")
     if line.strip() == _ROW:
-        raise ValueError("a split file has no header")
+        raise ValueError("a split file must not have a header")
     return validate_file_name(fields[1])
 
 
 def _build_tasks(raw: Path, root: Path, clip: str) -> Iterator[PreparationTask]:
-    video, array = raw / "AVE" / f"{clip}.mp4", raw / "Audio-1004" / f"{clip}.pkl"
-    yield PreparationTask(
-        clip, root / "Audios" / f"{clip}.wav", partial(write_sound, video, rate=RATE)
-    )
-    yield PreparationTask(clip, root / "Image-01-FPS" / clip, partial(write_frames, video))
+    video = raw / "AVE" / f"{clip}.mp4"
+    sound = root / "Audios" / f"{clip}.wav"
+    frames = root / "Image-01-FPS" / clip
+    yield PreparationTask(clip, sound, partial(write_sound, video, rate=RATE))
+    yield PreparationTask(clip, frames, partial(write_frames, video))
+    array = raw / "Audio-1004" / f"{clip}.pkl"
     if array.is_file():
-        yield PreparationTask(
-            clip, root / "Audio-1004" / f"{clip}.npy", partial(_write_array, array)
-        )
+        converted = root / "Audio-1004" / f"{clip}.npy"
+        yield PreparationTask(clip, converted, partial(_write_array, array))
 
 
 def _write_array(source: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from ibml.config.datasets import CatalogueEntry, ClipsConfig, HoldoutConfig
 
 
 class CremadConfig(ClipsConfig, HoldoutConfig):
-    """CREMA-D (Cao et al. 2014): 7,442 clips of actors who speak with one of 6 emotions."""
+    """CREMA-D (Cao et al. 2014): 7,442 clips of actors who express one of 6 emotions."""
 
     about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",

@@ -1,4 +1,9 @@
-"""CREMA-D: `train.csv` and `test.csv` (clip,LABEL), `CREMA-D/AudioWAV/CLIP.wav`, `CREMA-D/Image-01-FPS/CLIP/*.jpg`."""
+"""Layout of CREMA-D.
+
+- `train.csv` and `test.csv`: rows of clip,LABEL.
+- `CREMA-D/AudioWAV/CLIP.wav`: sound.
+- `CREMA-D/Image-01-FPS/CLIP/*.jpg`: frames.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,20 @@ from ibml.data.listing import SampleListing
 from ibml.data.sets.cremad.config import CremadConfig
 
 FORMAT = ListFormat("clip,LABEL", {"clip": CLIP_WORDS, "label": LABEL_WORDS})
-AUDIO, FRAMES = "CREMA-D/AudioWAV", "CREMA-D/Image-01-FPS"
+AUDIO = "CREMA-D/AudioWAV"
+FRAMES = "CREMA-D/Image-01-FPS"
 
 
 def list_samples(config: CremadConfig, listing: SampleListing) -> None:
+    """Add every clip of the split files to the listing."""
+
     def count(record: Record) -> int:
         return count_files(listing, (AUDIO, f"{record['clip']}.wav"), (FRAMES, record["clip"]))
 
     for split in listing.needed:
         rows = listing.read_csv(f"{split}.csv")
         for where, record in read_list(listing, split, rows, FORMAT, count):
-            clip, label = record["clip"], record["label"]
-            audio, frames = (AUDIO, f"{clip}.wav"), (FRAMES, clip)
-            add_clip(listing, split, where, clip, label, audio=audio, frames=frames)
+            clip = record["clip"]
+            audio = (AUDIO, f"{clip}.wav")
+            frames = (FRAMES, clip)
+            add_clip(listing, split, where, clip, record["label"], audio=audio, frames=frames)

@@ -1,7 +1,9 @@
-"""CREMA-D: AudioWAV/*.wav and VideoFlash/*.flv; a name like 1001_DFA_ANG_XX has the label third.
+"""Preparation of CREMA-D: AudioWAV/*.wav and VideoFlash/*.flv.
 
-Cao, Cooper, Keutmann, Gur, Nenkova and Verma, "CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset", IEEE
-Transactions on Affective Computing 5(4), 2014.
+The third part of a name like 1001_DFA_ANG_XX is the label.
+
+Cao, Cooper, Keutmann, Gur, Nenkova and Verma, "CREMA-D: Crowd-sourced Emotional Multimodal Actors
+Dataset", IEEE Transactions on Affective Computing 5(4), 2014.
 """
 
 from __future__ import annotations
@@ -27,32 +29,32 @@ LAYOUT = "AudioWAV/*.wav and VideoFlash/*.flv"
 
 
 def prepare(work: Preparation) -> None:
-    """Sound and frames of the clips that the split files list, or of all."""
+    """Extract sound and frames of the clips in the split files, or of all clips without them."""
     require_ffmpeg()
-    sounds, videos = (require_path(work.raw, name, LAYOUT) for name in ("AudioWAV", "VideoFlash"))
+    sounds = require_path(work.raw, "AudioWAV", LAYOUT)
+    videos = require_path(work.raw, "VideoFlash", LAYOUT)
     given = [name for name in SPLITS if (work.raw / name).is_file()]
     if len(given) == 1:
-        raise IbmlError(
-            f"{work.raw} has {given[0]} alone; it needs {' and '.join(SPLITS)}, or neither"
-        )
+        both = " and ".join(SPLITS)
+        raise IbmlError(f"{work.raw} has only {given[0]}; add the other of {both}, or remove it")
     clips = _read_split_files(work) if given else _draw_splits(work, sounds, videos)
-    pieces = list[PreparationTask]()
+    layout = work.root / "CREMA-D"
+    tasks: list[PreparationTask] = []
     for clip in clips:
-        sound, video = sounds / f"{clip}.wav", videos / f"{clip}.flv"
-        layout = work.root / "CREMA-D"
-        pieces += [
+        sound = sounds / f"{clip}.wav"
+        video = videos / f"{clip}.flv"
+        tasks += [
             PreparationTask(clip, layout / "AudioWAV" / sound.name, partial(write_sound, sound)),
             PreparationTask(clip, layout / "Image-01-FPS" / clip, partial(write_frames, video)),
         ]
-    work.make(pieces)
+    work.make(tasks)
 
 
 def _read_split_files(work: Preparation) -> list[str]:
-    clips = dict[str, None]()
+    clips: dict[str, None] = {}
     for name in SPLITS:
-        clips |= dict.fromkeys(
-            parse_lines(work.raw / name, read_lines(work.raw / name), _parse_clip)
-        )
+        file = work.raw / name
+        clips |= dict.fromkeys(parse_lines(file, read_lines(file), _parse_clip))
     work.write_files({name: (work.raw / name).read_bytes() for name in SPLITS})
     return list(clips)
 
@@ -60,28 +62,30 @@ def _read_split_files(work: Preparation) -> list[str]:
 def _parse_clip(line: str) -> str:
     clip, comma, label = line.partition(",")
     if not comma or not label.strip():
-        raise ValueError("a row has a clip and a label: 1001_DFA_ANG_XX,ANG")
+        raise ValueError("expected a clip and a label: 1001_DFA_ANG_XX,ANG")
     return validate_file_name(clip)
 
 
 def _draw_splits(work: Preparation, sounds: Path, videos: Path) -> list[str]:
-    clips = sorted(
-        {path.stem for path in (*list_matching(sounds, "*.wav"), *list_matching(videos, "*.flv"))}
-    )
+    paths = [*list_matching(sounds, "*.wav"), *list_matching(videos, "*.flv")]
+    clips = sorted({path.stem for path in paths})
     labels = [_parse_label(clip, sounds) for clip in clips]
     if not clips:
         raise IbmlError(f"{work.raw} has no clips; it must be a folder with {LAYOUT}")
     test = draw_stratified(labels, round(len(clips) / 10), "cremad")
-    rows = [f"{clip},{label}\n" for clip, label in zip(clips, labels, strict=True)]
-    work.write_files(
-        {
-            "train.csv": "".join(row for i, row in enumerate(rows) if i not in test).encode(),
-            "test.csv": "".join(row for i, row in enumerate(rows) if i in test).encode(),
-        }
-    )
+    train_csv = ""
+    test_csv = ""
+    for position, (clip, label) in enumerate(zip(clips, labels, strict=True)):
+        row = f"{clip},{label}\n"
+        if position in test:
+            test_csv += row
+        else:
+            train_csv += row
+    work.write_files({"train.csv": train_csv.encode(), "test.csv": test_csv.encode()})
     work.report(
-        f"The split is ibml's: {len(test):,} of {len(clips):,} clips are for the test, drawn with a fixed seed and"
-        " stratified by label. For another one, put train.csv and test.csv (rows of clip,LABEL) beside AudioWAV."
+        f"The split is defined by ibml: {len(test):,} of {len(clips):,} clips are the test split,"
+        " drawn with a fixed seed and stratified by label. To use another split, put train.csv and"
+        " test.csv (rows of clip,LABEL) next to AudioWAV."
     )
     return clips
 

@@ -11,8 +11,11 @@ from ibml.config.preprocessing import ColumnConfig, Preprocessing
 
 
 class FolderConfig(HoldoutConfig):
-    """Data of one's own: tables with a row per sample and a column per modality: CSV, whose header shows if the
-    separator is a comma, a semicolon, a tab or a bar, or JSON lines. Paths in them are below the root."""
+    """User's own data: tables with a row per sample and a column per modality.
+
+    Tables are CSV files or JSON lines. The header of a CSV file determines if its delimiter is a
+    comma, a semicolon, a tab or a bar. Paths in tables are below the root.
+    """
 
     about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="your own",
@@ -27,7 +30,8 @@ class FolderConfig(HoldoutConfig):
     root: str
     """Folder that contains the tables and the files that they name."""
     tables: Annotated[dict[Literal["train", "val", "test"], str], Field(min_length=1)] | str
-    """One table with a column for the split, or one table per split; paths are relative to the root."""
+    """One table with a column for the split, or one table per split; paths are relative to the
+    root."""
     split: str = "split"
     """Column with the split: train, val (also dev, valid, validation) or test."""
     label: str = "label"
@@ -39,34 +43,32 @@ class FolderConfig(HoldoutConfig):
 
     @property
     def parts(self) -> dict[str, Preprocessing]:
+        """Preprocessing of each modality."""
         return dict(self.columns)
 
     def for_inference(self) -> Self:
-        return self.model_copy(
-            update={"columns": {name: part.without_files() for name, part in self.columns.items()}}
-        )
+        """Return a copy without the files that a trained model does not need."""
+        columns = {name: part.without_files() for name, part in self.columns.items()}
+        return self.model_copy(update={"columns": columns})
 
     @field_validator("columns")
     @classmethod
-    def _names_are_plain(cls, columns: dict[str, ColumnConfig]) -> dict[str, ColumnConfig]:
+    def _check_names(cls, columns: dict[str, ColumnConfig]) -> dict[str, ColumnConfig]:
         for name in columns:
             if not name.isidentifier():
                 raise ValueError(f"{name!r} cannot name a modality; use letters, digits and '_'")
-            if name in cls.model_fields:  # the canonical form has modalities beside these
+            # The canonical form has fields and modalities on one level.
+            if name in cls.model_fields:
                 raise ValueError(
                     f"{name!r} cannot name a modality, since it is a key of the data set itself"
                 )
         return columns
 
     def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        """Return the settings that determine the result of a trial with these modalities."""
         plain = super().build_canonical_form(modalities)
-        for name in (
-            "tables",
-            "split",
-            "label",
-            "id",
-            "columns",
-        ):  # what they find is in the fingerprint
+        # The samples that these fields select are part of the fingerprint.
+        for name in ("tables", "split", "label", "id", "columns"):
             del plain[name]
         for name in modalities:
             del plain[name]["column"]

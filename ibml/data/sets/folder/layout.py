@@ -1,4 +1,4 @@
-"""Data of one's own: CSV tables or JSON lines with a row per sample and a column per modality."""
+"""Layout of a user's own data: CSV tables or JSON lines, a row per sample."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from ibml.data.listing import Sample, SampleListing, SamplePart, SplitName, is_o
 from ibml.data.sets.folder.config import FolderConfig
 
 _DELIMITERS = (",", ";", "\t", "|")
+_NOT_SCALAR = "is not a text or a number"
 
 
 def list_samples(config: FolderConfig, listing: SampleListing) -> None:
-    tables: list[tuple[SplitName | None, str]] = (
-        [(None, config.tables)] if isinstance(config.tables, str) else [*config.tables.items()]
-    )
+    """Add every row of the tables to the listing."""
+    tables: list[tuple[SplitName | None, str]] = []
+    if isinstance(config.tables, str):
+        tables.append((None, config.tables))
+    else:
+        tables.extend(config.tables.items())
     for split, table in tables:
         file = listing.resolve_user_path(table, "data.tables")
         if file is None:
@@ -28,11 +32,9 @@ def list_samples(config: FolderConfig, listing: SampleListing) -> None:
         for where, cells in _read_rows(config, file, split, listing):
             own = split or SPLIT_WORDS.get(str(cells[config.split]).strip().lower())
             if own is None:
-                listing.add_issue(
-                    "train",
-                    where,
-                    f"split {str(cells[config.split])[:40]!r} is none of train, val and test",
-                )
+                name = str(cells[config.split])[:40]
+                message = f"split {name!r} is not one of train, val and test"
+                listing.add_issue("train", where, message)
                 continue
             _add(config, own, where, cells, listing)
 
@@ -40,22 +42,25 @@ def list_samples(config: FolderConfig, listing: SampleListing) -> None:
 def _read_rows(
     config: FolderConfig, file: str, split: SplitName | None, listing: SampleListing
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each row that has all the columns, with its place."""
+    """Yield location and cells of each row that has all the columns."""
     needed = {config.label, *(part.column for part in config.columns.values())}
-    needed |= ({config.split} if split is None else set()) | ({config.id} if config.id else set())
-    lines = file.endswith((".jsonl", ".json"))
-    rows = (
-        listing.read_json_lines(file, split or "train")
-        if lines
-        else _read_csv_rows(file, split, listing, needed)
-    )
+    if split is None:
+        needed.add(config.split)
+    if config.id:
+        needed.add(config.id)
+    is_json = file.endswith((".jsonl", ".json"))
+    rows: Iterator[tuple[str, Mapping[str, Any]]]
+    if is_json:
+        rows = listing.read_json_lines(file, split or "train")
+    else:
+        rows = _read_csv_rows(file, split, listing, needed)
     for where, cells in rows:
         missing = sorted(needed - set(cells))
         if not missing:
             yield where, cells
             continue
         message = f"has no column {missing[0]!r}{format_suggestion(missing[0], cells)}"
-        if not lines:
+        if not is_json:
             listing.add_fatal_issue(f"{file}:1", message)
             return
         listing.add_issue(split or "train", where, message)
@@ -72,30 +77,32 @@ def _read_csv_rows(
         return
     for where, cells in rows:
         if len(cells) != len(names):
-            listing.add_issue(
-                split or "train", where, f"has {len(cells)} cells, and the header {len(names)}"
-            )
+            message = f"has {len(cells)} cells, but the header has {len(names)}"
+            listing.add_issue(split or "train", where, message)
             continue
         yield where, dict(zip(names, cells, strict=True))
 
 
 def _detect_delimiter(file: str, listing: SampleListing, needed: Collection[str]) -> str:
-    """The separator with which the header has most of the columns; a comma where it is as good as another."""
-    with closing(
-        SampleListing(listing.root).read_lines(file)
-    ) as lines:  # what is wrong with the file is found when it is read
+    """Return the delimiter with which the header has most of the needed columns.
+
+    The first of several equally good delimiters is taken.
+    """
+    # A listing apart: issues of the file are reported when it is read as a whole.
+    with closing(SampleListing(listing.root).read_lines(file)) as lines:
         _, header = next(lines, ("", ""))
 
-    def columns(delimiter: str) -> tuple[int, int]:
+    def count_columns(delimiter: str) -> tuple[int, int]:
         try:
-            names = {
-                name.strip() for row in csv.reader([header], delimiter=delimiter) for name in row
-            }
+            rows = list(csv.reader([header], delimiter=delimiter))
         except csv.Error:
             return 0, 0
+        names: set[str] = set()
+        for row in rows:
+            names.update(map(str.strip, row))
         return len(names & set(needed)), len(names)
 
-    return max(_DELIMITERS, key=columns)
+    return max(_DELIMITERS, key=count_columns)
 
 
 def _add(
@@ -105,56 +112,60 @@ def _add(
     cells: Mapping[str, Any],
     listing: SampleListing,
 ) -> None:
-    for named in filter(None, (config.label, config.id)):
-        if problem := _find_problem(cells[named]):
-            listing.add_issue(split, where, f"{named!r} {problem}")
+    for column_name in filter(None, (config.label, config.id)):
+        if problem := _find_problem(cells[column_name]):
+            listing.add_issue(split, where, f"{column_name!r} {problem}")
             return
     parts = {}
-    for name, column in config.columns.items():
-        part = _build_part(column, name, split, where, cells[column.column], listing)
+    for modality, column in config.columns.items():
+        part = _build_part(column, modality, split, where, cells[column.column], listing)
         if part is None:
             return
-        parts[name] = part
+        parts[modality] = part
     name = str(cells[config.id]).strip() if config.id else _build_name(parts)
     listing.add(split, Sample(where, name, str(cells[config.label]).strip(), parts))
 
 
 def _find_problem(cell: Any) -> str | None:
-    """Why a cell of a JSON object, where anything may be, can be no label and no name."""
+    """Return why a cell, which in JSON may be anything, cannot be a label or a name."""
     if cell is None or isinstance(cell, list | dict):
-        return "is no text and no number"
+        return _NOT_SCALAR
     return None if str(cell).strip() else "is empty"
 
 
 def _build_name(parts: Mapping[str, SamplePart]) -> str:
-    cells = [
-        part.text if part.text is not None else ",".join(part.files) for part in parts.values()
-    ]
+    """Build a name from the content, which identifies a sample without a column for it."""
+    cells = []
+    for part in parts.values():
+        cells.append(",".join(part.files) if part.text is None else part.text)
     name = json.dumps(cells, ensure_ascii=False)
     return name if is_one_line(name) else json.dumps(cells)
 
 
 def _build_part(
-    column: ColumnConfig, name: str, split: SplitName, where: str, cell: Any, listing: SampleListing
+    column: ColumnConfig,
+    modality: str,
+    split: SplitName,
+    where: str,
+    cell: Any,
+    listing: SampleListing,
 ) -> SamplePart | None:
-    """None where the path leads out of the folder, which ends everything."""
+    """Build the part of a cell; None, with a fatal issue, for a path that leads out of the root."""
     if isinstance(cell, list) and column.kind == "vector":
         return SamplePart(text=" ".join(map(str, cell)))
     if isinstance(cell, list | dict):
-        listing.add_issue(split, where, f"{column.column!r} is no text and no number", name)
+        listing.add_issue(split, where, f"{column.column!r} {_NOT_SCALAR}", modality)
         return SamplePart()
     text = str(cell) if cell is not None else ""
     if column.kind == "text" or (column.kind == "vector" and not text.strip().endswith(".npy")):
         return SamplePart(text=text)
     path = text.strip()
     if not path:
-        listing.add_issue(split, where, f"{column.column!r} is empty", name)
+        listing.add_issue(split, where, f"{column.column!r} is empty", modality)
         return SamplePart()
     file = listing.resolve_user_path(path, where)
     if file is None:
         return None
-    return (
-        listing.list_frames(split, file, where, name)
-        if column.kind == "frames"
-        else SamplePart((file,))
-    )
+    if column.kind == "frames":
+        return listing.list_frames(split, file, where, modality)
+    return SamplePart((file,))

@@ -8,7 +8,7 @@ from ibml.config.datasets import CaptionedConfig, CatalogueEntry
 
 
 class Food101Config(CaptionedConfig):
-    """UPMC Food-101 (Wang et al. 2015): pictures of 101 dishes with the titles of the pages they are from."""
+    """UPMC Food-101 (Wang et al. 2015): images of 101 dishes and the titles of their web pages."""
 
     about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="image-text",

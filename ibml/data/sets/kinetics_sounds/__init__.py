@@ -1,0 +1,1 @@
+"""Kinetics-Sounds."""

@@ -8,7 +8,7 @@ from ibml.config.datasets import CatalogueEntry, ClipsConfig, HoldoutConfig
 
 
 class KineticsSoundsConfig(ClipsConfig, HoldoutConfig):
-    """Kinetics-Sounds (Arandjelovic & Zisserman 2017): clips of actions that can be seen and heard."""
+    """Kinetics-Sounds (Arandjelovic & Zisserman 2017): clips of visible and audible actions."""
 
     about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="audio-visual",

@@ -1,5 +1,9 @@
-"""Kinetics-Sounds: `train.txt` and `test.txt` (wav,frames,label), and below a folder of the split's name
-`audios/WAV` and `Image-01-FPS/FRAMES/*.jpg`."""
+"""Layout of Kinetics-Sounds.
+
+- `train.txt` and `test.txt`: rows of wav,frames,label.
+- `SPLIT/audios/WAV`: sound.
+- `SPLIT/Image-01-FPS/FRAMES/*.jpg`: frames.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +25,14 @@ FORMAT = ListFormat(
 
 
 def list_samples(config: KineticsSoundsConfig, listing: SampleListing) -> None:
+    """Add every clip of the split files to the listing."""
     for split in listing.needed:
         rows = listing.read_csv(f"{split}.txt")
-        for where, record in read_list(
-            listing, split, rows, FORMAT, partial(_count_files, listing, split)
-        ):
+        count = partial(_count_files, listing, split)
+        for where, record in read_list(listing, split, rows, FORMAT, count):
             audio, frames = _build_entries(split, record)
-            add_clip(
-                listing, split, where, record["wav"], record["label"], audio=audio, frames=frames
-            )
+            name = record["wav"]
+            add_clip(listing, split, where, name, record["label"], audio=audio, frames=frames)
 
 
 def _build_entries(split: SplitName, record: Record) -> tuple[FolderEntry, FolderEntry]:

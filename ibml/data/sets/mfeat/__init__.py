@@ -1,0 +1,1 @@
+"""UCI Multiple Features, whose data are part of the package."""

@@ -1,4 +1,4 @@
-"""The data set inside the package: UCI Multiple Features (see LICENSE.txt)."""
+"""Source of UCI Multiple Features, whose data are part of the package (see LICENSE.txt)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ _FILE = Path(__file__).with_name("mfeat.npz")
 
 @cache
 def load_view(view: str) -> npt.NDArray[np.float64]:
-    """The raw numbers of one view, shape (2000, columns)."""
+    """Load the raw numbers of one view, shape (2000, columns)."""
     with np.load(_FILE) as stored:
-        return np.ascontiguousarray(
-            (stored[f"{view}.mantissa"] / 10.0 ** stored[f"{view}.exponent"]).T
-        )
+        values = stored[f"{view}.mantissa"] / 10.0 ** stored[f"{view}.exponent"]
+    return np.ascontiguousarray(values.T)
 
 
 @cache
 def load_labels() -> Labels:
-    """The digits, shape (2000,)."""
+    """Load the digits, shape (2000,)."""
     with np.load(_FILE) as stored:
         labels: Labels = stored["label"].astype(np.int64)
     return labels
@@ -43,27 +42,44 @@ def load_labels() -> Labels:
 
 @cache
 def mfeat_fingerprint() -> str:
-    """SHA-256 of the file that all views come from."""
+    """Return the SHA-256 digest of the file with all views."""
     return hashlib.sha256(_FILE.read_bytes()).hexdigest()
 
 
 class MfeatSource(BuiltInSource):
-    """Views of the digits, split by the seed and standardised on the training rows."""
+    """Views of the digits, split by the seed and standardized by the training rows.
+
+    Args:
+        options: Configuration of the data set.
+    """
 
     options: MfeatConfig
 
     def fingerprint(self) -> str:
+        """Return the digest of the file with all views, which does not depend on the options."""
         return mfeat_fingerprint()
 
     def load(self, modalities: tuple[str, ...], seed: int) -> Dataset:
-        """Return the splits. They do not depend on the views, so every choice of views has the same digits."""
+        """Load the three splits.
+
+        The digits of a split do not depend on the views.
+
+        Args:
+            modalities: Views to load.
+            seed: Seed of the trial, from which the split is drawn.
+
+        Returns:
+            The splits in memory.
+        """
         labels = load_labels()
         generator = np.random.default_rng(stream_seed(seed, "split"))
         shares = (self.options.validation, self.options.test)
         val, test, train = split_stratified(labels, shares, generator)
         views = {view: standardize(load_view(view), train) for view in modalities}
 
-        def part(rows: Indices) -> Split:
+        def build_split(rows: Indices) -> Split:
             return Split({view: values[rows] for view, values in views.items()}, labels[rows])
 
-        return Dataset(tuple(map(str, range(10))), part(train), part(val), part(test))
+        return Dataset(
+            tuple(map(str, range(10))), build_split(train), build_split(val), build_split(test)
+        )

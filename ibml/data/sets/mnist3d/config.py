@@ -9,7 +9,7 @@ from ibml.config.preprocessing import PointsConfig, RawImageConfig
 
 
 class MNIST3DConfig(HoldoutConfig):
-    """3D MNIST: handwritten digits and point clouds made of them."""
+    """3D MNIST: handwritten digits and point clouds made from them."""
 
     about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="2D-3D",

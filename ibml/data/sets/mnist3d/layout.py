@@ -1,5 +1,8 @@
-"""3D MNIST: `train_point_clouds.h5` and `test_point_clouds.h5`, a group per sample that is named by its number, with
-`img` (3, 30, 30), `points` (N, 3) and the attribute `label`."""
+"""Layout of 3D MNIST.
+
+`train_point_clouds.h5` and `test_point_clouds.h5` have a group per sample, named by its number,
+with the arrays `img` (3, 30, 30) and `points` (N, 3) and the attribute `label`.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from ibml.data.sets.mnist3d.config import MNIST3DConfig
 
 IMAGE = (3, 30, 30)
 _LONGEST = 9
-"""Digits of a group's number."""
+"""Largest number of digits in the name of a group."""
 
 
 def list_samples(config: MNIST3DConfig, listing: SampleListing) -> None:
+    """Add every group of the HDF5 files to the listing."""
     for split in listing.needed:
         file = f"{split}_point_clouds.h5"
         found = open_hdf5(listing, file)
@@ -28,7 +32,7 @@ def list_samples(config: MNIST3DConfig, listing: SampleListing) -> None:
 
 
 def _build_sort_key(name: str) -> tuple[int, str]:
-    """Groups in numeric order, and what is not named by a number before them."""
+    """Build a key for numeric order, with names that are not numbers first."""
     return (int(name) if _is_number(name) else -1, name)
 
 
@@ -38,7 +42,7 @@ def _is_number(name: str) -> bool:
 
 def _add(listing: SampleListing, split: SplitName, file: str, name: str, found: Any) -> None:
     if not _is_number(name):
-        listing.add_issue(split, f"{file}: group {name[:60]!r}", "is named by no number")
+        listing.add_issue(split, f"{file}: group {name[:60]!r}", "is not named by a number")
         return
     where = f"{file}: group {name}"
     try:
@@ -52,8 +56,8 @@ def _add(listing: SampleListing, split: SplitName, file: str, name: str, found: 
     if image != IMAGE:
         listing.add_issue(split, where, f"'img' has shape {image}, not {IMAGE}", "image")
     parts = {
-        kind: SamplePart((file,), inside=f"{name}/{key}")
-        for kind, key in (("image", "img"), ("points", "points"))
+        "image": SamplePart((file,), inside=f"{name}/img"),
+        "points": SamplePart((file,), inside=f"{name}/points"),
     }
     listing.add(split, Sample(where, f"{split} {name}", label, parts))
 
@@ -64,6 +68,6 @@ def _read_label(sample: Any) -> str:
     except (KeyError, OSError, RuntimeError, ValueError, TypeError):
         raise UnusableError("has no attribute 'label'") from None
     if value.size != 1 or value.dtype.kind not in "iuSUO":
-        raise UnusableError("its attribute 'label' is no number and no text")
+        raise UnusableError("its attribute 'label' is not a number or a text")
     only = value.reshape(-1)[0]
     return only.decode(errors="replace") if isinstance(only, bytes) else str(only)

@@ -1,6 +1,7 @@
-"""3D MNIST: {train,test}_point_clouds.h5, in which a group has the points of a digit and its image.
+"""Preparation of 3D MNIST: {train,test}_point_clouds.h5, a group per digit with points and image.
 
-De la Iglesia Castro, "3D MNIST: A 3D version of the MNIST database of handwritten digits", Kaggle 2016.
+De la Iglesia Castro, "3D MNIST: A 3D version of the MNIST database of handwritten digits",
+Kaggle 2016.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SIDE = 30
 
 
 def prepare(work: Preparation) -> None:
-    """The same groups, with the image in three channels and without normals."""
+    """Copy the groups, with the image in three channels and without normals."""
     import_optional("h5py", "points")
     sources = [require_path(work.raw, name, " and ".join(FILES)) for name in FILES]
     work.make([_build_task(work, source) for source in sources])
@@ -35,7 +36,10 @@ def _build_task(work: Preparation, source: Path) -> PreparationTask:
 
 
 def _has_all_of(source: Path, target: Path) -> bool:
-    """Whether a file has what the distribution has: groups that could not be read may have come since."""
+    """Return True if a file has every group of the distribution.
+
+    Groups that could not be read before may have been repaired in the meantime.
+    """
     h5py = import_optional("h5py", "points")
     if not target.is_file():
         return False
@@ -62,11 +66,12 @@ def _convert(work: Preparation, source: Path, place: Path) -> None:
 
 
 def _read_digit(group: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
-    image, points = group["img"][()], group["points"][()]
+    image = group["img"][()]
+    points = group["points"][()]
     if image.shape == (SIDE, SIDE):
         image = np.repeat(image[None], 3, axis=0)
     if image.shape != (3, SIDE, SIDE):
-        raise ValueError(f"its image has the shape {image.shape}, not {(SIDE, SIDE)}")
+        raise ValueError(f"its image has shape {image.shape}, not {(SIDE, SIDE)}")
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
-        raise ValueError(f"its points have the shape {points.shape}, not (N, 3)")
+        raise ValueError(f"its points have shape {points.shape}, not (N, 3)")
     return image, points, int(group.attrs["label"])

@@ -9,7 +9,7 @@ from ibml.config.preprocessing import PointsConfig, ViewsConfig
 
 
 class ModelNet40Config(HoldoutConfig):
-    """ModelNet40 (Wu et al. 2015): 12,308 objects of 40 classes, as points and as rendered views."""
+    """ModelNet40 (Wu et al. 2015): 12,308 objects of 40 classes as points and rendered views."""
 
     about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="2D-3D",

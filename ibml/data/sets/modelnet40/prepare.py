@@ -1,7 +1,10 @@
-"""ModelNet40: meshes ModelNet40/<class>/{train,test}/<name>.off and, made by others, images of 180 views.
+"""Preparation of ModelNet40: meshes ModelNet40/<class>/{train,test}/<name>.off.
 
-Wu, Song, Khosla, Yu, Zhang, Tang and Xiao, "3D ShapeNets: A Deep Representation for Volumetric Shapes", CVPR 2015;
-points laid out as in Qi, Su, Mo and Guibas, "PointNet", CVPR 2017.
+Images of 180 views, which others have rendered, are copied if present.
+
+Wu, Song, Khosla, Yu, Zhang, Tang and Xiao, "3D ShapeNets: A Deep Representation for Volumetric
+Shapes", CVPR 2015. The layout of the points is that of Qi, Su, Mo and Guibas, "PointNet", CVPR
+2017.
 """
 
 from __future__ import annotations
@@ -30,18 +33,24 @@ LAYOUT = "ModelNet40/<class>/{train,test}/*.off"
 
 
 class Mesh(NamedTuple):
-    """A mesh by the class and the name that it has everywhere."""
+    """Mesh of an object.
+
+    Attributes:
+        label: Class of the object.
+        path: OFF file.
+    """
 
     label: str
     path: Path
 
     @property
     def name(self) -> str:
+        """Name of the object in all its files, class/name."""
         return f"{self.label}/{self.path.stem}"
 
 
 def prepare(work: Preparation) -> None:
-    """Points on every mesh, a file of them for each split, and the images where they are."""
+    """Sample points on every mesh into one file per split, and copy the views if present."""
     import_optional("h5py", "points")
     meshes = require_path(work.raw, "ModelNet40", LAYOUT)
     classes = [path.name for path in list_matching(meshes, "*/")]
@@ -52,65 +61,65 @@ def prepare(work: Preparation) -> None:
     others = sorted(path.name for path in layout.glob("ply_data_*[1-9]*.h5"))
     if others:
         raise IbmlError(
-            f"{layout} has {others[0]} of another preparation; move it away to have points made"
+            f"{layout} has {others[0]} of another preparation; move it away to create new points"
         )
-    work.write_files(
-        {f"{layout.name}/shape_names.txt": "".join(f"{label}\n" for label in classes).encode()}
-    )
+    class_lines = "".join(f"{label}\n" for label in classes)
+    work.write_files({f"{layout.name}/shape_names.txt": class_lines.encode()})
     for split, listed in splits.items():
         _make_points(work, layout, split, listed, classes)
-    _copy_views(work, [mesh for listed in splits.values() for mesh in listed])
+    _copy_views(work, [*splits["train"], *splits["test"]])
 
 
 def _find_meshes(folder: Path, classes: list[str], split: str) -> list[Mesh]:
-    places = [(label, folder / label / split) for label in classes]
-    return [
-        Mesh(label, path)
-        for label, place in places
-        if place.is_dir()
-        for path in list_matching(place, "*.off")
-    ]
+    meshes = []
+    for label in classes:
+        place = folder / label / split
+        if place.is_dir():
+            meshes += [Mesh(label, path) for path in list_matching(place, "*.off")]
+    return meshes
 
 
 def _make_points(
     work: Preparation, layout: Path, split: str, meshes: list[Mesh], classes: list[str]
 ) -> None:
-    """The list beside the points is written last, so where it names all meshes, the points are there."""
-    points, names = layout / f"ply_data_{split}0.h5", layout / f"ply_data_{split}_0_id2file.json"
+    """Create the file of a split's points and the list of their names.
+
+    The list is written last. If it names all meshes, the points are complete.
+    """
+    points = layout / f"ply_data_{split}0.h5"
+    names = layout / f"ply_data_{split}_0_id2file.json"
     parts = layout / f"points.{split}"
     remove_unfinished(layout)
-    if (
-        points.is_file()
-        and names.is_file()
-        and names.read_text(encoding="utf-8") == _format_names(meshes)
-    ):
+    if points.is_file() and _has_content(names, _format_names(meshes)):
         work.reused += len(meshes)
     else:
-        work.make(
-            [
-                PreparationTask(m.name, parts / f"{m.name}.npy", partial(_write_points, m))
-                for m in meshes
-            ]
-        )
+        tasks = []
+        for mesh in meshes:
+            part = parts / f"{mesh.name}.npy"
+            tasks.append(PreparationTask(mesh.name, part, partial(_write_points, mesh)))
+        work.make(tasks)
         meshes = [mesh for mesh in meshes if mesh.name not in work.failed]
+        part_files = [parts / f"{mesh.name}.npy" for mesh in meshes]
+        labels = [classes.index(mesh.label) for mesh in meshes]
         with replace_atomically(points) as place:
-            _join(
-                place,
-                [parts / f"{m.name}.npy" for m in meshes],
-                [classes.index(m.label) for m in meshes],
-            )
+            _join(place, part_files, labels)
         with replace_atomically(names) as place:
             place.write_text(_format_names(meshes), encoding="utf-8")
     if not work.failed:
         _remove_parts(parts, meshes)
 
 
+def _has_content(path: Path, content: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == content
+
+
 def _remove_parts(parts: Path, meshes: list[Mesh]) -> None:
-    """Remove the files that were joined, and their folder if nothing else is in it."""
+    """Remove the files that were joined, and their folders if these are empty then."""
+    labels = {mesh.label for mesh in meshes}
     with suppress(OSError):
         for mesh in meshes:
             (parts / f"{mesh.name}.npy").unlink(missing_ok=True)
-        for folder in (*(parts / label for label in {mesh.label for mesh in meshes}), parts):
+        for folder in (*(parts / label for label in labels), parts):
             folder.rmdir()
 
 
@@ -119,7 +128,7 @@ def _format_names(meshes: list[Mesh]) -> str:
 
 
 def _write_points(mesh: Mesh, place: Path) -> None:
-    # By its name, so that a mesh has the same points whatever was made before it.
+    # Seeded by its name, so that the points of a mesh do not depend on the other meshes.
     generator = np.random.default_rng(stream_seed(0, "noise", "modelnet40", mesh.name))
     points = scale_to_unit_ball(sample_surface(*read_off(mesh.path), POINTS, generator))
     with place.open("wb") as file:
@@ -132,21 +141,17 @@ def _join(place: Path, parts: list[Path], labels: list[int]) -> None:
         data = file.create_dataset("data", (len(parts), POINTS, 3), "f4", track_times=False)
         for row, part in enumerate(parts):
             data[row] = np.load(part, allow_pickle=False)
-        file.create_dataset(
-            "label", data=np.array(labels, np.uint8).reshape(-1, 1), track_times=False
-        )
+        column = np.array(labels, np.uint8).reshape(-1, 1)
+        file.create_dataset("label", data=column, track_times=False)
 
 
 def _copy_views(work: Preparation, meshes: list[Mesh]) -> None:
     if not (work.raw / VIEWS).is_dir():
-        work.report(f"{work.raw} has no {VIEWS}: there are points, and no images of the views.")
+        work.report(f"{work.raw} has no {VIEWS}, so only points were prepared.")
         return
-    copied = partial(shutil.copytree, copy_function=shutil.copyfile)
-    work.make(
-        [
-            PreparationTask(
-                m.name, work.root / VIEWS / m.name, partial(copied, work.raw / VIEWS / m.name)
-            )
-            for m in meshes
-        ]
-    )
+    tasks = []
+    for mesh in meshes:
+        source = work.raw / VIEWS / mesh.name
+        copy = partial(shutil.copytree, source, copy_function=shutil.copyfile)
+        tasks.append(PreparationTask(mesh.name, work.root / VIEWS / mesh.name, copy))
+    work.make(tasks)

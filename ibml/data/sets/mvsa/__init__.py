@@ -1,0 +1,1 @@
+"""MVSA-Single."""

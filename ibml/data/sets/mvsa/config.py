@@ -8,7 +8,7 @@ from ibml.config.datasets import CaptionedConfig, CatalogueEntry
 
 
 class MVSAConfig(CaptionedConfig):
-    """MVSA-Single (Niu et al. 2016): tweets with a picture, 3 sentiments."""
+    """MVSA-Single (Niu et al. 2016): tweets with an image, 3 sentiments."""
 
     about: ClassVar[CatalogueEntry] = CatalogueEntry(
         family="image-text",

@@ -1,7 +1,10 @@
-"""MVSA-Single: data/<id>.jpg, data/<id>.txt and labelResultAll.txt with a label of the text and one of the image.
+"""Preparation of MVSA-Single: data/<id>.jpg, data/<id>.txt and labelResultAll.txt.
 
-Niu, Zhu, Pang and El Saddik, "Sentiment Analysis on Multi-View Social Data", MMM 2016; one label out of two as in Xu
-and Mao, "MultiSentiNet: A Deep Semantic Network for Multimodal Sentiment Analysis", CIKM 2017.
+The last file has a label of the text and one of the image of each pair.
+
+Niu, Zhu, Pang and El Saddik, "Sentiment Analysis on Multi-View Social Data", MMM 2016. The two
+labels are combined as in Xu and Mao, "MultiSentiNet: A Deep Semantic Network for Multimodal
+Sentiment Analysis", CIKM 2017.
 """
 
 from __future__ import annotations
@@ -24,28 +27,21 @@ LAYOUT = "data/<id>.jpg, data/<id>.txt and labelResultAll.txt"
 
 
 def prepare(work: Preparation) -> None:
-    """Images and, out of labels and texts, train.jsonl, dev.jsonl and test.jsonl: 60, 20 and 20 %."""
+    """Copy the images, and write train.jsonl, dev.jsonl and test.jsonl: 60, 20 and 20 %."""
     require_path(work.raw, "data", LAYOUT)
     file = require_path(work.raw, "labelResultAll.txt", LAYOUT)
     lines = list(read_lines(file))
     if not lines or lines[0][1].split() != ["ID", "text,image"]:
-        raise ConfigError(
-            [
-                Problem(
-                    SourceLocation(str(file), 1),
-                    "the first line must be the header: ID, text,image",
-                )
-            ]
-        )
+        message = "the first line must be the header: ID, text,image"
+        raise ConfigError([Problem(SourceLocation(str(file), 1), message)])
     pairs = parse_lines(file, lines[1:], lambda line: _parse_pair(line, work.raw / "data"))
     samples = [sample for sample in pairs if sample["label"]]
     labels = [sample["label"] for sample in samples]
     test = draw_stratified(labels, -(-len(samples) // 5), "mvsa", "test")
     rest = [i for i in range(len(samples)) if i not in test]
-    dev = {
-        rest[j]
-        for j in draw_stratified([labels[i] for i in rest], len(samples) // 5, "mvsa", "dev")
-    }
+    rest_labels = [labels[i] for i in rest]
+    drawn = draw_stratified(rest_labels, len(samples) // 5, "mvsa", "dev")
+    dev = {rest[position] for position in drawn}
     work.write_files(
         {
             "train.jsonl": format_jsonl(samples[i] for i in rest if i not in dev),
@@ -54,31 +50,31 @@ def prepare(work: Preparation) -> None:
         }
     )
     work.report(
-        f"{len(pairs) - len(samples):,} of {len(pairs):,} pairs are left out: of text and image, one is positive and"
-        " the other negative."
+        f"{len(pairs) - len(samples):,} of {len(pairs):,} pairs are left out, since either the text"
+        " or the image is positive and the other is negative."
     )
     work.report(
-        f"The split is ibml's: {len(rest) - len(dev):,} / {len(dev):,} / {len(test):,} samples, drawn with a fixed seed"
-        " and stratified by label."
+        f"The split is defined by ibml: {len(rest) - len(dev):,} / {len(dev):,} / {len(test):,}"
+        " samples, drawn with a fixed seed and stratified by label."
     )
-    work.make(
-        [build_copy_task(s["img"], work.raw / s["img"], work.root / s["img"]) for s in samples]
-    )
+    images = [sample["img"] for sample in samples]
+    work.make([build_copy_task(image, work.raw / image, work.root / image) for image in images])
 
 
 def _parse_pair(line: str, data: Path) -> dict[str, str]:
-    """A sample; its label is empty where the two contradict each other."""
+    """Parse the row of a pair; its label is empty if the two labels contradict each other."""
     name, *given = line.replace(",", " ").split()
     if len(given) != 2 or set(given) - set(LABELS):
-        raise ValueError(f"a row has an id and two labels of {', '.join(LABELS)}: ID, text,image")
-    validate_file_name(name)
-    if not (data / f"{name}.txt").is_file():
-        raise ValueError(f"{data / f'{name}.txt'} is missing")
+        choices = ", ".join(LABELS)
+        raise ValueError(f"expected an id and two labels of {choices}: ID, text,image")
+    text_file = data / f"{validate_file_name(name)}.txt"
+    if not text_file.is_file():
+        raise ValueError(f"{text_file} is missing")
     polar = set(given) - {"neutral"}
     label = "" if len(polar) == 2 else next(iter(polar), "neutral")
     return {
         "id": name,
         "label": label,
-        "text": read_text(data / f"{name}.txt").strip(),
+        "text": read_text(text_file).strip(),
         "img": f"data/{name}.jpg",
     }

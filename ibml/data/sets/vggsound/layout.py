@@ -1,7 +1,11 @@
-"""VGGSound: `train.txt` and `test.txt` (CLIP.mp4,label), `audios/CLIP.wav`, `Image-01-FPS/CLIP/*.jpg`.
+"""Layout of VGGSound.
 
-The lists may have the order of the official one too, id,start,label,split. The clip is then ID, ID_START or ID_START
-with six digits, as the files are called.
+- `train.txt` and `test.txt`: rows of CLIP.mp4,label.
+- `audios/CLIP.wav`: sound.
+- `Image-01-FPS/CLIP/*.jpg`: frames.
+
+The lists may also have the columns of the official list, id,start,label,split. The name of the clip
+is then ID, ID_START or ID_START with six digits, according to the files.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ FORMAT = ListFormat(
 
 
 def list_samples(config: VGGSoundConfig, listing: SampleListing) -> None:
+    """Add every clip of the split files to the listing."""
+
     def count(record: Record) -> int:
         return count_files(listing, *_build_entries(_find_clip(listing, record)))
 
@@ -40,9 +46,8 @@ def list_samples(config: VGGSoundConfig, listing: SampleListing) -> None:
         for where, record in read_list(listing, split, rows, FORMAT, count, _detect_official_order):
             own = record.get("split", split)
             if SPLIT_WORDS.get(own.lower(), own) != split:
-                listing.add_issue(
-                    split, where, f"its split is {own[:40]!r}, and the list is of {split}"
-                )
+                message = f"its split is {own[:40]!r}, but the list is of {split}"
+                listing.add_issue(split, where, message)
                 continue
             clip = _find_clip(listing, record)
             audio, frames = _build_entries(clip)
@@ -50,20 +55,24 @@ def list_samples(config: VGGSoundConfig, listing: SampleListing) -> None:
 
 
 def _detect_official_order(rows: Sequence[ListRow]) -> dict[str, int] | None:
-    """id,start,label,split: the second column is whole seconds in every row, and the third a text."""
-    cells = [[cell.strip() for cell in row] for _, row in rows]
-    if not cells or not all(
-        len(row) > 2 and row[1].isdecimal() and not row[2].isdecimal() for row in cells
-    ):
+    """Detect the columns id,start,label,split.
+
+    They are recognized by whole seconds in the second column of every row and a text in the third.
+    """
+    stripped = [list(map(str.strip, cells)) for _, cells in rows]
+    if not stripped:
         return None
-    if any(row[0].endswith(".mp4") for row in cells) or all(
-        row[2].lower() in SPLIT_WORDS for row in cells
-    ):
-        return None  # the second column is a label that is a number
-    split = (
-        {"split": 3} if all(len(row) > 3 and row[3].lower() in SPLIT_WORDS for row in cells) else {}
-    )
-    return {"clip": 0, "start": 1, "label": 2, **split}
+    for cells in stripped:
+        if len(cells) < 3 or not cells[1].isdecimal() or cells[2].isdecimal():
+            return None
+        if cells[0].endswith(".mp4"):
+            return None  # the second column is a label that is a number
+    if all(cells[2].lower() in SPLIT_WORDS for cells in stripped):
+        return None  # the same
+    positions = {"clip": 0, "start": 1, "label": 2}
+    if all(len(cells) > 3 and cells[3].lower() in SPLIT_WORDS for cells in stripped):
+        positions["split"] = 3
+    return positions
 
 
 def _find_clip(listing: SampleListing, record: Record) -> str:
@@ -72,7 +81,10 @@ def _find_clip(listing: SampleListing, record: Record) -> str:
     if not start.isdecimal() or find_path_problem(clip):
         return clip
     names = (f"{clip}_{int(start):06}", f"{clip}_{start}", clip)
-    return next((name for name in names if count_files(listing, *_build_entries(name))), names[0])
+    for name in names:
+        if count_files(listing, *_build_entries(name)):
+            return name
+    return names[0]
 
 
 def _build_entries(clip: str) -> tuple[FolderEntry, FolderEntry]:
