@@ -6,8 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +33,23 @@ from ibml.training.measures.base import MeasuredModel
 from ibml.training.measures.computation import compute_measures
 from ibml.training.metrics.evaluation import compute_metrics
 from ibml.training.optimizers import build_optimizer
+from ibml.training.trial_result import (
+    EpochMetrics,
+    Selection,
+    TrialResult,
+    describe_divergence,
+    find_nonfinite_losses,
+)
+
+__all__ = [
+    "CHECK_EVERY",
+    "EpochMetrics",
+    "Selection",
+    "Trainer",
+    "TrialResult",
+    "describe_divergence",
+    "train",
+]
 
 CHECK_EVERY = 32
 """Number of steps between reads of the losses from the device."""
@@ -44,41 +60,6 @@ _SELECTED_PREFIXES = (
     *(f"train.{name}" for name in select_training_measures(tuple(MEASURES))),
 )
 """Prefixes of the metrics that are repeated as `selected.*`."""
-
-EpochMetrics = dict[str, float]
-"""Metrics of one epoch by name; one of them is `epoch`."""
-
-
-@dataclass
-class Selection:
-    """Best epoch so far, which is evaluated on test.
-
-    Attributes:
-        row: Metrics of the epoch.
-        weights: State dictionary of the model after the epoch.
-    """
-
-    row: EpochMetrics
-    weights: dict[str, Tensor]
-
-
-@dataclass
-class TrialResult:
-    """Result of a trial.
-
-    Attributes:
-        status: `diverged` if the training or validation loss became infinite or NaN.
-        metrics: Final metrics, `test.*` and `selected.*`; empty if the trial diverged.
-        history: Metrics of each epoch.
-        reason: Explanation of a divergence; empty for a finished trial.
-        platform: Kind of machine; see `ibml.training.device.platform`.
-    """
-
-    status: Literal["finished", "diverged"]
-    metrics: dict[str, float] = field(default_factory=dict)
-    history: list[EpochMetrics] = field(default_factory=list)
-    reason: str = ""
-    platform: str = ""
 
 
 class Trainer:
@@ -202,9 +183,9 @@ class Trainer:
             self._use_dropout_stream(),
         ):
             row = self._build_train_row(self._train_steps())
-            if not _find_nonfinite_losses(row):
+            if not find_nonfinite_losses(row):
                 row |= _prefix_names("val.", self.evaluate(self.val_split))
-            self.diverged = bool(_find_nonfinite_losses(row))
+            self.diverged = bool(find_nonfinite_losses(row))
             if not self.diverged:
                 self._select(row)
         row["samples.epoch"] = float(self.visits + self.method.extra_samples)
@@ -399,15 +380,5 @@ def train(
     return trainer.build_result(history)
 
 
-def describe_divergence(row: EpochMetrics) -> str:
-    """Explain the divergence of a trial from the metrics of its last epoch."""
-    losses = " and ".join(f"{name} was {row[name]}" for name in _find_nonfinite_losses(row))
-    return f"{losses} in epoch {row['epoch']:.0f}"
-
-
 def _prefix_names(prefix: str, metrics: Mapping[str, float]) -> EpochMetrics:
     return {f"{prefix}{name}": value for name, value in metrics.items()}
-
-
-def _find_nonfinite_losses(row: EpochMetrics) -> list[str]:
-    return [name for name in ("train.loss", "val.loss") if not math.isfinite(row.get(name, 0.0))]

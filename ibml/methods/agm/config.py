@@ -16,4 +16,4 @@ class AGMConfig(ComparingMethodConfig):
     type: Literal["agm"] = "agm"
     """AGM (Li et al., ICCV 2023)."""
     alpha: NonNegative = 1.0
-    """Strength of the modulation: gradients are scaled by exp(alpha (tau - r)); 0 is none."""
+    """Strength of the modulation: gradients are scaled by exp(alpha (tau - r)); 0 disables it."""

@@ -19,7 +19,7 @@ class OGMGEConfig(ComparingMethodConfig):
     """OGM-GE (Peng et al., CVPR 2022)."""
     alpha: NonNegative = 0.3
     """Strength of the modulation: gradients of a leading encoder are scaled by
-    1 - tanh(alpha ratio); 0 is none."""
+    1 - tanh(alpha ratio); 0 disables it."""
     ge: bool = True
     """Generalization enhancement: add Gaussian noise with the gradient's own standard deviation."""
 

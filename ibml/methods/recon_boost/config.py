@@ -40,7 +40,7 @@ class ReconBoostConfig(ComparingMethodConfig):
     stage_epochs: Count = 4
     """Epochs of a stage's first phase, which boosts one modality."""
     correct_epochs: Annotated[int, Field(ge=0)] = 4
-    """Epochs of a stage's second phase, which trains everything on the joint loss; 0 is none."""
+    """Epochs of a stage's second phase, which trains everything on the joint loss; 0 skips it."""
 
     @property
     def head(self) -> BaseFusionConfig:
