@@ -1,7 +1,7 @@
-"""Balancing methods, one folder each: `config.py` without torch, and `method.py` with formulas and implementation.
+"""Balancing methods, one folder each: `config.py` without torch, `method.py` with the formulas.
 
-The names of this package that need torch are imported when they are used, so that `ibml.methods.<name>.config` is
-imported without torch.
+Names of this package that need torch are imported on first use. `ibml.methods.<name>.config` can
+therefore be imported without torch.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ def build_method(
     """Build the method of a trial, built-in or plug-in.
 
     Args:
-        config: The trial.
-        model: The model that the method trains.
-        samples: The number of training samples.
+        config: Configuration of the trial.
+        model: Model that the method trains.
+        samples: Number of training samples.
         precision: Number formats of training.
+
+    Returns:
+        The method. A balancing method whose parts are all switched off becomes `joint`.
     """
     options = config.effective_method
-    if options.build_canonical_form(config) == JOINT:  # every part is off
+    if options.build_canonical_form(config) == JOINT:  # every part is switched off
         options = create_default(METHODS, "joint")
     method: Method = options.load_implementation()(
         config, options.typed_options, model, samples, precision

@@ -1,10 +1,9 @@
-"""What every training method shares: the step, and the memory behind the rates."""
+"""Base class of training methods: joint training, whose parts a method overrides."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,124 +14,94 @@ from ibml.common.rng import stream_seed
 from ibml.config.base import Config
 from ibml.config.methods.base import Window
 from ibml.config.trial import TrialConfig
-from ibml.data.feeds import Feed
-from ibml.inputs import Input
+from ibml.methods.step_data import (
+    Batch,
+    Inputs,
+    Outputs,
+    PredictionMemory,
+    StepLog,
+    StepStatistics,
+    Training,
+    average_others,
+    ensure_full_precision,
+    label_log_probability,
+    rates,
+)
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.precision import Precision
 
-Inputs = Mapping[str, Input]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """n training samples: positions in the training set, inputs per modality (n, ...), labels (n,)."""
-
-    index: Tensor
-    inputs: Inputs
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class StepLog:
-    """What a step leaves, all on the device, since reading it would wait for the device.
-
-    `index` and `labels`, (n,), are the batch's; `loss` is the optimised loss; `joint`, (n, C), and `unimodal`,
-    (M, n, C), are the logits; `rates` is rho, (M,); `noised` counts the samples whose input was changed, (M,).
-    """
-
-    index: Tensor
-    labels: Tensor
-    loss: Tensor
-    joint: Tensor
-    unimodal: Tensor
-    rates: Tensor
-    noised: Tensor
-
-
-@dataclass(frozen=True)
-class StepStatistics:
-    """What S steps measured: `loss`, (S,), `rates` and `noised`, (S, M); `correct` counts right answers, joint first,
-    then per modality, (S, 1 + M); `scores` is s_m, each modality's probability of the labels, summed over the batch,
-    (S, M)."""
-
-    loss: Tensor
-    correct: Tensor
-    rates: Tensor
-    noised: Tensor
-    scores: Tensor
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """A forward pass: features z_1 .. z_M, (n, d_m), as autocast left them; joint logits (n, C), unimodal logits
-    (M, n, C), which have a gradient where `Method.uses_unimodal` says so; labels (n,)."""
-
-    features: list[Tensor]
-    joint: Tensor
-    unimodal: Tensor
-    labels: Tensor
-
-    @cached_property
-    def log_probability(self) -> Tensor:
-        """log p_m[i, y_i], (M, n)."""
-        return label_log_probability(self.unimodal, self.labels)
-
-
-class PredictionMemory:
-    """What the last visit to each training sample gave, per modality: the probability of its label, and
-    whether it was right. Before the first visit: 1 and True. Shapes (M, N)."""
-
-    def __init__(self, modalities: int, samples: int, device: torch.device, dtype: torch.dtype):
-        self.probability = torch.ones(modalities, samples, device=device, dtype=dtype)
-        self.correct = torch.ones(modalities, samples, device=device, dtype=torch.bool)
-
-    def write(self, index: Tensor, probability: Tensor, correct: Tensor) -> None:
-        self.probability[:, index] = probability
-        self.correct[:, index] = correct
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"probability": self.probability, "correct": self.correct}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.probability.copy_(state["probability"])
-        self.correct.copy_(state["correct"])
-
-
-def rates(scores: Tensor) -> Tensor:
-    """rho_m = M s_m / (s_1 + ... + s_M), shape (M,), mean 1; all 1 where the sum is 0 (Qin et al. 2026).
-
-    `scores` is s, shape (M,): each modality's probability of the labels, summed over the batch; or (M, C), summed over
-    the samples of each class, for rates of that shape.
-    """
-    return (scores / scores.mean(0)).nan_to_num(nan=1.0)
-
-
-def average_others(values: Tensor) -> Tensor:
-    """For each of (M,) the mean of the other M - 1."""
-    return (values.sum() - values) / max(len(values) - 1, 1)
-
-
-def label_log_probability(logits: Tensor, labels: Tensor) -> Tensor:
-    """log softmax(logits)[i, labels[i]] for each modality and sample: (M, n, C) -> (M, n)."""
-    every = labels.expand(len(logits), -1).flatten()
-    return -F.cross_entropy(logits.flatten(0, 1), every, reduction="none").view(len(logits), -1)
-
-
-@dataclass(frozen=True)
-class Training:
-    """The training that a method belongs to: its splits and its optimizer, whose learning rate is the epoch's."""
-
-    train: Feed
-    val: Feed
-    optimizer: torch.optim.Optimizer
+__all__ = [
+    "Batch",
+    "Inputs",
+    "Method",
+    "Outputs",
+    "PredictionMemory",
+    "StepLog",
+    "StepStatistics",
+    "Training",
+    "average_others",
+    "ensure_full_precision",
+    "label_log_probability",
+    "rates",
+]
 
 
 class Method:
-    """Plain joint training; a method overrides what it does differently.
+    """Base class of training methods. It trains jointly: L = CE(o, y).
 
-    `update` is one training step, of which `step` is forward, loss and backward. `options` are the method's own part
-    of the trial's configuration. `heads` are modules of the method's own beside the model, trained with it, which
-    evaluation does not use.
+    `update` runs one training step with the optimizer; `step` runs its forward pass, loss and
+    backward pass. A method overrides the parts that it changes: `transform` (inputs), `forward`,
+    `loss`, `backward` (gradients), `update` (several updates per batch), `order` (samples of an
+    epoch) or `start_epoch`. Everything that outlives an epoch belongs in `state_dict`. A step must
+    not read the device.
+
+    Args:
+        trial: Configuration of the trial.
+        options: Configuration of the method.
+        model: Model that the method trains.
+        samples: Number of training samples, N.
+        precision: Number formats of training.
+
+    Attributes:
+        seed: Seed of the trial.
+        epochs: Number of epochs of the trial.
+        encode: Forward pass through the encoders in training: inputs -> features z_1 .. z_M.
+        heads: Modules that are trained with the model and are not evaluated.
+        memory: Per-sample memory of unimodal predictions.
+        generator: Generator of random numbers on the model's device, seeded at each epoch.
+        window: Epochs [first, stop) in which the method is active; elsewhere training is joint.
+        training: Splits and optimizer; available from `begin` on.
+        extra_samples: Number of samples that this epoch trained on in addition to its `order`.
+
+    Example:
+        A method that adds the loss of each modality to the joint loss:
+
+        >>> import torch
+        >>> from ibml.config.trial import TrialConfig
+        >>> from ibml.inputs import InputSpec
+        >>> from ibml.methods import Batch, Method, Precision
+        >>> from ibml.models.multimodal import MultimodalModel
+        >>> class UnimodalLosses(Method):
+        ...     def loss(self, outputs, labels, rho, epoch):
+        ...         joint = super().loss(outputs, labels, rho, epoch)
+        ...         return joint - outputs.log_probability.mean(1).sum()
+
+        One step of it on 8 random samples of 4 classes:
+
+        >>> data = {"type": "mfeat", "views": ["pix", "zer"]}
+        >>> trial = TrialConfig.model_validate({"data": data})
+        >>> specs = {"pix": InputSpec((5,)), "zer": InputSpec((3,))}
+        >>> model = MultimodalModel(trial, specs, classes=4)
+        >>> precision = Precision("float32", torch.device("cpu"))
+        >>> method = UnimodalLosses(trial, trial.method, model, samples=8, precision=precision)
+        >>> method.start_epoch(0)
+        >>> inputs = {"pix": torch.randn(8, 5), "zer": torch.randn(8, 3)}
+        >>> batch = Batch(torch.arange(8), inputs, labels=torch.arange(8) % 4)
+        >>> log = method.step(batch, epoch=0)
+        >>> log.joint.shape, log.unimodal.shape, log.rates.tolist()
+        (torch.Size([8, 4]), torch.Size([2, 8, 4]), [1.0, 1.0])
+        >>> all(parameter.grad is not None for parameter in method.parameters())
+        True
     """
 
     def __init__(
@@ -144,93 +113,129 @@ class Method:
         precision: Precision,
     ):
         parameter = next(model.parameters())
+        modalities = len(model.modalities)
         self.model = model
         self.options: Any = options
         self.trial = trial
-        self.seed, self.epochs = trial.seed, trial.trainer.epochs
+        self.seed = trial.seed
+        self.epochs = trial.trainer.epochs
         self.precision = precision
         self.samples = samples
         self.encode: Callable[[Inputs], list[Tensor]] = model.features
-        """The pass of training through the encoders."""
         if trial.trainer.compile:
-            self.encode = torch.compile(
-                model.features, dynamic=False
-            )  # by shapes, not by which ones came before
+            # static shapes: the program must not depend on which shapes came before
+            self.encode = torch.compile(model.features, dynamic=False)
         self.heads = nn.ModuleList()
-        self.memory = PredictionMemory(
-            len(model.modalities), samples, parameter.device, parameter.dtype
-        )
+        self.memory = PredictionMemory(modalities, samples, parameter.device, parameter.dtype)
         self.generator = torch.Generator(device=parameter.device)
-        self._no_changes = torch.zeros(
-            len(model.modalities), device=parameter.device, dtype=torch.long
-        )
+        self._no_changes = torch.zeros(modalities, device=parameter.device, dtype=torch.long)
         window = getattr(options, "window", None)
-        self.window: tuple[int, int] = (
-            window.epochs(self.epochs) if isinstance(window, Window) else (0, self.epochs)
-        )
+        self.window: tuple[int, int] = (0, self.epochs)
+        if isinstance(window, Window):
+            self.window = window.epochs(self.epochs)
         self.training: Training
         self.extra_samples = 0
-        """How many samples this epoch trained on beside those of its `order`."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All that the optimizer trains: the model's, then those of the method's own heads."""
+        """Yield everything that the optimizer trains: parameters of the model, then of `heads`."""
         yield from self.model.parameters()
         yield from self.heads.parameters()
 
     def begin(self, training: Training) -> None:
-        """Called once, before everything else."""
+        """Receive the splits and the optimizer. Called once, before any other hook."""
         self.training = training
 
     def state_dict(self) -> dict[str, Any]:
-        """All that outlives an epoch."""
+        """Return everything that outlives an epoch, for a checkpoint."""
         heads = {"heads": self.heads.state_dict()} if len(self.heads) else {}
         return {**self.memory.state_dict(), **heads}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """A state from before the window may be another method's. What it lacks of a method's own stays as it is, which
-        is how that begins in its window."""
+        """Restore the state from a checkpoint.
+
+        A checkpoint from before the window may come from another method. State that it lacks keeps
+        its initial value, with which this method starts its window.
+
+        Args:
+            state: Result of `state_dict`, of this method or of another one.
+        """
         self.memory.load_state_dict(state)
         if "heads" in state and len(self.heads):
             self.heads.load_state_dict(state["heads"])
 
     def active(self, epoch: int) -> bool:
-        """Whether the epoch is in the method's window; outside it training is plain joint."""
+        """Return true if the epoch is in the window; outside it training is joint."""
         return self.window[0] <= epoch < self.window[1]
 
     def uses_unimodal(self, epoch: int) -> bool:
-        """Whether what is learnt in an epoch has a gradient by the unimodal logits. Where not, they are observed alone,
-        which takes less, and the joint logits are made without them."""
+        """Return true if the loss of an epoch has a gradient with respect to the unimodal logits.
+
+        If false, the unimodal logits are computed without gradient, which is cheaper.
+        """
         return self.active(epoch)
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before the first step of an epoch, with the model in training mode."""
+        """Prepare an epoch. Called before its first step, with the model in training mode."""
         self.extra_samples = 0
         self.generator.manual_seed(stream_seed(self.seed, "noise", epoch))
 
     def order(self, epoch: int) -> Tensor:
-        """The positions of an epoch's training samples, on the CPU, in the order in which they are visited."""
+        """Return the positions of an epoch's training samples in order, (n,), on the CPU."""
         return self.visiting(epoch)
 
     def visiting(self, *where: str | int) -> Tensor:
-        """All positions once, shuffled if the trial says so by what the stream of orders has for `where`."""
+        """Return every position once, (N,), shuffled if the trial shuffles.
+
+        Args:
+            *where: Part of the random stream `order` to draw from, for example the epoch.
+
+        Returns:
+            Positions in the training set, on the CPU.
+        """
         if not self.trial.trainer.shuffle:
             return torch.arange(self.samples)
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", *where))
         return torch.randperm(self.samples, generator=generator)
 
     def transform(self, batch: Batch, rho: Tensor, epoch: int) -> tuple[Inputs, Tensor]:
-        """The inputs of the forward pass, and how many samples were changed per modality, (M,). Of a text the batch
-        has word vectors, unless its encoder has none."""
+        """Change the inputs before the forward pass.
+
+        Args:
+            batch: Batch of n samples. Texts are word vectors, unless the encoder cannot embed them.
+            rho: Result of `acting_rates`, (M,) or (M, n).
+            epoch: Current epoch.
+
+        Returns:
+            Inputs of the forward pass, and the number of changed samples per modality, (M,).
+        """
         return batch.inputs, self._no_changes
 
     def forward(self, inputs: Inputs, labels: Tensor, epoch: int) -> Outputs:
-        """One forward pass."""
+        """Run one forward pass.
+
+        Args:
+            inputs: Inputs by modality, (n, ...) each.
+            labels: Class indices, (n,).
+            epoch: Current epoch.
+
+        Returns:
+            Features and logits.
+        """
         with self.precision.autocast:
             features = self.encode(inputs)
         return self.fused(features, labels, epoch)
 
     def fused(self, features: list[Tensor], labels: Tensor, epoch: int) -> Outputs:
-        """What the model makes of features."""
+        """Compute the logits of features.
+
+        Args:
+            features: z_1 .. z_M, (n, d_m) each.
+            labels: Class indices, (n,).
+            epoch: Current epoch.
+
+        Returns:
+            The features and their logits in at least single precision.
+        """
         fusion = self.model.fusion
         with self.precision.autocast:
             if self.uses_unimodal(epoch):
@@ -239,18 +244,47 @@ class Method:
                 joint = fusion(features)
                 with torch.no_grad():
                     unimodal = fusion.unimodal_logits(features)
-        return Outputs(features, full(joint), full(unimodal), labels)
+        joint = ensure_full_precision(joint)
+        unimodal = ensure_full_precision(unimodal)
+        return Outputs(features, joint, unimodal, labels)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
-        """The loss to optimise."""
+        """Compute the loss to optimize.
+
+        Args:
+            outputs: Result of `forward`.
+            labels: Class indices, (n,).
+            rho: Result of `acting_rates`, (M,) or (M, n).
+            epoch: Current epoch.
+
+        Returns:
+            A scalar; here the cross-entropy of the joint logits.
+        """
         return F.cross_entropy(outputs.joint, labels)
 
     def backward(self, loss: Tensor, outputs: Outputs, labels: Tensor, epoch: int) -> None:
-        """Gradients of the loss."""
+        """Compute the gradients of the parameters.
+
+        Args:
+            loss: Result of `loss`.
+            outputs: Result of `forward`.
+            labels: Class indices, (n,).
+            epoch: Current epoch.
+        """
         self.precision.backward(loss)
 
     def step(self, batch: Batch, epoch: int) -> StepLog:
-        """One training step without the update. Its samples' memory is written when the step is observed."""
+        """Run one training step without the update of the parameters.
+
+        The memory of the batch is written later, by `observe`.
+
+        Args:
+            batch: Batch of n samples.
+            epoch: Current epoch.
+
+        Returns:
+            The log of the step.
+        """
         rho = self.rates(batch)
         acting = self.acting_rates(rho, batch)
         vectors = replace(batch, inputs=self.model.embed_inputs(batch.inputs))
@@ -261,50 +295,76 @@ class Method:
         return self.log(batch, outputs, loss, rho, noised)
 
     def rates(self, batch: Batch) -> Tensor:
-        """rho, (M,), of a batch, before its forward pass."""
+        """Return the rates rho of a batch, (M,), before its forward pass."""
         return rates(self.memory.probability[:, batch.index].sum(1))
 
     def acting_rates(self, rho: Tensor, batch: Batch) -> Tensor:
-        """The rates by which `transform` and `loss` act: (M,), or (M, n) where each sample has its own."""
+        """Return the rates that `transform` and `loss` use.
+
+        Args:
+            rho: Result of `rates`, (M,).
+            batch: Batch of n samples.
+
+        Returns:
+            Rates, (M,), or (M, n) if each sample has its own.
+        """
         return rho
 
     def log(
         self, batch: Batch, outputs: Outputs, loss: Tensor, rho: Tensor, noised: Tensor
     ) -> StepLog:
-        """What a step leaves."""
-        joint, unimodal = outputs.joint.detach(), outputs.unimodal.detach()
+        """Build the log of a step.
+
+        Args:
+            batch: Batch of n samples.
+            outputs: Result of `forward`.
+            loss: Optimized loss, a scalar.
+            rho: Result of `rates`, (M,).
+            noised: Number of changed samples per modality, (M,).
+
+        Returns:
+            The log, without gradients.
+        """
+        joint = outputs.joint.detach()
+        unimodal = outputs.unimodal.detach()
         return StepLog(batch.index, batch.labels, loss.detach(), joint, unimodal, rho, noised)
 
     def observe(self, logs: Sequence[StepLog]) -> StepStatistics:
-        """Write the memory, and say what steps measured, of equally many samples each and no sample twice: many small
-        operations cost more than one over all."""
-        index, labels = (
-            torch.stack(values)
-            for values in zip(*((log.index, log.labels) for log in logs), strict=True)
-        )
-        joint, unimodal = (
-            torch.stack([log.joint for log in logs]),
-            torch.stack([log.unimodal for log in logs], 1),
-        )
+        """Write the memory and measure S steps at once, which is faster than one by one.
+
+        Args:
+            logs: Logs of steps with n samples each; no sample may occur twice.
+
+        Returns:
+            Statistics with one row per step.
+        """
+        index = torch.stack([log.index for log in logs])
+        labels = torch.stack([log.labels for log in logs])
+        joint = torch.stack([log.joint for log in logs])
+        unimodal = torch.stack([log.unimodal for log in logs], 1)
         probability = label_log_probability(unimodal.flatten(1, 2), labels.flatten()).exp()
         correct = unimodal.argmax(3) == labels
         self.memory.write(index.flatten(), probability, correct.flatten(1))
-        right = torch.cat([(joint.argmax(2) == labels)[None], correct]).sum(2).T
-        scores = probability.view(correct.shape).sum(2).T
-        loss, rho, noised = (
-            torch.stack([getattr(log, name) for log in logs])
-            for name in ("loss", "rates", "noised")
+        joint_correct = joint.argmax(2) == labels
+        return StepStatistics(
+            loss=torch.stack([log.loss for log in logs]),
+            correct=torch.cat([joint_correct[None], correct]).sum(2).T,
+            rates=torch.stack([log.rates for log in logs]),
+            noised=torch.stack([log.noised for log in logs]),
+            scores=probability.view(correct.shape).sum(2).T,
         )
-        return StepStatistics(loss, right, rho, noised, scores)
 
     def update(self, batch: Batch, epoch: int) -> StepLog:
-        """One training step with the update."""
+        """Run one training step with the update of the parameters.
+
+        Args:
+            batch: Batch of n samples.
+            epoch: Current epoch.
+
+        Returns:
+            The log of the step.
+        """
         self.training.optimizer.zero_grad(set_to_none=True)
         log = self.step(batch, epoch)
         self.precision.update(self.training.optimizer)
         return log
-
-
-def full(logits: Tensor) -> Tensor:
-    """Logits of an autocast forward in single precision, in which losses are taken."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

@@ -1,4 +1,4 @@
-"""What methods share that give every modality a loss of its own."""
+"""Base class of methods that have a loss per modality."""
 
 from __future__ import annotations
 
@@ -8,14 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from ibml.config.trial import TrialConfig
-from ibml.methods.base import Method, Outputs, full, label_log_probability
+from ibml.methods.base import Method, Outputs, ensure_full_precision, label_log_probability
 from ibml.models.multimodal import MultimodalModel, initialize_weights, use_init_stream
 from ibml.training.precision import Precision
 
 
 class UnimodalLossMethod(Method):
-    """A method whose options say where the unimodal logits of its losses come from. `heads: shared`: the model's o_m.
-    `separate`: a linear head per modality, which is trained along and not evaluated."""
+    """Base class of methods that add a loss per modality, CE(o_m, y).
+
+    The option `heads` names the logits o_m of these losses: `shared`, the unimodal logits of the
+    model; `separate`, a linear head per modality, which is trained with the model and not
+    evaluated.
+
+    Args:
+        trial: Configuration of the trial.
+        options: Configuration of the method, with a field `heads`.
+        model: Model that the method trains.
+        samples: Number of training samples.
+        precision: Number formats of training.
+    """
 
     def __init__(
         self,
@@ -35,12 +46,23 @@ class UnimodalLossMethod(Method):
                 self.heads.append(head.to(like.device, like.dtype))
 
     def uses_unimodal(self, epoch: int) -> bool:
+        """Return true in the window, unless the losses have separate heads."""
         return not len(self.heads) and self.active(epoch)
 
     def compute_unimodal_losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """CE(head_m(z_m), y) of each modality, (M,)."""
+        """Compute the loss of each modality.
+
+        Args:
+            outputs: Result of the forward pass of n samples.
+            labels: Class indices, (n,).
+
+        Returns:
+            CE(o_m, y), (M,).
+        """
         if not len(self.heads):
             return -outputs.log_probability.mean(1)
+        logits = []
         with self.precision.autocast:
-            logits = [full(head(z)) for head, z in zip(self.heads, outputs.features, strict=True)]
+            for head, features in zip(self.heads, outputs.features, strict=True):
+                logits.append(ensure_full_precision(head(features)))
         return -label_log_probability(torch.stack(logits), labels).mean(1)

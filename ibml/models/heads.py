@@ -1,4 +1,7 @@
-"""Base class of heads that methods bring in place of a fusion. The heads are in the folders of their methods."""
+"""Base class of heads with which methods replace the fusion.
+
+The heads are in the folders of their methods.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,20 @@ from ibml.models.fusion import Features, Fusion
 
 
 class LateFusionHead(Fusion):
-    """A head whose joint logits follow from the unimodal ones, `unimodal_logits`, (M, n, C), by `combine`."""
+    """Base class of heads that compute the joint logits from the unimodal ones.
+
+    A subclass implements `unimodal_logits` and `combine`.
+    """
 
     def combine(self, parts: Tensor) -> Tensor:
-        """Unimodal logits (M, n, C) -> joint logits (n, C)."""
+        """Combine unimodal logits, (M, n, C), into joint logits, (n, C)."""
         raise NotImplementedError
 
     def forward(self, features: Features) -> Tensor:
+        """Return the joint logits, (n, C)."""
         return self.combine(self.unimodal_logits(features))
 
     def both(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return joint logits, (n, C), and unimodal logits, (M, n, C)."""
         parts = self.unimodal_logits(features)
         return self.combine(parts), parts

@@ -1,4 +1,4 @@
-"""The multimodal model: an encoder per modality and a fusion."""
+"""Multimodal model: an encoder per modality and a fusion."""
 
 from __future__ import annotations
 
@@ -16,10 +16,21 @@ from ibml.models.fusion import build_fusion
 
 
 class MultimodalModel(nn.Module):
-    """Encoders and fusion of a trial, initialised from its seed.
+    """Encoders and fusion of a trial, initialized from its seed.
 
-    Each part has its own random stream, so the encoder of a modality starts with the same weights in every
-    fusion and beside every other modality.
+    Each part has a separate random stream. The encoder of a modality therefore starts with the same
+    weights in every fusion and in every combination of modalities.
+
+    Args:
+        config: Configuration of the trial.
+        specs: Samples of each modality.
+        classes: Number of classes, C.
+
+    Attributes:
+        modalities: Names of the M modalities.
+        labels: Names of the classes by id; empty if unknown.
+        encoders: Encoder of each modality.
+        fusion: Fusion, or the head of a method that replaces it.
     """
 
     def __init__(self, config: TrialConfig, specs: Mapping[str, InputSpec], classes: int):
@@ -27,14 +38,14 @@ class MultimodalModel(nn.Module):
         self.modalities = config.modalities
         self.classes = classes
         self.labels: tuple[str, ...] = ()
-        """The classes by their ids, where they are known."""
         encoders = {}
         for name in self.modalities:
             with use_init_stream(config.seed, "encoder", name):
                 encoders[name] = build_encoder(config.get_encoder(name), specs[name])
                 initialize_weights(encoders[name])
-                if (own := getattr(encoders[name], "after_initialisation", None)) is not None:
-                    own()
+                hook = getattr(encoders[name], "after_initialisation", None)
+                if hook is not None:
+                    hook()
         self.encoders = nn.ModuleDict(encoders)
         widths = [config.get_encoder(name).features for name in self.modalities]
         with use_init_stream(config.seed, "fusion"):
@@ -43,7 +54,16 @@ class MultimodalModel(nn.Module):
             self.fusion.after_initialisation()
 
     def embed_inputs(self, inputs: Mapping[str, Input]) -> dict[str, Input]:
-        """The inputs with vectors in place of token ids, where an encoder has them: it takes either."""
+        """Replace token ids with word vectors if the encoder has an `embed` method.
+
+        Such an encoder accepts ids and vectors. Vectors can be perturbed, ids cannot.
+
+        Args:
+            inputs: Inputs by modality, (n, ...) each.
+
+        Returns:
+            New inputs; all other modalities are unchanged.
+        """
         return {name: self._embed_modality(name, inputs[name]) for name in self.modalities}
 
     def _embed_modality(self, name: str, values: Input) -> Input:
@@ -53,24 +73,28 @@ class MultimodalModel(nn.Module):
         return values if embed is None else embed(values)
 
     def features(self, inputs: Mapping[str, Input]) -> list[Tensor]:
-        """z_1 .. z_M, each of shape (n, d_m)."""
+        """Return the features z_1 .. z_M, (n, d_m) each."""
         return [self.encoders[name](inputs[name]) for name in self.modalities]
 
     def forward(self, inputs: Mapping[str, Input]) -> tuple[Tensor, Tensor]:
-        """Joint logits (n, C) and unimodal logits (M, n, C)."""
+        """Return joint logits, (n, C), and unimodal logits, (M, n, C)."""
         return self.fusion.both(self.features(inputs))
 
 
 def initialize_weights(module: nn.Module) -> None:
-    """Xavier normal for linear layers with bias 0, Kaiming normal (fan out) for convolutions, 1 and 0 for
-    batch normalisation: the initialisation of the paper's runs. Other layers start as torch has them; what is in a
-    module whose `keeps_weights` is true stays as it is."""
-    kept = {
-        part
-        for whole in module.modules()
-        if getattr(whole, "keeps_weights", False)
-        for part in whole.modules()
-    }
+    """Initialize the layers of a module as in the paper's runs.
+
+    Linear layers get Xavier normal weights, convolutions Kaiming normal ones (fan out), batch
+    normalization weights of 1; biases are 0. Other layers keep the initialization of torch. Modules
+    with a true attribute `keeps_weights` are skipped with everything in them.
+
+    Args:
+        module: Module to change in place.
+    """
+    kept: set[nn.Module] = set()
+    for part in module.modules():
+        if getattr(part, "keeps_weights", False):
+            kept.update(part.modules())
     for layer in module.modules():
         if layer in kept:
             continue
@@ -88,7 +112,17 @@ def initialize_weights(module: nn.Module) -> None:
 
 @contextmanager
 def use_init_stream(seed: int, *where: str) -> Iterator[None]:
-    """Constructors of layers draw from torch's global generator; give it a state of our own meanwhile."""
+    """Seed torch's global generator from the stream `init`; restore its state on exit.
+
+    Constructors of layers draw from the global generator.
+
+    Args:
+        seed: Seed of the trial.
+        *where: Part of the stream, for example `encoder` and the name of a modality.
+
+    Yields:
+        Nothing.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "init", *where))
         yield

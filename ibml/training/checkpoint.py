@@ -1,4 +1,4 @@
-"""Checkpoints of one trial, in a folder of its own: what training goes on from, and what stays of it."""
+"""Checkpoints of one trial in its folder: states to resume from, and the selected weights."""
 
 from __future__ import annotations
 
@@ -24,18 +24,23 @@ from ibml.training.device import platform
 from ibml.training.trainer import EpochMetrics, Trainer
 
 MAX_STATES = 2
-"""How many states of a running trial there are at most."""
+"""Maximum number of states of a running trial."""
 _COST_SHARE = 20
-"""Writing takes at most one part in so many of the time."""
+"""Writing takes at most this fraction of the time: one part in `_COST_SHARE`."""
 
 
 class TrialCheckpoints:
-    """States after whole epochs, `state-000012.ckpt` being that after twelve. The last two are kept, so that there is
-    one to go on from where the last is damaged.
+    """Checkpoints of one trial: the state after an epoch, such as `state-000012.ckpt` after twelve.
 
-    A state is due `checkpoint_seconds` after the last, but later where writing takes long. What cannot be written does
-    not stop the training. States to `warm_start_candidates` from are other trials', which train alike until there: after how many
-    epochs, and the file. Those to `checkpoints_to_save` are for others.
+    The last two states are kept, so that training can resume if the last one is damaged. A state is
+    written `checkpoint_seconds` after the previous one, or later if writing is slow. A failed write
+    does not stop the training; it becomes a note.
+
+    Args:
+        folder: Folder of the trial.
+        config: Configuration of the trainer.
+        warm_start_candidates: States of trials with a common prefix: number of epochs, and file.
+        checkpoints_to_save: States to write for other trials: number of epochs -> file.
     """
 
     def __init__(
@@ -45,89 +50,108 @@ class TrialCheckpoints:
         warm_start_candidates: Sequence[tuple[int, StoragePath]] = (),
         checkpoints_to_save: Mapping[int, StoragePath] = MappingProxyType({}),
     ):
-        self.folder, self.config, self.warm_start_candidates, self.checkpoints_to_save = (
-            folder,
-            config,
-            warm_start_candidates,
-            checkpoints_to_save,
-        )
+        self.folder = folder
+        self.config = config
+        self.warm_start_candidates = warm_start_candidates
+        self.checkpoints_to_save = checkpoints_to_save
         self._shared_epochs = 0
         self._saved_sizes: dict[int, int] = {}
         self._notes: list[str] = []
         self._noted: set[str] = set()
-        self._written, self._cost = time.monotonic(), 0.0
-        self._epoch = 0  # of the last state that was written
+        self._written = time.monotonic()
+        self._cost = 0.0
+        self._last_epoch = 0  # epoch of the last written state
 
     def take_notes(self) -> list[str]:
-        """What a person should know of the checkpoints and was not told yet."""
-        notes, self._notes = self._notes, []
+        """Return the notes for the user since the last call."""
+        notes = self._notes
+        self._notes = []
         return notes
 
     def take_report(self) -> dict[str, Any]:
-        """What a driver should know and was not told yet: `notes`, how many epochs are `shared` with another trial, and
-        after which epochs states were `left`, with their sizes in bytes."""
-        said = {
+        """Return the report for the driver since the last call.
+
+        Returns:
+            `notes` for the user, the number of epochs `shared` with another trial, and the states
+            `left` for other trials: number of epochs -> size in bytes.
+        """
+        report = {
             "notes": self.take_notes(),
             "shared": self._shared_epochs,
             "left": self._saved_sizes,
         }
-        self._shared_epochs, self._saved_sizes = 0, {}
-        return said
+        self._shared_epochs = 0
+        self._saved_sizes = {}
+        return report
 
     def save_if_due(self, trainer: Trainer, rows: list[EpochMetrics]) -> None:
-        """Keep the state of a trainer and the rows of all its epochs, if it is time to, and where it is to be left for
-        others. The last state is kept only where it is to stay."""
-        place = self.checkpoints_to_save.get(trainer.epoch)
-        if place is not None and not trainer.diverged:
-            self._save_shared(place, trainer, rows)
-        if self._due if not trainer.done else self.config.keep == "all" and not trainer.diverged:
+        """Write the state if it is due, and for other trials if they need it.
+
+        The state after the last epoch is written only if `keep` is `all`.
+
+        Args:
+            trainer: Trainer after an epoch.
+            rows: Metrics of all its epochs.
+        """
+        path = self.checkpoints_to_save.get(trainer.epoch)
+        if path is not None and not trainer.diverged:
+            self._save_shared(path, trainer, rows)
+        due = self._due
+        if trainer.done:
+            due = self.config.keep == "all" and not trainer.diverged
+        if due:
             self.save(trainer, rows)
 
     @property
     def _due(self) -> bool:
         seconds = self.config.checkpoint_seconds
-        return seconds == 0 or time.monotonic() - self._written >= max(
-            seconds, _COST_SHARE * self._cost
-        )
+        if seconds == 0:
+            return True
+        return time.monotonic() - self._written >= max(seconds, _COST_SHARE * self._cost)
 
     def save(self, trainer: Trainer, rows: list[EpochMetrics]) -> None:
-        """Write the state of a trainer and the rows of all its epochs, unless the last state is this one."""
-        if trainer.diverged or trainer.epoch == self._epoch:
+        """Write the state, unless it is already written or the trainer diverged.
+
+        Args:
+            trainer: Trainer after an epoch.
+            rows: Metrics of all its epochs.
+        """
+        if trainer.diverged or trainer.epoch == self._last_epoch:
             return
-        self._epoch = trainer.epoch
-        began = time.monotonic()
+        self._last_epoch = trainer.epoch
+        started = time.monotonic()
         content = {"rows": rows, "state": trainer.state_dict()}
         if self._write(self.folder / f"state-{trainer.epoch:06}.ckpt", content):
             with suppress(OSError):
                 for path in list_states(self.folder)[MAX_STATES:]:
                     path.unlink(missing_ok=True)
         self._written = time.monotonic()
-        self._cost = self._written - began
+        self._cost = self._written - started
 
-    def _save_shared(self, place: StoragePath, trainer: Trainer, rows: list[EpochMetrics]) -> None:
+    def _save_shared(self, path: StoragePath, trainer: Trainer, rows: list[EpochMetrics]) -> None:
         content = {
             "rows": rows,
             "state": trainer.state_dict(),
             "platform": platform(trainer.device),
         }
         with suppress(OSError):
-            remove_unfinished(place.parent)
-            if place.is_file() or self._write(place, content):
-                self._saved_sizes[trainer.epoch] = place.stat().st_size
+            remove_unfinished(path.parent)
+            if path.is_file() or self._write(path, content):
+                self._saved_sizes[trainer.epoch] = path.stat().st_size
 
     def save_selected(self, trainer: Trainer, final: Mapping[str, float]) -> None:
-        """Of a training that has ended, keep the weights of the selected epoch with what `load_model` needs, unless it
-        diverged."""
+        """Write the weights of the selected epoch for `load_model`, unless training diverged.
+
+        Args:
+            trainer: Trainer after its last epoch.
+            final: Final metrics of the trial.
+        """
         if self.config.keep == "none" or trainer.diverged or trainer.selected is None:
             return
         content = {
             "config": trainer.config.for_inference().model_dump_json(),
             "shapes": {name: list(spec.shape) for name, spec in trainer.specs.items()},
-            "words": {
-                name: _describe_vocabulary(spec)
-                for name, spec in trainer.specs.items()
-                if spec.vocabulary
-            },
+            "words": _describe_vocabularies(trainer.specs),
             "classes": len(trainer.classes),
             "labels": list(trainer.classes),
             "weights": trainer.selected.weights,
@@ -136,57 +160,63 @@ class TrialCheckpoints:
         self._write(self.folder / SELECTED, content)
 
     def restore(self, build: Callable[[], Trainer]) -> tuple[Trainer, list[EpochMetrics]]:
-        """A trainer in the furthest state that is whole, and the epochs before it; a new one where there is none. A
-        damaged state is named and removed; one of another version is named and passed over."""
+        """Return a trainer in the latest usable state.
+
+        A damaged state is removed, one of another version of ibml skipped; both become notes.
+
+        Args:
+            build: Function that builds a new trainer.
+
+        Returns:
+            The trainer, new if there is no usable state, and the metrics of its epochs.
+        """
         own: list[tuple[int, StoragePath]] = []
         try:
             remove_unfinished(self.folder)
             own = [(parse_epochs(path), path) for path in list_states(self.folder)]
         except OSError as error:
-            self._note(f"checkpoints in {self.folder} are out of reach: {error}")
-        for epochs, path in sorted(
-            [*own, *self.warm_start_candidates], key=lambda state: state[0], reverse=True
-        ):
+            self._note(f"checkpoints in {self.folder} cannot be read: {error}")
+        candidates = [*own, *self.warm_start_candidates]
+        for epochs, path in sorted(candidates, key=lambda state: state[0], reverse=True):
             content = self._read_checkpoint(path)
             if content is None:
                 continue
             trainer = build()
-            if content.get("platform", platform(trainer.device)) != platform(trainer.device):
-                continue  # another kind of machine's
+            machine = platform(trainer.device)
+            if content.get("platform", machine) != machine:
+                continue  # results differ between kinds of machines
             try:
                 trainer.load_state_dict(content["state"])
                 rows: list[EpochMetrics] = content["rows"]
-            except (RuntimeError, KeyError, ValueError) as error:  # whole, but of another version
-                self._note(
-                    f"a checkpoint was passed over: {path} does not fit this version of ibml: {error}"
-                )
+            except (RuntimeError, KeyError, ValueError) as error:  # intact, but of another version
+                self._note(f"skipped checkpoint {path}: it does not fit this ibml version: {error}")
                 continue
             self._shared_epochs = 0 if path.parent == self.folder else epochs
             return trainer, rows
         return build(), []
 
     def _read_checkpoint(self, path: StoragePath) -> dict[str, Any] | None:
-        """Return what a checkpoint has, or None for one that is out of reach or damaged.
+        """Return the content of a checkpoint, or None if it cannot be read.
 
-        Only a file whose checksum proves that it is damaged is removed.
+        A file is removed only if its checksum proves that it is damaged.
         """
         try:
             return _load_checkpoint(path)
         except FileNotFoundError:
-            return None  # there was no more room for it
+            return None  # removed to make room
         except DamagedFileError as error:
-            self._note(f"a checkpoint was passed over: {error}")
+            self._note(f"skipped and removed a checkpoint: {error}")
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            self._note(f"a checkpoint was passed over: {path}: {error}")
+            self._note(f"skipped checkpoint {path}: {error}")
         return None
 
     def _write(self, path: StoragePath, content: Mapping[str, Any]) -> bool:
         try:
             write_sealed(path, partial(torch.save, content))
         except (OSError, RuntimeError) as error:  # torch reports a full disk as either
-            self._note(f"no checkpoint could be written to {self.folder}: {error}")
+            self._note(f"checkpoints cannot be written to {self.folder}: {error}")
             return False
         return True
 
@@ -197,30 +227,42 @@ class TrialCheckpoints:
 
 
 def load_model(path: str | StoragePath) -> MultimodalModel:
-    """The model of a trial's selected epoch from its `selected.ckpt`, on the CPU and ready to evaluate: inputs per
-    modality (n, ...) -> joint logits (n, C) and unimodal logits (M, n, C), whose classes are `labels`. Of the files
-    that its encoders name it needs the folders of pretrained models.
+    """Load the model of a trial's selected epoch.
 
-    Raises `DamagedFileError` where the file is not what was written, `OSError` where it cannot be read.
+    The model maps inputs by modality, (n, ...) each, to joint logits, (n, C), and unimodal logits,
+    (M, n, C). `labels` are the names of the classes. Folders of pretrained models that the
+    configuration names must exist; other files are not needed.
+
+    Args:
+        path: The trial's `selected.ckpt`, a local file or an object in a store.
+
+    Returns:
+        The model on the CPU, in evaluation mode.
+
+    Raises:
+        DamagedFileError: The file is not as it was written.
+        OSError: The file cannot be read.
     """
     content = _load_checkpoint(parse_storage_path(path))
     config = TrialConfig.model_validate_json(content["config"], strict=False)
-    words = content.get("words", {})  # which files of before there were texts do not have
-    specs = {
-        name: _build_spec(shape, **words.get(name, {})) for name, shape in content["shapes"].items()
-    }
+    words = content.get("words", {})  # files from before text modalities do not have it
+    specs = {}
+    for name, shape in content["shapes"].items():
+        specs[name] = _build_spec(shape, **words.get(name, {}))
     model = MultimodalModel(config, specs, content["classes"])
     model.load_state_dict(content["weights"])
     model.labels = tuple(content.get("labels", ()))
     return model.eval()
 
 
-def _describe_vocabulary(spec: InputSpec) -> dict[str, Any]:
-    """The words of a text, and how wide their vectors are, which are themselves among the weights."""
-    return {
-        "vocabulary": list(spec.vocabulary),
-        "width": None if spec.vectors is None else spec.vectors.shape[1],
-    }
+def _describe_vocabularies(specs: Mapping[str, InputSpec]) -> dict[str, dict[str, Any]]:
+    """Return the words of each text and the width of their vectors, which are in the weights."""
+    described = {}
+    for name, spec in specs.items():
+        if spec.vocabulary:
+            width = None if spec.vectors is None else spec.vectors.shape[1]
+            described[name] = {"vocabulary": list(spec.vocabulary), "width": width}
+    return described
 
 
 def _build_spec(
@@ -231,7 +273,6 @@ def _build_spec(
 
 
 def _load_checkpoint(path: StoragePath) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(
-        io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True
-    )
+    stream = io.BytesIO(read_sealed(path))
+    content: dict[str, Any] = torch.load(stream, map_location="cpu", weights_only=True)
     return content

@@ -1,4 +1,4 @@
-"""Where a trial computes, and how it does so repeatably."""
+"""Device of a trial, and the settings that make its results reproducible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ import torch
 from ibml.common.errors import IbmlError
 
 _MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26, -8: 1}
-"""glibc's M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD, and M_ARENA_MAX, so that threads use what others freed."""
+"""Parameters of glibc's mallopt: M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD and M_ARENA_MAX.
+
+With one arena, threads reuse memory that other threads freed.
+"""
 
 
 class DeviceError(IbmlError):
@@ -23,7 +26,17 @@ class DeviceError(IbmlError):
 
 
 def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The device of that name, or the best there is; raises `DeviceError` where it is not there."""
+    """Return a device of this process.
+
+    Args:
+        name: Type of the device; `auto` is the first available one of cuda, mps and cpu.
+
+    Returns:
+        The device.
+
+    Raises:
+        DeviceError: The process does not have such a device.
+    """
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -38,28 +51,39 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
 
 @cache
 def check_compiler(device: torch.device) -> None:
-    """Raises `DeviceError` where torch cannot compile for a device. It takes seconds, once in a process."""
+    """Check that torch can compile for a device. Takes seconds, once per process.
+
+    Args:
+        device: The device.
+
+    Raises:
+        DeviceError: There is no working compiler.
+    """
     try:
         torch.compile(torch.sin)(torch.ones(2, device=device))
-    except Exception as error:  # torch's own, and what compilers raise
+    except Exception as error:  # errors of torch and of compilers have no common class
         reason = str(error).strip().partition("\n")[0]
         raise DeviceError(
-            f"trainer.compile needs a compiler (C++ for a CPU, Triton for a GPU), which does not work here: {reason}"
+            "trainer.compile needs a compiler (C++ for a CPU, Triton for a GPU), which does not "
+            f"work here: {reason}"
         ) from error
 
 
 def platform(device: torch.device) -> str:
-    """What the numbers were computed on: results are the same bit for bit only on the same kind."""
+    """Return the kind of machine: results are equal bit for bit only on the same kind."""
     return f"{device.type}, torch {torch.__version__}"
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process use freed memory again. The C library gives large blocks back to the system at once, which then
-    clears them anew for each layer of each step: a third of the time of a convolution's training on a CPU."""
+    """Let the C library reuse large freed blocks instead of returning them to the system.
+
+    The system clears every block that it hands out. Without this setting it does so for each layer
+    of each step, which takes a third of the time of training convolutions on a CPU.
+    """
     if sys.platform != "linux":
         return
-    with suppress(OSError, AttributeError):  # a C library without it
+    with suppress(OSError, AttributeError):  # C library without mallopt
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC.items():
             mallopt(parameter, value)
@@ -67,7 +91,15 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def use_deterministic_settings(device: torch.device, threads: int) -> Iterator[None]:
-    """A fixed number of CPU threads, on which results on CPU depend, and deterministic kernels on a GPU."""
+    """Use settings under which results are reproducible; restore the previous ones on exit.
+
+    Args:
+        device: Device of the trial; a GPU gets deterministic kernels.
+        threads: Number of CPU threads, on which results on a CPU depend.
+
+    Yields:
+        Nothing.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -1,4 +1,4 @@
-"""How much memory of a GPU a trial takes, from a few steps of it."""
+"""Measurement of the GPU memory that a trial needs, from a few steps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from ibml.config.trial import TrialConfig
 from ibml.training.trainer import Trainer
 
 STEPS = 3
+"""Number of training steps per probed epoch."""
 
 
 def run_probe_steps(trainer: Trainer) -> None:
-    """Some steps of the first epoch and of the first in the method's window, and a batch of the evaluation: what takes
-    most memory in a training. What a method does before an epoch is done too."""
+    """Run the parts of a training that need most memory.
+
+    These are some steps of the first epoch and of the first epoch in the method's window, with the
+    method's preparation of both, and one batch of the evaluation.
+
+    Args:
+        trainer: A new trainer; it cannot be used for training afterwards.
+    """
     for epoch in sorted({0, trainer.method.window[0]}):
         trainer.epoch = min(epoch, trainer.config.trainer.epochs - 1)
         for log in islice(trainer.run_steps(), STEPS):
@@ -27,8 +34,17 @@ def run_probe_steps(trainer: Trainer) -> None:
 
 
 def measure_gpu_memory(config: TrialConfig) -> tuple[int, int]:
-    """Bytes that the current GPU has, and that a trial reserved there at its peak. Raises `DeviceError` where this
-    process sees no GPU."""
+    """Measure the memory of the current GPU that a trial needs.
+
+    Args:
+        config: Configuration of the trial.
+
+    Returns:
+        Memory of the GPU, and peak of the memory that the trial reserved, in bytes.
+
+    Raises:
+        DeviceError: The process sees no GPU.
+    """
     on_gpu = config.trainer.model_copy(update={"device": "cuda"})
     trainer = Trainer(config.model_copy(update={"trainer": on_gpu}))
     torch.cuda.reset_peak_memory_stats(trainer.device)

@@ -1,4 +1,4 @@
-"""Optimizers from their configurations."""
+"""Construction of optimizers from their configurations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,19 @@ from ibml.config.optimization import OptimizerConfig
 def build_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """torch's optimizer; weight decay applies to every parameter, as in the paper's runs. It is fused: one kernel for
-    all parameters, and with scaled gradients one that asks the device, not the host, whether they are finite."""
+    """Build the optimizer of a trial.
+
+    Weight decay applies to every parameter, as in the paper's runs. The optimizer is fused: it runs
+    one kernel for all parameters, and with scaled gradients it tests on the device whether they are
+    finite.
+
+    Args:
+        config: Configuration of the optimizer.
+        parameters: Parameters to train.
+
+    Returns:
+        An optimizer of torch.
+    """
     decay = config.weight_decay
     match config.type:
         case "sgd":
@@ -31,23 +42,20 @@ def build_optimizer(
                 sgd.register_step_pre_hook(_fill_momentum_buffers)
             return sgd
         case "adam":
-            return torch.optim.Adam(
-                parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True
-            )
+            betas = (config.betas[0], config.betas[1])
+            return torch.optim.Adam(parameters, config.lr, betas, weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(
-                parameters, config.lr, _convert_betas(config.betas), weight_decay=decay, fused=True
-            )
+            betas = (config.betas[0], config.betas[1])
+            return torch.optim.AdamW(parameters, config.lr, betas, weight_decay=decay, fused=True)
 
 
 def _fill_momentum_buffers(optimizer: torch.optim.Optimizer, *_: object) -> None:
-    """The fused kernel takes velocities of all parameters or of none: where a method trains some of them first, those
-    of the others start at zero, which gives what starting at the gradient does."""
+    """Start missing momentum buffers at zero, which is equivalent to starting at the gradient.
+
+    The fused kernel needs buffers for all parameters or for none. A method may train some
+    parameters first, whose buffers then exist alone.
+    """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None and parameter not in optimizer.state:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-
-
-def _convert_betas(betas: tuple[float, ...]) -> tuple[float, float]:
-    return betas[0], betas[1]

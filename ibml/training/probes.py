@@ -7,10 +7,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Of the L2 penalty, strongest first."""
+"""Strengths of the L2 penalty, strongest first."""
 STEPS = 200
+"""Maximum number of iterations of L-BFGS."""
 TOLERANCE = 1e-6
-"""Of the gradient; complementarities of the embedded data are then within 2e-4 nats of those of 1e-9."""
+"""Tolerance of the gradient.
+
+Complementarities of the embedded data are then within 2e-4 nats of those for 1e-9.
+"""
 
 Samples = tuple[Tensor, Tensor]
 """Features (n, d) in double precision, and labels (n,)."""
@@ -18,15 +22,25 @@ Samples = tuple[Tensor, Tensor]
 
 @torch.enable_grad()
 def fit_probe(train: Samples, classes: int, strength: float, start: Tensor | None = None) -> Tensor:
-    """The weights, (d + 1, C), the last row being the bias, that minimise the mean cross-entropy plus strength / 2
-    times the sum of squared weights without the bias. The problem is convex; L-BFGS starts at zero, or from `start`."""
-    inputs, labels = _append_constant(train[0]), train[1]
-    begin = (
-        torch.zeros(inputs.shape[1], classes, device=inputs.device, dtype=inputs.dtype)
-        if start is None
-        else start
-    )
-    weights = begin.clone().requires_grad_()
+    """Fit a linear probe by L-BFGS; the problem is convex.
+
+    The probe minimizes the mean cross-entropy plus strength / 2 times the sum of squared weights
+    without the bias.
+
+    Args:
+        train: Training samples.
+        classes: Number of classes, C.
+        strength: Strength of the penalty.
+        start: Initial weights, (d + 1, C); zero if None.
+
+    Returns:
+        Weights, (d + 1, C), with the bias as last row.
+    """
+    inputs = _append_constant(train[0])
+    labels = train[1]
+    if start is None:
+        start = torch.zeros(inputs.shape[1], classes, device=inputs.device, dtype=inputs.dtype)
+    weights = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [weights],
         max_iter=STEPS,
@@ -37,9 +51,8 @@ def fit_probe(train: Samples, classes: int, strength: float, start: Tensor | Non
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = (
-            F.cross_entropy(inputs @ weights, labels) + strength / 2 * weights[:-1].square().sum()
-        )
+        penalty = strength / 2 * weights[:-1].square().sum()
+        loss = F.cross_entropy(inputs @ weights, labels) + penalty
         loss.backward()
         return loss
 
@@ -48,13 +61,24 @@ def fit_probe(train: Samples, classes: int, strength: float, start: Tensor | Non
 
 
 def compute_held_out_loss(train: Samples, val: Samples, test: Samples, classes: int) -> float:
-    """The mean cross-entropy on test, in nats, of the probe whose strength is best on validation."""
-    found: list[tuple[float, Tensor]] = []
+    """Compute the cross-entropy on test of the probe with the best strength on validation.
+
+    Args:
+        train: Training samples.
+        val: Validation samples.
+        test: Test samples.
+        classes: Number of classes, C.
+
+    Returns:
+        Mean cross-entropy in nats.
+    """
+    candidates: list[tuple[float, Tensor]] = []
     weights = None
     for strength in STRENGTHS:
         weights = fit_probe(train, classes, strength, weights)
-        found.append((_compute_loss(weights, val), weights))
-    return _compute_loss(min(found, key=lambda pair: pair[0])[1], test)
+        candidates.append((_compute_loss(weights, val), weights))
+    _, best = min(candidates, key=lambda pair: pair[0])
+    return _compute_loss(best, test)
 
 
 def _compute_loss(weights: Tensor, samples: Samples) -> float:

@@ -1,4 +1,8 @@
-"""The revision of everything that turns a configuration into a result."""
+"""Revision of everything that turns a configuration into a result."""
 
 TRAINER_REVISION = 2
-"""Raise it whenever a change makes the same configuration give other numbers: no older result is reused then."""
+"""Revision of the trainer, part of every trial key.
+
+Raise it whenever a change makes the same configuration give other numbers. Older results are then
+not reused.
+"""

@@ -1,4 +1,4 @@
-"""The state of a trainer as bytes, to go on elsewhere."""
+"""State of a trainer as bytes, to continue training in another process."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from ibml.training.trainer import Trainer
 
 
 def pack_state(trainer: Trainer) -> bytes:
-    """What a trainer has come to."""
+    """Return the state of a trainer as bytes."""
     stream = io.BytesIO()
     torch.save(trainer.state_dict(), stream)
     return stream.getvalue()
 
 
 def unpack_state(content: bytes, trainer: Trainer, copied: bool = False) -> None:
-    """Let a trainer go on from a packed state. It is read to the CPU, from where each part moves to where the trainer
-    has it: Adam keeps its counts on the CPU whatever computes. Of a `copied` state the selection is left behind, since
-    those epochs are another trial's."""
-    trainer.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    """Restore the state of a trainer.
+
+    Args:
+        content: Result of `pack_state`.
+        trainer: Trainer to restore.
+        copied: The state comes from another trial; its best epoch is not selected.
+    """
+    # Read to the CPU. Each part then moves to its device: Adam keeps its counts on the CPU.
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    trainer.load_state_dict(state)
     if copied:
         trainer.selected = None

@@ -1,4 +1,4 @@
-"""One trial: data, model, method and optimizer, epoch by epoch."""
+"""Trainer of one trial: data, model, method and optimizer, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from ibml.config.metrics.names import rank, select_training_measures
 from ibml.config.metrics.registry import MEASURES
 from ibml.config.schedule import lr_factor
 from ibml.config.trial import TrialConfig
+from ibml.data.base import AnySplit
 from ibml.data.feeds import Feed, build_feed
 from ibml.methods import Batch, Precision, StepLog, StepStatistics, Training, build_method
 from ibml.models.multimodal import MultimodalModel
@@ -31,51 +31,59 @@ from ibml.training.device import (
 )
 from ibml.training.measures.base import MeasuredModel
 from ibml.training.measures.computation import compute_measures
-from ibml.training.metrics.evaluation import evaluation
+from ibml.training.metrics.evaluation import compute_metrics
 from ibml.training.optimizers import build_optimizer
+from ibml.training.trial_result import (
+    EpochMetrics,
+    Selection,
+    TrialResult,
+    describe_divergence,
+    find_nonfinite_losses,
+)
+
+__all__ = [
+    "CHECK_EVERY",
+    "EpochMetrics",
+    "Selection",
+    "Trainer",
+    "TrialResult",
+    "describe_divergence",
+    "train",
+]
 
 CHECK_EVERY = 32
-"""After how many steps the losses are looked at."""
+"""Number of steps between reads of the losses from the device."""
 
 _SELECTED_PREFIXES = (
     "epoch",
     "val.",
     *(f"train.{name}" for name in select_training_measures(tuple(MEASURES))),
 )
-"""Beginnings of the names that `selected.*` repeats."""
-
-EpochMetrics = dict[str, float]
-"""One epoch's metrics by name, among them `epoch`."""
-
-
-@dataclass
-class Selection:
-    """The epoch that is evaluated on test: its validation metrics and its weights."""
-
-    row: EpochMetrics
-    weights: dict[str, Tensor]
-
-
-@dataclass
-class TrialResult:
-    """What a trial leaves: a row per epoch, the final metrics (`test.*`, `selected.*`), and how it ended.
-
-    `diverged` means that the training or validation loss became infinite or no number; such a trial has no
-    final metrics.
-    """
-
-    status: Literal["finished", "diverged"]
-    metrics: dict[str, float] = field(default_factory=dict)
-    history: list[EpochMetrics] = field(default_factory=list)
-    reason: str = ""
-    platform: str = ""
+"""Prefixes of the metrics that are repeated as `selected.*`."""
 
 
 class Trainer:
-    """Trains one trial. `run_epoch` is called until `done`; then `finish` evaluates on test, once.
+    """Trainer of one trial.
 
-    Everything random comes from the configuration's seed: two trainers with the same configuration give
-    the same numbers, bit for bit, on the same kind of machine.
+    Call `run_epoch` until `done`, then `build_result` or `finish` once, which evaluate on test.
+
+    All random numbers derive from the seed of the configuration. Two trainers with the same
+    configuration compute the same numbers, bit for bit, on the same kind of machine.
+
+    Args:
+        config: Configuration of the trial.
+        dataset: Data of the trial; loaded if None.
+
+    Attributes:
+        epoch: Number of finished epochs.
+        selected: Best epoch so far; None before the first one.
+        diverged: True if a loss became infinite or NaN.
+        seconds: Training time so far, in seconds.
+        samples: Number of samples trained on so far.
+        visits: Number of samples that the steps of the current epoch visit.
+
+    Raises:
+        DeviceError: The process does not have the configured device, or cannot compile for it.
     """
 
     def __init__(self, config: TrialConfig, dataset: data.Dataset | None = None):
@@ -87,35 +95,36 @@ class Trainer:
             check_compiler(self.device)
         dataset = dataset or data.load(config.data, config.modalities, config.seed)
         self.precision = Precision(config.trainer.precision, self.device)
-        threads, dtype = config.trainer.loading_threads, self.precision.dtype
-        self.train_split, self.val_split, self.test_split = (
-            build_feed(split, self.device, dtype, config.seed, threads)
-            for split in (dataset.train, dataset.val, dataset.test)
-        )
+        splits = (dataset.train, dataset.val, dataset.test)
+        self.train_split, self.val_split, self.test_split = map(self._build_feed, splits)
         self.specs = self.train_split.specs
         self.classes = dataset.classes
-        self.model = MultimodalModel(config, self.specs, len(self.classes)).to(
-            self.device, self.precision.dtype
-        )
+        model = MultimodalModel(config, self.specs, len(self.classes))
+        self.model = model.to(self.device, self.precision.dtype)
         self.method = build_method(config, self.model, len(dataset.train), self.precision)
         self.optimizer = build_optimizer(config.optimizer, self.method.parameters())
         self.method.begin(Training(self.train_split, self.val_split, self.optimizer))
-        self._training_measures = {
-            name: load_object(MEASURES[measure].function)
-            for measure in select_training_measures(config.trainer.measures)
-            for name in MEASURES[measure].expand_names(self.model.modalities)
-        }
+        self._training_measures: dict[str, Callable[[Tensor], Tensor]] = {}
+        for measure in select_training_measures(config.trainer.measures):
+            for name in MEASURES[measure].expand_names(self.model.modalities):
+                self._training_measures[name] = load_object(MEASURES[measure].function)
         self.epoch = 0
         self.selected: Selection | None = None
         self.diverged = False
         self.seconds = 0.0
         self.samples = 0
         self.visits = 0
-        """The samples trained on, in all, and those of the current epoch's steps."""
+
+    def _build_feed(self, split: AnySplit) -> Feed:
+        threads = self.config.trainer.loading_threads
+        return build_feed(split, self.device, self.precision.dtype, self.config.seed, threads)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training has come to, without the configuration. Tensors are not copied: serialise the state before
-        training goes on. Random numbers need no place in it, since each epoch seeds its own."""
+        """Return the state of training, without the configuration.
+
+        Tensors are not copied: serialize the state before the next epoch. The state has no random
+        numbers, since each epoch seeds its generators.
+        """
         selected = self.selected and {"row": self.selected.row, "weights": self.selected.weights}
         return {
             "epoch": self.epoch,
@@ -130,38 +139,53 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of a trainer with the same model, data and kind of optimizer; bit for bit as that one
-        would have, where the configuration is the same too. Hyperparameters are those of this configuration."""
-        self.epoch, self.diverged = state["epoch"], state["diverged"]
-        self.seconds, self.samples = state["seconds"], state["samples"]
+        """Restore a state of a trainer with the same model, data and type of optimizer.
+
+        Hyperparameters are those of this trainer's configuration. If the configuration is the same
+        too, training continues bit for bit as it would have in the other trainer.
+
+        Args:
+            state: Result of `state_dict`.
+
+        Raises:
+            RuntimeError: The state belongs to another model.
+            KeyError: The state lacks an entry.
+        """
+        self.epoch = state["epoch"]
+        self.diverged = state["diverged"]
+        self.seconds = state["seconds"]
+        self.samples = state["samples"]
         self.model.load_state_dict(state["model"])
         own_groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": own_groups})
         self.method.load_state_dict(state["method"])
         self.precision.scaler.load_state_dict(state["scaler"])
-        selected = state["selected"]
-        self.selected = selected and Selection(
-            dict(selected["row"]),
-            {name: tensor.to(self.device) for name, tensor in selected["weights"].items()},
-        )
+        self.selected = None
+        if selected := state["selected"]:
+            stored = selected["weights"]
+            weights = {name: tensor.to(self.device) for name, tensor in stored.items()}
+            self.selected = Selection(dict(selected["row"]), weights)
 
     @property
     def done(self) -> bool:
+        """True if no epoch is left, or if training diverged."""
         return self.diverged or self.epoch >= self.config.trainer.epochs
 
     def run_epoch(self) -> EpochMetrics:
-        """Train one epoch, validate, and keep the weights if it is the best so far."""
+        """Train one epoch, validate, and select its weights if it is the best so far.
+
+        Returns:
+            Metrics of the epoch.
+        """
         started = time.perf_counter()
         with (
             use_deterministic_settings(self.device, self.config.trainer.threads),
             self._use_dropout_stream(),
         ):
             row = self._build_train_row(self._train_steps())
-            if not _find_nonfinite_losses(row):
-                row |= {
-                    f"val.{name}": value for name, value in self.evaluate(self.val_split).items()
-                }
-            self.diverged = bool(_find_nonfinite_losses(row))
+            if not find_nonfinite_losses(row):
+                row |= _prefix_names("val.", self.evaluate(self.val_split))
+            self.diverged = bool(find_nonfinite_losses(row))
             if not self.diverged:
                 self._select(row)
         row["samples.epoch"] = float(self.visits + self.method.extra_samples)
@@ -173,27 +197,30 @@ class Trainer:
 
     @contextmanager
     def _use_dropout_stream(self) -> Iterator[None]:
-        """Dropout draws from torch's global generators: give them this epoch's state meanwhile."""
+        """Seed torch's global generators, from which dropout draws, for this epoch."""
         devices = [torch.cuda.current_device()] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(stream_seed(self.config.seed, "dropout", self.epoch))
             yield
 
     def _train_steps(self) -> list[StepStatistics]:
-        """What the epoch's steps measured, or those up to a loss that is infinite or no number, after which nothing
-        would be learnt. The device is read once in `CHECK_EVERY` steps."""
-        seen, steps = [], 0
+        """Train all steps of the epoch, or those until a loss is not finite.
+
+        The losses are read from the device once in `CHECK_EVERY` steps.
+        """
+        statistics = []
+        steps = 0
         for logs in self._group_logs(self.run_steps()):
-            seen.append(self.method.observe(logs))
+            statistics.append(self.method.observe(logs))
             steps += len(logs)
             if steps % CHECK_EVERY == 0:
-                losses = torch.cat([part.loss for part in seen[-CHECK_EVERY:]])
+                losses = torch.cat([part.loss for part in statistics[-CHECK_EVERY:]])
                 if not bool(losses.isfinite().all()):
                     break
-        return seen
+        return statistics
 
     def _group_logs(self, steps: Iterable[StepLog]) -> Iterator[list[StepLog]]:
-        """Steps of equally many samples, each alone where samples are visited more than once."""
+        """Group steps with the same number of samples; one step per group if samples repeat."""
         logs: list[StepLog] = []
         for log in steps:
             if logs and len(log.labels) != len(logs[0].labels):
@@ -207,8 +234,12 @@ class Trainer:
             yield logs
 
     def run_steps(self) -> Iterator[StepLog]:
-        """The training steps of the current epoch, each done when it is yielded, but for the memory, which the method
-        writes when it observes them."""
+        """Train the steps of the current epoch.
+
+        Yields:
+            One log per step. The parameters are already updated; the per-sample memory is updated
+            later, in `Method.observe`.
+        """
         self.model.train()
         factor = lr_factor(self.config.schedule, self.config.trainer.epochs, self.epoch)
         for group in self.optimizer.param_groups:
@@ -217,43 +248,48 @@ class Trainer:
         order = self.method.order(self.epoch)
         self.visits = len(order)
         self._repeats = len(order.unique()) < len(order)
-        for index, inputs, labels in self.train_split.batches(
-            order.split(self.config.trainer.batch_size), self.epoch
-        ):
+        batches = order.split(self.config.trainer.batch_size)
+        for index, inputs, labels in self.train_split.batches(batches, self.epoch):
             yield self.method.update(Batch(index, inputs, labels), self.epoch)
 
-    def _build_train_row(self, seen: list[StepStatistics]) -> EpochMetrics:
-        """Means over the epoch; of one whose loss is infinite or no number, that alone."""
-        visits, names = self.visits, self.model.modalities
-        loss = torch.cat([part.loss for part in seen]).double().mean()[None]
-        if not math.isfinite(mean := float(loss)):
-            return {
-                "epoch": self.epoch,
-                "train.loss": mean,
-                "lr": self.optimizer.param_groups[0]["lr"],
-            }
-        correct = torch.cat([part.correct for part in seen]).sum(0).double() / visits
-        rho = torch.cat([part.rates for part in seen]).double().mean(0)
-        noised = torch.cat([part.noised for part in seen]).sum(0).double() / visits
+    def _build_train_row(self, statistics: list[StepStatistics]) -> EpochMetrics:
+        """Return means over the epoch; only the loss if it is not finite."""
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        loss = torch.cat([part.loss for part in statistics]).double().mean()[None]
+        mean_loss = float(loss)
+        if not math.isfinite(mean_loss):
+            return {"epoch": self.epoch, "train.loss": mean_loss, "lr": learning_rate}
+        correct = torch.cat([part.correct for part in statistics]).sum(0).double() / self.visits
+        rho = torch.cat([part.rates for part in statistics]).double().mean(0)
+        noised = torch.cat([part.noised for part in statistics]).sum(0).double() / self.visits
+        names = ["train.loss", "train.accuracy"]
+        for prefix in ("train.accuracy", "rate", "noised"):
+            names += [f"{prefix}.{modality}" for modality in self.model.modalities]
         values = torch.cat([loss, correct, rho, noised]).tolist()
-        keys = ["train.loss", "train.accuracy", *(f"train.accuracy.{name}" for name in names)]
-        keys += [*(f"rate.{name}" for name in names), *(f"noised.{name}" for name in names)]
-        row = dict(zip(keys, values, strict=True))
-        row |= self._compute_training_measures(seen)
-        return {"epoch": self.epoch, **row, "lr": self.optimizer.param_groups[0]["lr"]}
+        row = dict(zip(names, values, strict=True))
+        row |= self._compute_training_measures(statistics)
+        return {"epoch": self.epoch, **row, "lr": learning_rate}
 
-    def _compute_training_measures(self, seen: list[StepStatistics]) -> EpochMetrics:
-        """The measures that the epoch's steps give."""
+    def _compute_training_measures(self, statistics: list[StepStatistics]) -> EpochMetrics:
         row: EpochMetrics = {}
         for name, compute in self._training_measures.items():
-            row[f"train.{name}"] = float(compute(torch.cat([part.scores for part in seen])))
+            scores = torch.cat([part.scores for part in statistics])
+            row[f"train.{name}"] = float(compute(scores))
         return row
 
     @torch.no_grad()
     def evaluate(self, split: Feed) -> dict[str, float]:
-        """The metrics of a split, with the model as it is."""
+        """Compute the metrics of a split with the current weights.
+
+        Args:
+            split: The split.
+
+        Returns:
+            Metrics by name, without the name of the split.
+        """
         self.model.eval()
-        joint, unimodal = [], []
+        joint = []
+        unimodal = []
         batches = torch.arange(len(split.labels)).split(self.config.trainer.eval_batch_size)
         for _, inputs, _ in split.batches(batches):
             with self.precision.autocast:
@@ -261,7 +297,7 @@ class Trainer:
             joint.append(logits)
             unimodal.append(parts)
         dtype = self.precision.dtype
-        return evaluation(
+        return compute_metrics(
             torch.cat(joint).to(dtype),
             torch.cat(unimodal, 1).to(dtype),
             split.labels,
@@ -275,41 +311,67 @@ class Trainer:
             self.selected = Selection(dict(row), weights)
 
     def finish(self) -> dict[str, float]:
-        """Evaluate the selected epoch's weights on test. Call once, when `done` and not `diverged`."""
+        """Evaluate the selected weights on test. Call once, when `done` and not `diverged`.
+
+        Returns:
+            Final metrics, among them `test.*`, `selected.*` and the measures.
+
+        Raises:
+            RuntimeError: No epoch was trained.
+        """
         if self.selected is None:
-            raise RuntimeError("no epoch was trained, so none is selected")
+            raise RuntimeError("no epoch is selected, since none was trained; call run_epoch first")
         started = time.perf_counter()
         self.model.load_state_dict(self.selected.weights)
         with use_deterministic_settings(self.device, self.config.trainer.threads):
-            metrics = {
-                f"test.{name}": value for name, value in self.evaluate(self.test_split).items()
-            }
+            metrics = _prefix_names("test.", self.evaluate(self.test_split))
             splits = (self.train_split, self.val_split, self.test_split)
-            metrics |= compute_measures(
-                MeasuredModel(self.config, self.model, splits, self.precision)
-            )
-        metrics |= {
-            f"selected.{k}": v
-            for k, v in self.selected.row.items()
-            if k.startswith(_SELECTED_PREFIXES)
-        }
+            measured = MeasuredModel(self.config, self.model, splits, self.precision)
+            metrics |= compute_measures(measured)
+        for name, value in self.selected.row.items():
+            if name.startswith(_SELECTED_PREFIXES):
+                metrics[f"selected.{name}"] = value
         self.seconds += time.perf_counter() - started
         return metrics | {"samples.total": float(self.samples), "time.total": self.seconds}
 
     def build_result(self, history: list[EpochMetrics]) -> TrialResult:
-        """How a training that is `done` ended, after these epochs. Call once."""
-        computed_on = platform(self.device)
+        """Build the result of a training that is `done`. Call once.
+
+        Args:
+            history: Metrics of all epochs.
+
+        Returns:
+            The result; a training that did not diverge is evaluated on test.
+        """
+        machine = platform(self.device)
         if self.diverged:
-            return TrialResult(
-                "diverged", {}, history, describe_divergence(history[-1]), computed_on
-            )
-        return TrialResult("finished", self.finish(), history, platform=computed_on)
+            reason = describe_divergence(history[-1])
+            return TrialResult("diverged", history=history, reason=reason, platform=machine)
+        return TrialResult("finished", self.finish(), history, platform=machine)
 
 
 def train(
     config: TrialConfig, on_epoch: Callable[[EpochMetrics], None] = lambda row: None
 ) -> TrialResult:
-    """Train one trial to its end, in this process; `on_epoch` sees every epoch's metrics."""
+    """Train one trial to its end in this process.
+
+    Args:
+        config: Configuration of the trial.
+        on_epoch: Called with the metrics of each epoch.
+
+    Returns:
+        The result of the trial.
+
+    Example:
+        >>> from ibml.config.trial import TrialConfig
+        >>> from ibml.training.trainer import train
+        >>> config = {"data": {"type": "mfeat", "views": ["fou", "zer"]}, "trainer": {"epochs": 1}}
+        >>> result = train(TrialConfig.model_validate(config))
+        >>> result.status, len(result.history)
+        ('finished', 1)
+        >>> 0 <= result.metrics["test.accuracy"] <= 1
+        True
+    """
     trainer = Trainer(config)
     history = []
     while not trainer.done:
@@ -318,11 +380,5 @@ def train(
     return trainer.build_result(history)
 
 
-def describe_divergence(row: EpochMetrics) -> str:
-    """Why a trial diverged in its last epoch."""
-    losses = " and ".join(f"{name} was {row[name]}" for name in _find_nonfinite_losses(row))
-    return f"{losses} in epoch {row['epoch']:.0f}"
-
-
-def _find_nonfinite_losses(row: EpochMetrics) -> list[str]:
-    return [name for name in ("train.loss", "val.loss") if not math.isfinite(row.get(name, 0.0))]
+def _prefix_names(prefix: str, metrics: Mapping[str, float]) -> EpochMetrics:
+    return {f"{prefix}{name}": value for name, value in metrics.items()}

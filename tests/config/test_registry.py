@@ -135,9 +135,7 @@ def test_heads_of_methods_have_descriptions() -> None:
 def test_the_schema_shows_descriptions() -> None:
     made = build_schema("trial")
     momentum = made["$defs"]["PMRConfig"]["properties"]["momentum"]
-    assert (
-        momentum["description"] == "The share of the old prototypes in the new ones, from 0 to 1."
-    )
+    assert momentum["description"] == "Share of the old prototypes in the new ones, from 0 to 1."
     # of a base class, on a field that refers to a definition
     assert made["$defs"]["PMRConfig"]["properties"]["window"]["description"].startswith(
         "The epochs in which the method"

@@ -110,15 +110,15 @@ def test_a_batch_of_one_sample_can_be_trained(kind: str, shape: tuple[int, ...])
 @pytest.mark.parametrize(
     ("spec", "kind", "message"),
     [
-        (InputSpec((3, 8, 8)), "mlp", "'mlp' takes vectors, but a sample has shape \\(3, 8, 8\\)"),
-        (InputSpec((5,)), "resnet18", "takes images, frames and spectrograms, but"),
-        (InputSpec((3, 3, 30)), "small_cnn", "2 halvings, too many"),
-        (InputSpec((9, 2)), "dgcnn", "takes points \\(count, 3\\)"),
-        (InputSpec((9,)), "text_gru", "needs words"),
+        (InputSpec((3, 8, 8)), "mlp", "'mlp'.*\\(3, 8, 8\\)"),
+        (InputSpec((5,)), "resnet18", "'resnet18'.*\\(5,\\)"),
+        (InputSpec((3, 3, 30)), "small_cnn", "'small_cnn'.* 2 times"),
+        (InputSpec((9, 2)), "dgcnn", "'dgcnn'.*\\(9, 2\\)"),
+        (InputSpec((9,)), "text_gru", "'text_gru'"),
         (
             InputSpec((9,), WORDS, torch.zeros(5, 7)),
             "text_gru",
-            "is 300, but the word vectors have 7",
+            "300.* 7",
         ),
     ],
 )
@@ -215,21 +215,17 @@ def test_weights_of_another_network_are_refused(weights: dict[str, Tensor], tmp_
             encoder((3, 64, 64), type="resnet18", weights=str(tmp_path / name))
         return str(caught.value).removeprefix(f"{tmp_path}/")
 
-    said = "w.pth has no weights of a ResNet-18: missing, unknown or of another shape are"
-    assert (
-        refusal({**weights, "conv1.weight": torch.zeros(64, 1, 7, 7)}) == f"{said} 'conv1.weight'"
-    )
+    wrong = refusal({**weights, "conv1.weight": torch.zeros(64, 1, 7, 7)})
+    assert wrong.startswith("w.pth ")
+    assert wrong.endswith(": 'conv1.weight'")
     lacking = {name: t for name, t in weights.items() if not name.startswith(("conv1.", "layer1."))}
-    assert refusal({**lacking, "odd": torch.zeros(1)}).startswith(
-        f"{said} 'conv1.weight', 'layer1.0.conv1.weight', "
-    )
-    assert refusal({**lacking, "odd": torch.zeros(1)}).endswith(" and 19 more")
-    assert refusal({"state_dict": weights}) == "w.pth has no weights by name"
-    assert refusal({"a": Path()}).startswith("w.pth cannot be read as weights: "), (
-        "only tensors are unpickled"
-    )
-    assert refusal(weights, "w.safetensors").startswith("w.safetensors cannot be read as weights: ")
-    with pytest.raises(ValueError, match="three channels, but a sample has 1"):
+    wrong = refusal({**lacking, "odd": torch.zeros(1)})
+    assert ": 'conv1.weight', 'layer1.0.conv1.weight', " in wrong
+    assert wrong.endswith(" and 19 more")
+    assert "by name" in refusal({"state_dict": weights})
+    assert "cannot be read" in refusal({"a": Path()}), "only tensors are unpickled"
+    assert refusal(weights, "w.safetensors").startswith("w.safetensors cannot be read")
+    with pytest.raises(ValueError, match=r"'resnet18'.*three channels"):
         encoder((1, 64, 64), type="resnet18", weights=str(tmp_path / "w.pth"))
 
 

@@ -80,9 +80,7 @@ def test_without_a_compiler_it_is_refused_in_words(
     check_compiler.cache_clear()
     torch._dynamo.reset()
     try:
-        with pytest.raises(
-            DeviceError, match=r"trainer\.compile needs a compiler .* which does not work here: "
-        ):
+        with pytest.raises(DeviceError, match=r"^trainer\.compile "):
             Trainer(configured(trial), vectors(widths=(5, 3)))
     finally:
         check_compiler.cache_clear()

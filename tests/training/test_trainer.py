@@ -20,7 +20,7 @@ from ibml.config.trial import TrialConfig
 from ibml.methods import Batch, StepLog
 from ibml.study.engine.worker import TrialWorker
 from ibml.training.device import DeviceError, choose_device
-from ibml.training.metrics.evaluation import evaluation
+from ibml.training.metrics.evaluation import compute_metrics
 from ibml.training.metrics.macro_f1 import mean_f1
 from ibml.training.trainer import CHECK_EVERY, Trainer, describe_divergence, train
 from tests.conftest import vectors
@@ -192,7 +192,7 @@ def test_metrics_equal_scikit_learns() -> None:
     labels = torch.randint(0, 5, (200,), generator=generator)
     joint = torch.randn(200, 6, generator=generator)
     unimodal = torch.randn(2, 200, 6, generator=generator)
-    found = evaluation(joint, unimodal, labels, ("a", "b"))
+    found = compute_metrics(joint, unimodal, labels, ("a", "b"))
     predicted = joint.argmax(1)
     assert found["loss"] == pytest.approx(
         reference.log_loss(labels, joint.double().softmax(1), labels=range(6))

@@ -1,4 +1,4 @@
-"""Configuration of AGM. `ibml.methods.agm.method` has the formulas."""
+"""Configuration of AGM; see `ibml.methods.agm.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class AGMConfig(ComparingMethodConfig):
     type: Literal["agm"] = "agm"
     """AGM (Li et al., ICCV 2023)."""
     alpha: NonNegative = 1.0
-    """Strength of the modulation: a modality's gradient is scaled by exp(alpha (tau - r)); 0 leaves it as it is."""
+    """Strength of the modulation: gradients are scaled by exp(alpha (tau - r)); 0 disables it."""

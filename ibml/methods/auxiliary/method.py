@@ -1,9 +1,11 @@
 """Auxiliary losses: the "uniform" baseline of Wei & Hu, "MMPareto", ICML 2024.
 
-L = CE(o, y) + sum_m w_m CE(o_m, y). With `heads: shared` o_m are the model's unimodal logits, with `separate` those of
-a linear head per modality, which is trained along and not evaluated.
+L = CE(o, y) + sum_m w_m CE(o_m, y). With `heads: shared`, o_m are the unimodal logits of the model.
+With `separate`, they come from a linear head per modality, which is trained with the model and not
+evaluated.
 
-Hyperparameters: weights (one, or by modality), heads, window. Cost of a step: that of joint training, and the heads'.
+Hyperparameters: weights (one number, or by modality), heads, window. Cost per step: that of joint
+training and of the heads.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from ibml.training.precision import Precision
 
 
 class Auxiliary(UnimodalLossMethod):
-    """Every modality's own loss joins the joint one."""
+    """Add the weighted loss of each modality to the joint loss."""
 
     options: AuxiliaryConfig
 
@@ -34,11 +36,11 @@ class Auxiliary(UnimodalLossMethod):
     ):
         super().__init__(trial, options, model, samples, precision)
         weights = [options.get_weight(name) for name in model.modalities]
-        self.weights = torch.tensor(
-            weights, device=self.memory.probability.device, dtype=precision.dtype
-        )
+        device = self.memory.probability.device
+        self.weights = torch.tensor(weights, device=device, dtype=precision.dtype)
 
     def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
+        """Return the joint loss plus, in the window, the weighted losses of the modalities."""
         loss = super().loss(outputs, labels, rho, epoch)
         if not self.active(epoch):
             return loss

@@ -1,4 +1,4 @@
-"""Configuration of gradient blending. `ibml.methods.g_blending.method` has the formulas."""
+"""Configuration of gradient blending; see `ibml.methods.g_blending.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -19,19 +19,32 @@ class GBlendingConfig(ComparingMethodConfig):
     type: Literal["g_blending"] = "g_blending"
     """Gradient blending (Wang et al., CVPR 2020)."""
     super_epoch: Annotated[int, Field(ge=2, le=10**9)] = 10
-    """Epochs for which the copies of an estimate train; it compares the first and the last. With `mode: online` also
-    the number of epochs between estimates."""
+    """Epochs that the copies of an estimate train; the first and the last are compared. With
+    `mode: online` also the number of epochs between estimates."""
     mode: Literal["online", "offline"] = "online"
-    """When the weights are estimated: `online`, every `super_epoch` epochs; `offline`, once, at the first epoch."""
+    """Time of the estimates: `online`, every `super_epoch` epochs; `offline`, once, at the first
+    epoch of the window."""
 
     def count_extra_epochs(self, trial: TrialConfig, done: int) -> int:
+        """Return the number of epochs that the copies of all estimates so far trained.
+
+        Args:
+            trial: Configuration of the trial.
+            done: Number of finished epochs of the trial.
+
+        Returns:
+            The number of epochs, (M + 1) `super_epoch` per estimate.
+        """
         first, stop = self.window.epochs(trial.trainer.epochs)
-        acted = max(min(done, stop) - first, 0)
-        estimates = -(-acted // self.super_epoch) if self.mode == "online" else min(acted, 1)
+        active = max(min(done, stop) - first, 0)
+        estimates = -(-active // self.super_epoch) if self.mode == "online" else min(active, 1)
         return estimates * (len(trial.modalities) + 1) * self.super_epoch
 
     def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
-        """The copies of an estimate see the learning rates of epochs to come."""
+        """Return the fields that affect an epoch, with the schedule of the learning rate.
+
+        The copies of an estimate use the learning rates of later epochs.
+        """
         form = super().get_epoch_inputs(trial, epoch)
         if form == JOINT:
             return form

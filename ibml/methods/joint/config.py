@@ -1,4 +1,4 @@
-"""Configuration of joint training. `ibml.methods.joint.method` has the formulas."""
+"""Configuration of joint training; see `ibml.methods.joint.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -18,4 +18,5 @@ class JointConfig(BaseMethodConfig):
     """Plain joint training."""
 
     def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        """Return the form of joint training."""
         return dict(JOINT)

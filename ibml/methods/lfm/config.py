@@ -1,4 +1,4 @@
-"""Configuration of LFM. `ibml.methods.lfm.method` has the formulas."""
+"""Configuration of LFM; see `ibml.methods.lfm.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ class LFMConfig(ComparingMethodConfig):
     type: Literal["lfm"] = "lfm"
     """LFM (Yang et al., NeurIPS 2024)."""
     weight: Literal["fitted", "linear"] = "fitted"
-    """How the classification's share of the loss grows over the epochs, within 0.05 and 0.95: `fitted`, the authors'
-    polynomial; `linear`. The alignment has the rest."""
+    """Growth of the classification's share of the loss over the epochs, between 0.05 and 0.95:
+    `fitted`, the authors' polynomial; `linear`. The alignment has the remaining share."""
     alignment: Literal["js", "infonce"] = "js"
-    """The alignment loss: `js`, Jensen-Shannon divergence of the predictions; `infonce`, InfoNCE of the features, which
-    must be equally wide."""
+    """Alignment loss: `js`, Jensen-Shannon divergence of the predictions; `infonce`, InfoNCE of the
+    features, which must have the same width."""
 
     @property
     def head(self) -> BaseFusionConfig:
+        """Linear head per modality, whose logits are averaged."""
         return MeanHeadConfig()
 
     def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
-        found = super().find_field_errors(trial)
+        """Return the errors of the base class, and unequal widths of features for `infonce`."""
+        errors = super().find_field_errors(trial)
         if self.alignment == "infonce" and len(set(get_feature_widths(trial).values())) > 1:
-            found.append(
+            errors.append(
                 (("method", "alignment"), "infonce compares features, which must be equally many")
             )
-        return found
+        return errors
 
     def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
-        """The classification's share depends on the number of epochs."""
+        """Return the fields that affect an epoch, with the number of epochs, on which w depends."""
         form = super().get_epoch_inputs(trial, epoch)
         return form if form == JOINT else form | {"epochs": trial.trainer.epochs}

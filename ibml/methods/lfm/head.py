@@ -1,4 +1,4 @@
-"""The head of LFM, which averages logits."""
+"""Head of LFM, which averages logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from ibml.models.heads import LateFusionHead
 
 
 class MeanHead(LateFusionHead):
-    """o_m = W_m z_m + b_m and o = mean_m o_m (LFM, Yang et al., NeurIPS 2024)."""
+    """Linear head per modality, whose logits are averaged (LFM, Yang et al., NeurIPS 2024).
+
+    o_m = W_m z_m + b_m and o = mean_m o_m.
+
+    Args:
+        options: Configuration of the head.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
+    """
 
     def __init__(
         self,
@@ -26,7 +35,9 @@ class MeanHead(LateFusionHead):
         self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths)
 
     def unimodal_logits(self, features: Features) -> Tensor:
+        """Return o_1 .. o_M, (M, n, C)."""
         return torch.stack([head(z) for head, z in zip(self.heads, features, strict=True)])
 
     def combine(self, parts: Tensor) -> Tensor:
+        """Return the mean of the unimodal logits, (n, C)."""
         return parts.mean(0)

@@ -1,4 +1,4 @@
-"""Configuration of MLA. `ibml.methods.mla.method` has the formulas."""
+"""Configuration of MLA; see `ibml.methods.mla.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ibml.config.methods.base import LATE_FUSIONS, ComparingMethodConfig
 
 
 class SharedHeadConfig(BaseFusionConfig):
-    """One linear head for every modality; the surer a modality, the more its logits weigh."""
+    """One linear head for all modalities; more certain ones have a larger weight."""
 
     implementation: ClassVar[str] = "ibml.methods.mla.head:SharedHead"
     type: Literal["shared"] = "shared"
@@ -30,4 +30,5 @@ class MLAConfig(ComparingMethodConfig):
 
     @property
     def head(self) -> BaseFusionConfig:
+        """Linear head shared by all modalities."""
         return SharedHeadConfig()

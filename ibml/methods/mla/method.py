@@ -1,19 +1,21 @@
 """MLA: multimodal learning with alternating unimodal adaptation.
 
-Zhang, Yoon, Bansal, Yao, "Multimodal Representation Learning by Alternating Unimodal Adaptation", CVPR 2024. One
-linear head h is shared by all modalities. A step makes all features and then, for m = 1 .. M in turn, takes the
-gradient of CE(h(z_m), y) by the head and encoder m, projects the head's, and updates. From the second update of the
-run on
+Zhang, Yoon, Bansal, Yao, "Multimodal Representation Learning by Alternating Unimodal Adaptation",
+CVPR 2024. All modalities share one linear head h. A step computes all features. Then, for each
+modality m in turn, it computes the gradient of CE(h(z_m), y) with respect to the head and encoder
+m, projects that of the head, and updates. From the second update of the run on
 
-    k = P r^T,  P <- P - k k^T / (lambda + r k),  W.grad <- W.grad P,  lambda = 0.1^(1 + batch index / batches),
+    k = P r^T,  P <- P - k k^T / (lambda + r k),  W.grad <- W.grad P,
 
-r being the mean feature of the batch, (1, d), and P at first the identity; with `normalise` P is divided by its
-Frobenius norm after each of its updates. Prediction weighs the modalities by how sure they are:
-`ibml.methods.mla.head.SharedHead`. (In the authors' program the head's name never matches, so that nothing is
-projected, and the entropy is taken over the batch; this follows the paper.)
+with lambda = 0.1^(1 + batch index / batches), where r is the mean feature of the batch, (1, d), and
+P starts as the identity. With `normalise`, P is divided by its Frobenius norm after each of its
+updates. A prediction weights the modalities by their certainty: `ibml.methods.mla.head.SharedHead`.
 
-Hyperparameters: normalise, window. Cost of a step: that of joint training, and M updates instead of one. State: P,
-and how many updates there were.
+Differences from the authors' program: there the head's name never matches, so nothing is projected,
+and the entropy is computed over the batch. This implementation follows the paper.
+
+Hyperparameters: normalise, window. Cost per step: that of joint training, and M updates instead of
+one. State: P and the number of updates.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibml.config.trial import TrialConfig
-from ibml.methods.base import Batch, Method, StepLog, full
+from ibml.methods.base import Batch, Method, StepLog, ensure_full_precision
 from ibml.methods.mla.config import MLAConfig
 from ibml.methods.mla.head import SharedHead
 from ibml.models.multimodal import MultimodalModel
@@ -34,14 +36,23 @@ from ibml.training.precision import Precision
 
 
 def update_projection(projection: Tensor, mean: Tensor, batch_share: float) -> Tensor:
-    """The next P, (d, d), from the last and the batch's mean feature, (d,); `batch_share` is batch index / batches."""
+    """Compute the next projection P.
+
+    Args:
+        projection: Current P, (d, d).
+        mean: Mean feature of the batch, (d,).
+        batch_share: Index of the batch divided by the number of batches.
+
+    Returns:
+        The next P, (d, d).
+    """
     k = projection @ mean
-    moved: Tensor = projection - torch.outer(k, k) / (0.1 ** (1 + batch_share) + mean @ k)
-    return moved
+    updated: Tensor = projection - torch.outer(k, k) / (0.1 ** (1 + batch_share) + mean @ k)
+    return updated
 
 
 class MLA(Method):
-    """The modalities learn in turn, and the head forgets none of them."""
+    """Train the modalities in turn with a shared head whose gradients are projected."""
 
     options: MLAConfig
 
@@ -62,19 +73,23 @@ class MLA(Method):
         self.batch_index = 0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the memory, P and the number of updates."""
         return {**super().state_dict(), "projection": self.projection, "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the memory, and P and the number of updates if the checkpoint has them."""
         super().load_state_dict(state)
         if "updates" in state:
             self.projection.copy_(state["projection"])
             self.updates = state["updates"]
 
     def start_epoch(self, epoch: int) -> None:
+        """Reset the index of the batch."""
         super().start_epoch(epoch)
         self.batch_index = 0
 
     def update(self, batch: Batch, epoch: int) -> StepLog:
+        """Run one update per modality; outside the window one joint update."""
         if not self.active(epoch):
             return super().update(batch, epoch)
         optimizer = self.training.optimizer
@@ -87,10 +102,10 @@ class MLA(Method):
         losses = []
         for z in features:
             with self.precision.autocast:
-                logits = full(self.head(z))
+                logits = ensure_full_precision(self.head(z))
             loss = F.cross_entropy(logits, batch.labels)
             self.precision.backward(loss)
-            self._project_gradient(full(z.detach()).mean(0))
+            self._project_gradient(ensure_full_precision(z.detach()).mean(0))
             self.precision.update(optimizer)
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())
@@ -98,13 +113,13 @@ class MLA(Method):
         return self.log(batch, outputs, torch.stack(losses).mean(), rho, torch.zeros_like(rho))
 
     def _project_gradient(self, mean: Tensor) -> None:
-        """Move the projection on, and take the head's gradient through it."""
+        """Update the projection with the batch's mean feature and project the head's gradient."""
         self.updates += 1
         if self.updates == 1:
             return
         batches = -(-self.samples // self.trial.trainer.batch_size)
-        moved = update_projection(self.projection, mean, self.batch_index / batches)
-        self.projection = moved / moved.norm() if self.options.normalise else moved
+        updated = update_projection(self.projection, mean, self.batch_index / batches)
+        self.projection = updated / updated.norm() if self.options.normalise else updated
         gradient = self.head.weight.grad
         assert gradient is not None
         self.head.weight.grad = gradient @ self.projection

@@ -1,4 +1,4 @@
-"""Configuration of MMCosine. `ibml.methods.mmcosine.method` has the formulas."""
+"""Configuration of MMCosine; see `ibml.methods.mmcosine.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ibml.config.methods.base import ComparingMethodConfig
 
 
 class CosineHeadConfig(BaseFusionConfig):
-    """Cosines of each modality's features and its part of a class's weights, added and scaled."""
+    """Scaled sum of the cosines between features and class weights of each modality."""
 
     implementation: ClassVar[str] = "ibml.methods.mmcosine.head:CosineHead"
     type: Literal["cosine"] = "cosine"
@@ -34,4 +34,5 @@ class MMCosineConfig(ComparingMethodConfig):
 
     @property
     def head(self) -> BaseFusionConfig:
+        """Head whose logits are cosines."""
         return CosineHeadConfig(scale=self.scale)

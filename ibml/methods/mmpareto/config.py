@@ -1,4 +1,4 @@
-"""Configuration of MMPareto. `ibml.methods.mmpareto.method` has the formulas."""
+"""Configuration of MMPareto; see `ibml.methods.mmpareto.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class MMParetoConfig(ComparingMethodConfig):
     gamma: Positive = 1.5
     """Factor of the integrated gradient of each encoder, above 0."""
     heads: Heads = "separate"
-    """Logits of the unimodal losses: `shared`, the model's unimodal logits; `separate`, a linear head per modality,
-    which is trained along and not evaluated."""
+    """Logits of the unimodal losses: `shared`, the model's unimodal logits; `separate`, a linear
+    head per modality, which is trained with the model and not evaluated."""

@@ -1,1 +1,1 @@
-"""Modality valuation: samples are seen again with what they lack."""
+"""Modality valuation: samples are repeated with the modality that contributes too little."""

@@ -1,19 +1,21 @@
-"""Modality valuation: samples are seen again with what they lack.
+"""Modality valuation: samples are repeated with the modality that contributes too little.
 
-Wei, Feng, Wang, Hu, "Enhancing Multimodal Cooperation via Sample-level Modality Valuation", CVPR 2024. From `warmup`
-epochs on, before each epoch and in evaluation mode, every training sample i is valued: with v(S) = |S| [the argmax of
-the logits with the features outside S zero is y] and v(none) = 0, phi_m[i] is its Shapley value.
+Wei, Feng, Wang, Hu, "Enhancing Multimodal Cooperation via Sample-level Modality Valuation", CVPR
+2024. After `warmup` epochs, every training sample i is valued before each epoch, in evaluation
+mode. Let v(S) = |S| [the argmax of the logits with the features outside S set to zero is y],
+v(empty set) = 0. phi_m[i] is the Shapley value of v.
 
-- `level: sample`: for each sample and modality copies are added in which only modality m is kept, the features of the
-  others being zero: 1 if 0.4 < phi < 1, 2 if -0.1 < phi <= 0.4, 3 if phi <= -0.1.
-- `level: modality`: gap_m = 1 - mean phi_m over a `part` of the samples; floor((largest - smallest gap) 2/3 alpha N) of
-  the N samples, drawn with replacement, are added with the modality of the largest gap alone.
+- `level: sample`: copies with only modality m (the features of the others are zero) are added for
+  each sample and modality: 1 if 0.4 < phi < 1, 2 if -0.1 < phi <= 0.4, 3 if phi <= -0.1.
+- `level: modality`: gap_m = 1 - mean phi_m over a `part` of the samples. floor((largest - smallest
+  gap) 2/3 alpha N) of the N samples, drawn with replacement, are added with only the modality of
+  the largest gap.
 
-The longer epoch is shuffled as a whole, and `samples.total` counts it. The memory keeps the last visit with all
-modalities.
+The longer epoch is shuffled as a whole, and `samples.total` counts it. The memory keeps the last
+visit with all modalities.
 
-Hyperparameters: level, warmup, alpha, part, window. Cost: that of joint training for each visit, and before each
-epoch a forward pass over the training set with 2^M - 1 passes through the fusion.
+Hyperparameters: level, warmup, alpha, part, window. Cost: that of joint training for each visit,
+and before each epoch a forward pass over the training set with 2^M - 1 passes through the fusion.
 """
 
 from __future__ import annotations
@@ -30,16 +32,24 @@ from ibml.common.rng import stream_seed
 from ibml.methods.base import Batch, Inputs, Method, Outputs, StepLog, StepStatistics
 from ibml.methods.modality_valuation.config import ModalityValuationConfig
 from ibml.statistics.coalitions import members, shapley_weights
-from ibml.training.forward_passes import features
+from ibml.training.forward_passes import iterate_features
 
 WHOLE = -1
-"""What is kept of a visit that is no copy."""
+"""Marks a visit with all modalities; other visits have the position of the one they keep."""
 DIGITS = 6
-"""The last digits of thirds and sixths must not decide on which side of a threshold a value is."""
+"""Values are rounded to so many digits before they are compared with thresholds."""
 
 
 def compute_valuations(correct: Tensor) -> Tensor:
-    """phi, (M, n), from whether each subset of the modalities is right, (2^M, n), subsets as in `members`."""
+    """Compute the Shapley values phi of samples.
+
+    Args:
+        correct: True if the prediction from a subset of the modalities is correct, (2^M, n). The
+            order of the subsets is that of `ibml.statistics.coalitions.members`.
+
+    Returns:
+        phi, (M, n), in double precision.
+    """
     modalities = (len(correct) - 1).bit_length()
     sizes = torch.tensor(members(modalities), device=correct.device, dtype=torch.float64).sum(1)
     weights = torch.tensor(shapley_weights(modalities), device=correct.device, dtype=torch.float64)
@@ -48,54 +58,68 @@ def compute_valuations(correct: Tensor) -> Tensor:
 
 
 def count_copies(phi: Tensor) -> Tensor:
-    """How many copies each sample gets with each modality alone, of the shape of phi."""
+    """Return the number of copies of each sample with one modality, of the shape of phi."""
     phi = phi.round(decimals=DIGITS)
     return (phi < 1).long() + (phi <= 0.4).long() + (phi <= -0.1).long()
 
 
 def compute_added_share(mean_phi: Tensor, alpha: float) -> tuple[float, int]:
-    """How many samples are added, by those that there are, and the modality that they keep; from mean phi, (M,)."""
+    """Compute the samples to add at level `modality`.
+
+    Args:
+        mean_phi: Mean of phi over samples, (M,).
+        alpha: Factor of the number of added samples.
+
+    Returns:
+        Number of added samples divided by N, and the position of the modality that they keep.
+    """
     gaps = 1 - mean_phi
     return float((gaps.max() - gaps.min()) * 2 / 3 * alpha), int(gaps.argmax())
 
 
 def count_added_samples(share: float, samples: int) -> int:
-    """floor(share samples), where a product that is a whole number counts as that number."""
+    """Return floor(share * samples), robust to rounding errors of the product."""
     return math.floor(round(share * samples, DIGITS))
 
 
 class ModalityValuation(Method):
-    """Samples are repeated with the modality alone that contributes too little to them."""
+    """Repeat samples with only the modality that contributes too little to them."""
 
     options: ModalityValuationConfig
     _order: Tensor
     _kept: Iterator[Tensor] | None
+    """Batches of `_visit` of the current epoch; None if it has no copies."""
     _visit: Tensor | None
-    """What the samples of the batch keep, where some of the epoch are copies."""
+    """Position of the modality that each sample of the batch keeps, or `WHOLE`, (n,)."""
 
     def uses_unimodal(self, epoch: int) -> bool:
+        """Return false: the loss has no gradient with respect to the unimodal logits."""
         return False
 
     def start_epoch(self, epoch: int) -> None:
+        """Value the samples after the warmup and plan the visits of the epoch."""
         super().start_epoch(epoch)
-        order, kept = super().order(epoch), None
+        order = super().order(epoch)
+        kept = None
         if self.active(epoch) and epoch - self.window[0] >= self.options.warmup:
             order, kept = self._plan_visits(epoch)
         self._order = order
-        device, size = self.memory.probability.device, self.trial.trainer.batch_size
-        self._kept = None if kept is None else iter(kept.to(device).split(size))
+        self._kept = None
+        if kept is not None:
+            kept = kept.to(self.memory.probability.device)
+            self._kept = iter(kept.split(self.trial.trainer.batch_size))
 
     def order(self, epoch: int) -> Tensor:
+        """Return the positions of all visits of the epoch, copies included."""
         return self._order
 
     def _plan_visits(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """The positions of an epoch's visits, and the modality that each keeps, or `WHOLE`."""
+        """Return the positions of an epoch's visits, and what each keeps (see `_visit`)."""
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch, "copies"))
-        added = (
-            self._select_by_sample(epoch)
-            if self.options.level == "sample"
-            else self._select_by_modality(epoch, generator)
-        )
+        if self.options.level == "sample":
+            added = self._select_by_sample(epoch)
+        else:
+            added = self._select_by_modality(epoch, generator)
         order = torch.cat([torch.arange(self.samples), *added])
         lengths = torch.tensor([self.samples, *map(len, added)])
         kept = torch.arange(WHOLE, len(added)).repeat_interleave(lengths)
@@ -105,40 +129,38 @@ class ModalityValuation(Method):
         return order[shuffled], kept[shuffled]
 
     def _select_by_sample(self, epoch: int) -> list[Tensor]:
-        """By modality, the positions of the copies that keep it."""
+        """Return the positions of the copies that keep each modality, one tensor per modality."""
         positions = torch.arange(self.samples)
-        return [
-            positions.repeat_interleave(number)
-            for number in count_copies(self._evaluate_samples(positions, epoch))
-        ]
+        counts = count_copies(self._evaluate_samples(positions, epoch))
+        return [positions.repeat_interleave(count) for count in counts]
 
     def _select_by_modality(self, epoch: int, generator: torch.Generator) -> list[Tensor]:
+        """Return the positions of the copies; those of all but one modality are empty."""
         size = max(1, round(self.options.part * self.samples))
         part = torch.randperm(self.samples, generator=generator)[:size]
-        share, weakest = compute_added_share(
-            self._evaluate_samples(part, epoch).mean(1), self.options.alpha
-        )
-        drawn = torch.randint(
-            self.samples, (count_added_samples(share, self.samples),), generator=generator
-        )
+        mean_phi = self._evaluate_samples(part, epoch).mean(1)
+        share, weakest = compute_added_share(mean_phi, self.options.alpha)
+        count = count_added_samples(share, self.samples)
+        drawn = torch.randint(self.samples, (count,), generator=generator)
         return [drawn if m == weakest else drawn[:0] for m in range(len(self.model.modalities))]
 
     def _evaluate_samples(self, positions: Tensor, epoch: int) -> Tensor:
-        """phi of training samples, (M, n), on the CPU."""
+        """Return phi of training samples, (M, n), on the CPU."""
         batches = positions.split(self.trial.trainer.eval_batch_size)
-        subsets = torch.tensor(
-            members(len(self.model.modalities))[1:], device=self.memory.probability.device
-        )
-        right = []
-        for _, z, labels in features(
+        nonempty = members(len(self.model.modalities))[1:]
+        subsets = torch.tensor(nonempty, device=self.memory.probability.device)
+        passes = iterate_features(
             self.model, self.training.train, batches, self.precision, "valued", epoch
-        ):
+        )
+        correct = []
+        for _, z, labels in passes:
             with torch.no_grad():
-                right.append(self.model.fusion.subset_logits(z, subsets).argmax(2) == labels)
-        none = torch.zeros(1, len(positions), dtype=torch.bool)
-        return compute_valuations(torch.cat([none, torch.cat(right, 1).cpu()]))
+                correct.append(self.model.fusion.subset_logits(z, subsets).argmax(2) == labels)
+        empty = torch.zeros(1, len(positions), dtype=torch.bool)
+        return compute_valuations(torch.cat([empty, torch.cat(correct, 1).cpu()]))
 
     def step(self, batch: Batch, epoch: int) -> StepLog:
+        """Run one training step; copies get a position past the end of the training set."""
         self._visit = None if self._kept is None else next(self._kept)
         log = super().step(batch, epoch)
         if self._visit is None:
@@ -146,6 +168,7 @@ class ModalityValuation(Method):
         return replace(log, index=torch.where(self._visit == WHOLE, batch.index, self.samples))
 
     def forward(self, inputs: Inputs, labels: Tensor, epoch: int) -> Outputs:
+        """Run one forward pass; copies have zero features of all modalities but one."""
         if self._visit is None:
             return super().forward(inputs, labels, epoch)
         with self.precision.autocast:
@@ -154,20 +177,24 @@ class ModalityValuation(Method):
         return self.fused(z, labels, epoch)
 
     def _mark_present(self, position: int) -> Tensor:
-        """Of which of the batch's samples a modality is there, (n,)."""
+        """Return true for the samples of the batch that have a modality, (n,)."""
         assert self._visit is not None
         present: Tensor = (self._visit == WHOLE) | (self._visit == position)
         return present
 
     def observe(self, logs: Sequence[StepLog]) -> StepStatistics:
+        """Write the memory of visits with all modalities and measure the steps."""
         if self._kept is None:
             return super().observe(logs)
-        # copies write to a place of their own, which is dropped: their sample may be in the batch too
+        # Copies write to an additional column, which is dropped: their sample may be in the batch.
         memory = self.memory
-        probability, correct = memory.probability, memory.correct
-        memory.probability, memory.correct = F.pad(probability, (0, 1)), F.pad(correct, (0, 1))
-        observed = super().observe(logs)
+        probability = memory.probability
+        correct = memory.correct
+        memory.probability = F.pad(probability, (0, 1))
+        memory.correct = F.pad(correct, (0, 1))
+        statistics = super().observe(logs)
         probability.copy_(memory.probability[:, :-1])
         correct.copy_(memory.correct[:, :-1])
-        memory.probability, memory.correct = probability, correct
-        return observed
+        memory.probability = probability
+        memory.correct = correct
+        return statistics

@@ -1,4 +1,4 @@
-"""Configuration of PMR. `ibml.methods.pmr.method` has the formulas."""
+"""Configuration of PMR; see `ibml.methods.pmr.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ class PMRConfig(ComparingMethodConfig):
     alpha: NonNegative = 1.0
     """Weight of the prototype loss of lagging modalities; 0 is joint training."""
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """The share of the old prototypes in the new ones, from 0 to 1."""
+    """Share of the old prototypes in the new ones, from 0 to 1."""
     coefficient: Literal["paper", "release"] = "paper"
-    """Weight of a lagging modality: `paper`, by how far it lags, at most 1; `release`, 1 as in the authors' program."""
+    """Weight of a lagging modality: `paper`, by its lag, at most 1; `release`, 1 as in the authors'
+    program."""
 
     def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
+        """Return the canonical form; joint if alpha is 0."""
         return super().build_canonical_form(trial) if self.alpha else dict(JOINT)

@@ -1,1 +1,1 @@
-"""ReconBoost: boosting modalities that are reconciled with each other."""
+"""ReconBoost: boosting of modalities that are reconciled with each other."""

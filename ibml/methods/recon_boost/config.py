@@ -1,4 +1,4 @@
-"""Configuration of ReconBoost. `ibml.methods.recon_boost.method` has the formulas."""
+"""Configuration of ReconBoost; see `ibml.methods.recon_boost.method` for the formulas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ibml.config.methods.base import LATE_FUSIONS, ComparingMethodConfig
 
 
 class BoostedHeadConfig(BaseFusionConfig):
-    """One perceptron for every modality; the sum of the logits is scaled by a learned number."""
+    """One perceptron for all modalities; the sum of the logits has a learned scale."""
 
     implementation: ClassVar[str] = "ibml.methods.recon_boost.head:BoostedHead"
     type: Literal["boosted"] = "boosted"
@@ -33,14 +33,16 @@ class ReconBoostConfig(ComparingMethodConfig):
     weight1: NonNegative = 5.0
     """Weight of the labels in the boosting loss."""
     weight2: NonNegative = 1.0
-    """Weight of the other modalities' predictions, which are subtracted from the labels in the boosting loss."""
+    """Weight of the other modalities' predictions, which the boosting loss subtracts from the
+    labels."""
     alpha: NonNegative = 0.5
     """Weight of the squared difference from the predictions of the previous stage's modality."""
     stage_epochs: Count = 4
     """Epochs of a stage's first phase, which boosts one modality."""
     correct_epochs: Annotated[int, Field(ge=0)] = 4
-    """Epochs of a stage's second phase, which trains everything on the joint loss; 0 leaves it out."""
+    """Epochs of a stage's second phase, which trains everything on the joint loss; 0 skips it."""
 
     @property
     def head(self) -> BaseFusionConfig:
+        """Perceptron shared by all modalities."""
         return BoostedHeadConfig()

@@ -1,4 +1,4 @@
-"""The head of ReconBoost, shared by all modalities."""
+"""Head of ReconBoost, shared by all modalities."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from ibml.models.heads import LateFusionHead
 
 
 class BoostedHead(LateFusionHead):
-    """o_m = f(z_m), f = Linear(d, hidden) ReLU Linear(hidden, C) shared; o = b sum_m o_m, b a learned number that
-    starts at 1 (ReconBoost, Hua et al., ICML 2024)."""
+    """Perceptron shared by all modalities (ReconBoost, Hua et al., ICML 2024).
+
+    o_m = f(z_m) with f = Linear(d, hidden) ReLU Linear(hidden, C), and o = b sum_m o_m, where b is
+    a learned number that starts at 1.
+
+    Args:
+        options: Configuration of the head.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
+    """
 
     def __init__(
         self,
@@ -30,8 +39,10 @@ class BoostedHead(LateFusionHead):
         self.scale = nn.Parameter(torch.ones(()))
 
     def unimodal_logits(self, features: Features) -> Tensor:
+        """Return o_1 .. o_M, (M, n, C)."""
         logits: Tensor = self.head(torch.stack(list(features)))
         return logits
 
     def combine(self, parts: Tensor) -> Tensor:
+        """Return the scaled sum of the unimodal logits, (n, C)."""
         return self.scale * parts.sum(0)

@@ -1,1 +1,1 @@
-"""One modality alone, the reference of its utilisation."""
+"""Training on one modality, the reference for the utilisation of that modality."""

@@ -1,4 +1,4 @@
-"""Configuration of training on one modality. `ibml.methods.unimodal.method` has the formulas."""
+"""Configuration of training on one modality; see `ibml.methods.unimodal.method`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ if TYPE_CHECKING:
 
 
 class UnimodalConfig(BaseMethodConfig):
-    """One modality alone: its encoder and a linear head."""
+    """Training on one modality: its encoder and a linear head."""
 
     implementation: ClassVar[str] = "ibml.methods.unimodal.method:Unimodal"
     type: Literal["unimodal"] = "unimodal"
-    """One modality alone."""
+    """Training on one modality."""
     modality: str
-    """The name of the modality that the model sees; the others are not read."""
+    """Name of the modality to train on; the others are not read."""
 
     @property
     def only_modality(self) -> str:
+        """Name of the modality to train on."""
         return self.modality
 
     def get_epoch_inputs(self, trial: TrialConfig, epoch: int) -> dict[str, Any]:
+        """Return the canonical form, which affects every epoch."""
         return self.build_canonical_form(trial)
 
     def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
+        """Return an error if the data has no such modality."""
         known = trial.data.modalities
         if self.modality in known:
             return []
-        message = (
-            f"no modality is called {self.modality!r}{format_suggestion(self.modality, known)}"
-        )
+        suggestion = format_suggestion(self.modality, known)
+        message = f"no modality is called {self.modality!r}{suggestion}"
         return [(("method", "modality"), message)]

@@ -1,7 +1,8 @@
-"""One modality alone, the reference of its utilisation.
+"""Training on one modality, the reference for the utilisation of that modality.
 
-L = CE(o_m, y) of one encoder and a linear head; the other modalities are not in the model, nor are they read.
-Hyperparameters: modality. Cost of a step: a forward and a backward pass of that encoder.
+L = CE(o_m, y) of one encoder and a linear head. The other modalities are neither part of the model
+nor read from disk. Hyperparameters: modality. Cost per step: a forward and a backward pass of the
+encoder.
 """
 
 from __future__ import annotations
@@ -10,4 +11,4 @@ from ibml.methods.joint.method import Joint
 
 
 class Unimodal(Joint):
-    """Joint training of a model that has one modality."""
+    """Train a model with one modality."""

@@ -1,1 +1,4 @@
-"""Measures of imbalance and robustness, one file each; `ibml.config.metrics.registry` names their functions."""
+"""Measures of imbalance and robustness, one file each.
+
+`ibml.config.metrics.registry` names their functions.
+"""

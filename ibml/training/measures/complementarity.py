@@ -1,7 +1,8 @@
-"""Conditional mutual information of labels and a modality's feature, given the others.
+"""Conditional mutual information of labels and a modality's features, given the others.
 
-I(Y; Z_m | Z_rest) in nats, as the cross-entropy on test that a linear probe on all frozen features gains over one
-without z_m: a difference of two variational lower bounds, hence an estimate and no bound.
+I(Y; Z_m | Z_rest) in nats is estimated by two linear probes on frozen features, one with all of
+them and one without z_m. The estimate is the difference of their cross-entropies on test. It is a
+difference of two variational lower bounds, hence no bound itself.
 """
 
 from __future__ import annotations
@@ -10,37 +11,44 @@ import torch
 from torch import Tensor
 
 from ibml.training.measures.base import FLOOR, MeasuredModel
-from ibml.training.probes import compute_held_out_loss
+from ibml.training.probes import Samples, compute_held_out_loss
 
 
 def complementarity(measured: MeasuredModel) -> list[float]:
-    """Return the loss without each modality minus the loss with all."""
-    splits = [
-        measured.train_features,
-        measured.compute_features(measured.val),
-        measured.test_features,
-    ]
+    """Return the loss of the probe without each modality minus the loss of the probe with all."""
     deviations = [compute_deviations(z) for z in measured.train_features[0]]
 
-    def loss(left_out: int | None) -> float:
-        chosen = [m for m in range(len(deviations)) if m != left_out]
-        parts = [
-            (
-                torch.cat(
-                    [(z[m].double() - measured.feature_means[m]) / deviations[m] for m in chosen], 1
-                ),
-                labels,
-            )
-            for z, labels in splits
-        ]
-        return compute_held_out_loss(parts[0], parts[1], parts[2], measured.model.classes)
+    def standardize(split: tuple[list[Tensor], Tensor], chosen: list[int]) -> Samples:
+        features, labels = split
+        columns = []
+        for m in chosen:
+            columns.append((features[m].double() - measured.feature_means[m]) / deviations[m])
+        return torch.cat(columns, 1), labels
 
-    whole = loss(None)
-    return [loss(m) - whole for m in range(len(deviations))]
+    val_features = measured.compute_features(measured.val)
+
+    def compute_loss(left_out: int | None) -> float:
+        chosen = [m for m in range(len(deviations)) if m != left_out]
+        train = standardize(measured.train_features, chosen)
+        val = standardize(val_features, chosen)
+        test = standardize(measured.test_features, chosen)
+        return compute_held_out_loss(train, val, test, measured.model.classes)
+
+    whole = compute_loss(None)
+    return [compute_loss(m) - whole for m in range(len(deviations))]
 
 
 def compute_deviations(values: Tensor) -> Tensor:
-    """That of each column, in double precision, and 1 for columns that never change: on other data these may, and would
-    be enormous by a deviation of nothing."""
-    found = values.double().std(0)
-    return torch.where(found > FLOOR * values.double().abs().amax(0), found, torch.ones_like(found))
+    """Compute the standard deviation of each column, to standardize with.
+
+    A constant column may vary in other data. Division by a deviation near 0 would make it enormous.
+
+    Args:
+        values: Values, (n, d).
+
+    Returns:
+        Standard deviations, (d,), in double precision; 1 for constant columns.
+    """
+    values = values.double()
+    found = values.std(0)
+    return torch.where(found > FLOOR * values.abs().amax(0), found, torch.ones_like(found))

@@ -1,4 +1,4 @@
-"""Computation of a trial's measures after training, with the seconds that each takes."""
+"""Computation of a trial's measures after training, with the time of each."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from ibml.training.measures.base import MeasuredModel
 
 
 def compute_measures(measured: MeasuredModel) -> dict[str, float]:
-    """Compute the measures that the trial's `trainer.measures` asks for.
+    """Compute the measures that the trial's `trainer.measures` names.
 
     Args:
-        measured: The model with its selected weights, and its data.
+        measured: Model with its selected weights, and its data.
 
     Returns:
-        Name -> value, and `time.measure.<name>`; `time.measure.features` is the pass that several share.
+        Values by name, and the seconds of each measure as `time.measure.<name>`.
+        `time.measure.features` is the forward pass that several measures share.
     """
-    found: dict[str, float] = {}
+    values_by_name: dict[str, float] = {}
     modalities = measured.model.modalities
     measured.model.eval()
     for measure in list_timed_measures(measured.config.trainer.measures, len(modalities)):
         compute = None if measure == "features" else load_object(MEASURES[measure].function)
-        began = time.perf_counter()
+        started = time.perf_counter()
         if compute is None:
             measured.prepare_features()
         else:
             with torch.no_grad():
                 values = compute(measured)
-            found |= zip(list_measure_metrics(measure, modalities), values, strict=True)
-        found[f"time.measure.{measure}"] = time.perf_counter() - began
-    return found
+            values_by_name |= zip(list_measure_metrics(measure, modalities), values, strict=True)
+        values_by_name[f"time.measure.{measure}"] = time.perf_counter() - started
+    return values_by_name

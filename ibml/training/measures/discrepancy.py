@@ -8,6 +8,6 @@ from ibml.training.measures.base import FLOOR
 
 
 def discrepancy(scores: Tensor) -> Tensor:
-    """The mean over steps of max_m s_m / min_m s_m, from s, (steps, M)."""
+    """Return the mean over steps of max_m s_m / min_m s_m, a scalar, from s, (steps, M)."""
     scores = scores.double().clamp_min(FLOOR)
     return (scores.amax(1) / scores.amin(1)).mean()

@@ -1,4 +1,4 @@
-"""Accuracy without a modality: its feature is replaced by the mean over the training set."""
+"""Accuracy without a modality, whose features are replaced by their mean over the training set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ibml.training.measures.base import MeasuredModel
 
 
 def missing(measured: MeasuredModel) -> list[float]:
-    """Return the accuracy without each modality."""
+    """Return the test accuracy without each modality."""
     count = len(measured.model.modalities)
     kept = [[other != m for other in range(count)] for m in range(count)]
     accuracies: list[float] = measured.compute_subset_accuracies(kept).tolist()

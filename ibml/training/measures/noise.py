@@ -1,7 +1,7 @@
-"""Accuracy with Gaussian noise on every modality's input.
+"""Accuracy with Gaussian noise on the input of every modality.
 
-The noise has 0.5, 1 and 2 times the deviation of all of that modality's training values. Texts have it on their word
-vectors; token ids without vectors stay as they are.
+The standard deviation of the noise is 0.5, 1 and 2 times that of all training values of the
+modality. For texts the noise is added to the word vectors; token ids without vectors are unchanged.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from ibml.training.measures.base import MeasuredModel
 
 
 def noise(measured: MeasuredModel) -> list[float]:
-    """Return the accuracy at each level."""
+    """Return the test accuracy at each level."""
     deviations = _compute_input_deviations(measured)
     return [_evaluate_with_noise(measured, level, deviations) for level in NOISE_LEVELS]
 
 
 def _compute_input_deviations(measured: MeasuredModel) -> list[float]:
-    """Of all values of each modality's training inputs; 0 where there are none to change."""
+    """Return the standard deviation of each modality's training values; 0 for token ids."""
     sums = torch.zeros(len(measured.model.modalities), 3, dtype=torch.float64)
     batches = torch.arange(len(measured.train.labels)).split(
         measured.config.trainer.eval_batch_size
     )
     for _, inputs, _ in measured.train.batches(batches):
         embedded = measured.model.embed_inputs(inputs)
-        sums += torch.stack(
-            [_compute_moments(embedded[name]) for name in measured.model.modalities]
-        ).cpu()
+        moments = [_compute_moments(embedded[name]) for name in measured.model.modalities]
+        sums += torch.stack(moments).cpu()
     count, total, squares = sums.unbind(1)
     mean = total / count.clamp_min(1)
     return (squares / count.clamp_min(1) - mean**2).clamp_min(0).sqrt().tolist()
@@ -41,22 +40,21 @@ def _evaluate_with_noise(measured: MeasuredModel, level: str, deviations: list[f
     scales = [NOISE_LEVELS[level] * deviation for deviation in deviations]
     generator = torch.Generator(device=measured.test.labels.device)
     batches = torch.arange(len(measured.test.labels)).split(measured.config.trainer.eval_batch_size)
-    right = torch.zeros((), device=measured.test.labels.device, dtype=torch.long)
+    correct = torch.zeros((), device=measured.test.labels.device, dtype=torch.long)
     for number, (_, inputs, labels) in enumerate(measured.test.batches(batches)):
         generator.manual_seed(stream_seed(measured.config.seed, "noise", "measure", level, number))
         embedded = measured.model.embed_inputs(inputs)
-        changed = {
-            name: _add_noise(embedded[name], scale, generator)
-            for name, scale in zip(measured.model.modalities, scales, strict=True)
-        }
+        noisy = {}
+        for name, scale in zip(measured.model.modalities, scales, strict=True):
+            noisy[name] = _add_noise(embedded[name], scale, generator)
         with measured.precision.autocast:
-            joint, _ = measured.model(changed)
-        right += (joint.argmax(1) == labels).sum()
-    return float(right) / len(measured.test.labels)
+            joint, _ = measured.model(noisy)
+        correct += (joint.argmax(1) == labels).sum()
+    return float(correct) / len(measured.test.labels)
 
 
 def _compute_moments(values: Input) -> Tensor:
-    """Count, sum and sum of squares of a modality's values, of texts over the steps that they have."""
+    """Return count, sum and sum of squares of a modality's values, without padding, (3,)."""
     if not isinstance(values, Sequences):
         numbers = values.double()
     elif values.are_ids:
@@ -69,12 +67,12 @@ def _compute_moments(values: Input) -> Tensor:
 
 
 def _add_noise(values: Input, scale: float, generator: torch.Generator) -> Input:
-    def noised(numbers: Tensor) -> Tensor:
+    def add(numbers: Tensor) -> Tensor:
         drawn = torch.randn(
             numbers.shape, generator=generator, device=numbers.device, dtype=numbers.dtype
         )
         return numbers + scale * drawn
 
     if not isinstance(values, Sequences):
-        return noised(values)
-    return values if values.are_ids else values.map(noised)
+        return add(values)
+    return values if values.are_ids else values.map(add)

@@ -1,7 +1,7 @@
 """Shapley values of the modalities.
 
-phi_m, exact over all subsets S, of v(S) = accuracy with the features outside S replaced by their mean over the training
-set. They sum to v(all) - v(none).
+phi_m is the exact Shapley value of v(S), the accuracy with the features outside S replaced by their
+mean over the training set. The values sum to v(all) - v(empty set).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ibml.training.measures.base import MeasuredModel
 
 
 def shapley(measured: MeasuredModel) -> list[float]:
-    """Return phi of each modality."""
+    """Return phi of each modality on test."""
     count = len(measured.model.modalities)
     values = measured.compute_subset_accuracies(members(count))
     phi: list[float] = (torch.tensor(shapley_weights(count), dtype=torch.float64) @ values).tolist()

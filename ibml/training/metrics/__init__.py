@@ -1,1 +1,4 @@
-"""Metrics of one split, one file each; `ibml.config.metrics.registry` names their functions."""
+"""Metrics of one split, one file each.
+
+`ibml.config.metrics.registry` names their functions.
+"""

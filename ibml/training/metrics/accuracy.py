@@ -1,4 +1,4 @@
-"""Accuracy of the joint logits and of each modality's."""
+"""Accuracy of the joint logits and of the unimodal logits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ibml.training.metrics.base import Predictions
 
 
 def accuracy(predictions: Predictions) -> Tensor:
-    """Return the share of samples whose joint prediction is right."""
+    """Return the share of samples with a correct joint prediction, a scalar."""
     return (predictions.predicted == predictions.labels).double().mean()
 
 
 def unimodal_accuracy(predictions: Predictions) -> Tensor:
-    """Return the share of samples that each modality's logits predict right, (M,)."""
+    """Return the share of samples with a correct unimodal prediction by modality, (M,)."""
     return predictions.unimodal_accuracies

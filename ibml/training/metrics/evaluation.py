@@ -1,4 +1,4 @@
-"""All metrics of one split, from logits that are already computed."""
+"""Computation of all metrics of one split from its logits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ibml.training.metrics.base import Predictions
 _FUNCTIONS = [(metric, load_object(metric.function)) for metric in EVALUATION_METRICS]
 
 
-def evaluation(
+def compute_metrics(
     joint: Tensor, unimodal: Tensor, labels: Tensor, modalities: Sequence[str]
 ) -> dict[str, float]:
-    """Compute every metric of `EVALUATION_METRICS`; the device is read once.
+    """Compute every metric of `EVALUATION_METRICS` with one read of the device.
 
     Args:
         joint: Joint logits, (n, C).
@@ -26,13 +26,14 @@ def evaluation(
         modalities: Names of the M modalities.
 
     Returns:
-        Name without the split -> value, in the order of the registry.
+        Values by name without the split, in the order of the registry.
     """
     predictions = Predictions(joint, unimodal, labels)
     names: list[str] = []
     values: list[Tensor] = []
     for metric, compute in _FUNCTIONS:
-        if found := metric.expand_names(modalities):
-            names += found
-            values.append(compute(predictions).double().reshape(len(found)))
+        metric_names = metric.expand_names(modalities)
+        if metric_names:
+            names += metric_names
+            values.append(compute(predictions).double().reshape(len(metric_names)))
     return dict(zip(names, torch.cat(values).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Gap between the modalities' accuracies."""
+"""Gap between the accuracies of the modalities."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from ibml.training.metrics.base import Predictions
 
 
 def gap(predictions: Predictions) -> Tensor:
-    """Return the largest minus the smallest accuracy of a modality."""
-    each = predictions.unimodal_accuracies
-    return each.max() - each.min()
+    """Return the largest minus the smallest unimodal accuracy, a scalar."""
+    accuracies = predictions.unimodal_accuracies
+    return accuracies.max() - accuracies.min()

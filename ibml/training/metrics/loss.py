@@ -9,5 +9,5 @@ from ibml.training.metrics.base import Predictions
 
 
 def loss(predictions: Predictions) -> Tensor:
-    """Return the mean cross-entropy, in nats."""
+    """Return the mean cross-entropy of the joint logits in nats, a scalar."""
     return F.cross_entropy(predictions.joint, predictions.labels)

@@ -9,7 +9,7 @@ from ibml.config.encoders import BaseEncoderConfig
 
 
 class MLPConfig(BaseEncoderConfig):
-    """Fully connected layers over a vector, each followed by the activation, the last one too."""
+    """Fully connected layers over a vector; an activation follows each layer, the last one too."""
 
     implementation: ClassVar[str] = "ibml.models.encoders.mlp.encoder:MLP"
     takes = frozenset({"vector"})
@@ -23,4 +23,4 @@ class MLPConfig(BaseEncoderConfig):
     activation: Literal["relu", "tanh", "gelu", "identity"] = "relu"
     """Activation after each layer, the last one included."""
     bias: bool = True
-    """Whether the layers have a bias."""
+    """Use a bias in each layer."""

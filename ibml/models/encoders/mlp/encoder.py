@@ -1,4 +1,4 @@
-"""A multilayer perceptron over a vector."""
+"""Multilayer perceptron over a vector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Sequential):
-    """(n, d) -> (n, options.features): linear layers, each followed by the activation."""
+    """Multilayer perceptron: vectors, (n, d) -> (n, features).
+
+    Each linear layer is followed by the activation, the last one too.
+
+    Args:
+        options: Configuration of the encoder.
+        spec: Samples of the modality.
+    """
 
     def __init__(self, options: MLPConfig, spec: InputSpec):
         layers: list[nn.Module] = []

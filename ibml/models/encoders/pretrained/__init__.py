@@ -1,1 +1,1 @@
-"""A model of the transformers library from a folder."""
+"""Model of the transformers library from a folder."""

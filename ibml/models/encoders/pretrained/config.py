@@ -12,18 +12,18 @@ from ibml.config.encoders import BaseEncoderConfig
 
 
 class PretrainedConfig(BaseEncoderConfig):
-    """A model of the transformers library from a folder; the mean of its last hidden state."""
+    """Model of the transformers library from a folder; the mean of its last hidden state."""
 
     implementation: ClassVar[str] = "ibml.models.encoders.pretrained.encoder:Pretrained"
     takes = frozenset({"image", "frames", "text", "audio"})
     type: Literal["pretrained"] = "pretrained"
-    """A model of the transformers library from a folder."""
+    """Model of the transformers library from a folder."""
     path: str
-    """A folder with `config.json` and weights as .safetensors."""
+    """Folder with `config.json` and weights as .safetensors."""
     frozen: bool = False
-    """Whether the weights stay as they are; a frozen model has no dropout either."""
+    """Keep the weights constant; a frozen model has no dropout."""
     features: Count = 512
-    """Number of features; a linear layer follows where the hidden state has another width."""
+    """Number of features; a linear layer follows if the hidden state has another width."""
 
     @field_validator("path")
     @classmethod
@@ -38,4 +38,5 @@ class PretrainedConfig(BaseEncoderConfig):
 
     @property
     def files(self) -> dict[str, Path]:
+        """Folders and files whose content determines the result, by field."""
         return {"path": Path(self.path)}

@@ -1,4 +1,4 @@
-"""Models of the transformers library, from a folder on disk."""
+"""Pretrained models of the transformers library, from a folder on disk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,24 @@ from ibml.models.encoders.layers import average_over_frames
 from ibml.models.encoders.pretrained.config import PretrainedConfig
 
 _DIMENSIONS = {"pixel_values": (3, 4), "input_values": (3,), "input_ids": (1,)}
-"""What a model calls its input -> the dimensions that one sample can have."""
+"""Main input name of a model -> numbers of dimensions that a sample may have."""
 
 
 class Pretrained(nn.Module):
-    """Images, frames (the mean of theirs), spectrograms (n, 1, F, T) or texts in tokens of its own -> (n, features).
+    """Pretrained transformer: images, frames, spectrograms (n, 1, F, T) or texts -> (n, features).
 
-    Features are the mean of the last hidden state over all tokens or patches, special ones included and padding left
-    out, and a linear layer where they are not as wide as asked for. A frozen model never changes and has no dropout.
+    Texts are token ids of the model's tokenizer. Features are the mean of the last hidden state
+    over all tokens or patches, with special tokens and without padding; those of frames are
+    averaged. A linear layer follows if the hidden state has another width than `features`. A frozen
+    model has constant weights and no dropout.
+
+    Args:
+        options: Configuration of the encoder.
+        spec: Samples of the modality.
+
+    Raises:
+        ValueError: The encoder does not accept such samples.
+        IbmlError: The folder has no complete model.
     """
 
     def __init__(self, options: PretrainedConfig, spec: InputSpec):
@@ -33,26 +43,29 @@ class Pretrained(nn.Module):
         self.frozen = options.frozen
         if spec.vocabulary:
             raise ValueError(
-                "encoder 'pretrained' reads the tokens of its own tokenizer, but the text is words"
+                "encoder 'pretrained' needs the tokens of its model's tokenizer, but the text "
+                "consists of words; set the text's tokenizer to the model's folder"
             )
         width = self._infer_width(options.path, spec.shape)
-        self.projection = (
-            nn.Identity() if width == options.features else nn.Linear(width, options.features)
-        )
+        self.projection: nn.Module = nn.Identity()
+        if width != options.features:
+            self.projection = nn.Linear(width, options.features)
         if self.frozen:
             self.body.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
+        """Set the training mode; a frozen model stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.body.eval()
         return self
 
     def embed(self, tokens: Sequences) -> Sequences:
-        """The vectors of token ids."""
+        """Return the vectors, (n, L, d), of token ids, (n, L)."""
         return tokens.map(self.body.get_input_embeddings())
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return the features, (n, features)."""
         features: Tensor = self.projection(self._encode(inputs))
         return features
 
@@ -67,28 +80,32 @@ class Pretrained(nn.Module):
 
     def _encode_text(self, words: Sequences) -> Tensor:
         valid = words.valid()
-        states = self.body(
-            inputs_embeds=words.values, attention_mask=valid.long()
-        ).last_hidden_state
+        outputs = self.body(inputs_embeds=words.values, attention_mask=valid.long())
+        states = outputs.last_hidden_state
         total: Tensor = states.masked_fill(~valid[..., None], 0).sum(1)
         return total / valid.sum(1, keepdim=True)
 
     def _infer_width(self, path: str, shape: tuple[int, ...]) -> int:
-        """Of the hidden state. Each model has its own rules for what it takes, so one sample is tried."""
+        """Return the width of the hidden state from a forward pass of one sample.
+
+        The pass also checks the sample: each model has other conditions on its inputs.
+        """
         name = self.body.main_input_name
-        if len(shape) not in _DIMENSIONS.get(name, ()) or (
-            name == "input_values" and shape[0] != 1
-        ):
+        fits = len(shape) in _DIMENSIONS.get(name, ())
+        if name == "input_values":
+            fits = fits and shape[0] == 1
+        if not fits:
             raise ValueError(
                 f"the model in {path} takes {name}, which a sample of shape {shape} is not"
             )
-        text = len(shape) == 1
-        sample = torch.zeros(1, *shape, dtype=torch.long if text else torch.float32)
+        sample: Input
+        if len(shape) == 1:
+            sample = Sequences(torch.zeros(1, *shape, dtype=torch.long), torch.tensor(shape))
+        else:
+            sample = torch.zeros(1, *shape, dtype=torch.float32)
         try:
             with torch.no_grad():
-                return self._encode(
-                    Sequences(sample, torch.tensor(shape)) if text else sample
-                ).shape[1]
+                return self._encode(sample).shape[1]
         except Exception as error:
             raise ValueError(
                 f"the model in {path} takes no samples of shape {shape}: {_format_error(error)}"
@@ -96,12 +113,12 @@ class Pretrained(nn.Module):
 
 
 def _average_tokens(states: Tensor) -> Tensor:
-    """Over tokens of (n, L, d), or over positions of (n, d, H, W), which convolutional models give."""
+    """Return the mean over tokens, (n, L, d), or positions of a convolution, (n, d, H, W)."""
     return states.mean(1) if states.dim() == 3 else states.flatten(2).mean(2)
 
 
 def _load_model(path: str) -> Any:
-    """The model in a folder, ready to evaluate; raises `IbmlError` where it cannot be had as a whole."""
+    """Load the model in a folder, in evaluation mode; raise `IbmlError` if it is not complete."""
     transformers = import_optional("transformers", "transformers")
     try:
         with _silence_transformers():
@@ -111,12 +128,13 @@ def _load_model(path: str) -> Any:
                 trust_remote_code=False,
                 use_safetensors=True,
                 dtype=torch.float32,
-                attn_implementation="eager",  # the faster ones do not repeat their gradients bit for bit on a GPU
+                # gradients of the faster implementations are not reproducible on a GPU
+                attn_implementation="eager",
                 output_loading_info=True,
             )
     except Exception as error:
         raise IbmlError(f"the model in {path} cannot be loaded: {_format_error(error)}") from error
-    # the pooler is not used, and models that were trained on masked words have none
+    # the pooler is not used, and models trained on masked words have none
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise IbmlError(
@@ -131,10 +149,11 @@ def _format_error(error: Exception) -> str:
 
 @contextmanager
 def _silence_transformers() -> Iterator[None]:
-    """Without the library's progress bars and its report of the weights, which is looked at here."""
+    """Hide the library's progress bars and its report of missing weights, which we check."""
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:

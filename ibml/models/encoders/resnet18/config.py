@@ -13,8 +13,10 @@ from ibml.config.preprocessing import ModalityKind
 
 
 class ResNet18Config(BaseEncoderConfig):
-    """ResNet-18 (He et al. 2016) over images, spectrograms, or each of several frames or views, whose features are
-    averaged."""
+    """ResNet-18 (He et al. 2016) over images, spectrograms, frames or views.
+
+    The features of several frames or views are averaged.
+    """
 
     implementation: ClassVar[str] = "ibml.models.encoders.resnet18.encoder:ResNet18"
     takes = frozenset({"audio", "image", "frames"})
@@ -26,9 +28,11 @@ class ResNet18Config(BaseEncoderConfig):
     width: Count = 64
     """Channels of the first of four stages; each of the others has twice those before it."""
     head: bool = False
-    """Whether a linear layer, batch normalisation and ReLU follow on each frame or view before the average."""
+    """Add a linear layer, batch normalization and ReLU for each frame or view before the
+    average."""
     weights: str | None = None
-    """A file of weights to start from, .pth or .safetensors, with torchvision's names; null: random weights."""
+    """File of initial weights, .pth or .safetensors, with torchvision's names; null: random
+    weights."""
 
     @field_validator("weights")
     @classmethod
@@ -48,14 +52,25 @@ class ResNet18Config(BaseEncoderConfig):
         return self
 
     def find_field_errors(self, modality: str, kind: ModalityKind) -> FieldErrors:
-        found = super().find_field_errors(modality, kind)
-        if not found and kind == "audio" and self.weights:
+        """Return errors of the base class, and of weights for a modality with one channel.
+
+        Args:
+            modality: Name of the modality.
+            kind: Kind of the modality.
+
+        Returns:
+            Paths below the encoder, and messages.
+        """
+        errors = super().find_field_errors(modality, kind)
+        if not errors and kind == "audio" and self.weights:
             return [(("weights",), f"weights are for three channels, and {modality} has one")]
-        return found
+        return errors
 
     @property
     def files(self) -> dict[str, Path]:
+        """Folders and files whose content determines the result, by field."""
         return {} if self.weights is None else {"weights": Path(self.weights)}
 
     def for_inference(self) -> Self:
+        """Return the configuration without initial weights, which a trained model replaces."""
         return self.model_copy(update={"weights": None})

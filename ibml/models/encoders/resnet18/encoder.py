@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,17 @@ from ibml.models.encoders.layers import BatchNorm1d, BatchNorm2d, average_over_f
 from ibml.models.encoders.resnet18.config import ResNet18Config
 
 _MAX_NAMED = 3
-"""How many wrong keys an error names."""
+"""Maximum number of keys that an error names."""
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution if the shape changes.
+
+    Args:
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        stride: Stride of the first convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -30,6 +37,7 @@ class BasicBlock(nn.Module):
         self.downsample = nn.Identity() if stride == 1 else _build_shortcut(inputs, outputs, stride)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the activations, (n, outputs, H / stride, W / stride)."""
         change = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(inputs)))))
         outputs: Tensor = self.relu(change + self.downsample(inputs))
         return outputs
@@ -40,7 +48,14 @@ def _build_shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class Trunk(nn.Module):
-    """Images (n, C, H, W) -> (n, 8 width), averaged over positions. Parameters are called as torchvision calls them."""
+    """ResNet-18 without its classifier: images, (n, C, H, W) -> (n, 8 width).
+
+    The output is averaged over positions. Parameters have torchvision's names.
+
+    Args:
+        channels: Number of input channels, C.
+        width: Number of channels of the first stage.
+    """
 
     keeps_weights = False
 
@@ -56,30 +71,38 @@ class Trunk(nn.Module):
         self.layer4 = _build_stage(4 * width)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the features, (n, 8 width)."""
         values = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         outputs: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(values)))).mean((2, 3))
         return outputs
 
     def load(self, path: Path) -> None:
-        """Start from a file of weights; raises `IbmlError` unless it has those of this network."""
-        given = {
-            name: tensor
-            for name, tensor in _read_weights(path).items()
-            if not name.startswith("fc.")
-        }
-        # files of before torch 0.4 do not count batches
-        own = {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if not name.endswith("num_batches_tracked")
-        }
-        wrong = [name for name in own if name not in given or given[name].shape != own[name].shape]
-        wrong += [name for name in given if name not in self.state_dict()]
+        """Load weights from a file and mark them as initialized.
+
+        Args:
+            path: File of weights, .pth or .safetensors; its classifier is ignored.
+
+        Raises:
+            IbmlError: The file cannot be read or does not have the weights of this network.
+        """
+        stored = _read_weights(path)
+        given = {name: tensor for name, tensor in stored.items() if not name.startswith("fc.")}
+        own = self.state_dict()
+        wrong = []
+        for name, tensor in own.items():
+            # files from before torch 0.4 do not count batches
+            if name.endswith("num_batches_tracked"):
+                continue
+            if name not in given or given[name].shape != tensor.shape:
+                wrong.append(name)
+        wrong += [name for name in given if name not in own]
         if wrong:
-            rest = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
-            named = ", ".join(map(repr, wrong[:_MAX_NAMED])) + rest
+            named = ", ".join(map(repr, wrong[:_MAX_NAMED]))
+            if len(wrong) > _MAX_NAMED:
+                named += f" and {len(wrong) - _MAX_NAMED} more"
             raise IbmlError(
-                f"{path} has no weights of a ResNet-18: missing, unknown or of another shape are {named}"
+                f"{path} does not have the weights of a ResNet-18: these are missing, unknown or "
+                f"have another shape: {named}"
             )
         self.load_state_dict(given, strict=False)
         self.keeps_weights = True
@@ -97,22 +120,29 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except IbmlError:
         raise
-    except Exception as error:  # noqa: BLE001 what a damaged file raises is not documented
-        raise IbmlError(
-            f"{path} cannot be read as weights: {' '.join(str(error).split())[:200]}"
-        ) from None
-    if not isinstance(content, dict) or not all(
-        isinstance(value, Tensor) for value in content.values()
-    ):
-        raise IbmlError(f"{path} has no weights by name")
-    return content
+    except Exception as error:  # noqa: BLE001 errors of damaged files are not documented
+        reason = " ".join(str(error).split())[:200]
+        raise IbmlError(f"{path} cannot be read as weights: {reason}") from None
+    named = isinstance(content, dict) and all(isinstance(v, Tensor) for v in content.values())
+    if not named:
+        raise IbmlError(f"{path} has no weights by name; save the state_dict of the model")
+    return cast("dict[str, Tensor]", content)
 
 
 class ResNet18(nn.Module):
-    """(n, C, H, W), or (n, C, T, H, W) with the mean over T, -> (n, features).
+    """ResNet-18: images, (n, C, H, W), or frames or views, (n, C, T, H, W) -> (n, features).
 
-    With a head each frame goes through a linear layer, batch normalisation and ReLU first; without one, a linear layer
-    follows where the trunk's 8 width are not the features asked for.
+    The features of frames are averaged. With `head`, each frame first passes through a linear
+    layer, batch normalization and ReLU. Without it, a linear layer follows if 8 `width` is not
+    `features`.
+
+    Args:
+        options: Configuration of the encoder.
+        spec: Samples of the modality.
+
+    Raises:
+        ValueError: The encoder does not accept such samples.
+        IbmlError: The file of weights cannot be used.
     """
 
     def __init__(self, options: ResNet18Config, spec: InputSpec):
@@ -122,10 +152,12 @@ class ResNet18(nn.Module):
         if options.weights is not None:
             if shape[0] != 3:
                 raise ValueError(
-                    f"weights of encoder 'resnet18' are for three channels, but a sample has {shape[0]}"
+                    "weights of encoder 'resnet18' are for three channels, but a sample has "
+                    f"{shape[0]}"
                 )
             self.trunk.load(Path(options.weights))
-        inputs, outputs = 8 * options.width, options.features
+        inputs = 8 * options.width
+        outputs = options.features
         self.head: nn.Module = nn.Identity()
         self.projection: nn.Module = nn.Identity()
         if options.head:
@@ -134,6 +166,7 @@ class ResNet18(nn.Module):
             self.projection = nn.Linear(inputs, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the features, (n, features)."""
         features: Tensor = self.projection(average_over_frames(self._encode_images, inputs))
         return features
 

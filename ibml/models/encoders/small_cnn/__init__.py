@@ -1,1 +1,1 @@
-"""A few convolutions, for small images."""
+"""Small convolutional network, for small images."""

@@ -1,4 +1,4 @@
-"""A few convolutions, for small images."""
+"""Small convolutional network, for small images."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from ibml.models.encoders.small_cnn.config import SmallCNNConfig
 
 
 class SmallCNN(nn.Module):
-    """(n, C, H, W), or (n, C, T, H, W) with the mean over T, -> (n, features).
+    """Small CNN: images, (n, C, H, W), or frames or views, (n, C, T, H, W) -> (n, features).
 
-    Conv, ReLU, max-pool 2 for each number of channels, then Linear and ReLU over all positions or over their mean.
+    A convolution, ReLU and 2x2 max-pooling for each number of channels; then a linear layer and
+    ReLU over all positions or their mean. The features of frames are averaged.
+
+    Args:
+        options: Configuration of the encoder.
+        spec: Samples of the modality.
+
+    Raises:
+        ValueError: The encoder does not accept such samples.
     """
 
     def __init__(self, options: SmallCNNConfig, spec: InputSpec):
@@ -31,19 +39,18 @@ class SmallCNN(nn.Module):
         scale = 2 ** len(options.channels)
         positions = (height // scale) * (width // scale)
         if positions == 0:
-            poolings = f"{len(options.channels)} halvings"
             raise ValueError(
-                f"encoder 'small_cnn' has {poolings}, too many for a sample of shape {shape}"
+                f"encoder 'small_cnn' halves its input {len(options.channels)} times, which is too "
+                f"often for a sample of shape {shape}; use fewer channels"
             )
-        pooling = (
-            nn.Flatten()
-            if options.pooling == "flatten"
-            else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        )
-        inputs = options.channels[-1] * (positions if options.pooling == "flatten" else 1)
-        self.layers = nn.Sequential(
-            *layers, pooling, nn.Linear(inputs, options.features), nn.ReLU()
-        )
+        pooling: nn.Module = nn.Flatten()
+        inputs = options.channels[-1] * positions
+        if options.pooling == "average":
+            pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            inputs = options.channels[-1]
+        linear = nn.Linear(inputs, options.features)
+        self.layers = nn.Sequential(*layers, pooling, linear, nn.ReLU())
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the features, (n, features)."""
         return average_over_frames(self.layers, inputs)

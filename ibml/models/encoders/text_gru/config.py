@@ -9,8 +9,10 @@ from ibml.config.encoders import BaseEncoderConfig
 
 
 class TextGRUConfig(BaseEncoderConfig):
-    """Word vectors, those of the data or learned ones, and a bidirectional GRU; the maximum over time of the mean of
-    both directions."""
+    """Word vectors, of the data or learned, and a bidirectional GRU.
+
+    The features are the maximum over time of the mean of both directions.
+    """
 
     implementation: ClassVar[str] = "ibml.models.encoders.text_gru.encoder:TextGRU"
     takes = frozenset({"text"})
@@ -18,7 +20,7 @@ class TextGRUConfig(BaseEncoderConfig):
     type: Literal["text_gru"] = "text_gru"
     """Word vectors and a bidirectional GRU (Cho et al. 2014)."""
     embedding: Count = 300
-    """Width of the word vectors; where the data brings vectors, it must be theirs."""
+    """Width of the word vectors; must match the vectors of the data, if there are any."""
     hidden: Count = 512
     """Width of the state of each direction."""
     features: Count = 512

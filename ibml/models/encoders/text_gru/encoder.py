@@ -1,4 +1,4 @@
-"""Words in order: vectors and a bidirectional GRU (Cho et al. 2014)."""
+"""Word vectors and a bidirectional GRU (Cho et al. 2014)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from ibml.models.encoders.text_gru.config import TextGRUConfig
 
 
 class TextGRU(nn.Module):
-    """Token ids (n, L) or their vectors (n, L, d) -> (n, features): the mean of the two directions, its maximum over
-    the valid steps, and a linear layer where `hidden` is not the features asked for.
+    """Bidirectional GRU: token ids, (n, L), or their vectors, (n, L, d) -> (n, features).
 
-    Vectors that the data gives stay as they are. Others are learned from N(0, 1), torch's own start, but that of the
-    unknown word is zero and stays zero.
+    The features are the maximum over valid steps of the mean of both directions. A linear layer
+    follows if `hidden` is not `features`. Word vectors of the data are constant. Otherwise vectors
+    are learned and start from N(0, 1), the default of torch; that of the unknown word stays zero.
+
+    Args:
+        options: Configuration of the encoder.
+        spec: Samples of the modality.
+
+    Raises:
+        ValueError: The encoder does not accept such samples.
+
+    Attributes:
+        vectors: Buffer of the word vectors of the data; None if they are learned.
     """
 
     vectors: Tensor | None
@@ -26,7 +36,7 @@ class TextGRU(nn.Module):
         if spec.vectors is None:
             if not spec.vocabulary:
                 raise ValueError(
-                    "encoder 'text_gru' needs words, but the text is that of another tokenizer"
+                    "encoder 'text_gru' needs words, but the text has the tokens of a tokenizer"
                 )
             self.embedding = nn.Embedding(
                 len(spec.vocabulary) + 1, options.embedding, padding_idx=0
@@ -34,23 +44,26 @@ class TextGRU(nn.Module):
         elif spec.vectors.shape[1] != options.embedding:
             width = spec.vectors.shape[1]
             raise ValueError(
-                f"embedding of encoder 'text_gru' is {options.embedding}, but the word vectors have {width}"
+                f"embedding of encoder 'text_gru' is {options.embedding}, but the word vectors "
+                f"have {width}; set embedding to {width}"
             )
         self.gru = nn.GRU(options.embedding, options.hidden, batch_first=True, bidirectional=True)
-        same = options.hidden == options.features
-        self.projection = nn.Identity() if same else nn.Linear(options.hidden, options.features)
+        self.projection: nn.Module = nn.Identity()
+        if options.hidden != options.features:
+            self.projection = nn.Linear(options.hidden, options.features)
 
     def embed(self, tokens: Sequences) -> Sequences:
-        """The vectors of token ids."""
+        """Return the vectors, (n, L, d), of token ids, (n, L)."""
         if self.vectors is None:
             return tokens.map(self.embedding)
         table = self.vectors
         return tokens.map(lambda ids: F.embedding(ids, table))
 
     def forward(self, inputs: Sequences) -> Tensor:
+        """Return the features, (n, features)."""
         words = self.embed(inputs) if inputs.are_ids else inputs
-        # packed, so that the backward direction begins at a text's own end; sorted here, since torch would wait for the
-        # device to do so
+        # Packed, so that the backward direction starts at the end of each text. Sorted here, since
+        # torch would wait for the device to sort.
         lengths, order = words.lengths.sort(descending=True, stable=True)
         device = words.values.device
         packed = pack_padded_sequence(

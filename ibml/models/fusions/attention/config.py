@@ -1,4 +1,4 @@
-"""Configuration of attention over modalities. `ibml.models.fusions.attention.fusion` has the formula."""
+"""Configuration of attention over modalities; see `ibml.models.fusions.attention.fusion`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class AttentionConfig(BaseFusionConfig):
     """Width of the hidden layer of the transformer layer's perceptron."""
 
     def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
+        """Return an error if `width` is not a multiple of `heads`."""
         if self.width % self.heads == 0:
             return []
-        return [
-            (("fusion", "heads"), f"width {self.width} cannot be divided among {self.heads} heads")
-        ]
+        message = f"width {self.width} cannot be divided among {self.heads} heads"
+        return [(("fusion", "heads"), message)]

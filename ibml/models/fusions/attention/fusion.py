@@ -12,8 +12,17 @@ from ibml.models.fusions.attention.config import AttentionConfig
 
 
 class Attention(Fusion):
-    """One token per modality, Linear_m(z_m) + e_m with e_m learned; one pre-norm transformer encoder layer
-    (Vaswani et al. 2017); o = Linear(mean over tokens)."""
+    """Transformer encoder layer over one token per modality (Vaswani et al. 2017).
+
+    The token of modality m is Linear_m(z_m) + e_m with e_m learned. After one pre-norm layer,
+    o = Linear(mean over tokens).
+
+    Args:
+        options: Configuration of the fusion.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
+    """
 
     def __init__(
         self,
@@ -37,14 +46,14 @@ class Attention(Fusion):
         nn.init.xavier_normal_(self.positions)
 
     def forward(self, features: Features) -> Tensor:
+        """Return the joint logits, (n, C)."""
         tokens = [project(z) for project, z in zip(self.projections, features, strict=True)]
-        logits: Tensor = self.head(
-            self.layer(torch.stack(tokens, dim=1) + self.positions).mean(dim=1)
-        )
+        states = self.layer(torch.stack(tokens, dim=1) + self.positions)
+        logits: Tensor = self.head(states.mean(dim=1))
         return logits
 
     def after_initialisation(self) -> None:
-        """The three maps to queries, keys and values are linear layers too, though torch keeps them in one."""
+        """Initialize the maps to queries, keys and values, which torch keeps in one matrix."""
         assert self.layer.self_attn.in_proj_weight is not None
         for weight in self.layer.self_attn.in_proj_weight.data.chunk(3):
             nn.init.xavier_normal_(weight)

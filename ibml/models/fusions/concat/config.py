@@ -1,4 +1,4 @@
-"""Configuration of concatenation. `ibml.models.fusions.concat.fusion` has the formula."""
+"""Configuration of concatenation; see `ibml.models.fusions.concat.fusion`."""
 
 from __future__ import annotations
 

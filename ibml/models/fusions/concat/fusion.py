@@ -13,7 +13,16 @@ from ibml.models.fusions.concat.config import ConcatConfig
 
 
 class Concat(Fusion):
-    """o = W [z_1; ...; z_M] + b and o_m = W_m z_m + b / M, W_m the columns of W for z_m."""
+    """Linear head over the concatenated features.
+
+    o = W [z_1; ...; z_M] + b and o_m = W_m z_m + b / M, where W_m are the columns of W for z_m.
+
+    Args:
+        options: Configuration of the fusion.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
+    """
 
     splits_logits = True
 
@@ -25,16 +34,18 @@ class Concat(Fusion):
         self.head = nn.Linear(sum(widths), classes)
 
     def forward(self, features: Features) -> Tensor:
+        """Return the joint logits, (n, C)."""
         logits: Tensor = self.head(torch.cat(list(features), dim=1))
         return logits
 
     def unimodal_logits(self, features: Features) -> Tensor:
+        """Return o_1 .. o_M, (M, n, C)."""
         bias = self.head.bias / len(self.widths)
         columns = self.head.weight.split(self.widths, dim=1)
-        return torch.stack(
-            [F.linear(z, weight, bias) for z, weight in zip(features, columns, strict=True)]
-        )
+        pairs = zip(features, columns, strict=True)
+        return torch.stack([F.linear(z, weight, bias) for z, weight in pairs])
 
     def both(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return joint logits, (n, C), and unimodal logits, (M, n, C)."""
         parts = self.unimodal_logits(features)
         return parts.sum(0), parts

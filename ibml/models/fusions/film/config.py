@@ -1,4 +1,4 @@
-"""Configuration of FiLM. `ibml.models.fusions.film.fusion` has the formula."""
+"""Configuration of FiLM; see `ibml.models.fusions.film.fusion`."""
 
 from __future__ import annotations
 

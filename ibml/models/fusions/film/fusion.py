@@ -11,8 +11,17 @@ from ibml.models.fusions.film.config import FiLMConfig
 
 
 class FiLM(Fusion):
-    """gamma, beta = split(Linear(z_c)); o = Linear(gamma * z_o + beta), z_c the conditioning modality and
-    z_o the other (Perez et al. 2018). With more than two, z_o are the others' features side by side."""
+    """Feature-wise linear modulation by one modality (Perez et al. 2018).
+
+    gamma, beta = split(Linear(z_c)) and o = Linear(gamma * z_o + beta). z_c are the features of the
+    conditioning modality and z_o those of the others, concatenated.
+
+    Args:
+        options: Configuration of the fusion.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
+    """
 
     def __init__(
         self, options: FiLMConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
@@ -24,6 +33,7 @@ class FiLM(Fusion):
         self.head = nn.Linear(others, classes)
 
     def forward(self, features: Features) -> Tensor:
+        """Return the joint logits, (n, C)."""
         conditioning, others = split_features(features, self.condition)
         gamma, beta = self.modulation(conditioning).chunk(2, dim=1)
         logits: Tensor = self.head(gamma * others + beta)

@@ -1,4 +1,4 @@
-"""Configuration of gated fusion. `ibml.models.fusions.gated.fusion` has the formula."""
+"""Configuration of gated fusion; see `ibml.models.fusions.gated.fusion`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,17 @@ from ibml.models.fusions.gated.config import GatedConfig
 
 
 class Gated(Fusion):
-    """o = Linear(sigmoid(Linear(z_c)) * Linear(z_o)) (Kiela et al. 2018), z_c and z_o as in `FiLM`."""
+    """Gating of the features by one modality (Kiela et al. 2018).
+
+    o = Linear(sigmoid(Linear(z_c)) * Linear(z_o)). z_c are the features of the conditioning
+    modality and z_o those of the others, concatenated.
+
+    Args:
+        options: Configuration of the fusion.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
+    """
 
     def __init__(
         self, options: GatedConfig, modalities: Sequence[str], widths: Sequence[int], classes: int
@@ -25,6 +35,7 @@ class Gated(Fusion):
         self.head = nn.Linear(others, classes)
 
     def forward(self, features: Features) -> Tensor:
+        """Return the joint logits, (n, C)."""
         conditioning, others = split_features(features, self.condition)
         logits: Tensor = self.head(torch.sigmoid(self.gate(conditioning)) * self.value(others))
         return logits

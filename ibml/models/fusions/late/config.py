@@ -1,4 +1,4 @@
-"""Configuration of late fusion. `ibml.models.fusions.late.fusion` has the formula."""
+"""Configuration of late fusion; see `ibml.models.fusions.late.fusion`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration of low-rank multimodal fusion. `ibml.models.fusions.lmf.fusion` has the formula."""
+"""Configuration of low-rank multimodal fusion; see `ibml.models.fusions.lmf.fusion`."""
 
 from __future__ import annotations
 

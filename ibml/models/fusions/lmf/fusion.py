@@ -12,10 +12,17 @@ from ibml.models.fusions.lmf.config import LMFConfig
 
 
 class LowRank(Fusion):
-    """o = sum_r w_r * prod_m (W_m^r [z_m; 1]) + b, r = 1 .. rank (LMF, Liu et al. 2018).
+    """Low-rank bilinear head (LMF, Liu et al. 2018).
 
-    The constant's rows of W_m start at one: each factor then passes the other modalities' information on, and
-    o_m has a gradient from the first step.
+    o = sum_r w_r * prod_m (W_m^r [z_m; 1]) + b, r = 1 .. rank. The rows of W_m for the constant
+    start at one. Each factor then passes on the information of the other modalities, and o_m has a
+    gradient from the first step.
+
+    Args:
+        options: Configuration of the fusion.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
     """
 
     def __init__(
@@ -29,15 +36,15 @@ class LowRank(Fusion):
         nn.init.xavier_normal_(self.weights)
 
     def forward(self, features: Features) -> Tensor:
-        product = torch.stack(
-            [factor(z) for factor, z in zip(self.factors, features, strict=True)]
-        ).prod(0)
-        logits: Tensor = (self.weights @ product.unflatten(1, (self.rank, -1))).squeeze(
-            1
-        ) + self.bias
+        """Return the joint logits, (n, C)."""
+        pairs = zip(self.factors, features, strict=True)
+        product = torch.stack([factor(z) for factor, z in pairs]).prod(0)
+        terms = product.unflatten(1, (self.rank, -1))
+        logits: Tensor = (self.weights @ terms).squeeze(1) + self.bias
         return logits
 
     def after_initialisation(self) -> None:
+        """Set the rows of the constant, which torch keeps as biases, to one."""
         for factor in self.factors:
             assert isinstance(factor, nn.Linear)
             nn.init.ones_(factor.bias)

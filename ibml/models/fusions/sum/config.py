@@ -1,4 +1,4 @@
-"""Configuration of the sum of logits. `ibml.models.fusions.sum.fusion` has the formula."""
+"""Configuration of the sum of logits; see `ibml.models.fusions.sum.fusion`."""
 
 from __future__ import annotations
 

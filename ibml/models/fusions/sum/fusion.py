@@ -12,7 +12,16 @@ from ibml.models.fusions.sum.config import SumConfig
 
 
 class Sum(Fusion):
-    """o = sum_m (W_m z_m + b_m) and o_m = W_m z_m + b_m."""
+    """Linear head per modality, whose logits are added.
+
+    o = sum_m (W_m z_m + b_m) and o_m = W_m z_m + b_m.
+
+    Args:
+        options: Configuration of the fusion.
+        modalities: Names of the M modalities.
+        widths: Number of features of each modality.
+        classes: Number of classes, C.
+    """
 
     splits_logits = True
 
@@ -23,11 +32,14 @@ class Sum(Fusion):
         self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths)
 
     def forward(self, features: Features) -> Tensor:
+        """Return the joint logits, (n, C)."""
         return self.unimodal_logits(features).sum(0)
 
     def unimodal_logits(self, features: Features) -> Tensor:
+        """Return o_1 .. o_M, (M, n, C)."""
         return torch.stack([head(z) for head, z in zip(self.heads, features, strict=True)])
 
     def both(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return joint logits, (n, C), and unimodal logits, (M, n, C)."""
         parts = self.unimodal_logits(features)
         return parts.sum(0), parts
