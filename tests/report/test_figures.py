@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ibml.report.figures.attribution import draw_attribution
-from ibml.report.figures.curves import compute_band, curves
+from ibml.report.figures.curves import compute_band, draw_curves
 from ibml.report.figures.datasets import draw_critical_difference
 from ibml.report.figures.differences import draw_forest, draw_paired_runs
 from ibml.report.figures.effects import Interaction, draw_interactions, draw_value_curve
@@ -154,7 +154,7 @@ def test_a_band_is_over_the_seeds_that_reached_an_epoch() -> None:
 
 def test_curves_count_epochs_from_1_and_are_pale_where_seeds_have_stopped() -> None:
     both = {"IBML": [[1.0, 3.0, 5.0], [3.0, 5.0]], "Joint": [[9.0, 9.0, 9.0]]}
-    figure = curves(
+    figure = draw_curves(
         {"val.accuracy": both, "val.accuracy.zer": both},
         "acc",
         {"val.accuracy": "fused"},
@@ -268,7 +268,7 @@ EMPTY: list[Callable[[], Figure]] = [
     ),
     lambda: draw_paired_runs({"a": {0: None}, "b": {}}, "Joint", "acc"),
     lambda: draw_paired_runs({}, "Joint", "acc"),
-    lambda: curves({"val.loss": {"a": [[], [NAN]]}, "x": {}}, "acc"),
+    lambda: draw_curves({"val.loss": {"a": [[], [NAN]]}, "x": {}}, "acc"),
     lambda: draw_interactions(
         [Interaction("a", "b", ("1",), ("2",), {("1", "2"): (NAN, 0.0, 1.0)})], "acc"
     ),
@@ -303,7 +303,7 @@ def ugly() -> Iterator[Figure]:
         "$a_1$",
     )
     runs = {arm: [[1.0] * (3 * i), [2.0] * i] for i, arm in enumerate(UGLY)}
-    yield curves({"rate.a_$": runs, "rate.b": runs, "rate.c": {}}, "rate", level=1.0)
+    yield draw_curves({"rate.a_$": runs, "rate.b": runs, "rate.c": {}}, "rate", level=1.0)
     levels = tuple(UGLY[:7]), tuple(UGLY[7:])
     yield draw_interactions(
         [

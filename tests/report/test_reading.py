@@ -36,13 +36,13 @@ def texts(grid: TableSpec) -> list[list[str]]:
 
 def test_the_seeds_that_are_needed_follow_from_the_variance_seen() -> None:
     plan = plan_seeds(side("x", ARMS).results, 1.0, None, 0.8)
-    good, same = plan.needs
+    good, same = plan.sample_sizes
     # differences of good: 5, 4.5, 5 -> sd 0.2887; of same: 0, -0.5, 1 -> sd 0.7638
     assert good.sd == pytest.approx(0.288675, abs=1e-6)
     assert same.sd == pytest.approx(0.763763, abs=1e-6)
-    assert (good.alone, same.alone) == (3, 7)  # statsmodels' TTestPower, rounded up
-    assert same.corrected > same.alone
-    assert same.cautious > same.corrected
+    assert (good.uncorrected, same.uncorrected) == (3, 7)  # statsmodels' TTestPower, rounded up
+    assert same.corrected > same.uncorrected
+    assert same.conservative > same.corrected
     assert plan.seeds == same.corrected
     grid = build_power_table(plan)
     assert grid.title == "x: seeds to detect a difference of 1 points in test.accuracy"
@@ -61,7 +61,7 @@ def test_what_no_study_can_detect_is_said() -> None:
 
 def test_a_signed_rank_test_needs_enough_seeds_to_reach_alpha() -> None:
     plan = plan_seeds(side("x", ARMS, table={"test": "wilcoxon"}).results, 50.0, None, 0.8)
-    assert [need.corrected for need in plan.needs] == [7, 7], (
+    assert [size.corrected for size in plan.sample_sizes] == [7, 7], (
         "2^(1 - 7) = 0.016 is the first below 0.025"
     )
 

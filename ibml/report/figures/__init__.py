@@ -1,4 +1,5 @@
 """Figures of a study, each a function from plain data to a matplotlib figure.
 
-Values come in the unit that is shown; labels are any text. What cannot be drawn gives a figure with a sentence.
+Values are in the displayed unit; labels are any text. Where nothing can be drawn, the figure
+is a sentence that says so.
 """

@@ -1,4 +1,4 @@
-"""What each part contributes, by Shapley values, and how parts interact."""
+"""Contribution of each component by Shapley values, and interactions of pairs."""
 
 from __future__ import annotations
 
@@ -37,30 +37,43 @@ def draw_attribution(
     interactions: Mapping[tuple[str, str], Difference] | None = None,
     digits: int = 2,
 ) -> Figure:
-    """Shapley values of parts with their intervals as bars, `total` (all parts together: their sum) as the last; and
-    the interactions of pairs as a map, where a frame marks one whose interval is on one side of zero."""
+    """Draw the contributions of components as bars, and the interactions of pairs as a map.
+
+    Args:
+        contributions: Pairs of component and Shapley value with its interval.
+        total: Sum of all contributions, drawn as the last bar; None to leave it out.
+        label: Name of the metric with its unit.
+        interactions: Pair of components -> interaction; bold if its interval excludes 0.
+        digits: Decimals of the numbers.
+
+    Returns:
+        The figure; a sentence if no contribution is known.
+    """
     known = [(name, d) for name, d in contributions if get_mean_and_interval(d)]
     if not known:
         return draw_placeholder(f"No part has a contribution to show: {label}.")
-    names = shorten_names([name for name, _ in known], 24)
     parts = [name for name, _ in known]
-    pairs = {
-        pair: d
-        for pair, d in (interactions or {}).items()
-        if set(pair) <= set(parts) and get_mean_and_interval(d)
-    }
-    height = max(1.6 if not pairs else 2.4, 1.0 + 0.3 * (len(names) + 1))
-    width = WIDTH - 1 if not pairs else 3.6 + 2 * estimate_width(names) + 0.4 * len(parts)
+    names = shorten_names(parts, 24)
+    pairs = {}
+    for pair, difference in (interactions or {}).items():
+        if set(pair) <= set(parts) and get_mean_and_interval(difference):
+            pairs[pair] = difference
+    height = max(2.4 if pairs else 1.6, 1.0 + 0.3 * (len(names) + 1))
+    width = WIDTH - 1
+    if pairs:
+        width = 3.6 + 2 * estimate_width(names) + 0.4 * len(parts)
     figure = Figure(figsize=(width, height), layout="constrained")
     if pairs:
-        axes, second = figure.subplots(1, 2, width_ratios=(2.6, 0.6 + 0.4 * len(parts)))
+        ratios = (2.6, 0.6 + 0.4 * len(parts))
+        axes, second = figure.subplots(1, 2, width_ratios=ratios)
         _draw_interaction_map(second, parts, names, pairs, digits)
     else:
         axes = figure.subplots()
-    _draw_bars(axes, known, names, get_finite(total), digits)
+    finite_total = get_finite(total)
+    _draw_bars(axes, known, names, finite_total, digits)
     axes.set_xlabel(shorten(f"contribution to {label}", 44))
-    handles, texts = build_verdict_handles(d.verdict for _, d in known)
-    if get_finite(total) is not None:
+    handles, texts = build_verdict_handles(difference.verdict for _, difference in known)
+    if finite_total is not None:
         handles.append(Patch(facecolor="white", edgecolor=DARK, hatch="////", linewidth=0.7))
         texts.append("all parts together")
     add_legend_below(figure, handles, texts)
@@ -104,14 +117,13 @@ def _draw_interaction_map(
     pairs: Mapping[tuple[str, str], Difference],
     digits: int,
 ) -> None:
-    """Lower triangle of the pairs; colours reach equally far on both sides of zero."""
+    """Draw the lower triangle of the pairs, with a color scale that is symmetric about zero."""
     grid = np.full((len(parts), len(parts)), np.nan)
     for (first, second), difference in pairs.items():
         row, column = sorted((parts.index(first), parts.index(second)), reverse=True)
         mean, low, high = get_mean_and_interval(difference)  # type: ignore[misc]
         grid[row, column] = mean
-        sure = high > low and (low > 0 or high < 0)
-        weight = "bold" if sure else "normal"
+        excludes_zero = high > low and (low > 0 or high < 0)
         axes.text(
             column,
             row,
@@ -119,14 +131,14 @@ def _draw_interaction_map(
             ha="center",
             va="center",
             fontsize=6.5,
-            weight=weight,
+            weight="bold" if excludes_zero else "normal",
         )
-    reach = float(np.nanmax(np.abs(grid))) or 1.0
+    largest = float(np.nanmax(np.abs(grid))) or 1.0
     axes.imshow(
         np.ma.masked_invalid(grid),
         cmap="PuOr_r",
-        vmin=-1.8 * reach,
-        vmax=1.8 * reach,
+        vmin=-1.8 * largest,
+        vmax=1.8 * largest,
         aspect="auto",
     )
     name_ticks(axes, range(len(parts) - 1), shorten_names(parts[:-1], 20, 1), slanted=True)

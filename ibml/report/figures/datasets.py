@@ -1,4 +1,4 @@
-"""Arms over many data sets: Demsar's critical-difference diagram."""
+"""Arms over many data sets: critical-difference diagram."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ibml.report.figures.style import (
     shorten,
     shorten_names,
 )
+from ibml.report.formatting import format_count
 from ibml.statistics.datasets import LEAST_DATASETS
 
 
@@ -29,26 +30,42 @@ from ibml.statistics.datasets import LEAST_DATASETS
 def draw_critical_difference(
     ranks: Mapping[str, float | None], groups: Sequence[Sequence[str]], datasets: int, label: str
 ) -> Figure:
-    """Average ranks of arms over data sets, 1 is best; bars join arms that a test does not tell apart, with a dot at
-    each arm that is meant. Demsar, JMLR 7, 2006, figure 1. With fewer than 6 data sets there is a sentence and no bar.
+    """Draw average ranks of arms over data sets (Demsar, JMLR 7, 2006, figure 1).
+
+    Bars join arms whose ranks do not differ significantly, with a dot at each of them. With fewer
+    than `LEAST_DATASETS` data sets there is a sentence instead of the bars.
+
+    Args:
+        ranks: Arm -> average rank, 1 is best; None for an arm without rank.
+        groups: Groups of arms that do not differ significantly.
+        datasets: Number of data sets.
+        label: Name of the metric with its unit.
+
+    Returns:
+        The figure; a sentence if fewer than two arms have a rank.
     """
-    known = {arm: rank for arm, given in ranks.items() if (rank := get_finite(given)) is not None}
+    known = {}
+    for arm, given in ranks.items():
+        rank = get_finite(given)
+        if rank is not None:
+            known[arm] = rank
     if len(known) < 2:
         return draw_placeholder(f"Fewer than two arms have a rank to compare: {label}.")
-    enough = datasets >= LEAST_DATASETS
+    note, color, drawn_groups = "bars join arms that are not told apart", DARK, groups
+    if datasets < LEAST_DATASETS:
+        note = (
+            f"{datasets} data sets are too few for a test of ranks (at least {LEAST_DATASETS}):"
+            " no bars"
+        )
+        color, drawn_groups = GREY, ()
     names = dict(zip(known, shorten_names(known, 30, 1), strict=True))
-    rows = (len(known) + 1) // 2 + (min(len(groups), 4) if enough else 0)
+    rows = (len(known) + 1) // 2 + min(len(drawn_groups), 4)
     width = max(WIDTH, 2.6 + 2 * estimate_width(list(names.values())))
     figure, (axes,) = create_panels(1, width, 0.9 + 0.24 * rows)
-    _draw_diagram(axes, known, names, groups if enough else ())
-    note = (
-        "bars join arms that are not told apart"
-        if enough
-        else f"{datasets} data sets are too few for a test of ranks (at least {LEAST_DATASETS}): no bars"
-    )
-    counted = f"{datasets} data set{'' if datasets == 1 else 's'}"
-    figure.suptitle(shorten(f"{label}: average rank over {counted}, 1 is best", 90), fontsize=8.5)
-    figure.supxlabel(note, fontsize=7.5, color=DARK if enough else GREY)
+    _draw_diagram(axes, known, names, drawn_groups)
+    title = f"{label}: average rank over {format_count(datasets, 'data set')}, 1 is best"
+    figure.suptitle(shorten(title, 90), fontsize=8.5)
+    figure.supxlabel(note, fontsize=7.5, color=color)
     return figure
 
 
@@ -58,7 +75,7 @@ def _draw_diagram(
     names: Mapping[str, str],
     groups: Sequence[Sequence[str]],
 ) -> None:
-    # It imports pyplot; the rest of the report does without.
+    # Imported here because it imports pyplot, which the rest of the report does not need.
     from scikit_posthocs import critical_difference_diagram
 
     shown = list(names.values())
@@ -66,7 +83,8 @@ def _draw_diagram(
     for arm in shown:
         same.loc[arm, arm] = 1.0
     for group in groups:
-        for a, b in combinations([names[arm] for arm in group if arm in names], 2):
+        members = [names[arm] for arm in group if arm in names]
+        for a, b in combinations(members, 2):
             same.loc[a, b] = same.loc[b, a] = 1.0
     critical_difference_diagram(
         {names[arm]: rank for arm, rank in ranks.items()},

@@ -1,4 +1,4 @@
-"""Differences to a reference: a forest of intervals, and the seeds behind them."""
+"""Differences from a reference: forest plot of intervals, and plot of the paired seeds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,15 @@ from ibml.report.figures.style import (
 from ibml.statistics.paired import Difference
 
 _MAX_SCALE_RATIO = 4.0
-"""Panels whose ranges differ by more have axes of their own, else the narrow ones would show nothing."""
+"""Panels share an axis up to this ratio of ranges; beyond it, narrow ones would show nothing."""
+
+_MISSING_VALUE_STYLE: dict[str, Any] = {
+    "ha": "center",
+    "va": "bottom",
+    "color": GREY,
+    "fontsize": 7,
+    "fontstyle": "italic",
+}
 
 
 @apply_style
@@ -47,59 +55,72 @@ def draw_forest(
     alpha: float = 0.05,
     digits: int = 2,
 ) -> Figure:
-    """Data set -> arm -> difference to the reference: mean, 1 - alpha interval, verdict, and as a grey band what the
-    seeds could not have detected. A panel for each data set; one alone has the numbers at its right."""
-    arms = list(
-        dict.fromkeys(arm for column in differences.values() for arm in column if arm != reference)
-    )
-    if not any(
-        get_mean_and_interval(d)
-        for column in differences.values()
-        for arm, d in column.items()
-        if arm != reference
-    ):
+    """Draw differences from a reference as a forest plot, with a panel for each data set.
+
+    A row shows mean, interval and verdict, and as a grey band the differences too small to be
+    detected. A single panel also has the numbers.
+
+    Args:
+        differences: Data set -> arm -> difference from the reference.
+        reference: Name of the reference; an arm of this name is left out.
+        label: Name of the metric with its unit.
+        higher_is_better: Direction of the metric.
+        alpha: The intervals have the level 1 - alpha.
+        digits: Decimals of the numbers.
+
+    Returns:
+        The figure; a sentence if no arm has a pair.
+    """
+    columns: dict[str, dict[str, Difference]] = {}
+    for dataset, given in differences.items():
+        columns[dataset] = {arm: d for arm, d in given.items() if arm != reference}
+    compared = [difference for column in columns.values() for difference in column.values()]
+    if not any(get_mean_and_interval(difference) for difference in compared):
         return draw_placeholder(f"No arm has a pair with {reference} to compare: {label}.")
+    arms = list(dict.fromkeys(arm for column in columns.values() for arm in column))
     names = shorten_names(arms)
     left = estimate_width(names)
-    alone = len(differences) == 1
-    height = 0.75 + max(0.24, 0.15 * (1 + max(name.count("\n") for name in names))) * len(arms)
-    width = WIDTH - left if alone else max(1.5, (WIDTH + 1 - left) / min(4, len(differences)))
-    share = _can_share_scale(differences, reference)
-    figure, places = create_panels(
-        len(differences), width, height, names=left, sharey=True, sharex=share
+    is_single = len(columns) == 1
+    most_lines = 1 + max(name.count("\n") for name in names)
+    height = 0.75 + max(0.24, 0.15 * most_lines) * len(arms)
+    width = WIDTH - left
+    if not is_single:
+        width = max(1.5, (WIDTH + 1 - left) / min(4, len(columns)))
+    share = _can_share_scale(columns)
+    figure, panels = create_panels(
+        len(columns), width, height, names=left, sharey=True, sharex=share
     )
-    for axes, (dataset, column) in zip(places, differences.items(), strict=True):
-        _draw_column(axes, [column.get(arm, Difference(0, 0)) for arm in arms])
-        if not alone:
+    for axes, (dataset, column) in zip(panels, columns.items(), strict=True):
+        rows = [column.get(arm, Difference(0, 0)) for arm in arms]
+        _draw_column(axes, rows)
+        if not is_single:
             axes.set_title(shorten(dataset, 24))
-    places[0].set_yticks(range(len(arms)), names)
-    places[0].set_ylim(len(arms) - 0.4, -0.6)
-    if alone:
-        _add_numbers(places[0], [next(iter(differences.values()))[arm] for arm in arms], digits)
-    better = "right" if higher_is_better else "left"
-    arrow = "→" if higher_is_better else "←"
-    text = shorten(f"{label}: difference to {reference}", 80)
-    note = f"{text}\n{100 * (1 - alpha):g} % interval; better to the {better} {arrow}"
-    _add_legend(
-        figure,
-        [d for column in differences.values() for arm, d in column.items() if arm != reference],
-        note,
-    )
+    panels[0].set_yticks(range(len(arms)), names)
+    panels[0].set_ylim(len(arms) - 0.4, -0.6)
+    if is_single:
+        (column,) = columns.values()
+        _add_numbers(panels[0], [column[arm] for arm in arms], digits)
+    direction = "right →" if higher_is_better else "left ←"
+    title = shorten(f"{label}: difference to {reference}", 80)
+    note = f"{title}\n{100 * (1 - alpha):g} % interval; better to the {direction}"
+    _add_legend(figure, compared, note)
     return figure
 
 
-def _can_share_scale(differences: Mapping[str, Mapping[str, Difference]], reference: str) -> bool:
-    """Whether the panels' ranges are near enough for one scale."""
-    reach = []
-    for column in differences.values():
-        ends = [get_mean_and_interval(d) for arm, d in column.items() if arm != reference]
-        reach.append(max((abs(end) for three in ends if three for end in three), default=0.0))
-    used = [r for r in reach if r > 0]
-    return not used or max(used) <= _MAX_SCALE_RATIO * min(used)
+def _can_share_scale(columns: Mapping[str, Mapping[str, Difference]]) -> bool:
+    """Return True if the ranges of the panels are similar enough for one scale."""
+    ranges = []
+    for column in columns.values():
+        farthest = 0.0
+        for difference in column.values():
+            farthest = max(farthest, *map(abs, get_mean_and_interval(difference) or (0.0,)))
+        if farthest > 0:
+            ranges.append(farthest)
+    return not ranges or max(ranges) <= _MAX_SCALE_RATIO * min(ranges)
 
 
 def _draw_column(axes: Axes, differences: Sequence[Difference]) -> None:
-    axes.use_sticky_edges = False  # else a band that is the widest would look cut off
+    axes.use_sticky_edges = False  # Otherwise the widest band would look cut off.
     axes.axvline(0, color=DARK, linewidth=0.8, zorder=1)
     for row, difference in enumerate(differences):
         detectable = get_finite(difference.detectable)
@@ -111,7 +132,13 @@ def _draw_column(axes: Axes, differences: Sequence[Difference]) -> None:
 
 
 def mark(axes: Axes, row: float, difference: Difference) -> None:
-    """A difference and its interval at a height, with the look of its verdict."""
+    """Draw a difference and its interval with the look of its verdict.
+
+    Args:
+        axes: Panel to draw on.
+        row: Height of the mark.
+        difference: The difference; without a pair, a remark is drawn.
+    """
     ends = get_mean_and_interval(difference)
     if ends is None:
         axes.text(0, row, " no pairs", color=GREY, fontsize=7, va="center", fontstyle="italic")
@@ -124,17 +151,15 @@ def mark(axes: Axes, row: float, difference: Difference) -> None:
 
 
 def _add_numbers(axes: Axes, differences: Sequence[Difference], digits: int) -> None:
-    """Means and intervals as text at the right of the rows."""
+    """Add means and intervals as text to the right of the rows."""
     texts = []
     for difference in differences:
         ends = get_mean_and_interval(difference)
         if ends is None:
             texts.append("–")
-        elif ends[1] == ends[2]:
-            texts.append(format_signed_label(ends[0], digits))
-        else:
-            mean, low, high = (format_signed_label(end, digits) for end in ends)
-            texts.append(f"{mean} [{low}, {high}]")
+            continue
+        mean, low, high = (format_signed_label(end, digits) for end in ends)
+        texts.append(mean if ends[1] == ends[2] else f"{mean} [{low}, {high}]")
     right = axes.secondary_yaxis("right")
     right.set_yticks(range(len(texts)), texts)
     right.tick_params(length=0)
@@ -142,8 +167,8 @@ def _add_numbers(axes: Axes, differences: Sequence[Difference], digits: int) -> 
 
 
 def _add_legend(figure: Figure, differences: Sequence[Difference], note: str) -> None:
-    handles, labels = build_verdict_handles(d.verdict for d in differences)
-    if any(get_finite(d.detectable) is not None for d in differences):
+    handles, labels = build_verdict_handles(difference.verdict for difference in differences)
+    if any(get_finite(difference.detectable) is not None for difference in differences):
         handles.append(Patch(color=PALE))
         labels.append("too small to be detected (power 0.8)")
     add_legend_below(figure, handles, labels, note)
@@ -153,68 +178,70 @@ def _add_legend(figure: Figure, differences: Sequence[Difference], note: str) ->
 def draw_paired_runs(
     values: Mapping[str, Mapping[int, float | None]], reference: str, label: str
 ) -> Figure:
-    """Arm -> seed -> value: a thin line for each seed, with a gap where an arm has no value of it; a thick mark at
-    the mean of all seeds of an arm, and a dotted line at that of the reference."""
+    """Draw the results of all seeds, joined across arms.
+
+    A thin line joins the values of a seed, with a gap where an arm has none. A thick mark is the
+    mean of an arm over all of its seeds, a dotted line the mean of the reference.
+
+    Args:
+        values: Arm -> seed -> value.
+        reference: Name of the reference.
+        label: Name of the metric with its unit.
+
+    Returns:
+        The figure; a sentence if no value is known.
+    """
     arms = list(values)
-    seeds = list(dict.fromkeys(seed for column in values.values() for seed in column))
-    grid = np.array(
-        [[_convert_to_float(values[arm].get(seed)) for arm in arms] for seed in seeds], dtype=float
-    )
+    grid = _build_grid(values)
     if not np.isfinite(grid).any():
         return draw_placeholder(f"No arm has a value to show: {label}.")
-    slanted = len(arms) > 6
-    names = shorten_names(
-        (f"{arm} (reference)" if arm == reference else arm for arm in arms),
-        26 if slanted else 14,
-        1 if slanted else 2,
-    )
     figure, (axes,) = create_panels(1, max(3.2, min(WIDTH, 1.1 + 0.75 * len(arms))), 2.8)
-    places = np.arange(len(arms))
+    positions = np.arange(len(arms))
     for line in grid:
         axes.plot(
-            places, line, color=COLOURS[0], linewidth=0.8, alpha=0.5, marker=".", markersize=5
+            positions, line, color=COLOURS[0], linewidth=0.8, alpha=0.5, marker=".", markersize=5
         )
-    means = [
-        float(column[np.isfinite(column)].mean()) if np.isfinite(column).any() else np.nan
-        for column in grid.T
-    ]
-    axes.hlines(means, places - 0.28, places + 0.28, color=DARK, linewidth=2.6, zorder=3)
+    means = [_compute_finite_mean(column) for column in grid.T]
+    axes.hlines(means, positions - 0.28, positions + 0.28, color=DARK, linewidth=2.6, zorder=3)
     handles: list[Artist] = [
         Line2D([], [], color=COLOURS[0], linewidth=0.8, alpha=0.5, marker=".", markersize=5),
         Line2D([], [], color=DARK, linewidth=2.6),
     ]
     texts = ["a seed", "mean of the seeds"]
     if reference in values and np.isfinite(means[arms.index(reference)]):
-        handles.append(
-            axes.axhline(
-                means[arms.index(reference)], color=COLOURS[1], linestyle=":", linewidth=1.2
-            )
-        )
+        mean = means[arms.index(reference)]
+        handles.append(axes.axhline(mean, color=COLOURS[1], linestyle=":", linewidth=1.2))
         texts.append("mean of the reference")
-    for place in np.flatnonzero(~np.isfinite(means)):
+    for position in np.flatnonzero(~np.isfinite(means)):
         axes.annotate(
             "no value",
-            (place, 0.02),
+            (position, 0.02),
             xycoords=("data", "axes fraction"),
             rotation=90,
             **_MISSING_VALUE_STYLE,
         )
-    name_ticks(axes, places.tolist(), names, slanted)
+    labels = [f"{arm} (reference)" if arm == reference else arm for arm in arms]
+    slanted = len(arms) > 6
+    names = shorten_names(labels, 26, 1) if slanted else shorten_names(labels, 14, 2)
+    name_ticks(axes, positions.tolist(), names, slanted)
     axes.set_xlim(-0.5, len(arms) - 0.5)
     axes.set_ylabel(shorten(label, 44))
     add_legend_below(figure, handles, texts)
     return figure
 
 
-_MISSING_VALUE_STYLE: dict[str, Any] = {
-    "ha": "center",
-    "va": "bottom",
-    "color": GREY,
-    "fontsize": 7,
-    "fontstyle": "italic",
-}
+def _build_grid(values: Mapping[str, Mapping[int, float | None]]) -> np.ndarray:
+    """Return the values with shape (seeds, arms); NaN where a value is missing."""
+    seeds = dict.fromkeys(seed for column in values.values() for seed in column)
+    grid = np.full((len(seeds), len(values)), np.nan)
+    for row, seed in enumerate(seeds):
+        for position, column in enumerate(values.values()):
+            value = get_finite(column.get(seed))
+            if value is not None:
+                grid[row, position] = value
+    return grid
 
 
-def _convert_to_float(value: float | None) -> float:
-    number = get_finite(value)
-    return np.nan if number is None else number
+def _compute_finite_mean(column: np.ndarray) -> float:
+    finite = column[np.isfinite(column)]
+    return float(finite.mean()) if finite.size else np.nan

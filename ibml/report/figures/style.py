@@ -1,4 +1,4 @@
-"""What all figures share: colours, looks of arms and verdicts, labels, layout, and the bytes of a file."""
+"""Style of all figures: colors, looks of arms and verdicts, labels, layout and file output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from ibml.statistics.paired import Difference, Verdict
 P = ParamSpec("P")
 FigureForm = Literal["png", "pdf", "svg"]
 
-# Okabe & Ito's colours, told apart with any colour vision; their yellow is too pale for lines on white.
+# Colors of Okabe and Ito, which people with any color vision can distinguish. Their yellow is left
+# out, since it is too pale for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DARK, GREY, PALE = "#333333", "#777777", "#E4E4E4"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
@@ -48,36 +49,50 @@ _RC = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
-    "text.parse_math": False,  # a `$` in the name of an arm is a `$`
+    "text.parse_math": False,  # names of arms may contain `$`
     "pdf.fonttype": 42,
     "svg.hashsalt": "ibml",
     "savefig.dpi": 160,
 }
 WIDTH = 6.6
-"""Inches: the text of a page of one column."""
+"""Width of a one-column page's text in inches."""
 _CHARACTER_WIDTH, _LINE_HEIGHT = 0.066, 0.17
-"""Inches that a character and a line of a small label take."""
+"""Width of a character and height of a line of a small label, in inches."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm or a verdict is drawn: each differs from the others in more than its colour."""
+    """Look of an arm or a verdict, which differs from others in more than its color.
+
+    Attributes:
+        colour: Color of line and marker.
+        marker: Marker as matplotlib names it.
+        line: Line style as matplotlib names it.
+        hollow: True for a white marker with a colored edge.
+    """
 
     colour: str
     marker: str
     line: Any = "-"
     hollow: bool = False
 
-    def get_line_options(self, **rest: Any) -> dict[str, Any]:
-        """The look as keywords of a line with markers."""
-        face = "white" if self.hollow else self.colour
-        given = {
+    def get_line_options(self, **overrides: Any) -> dict[str, Any]:
+        """Return the keyword arguments of a `Line2D` with this look.
+
+        Args:
+            overrides: Further arguments, which take precedence.
+
+        Returns:
+            Keyword arguments for `Line2D` or `Axes.plot`.
+        """
+        options = {
             "color": self.colour,
             "marker": self.marker,
             "linestyle": self.line,
-            "markerfacecolor": face,
+            "markerfacecolor": "white" if self.hollow else self.colour,
+            "markeredgecolor": self.colour,
         }
-        return {**given, "markeredgecolor": self.colour, **rest}
+        return {**options, **overrides}
 
 
 VERDICTS: dict[Verdict, Look] = {
@@ -94,44 +109,70 @@ VERDICTS: dict[Verdict, Look] = {
 
 
 def assign_looks(names: Iterable[str]) -> dict[str, Look]:
-    """Name -> look, by position: all of 14 names differ in the marker, all of 28 in colour or line."""
-    unique = dict.fromkeys(names)
-    return {
-        name: Look(COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
-        for i, name in enumerate(unique)
-    }
+    """Assign a look to each name by position.
+
+    Args:
+        names: Names of arms; repeated names count once.
+
+    Returns:
+        Name -> look. Up to 14 names differ in the marker, up to 28 in color or line.
+    """
+    looks = {}
+    for i, name in enumerate(dict.fromkeys(names)):
+        looks[name] = Look(
+            COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)]
+        )
+    return looks
 
 
 @contextmanager
 def _apply_settings(**further: Any) -> Iterator[None]:
-    """The figures' own settings and no others, whatever file of settings the user has."""
+    """Apply the settings of figures, independent of the user's matplotlibrc."""
     with matplotlib_style.context(["default", {**_RC, **further}]):
         yield
 
 
 def apply_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """The function, drawing with the figures' settings and with the layout of its panels settled."""
+    """Decorate a function that draws a figure, so that it uses the style of all figures.
+
+    The function may run twice: the first run shows which fonts the labels need. The layout of the
+    panels is final when the decorated function returns.
+
+    Args:
+        draw: Function that draws a figure.
+
+    Returns:
+        The decorated function.
+    """
 
     @wraps(draw)
-    def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
+    def wrapper(*arguments: P.args, **options: P.kwargs) -> Figure:
         with _apply_settings(), collect_borrowed() as borrowed:
             figure = draw(*arguments, **options)
         fonts = {"font.family": choose_families(borrowed)} if borrowed else {}
         with _apply_settings(**fonts):
-            if borrowed:  # only now is it known which fonts the labels need
+            if borrowed:
                 figure = draw(*arguments, **options)
-            # Each drawing would move the panels a little; fewer are not enough for them to fit.
+            # Each drawing moves the panels a little; with fewer drawings they do not fit.
             for _ in range(3):
                 figure.draw_without_rendering()
             figure.set_layout_engine("none")
             return figure
 
-    return drawn
+    return wrapper
 
 
 def render_figure(figure: Figure, form: FigureForm) -> bytes:
-    """The figure as a file; the same figure gives the same bytes."""
-    raise_if_stop_requested()  # a study of many arms has many figures
+    """Render a figure as a file; the same figure gives the same bytes.
+
+    Args:
+        figure: The figure.
+        form: File format.
+
+    Returns:
+        Content of the file.
+    """
+    raise_if_stop_requested()  # A report of many arms has many figures.
     metadata: dict[FigureForm, dict[str, Any]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -147,23 +188,28 @@ def render_figure(figure: Figure, form: FigureForm) -> bytes:
 
 @apply_style
 def draw_placeholder(text: str) -> Figure:
-    """What stands for a figure that cannot be drawn."""
+    """Draw a sentence in place of a figure that has no data."""
     figure = Figure(figsize=(WIDTH, 0.9))
     figure.text(0.5, 0.5, shorten(text, 90, 3), ha="center", va="center", color=DARK)
     return figure
 
 
 def shorten(text: str, width: int = 28, lines: int = 2) -> str:
-    """Any text as a label of at most `lines` lines of `width` characters; a longer one loses its middle, since the
-    names of arms differ at their ends. A character that no font has is shown as a replacement character."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    plain = " ".join(
-        "".join(c if is_drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in plain).split()
-    )
-    plain = plain or "(no name)"
-    width = max(
-        1, width * len(plain) // cell_len(plain)
-    )  # a Chinese character is as wide as two letters
+    """Shorten a text to a label.
+
+    A long text loses its middle, because names of arms differ at their ends. A character that no
+    font has becomes a replacement character.
+
+    Args:
+        text: Any text.
+        width: Characters per line; a wide character (Chinese, Japanese, Korean) counts as two.
+        lines: Maximum number of lines.
+
+    Returns:
+        Label with at most `lines` lines.
+    """
+    plain = _sanitize_label(text)
+    width = max(1, width * len(plain) // cell_len(plain))
     pieces = _wrap_text(plain, width)
     if len(pieces) <= lines:
         return "\n".join(pieces)
@@ -172,8 +218,21 @@ def shorten(text: str, width: int = 28, lines: int = 2) -> str:
     return "\n".join(cut[start : start + width] for start in range(0, len(cut), width))
 
 
+def _sanitize_label(text: str) -> str:
+    """Replace characters that cannot be printed or drawn, and collapse white space."""
+    chars = []
+    for char in text:
+        if not char.isprintable():
+            chars.append(" ")
+        elif is_drawable(char):
+            chars.append(char)
+        else:
+            chars.append("\N{REPLACEMENT CHARACTER}")
+    return " ".join("".join(chars).split()) or "(no name)"
+
+
 def _wrap_text(text: str, width: int) -> list[str]:
-    """Lines that end at a space or inside a dotted path, but never inside a number if they can help it."""
+    """Break a text at spaces or within dotted paths, and within numbers only if necessary."""
     lines = [""]
     for piece in re.split(r"(?<=[ _=,/])|(?<=\.)(?=\D)", text):
         if lines[-1] and len((lines[-1] + piece).rstrip()) > width:
@@ -185,103 +244,157 @@ def _wrap_text(text: str, width: int) -> list[str]:
 
 
 def shorten_names(texts: Iterable[str], width: int = 28, lines: int = 2) -> list[str]:
-    """Labels of different texts, which differ after they are shortened too: long ones that would not lose what they
-    have in common at their start instead, and if that is not enough get a number."""
+    """Shorten different texts to labels that are different too.
+
+    Texts whose labels would be equal lose their common beginning instead of their middle. If that
+    is not enough, the labels are numbered.
+
+    Args:
+        texts: Different texts.
+        width: Characters per line.
+        lines: Maximum number of lines.
+
+    Returns:
+        One label per text.
+    """
     given = list(texts)
-    first = [shorten(text, width, lines) for text in given]
-    alike = [text for text, label in zip(given, first, strict=True) if first.count(label) > 1]
-    differ = (i for i, letters in enumerate(zip(*alike, strict=False)) if len(set(letters)) > 1)
-    common = max(0, next(differ, 0) - 8)
+    first_labels = [shorten(text, width, lines) for text in given]
+    counts = Counter(first_labels)
+    alike = []
+    for text, label in zip(given, first_labels, strict=True):
+        if counts[label] > 1:
+            alike.append(text)
+    common = max(0, _measure_common_prefix(alike) - 8)
     seen: Counter[str] = Counter()
     labels = []
-    for text, whole_label in zip(given, first, strict=True):
-        label = (
-            shorten("…" + text[common:].lstrip(" ._=,/"), width, lines)
-            if common and text in alike
-            else whole_label
-        )
+    for text, first_label in zip(given, first_labels, strict=True):
+        label = first_label
+        if common and text in alike:
+            label = shorten("…" + text[common:].lstrip(" ._=,/"), width, lines)
         seen[label] += 1
         labels.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
     return labels
 
 
+def _measure_common_prefix(texts: Sequence[str]) -> int:
+    """Return the position of the first difference; 0 if one text is the beginning of all."""
+    for position, letters in enumerate(zip(*texts, strict=False)):
+        if len(set(letters)) > 1:
+            return position
+    return 0
+
+
 def get_finite(value: float | None) -> float | None:
-    """The number, if it is one."""
+    """Return a number as float; None if it is missing or not finite."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
 def get_mean_and_interval(difference: Difference) -> tuple[float, float, float] | None:
-    """Mean, low and high end; without an interval both ends are the mean; None if there is nothing to draw."""
+    """Return mean, lower end and upper end of a difference.
+
+    Without an interval both ends are the mean. None if there is no mean.
+    """
     mean = get_finite(difference.mean)
     if mean is None:
         return None
     low, high = get_finite(difference.low), get_finite(difference.high)
-    return (mean, mean, mean) if low is None or high is None else (mean, low, high)
+    if low is None or high is None:
+        return mean, mean, mean
+    return mean, low, high
 
 
 def format_signed_label(value: float, digits: int = 2) -> str:
+    """Return a number with its sign, with a typographic minus."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def format_numeral(value: float) -> str:
-    return re.sub(r"e([+-])0+", r"e\1", f"{value:.6g}").replace("-", "−").replace("e+", "e")
+    """Return a number with up to six significant digits and a short exponent."""
+    text = re.sub(r"e([+-])0+", r"e\1", f"{value:.6g}")
+    return text.replace("-", "−").replace("e+", "e")
 
 
 def create_panels(
     count: int, width: float, height: float, columns: int = 4, names: float = 0.0, **shared: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, row by row, of a size in inches each; `names`: what labels at the left need."""
+    """Create a figure with panels, row by row.
+
+    Args:
+        count: Number of panels.
+        width: Width of a panel in inches.
+        height: Height of a panel in inches.
+        columns: Maximum number of panels in a row.
+        names: Width of the labels at the left in inches.
+        shared: `sharex` and `sharey` of `Figure.subplots`.
+
+    Returns:
+        The figure and its panels.
+    """
     columns = min(count, columns)
     rows = math.ceil(count / columns)
-    figure = Figure(
-        figsize=(max(3.2, names + width * columns), height * rows), layout="constrained"
-    )
+    size = (max(3.2, names + width * columns), height * rows)
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, **shared)
-    places: list[Axes] = list(np.ravel(grid))
-    for spare in places[count:]:
-        spare.set_axis_off()
-    if columns > 1:  # those above a spare place are the lowest of their column
-        for lowest in places[max(0, count - columns) : count]:
+    panels: list[Axes] = list(np.ravel(grid))
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    if columns > 1:
+        # A panel above an unused one is the lowest of its column, so it needs tick labels.
+        for lowest in panels[max(0, count - columns) : count]:
             lowest.xaxis.set_tick_params(labelbottom=True)
-    return figure, places[:count]
+    return figure, panels[:count]
 
 
 def estimate_width(labels: Sequence[str]) -> float:
-    """Width of the widest line of the labels."""
-    return _CHARACTER_WIDTH * max(
-        (cell_len(line) for label in labels for line in label.split("\n")), default=0
-    )
+    """Return the width of the widest line of the labels in inches."""
+    lines = "\n".join(labels).split("\n")
+    return _CHARACTER_WIDTH * max(map(cell_len, lines))
 
 
-def label_rows(places: Sequence[Axes], label: str) -> None:
-    """The y axis' name at the first panel of each row."""
-    for axes in places:
-        place = axes.get_subplotspec()
-        if place is not None and place.is_first_col():
+def label_rows(panels: Sequence[Axes], label: str) -> None:
+    """Set the label of the y axis at the first panel of each row."""
+    for axes in panels:
+        position = axes.get_subplotspec()
+        if position is not None and position.is_first_col():
             axes.set_ylabel(shorten(label, 32))
 
 
 def name_ticks(axes: Axes, positions: Sequence[float], names: Sequence[str], slanted: bool) -> None:
-    """Names under the x axis; the figure grows by the height of slanted ones."""
-    if slanted:
-        figure = axes.get_figure(root=True)
-        if figure is not None:
-            figure.set_figheight(figure.get_figheight() + 0.64 * estimate_width(names))
-        axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor")
-    else:
+    """Set names as tick labels of the x axis.
+
+    Args:
+        axes: Panel to label.
+        positions: Positions of the ticks.
+        names: Labels of the ticks.
+        slanted: Rotate the labels; the figure grows by their height.
+    """
+    if not slanted:
         axes.set_xticks(positions, names)
+        return
+    figure = axes.get_figure(root=True)
+    if figure is not None:
+        figure.set_figheight(figure.get_figheight() + 0.64 * estimate_width(names))
+    axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor")
 
 
 def add_legend_below(
     figure: Figure, handles: Sequence[Artist], labels: Sequence[str], note: str = ""
 ) -> None:
-    """One legend for all panels, in as many columns as fit, under a note; the figure grows by its height."""
+    """Add one legend for all panels, in as many columns as fit; the figure grows by its height.
+
+    Args:
+        figure: The figure.
+        handles: Artists of the legend; without any, nothing is added.
+        labels: Labels of the artists.
+        note: Text above the legend.
+    """
     if not handles:
         return
-    columns = max(
-        1, min(len(handles), int(figure.get_figwidth() / (estimate_width(labels) + 0.55)))
-    )
-    lines = math.ceil(len(handles) / columns) + (note.count("\n") + 1 if note else 0)
+    column_width = estimate_width(labels) + 0.55
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / column_width)))
+    lines = math.ceil(len(handles) / columns)
+    if note:
+        lines += note.count("\n") + 1
     figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * lines)
     figure.legend(
         handles,
@@ -297,7 +410,12 @@ def add_legend_below(
 
 
 def build_verdict_handles(found: Iterable[Verdict]) -> tuple[list[Artist], list[str]]:
-    """Handles and labels of the verdicts that occur, in their order."""
+    """Return legend handles and labels of the verdicts that occur, in the order of `VERDICTS`."""
     present = set(found) - {"no pairs"}
-    shown = [v for v in VERDICTS if v in present]
-    return [Line2D([], [], **VERDICTS[v].get_line_options(linewidth=1)) for v in shown], list(shown)
+    handles: list[Artist] = []
+    labels: list[str] = []
+    for verdict, look in VERDICTS.items():
+        if verdict in present:
+            handles.append(Line2D([], [], **look.get_line_options(linewidth=1)))
+            labels.append(verdict)
+    return handles, labels

@@ -1,0 +1,1 @@
+"""The report of a hyperparameter search: its page, figures, trials and best configuration."""

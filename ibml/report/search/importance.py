@@ -1,9 +1,9 @@
-"""How much each searched parameter matters, with intervals."""
+"""Importance of the searched parameters, with intervals."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,13 +17,23 @@ from ibml.report.search.summary import build_distribution, create_memory_study
 
 BOOTSTRAPS = 20
 MIN_TRIALS = 8
-"""Importance from fewer trials would be noise."""
+"""Importance is not computed from fewer trials."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """The share of the variance of the first objective that a parameter explains (fANOVA; Hutter et al. 2014), with
-    the 95 % percentile interval over resampled trials. `trials` are those in which the parameter was active."""
+    """Share of the variance of the first objective that a parameter explains.
+
+    Computed by fANOVA (Hutter et al., 2014) with the 95 % percentile interval over resampled
+    trials.
+
+    Attributes:
+        name: Dotted path of the parameter.
+        mean: Mean share over the resamples.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        trials: Number of trials in which the parameter was active.
+    """
 
     name: str
     mean: float
@@ -34,68 +44,85 @@ class Importance:
 
 @dataclass(frozen=True)
 class Importances:
-    """The parameters by importance, the greatest first. `epochs`: after how many the trials are compared; none means
-    at their end."""
+    """Importance of all parameters.
+
+    Attributes:
+        parameters: Importances in descending order.
+        epochs: Epochs after which the trials are compared; None for the end of training.
+    """
 
     parameters: tuple[Importance, ...] = ()
     epochs: int | None = None
 
 
 def compute_importances(record: SearchRecord) -> Importances:
-    """Importance at the end of training, or where early stopping has left most trials without an end, at the last
-    epoch that half of them reached; nothing where too few trials or equal values allow none, or where a trial had
-    several values of a parameter."""
+    """Compute the importance of the searched parameters.
+
+    Args:
+        record: Record of the search.
+
+    Returns:
+        Importance at the end of training; if early stopping ended most trials before, at the last
+        epoch that half of them reached. Empty with too few trials, with equal values, and for
+        population-based training, where a trial has several values of a parameter.
+    """
     return _compute_cached_importances(record.model_dump_json())
 
 
 @lru_cache(maxsize=16)
 def _compute_cached_importances(content: str) -> Importances:
-    """A command asks for those of one record several times, and they take seconds."""
+    """Compute importances once per record; one command needs them several times."""
     record = SearchRecord.model_validate_json(content)
     if record.scheduler["type"] == "pbt":
         return Importances()
     trials, epochs = _select_compared_trials(record)
     if len(trials) < MIN_TRIALS:
         return Importances()
-    everywhere = [path for path in record.parameters if all(path in t.params for t in trials)]
+    everywhere = []
+    for path in record.parameters:
+        if all(path in trial.params for trial in trials):
+            everywhere.append(path)
     found = _bootstrap_importances(record, trials, everywhere)
     for path in record.parameters:
-        having = [t for t in trials if path in t.params]
-        if path not in everywhere and len(having) >= MIN_TRIALS:
-            found += [
-                i
-                for i in _bootstrap_importances(record, having, [*everywhere, path])
-                if i.name == path
-            ]
-    return Importances(
-        tuple(sorted(found, key=lambda importance: -importance.mean)), epochs if found else None
-    )
+        active = [trial for trial in trials if path in trial.params]
+        if path not in everywhere and len(active) >= MIN_TRIALS:
+            conditional = _bootstrap_importances(record, active, [*everywhere, path])
+            found += [importance for importance in conditional if importance.name == path]
+    ordered = sorted(found, key=lambda importance: -importance.mean)
+    return Importances(tuple(ordered), epochs if found else None)
 
 
 def _select_compared_trials(record: SearchRecord) -> tuple[list[FrozenTrial], int | None]:
-    """The trials to compare, each with its value, and after how many epochs that is."""
+    """Return the trials to compare with their values, and the epochs of these values."""
     ended = [p for p in record.proposals if p.values and not p.reason]
     half = len([p for p in record.proposals if p.state != "failed"]) / 2
     if len(ended) >= half:
-        return [_build_trial(record, p.params, (p.values or (0.0,))[0]) for p in ended], None
-    steps = sorted({step for p in record.proposals for step in p.curve}, reverse=True)
-    for step in steps:
+        trials = [_build_trial(record, p.params, (p.values or (0.0,))[0]) for p in ended]
+        return trials, None
+    steps: set[int] = set()
+    for proposal in record.proposals:
+        steps |= proposal.curve.keys()
+    for step in sorted(steps, reverse=True):
         reached = [p for p in record.proposals if step in p.curve]
         if len(reached) >= half:
             return [_build_trial(record, p.params, p.curve[step]) for p in reached], step
     return [], None
 
 
-def _build_trial(record: SearchRecord, params: dict[str, object], value: float) -> FrozenTrial:
+def _build_trial(record: SearchRecord, params: Mapping[str, object], value: float) -> FrozenTrial:
     distributions = {path: build_distribution(record.parameters[path]) for path in params}
-    return optuna.trial.create_trial(value=value, params=params, distributions=distributions)
+    return optuna.trial.create_trial(value=value, params=dict(params), distributions=distributions)
 
 
 def _bootstrap_importances(
     record: SearchRecord, trials: Sequence[FrozenTrial], names: list[str]
 ) -> list[Importance]:
-    varied = [name for name in names if len({repr(t.params[name]) for t in trials}) > 1]
-    values = [t.values[0] for t in trials]
+    """Return the importances of parameters that vary; empty if fANOVA does not apply."""
+    varied = []
+    for name in names:
+        if len({repr(trial.params[name]) for trial in trials}) > 1:
+            varied.append(name)
+    values = [trial.values[0] for trial in trials]
     if not varied or max(values) == min(values):
         return []
     generator = np.random.default_rng(0)
@@ -106,17 +133,18 @@ def _bootstrap_importances(
             samples[name].append(score)
     if not all(samples.values()):
         return []
-    ends = {name: np.percentile(s, [2.5, 97.5]) for name, s in samples.items()}
-    return [
-        Importance(name, float(np.mean(s)), float(ends[name][0]), float(ends[name][1]), len(trials))
-        for name, s in samples.items()
-    ]
+    importances = []
+    for name, scores in samples.items():
+        low, high = np.percentile(scores, [2.5, 97.5])
+        mean = float(np.mean(scores))
+        importances.append(Importance(name, mean, float(low), float(high), len(trials)))
+    return importances
 
 
 def _compute_scores(
     record: SearchRecord, drawn: Sequence[FrozenTrial], names: list[str], seed: int
 ) -> dict[str, float]:
-    """fANOVA on some trials; nothing where they are too much alike to fit a tree to."""
+    """Return the fANOVA scores of some trials; empty if these are too similar to fit a tree."""
     study = create_memory_study([record.objectives[0][1]])
     study.add_trials(drawn)
     with warnings.catch_warnings():

@@ -1,9 +1,9 @@
-"""A search in words: the files that a report is made of, and what the terminal shows."""
+"""Report of a search: its files, and its summary for the terminal."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ibml.config.metrics.names import describe_metric
 from ibml.records import ProposalRecord, SearchRecord
+from ibml.report.formatting import format_count, format_value
 from ibml.report.search.importance import (
     BOOTSTRAPS,
     MIN_TRIALS,
@@ -36,92 +37,121 @@ IMAGES = ("history", "importance", "slice", "parallel", "contour", "pareto", "an
 FILES = (BEST, PAGE, "trials.csv", *(f"{name}.png" for name in IMAGES))
 """Every file that a report may have."""
 
+_STATE_TEXTS = {
+    "complete": "complete",
+    "pruned": "stopped early",
+    "failed": "failed",
+    "running": "not ended",
+}
+
 
 def render_search_report(
     record: SearchRecord, others: Sequence[SearchRecord] = ()
 ) -> dict[str, str | bytes]:
-    """All files of a search's report: page, trials, best configuration, figures."""
+    """Render the report of a search.
+
+    Args:
+        record: Record of the search.
+        others: Records of the searches that it is compared with.
+
+    Returns:
+        File name -> content of the page, trials, best configuration and figures.
+    """
     from ibml.report.search.figures import render_figures
 
-    found = compute_importances(record)
-    made: dict[str, str | bytes] = {**render_figures(record, found, others)}
-    made["trials.csv"] = build_trials_frame(record).to_csv(index=False, lineterminator="\n")
+    importances = compute_importances(record)
+    files: dict[str, str | bytes] = {**render_figures(record, importances, others)}
+    images = sorted(files)
+    files["trials.csv"] = build_trials_frame(record).to_csv(index=False, lineterminator="\n")
     if record.best is not None:
-        made[BEST] = build_best_preset(record)
-    made[PAGE] = _render_page(
-        record, found, others, [name for name in made if name.endswith(".png")]
-    )
-    return made
+        files[BEST] = build_best_preset(record)
+    files[PAGE] = _render_page(record, importances, others, images)
+    return files
 
 
 def build_search_summary(record: SearchRecord, others: Sequence[SearchRecord] = ()) -> Group:
-    """What `ibml tune` shows at its end."""
-    parts: list[Text | RichTable] = [
-        Text(record.name, style="bold"),
-        *map(Text, _list_facts(record)),
-    ]
+    """Return the summary that `ibml tune` prints at its end.
+
+    Args:
+        record: Record of the search.
+        others: Records of the searches that it is compared with.
+
+    Returns:
+        A group for Rich.
+    """
+    parts: list[Text | RichTable] = [Text(record.name, style="bold")]
+    parts += map(Text, _list_facts(record))
     if record.best is not None:
-        grid = RichTable(
-            title=Text("best configuration"),
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        grid.add_column("parameter", overflow="fold")
-        grid.add_column("value", overflow="fold")
+        table = _build_rich_table("best configuration", ("parameter", "value"))
         for path, value in record.best_params.items():
-            grid.add_row(Text(path), Text(_format_value(value)))
-        parts.append(grid)
+            table.add_row(Text(path), Text(format_value(value)))
+        parts.append(table)
     if len(record.objectives) > 1:
         parts.append(_build_front_table(record))
-    found = compute_importances(record)
-    if found.parameters:
-        parts.append(_build_importance_table(found))
+    importances = compute_importances(record)
+    if importances.parameters:
+        parts.append(_build_importance_table(importances))
     return Group(*parts, *map(Text, _describe_comparison(record, others)))
 
 
-def _list_facts(record: SearchRecord) -> list[str]:
-    counts: Counter[str] = Counter(p.state for p in record.proposals)
-    states = ", ".join(
-        f"{counts[state]} {words}"
-        for state, words in (
-            ("complete", "complete"),
-            ("pruned", "stopped early"),
-            ("failed", "failed"),
-            ("running", "not ended"),
-        )
-        if counts[state]
+def _build_rich_table(title: str, headings: Iterable[str]) -> RichTable:
+    table = RichTable(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _list_facts(record: SearchRecord) -> Iterator[str]:
+    """Yield sentences about progress, settings, best trial, failures and notes."""
+    yield _describe_progress(record)
+    seeds = format_count(len(record.seeds), "seed")
+    yield (
+        f"Sampler {_format_settings(record.sampler)};"
+        f" scheduler {_format_settings(record.scheduler)};"
+        f" {seeds} a trial, from {record.seeds[0]} on."
     )
-    epochs = sum(p.epochs for p in record.proposals)
-    full = record.trials * record.epochs * len(record.seeds)
-    share = f" ({100 * epochs / full:.0f} % of {full:,})"
-    lines = [
-        f"{len(record.proposals)} of {record.trials} trials: {states or 'none yet'}; {epochs:,} epochs trained{share}.",
-        f"Sampler {_format_settings(record.sampler)}; scheduler {_format_settings(record.scheduler)}; {len(record.seeds)} seed"
-        f"{'s' if len(record.seeds) > 1 else ''} a trial, from {record.seeds[0]} on.",
-    ]
-    best = next((p for p in record.proposals if p.number == record.best), None)
-    if best and best.values:
-        values = ", ".join(
-            _format_objective(metric, v)
-            for (metric, _), v in zip(record.objectives, best.values, strict=True)
-        )
-        first = " by the first objective" if len(record.objectives) > 1 else ""
-        lines.append(f"Best{first}: trial {best.number}, {values} on validation.")
-    else:
-        lines.append("No trial is complete and within the constraints, so there is no best one.")
+    yield _describe_best(record)
     reasons = Counter(p.reason for p in record.proposals if p.state == "failed" and p.reason)
-    lines += [f"Failed {count} times: {reason}" for reason, count in reasons.most_common(3)]
-    return [*lines, *(f"Note: {note}." for note in record.notes)]
+    for reason, count in reasons.most_common(3):
+        yield f"Failed {format_count(count, 'time')}: {reason}"
+    for note in record.notes:
+        yield f"Note: {note}."
 
 
-def _format_settings(config: dict[str, object]) -> str:
-    rest = ", ".join(
-        f"{key} {_format_value(value)}"
-        for key, value in config.items()
-        if key != "type" and value is not None
+def _describe_progress(record: SearchRecord) -> str:
+    counts: Counter[str] = Counter(proposal.state for proposal in record.proposals)
+    states = []
+    for state, text in _STATE_TEXTS.items():
+        if counts[state]:
+            states.append(f"{counts[state]} {text}")
+    epochs = sum(proposal.epochs for proposal in record.proposals)
+    all_epochs = record.trials * record.epochs * len(record.seeds)
+    return (
+        f"{len(record.proposals)} of {record.trials} trials: {', '.join(states) or 'none yet'};"
+        f" {epochs:,} epochs trained ({100 * epochs / all_epochs:.0f} % of {all_epochs:,})."
     )
-    return f"{config['type']} ({rest})" if rest else str(config["type"])
+
+
+def _describe_best(record: SearchRecord) -> str:
+    best = next((p for p in record.proposals if p.number == record.best), None)
+    if best is None or not best.values:
+        return "There is no best trial, because none is complete and within the constraints."
+    values = []
+    for (metric, _), value in zip(record.objectives, best.values, strict=True):
+        values.append(_format_objective(metric, value))
+    first = " by the first objective" if len(record.objectives) > 1 else ""
+    return f"Best{first}: trial {best.number}, {', '.join(values)} on validation."
+
+
+def _format_settings(config: Mapping[str, object]) -> str:
+    options = []
+    for key, value in config.items():
+        if key != "type" and value is not None:
+            options.append(f"{key} {format_value(value)}")
+    text = str(config["type"])
+    if options:
+        text += f" ({', '.join(options)})"
+    return text
 
 
 def _format_objective(name: str, value: float) -> str:
@@ -129,126 +159,132 @@ def _format_objective(name: str, value: float) -> str:
     return f"{name} {metric.scale * value:.4g} {metric.unit}".strip()
 
 
-def _format_value(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)
+def _list_front_headings(record: SearchRecord) -> list[str]:
+    return ["trial", *(metric for metric, _ in record.objectives), "parameters"]
 
 
 def _build_front_table(record: SearchRecord) -> RichTable:
-    grid = RichTable(
-        title=Text("Pareto front"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    for heading in ("trial", *(metric for metric, _ in record.objectives), "parameters"):
-        grid.add_column(heading, overflow="fold")
-    for p in find_pareto_front(record):
-        grid.add_row(*map(Text, _format_front_row(record, p)))
-    return grid
+    table = _build_rich_table("Pareto front", _list_front_headings(record))
+    for proposal in find_pareto_front(record):
+        table.add_row(*map(Text, _format_front_row(record, proposal)))
+    return table
 
 
-def _format_front_row(record: SearchRecord, p: ProposalRecord) -> list[str]:
-    values = [
-        f"{describe_metric(metric).scale * v:.4g}"
-        for (metric, _), v in zip(record.objectives, p.values or (), strict=True)
-    ]
-    return [
-        str(p.number),
-        *values,
-        ", ".join(f"{path}={_format_value(v)}" for path, v in p.params.items()),
-    ]
+def _format_front_row(record: SearchRecord, proposal: ProposalRecord) -> list[str]:
+    row = [str(proposal.number)]
+    for (metric, _), value in zip(record.objectives, proposal.values or (), strict=True):
+        row.append(f"{describe_metric(metric).scale * value:.4g}")
+    params = [f"{path}={format_value(value)}" for path, value in proposal.params.items()]
+    return [*row, ", ".join(params)]
 
 
-def _build_importance_table(found: Importances) -> RichTable:
-    title = Text(f"importance{_format_epochs(found)} (fANOVA)")
-    grid = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("parameter", overflow="fold")
+def _build_importance_table(importances: Importances) -> RichTable:
+    title = f"importance{_format_epochs(importances)} (fANOVA)"
+    table = _build_rich_table(title, ("parameter",))
     for heading in ("share of variance", "95 % interval", "trials"):
-        grid.add_column(heading, justify="right")
-    for i in found.parameters:
-        grid.add_row(*map(Text, _format_importance_row(i)))
-    return grid
+        table.add_column(heading, justify="right")
+    for importance in importances.parameters:
+        table.add_row(*map(Text, _format_importance_row(importance)))
+    return table
 
 
-def _format_epochs(found: Importances) -> str:
-    return f" after {found.epochs} epochs" if found.epochs else ""
+def _format_epochs(importances: Importances) -> str:
+    return f" after {importances.epochs} epochs" if importances.epochs else ""
 
 
-def _format_importance_row(i: Importance) -> list[str]:
-    return [i.name, f"{i.mean:.2f}", f"[{i.low:.2f}, {i.high:.2f}]", str(i.trials)]
+def _format_importance_row(importance: Importance) -> list[str]:
+    interval = f"[{importance.low:.2f}, {importance.high:.2f}]"
+    return [importance.name, f"{importance.mean:.2f}", interval, str(importance.trials)]
 
 
 def _describe_comparison(record: SearchRecord, others: Sequence[SearchRecord]) -> list[str]:
-    """For each group of compared searches: the best value and the epochs, medians over repeats."""
+    """Return, for each group of repeats, the medians of best value and epochs."""
     lines = []
-    for label, records in group_compared(record, others).items():
-        curves = [compute_best_so_far(r) for r in records]
-        ends = [
-            (c["best"].iloc[-1], c["epochs"].iloc[-1])
-            for c in curves
-            if len(c) and c["best"].iloc[-1] is not None
-        ]
-        if ends:
-            best = _format_objective(record.objectives[0][0], median(value for value, _ in ends))
-            epochs = median(spent for _, spent in ends)
+    for label, repeats in group_compared(record, others).items():
+        values, epochs = [], []
+        for repeat in repeats:
+            curve = compute_best_so_far(repeat)
+            if len(curve) and curve["best"].iloc[-1] is not None:
+                values.append(curve["best"].iloc[-1])
+                epochs.append(curve["epochs"].iloc[-1])
+        if values:
+            best = _format_objective(record.objectives[0][0], median(values))
             lines.append(
-                f"{label}: best {best}, {epochs:,.0f} epochs (medians of {len(ends)} repeats)"
+                f"{label}: best {best}, {median(epochs):,.0f} epochs"
+                f" (medians of {len(values)} repeats)"
             )
     return lines
 
 
 def _render_page(
-    record: SearchRecord, found: Importances, others: Sequence[SearchRecord], images: list[str]
+    record: SearchRecord,
+    importances: Importances,
+    others: Sequence[SearchRecord],
+    images: list[str],
 ) -> str:
+    """Render the page as Markdown."""
     lines = [
         f"# Search {escape_markdown(record.name)}",
         "",
         escape_markdown(record.description),
         "",
+        *_add_line_breaks(_list_facts(record)),
+        "",
     ]
-    lines += [*(f"{escape_markdown(fact)}  " for fact in _list_facts(record)), ""]
     if record.best is not None:
-        lines += ["## Best configuration", "", "| parameter | value |", "|---|---|"]
-        lines += [
-            f"| {format_code(path)} | {escape_markdown(_format_value(value))} |"
-            for path, value in record.best_params.items()
-        ]
-        if record.scheduler["type"] == "pbt":
-            lines += ["", *format_schedule(record), ""]
-        else:
-            lines += ["", f"As a preset: `{BEST}`; train it with `ibml train {BEST}`.", ""]
+        lines += _format_best_section(record)
     if len(record.objectives) > 1:
-        heads = ["trial", *(metric for metric, _ in record.objectives), "parameters"]
-        lines += [
-            "## Pareto front",
-            "",
-            f"| {' | '.join(map(escape_markdown, heads))} |",
-            "|---" * len(heads) + "|",
-        ]
-        lines += [
-            f"| {' | '.join(map(escape_markdown, _format_front_row(record, p)))} |"
-            for p in find_pareto_front(record)
-        ] + [""]
-    lines += ["## Importance", ""]
-    if found.parameters:
-        lines += ["| parameter | share of variance | 95 % interval | trials |", "|---|---|---|---|"]
-        rows = map(_format_importance_row, found.parameters)
-        lines += [
-            f"| {format_code(name)} | {' | '.join(map(escape_markdown, rest))} |"
-            for name, *rest in rows
-        ]
-        which = f"trials{_format_epochs(found)}" if found.epochs else "complete trials"
-        lines += ["", f"fANOVA (Hutter et al. 2014) on {which}, resampled {BOOTSTRAPS} times.", ""]
-    else:
-        few = f"Fewer than {MIN_TRIALS} trials to compare, or nothing differed"
-        changed = record.scheduler["type"] == "pbt"
-        lines += [
-            f"{'Values changed while members trained' if changed else few}: no importance.",
-            "",
-        ]
+        lines += _format_front_section(record)
+    lines += _format_importance_section(record, importances)
     comparison = _describe_comparison(record, others)
     if comparison:
-        lines += ["## Compared", "", *(f"{escape_markdown(line)}  " for line in comparison), ""]
-    return (
-        "\n".join(
-            [*lines, *(f"![{name.removesuffix('.png')}]({name})\n" for name in sorted(images))]
-        )
-        + "\n"
-    )
+        lines += ["## Compared", "", *_add_line_breaks(comparison), ""]
+    for name in images:
+        lines.append(f"![{name.removesuffix('.png')}]({name})\n")
+    return "\n".join(lines) + "\n"
+
+
+def _add_line_breaks(lines: Iterable[str]) -> list[str]:
+    """Escape lines and end each with a Markdown line break."""
+    return [f"{escape_markdown(line)}  " for line in lines]
+
+
+def _format_best_section(record: SearchRecord) -> list[str]:
+    lines = ["## Best configuration", "", "| parameter | value |", "|---|---|"]
+    for path, value in record.best_params.items():
+        lines.append(f"| {format_code(path)} | {escape_markdown(format_value(value))} |")
+    if record.scheduler["type"] == "pbt":
+        return [*lines, "", *format_schedule(record), ""]
+    return [*lines, "", f"As a preset: `{BEST}`; train it with `ibml train {BEST}`.", ""]
+
+
+def _format_front_section(record: SearchRecord) -> list[str]:
+    headings = _list_front_headings(record)
+    lines = ["## Pareto front", "", _format_row(headings), "|---" * len(headings) + "|"]
+    for proposal in find_pareto_front(record):
+        lines.append(_format_row(_format_front_row(record, proposal)))
+    return [*lines, ""]
+
+
+def _format_importance_section(record: SearchRecord, importances: Importances) -> list[str]:
+    lines = ["## Importance", ""]
+    if importances.parameters:
+        lines += ["| parameter | share of variance | 95 % interval | trials |", "|---|---|---|---|"]
+        for importance in importances.parameters:
+            name, *numbers = _format_importance_row(importance)
+            lines.append(f"| {format_code(name)} {_format_row(numbers)}")
+        trials = "complete trials"
+        if importances.epochs:
+            trials = f"trials{_format_epochs(importances)}"
+        text = f"fANOVA (Hutter et al. 2014) on {trials}, resampled {BOOTSTRAPS} times."
+        return [*lines, "", text, ""]
+    if record.scheduler["type"] == "pbt":
+        reason = "because parameters changed during training"
+    else:
+        reason = f"because fewer than {MIN_TRIALS} trials can be compared, or none differ"
+    return [*lines, f"Importance was not computed, {reason}.", ""]
+
+
+def _format_row(cells: Iterable[str]) -> str:
+    """Return a row of a Markdown table."""
+    return f"| {' | '.join(map(escape_markdown, cells))} |"

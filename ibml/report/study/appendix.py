@@ -1,4 +1,4 @@
-"""What a page has besides numbers and figures: configurations, failures, runs, and where results come from."""
+"""Appendix of a study's page: configurations, failures, runs and provenance."""
 
 from __future__ import annotations
 
@@ -11,59 +11,67 @@ from ibml.report.tables.layout import format_metric_heading
 from ibml.report.tables.notes import collect_provenance
 from ibml.report.tables.results import Results
 from ibml.report.tables.table import Table
-from ibml.report.tables.table_spec import MISSING, Column, Entry, Row, TableSpec, build_number_entry
+from ibml.report.tables.table_spec import (
+    MISSING,
+    Column,
+    Entry,
+    Row,
+    TableSpec,
+    build_number_entry,
+)
 
 Links = Callable[[str], str | None]
-"""Run id -> the address of its page, if there is one."""
+"""Run id -> address of the run's page, or None."""
 
 STATUS_TEXTS = {"missing": "not run", "running": "not finished"}
+"""Status -> text, where the text differs."""
 
 
 def build_change_table(study: StudyRecord) -> TableSpec:
-    """Per arm, the paths in which it differs from the reference, with both values; once for all data sets where these
-    agree."""
-    by_dataset = {dataset: list(_build_change_rows(study, dataset)) for dataset in study.datasets}
-    first, *rest = by_dataset.values()
-    if all(other == first for other in rest):
-        by_dataset = {"": first}
+    """Return the settings in which each arm differs from the reference, with both values.
+
+    Data sets with the same differences are listed once.
+    """
+    rows_by_dataset = {}
+    for dataset in study.datasets:
+        rows_by_dataset[dataset] = list(_build_change_rows(study, dataset))
+    first, *others = rows_by_dataset.values()
+    if all(rows == first for rows in others):
+        rows_by_dataset = {"": first}
     rows: list[Row | str] = []
-    for dataset, of_dataset in by_dataset.items():
-        rows += [study.table.get_display_name(dataset)] if dataset else []
-        rows += of_dataset
-    columns = [
-        Column(name, "name")
-        for name in ("arm", "setting", study.table.get_display_name(study.reference), "arm's value")
-    ]
-    return TableSpec("differences in configuration", tuple(columns), tuple(rows))
+    for dataset, dataset_rows in rows_by_dataset.items():
+        if dataset:
+            rows.append(study.table.get_display_name(dataset))
+        rows += dataset_rows
+    reference = study.table.get_display_name(study.reference)
+    headings = ("arm", "setting", reference, "arm's value")
+    columns = tuple(Column(heading, "name") for heading in headings)
+    return TableSpec("differences in configuration", columns, tuple(rows))
 
 
 def _build_change_rows(study: StudyRecord, dataset: str) -> Iterator[Row]:
     reference = study.configs.get(dataset, {})
+    changes_by_arm = study.changes.get(dataset, {})
     for arm in study.arms:
-        for path, value in study.changes.get(dataset, {}).get(arm, {}).items():
-            own = MISSING if value is None else _format_value(value)
-            base = _format_value(reference[path]) if path in reference else MISSING
-            yield tuple(map(Entry, (study.table.get_display_name(arm), path, base, own)))
+        for path, value in changes_by_arm.get(arm, {}).items():
+            arm_value = MISSING if value is None else _format_value(value)
+            name = study.table.get_display_name(arm)
+            yield Entry(name), Entry(path), _build_value_entry(reference, path), Entry(arm_value)
 
 
 def build_configuration_table(study: StudyRecord) -> TableSpec:
-    """The reference's whole configuration, a column for each data set."""
+    """Return the whole configuration of the reference, with a column per data set."""
     paths = dict.fromkeys(path for config in study.configs.values() for path in config)
-    rows = [
-        (
-            Entry(path),
-            *(
-                _build_value_entry(study.configs.get(dataset, {}), path)
-                for dataset in study.datasets
-            ),
-        )
-        for path in paths
-    ]
-    columns = (
-        Column("setting", "name"),
-        *(Column(study.table.get_display_name(name), "name") for name in study.datasets),
-    )
-    return TableSpec("the reference's configuration", columns, tuple(rows))
+    rows = []
+    for path in paths:
+        row = [Entry(path)]
+        for dataset in study.datasets:
+            row.append(_build_value_entry(study.configs.get(dataset, {}), path))
+        rows.append(tuple(row))
+    columns = [Column("setting", "name")]
+    for dataset in study.datasets:
+        columns.append(Column(study.table.get_display_name(dataset), "name"))
+    return TableSpec("the reference's configuration", tuple(columns), tuple(rows))
 
 
 def _build_value_entry(config: Mapping[str, object], path: str) -> Entry:
@@ -71,55 +79,60 @@ def _build_value_entry(config: Mapping[str, object], path: str) -> Entry:
 
 
 def _format_value(value: object) -> str:
-    return (
-        value
-        if isinstance(value, str)
-        else "none"
-        if value is None
-        else json.dumps(value, ensure_ascii=False)
-    )
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "none"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def build_failure_table(table: Table, results: Results, links: Links) -> TableSpec:
-    """The trials that did not finish, with their reasons."""
-    lost = [trial for trial in results.trials if results.status(trial) != "finished"]
+    """Return the trials that did not finish, with their reasons.
+
+    Args:
+        table: The table of the study.
+        results: Results of the study.
+        links: Function from run id to address.
+
+    Returns:
+        One row per trial, ordered by arm, data set and seed.
+    """
+    lost = [trial for trial in results.trials if results.get_status(trial) != "finished"]
     rows = []
     for trial in _sort_by_arm(table, lost):
         record = results.records.get(trial.key)
-        reason = Entry(record.reason if record and record.reason else MISSING)
-        rows.append(
-            (
-                *_build_trial_entries(table, results, trial),
-                reason,
-                _build_run_entry(results, trial, links),
-            )
-        )
+        reason = record.reason if record else ""
+        entries = _build_trial_entries(table, results, trial)
+        rows.append((*entries, Entry(reason or MISSING), _build_run_entry(results, trial, links)))
     columns = (*_build_trial_columns(table), Column("reason", "words"), Column("run", "name"))
     return TableSpec("trials that did not finish", columns, tuple(rows))
 
 
 def build_run_table(table: Table, results: Results, links: Links) -> TableSpec:
-    """Every trial that counts, with its value of the first metric."""
+    """Return all trials that count, with their values of the first metric.
+
+    Args:
+        table: The table of the study.
+        results: Results of the study.
+        links: Function from run id to address.
+
+    Returns:
+        One row per trial, ordered by arm, data set and seed.
+    """
     metric = table.metrics[0]
     digits = table.study.table.get_digits(metric.name)
-    values = {
-        (dataset, arm): results.values(dataset, arm, metric)
-        for dataset in table.datasets
-        for arm in table.study.arms
-    }
-    rows = [
-        (
-            *_build_trial_entries(table, results, trial),
-            build_number_entry(values[trial.dataset, trial.arm].get(trial.seed), digits),
-            _build_run_entry(results, trial, links),
+    rows = []
+    for trial in _sort_by_arm(table, results.trials):
+        values = results.get_values(trial.dataset, trial.arm, metric)
+        rows.append(
+            (
+                *_build_trial_entries(table, results, trial),
+                build_number_entry(values.get(trial.seed), digits),
+                _build_run_entry(results, trial, links),
+            )
         )
-        for trial in _sort_by_arm(table, results.trials)
-    ]
-    columns = (
-        *_build_trial_columns(table),
-        Column(format_metric_heading(table, metric)),
-        Column("run", "name"),
-    )
+    heading = format_metric_heading(table, metric)
+    columns = (*_build_trial_columns(table), Column(heading), Column("run", "name"))
     return TableSpec("runs", columns, tuple(rows))
 
 
@@ -134,11 +147,11 @@ def _build_trial_columns(table: Table) -> tuple[Column, ...]:
 
 
 def _build_trial_entries(table: Table, results: Results, trial: TrialEntry) -> Row:
-    shown = table.study.table.get_display_name
-    dataset = (Entry(shown(trial.dataset)),) if len(table.datasets) > 1 else ()
-    status = results.status(trial)
+    get_name = table.study.table.get_display_name
+    dataset = (Entry(get_name(trial.dataset)),) if len(table.datasets) > 1 else ()
+    status = results.get_status(trial)
     return (
-        Entry(shown(trial.arm)),
+        Entry(get_name(trial.arm)),
         *dataset,
         build_number_entry(trial.seed, 0),
         Entry(STATUS_TEXTS.get(status, status)),
@@ -146,32 +159,33 @@ def _build_trial_entries(table: Table, results: Results, trial: TrialEntry) -> R
 
 
 def _build_run_entry(results: Results, trial: TrialEntry, links: Links) -> Entry:
-    """Only web addresses are linked, whatever a store says of itself."""
+    """Return the run id of a trial; only a web address becomes a link."""
     record = results.records.get(trial.key)
     if record is None:
         return Entry(MISSING)
     link = links(record.run_id)
-    safe = link if link and link.startswith(("http://", "https://")) else None
-    return Entry(record.run_id, link=safe)
+    is_safe = link is not None and link.startswith(("http://", "https://"))
+    return Entry(record.run_id, link=link if is_safe else None)
 
 
 def collect_origin(results: Results) -> list[tuple[str, str]]:
-    """What results come from, as terms and what is to be said of them."""
+    """Return the origin of the results as pairs of term and description."""
     study, found = results.study, collect_provenance(results)
-    return [
-        ("study", study.name),
-        ("file hash", study.file_hash),
-        *([("changed by the command line", " ".join(study.overrides))] if study.overrides else []),
+    origin = [("study", study.name), ("file hash", study.file_hash)]
+    if study.overrides:
+        origin.append(("command-line overrides", " ".join(study.overrides)))
+    origin += [
         ("code", ", ".join(found.revisions)),
         ("platform", ", ".join(found.platforms)),
         ("data (fingerprint)", ", ".join(found.fingerprints)),
         ("results", f"{found.results} of {found.keys} trial keys"),
         ("last result", found.date),
     ]
+    return origin
 
 
 def format_command(study: StudyRecord) -> str:
-    """What runs the study again from its file, which MLflow has as study.yaml."""
+    """Return the command that repeats a study from `study.yaml`, which its MLflow run has."""
     words = ["ibml", "ablate", "study.yaml"]
     for override in study.overrides:
         path, _, value = override.partition("=")

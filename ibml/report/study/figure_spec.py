@@ -1,4 +1,4 @@
-"""A figure of a study with its name and its words."""
+"""Figures of a study with file name, caption and alternative text."""
 
 from __future__ import annotations
 
@@ -21,71 +21,113 @@ _MAX_STATEMENTS = 8
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A figure, its name in a path, what stands under it, and what is seen in it. Figures of one `section` belong
-    together; of a `further` one there is another that says the most important of it."""
+    """A figure of a study.
+
+    Attributes:
+        name: File name without extension.
+        section: Heading under which the page shows the figure.
+        caption: Caption.
+        alt: Alternative text: what the figure shows, with numbers.
+        figure: The figure.
+        is_secondary: True for a metric after the first one; the page folds such figures.
+    """
 
     name: str
     section: str
     caption: str
     alt: str
     figure: Figure
-    further: bool = False
+    is_secondary: bool = False
 
 
 def build_file_name(
-    table: Table, kind: str, metric: Metric | None, dataset: str = "", rest: str = ""
+    table: Table, kind: str, metric: Metric | None, dataset: str = "", detail: str = ""
 ) -> str:
-    """A name for files: `forest-test.accuracy`, and with the data set where there are several."""
-    parts = [kind, rest, metric.name if metric else "", dataset if len(table.datasets) > 1 else ""]
+    """Return the file name of a figure, for example `forest-test.accuracy`.
+
+    Args:
+        table: The table of the study.
+        kind: Kind of the figure.
+        metric: Metric, if the figure shows a single one.
+        dataset: Data set, which the name has if the study has several.
+        detail: Further part of the name, for example a factor.
+
+    Returns:
+        Letters, digits, dots and hyphens, without extension.
+    """
+    parts = [kind, detail]
+    if metric:
+        parts.append(metric.name)
+    if len(table.datasets) > 1:
+        parts.append(dataset)
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(filter(None, parts))).strip("-.")
 
 
 def format_axis_label(table: Table, metric: Metric) -> str:
-    """A metric's shown name with its unit, as an axis has it."""
+    """Return the label of a metric's axis: displayed name and unit."""
     return table.study.table.format_metric_name(metric)
 
 
 def format_dataset_suffix(table: Table, dataset: str) -> str:
-    """` on DATASET`, where there are several."""
-    return f" on {table.study.table.get_display_name(dataset)}" if len(table.datasets) > 1 else ""
+    """Return ` on DATASET`, or an empty text for a study with a single data set."""
+    if len(table.datasets) < 2:
+        return ""
+    return f" on {table.study.table.get_display_name(dataset)}"
 
 
 def join_statements(parts: Sequence[str]) -> str:
-    """The first parts as a sentence, and how many more there are."""
-    more = len(parts) - _MAX_STATEMENTS
-    return (
-        "; ".join(parts[:_MAX_STATEMENTS])
-        + (f"; and {more} more, which are in the tables" if more > 0 else "")
-        + "."
-    )
+    """Join the first statements to a sentence, and count the others."""
+    text = "; ".join(parts[:_MAX_STATEMENTS])
+    further = len(parts) - _MAX_STATEMENTS
+    if further > 0:
+        text += f"; and {further} more, which are in the tables"
+    return text + "."
 
 
-def describe_difference(name: str, d: Difference, digits: int) -> str:
-    """Mean, interval and verdict of a difference, for those who do not see the figure."""
-    if d.mean is None:
+def describe_difference(name: str, difference: Difference, digits: int) -> str:
+    """Describe a difference for the alternative text.
+
+    Args:
+        name: Displayed name of the arm or effect.
+        difference: The difference.
+        digits: Decimals.
+
+    Returns:
+        Name, mean, interval and verdict.
+    """
+    if difference.mean is None:
         return f"{name}: no pairs"
-    between = (
-        f" [{format_signed(d.low, digits)}, {format_signed(d.high, digits)}]"
-        if d.low is not None
-        else ""
-    )
-    return f"{name} {format_signed(d.mean, digits)}{between}, {d.verdict}"
+    text = f"{name} {format_signed(difference.mean, digits)}"
+    if difference.low is not None:
+        low, high = format_signed(difference.low, digits), format_signed(difference.high, digits)
+        text += f" [{low}, {high}]"
+    return f"{text}, {difference.verdict}"
 
 
 def describe_columns(
     table: Table, columns: Mapping[str, Mapping[str, Difference]], digits: int
 ) -> str:
-    """The differences of a forest: data set -> arm or effect -> difference."""
+    """Describe the differences of a forest plot for the alternative text.
+
+    Args:
+        table: The table of the study.
+        columns: Data set -> arm or effect -> difference.
+        digits: Decimals.
+
+    Returns:
+        A sentence.
+    """
     several = len(table.datasets) > 1
-    return join_statements(
-        [
-            describe_difference(f"{dataset} · {name}" if several and dataset else name, d, digits)
-            for dataset, column in columns.items()
-            for name, d in column.items()
-        ]
-    )
+    statements = []
+    for dataset, column in columns.items():
+        prefix = f"{dataset} · " if several and dataset else ""
+        for name, difference in column.items():
+            statements.append(describe_difference(f"{prefix}{name}", difference, digits))
+    return join_statements(statements)
 
 
 def describe_omitted_arms(table: Table) -> str:
-    """That a figure leaves out arms, where it does."""
-    return f" (the {MAX_ARMS - 1} arms that differ the most)" if len(table.arms) > MAX_ARMS else ""
+    """Return a remark for the caption of a figure that leaves out arms; else an empty text."""
+    if len(table.arms) <= MAX_ARMS:
+        return ""
+    return f" (the {MAX_ARMS - 1} arms that differ the most)"

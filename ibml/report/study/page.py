@@ -1,11 +1,11 @@
-"""The report of a study: one page that stands alone, its figures, and its table in every format."""
+"""Report of a study: a self-contained page, its figures, and its table in every format."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
@@ -24,7 +24,7 @@ from ibml.report.study.appendix import (
 from ibml.report.study.conclusions import build_conclusions, build_study_summary
 from ibml.report.study.figure_data import Curves
 from ibml.report.study.figure_spec import FigureSpec
-from ibml.report.study.figures import build_figures
+from ibml.report.study.figures import EPOCH_SECTION, build_figures
 from ibml.report.study.tuning import build_tuning_table
 from ibml.report.tables.formats.html import get_environment
 from ibml.report.tables.layout import (
@@ -43,16 +43,23 @@ FIGURES = "figures"
 FORMS: tuple[FigureForm, ...] = ("png", "pdf")
 _MAX_SVG_BYTES = 200_000
 _MAX_OPEN_ROWS = 40
-"""Rows from which a table is folded."""
+"""A table with more rows is folded."""
 _PIXELS_PER_POINT = 96 / 72
 _SIGNS = {"helps": "▲", "hurts": "▼", "helps and hurts": "◆", "no effect detected": "●"}
 
 
 @dataclass(frozen=True)
 class _Image:
-    """A figure as a page has it; width and height in CSS pixels."""
+    """A figure embedded in a page.
 
-    drawing: FigureSpec
+    Attributes:
+        spec: The figure with its texts.
+        source: Content as a data URL.
+        width: Width in CSS pixels.
+        height: Height in CSS pixels.
+    """
+
+    spec: FigureSpec
     source: str
     width: int
     height: int
@@ -60,11 +67,17 @@ class _Image:
 
 @dataclass(frozen=True)
 class _PageTable:
-    """A grid, and whether it is folded at first."""
+    """A table of a page.
+
+    Attributes:
+        title: Heading.
+        spec: The table without its title.
+        is_folded: True if the page hides it at first.
+    """
 
     title: str
-    grid: TableSpec
-    folded: bool
+    spec: TableSpec
+    is_folded: bool
 
 
 def render_study_report(
@@ -74,70 +87,76 @@ def render_study_report(
     links: Links,
     forms: Collection[FigureForm] = FORMS,
 ) -> dict[str, str | bytes]:
-    """The files of a study's report: page, table in every format, and figures in these forms.
+    """Render the report of a study.
 
-    `curves`: run id -> metric -> values, epoch by epoch, of `curve_metrics`; may be empty. `links`: run id -> address.
+    Args:
+        table: The table of the study.
+        results: Results of the study.
+        curves: Per-epoch values by run (see `list_curve_metrics`); may be empty.
+        links: Function from run id to address.
+        forms: File formats of the figures.
+
+    Returns:
+        Path -> content of the page, the table in every format, and the figures.
     """
-    drawn = build_figures(table, results, curves)
-    page = _render_page(
-        table, results, links, [_build_image(drawing) for drawing in drawn], tuple(forms)
-    )
-    figures = {
-        f"{FIGURES}/{d.name}.{form}": render_figure(d.figure, form) for d in drawn for form in forms
+    specs = build_figures(table, results, curves)
+    images = [_build_image(spec) for spec in specs]
+    report: dict[str, str | bytes] = {
+        PAGE: _render_page(table, results, links, images, tuple(forms))
     }
-    return {PAGE: page, **render_files(table), **figures}
+    report |= render_files(table)
+    for spec in specs:
+        for form in forms:
+            report[f"{FIGURES}/{spec.name}.{form}"] = render_figure(spec.figure, form)
+    return report
 
 
-def _build_image(drawing: FigureSpec) -> _Image:
-    """SVG, which is sharp at any size, unless it has so many points that PNG is far smaller."""
-    svg = render_figure(drawing.figure, "svg")
-    viewed = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    assert viewed is not None, "matplotlib writes the size of what it draws"
-    width, height = (round(float(points) * _PIXELS_PER_POINT) for points in viewed.groups())
-    large = len(svg) > _MAX_SVG_BYTES
-    kind, content = ("png", render_figure(drawing.figure, "png")) if large else ("svg+xml", svg)
-    return _Image(
-        drawing, f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height
-    )
+def _build_image(spec: FigureSpec) -> _Image:
+    """Embed a figure as SVG, or as PNG if the SVG is large because of many points."""
+    svg = render_figure(spec.figure, "svg")
+    view_box = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert view_box is not None, "matplotlib writes the view box of every SVG"
+    width, height = (round(float(points) * _PIXELS_PER_POINT) for points in view_box.groups())
+    kind, content = "svg+xml", svg
+    if len(svg) > _MAX_SVG_BYTES:
+        kind, content = "png", render_figure(spec.figure, "png")
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return _Image(spec, source, width, height)
 
 
 def _render_page(
     table: Table, results: Results, links: Links, images: list[_Image], forms: tuple[str, ...]
 ) -> str:
     study = table.study
-    css, script = (_read_template(name) for name in ("page.css", "page.js"))
-    lost, sections = (
-        build_failure_table(table, results, links),
-        list(dict.fromkeys(i.drawing.section for i in images)),
-    )
-    return (
-        get_environment()
-        .get_template("page.html")
-        .render(
-            css=Markup(css),
-            script=Markup(script),
-            policy=_build_content_policy(css, script),
-            study=study,
-            shown=study.table.get_display_name,
-            summary=build_study_summary(table),
-            answers=build_conclusions(table),
-            signs=_SIGNS,
-            forms=forms,
-            mixed=find_mixtures(results),
-            facts=_list_facts(table, results),
-            tables=_build_tables(table),
-            foot=table.notes,
-            figures={name: [i for i in images if i.drawing.section == name] for name in sections},
-            no_curves=bool(images) and "Epoch by epoch" not in sections,
-            changes=_remove_title(build_change_table(study)),
-            configuration=_remove_title(build_configuration_table(study)),
-            budget=format_budget_note(study),
-            tuning=_remove_title(build_tuning_table(study)) if study.tuning else None,
-            failures=_remove_title(lost),
-            runs=_remove_title(build_run_table(table, results, links)),
-            origin=collect_origin(results),
-            command=format_command(study),
-        )
+    css, script = _read_template("page.css"), _read_template("page.js")
+    images_by_section: dict[str, list[_Image]] = {}
+    for image in images:
+        images_by_section.setdefault(image.spec.section, []).append(image)
+    template = get_environment().get_template("page.html")
+    return template.render(
+        css=Markup(css),
+        script=Markup(script),
+        policy=_build_content_policy(css, script),
+        study=study,
+        get_name=study.table.get_display_name,
+        summary=build_study_summary(table),
+        conclusions=build_conclusions(table),
+        signs=_SIGNS,
+        forms=forms,
+        mixtures=find_mixtures(results),
+        facts=_list_facts(table, results),
+        tables=_build_tables(table),
+        notes=table.notes,
+        figures=images_by_section,
+        no_curves=bool(images) and EPOCH_SECTION not in images_by_section,
+        changes=_remove_title(build_change_table(study)),
+        configuration=_remove_title(build_configuration_table(study)),
+        budget=format_budget_note(study),
+        tuning=_remove_title(build_tuning_table(study)) if study.tuning else None,
+        failures=_remove_title(build_failure_table(table, results, links)),
+        runs=_remove_title(build_run_table(table, results, links)),
+        origin=collect_origin(results),
+        command=format_command(study),
     )
 
 
@@ -146,57 +165,54 @@ def _read_template(name: str) -> str:
 
 
 def _build_content_policy(css: str, script: str) -> str:
-    """Nothing but this very style, this very script and images in the page."""
-    style_hash, script_hash = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script)
-    )
+    """Return a policy that allows only this style, this script and embedded images."""
     return (
-        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; img-src data:;"
-        " base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src '{_hash_source(css)}'; script-src '{_hash_source(script)}';"
+        " img-src data:; base-uri 'none'; form-action 'none'"
     )
+
+
+def _hash_source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _list_facts(table: Table, results: Results) -> list[tuple[str, str]]:
+    """Return the key facts of a study as pairs of term and description."""
     study = table.study
-    arms = f"{len(study.arms)}, compared with {study.table.get_display_name(study.reference)}"
-    seeds = (
-        f"{len(study.seeds)}"
-        if study.adaptive is None
-        else f"{study.adaptive.min} to {study.adaptive.max}"
-    )
+    reference = study.table.get_display_name(study.reference)
+    seeds = f"{len(study.seeds)}"
+    if study.adaptive is not None:
+        seeds = f"{study.adaptive.min} to {study.adaptive.max}"
     done = len(results.trials) - table.unfinished
-    found: Mapping[str, str] = {
-        "design": study.design.type.replace("_", " "),
-        "arms": arms,
-        "data sets": ", ".join(map(study.table.get_display_name, study.datasets)),
-        "seeds": seeds,
-        "trials": f"{done} of {len(results.trials)} with a result",
-    }
-    return list(found.items())
+    return [
+        ("design", study.design.type.replace("_", " ")),
+        ("arms", f"{len(study.arms)}, compared with {reference}"),
+        ("data sets", ", ".join(map(study.table.get_display_name, study.datasets))),
+        ("seeds", seeds),
+        ("trials", f"{done} of {len(results.trials)} with a result"),
+    ]
 
 
 def _build_tables(table: Table) -> list[_PageTable]:
-    """The grids of the table; what is long, and what says the same in another way, is folded."""
-    first = [
-        replace(grid, title=f"means{grid.title.removeprefix(table.name)}")
-        for grid in build_mean_tables(table)
-    ]
-    shown = [
-        _PageTable(capitalize_first(g.title), _remove_title(g), len(g.rows) > _MAX_OPEN_ROWS)
-        for g in [*first, *build_difference_tables(table)]
-    ]
-    for grid in build_analysis_tables(table):
-        told = grid.title.startswith(("main effects", "gain"))
-        shown.append(
-            _PageTable(
-                capitalize_first(grid.title),
-                _remove_title(grid),
-                not told or len(grid.rows) > _MAX_OPEN_ROWS,
-            )
-        )
-    return shown
+    """Return the tables of the page, folded if they are long or a second view of the same."""
+    tables = []
+    for spec in build_mean_tables(table):
+        title = f"means{spec.title.removeprefix(table.name)}"
+        tables.append(_build_page_table(replace(spec, title=title)))
+    for spec in build_difference_tables(table):
+        tables.append(_build_page_table(spec))
+    for spec in build_analysis_tables(table):
+        is_primary = spec.title.startswith(("main effects", "gain"))
+        tables.append(_build_page_table(spec, is_folded=not is_primary))
+    return tables
 
 
-def _remove_title(grid: TableSpec) -> TableSpec:
-    """The title stands over the box in which the table scrolls, and not within it."""
-    return replace(grid, title="")
+def _build_page_table(spec: TableSpec, is_folded: bool = False) -> _PageTable:
+    is_long = len(spec.rows) > _MAX_OPEN_ROWS
+    return _PageTable(capitalize_first(spec.title), _remove_title(spec), is_folded or is_long)
+
+
+def _remove_title(spec: TableSpec) -> TableSpec:
+    """Remove the title of a table; the page shows it outside the box that scrolls."""
+    return replace(spec, title="")

@@ -1,0 +1,1 @@
+"""The table of a study: results, comparisons, analyses, notes and layout."""

@@ -1,4 +1,8 @@
-"""What a design says beyond arm against reference: effects of factors, gains of parts, all data sets together."""
+"""Analyses that a design allows beyond the comparison with the reference.
+
+Effects and interactions of factors, shares of variance, gains of components, Shapley values, and
+tests over all data sets.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from ibml.statistics.paired import Difference, paired_difference, with_verdicts
 from ibml.statistics.shapley import shapley, shapley_interactions
 
 Values = Mapping[int, float]
-
+"""Seed -> value."""
 
 AnalysisKind = Literal[
     "main effects",
@@ -40,8 +44,14 @@ AnalysisKind = Literal[
 
 @dataclass(frozen=True)
 class AnalysisLine:
-    """One line of an analysis: what it is about, and the difference; of variance, the share instead; over data sets,
-    also the probability of improvement."""
+    """One line of an analysis.
+
+    Attributes:
+        name: Displayed name of the factor, component, pair or arm.
+        difference: The effect; None in an analysis of variance.
+        share: Share of the variance, in an analysis of variance only.
+        improvement: Probability of improvement, in an analysis over data sets only.
+    """
 
     name: str
     difference: Difference | None = None
@@ -51,7 +61,14 @@ class AnalysisLine:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Lines about one metric on one data set (on all of them where `dataset` is empty)."""
+    """An analysis of one metric on one data set.
+
+    Attributes:
+        kind: Kind of the analysis.
+        dataset: Name of the data set; empty for an analysis over all of them.
+        metric: The metric.
+        lines: Lines in their order.
+    """
 
     kind: AnalysisKind
     dataset: str
@@ -60,16 +77,24 @@ class Analysis:
 
 
 def compute_analyses(results: Results) -> Iterator[Analysis]:
-    """Everything that the design of a study allows to say, kind by kind."""
+    """Compute the analyses that the design of a study allows.
+
+    Args:
+        results: Results of the study.
+
+    Yields:
+        Analyses with at least one line, grouped by kind.
+    """
     study = results.study
-    found: dict[AnalysisKind, list[Analysis]] = {}
+    by_kind: dict[AnalysisKind, list[Analysis]] = {}
     for dataset in study.datasets:
         for metric in results.metrics:
             for kind, lines in _compute_column_analyses(results, dataset, metric):
                 if lines:
-                    found.setdefault(kind, []).append(Analysis(kind, dataset, metric, tuple(lines)))
-    for of_kind in found.values():
-        yield from of_kind
+                    analysis = Analysis(kind, dataset, metric, tuple(lines))
+                    by_kind.setdefault(kind, []).append(analysis)
+    for analyses in by_kind.values():
+        yield from analyses
     if len(study.datasets) > 1:
         for metric in results.metrics:
             lines = _compare_over_datasets(results, metric)
@@ -80,102 +105,129 @@ def compute_analyses(results: Results) -> Iterator[Analysis]:
 def _compute_column_analyses(
     results: Results, dataset: str, metric: Metric
 ) -> Iterator[tuple[AnalysisKind, list[AnalysisLine]]]:
-    study, alpha = results.study, results.study.table.alpha
-    design, values = study.design, results.get_values_by_arm(dataset, metric)
-    if design.type == "factorial":
-        names = list(design.factors)
-        by_cell = {
-            tuple(design.levels[arm][name] for name in names): of_arm
-            for arm, of_arm in values.items()
-        }
-        effects = main_effects(design.factors, by_cell, alpha)
-        yield "main effects", _build_effect_lines(effects, metric, alpha, study)
-        together = interactions(design.factors, by_cell, alpha)
-        yield "interactions", _build_interaction_lines(together, list(by_cell), study)
-        yield (
-            "variance",
-            [
-                AnalysisLine(_format_term_name(s.term, study), share=s)
-                for s in variance_shares(design.factors, by_cell)
-            ],
-        )
-    if design.type == "cumulative":
+    """Yield the analyses of one metric on one data set."""
+    study = results.study
+    values = results.get_values_by_arm(dataset, metric)
+    if study.design.type == "factorial":
+        yield from _analyze_factorial(study, values, metric)
+    if study.design.type == "cumulative":
         yield "gains", _build_gain_lines(study, values, metric)
-    worth = _get_subset_values(study, values)
-    if worth:
-        parts = list(design.factors)
-        found = {c.parts: c.difference for c in shapley(parts, worth, alpha)}
-        directed = with_verdicts(found, metric.higher_is_better, alpha)
-        yield (
-            "shapley",
-            [
-                AnalysisLine(study.table.get_display_name(name), d)
-                for (name,), d in directed.items()
-            ],
-        )
-        pairs = shapley_interactions(parts, worth, alpha)
-        yield (
-            "shapley interactions",
-            [AnalysisLine(_format_product(c.parts, study), c.difference) for c in pairs],
-        )
+    subset_values = _get_subset_values(study, values)
+    if subset_values:
+        yield from _analyze_subsets(study, subset_values, metric)
+
+
+def _analyze_factorial(
+    study: StudyRecord, values: Mapping[str, Values], metric: Metric
+) -> Iterator[tuple[AnalysisKind, list[AnalysisLine]]]:
+    design, alpha = study.design, study.table.alpha
+    cell_values = {}
+    for arm, arm_values in values.items():
+        cell = tuple(design.levels[arm][name] for name in design.factors)
+        cell_values[cell] = arm_values
+    effects = main_effects(design.factors, cell_values, alpha)
+    yield "main effects", _build_effect_lines(effects, metric, alpha, study)
+    pairs = interactions(design.factors, cell_values, alpha)
+    yield "interactions", _build_interaction_lines(pairs, list(cell_values), study)
+    lines = []
+    for share in variance_shares(design.factors, cell_values):
+        lines.append(AnalysisLine(_format_term_name(share.term, study), share=share))
+    yield "variance", lines
+
+
+def _analyze_subsets(
+    study: StudyRecord, subset_values: Mapping[frozenset[str], Values], metric: Metric
+) -> Iterator[tuple[AnalysisKind, list[AnalysisLine]]]:
+    parts, alpha = list(study.design.factors), study.table.alpha
+    contributions = {}
+    for contribution in shapley(parts, subset_values, alpha):
+        contributions[contribution.parts] = contribution.difference
+    judged = with_verdicts(contributions, metric.higher_is_better, alpha)
+    lines = []
+    for (name,), difference in judged.items():
+        lines.append(AnalysisLine(study.table.get_display_name(name), difference))
+    yield "shapley", lines
+    pair_lines = []
+    for pair in shapley_interactions(parts, subset_values, alpha):
+        pair_lines.append(AnalysisLine(_format_product(pair.parts, study), pair.difference))
+    yield "shapley interactions", pair_lines
 
 
 def _build_effect_lines(
     effects: Sequence[Effect], metric: Metric, alpha: float, study: StudyRecord
 ) -> list[AnalysisLine]:
-    """Main effects are good or bad, as differences of arms are."""
-    judged = with_verdicts(
-        {(e.factors, e.levels): e.difference for e in effects}, metric.higher_is_better, alpha
-    )
-    return [
-        AnalysisLine(_format_effect_name(e, study), judged[e.factors, e.levels]) for e in effects
-    ]
+    """Return the main effects with verdicts in the direction of the metric."""
+    differences = {(e.factors, e.levels): e.difference for e in effects}
+    judged = with_verdicts(differences, metric.higher_is_better, alpha)
+    lines = []
+    for effect in effects:
+        difference = judged[effect.factors, effect.levels]
+        lines.append(AnalysisLine(_format_effect_name(effect, study), difference))
+    return lines
 
 
 def _format_effect_name(effect: Effect, study: StudyRecord) -> str:
-    return " × ".join(
-        f"{study.table.get_display_name(factor)}: {level} − {study.design.factors[factor][0]}"
-        if factor not in study.design.components
-        else study.table.get_display_name(factor)
-        for factor, level in zip(effect.factors, effect.levels, strict=True)
-    )
+    names = []
+    for factor, level in zip(effect.factors, effect.levels, strict=True):
+        name = study.table.get_display_name(factor)
+        if factor not in study.design.components:
+            name += f": {level} − {study.design.factors[factor][0]}"
+        names.append(name)
+    return " × ".join(names)
 
 
 def _build_interaction_lines(
     effects: Sequence[Effect], cells: Sequence[tuple[str, ...]], study: StudyRecord
 ) -> list[AnalysisLine]:
-    """The interactions of a design; of a fraction those that are no main effect, and as one those that are one
-    contrast."""
+    """Return the interactions that a design can estimate.
+
+    In a fraction of a factorial design, an interaction that is aliased with a main effect is left
+    out, and interactions that are aliased with each other share a line.
+    """
     factors = study.design.factors
     if len(cells) == math.prod(map(len, factors.values())):
         return [AnalysisLine(_format_interaction_name(e, study), e.difference) for e in effects]
-    signs = {
-        name: tuple(1 if cell[place] == levels[0] else -1 for cell in cells)
-        for place, (name, levels) in enumerate(factors.items())
-    }
-    mains = {sign for of in signs.values() for sign in (of, tuple(-s for s in of))}
+    signs = _compute_factor_signs(factors, cells)
+    main_contrasts = set()
+    for contrast in signs.values():
+        main_contrasts |= {contrast, _negate(contrast)}
     names: dict[tuple[int, ...], list[str]] = {}
-    contrasts: dict[tuple[int, ...], Difference] = {}
+    differences: dict[tuple[int, ...], Difference] = {}
     for effect in effects:
         first, second = (signs[name] for name in effect.factors)
         contrast = tuple(a * b for a, b in zip(first, second, strict=True))
-        if contrast in mains:
+        if contrast in main_contrasts:
             continue
-        opposite = tuple(-s for s in contrast)
-        names.setdefault(opposite if opposite in names else contrast, []).append(
-            _format_interaction_name(effect, study)
-        )
-        contrasts.setdefault(opposite if opposite in names else contrast, effect.difference)
-    judged = with_verdicts(contrasts, None, study.table.alpha)
+        opposite = _negate(contrast)
+        key = opposite if opposite in names else contrast
+        names.setdefault(key, []).append(_format_interaction_name(effect, study))
+        differences.setdefault(key, effect.difference)
+    judged = with_verdicts(differences, None, study.table.alpha)
     return [AnalysisLine(" = ".join(names[contrast]), d) for contrast, d in judged.items()]
 
 
+def _compute_factor_signs(
+    factors: Mapping[str, Sequence[str]], cells: Sequence[tuple[str, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return factor -> its contrast: 1 for each cell with the first level, -1 for the others."""
+    signs = {}
+    for position, (name, levels) in enumerate(factors.items()):
+        signs[name] = tuple(1 if cell[position] == levels[0] else -1 for cell in cells)
+    return signs
+
+
+def _negate(contrast: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(-sign for sign in contrast)
+
+
 def _format_interaction_name(effect: Effect, study: StudyRecord) -> str:
-    return " × ".join(
-        study.table.get_display_name(factor)
-        + ("" if factor in study.design.components else f"={level}")
-        for factor, level in zip(effect.factors, effect.levels, strict=True)
-    )
+    names = []
+    for factor, level in zip(effect.factors, effect.levels, strict=True):
+        name = study.table.get_display_name(factor)
+        if factor not in study.design.components:
+            name += f"={level}"
+        names.append(name)
+    return " × ".join(names)
 
 
 def _format_term_name(term: Term, study: StudyRecord) -> str:
@@ -189,21 +241,19 @@ def _format_product(names: Sequence[str], study: StudyRecord) -> str:
 def _build_gain_lines(
     study: StudyRecord, values: Mapping[str, Values], metric: Metric
 ) -> list[AnalysisLine]:
-    """Each component against the arm before it, in the order of the file."""
-    steps: list[tuple[str, str, str]] = []
-    by_parts = {frozenset(study.design.get_active_factors(arm)): arm for arm in values}
-    before: frozenset[str] = frozenset()
+    """Return each component's gain over the arm before it, in the order of the study."""
+    settings = study.table
+    arms = {frozenset(study.design.get_active_factors(arm)): arm for arm in values}
+    previous: frozenset[str] = frozenset()
+    gains = {}
     for part in study.design.components:
-        after = before | {part}
-        if before in by_parts and after in by_parts:
-            steps.append((part, by_parts[before], by_parts[after]))
-        before = after
-    compare = study.table
-    found = {
-        part: paired_difference(values[arm], values[previous], compare.test, compare.alpha)
-        for part, previous, arm in steps
-    }
-    judged = with_verdicts(found, metric.higher_is_better, compare.alpha)
+        current = previous | {part}
+        if previous in arms and current in arms:
+            gains[part] = paired_difference(
+                values[arms[current]], values[arms[previous]], settings.test, settings.alpha
+            )
+        previous = current
+    judged = with_verdicts(gains, metric.higher_is_better, settings.alpha)
     return [
         AnalysisLine(f"+ {study.table.get_display_name(part)}", d) for part, d in judged.items()
     ]
@@ -212,52 +262,61 @@ def _build_gain_lines(
 def _get_subset_values(
     study: StudyRecord, values: Mapping[str, Values]
 ) -> dict[frozenset[str], Values]:
-    """The worth of every subset of the parts, if the design has them all: two levels each, and not too many."""
+    """Return the values of every subset of the components.
+
+    Empty unless the design has all subsets, two levels per factor, and at most `MAX_COMPONENTS`
+    factors.
+    """
     factors = study.design.factors
     two_levels = factors and all(len(levels) == 2 for levels in factors.values())
-    if (
-        study.design.type not in ("factorial", "cumulative")
-        or not two_levels
-        or len(factors) > MAX_COMPONENTS
-    ):
+    crossed = study.design.type in ("factorial", "cumulative")
+    if not crossed or not two_levels or len(factors) > MAX_COMPONENTS:
         return {}
-    worth = {
-        frozenset(study.design.get_active_factors(arm)): of_arm for arm, of_arm in values.items()
-    }
-    return worth if len(worth) == 2 ** len(factors) else {}
+    subset_values = {}
+    for arm, arm_values in values.items():
+        subset_values[frozenset(study.design.get_active_factors(arm))] = arm_values
+    return subset_values if len(subset_values) == 2 ** len(factors) else {}
 
 
 def _compare_over_datasets(results: Results, metric: Metric) -> list[AnalysisLine]:
-    """Every arm against the reference over all data sets: means of the seeds that both have, and run against run."""
-    study, better, alpha = results.study, metric.higher_is_better, results.study.table.alpha
-    reference = {
-        dataset: results.values(dataset, study.reference, metric) for dataset in study.datasets
-    }
-    tests, improvements = {}, {}
+    """Compare every arm with the reference over all data sets.
+
+    The signed-rank test compares means over the seeds that both sides have; the probability of
+    improvement compares runs.
+    """
+    study, alpha = results.study, results.study.table.alpha
+    higher_is_better = metric.higher_is_better
+    differences, improvements = {}, {}
     for arm in study.arms:
         if arm == study.reference:
             continue
-        values = {dataset: results.values(dataset, arm, metric) for dataset in study.datasets}
-        common = {
-            dataset: sorted(values[dataset].keys() & reference[dataset].keys())
-            for dataset in study.datasets
-        }
-        x, y = (
-            {
-                dataset: [of[dataset][seed] for seed in seeds]
-                for dataset, seeds in common.items()
-                if seeds
-            }
-            for of in (values, reference)
-        )
+        arm_runs, reference_runs = _pair_runs(results, arm, metric)
         means = {
-            name: {d: fmean(runs) for d, runs in side.items()}
-            for name, side in ((arm, x), (study.reference, y))
+            arm: {dataset: fmean(runs) for dataset, runs in arm_runs.items()},
+            study.reference: {dataset: fmean(runs) for dataset, runs in reference_runs.items()},
         }
-        tests[arm] = signed_rank_over_datasets(means, study.reference, better, alpha)[arm]
-        improvements[arm] = improvement(x, y, better, alpha)
-    return [
-        AnalysisLine(study.table.get_display_name(arm), difference, improvement=improvements[arm])
-        for arm, difference in with_verdicts(tests, better, alpha).items()
-        if difference.n and arm in study.shown_arms
-    ]
+        tests = signed_rank_over_datasets(means, study.reference, higher_is_better, alpha)
+        differences[arm] = tests[arm]
+        improvements[arm] = improvement(arm_runs, reference_runs, higher_is_better, alpha)
+    lines = []
+    for arm, difference in with_verdicts(differences, higher_is_better, alpha).items():
+        if difference.n and arm in study.shown_arms:
+            name = study.table.get_display_name(arm)
+            lines.append(AnalysisLine(name, difference, improvement=improvements[arm]))
+    return lines
+
+
+def _pair_runs(
+    results: Results, arm: str, metric: Metric
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return the runs of an arm and of the reference with common seeds, by data set."""
+    arm_runs: dict[str, list[float]] = {}
+    reference_runs: dict[str, list[float]] = {}
+    for dataset in results.study.datasets:
+        values = results.get_values(dataset, arm, metric)
+        reference = results.get_values(dataset, results.study.reference, metric)
+        seeds = sorted(values.keys() & reference.keys())
+        if seeds:
+            arm_runs[dataset] = [values[seed] for seed in seeds]
+            reference_runs[dataset] = [reference[seed] for seed in seeds]
+    return arm_runs, reference_runs

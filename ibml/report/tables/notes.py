@@ -1,4 +1,4 @@
-"""The foot of a table: how it was made, what is missing, what came from where."""
+"""Notes under a table: methods, budget, missing results and provenance."""
 
 from __future__ import annotations
 
@@ -11,21 +11,31 @@ from statistics import fmean
 
 from ibml.config.metrics.names import describe_metric
 from ibml.records import UNTUNED, StudyRecord
+from ibml.report.formatting import format_count
 from ibml.report.tables.results import Results, find_mixtures
 from ibml.report.tables.table_spec import format_confidence_level
 from ibml.statistics.paired import POWER
 
 SAMPLES_TOLERANCE = 0.005
-"""Numbers of samples that differ by less are the same."""
+"""Relative difference up to which two numbers of training samples count as equal."""
 
 
 def build_table_notes(results: Results, counts: Collection[int]) -> tuple[str, ...]:
-    """The lines of the foot; `counts` are the different numbers of seeds in the table's cells."""
+    """Return the notes of a table.
+
+    Args:
+        results: Results of the study.
+        counts: Distinct numbers of seeds in the cells of the table.
+
+    Returns:
+        One paragraph per note, in their order.
+    """
+    tuning_note = results.study.tuning_note
     return (
         *_describe_method(results, sorted(counts)),
         format_budget_note(results.study),
         *_describe_sample_counts(results),
-        *([results.study.tuning_note] if results.study.tuning_note else []),
+        *([tuning_note] if tuning_note else []),
         *results.study.notes,
         *_describe_missing_pairs(results),
         *_describe_missing_metrics(results),
@@ -37,44 +47,52 @@ def build_table_notes(results: Results, counts: Collection[int]) -> tuple[str, .
 def _describe_method(results: Results, counts: list[int]) -> list[str]:
     study = results.study
     test = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}[study.table.test]
-    number = (
-        f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
-    )
-    seeds = f"{number} seed{'' if number == '1' else 's'}"
     level = format_confidence_level(study.table.alpha)
     shown = study.table.get_display_name(study.reference)
-    how = (
-        "Holm-corrected over the arms of a column"
-        if study.adaptive is None
-        else f"alpha {study.table.alpha:g} shared among the arms and spent over the looks"
-    )
+    correction = "Holm-corrected over the arms of a column"
+    if study.adaptive is not None:
+        correction = f"alpha {study.table.alpha:g} shared among the arms and spent over the looks"
     return [
-        f"Mean ± standard deviation over {seeds}. Differences to {shown}: {level} t interval; two-sided {test} on"
-        f" pairs of one seed, {how}.",
+        f"Mean ± standard deviation over {_format_seed_range(counts)}. Differences to {shown}:"
+        f" {level} t interval; two-sided {test} on pairs of one seed, {correction}.",
         *(_describe_looks(results) if study.adaptive else []),
         *_describe_hidden_arms(study),
         *_describe_complete_seeds(results),
-        f"{_describe_detectable(study, counts)} *: differs from {shown}. ≈: not told apart from the best.",
+        f"{_describe_detectable(study, counts)} *: differs from {shown}."
+        " ≈: not told apart from the best.",
     ]
 
 
+def _format_seed_range(counts: list[int]) -> str:
+    if not counts:
+        return "no seeds"
+    if len(counts) == 1:
+        return format_count(counts[0], "seed")
+    return f"{counts[0]} to {counts[-1]} seeds"
+
+
 def _describe_complete_seeds(results: Results) -> list[str]:
-    """What effects, gains and Shapley values are over, where that is not what the means are over."""
+    """Describe the seeds behind effects, gains and Shapley values, if the means have more."""
     if results.study.design.type not in ("factorial", "cumulative"):
         return []
-    counts = {
-        (dataset, metric.name): (len(set.intersection(*map(set, found))), max(map(len, found)))
-        for dataset in results.study.datasets
-        for metric in results.metrics
-        if (found := list(results.get_values_by_arm(dataset, metric).values()))
-    }
-    fewer = {whole for whole, most in counts.values() if whole < most}
-    if not fewer:
+    incomplete = set()
+    for dataset in results.study.datasets:
+        for metric in results.metrics:
+            values = list(results.get_values_by_arm(dataset, metric).values())
+            if not values:
+                continue
+            complete = len(set.intersection(*map(set, values)))
+            if complete < max(map(len, values)):
+                incomplete.add(complete)
+    if not incomplete:
         return []
-    number = f"{min(fewer)}" if len(fewer) == 1 else f"{min(fewer)} to {max(fewer)}"
+    number = f"{min(incomplete)}"
+    if len(incomplete) > 1:
+        number = f"{min(incomplete)} to {max(incomplete)}"
     looks = ", Holm-corrected and not by looks" if results.study.adaptive else ""
     return [
-        f"Effects and Shapley values are over the seeds that all their arms have (some over {number}){looks}."
+        "Effects and Shapley values are over the seeds that all their arms have"
+        f" (some over {number}){looks}."
     ]
 
 
@@ -85,25 +103,26 @@ def _describe_hidden_arms(study: StudyRecord) -> list[str]:
     if not hidden:
         return []
     return [
-        f"Not shown, but counted in the corrections: {', '.join(hidden)}. Best and second are of those shown."
+        f"Not shown, but counted in the corrections: {', '.join(hidden)}."
+        " Best and second are of those shown."
     ]
 
 
 def _describe_looks(results: Results) -> list[str]:
-    """How seeds were added, and where that stands."""
+    """Describe the group-sequential procedure and the arms that stopped early."""
     study = results.study
     assert study.adaptive is not None
-    several = len(study.datasets) > 1
-    early = [
-        f"{decision.seeds} ({f'{dataset} · ' if several else ''}{study.table.get_display_name(arm)})"
-        for dataset, progress in results.looks.items()
-        for arm, decision in progress.decided.items()
-        if decision.seeds < study.adaptive.max
-    ]
+    early = []
+    for dataset, progress in results.looks.items():
+        prefix = f"{dataset} · " if len(study.datasets) > 1 else ""
+        for arm, decision in progress.decided.items():
+            if decision.seeds < study.adaptive.max:
+                early.append(f"{decision.seeds} ({prefix}{study.table.get_display_name(arm)})")
     text = (
-        f"Seeds were added until an arm was decided by {study.steering}, {study.adaptive.min} at least and"
-        f" {study.adaptive.max} at most: after each, p against the level of that look (Lan & DeMets 1983, shared as by"
-        " Maurer & Bretz 2013); other metrics are tested at the same looks."
+        f"Seeds were added until an arm was decided by {study.steering}, {study.adaptive.min}"
+        f" at least and {study.adaptive.max} at most: after each, p against the level of that look"
+        " (Lan & DeMets 1983, shared as by Maurer & Bretz 2013); other metrics are tested at the"
+        " same looks."
     )
     if early:
         text += f" Early stop, whose estimates tend to be too large: seeds {', '.join(early)}."
@@ -115,59 +134,58 @@ def _describe_looks(results: Results) -> list[str]:
 def _describe_detectable(study: StudyRecord, counts: list[int]) -> str:
     if study.table.test == "t":
         return (
-            f"Detectable: the smallest difference found with power {POWER:g} at alpha {study.table.alpha:g},"
-            " uncorrected."
+            f"Detectable: the smallest difference found with power {POWER:g} at alpha"
+            f" {study.table.alpha:g}, uncorrected."
         )
     pairs = min(counts[-1], 60) if counts else 0
-    return f"With {pairs} pairs no signed-rank p is below {min(1.0, 2.0 ** (1 - pairs)):.2g}, before correction."
+    smallest = min(1.0, 2.0 ** (1 - pairs))
+    return f"With {pairs} pairs no signed-rank p is below {smallest:.2g}, before correction."
 
 
 def format_budget_note(study: StudyRecord) -> str:
-    """What each arm was given, and whether that was the same."""
-    budgets = {
-        name: " to ".join(map(str, {found[0]: 0, found[-1]: 0}))
-        for name, found in study.epochs.items()
-    }
-    same = len(set(budgets.values())) == 1
-    epochs = (
-        next(iter(budgets.values()))
-        if same
-        else ", ".join(f"{n} ({name})" for name, n in budgets.items())
-    )
-    equal = all(len(found) == 1 for found in study.epochs.values())
-    each = "each arm" if equal else "NOT EQUAL among the arms"
-    seeds = f"{len(study.seeds)} seed{'' if len(study.seeds) == 1 else 's'}"
+    """Return the training budget of the arms, with a warning if it is not equal."""
+    budgets = {}
+    for dataset, epochs in study.epochs.items():
+        budgets[dataset] = " to ".join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))
+    if len(set(budgets.values())) == 1:
+        epochs_text = next(iter(budgets.values()))
+    else:
+        epochs_text = ", ".join(f"{budget} ({name})" for name, budget in budgets.items())
+    is_equal = all(len(epochs) == 1 for epochs in study.epochs.values())
+    each = "each arm" if is_equal else "NOT EQUAL among the arms"
+    seeds = format_count(len(study.seeds), "seed")
     if study.adaptive is not None:
         seeds = f"{study.adaptive.min} to {seeds} as decided"
     return (
-        f"Budget: {seeds} × {epochs} epochs, {each}; selection on validation, test evaluated once."
+        f"Budget: {seeds} × {epochs_text} epochs, {each}; selection on validation,"
+        " test evaluated once."
     )
 
 
 def _describe_sample_counts(results: Results) -> list[str]:
-    """Arms that were trained on more or fewer samples than the reference, copies and estimates included."""
-    seen = describe_metric("samples.total")
-    lines: dict[str, list[str]] = {"more": [], "fewer": []}
+    """Name the arms that were trained on more or fewer samples than the reference."""
+    metric = describe_metric("samples.total")
+    arms: dict[str, list[str]] = {"more": [], "fewer": []}
     for dataset in results.study.datasets:
-        means = {
-            arm: fmean(found.values())
-            for arm, found in results.get_values_by_arm(dataset, seen).items()
-            if found
-        }
-        of_reference = means.get(results.study.reference, 0.0)
-        if of_reference == 0:
+        means = {}
+        for arm, values in results.get_values_by_arm(dataset, metric).items():
+            if values:
+                means[arm] = fmean(values.values())
+        reference_mean = means.get(results.study.reference, 0.0)
+        if reference_mean == 0:
             continue
-        where = f" on {dataset}" if len(results.study.datasets) > 1 else ""
-        for arm, ratio in [(arm, mean / of_reference) for arm, mean in means.items()]:
+        suffix = f" on {dataset}" if len(results.study.datasets) > 1 else ""
+        for arm, mean in means.items():
+            ratio = mean / reference_mean
             if abs(ratio - 1) > SAMPLES_TOLERANCE:
-                text = f"{results.study.table.get_display_name(arm)} {ratio:.2f} times{where}"
-                lines["more" if ratio > 1 else "fewer"].append(text)
+                text = f"{results.study.table.get_display_name(arm)} {ratio:.2f} times{suffix}"
+                arms["more" if ratio > 1 else "fewer"].append(text)
     reference = results.study.table.get_display_name(results.study.reference)
-    return [
-        f"Trained on {word} samples than {reference}: {', '.join(arms)}."
-        for word, arms in lines.items()
-        if arms
-    ]
+    notes = []
+    for direction, texts in arms.items():
+        if texts:
+            notes.append(f"Trained on {direction} samples than {reference}: {', '.join(texts)}.")
+    return notes
 
 
 def _format_counts(arms: Counter[str]) -> str:
@@ -175,18 +193,18 @@ def _format_counts(arms: Counter[str]) -> str:
 
 
 def _describe_missing_pairs(results: Results) -> list[str]:
-    """Pairs of trials of which one side has no value, by arm, whichever metric is compared."""
+    """Count, by arm, the pairs of trials in which one side did not finish."""
     study = results.study
-    ended = {
-        (t.dataset, t.arm, t.seed): (record := results.records.get(t.key)) is not None
-        and record.status == "finished"
-        for t in results.trials
-    }
+    finished = set()
+    for trial in results.trials:
+        record = results.records.get(trial.key)
+        if record is not None and record.status == "finished":
+            finished.add((trial.dataset, trial.arm, trial.seed))
     counts: Counter[str] = Counter()
-    for (dataset, arm, seed), present in ended.items():
+    for dataset, arm, seed in dict.fromkeys((t.dataset, t.arm, t.seed) for t in results.trials):
         if arm == study.reference:
             continue
-        if not (present and ended.get((dataset, study.reference, seed), False)):
+        if not {(dataset, arm, seed), (dataset, study.reference, seed)} <= finished:
             counts[arm] += 1
     if not counts:
         return []
@@ -194,57 +212,64 @@ def _describe_missing_pairs(results: Results) -> list[str]:
 
 
 def _describe_missing_metrics(results: Results) -> list[str]:
-    """Metrics that trials lack although they finished, by arm."""
+    """Count, by metric and arm, the finished trials without a finite value."""
     notes = []
     for metric in results.study.metrics:
         without: Counter[str] = Counter()
         for trial in results.trials:
             record = results.records.get(trial.key)
-            if (
-                record
-                and record.status == "finished"
-                and not math.isfinite(results.get_value(trial, metric))
-            ):
+            finished = record is not None and record.status == "finished"
+            if finished and not math.isfinite(results.get_value(trial, metric)):
                 without[trial.arm] += 1
         if without:
             notes.append(
-                f"Finished without a finite {metric}: {without.total()} trials ({_format_counts(without)})."
+                f"Finished without a finite {metric}: {without.total()} trials"
+                f" ({_format_counts(without)})."
             )
     return notes
 
 
 def _describe_failures(results: Results) -> list[str]:
     notes = []
-    for status, words in (
+    for status, label in (
         ("failed", "Failed"),
         ("diverged", "Diverged"),
         ("running", "Not finished"),
         ("missing", "Not run"),
     ):
-        of_status = [t for t in results.trials if results.status(t) == status]
-        if not of_status:
+        trials = [trial for trial in results.trials if results.get_status(trial) == status]
+        if not trials:
             continue
-        counts = Counter(t.arm for t in of_status)
-        text = (
-            f"{words}: {len(of_status)} of {len(results.trials)} trials ({_format_counts(counts)})"
-        )
-        lost = {t.arm for t in of_status if (t.dataset, t.arm) in results.without_best}
+        counts = Counter(trial.arm for trial in trials)
+        text = f"{label}: {len(trials)} of {len(results.trials)} trials ({_format_counts(counts)})"
+        lost = {t.arm for t in trials if (t.dataset, t.arm) in results.without_best}
         if lost:
-            text += f"; no proposal of the search of {', '.join(sorted(lost))} was complete and within the constraints"
-        known = [
-            record for t in of_status if (record := results.records.get(t.key)) and record.reason
-        ]
-        if known:
-            text += f"; for instance {known[0].reason}"
-        if known and status == "failed":
-            text += f"; traceback.txt of MLflow run {known[0].run_id}"
+            text += (
+                f"; no proposal of the search of {', '.join(sorted(lost))} was complete and within"
+                " the constraints"
+            )
+        records = [results.records.get(trial.key) for trial in trials]
+        explained = [record for record in records if record and record.reason]
+        if explained:
+            text += f"; for instance {explained[0].reason}"
+        if explained and status == "failed":
+            text += f"; traceback.txt of MLflow run {explained[0].run_id}"
         notes.append(f"{text}.")
     return notes
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where results come from; `date` is the day (UTC) on which the last of them ended."""
+    """Origin of the results of a study.
+
+    Attributes:
+        results: Number of results.
+        keys: Number of distinct trial keys of the study.
+        revisions: Code revisions.
+        platforms: Kinds of machine.
+        fingerprints: Beginnings of the data fingerprints.
+        date: Day (UTC) on which the last result was stored.
+    """
 
     results: int
     keys: int
@@ -255,16 +280,19 @@ class Provenance:
 
 
 def collect_provenance(results: Results) -> Provenance:
-    """Where the results that count come from."""
+    """Return the origin of the results that count."""
     records = results.ended
-    ended = max((record.ended_at for record in records), default=0)
+    last = max((record.ended_at for record in records), default=0)
+    date = "no date"
+    if last:
+        date = datetime.fromtimestamp(last / 1000, UTC).strftime("%Y-%m-%d")
     return Provenance(
         len(records),
         len({trial.key for trial in results.trials} - {UNTUNED}),
         tuple(sorted({record.revision for record in records})) or ("none",),
         tuple(sorted({record.platform for record in records})) or ("nothing",),
         tuple(sorted({record.fingerprint[:12] for record in records})) or ("none",),
-        datetime.fromtimestamp(ended / 1000, UTC).strftime("%Y-%m-%d") if ended else "no date",
+        date,
     )
 
 
@@ -274,7 +302,7 @@ def _describe_provenance(results: Results) -> list[str]:
     mixed = [f"MIXED: {text}." for text in find_mixtures(results)]
     return [
         *mixed,
-        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {found.results} results of {found.keys}"
-        f" trial keys; code {', '.join(found.revisions)} on {', '.join(found.platforms)};"
-        f" data {', '.join(found.fingerprints)}; {found.date}.",
+        f"Study {study.name}{changed} (file hash {study.file_hash[:12]}): {found.results} results"
+        f" of {found.keys} trial keys; code {', '.join(found.revisions)}"
+        f" on {', '.join(found.platforms)}; data {', '.join(found.fingerprints)}; {found.date}.",
     ]

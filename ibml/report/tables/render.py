@@ -1,4 +1,4 @@
-"""The table in every format. The same results give the same bytes."""
+"""The table of a study in every format. The same results give the same bytes."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def render(table: Table, form: FormatName) -> str:
 
 
 def render_files(table: Table) -> dict[str, str | bytes]:
-    """Return the table in every format, by file name."""
+    """Return the table in every format, keyed by file name."""
     return {f"table.{spec.extension}": render(table, form) for form, spec in FORMATS.items()}

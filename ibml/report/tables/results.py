@@ -1,4 +1,4 @@
-"""The results of a study's trials: which of them count, their values, and where they come from."""
+"""Results of a study: the trials that count, their values, and how comparable they are."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from functools import cached_property
 from ibml.common.errors import IbmlError
 from ibml.config.metrics.names import UTILISATION, Metric, describe_metric
 from ibml.records import StudyRecord, TrialEntry, TrialRecord
+from ibml.report.formatting import format_count
 from ibml.statistics.sequential import Progress, follow
 
 
 class MixedResultsError(IbmlError):
-    """Results that were not made alike, so that nothing says that they compare."""
+    """Results from different code, machines or data, which may not be comparable."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """A study and the results of its keys. Where seeds were added until arms were decided, only the trials count that
-    the decisions took, whatever else the store has."""
+    """A study with the results of its trials.
+
+    In an adaptive study only the trials count that were part of its decisions, even if the
+    store has results of more seeds.
+
+    Attributes:
+        study: Record of the study.
+        records: Trial key -> stored result; may contain other keys too.
+    """
 
     study: StudyRecord
     records: Mapping[str, TrialRecord]
 
     @cached_property
     def looks(self) -> dict[str, Progress]:
-        """By data set, where the looks at an adaptive study stand."""
+        """Progress of the interim analyses of an adaptive study, by data set; else empty."""
         study = self.study
         if study.adaptive is None:
             return {}
@@ -35,73 +43,90 @@ class Results:
         for trial in study.trials:
             by_seed = arms.setdefault(trial.dataset, {}).setdefault(trial.arm, {})
             record = self.records.get(trial.key)
-            if (trial.dataset, trial.arm) in self.without_best or (
-                record and record.status == "failed"
-            ):
-                by_seed[trial.seed] = (
-                    None  # it holds nothing up, and is run again by the same command
-                )
+            without_best = (trial.dataset, trial.arm) in self.without_best
+            if without_best or (record and record.status == "failed"):
+                # Such a trial must not block the next look; repeating the command retries it.
+                by_seed[trial.seed] = None
             elif record and record.ended:
                 value = self.get_value(trial, study.steering)
                 by_seed[trial.seed] = value if math.isfinite(value) else None
-        return {
-            dataset: follow(
-                of_dataset,
+        progress = {}
+        for dataset, values in arms.items():
+            progress[dataset] = follow(
+                values,
                 study.reference,
                 study.seeds,
                 study.adaptive.min,
                 study.table.alpha,
                 study.table.test,
             )
-            for dataset, of_dataset in arms.items()
-        }
+        return progress
 
     @cached_property
     def without_best(self) -> set[tuple[str, str]]:
-        """(data set, arm) of searches that are done and have chosen nothing, so that nothing was evaluated."""
+        """Pairs (data set, arm) whose search ended without a best configuration."""
         return {(t.dataset, t.arm) for t in self.study.tuning if t.exhausted}
 
     def count_seeds_taken(self, dataset: str, arm: str) -> int:
-        """After how many seeds an arm was decided, or how many it had at the last look, before the first the least."""
+        """Return the number of seeds with which an arm is analyzed.
+
+        Args:
+            dataset: Name of the data set.
+            arm: Name of the arm.
+
+        Returns:
+            All seeds of a study with fixed seeds. In an adaptive study: the seeds at the
+            decision, else those at the last look, and before the first look the minimum.
+        """
         if self.study.adaptive is None:
             return len(self.study.seeds)
         progress = self.looks[dataset]
         decision = progress.decided.get(arm)
-        return decision.seeds if decision else max(progress.looks, self.study.adaptive.min)
+        if decision:
+            return decision.seeds
+        return max(progress.looks, self.study.adaptive.min)
 
     @cached_property
     def trials(self) -> list[TrialEntry]:
-        """The trials that count: all, or those that the looks took and are waiting for."""
+        """Trials that count: all, or in an adaptive study those that a look used or awaits."""
         study = self.study
         if study.adaptive is None:
             return list(study.trials)
-        place = {seed: position for position, seed in enumerate(study.seeds)}
-        return [
-            trial
-            for trial in study.trials
-            if place[trial.seed] < self.count_seeds_taken(trial.dataset, trial.arm)
-            or trial.arm in self.looks[trial.dataset].wanted.get(trial.seed, ())
-        ]
+        positions = {seed: position for position, seed in enumerate(study.seeds)}
+        counted = []
+        for trial in study.trials:
+            taken = positions[trial.seed] < self.count_seeds_taken(trial.dataset, trial.arm)
+            awaited = trial.arm in self.looks[trial.dataset].wanted.get(trial.seed, ())
+            if taken or awaited:
+                counted.append(trial)
+        return counted
 
     @cached_property
     def ended(self) -> list[TrialRecord]:
-        """The results of the trials that count, each key once."""
-        keys = dict.fromkeys(trial.key for trial in self.trials)
-        return [
-            self.records[key] for key in keys if key in self.records and self.records[key].ended
-        ]
+        """Results of the trials that count, one per key."""
+        ended = []
+        for key in dict.fromkeys(trial.key for trial in self.trials):
+            record = self.records.get(key)
+            if record is not None and record.ended:
+                ended.append(record)
+        return ended
 
     @property
     def unfinished(self) -> int:
-        """How many trials have no result yet."""
-        return sum(
-            not (record := self.records.get(trial.key)) or not record.ended for trial in self.trials
-        )
+        """Number of trials without a result."""
+        count = 0
+        for trial in self.trials:
+            record = self.records.get(trial.key)
+            if record is None or not record.ended:
+                count += 1
+        return count
 
-    def status(self, trial: TrialEntry) -> str:
-        """That of its run; `missing` where there is none, or only one that a search stopped early."""
+    def get_status(self, trial: TrialEntry) -> str:
+        """Return the status of a trial's run; `missing` without a run or for a pruned one."""
         record = self.records.get(trial.key)
-        return "missing" if record is None or record.status == "pruned" else record.status
+        if record is None or record.status == "pruned":
+            return "missing"
+        return record.status
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str], list[TrialEntry]]:
@@ -110,12 +135,21 @@ class Results:
             cells.setdefault((trial.dataset, trial.arm), []).append(trial)
         return cells
 
-    def arms(self, dataset: str) -> list[str]:
-        """The arms that a data set has, in the table's order."""
+    def list_arms(self, dataset: str) -> list[str]:
+        """Return the arms with trials on a data set, in the order of the study."""
         return [arm for arm in self.study.arms if (dataset, arm) in self._by_cell]
 
-    def values(self, dataset: str, arm: str, metric: Metric) -> dict[int, float]:
-        """seed -> finite value in the shown unit, of trials that finished; seeds in order."""
+    def get_values(self, dataset: str, arm: str, metric: Metric) -> dict[int, float]:
+        """Return the finite values of an arm's finished trials.
+
+        Args:
+            dataset: Name of the data set.
+            arm: Name of the arm.
+            metric: Metric to read.
+
+        Returns:
+            Seed -> value in the displayed unit, in ascending order of the seeds.
+        """
         values = {}
         for trial in self._by_cell.get((dataset, arm), ()):
             value = self.get_value(trial, metric.name)
@@ -124,25 +158,35 @@ class Results:
         return dict(sorted(values.items()))
 
     def get_value(self, trial: TrialEntry, name: str) -> float:
-        """A metric of a trial that finished, as it was logged; no number where there is none. Utilisations are
-        computed: the trial's accuracy of a modality by that of the modality alone, on the same data set and seed."""
+        """Return a metric of a finished trial.
+
+        A utilisation is computed: the accuracy of a modality divided by the accuracy of
+        unimodal training, on the same data set with the same seed.
+
+        Args:
+            trial: The trial.
+            name: Name of the metric.
+
+        Returns:
+            The value in the logged unit; NaN if the trial or the metric is missing.
+        """
         record = self.records.get(trial.key)
         if record is None or record.status != "finished":
             return math.nan
         modality = name.removeprefix(UTILISATION)
         if modality == name:
             return record.metrics.get(name, math.nan)
-        alone = self._alone.get((trial.dataset, modality, trial.seed))
-        of_alone = self.get_value(alone, "test.accuracy") if alone else math.nan
-        return (
-            record.metrics.get(f"test.accuracy.{modality}", math.nan) / of_alone
-            if of_alone > 0
-            else math.nan
-        )
+        unimodal = self._unimodal_trials.get((trial.dataset, modality, trial.seed))
+        if unimodal is None:
+            return math.nan
+        unimodal_accuracy = self.get_value(unimodal, "test.accuracy")
+        if not unimodal_accuracy > 0:  # also NaN
+            return math.nan
+        return record.metrics.get(f"test.accuracy.{modality}", math.nan) / unimodal_accuracy
 
     @cached_property
-    def _alone(self) -> dict[tuple[str, str, int], TrialEntry]:
-        """The trials of arms that have one modality alone, by data set, modality and seed."""
+    def _unimodal_trials(self) -> dict[tuple[str, str, int], TrialEntry]:
+        """Trials that train a single modality, by data set, modality and seed."""
         found = {}
         for trial in self.study.trials:
             config = {
@@ -154,56 +198,74 @@ class Results:
         return found
 
     def get_values_by_arm(self, dataset: str, metric: Metric) -> dict[str, dict[int, float]]:
-        """arm -> seed -> value, for every arm of a data set."""
-        return {arm: self.values(dataset, arm, metric) for arm in self.arms(dataset)}
+        """Return arm -> seed -> value (see `get_values`) for every arm of a data set."""
+        return {arm: self.get_values(dataset, arm, metric) for arm in self.list_arms(dataset)}
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The table's metrics, in its order."""
+        """Metrics of the table, in its order."""
         return tuple(map(describe_metric, self.study.metrics))
 
 
 def find_mixtures(results: Results, revision: str = "") -> list[str]:
-    """What of the results was not made alike, in words: code, kind of machine, or data within a data set. `revision`
-    is that of the code that is going to run the trials that have no result yet."""
-    to_come = [revision] * results.unfinished
+    """Describe differences in code, machine or data between the results of a study.
+
+    Args:
+        results: The results.
+        revision: Revision of the code that will run the remaining trials, if known.
+
+    Returns:
+        One phrase per kind of difference; empty if the results are uniform. Trials that change
+        their data on purpose are not compared by data.
+    """
+    revisions = [record.revision for record in results.ended]
+    revisions += [revision] * results.unfinished
     found = [
-        _describe_mixture(
-            "code revisions", [*(record.revision for record in results.ended), *to_come]
-        ),
+        _describe_mixture("code revisions", revisions),
         _describe_mixture("kinds of machine", (record.platform for record in results.ended)),
     ]
     for dataset in results.study.datasets:
-        changed = results.study.changes.get(dataset, {})
-        prints = [
-            results.records[trial.key].fingerprint[:12]
-            for trial in results.trials
-            if trial.dataset == dataset
-            and trial.key in results.records
-            and results.records[trial.key].ended
-            and not any(path.startswith("data.") for path in changed.get(trial.arm, ()))
-        ]
-        found.append(_describe_mixture(f"states of the data of {dataset}", prints))
+        fingerprints = _list_fingerprints(results, dataset)
+        found.append(_describe_mixture(f"states of the data of {dataset}", fingerprints))
     return [text for text in found if text]
 
 
-def _describe_mixture(what: str, names: Iterable[str]) -> str:
+def _list_fingerprints(results: Results, dataset: str) -> list[str]:
+    """Return the data fingerprints of trials that leave the data as they are."""
+    changes = results.study.changes.get(dataset, {})
+    fingerprints = []
+    for trial in results.trials:
+        record = results.records.get(trial.key)
+        if trial.dataset != dataset or record is None or not record.ended:
+            continue
+        changes_data = any(path.startswith("data.") for path in changes.get(trial.arm, ()))
+        if not changes_data:
+            fingerprints.append(record.fingerprint[:12])
+    return fingerprints
+
+
+def _describe_mixture(subject: str, names: Iterable[str]) -> str:
     counts: dict[str, int] = {}
     for name in filter(None, names):
         counts[name] = counts.get(name, 0) + 1
     if len(counts) < 2:
         return ""
-    parts = ", ".join(
-        f"{name} ({count} result{'s' if count > 1 else ''})"
-        for name, count in sorted(counts.items())
-    )
-    return f"{len(counts)} {what}: {parts}"
+    parts = [f"{name} ({format_count(count, 'result')})" for name, count in sorted(counts.items())]
+    return f"{len(counts)} {subject}: {', '.join(parts)}"
 
 
 def refuse_mixtures(name: str, found: Collection[str]) -> None:
-    """Raise `MixedResultsError` if results were not made alike."""
+    """Refuse results that may not be comparable.
+
+    Args:
+        name: Name of the study.
+        found: Differences that `find_mixtures` returned.
+
+    Raises:
+        MixedResultsError: There is a difference.
+    """
     if found:
         raise MixedResultsError(
-            f"{name} mixes {'; '.join(found)}. Nothing says that these compare; --allow-mixed uses them and says so in"
-            " the table's foot."
+            f"{name} mixes {'; '.join(found)}, so its results may not be comparable."
+            " Pass --allow-mixed to use them anyway; the table notes will say so."
         )

@@ -1,18 +1,18 @@
 "use strict";
 (() => {
-  const words = new Intl.Collator("en", { numeric: true });
-  const absent = (cell) => cell === undefined || ["", "–"].includes(cell.textContent.trim());
+  const collator = new Intl.Collator("en", { numeric: true });
+  const isMissing = (cell) => cell === undefined || ["", "–"].includes(cell.textContent.trim());
 
-  // Numbers before words, what is missing last whichever way the others go.
+  // Numbers come before words, and missing values last in both directions.
   function compare(a, b, direction) {
-    if (absent(a) || absent(b)) return Number(absent(a)) - Number(absent(b));
+    if (isMissing(a) || isMissing(b)) return Number(isMissing(a)) - Number(isMissing(b));
     const [x, y] = [a, b].map((cell) => cell.dataset.value);
     if (x !== undefined && y !== undefined) return direction * (Number(x) - Number(y));
     if (x !== undefined || y !== undefined) return x === undefined ? 1 : -1;
-    return direction * words.compare(a.textContent.trim(), b.textContent.trim());
+    return direction * collator.compare(a.textContent.trim(), b.textContent.trim());
   }
 
-  function sort(table, column, direction, order) {
+  function sortTable(table, column, direction, order) {
     for (const body of table.tBodies) {
       const rows = [...body.rows].filter((row) => !row.classList.contains("heading"));
       rows.sort((a, b) => order.get(a) - order.get(b));
@@ -21,9 +21,9 @@
     }
   }
 
-  function sortable(table) {
+  function makeSortable(table) {
     const headers = [...table.tHead.rows[0].cells];
-    const order = new Map([...table.rows].map((row, place) => [row, place]));
+    const order = new Map([...table.rows].map((row, index) => [row, index]));
     const next = { none: "ascending", ascending: "descending", descending: "none" };
     headers.forEach((header, column) => {
       const button = document.createElement("button");
@@ -32,14 +32,14 @@
       header.append(button);
       header.setAttribute("aria-sort", "none");
       header.addEventListener("click", () => {
-        const way = next[header.getAttribute("aria-sort")];
-        headers.forEach((other) => other.setAttribute("aria-sort", other === header ? way : "none"));
-        sort(table, column, { none: 0, ascending: 1, descending: -1 }[way], order);
+        const state = next[header.getAttribute("aria-sort")];
+        headers.forEach((other) => other.setAttribute("aria-sort", other === header ? state : "none"));
+        sortTable(table, column, { none: 0, ascending: 1, descending: -1 }[state], order);
       });
     });
   }
 
-  document.querySelectorAll("main table").forEach(sortable);
+  document.querySelectorAll("main table").forEach(makeSortable);
 
   let folded = [];
   window.addEventListener("beforeprint", () => {

@@ -1,0 +1,1 @@
+"""Views for the terminal: overview, single trial, comparison and sample size."""

@@ -1,4 +1,4 @@
-"""Two studies or two arms beside each other: what differs in configuration and in results."""
+"""Comparison of two studies or two arms: settings, configurations and results."""
 
 from __future__ import annotations
 
@@ -23,120 +23,181 @@ from ibml.report.tables.table_spec import (
     build_signed_entry,
     format_confidence_level,
 )
-from ibml.statistics.paired import paired_difference, summarise, with_verdicts
+from ibml.statistics.paired import Difference, paired_difference, summarise, with_verdicts
+
+Cell = tuple[str, str]
+"""(data set, arm)."""
+
+CellPair = tuple[Cell, Cell]
+"""A cell of the first side, and the cell of the second side that it is compared with."""
 
 
 @dataclass(frozen=True)
 class ComparisonSide:
-    """A study, or one of its arms, as it was named."""
+    """One side of a comparison: a study, or one of its arms.
+
+    Attributes:
+        name: Name that the user gave, used as heading.
+        results: Results of the study.
+        arm: Name of the arm; None for the whole study.
+    """
 
     name: str
     results: Results
     arm: str | None
 
-    def config(self, dataset: str, arm: str) -> dict[str, Any]:
-        """The configuration of an arm: dotted path -> value; None where it has no such part."""
+    def get_config(self, dataset: str, arm: str) -> dict[str, Any]:
+        """Return the configuration of an arm.
+
+        Args:
+            dataset: Name of the data set.
+            arm: Name of the arm.
+
+        Returns:
+            Dotted path -> value; None for a setting that the arm does not have.
+        """
         study = self.results.study
-        return {**study.configs.get(dataset, {}), **study.changes.get(dataset, {}).get(arm, {})}
-
-
-Pairing = list[tuple[tuple[str, str], tuple[str, str]]]
-"""((data set, arm) of the first side, (data set, arm) of the second), for all that is compared."""
+        changes = study.changes.get(dataset, {}).get(arm, {})
+        return {**study.configs.get(dataset, {}), **changes}
 
 
 def compare(first: ComparisonSide, second: ComparisonSide) -> list[TableSpec]:
-    """What differs in the settings, in the configuration, and in the results, the second against the first."""
+    """Compare two studies, or two arms.
+
+    Args:
+        first: Baseline of the comparison.
+        second: Side that is compared with it.
+
+    Returns:
+        Tables of settings, configurations and results, without the empty ones.
+
+    Raises:
+        IbmlError: One side is a study and the other one an arm.
+    """
     if (first.arm is None) != (second.arm is None):
-        raise IbmlError("compare two studies, or two arms (STUDY/ARM); not a study with an arm")
+        raise IbmlError(
+            "cannot compare a study with an arm; name two studies, or two arms (STUDY/ARM)"
+        )
     pairs = _match_cells(first, second)
-    found = [
+    specs = [
         _compare_settings(first, second),
         _compare_configs(first, second, pairs),
         _compare_results(first, second, pairs),
     ]
-    return [grid for grid in found if grid.rows]
+    return [spec for spec in specs if spec.rows]
 
 
-def _match_cells(first: ComparisonSide, second: ComparisonSide) -> Pairing:
-    one, two = first.results.study, second.results.study
-    shared = [dataset for dataset in one.datasets if dataset in two.datasets]
-    datasets = [(name, name) for name in shared]
-    if not shared and len(one.datasets) == len(two.datasets) == 1:
-        datasets = [(one.datasets[0], two.datasets[0])]
+def _match_cells(first: ComparisonSide, second: ComparisonSide) -> list[CellPair]:
+    """Return the cells to compare: those with the same names, or with the same configuration."""
+    datasets = _match_datasets(first, second)
     if first.arm is not None and second.arm is not None:
         arms = [(first.arm, second.arm)]
     else:
-        arms = [(arm, arm) for arm in one.arms if arm in two.arms]
-        left = [arm for arm in two.arms if arm not in one.arms]
-        for a, b in datasets[:1]:  # an arm may have another name there
-            same = {arm: first.config(a, arm) for arm in one.arms if arm not in two.arms}
-            arms += [
-                (x, y) for y in left for x, config in same.items() if config == second.config(b, y)
-            ]
-    return [((a, x), (b, y)) for a, b in datasets for x, y in arms]
+        first_arms, second_arms = first.results.study.arms, second.results.study.arms
+        arms = [(arm, arm) for arm in first_arms if arm in second_arms]
+        if datasets:
+            arms += _match_renamed_arms(first, second, *datasets[0])
+    pairs = []
+    for first_dataset, second_dataset in datasets:
+        for first_arm, second_arm in arms:
+            pairs.append(((first_dataset, first_arm), (second_dataset, second_arm)))
+    return pairs
+
+
+def _match_datasets(first: ComparisonSide, second: ComparisonSide) -> list[tuple[str, str]]:
+    first_names, second_names = first.results.study.datasets, second.results.study.datasets
+    shared = [(name, name) for name in first_names if name in second_names]
+    if not shared and len(first_names) == len(second_names) == 1:
+        return [(first_names[0], second_names[0])]
+    return shared
+
+
+def _match_renamed_arms(
+    first: ComparisonSide, second: ComparisonSide, first_dataset: str, second_dataset: str
+) -> list[tuple[str, str]]:
+    """Return pairs of arms with different names and the same configuration."""
+    first_arms, second_arms = first.results.study.arms, second.results.study.arms
+    candidates = {}
+    for arm in first_arms:
+        if arm not in second_arms:
+            candidates[arm] = first.get_config(first_dataset, arm)
+    pairs = []
+    for arm in second_arms:
+        if arm in first_arms:
+            continue
+        config = second.get_config(second_dataset, arm)
+        pairs += [(name, arm) for name, candidate in candidates.items() if candidate == config]
+    return pairs
 
 
 def _compare_settings(first: ComparisonSide, second: ComparisonSide) -> TableSpec:
     rows = []
-    for (name, one), (_, two) in zip(_list_facts(first), _list_facts(second), strict=True):
-        if one != two or (name == "mixed" and one):
-            rows.append((Entry(name), Entry(one), Entry(two)))
+    facts = zip(_list_facts(first), _list_facts(second), strict=True)
+    for (name, first_text), (_, second_text) in facts:
+        if first_text != second_text or (name == "mixed" and first_text):
+            rows.append((Entry(name), Entry(first_text), Entry(second_text)))
     return TableSpec(
         "settings that differ", _build_side_columns(first, second, "setting"), tuple(rows)
     )
 
 
 def _list_facts(side: ComparisonSide) -> Iterator[tuple[str, str]]:
-    study, results, found = side.results.study, side.results, collect_provenance(side.results)
+    """Yield the settings of a study as pairs of term and description."""
+    study, found = side.results.study, collect_provenance(side.results)
     yield "study", study.name
     yield "question", study.description
     yield "file hash", study.file_hash[:12]
-    yield "changed on the command line", " ".join(study.overrides)
+    yield "command-line overrides", " ".join(study.overrides)
     yield "design", study.design.type
     yield "reference", study.reference
     yield "arms", ", ".join(study.arms)
     yield "data sets", ", ".join(study.datasets)
     adaptive = f", from {study.adaptive.min} on as decided" if study.adaptive else ""
     yield "seeds", ", ".join(map(str, study.seeds)) + adaptive
-    yield (
-        "epochs",
-        ", ".join(f"{name} {'/'.join(map(str, of))}" for name, of in study.epochs.items()),
-    )
+    epochs = [f"{name} {'/'.join(map(str, of))}" for name, of in study.epochs.items()]
+    yield "epochs", ", ".join(epochs)
     yield "test", f"{study.table.test}, alpha {study.table.alpha:g}"
     yield "tuning", study.tuning_note
     yield "results", f"{found.results} of {found.keys}"
     yield "code", ", ".join(found.revisions)
     yield "machine", ", ".join(found.platforms)
     yield "data", ", ".join(found.fingerprints)
-    yield "mixed", "; ".join(find_mixtures(results))
+    yield "mixed", "; ".join(find_mixtures(side.results))
 
 
-def _compare_configs(first: ComparisonSide, second: ComparisonSide, pairs: Pairing) -> TableSpec:
+def _compare_configs(
+    first: ComparisonSide, second: ComparisonSide, pairs: list[CellPair]
+) -> TableSpec:
     rows: list[Row | str] = []
-    for (a, x), (b, y) in pairs:
-        one, two = first.config(a, x), second.config(b, y)
-        paths = [path for path in dict.fromkeys([*one, *two]) if one.get(path) != two.get(path)]
-        lines = [
-            (Entry(path), Entry(_format_value(one.get(path))), Entry(_format_value(two.get(path))))
-            for path in paths
-        ]
-        rows += [_format_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
-    return TableSpec(
-        "configuration that differs", _build_side_columns(first, second, "path"), tuple(rows)
-    )
+    for first_cell, second_cell in pairs:
+        first_config = first.get_config(*first_cell)
+        second_config = second.get_config(*second_cell)
+        pair_rows = []
+        for path in dict.fromkeys([*first_config, *second_config]):
+            first_value, second_value = first_config.get(path), second_config.get(path)
+            if first_value != second_value:
+                texts = (path, _format_value(first_value), _format_value(second_value))
+                pair_rows.append(tuple(map(Entry, texts)))
+        if pair_rows and len(pairs) > 1:
+            rows.append(_format_place(first_cell, second_cell))
+        rows += pair_rows
+    columns = _build_side_columns(first, second, "path")
+    return TableSpec("configuration that differs", columns, tuple(rows))
 
 
-def _compare_results(first: ComparisonSide, second: ComparisonSide, pairs: Pairing) -> TableSpec:
-    alpha = first.results.study.table.alpha
+def _compare_results(
+    first: ComparisonSide, second: ComparisonSide, pairs: list[CellPair]
+) -> TableSpec:
+    settings = first.results.study.table
     known = {metric.name for metric in second.results.metrics}
     metrics = [metric for metric in first.results.metrics if metric.name in known]
     rows: list[Row | str] = []
-    for (a, x), (b, y) in pairs:
-        lines = list(
-            _build_result_rows(metrics, first.results, (a, x), second.results, (b, y), alpha)
-        )
-        rows += [_format_place(a, x, b, y), *lines] if lines and len(pairs) > 1 else lines
-    interval = f"{format_confidence_level(alpha)} interval"
+    for pair in pairs:
+        pair_rows = list(_build_result_rows(metrics, first.results, second.results, pair))
+        if pair_rows and len(pairs) > 1:
+            rows.append(_format_place(*pair))
+        rows += pair_rows
+    interval = f"{format_confidence_level(settings.alpha)} interval"
     columns = (
         Column("metric", "name"),
         Column(first.name, "measure"),
@@ -144,61 +205,71 @@ def _compare_results(first: ComparisonSide, second: ComparisonSide, pairs: Pairi
         *map(Column, ("pairs", "difference", interval, "p (Holm)")),
         Column("second", "words"),
     )
-    test = {"t": "t-test", "wilcoxon": "signed-rank test"}[first.results.study.table.test]
-    return TableSpec(
-        f"results (second minus first over common seeds, paired {test})", columns, tuple(rows)
-    )
+    test = {"t": "t-test", "wilcoxon": "signed-rank test"}[settings.test]
+    title = f"results (second minus first over common seeds, paired {test})"
+    return TableSpec(title, columns, tuple(rows))
 
 
 def _build_result_rows(
-    metrics: list[Metric],
-    first: Results,
-    one: tuple[str, str],
-    second: Results,
-    two: tuple[str, str],
-    alpha: float,
+    metrics: list[Metric], first: Results, second: Results, pair: CellPair
 ) -> Iterator[Row]:
-    table = first.study.table
-    values = {
-        metric: (first.values(*one, metric), second.values(*two, metric)) for metric in metrics
-    }
-    found = {
-        metric: paired_difference(y, x, table.test, alpha) for metric, (x, y) in values.items()
-    }
-    keys, others = _get_keys(first, one), _get_keys(second, two)
-    common = keys.keys() & others.keys()
-    same = bool(common) and all(keys[seed] == others[seed] for seed in common)
-    for metric, d in with_verdicts(found, None, alpha).items():
+    settings = first.study.table
+    first_cell, second_cell = pair
+    values = {}
+    differences = {}
+    for metric in metrics:
+        x, y = first.get_values(*first_cell, metric), second.get_values(*second_cell, metric)
+        values[metric] = (x, y)
+        differences[metric] = paired_difference(y, x, settings.test, settings.alpha)
+    same_trials = _have_same_trials(first, second, pair)
+    for metric, difference in with_verdicts(differences, None, settings.alpha).items():
         x, y = values[metric]
         if not x and not y:
             continue
-        better = d.mean is not None and (d.mean > 0) == metric.higher_is_better
-        digits = table.get_digits(metric.name)
-        words = ("better" if better else "worse") if d.verdict == "effect detected" else d.verdict
+        digits = settings.get_digits(metric.name)
+        verdict = "the same trials" if same_trials else _format_verdict(difference, metric)
         yield (
-            Entry(table.format_metric_name(metric)),
+            Entry(settings.format_metric_name(metric)),
             build_mean_entry(summarise(list(x.values())), digits),
             build_mean_entry(summarise(list(y.values())), digits),
-            build_number_entry(d.n, 0),
-            build_signed_entry(d.mean, digits),
-            build_interval_entry(d.low, d.high, digits),
-            build_p_value_entry(d.p_corrected),
-            Entry("the same trials" if same else words),
+            build_number_entry(difference.n, 0),
+            build_signed_entry(difference.mean, digits),
+            build_interval_entry(difference.low, difference.high, digits),
+            build_p_value_entry(difference.p_corrected),
+            Entry(verdict),
         )
 
 
-def _get_keys(results: Results, cell: tuple[str, str]) -> dict[int, str]:
-    return {trial.seed: trial.key for trial in results.trials if (trial.dataset, trial.arm) == cell}
+def _have_same_trials(first: Results, second: Results, pair: CellPair) -> bool:
+    """Return True if both cells share seeds, and all shared seeds have the same trial key."""
+    first_keys, second_keys = _get_keys(first, pair[0]), _get_keys(second, pair[1])
+    common = first_keys.keys() & second_keys.keys()
+    return bool(common) and all(first_keys[seed] == second_keys[seed] for seed in common)
 
 
-def _format_place(a: str, x: str, b: str, y: str) -> str:
-    return f"{a} · {x}" if (a, x) == (b, y) else f"{a} · {x} | {b} · {y}"
+def _format_verdict(difference: Difference, metric: Metric) -> str:
+    if difference.verdict != "effect detected":
+        return difference.verdict
+    rises = difference.mean is not None and difference.mean > 0
+    is_better = difference.mean is not None and rises == metric.higher_is_better
+    return "better" if is_better else "worse"
+
+
+def _get_keys(results: Results, cell: Cell) -> dict[int, str]:
+    """Return seed -> trial key of a cell."""
+    return {t.seed: t.key for t in results.trials if (t.dataset, t.arm) == cell}
+
+
+def _format_place(first: Cell, second: Cell) -> str:
+    if first == second:
+        return " · ".join(first)
+    return f"{' · '.join(first)} | {' · '.join(second)}"
 
 
 def _build_side_columns(
-    first: ComparisonSide, second: ComparisonSide, lead: str
+    first: ComparisonSide, second: ComparisonSide, heading: str
 ) -> tuple[Column, ...]:
-    return Column(lead, "name"), Column(first.name, "words"), Column(second.name, "words")
+    return Column(heading, "name"), Column(first.name, "words"), Column(second.name, "words")
 
 
 def _format_value(value: Any) -> str:

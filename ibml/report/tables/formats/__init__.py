@@ -1,0 +1,1 @@
+"""Table formats. `registry.FORMATS` lists them; each one subclasses `base.TableFormat`."""

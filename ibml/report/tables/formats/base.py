@@ -13,37 +13,53 @@ from ibml.report.tables.table_spec import TableSpec
 
 @dataclass(frozen=True)
 class Listing:
-    """A single grid, and the same content for formats that programs read.
+    """A single table, and the same content for formats that programs read.
 
     Attributes:
-        grid: Title, columns and rows for readers.
-        label: Label of the grid in a document.
-        rows: Flat rows for tables of data.
-        records: The content with its structure, as JSON takes it.
+        spec: Title, columns and rows for readers.
+        label: Label of the table in a document.
+        rows: Flat rows for CSV.
+        records: Structured content for JSON.
     """
 
-    grid: TableSpec
+    spec: TableSpec
     label: str
     rows: Sequence[Mapping[str, Any]]
     records: Sequence[Mapping[str, Any]]
 
 
 class TableFormat(ABC):
-    """A format in which tables are written. The same content gives the same bytes, ending in a newline.
+    """A format in which tables are written. The same content gives the same bytes.
 
     Example:
         >>> class TitleFormat(TableFormat):
         ...     def render_table(self, table: Table) -> str:
-        ...         return "".join(f"{grid.title}\\n" for grid in grids(table))
+        ...         return "".join(f"{spec.title}\\n" for spec in build_table_specs(table))
         ...
         ...     def render_listing(self, listing: Listing) -> str:
-        ...         return f"{listing.grid.title}\\n"
+        ...         return f"{listing.spec.title}\\n"
     """
 
     @abstractmethod
     def render_table(self, table: Table) -> str:
-        """Return a study's table with its caption and notes; `ibml.report.tables.layout.build_table_specs` lays it out."""
+        """Render the table of a study with its caption and notes.
+
+        `ibml.report.tables.layout.build_table_specs` lays the table out.
+
+        Args:
+            table: The table.
+
+        Returns:
+            Text that ends in a newline.
+        """
 
     @abstractmethod
     def render_listing(self, listing: Listing) -> str:
-        """Return a single grid, for example that of `ibml table --tuning`."""
+        """Render a single table, for example that of `ibml table --tuning`.
+
+        Args:
+            listing: The table for readers and for programs.
+
+        Returns:
+            Text that ends in a newline.
+        """

@@ -1,4 +1,4 @@
-"""Tables as comma-separated values, a row per data set, arm and metric."""
+"""Tables as comma-separated values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from ibml.report.tables.table import Table
 
 
 class CsvFormat(TableFormat):
-    """CSV with one header row."""
+    """CSV with a header and one row per data set, arm and metric, at full precision."""
 
     def render_table(self, table: Table) -> str:
+        """Render the cells of a table."""
         return table.build_frame().to_csv(index=False, lineterminator="\n")
 
     def render_listing(self, listing: Listing) -> str:
+        """Render the flat rows of a listing."""
         return pd.DataFrame(list(listing.rows)).to_csv(index=False, lineterminator="\n")

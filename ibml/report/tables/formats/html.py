@@ -1,4 +1,4 @@
-"""Grids in HTML: what stands alone, and what a page is made of."""
+"""Tables in HTML, alone or as part of a page."""
 
 from __future__ import annotations
 
@@ -16,33 +16,41 @@ from ibml.report.tables.table_spec import TableSpec
 
 @cache
 def get_environment() -> Environment:
-    """Templates of this package; every text is escaped, and shows nothing but itself."""
+    """Return the Jinja environment of this package's templates.
+
+    It escapes every text, removes control characters, and refuses undefined names.
+    """
     folder = files("ibml.report") / "templates"
     return Environment(
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         autoescape=True,
-        finalize=lambda value: strip_control_characters(value) if type(value) is str else value,
+        finalize=_finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def render_html_table(grid: TableSpec) -> str:
-    """One grid as a `table` element."""
-    return str(get_environment().get_template("grid.html").module.grid(grid)).strip() + "\n"  # type: ignore[attr-defined]
+def _finalize(value: object) -> object:
+    """Remove control characters from plain text, but not from markup."""
+    return strip_control_characters(value) if type(value) is str else value
+
+
+def render_html_table(spec: TableSpec) -> str:
+    """Render one table as a `table` element."""
+    module = get_environment().get_template("table_spec.html").module
+    return str(module.render(spec)).strip() + "\n"  # type: ignore[attr-defined]
 
 
 class HtmlFormat(TableFormat):
-    """A part of a page: the table's grids and its foot, without style."""
+    """An HTML fragment without style: caption, tables and notes."""
 
     def render_table(self, table: Table) -> str:
+        """Render caption, tables and notes."""
+        template = get_environment().get_template("table.html")
         caption = table.study.table.caption or table.study.description
-        return (
-            get_environment()
-            .get_template("table.html")
-            .render(grids=build_table_specs(table), foot=table.notes, caption=caption)
-        )
+        return template.render(specs=build_table_specs(table), notes=table.notes, caption=caption)
 
     def render_listing(self, listing: Listing) -> str:
-        return render_html_table(listing.grid)
+        """Render the table of a listing."""
+        return render_html_table(listing.spec)

@@ -12,9 +12,10 @@ from ibml.report.tables.table import Table
 
 
 class JsonFormat(TableFormat):
-    """JSON with everything that a table says, in full precision."""
+    """JSON with the whole content of a table at full precision."""
 
     def render_table(self, table: Table) -> str:
+        """Render study, cells, ranks, analyses and notes."""
         content = {
             "study": table.name,
             "description": table.study.description,
@@ -22,16 +23,15 @@ class JsonFormat(TableFormat):
             "design": table.study.design.model_dump(mode="json"),
             "unfinished": table.unfinished,
             "rows": table.build_frame().to_dict("records"),
-            "average_ranks": {metric: found.ranks for metric, found in table.ranks.items()},
+            "average_ranks": {metric: ranks.ranks for metric, ranks in table.ranks.items()},
             "analyses": list(map(_convert_analysis, table.analyses)),
             "foot": table.notes,
         }
-        return (
-            json.dumps(_convert_value(content), indent=1, ensure_ascii=False, allow_nan=False)
-            + "\n"
-        )
+        text = json.dumps(_convert_value(content), indent=1, ensure_ascii=False, allow_nan=False)
+        return text + "\n"
 
     def render_listing(self, listing: Listing) -> str:
+        """Render the records of a listing."""
         return json.dumps(list(listing.records), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -40,9 +40,15 @@ def _convert_analysis(analysis: Analysis) -> dict[str, object]:
 
 
 def _convert_value(value: object) -> object:
-    """JSON has no NaN, which is what pandas makes of None in a column of numbers."""
+    """Convert a value to JSON's types.
+
+    Numbers that are not finite become null: JSON has no NaN, and pandas stores None in a column of
+    numbers as NaN.
+    """
     if isinstance(value, dict):
         return {str(key): _convert_value(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return list(map(_convert_value, value))
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,6 +1,6 @@
-r"""Grids in LaTeX, with booktabs' rules and siunitx's columns.
+r"""Tables in LaTeX, with booktabs rules and siunitx columns.
 
-A file that is made here can be compiled as it is and, unchanged, be \input into a paper.
+A file compiles as it is, and can be \input into a paper without changes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from ibml.report.tables.table_spec import Column, Entry, Row, TableSpec
 
 PACKAGES = "amssymb,booktabs,graphicx,siunitx"
 
-# \@onlypreamble changes its meaning at \begin{document}: so the file knows whether it is inside of one.
-_BEGIN = rf"""% \input this file into a paper that has \usepackage{{{PACKAGES}}}, or compile it as it is.
+# \@onlypreamble is redefined at \begin{document}, which shows whether the file is \input there.
+_BEGIN = (
+    rf"% \input this file into a paper that has \usepackage{{{PACKAGES}}},"
+    " or compile it as it is."
+    rf"""
 \expandafter\let\expandafter\ibmlonlypreamble\csname @onlypreamble\endcsname
 \expandafter\let\expandafter\ibmlnotprerr\csname @notprerr\endcsname
 \ifx\ibmlonlypreamble\ibmlnotprerr\let\ibmlend\relax\else
@@ -34,8 +37,11 @@ _BEGIN = rf"""% \input this file into a paper that has \usepackage{{{PACKAGES}}}
 \def\ibmlend{{\end{{document}}}}
 \fi
 """
+)
 
-_UNICODE = r"""% pdfLaTeX prints substitutes for some characters of this table. To print the characters,
+_UNICODE = (
+    "% pdfLaTeX prints substitutes for some characters of this table."
+    r""" To print the characters,
 % compile with XeLaTeX or LuaLaTeX and a font that has them, for example with this in the preamble:
 % \usepackage{fontspec}\setmainfont{Noto Serif}
 % For Chinese, Japanese and Korean also, with XeLaTeX and with LuaLaTeX:
@@ -43,11 +49,13 @@ _UNICODE = r"""% pdfLaTeX prints substitutes for some characters of this table. 
 % \usepackage{luatexja-fontspec}\setmainjfont{Noto Serif CJK SC}
 \def\ibmlencoding{OT1}
 \def\ibmlsubstitute#1#2{%
-  \ifcsname u8:\detokenize{#1}\endcsname\else\expandafter\gdef\csname u8:\detokenize{#1}\endcsname{#2}\fi}
+  \ifcsname u8:\detokenize{#1}\endcsname\else"""
+    r"""\expandafter\gdef\csname u8:\detokenize{#1}\endcsname{#2}\fi}
 \def\ibmlneedsfonts#1#2{% letters that LaTeX's first fonts lack, and its newer ones have
   \expandafter\ifx\csname f@encoding\endcsname\ibmlencoding
     \expandafter\gdef\csname u8:\detokenize{#1}\endcsname{#2}\fi}
 """
+)
 _WIDE_LETTERS = r"""\ifdefined\XeTeXversion\IfFileExists{xeCJK.sty}{\usepackage{xeCJK}}{}\fi
 \ifdefined\directlua\IfFileExists{luatexja-fontspec.sty}{\usepackage{luatexja-fontspec}}{}\fi
 """
@@ -57,7 +65,7 @@ _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    '"': r"\symbol{34}",  # \textquotedbl is not in the encoding that LaTeX starts with
+    '"': r"\symbol{34}",  # \textquotedbl is missing in LaTeX's default encoding
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     "×": r"$\times$",
@@ -79,19 +87,20 @@ _SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{
         char: f"{{{char}}}" for char in "[]*"
-    },  # at the start of a row LaTeX would read them as an option
+    },  # LaTeX reads them as an option at the start of a row
 }
 _MAX_WIDTH = 150
-"""Characters of a line that fit beside the margins of a page in landscape; a wider table is shrunk."""
+"""Characters of a line that fit on a landscape page; a wider table is shrunk."""
 _APPROX = r"\approx"
 _OGONEK = "\u0328"
 _MATH_COMMAND = re.compile(r"\\ensuremath\{\\([A-Za-z]+)\}")
 _FROM_LIBRARY = "±≈≤≥∞≠ΓΔΘΛΞΠΣΥΦΨΩαβγδζηθικλμνξπρςστυφχψω"
-"""Characters that become commands of LaTeX in the text itself, since every LaTeX has these."""
+"""Characters that are written as LaTeX commands, since every LaTeX has these commands."""
+_ROWS_PER_PAGE = 40
 
 
 def _find_math_command(char: str) -> str:
-    """Return the name of the mathematical command for a character, without backslash; empty if there is none."""
+    """Return the name of a character's math command, without backslash; empty if it has no one."""
     found = _MATH_COMMAND.fullmatch(get_builtin_uni2latex_dict().get(ord(char), ""))
     return found[1] if found else ""
 
@@ -100,7 +109,10 @@ _SPECIAL |= {char: rf"$\{_find_math_command(char)}$" for char in _FROM_LIBRARY}
 
 
 def escape_latex(text: str) -> str:
-    """Return a text that prints as it reads. Characters that pdfLaTeX lacks stay as they are: see `build_document`."""
+    """Return LaTeX source that prints a text literally.
+
+    Characters that pdfLaTeX lacks stay as they are; `build_document` defines substitutes.
+    """
     return "".join(map(_escape_char, unicodedata.normalize("NFC", text)))
 
 
@@ -109,133 +121,154 @@ def _escape_char(char: str) -> str:
         return _SPECIAL[char]
     if char.isascii():
         return char if char.isprintable() else " "
-    return char if char.isprintable() or char in _JOINERS else _substitute(char)
+    if char.isprintable() or char in _JOINERS:
+        return char
+    return _substitute(char)
 
 
 def _is_common(char: str) -> bool:
-    """Whether LaTeX prints a character whatever its engine and fonts are."""
+    """Return True if LaTeX prints the character with every engine and font."""
     parts = unicodedata.normalize("NFKD", char)
     accented = "\u00c0" <= char <= "\u017f" and parts[0].isascii() and _OGONEK not in parts
     return char.isascii() or char in "ßæÆøØœŒłŁ" or accented
 
 
 def _substitute(char: str) -> str:
-    """Return similar ASCII text for a character, else its mathematical command if LaTeX knows it, else its number."""
+    """Return similar ASCII text, else the math command if LaTeX has it, else the code point."""
     if char in _JOINERS:
         return ""
     parts = unicodedata.normalize("NFKD", char).replace("\N{FRACTION SLASH}", "/")
-    plain = "".join(c for c in parts if c.isascii() and c.isprintable())
+    plain = [part for part in parts if part.isascii() and part.isprintable()]
     if plain:
-        return "".join(_SPECIAL.get(c, c) for c in plain)
-    number, command = f"{{[}}U+{ord(char):04X}{{]}}", _find_math_command(char)
-    return rf"\ifcsname {command}\endcsname$\{command}$\else {number}\fi" if command else number
+        return "".join(_SPECIAL.get(part, part) for part in plain)
+    code_point = f"{{[}}U+{ord(char):04X}{{]}}"
+    command = _find_math_command(char)
+    if not command:
+        return code_point
+    return rf"\ifcsname {command}\endcsname$\{command}$\else {code_point}\fi"
 
 
 def build_document(blocks: Sequence[str]) -> str:
-    """Return floats as a file that compiles as it is.
+    """Return floats as a file that compiles.
 
-    If some characters are beyond pdfLaTeX, the head of the file says how to print them, and has their substitutes.
+    If pdfLaTeX lacks some of the characters, the head of the file defines substitutes and explains
+    how to print the characters themselves.
+
+    Args:
+        blocks: LaTeX source of the floats.
+
+    Returns:
+        LaTeX source of the file.
     """
     text = "\n".join(blocks)
-    rare = sorted({char for char in text if not _is_common(char)})
-    wide = any(unicodedata.east_asian_width(char) in "WF" for char in rare)
-    begin = _BEGIN.replace("<PREAMBLE>", _WIDE_LETTERS if wide else "")
+    rare = sorted(char for char in set(text) if not _is_common(char))
+    is_wide = any(unicodedata.east_asian_width(char) in "WF" for char in rare)
+    preamble = _WIDE_LETTERS if is_wide else ""
+    begin = _BEGIN.replace("<PREAMBLE>", preamble)
     return f"{_build_unicode_preamble(rare)}{begin}{text}\n\\ibmlend\n"
 
 
 def _build_unicode_preamble(rare: Sequence[str]) -> str:
     if not rare:
         return ""
-    macros = (r"\ibmlneedsfonts" if char <= "\u017f" else r"\ibmlsubstitute" for char in rare)
-    lines = (
-        f"{macro}{{{char}}}{{{_substitute(char)}}}\n"
-        for macro, char in zip(macros, rare, strict=True)
-    )
+    lines = []
+    for char in rare:
+        macro = r"\ibmlneedsfonts" if char <= "\u017f" else r"\ibmlsubstitute"
+        lines.append(f"{macro}{{{char}}}{{{_substitute(char)}}}\n")
     return _UNICODE + "".join(lines)
 
 
-def render_float(grid: TableSpec, caption: str, label: str, foot: Sequence[str] = ()) -> str:
-    """A grid as a float; `caption` and `notes` are plain text."""
+def render_float(spec: TableSpec, caption: str, label: str, notes: Sequence[str] = ()) -> str:
+    """Render one table as a float.
+
+    Args:
+        spec: The table; its title is not used.
+        caption: Caption as plain text.
+        label: Label for \\ref.
+        notes: Notes under the table as plain text.
+
+    Returns:
+        LaTeX source of a `table` environment.
+    """
     lines = ["\\begin{table}", "\\centering", "\\small"]
-    if any(column.kind == "measure" for column in grid.columns):
-        # siunitx' bold and its marks behind numbers need text instead of mathematics
+    if any(column.kind == "measure" for column in spec.columns):
+        # siunitx prints bold numbers and marks behind numbers only in text mode.
         lines.append(
             "\\sisetup{separate-uncertainty, detect-weight, mode=text, table-align-text-post=false}"
         )
-    made = render_tabular(grid).rstrip()
-    if _measure_width(grid) > _MAX_WIDTH:
-        made = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{made}}}"
-    lines += [rf"\caption{{{escape_latex(caption)}}}", rf"\label{{{_sanitize_label(label)}}}", made]
-    if foot:
-        text = "\\\\\n".join(map(escape_latex, foot))
-        lines += [
-            "",
-            "\\medskip",
-            f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}",
-        ]
+    tabular = render_tabular(spec).rstrip()
+    if _measure_width(spec) > _MAX_WIDTH:
+        tabular = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{tabular}}}"
+    lines.append(rf"\caption{{{escape_latex(caption)}}}")
+    lines += [rf"\label{{{_sanitize_label(label)}}}", tabular]
+    if notes:
+        text = "\\\\\n".join(map(escape_latex, notes))
+        minipage = f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{text}\n\\end{{minipage}}"
+        lines += ["", "\\medskip", minipage]
     return "\n".join([*lines, "\\end{table}", ""])
 
 
 def _sanitize_label(label: str) -> str:
-    """A label is no text: in one, LaTeX carries out what it reads."""
+    """Replace the characters of a label that LaTeX would interpret."""
     return re.sub(r"[^A-Za-z0-9:._-]", "-", label)
 
 
-def _measure_width(grid: TableSpec) -> int:
-    """How many characters a line of a grid takes."""
-    columns = enumerate(grid.columns)
-    return sum(
-        2 + max([len(c.heading), *(len(row[i].text) for row in grid.entries)]) for i, c in columns
-    )
+def _measure_width(spec: TableSpec) -> int:
+    """Return the number of characters in a line of a table."""
+    width = 0
+    for position, column in enumerate(spec.columns):
+        texts = [column.heading, *(row[position].text for row in spec.entries)]
+        width += 2 + max(map(len, texts))
+    return width
 
 
-def render_tabular(grid: TableSpec) -> str:
-    """The tabular alone."""
-    shape = " ".join(
-        _get_column_spec(column, [row[i] for row in grid.entries])
-        for i, column in enumerate(grid.columns)
-    )
-    header = " & ".join(_format_heading(column) for column in grid.columns)
-    lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", rf"{header} \\", r"\midrule"]
-    for row in grid.rows:
+def render_tabular(spec: TableSpec) -> str:
+    """Render one table as a `tabular` environment, without float and caption."""
+    shapes = []
+    for position, column in enumerate(spec.columns):
+        shapes.append(_get_column_spec(column, [row[position] for row in spec.entries]))
+    header = " & ".join(map(_format_heading, spec.columns))
+    lines = [rf"\begin{{tabular}}{{{' '.join(shapes)}}}", r"\toprule", rf"{header} \\", r"\midrule"]
+    for row in spec.rows:
         if isinstance(row, str):
-            lines.append(
-                rf"\multicolumn{{{len(grid.columns)}}}{{l}}{{\textit{{{escape_latex(row)}}}}} \\"
-            )
+            heading = rf"\textit{{{escape_latex(row)}}}"
+            lines.append(rf"\multicolumn{{{len(spec.columns)}}}{{l}}{{{heading}}} \\")
         else:
-            cells = (
-                _format_cell(entry, column) for entry, column in zip(row, grid.columns, strict=True)
-            )
+            cells = map(_format_cell, row, spec.columns)
             lines.append(rf"{' & '.join(cells)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _format_heading(column: Column) -> str:
-    return (
-        f"{{{escape_latex(column.heading)}}}"
-        if column.kind == "measure"
-        else escape_latex(column.heading)
-    )
+    heading = escape_latex(column.heading)
+    return f"{{{heading}}}" if column.kind == "measure" else heading
 
 
 def _get_column_spec(column: Column, entries: Sequence[Entry]) -> str:
+    """Return the letter of a column, or siunitx's `S` with the format of its numbers."""
     if column.kind != "measure":
         return {"name": "l", "words": "l", "mark": "c", "number": "r"}[column.kind]
-    texts = [
-        entry.text.split(" ± ")
-        for entry in entries
-        if entry.summary and entry.summary.mean is not None
-    ]
     digits = max((entry.digits for entry in entries), default=0)
-    whole = max((len(parts[0].split(".")[0].lstrip("-")) for parts in texts), default=1)
-    sign = "-" if any(parts[0].startswith("-") for parts in texts) else ""
-    spread = max(
-        (len(parts[1].replace(".", "").lstrip("0")) for parts in texts if len(parts) > 1), default=0
-    )
-    uncertainty = f"({max(spread, digits, 1)})" if any(len(parts) > 1 for parts in texts) else ""
+    whole_digits, spread_digits = [], []
+    sign = ""
+    for entry in entries:
+        if entry.summary is None or entry.summary.mean is None:
+            continue
+        mean, _, spread = entry.text.partition(" ± ")
+        whole_digits.append(len(mean.split(".")[0].lstrip("-")))
+        if mean.startswith("-"):
+            sign = "-"
+        if spread:
+            spread_digits.append(len(spread.replace(".", "").lstrip("0")))
+    whole = max(whole_digits, default=1)
     decimals = f".{digits}" if digits else ""
+    uncertainty = ""
+    if spread_digits:
+        uncertainty = f"({max(*spread_digits, digits, 1)})"
     longest = max((entry.marks for entry in entries), key=len, default="")
-    behind = rf",table-space-text-post={{{_format_marks(longest)}}}" if longest else ""
+    behind = ""
+    if longest:
+        behind = rf",table-space-text-post={{{_format_marks(longest)}}}"
     return f"S[table-format={sign}{whole}{decimals}{uncertainty}{behind}]"
 
 
@@ -246,14 +279,14 @@ def _format_cell(entry: Entry, column: Column) -> str:
     if entry.summary is None or entry.summary.mean is None:
         return f"{{{escape_latex(entry.text)}{marks}}}"
     mean, _, spread = entry.text.partition(" ± ")
-    if (
-        entry.emphasis == "second"
-    ):  # siunitx cannot underline a number: one that is in braces stands by itself
-        text = rf"{mean} \pm {spread}" if spread else mean
-        return rf"{{\underline{{${text}$}}{marks}}}"
+    if entry.emphasis == "second":
+        # siunitx cannot underline a number, so braces keep the number away from it.
+        number = rf"{mean} \pm {spread}" if spread else mean
+        return rf"{{\underline{{${number}$}}{marks}}}"
     number = f"{mean}({_format_spread(spread)})" if spread else mean
-    behind = f" {{{marks}}}" if marks else ""
-    return rf"\bfseries {number}{behind}" if entry.emphasis == "best" else f"{number}{behind}"
+    if marks:
+        number += f" {{{marks}}}"
+    return rf"\bfseries {number}" if entry.emphasis == "best" else number
 
 
 def _format_marks(marks: str) -> str:
@@ -261,49 +294,53 @@ def _format_marks(marks: str) -> str:
 
 
 def _format_spread(spread: str) -> str:
-    """A spread in units of the last digit, as siunitx reads it: 0.85 -> 85."""
+    """Return a spread in units of the last digit, as siunitx expects it: 0.85 -> 85."""
     return spread.replace(".", "").lstrip("0") or "0"
-
-
-_ROWS_PER_PAGE = 40
 
 
 class LatexFormat(TableFormat):
     """LaTeX floats in a file that compiles, and that a paper can \\input."""
 
     def render_table(self, table: Table) -> str:
+        """Render means with caption and notes, then differences and analyses."""
         study = table.study
         caption = study.table.caption or study.description or study.name
         label = study.table.label or f"tab:{study.name}"
-        shown = _split_into_pages(build_mean_tables(table))
+        mean_pages = _split_into_pages(build_mean_tables(table))
         blocks = []
-        for position, grid in enumerate(shown, start=1):
-            suffix = f"-{position}" if len(shown) > 1 else ""
-            words = f"{caption} {grid.title.partition(': ')[2]}" if len(shown) > 1 else caption
-            foot = table.notes if position == len(shown) else ()
-            blocks.append(render_float(grid, words, label + suffix, foot))
-        for position, grid in enumerate(
-            _split_into_pages(build_difference_tables(table) + build_analysis_tables(table)),
-            start=1,
-        ):
-            blocks.append(
-                render_float(grid, f"{study.name}: {grid.title}", f"{label}-more-{position}")
-            )
+        for position, spec in enumerate(mean_pages, start=1):
+            page_caption, page_label = caption, label
+            if len(mean_pages) > 1:
+                page_caption = f"{caption} {spec.title.partition(': ')[2]}"
+                page_label = f"{label}-{position}"
+            notes = table.notes if position == len(mean_pages) else ()
+            blocks.append(render_float(spec, page_caption, page_label, notes))
+        further = build_difference_tables(table) + build_analysis_tables(table)
+        for position, spec in enumerate(_split_into_pages(further), start=1):
+            page_label = f"{label}-more-{position}"
+            blocks.append(render_float(spec, f"{study.name}: {spec.title}", page_label))
         return build_document(blocks)
 
     def render_listing(self, listing: Listing) -> str:
-        return build_document([render_float(listing.grid, listing.grid.title, listing.label)])
+        """Render the table of a listing as one float."""
+        spec = listing.spec
+        return build_document([render_float(spec, spec.title, listing.label)])
 
 
-def _split_into_pages(found: list[TableSpec]) -> list[TableSpec]:
-    """Grids cut where they would not fit on a page, at a heading if there is one: LaTeX does not break a float."""
+def _split_into_pages(specs: list[TableSpec]) -> list[TableSpec]:
+    """Split tables that do not fit on a page, preferably at a heading.
+
+    LaTeX does not break a float across pages.
+    """
     pages = []
-    for grid in found:
+    for spec in specs:
         parts: list[list[Row | str]] = [[]]
-        for row in grid.rows:
-            full = _ROWS_PER_PAGE if not isinstance(row, str) else _ROWS_PER_PAGE // 2
-            if len(parts[-1]) >= full:
+        for row in spec.rows:
+            is_heading = isinstance(row, str)
+            limit = _ROWS_PER_PAGE // 2 if is_heading else _ROWS_PER_PAGE
+            if len(parts[-1]) >= limit:
                 parts.append([])
             parts[-1].append(row)
-        pages += [TableSpec(grid.title, grid.columns, tuple(rows)) for rows in parts]
+        for rows in parts:
+            pages.append(TableSpec(spec.title, spec.columns, tuple(rows)))
     return pages

@@ -1,4 +1,7 @@
-"""All table formats, one line each. Classes are named by text, so that the choices of `--format` import nothing."""
+"""All table formats, one line each.
+
+Classes are named by text, so that listing the choices of `--format` imports no format.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FormatSpec:
-    """A table format.
+    """A registered table format.
 
     Attributes:
-        extension: Ending of its files, without the dot.
-        target: `module:Class` of its `TableFormat`.
+        extension: File extension without the dot.
+        target: `module:Class` of the `TableFormat`.
     """
 
     extension: str
@@ -34,7 +37,7 @@ FORMATS: dict[str, FormatSpec] = {
     "json": FormatSpec("json", f"{_FORMATS}.json:JsonFormat"),
     "html": FormatSpec("html", f"{_FORMATS}.html:HtmlFormat"),
 }
-"""Name, as `--format` takes it -> format; files of a report are written in this order."""
+"""Value of `--format` -> format. The files of a report are written in this order."""
 
 if TYPE_CHECKING:
     FormatName = str
@@ -43,6 +46,6 @@ else:
 
 
 def load_format(name: FormatName) -> TableFormat:
-    """Return the format with a name."""
+    """Import and return the format with a name."""
     found: TableFormat = load_object(FORMATS[name].target)()
     return found

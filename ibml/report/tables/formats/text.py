@@ -1,4 +1,4 @@
-"""Grids for a terminal, and what it would show as plain text."""
+"""Tables for a terminal, and the same as plain text."""
 
 from __future__ import annotations
 
@@ -13,65 +13,86 @@ from rich.text import Text
 from ibml.report.tables.formats.base import Listing, TableFormat
 from ibml.report.tables.layout import build_table_specs
 from ibml.report.tables.table import Table
-from ibml.report.tables.table_spec import Entry, TableSpec
+from ibml.report.tables.table_spec import Column, Entry, TableSpec
 
 _STYLES = {"best": "bold", "second": "underline", "": ""}
 
 
-def build_rich_table(grid: TableSpec) -> RichTable:
-    """A grid in which names fold before numbers where the terminal is narrow: best bold, second underlined."""
-    made = RichTable(
-        title=Text(grid.title, style="bold") if grid.title else None,
+def build_rich_table(spec: TableSpec) -> RichTable:
+    """Return a table for Rich: best in bold, second underlined.
+
+    On a narrow terminal, names wrap before numbers do.
+
+    Args:
+        spec: The table.
+
+    Returns:
+        The renderable.
+    """
+    table = RichTable(
+        title=Text(spec.title, style="bold") if spec.title else None,
         box=box.SIMPLE_HEAD,
         title_justify="left",
         pad_edge=False,
         collapse_padding=True,
     )
-    marks = [
-        max((len(row[i].marks) for row in grid.entries), default=0)
-        for i in range(len(grid.columns))
-    ]
-    for column in grid.columns:
-        heading = Text(column.heading)
-        match column.kind:
-            case "name" | "words":
-                made.add_column(heading, overflow="fold")
-            case "mark":
-                made.add_column(heading, justify="center", overflow="fold")
-            case _:
-                made.add_column(heading, justify="right", min_width=8, overflow="fold")
-    for row in grid.rows:
+    for column in spec.columns:
+        _add_column(table, column)
+    mark_widths = _measure_marks(spec)
+    for row in spec.rows:
         if isinstance(row, str):
-            made.add_section()
-            made.add_row(Text(row, style="italic"))
+            table.add_section()
+            table.add_row(Text(row, style="italic"))
         else:
-            made.add_row(
-                *(_format_entry(entry, width) for entry, width in zip(row, marks, strict=True))
-            )
-    return made
+            entries = zip(row, mark_widths, strict=True)
+            table.add_row(*(_format_entry(entry, width) for entry, width in entries))
+    return table
 
 
-def _format_entry(entry: Entry, marks: int) -> Text:
-    tail = f" {entry.marks:{marks}}" if marks else ""
-    return Text(f"{entry.text}{tail}", style=_STYLES[entry.emphasis])
+def _add_column(table: RichTable, column: Column) -> None:
+    heading = Text(column.heading)
+    match column.kind:
+        case "name" | "words":
+            table.add_column(heading, overflow="fold")
+        case "mark":
+            table.add_column(heading, justify="center", overflow="fold")
+        case _:
+            table.add_column(heading, justify="right", min_width=8, overflow="fold")
+
+
+def _measure_marks(spec: TableSpec) -> list[int]:
+    """Return the width of the widest marks in each column."""
+    widths = [0] * len(spec.columns)
+    for row in spec.entries:
+        for position, entry in enumerate(row):
+            widths[position] = max(widths[position], len(entry.marks))
+    return widths
+
+
+def _format_entry(entry: Entry, mark_width: int) -> Text:
+    text = entry.text
+    if mark_width:
+        text += f" {entry.marks:{mark_width}}"
+    return Text(text, style=_STYLES[entry.emphasis])
 
 
 def render_plain_text(content: RenderableType) -> str:
-    """What a terminal of 120 columns without colours shows."""
+    """Render for a terminal of 120 columns without colors."""
     stream = io.StringIO()
-    Console(
+    console = Console(
         file=stream, width=120, no_color=True, force_terminal=False, markup=False, emoji=False
-    ).print(content)
+    )
+    console.print(content)
     return re.sub(r"[ ]+\n", "\n", stream.getvalue())
 
 
 def build_rich_group(table: Table) -> Group:
-    """The table for a terminal: best bold, second underlined."""
-    caption = [Text(table.study.table.caption)] if table.study.table.caption else []
+    """Return the caption, tables and notes of a study for Rich."""
+    caption = table.study.table.caption
     return Group(
-        *caption,
+        *([Text(caption)] if caption else []),
         *map(build_rich_table, build_table_specs(table)),
-        *(Text(line) for line in table.notes),
+        *map(Text, table.notes),
     )
 
 
@@ -79,7 +100,9 @@ class TextFormat(TableFormat):
     """Plain text, 120 columns wide."""
 
     def render_table(self, table: Table) -> str:
+        """Render caption, tables and notes."""
         return render_plain_text(build_rich_group(table))
 
     def render_listing(self, listing: Listing) -> str:
-        return render_plain_text(build_rich_table(listing.grid))
+        """Render the table of a listing."""
+        return render_plain_text(build_rich_table(listing.spec))
