@@ -134,18 +134,21 @@ def _run_plan(plan: Plan, context: RunContext) -> Ablation:
     ) as opened:
         run_id = opened.run_id
         summary, record = _run_study(plan, context, known, run_id)
-        reused = [known[trial.key] for trial in record.trials if trial.key in known]
-        added = {
-            result.run_id for result in reused if result.ended and plan.name not in result.studies
-        }
+        added = set()
+        for trial in record.trials:
+            result = known.get(trial.key)
+            if result and result.ended and plan.name not in result.studies:
+                added.add(result.run_id)
         update_labels(store, record, run_id, added, opened.is_new)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         table, files = _make_report(store, record, run_id, options.allow_mixed, summary.interrupted)
         opened.files |= files
         if summary.interrupted:
             opened.status = "KILLED"
+        elif table.unfinished:
+            opened.status = "FAILED"
         else:
-            opened.status = "FAILED" if table.unfinished else "FINISHED"
+            opened.status = "FINISHED"
     return Ablation(table, summary, run_id)
 
 
@@ -153,7 +156,9 @@ def _check_mixtures(
     name: str, before: StudyRecord | None, known: Mapping[str, TrialRecord], allow_mixed: bool
 ) -> None:
     """Refuse results of different revisions or machines, or only warn if they are allowed."""
-    mixtures = find_mixtures(Results(before, known), get_code_revision()) if before else []
+    if before is None:
+        return
+    mixtures = find_mixtures(Results(before, known), get_code_revision())
     if not allow_mixed:
         refuse_mixtures(name, mixtures)
         return
@@ -212,7 +217,9 @@ def _run_study(
         summary.reused += reused
         session.flush_or_raise()
         records = [arm.opened.close(summary) if arm.opened else None for arm in arms]
-    cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
+    cells = plan.cells
+    if arms:
+        cells = [cell for arm in arms if (cell := arm.cell)]
     tuning = [describe_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
     note = describe_budget(plan, arms, tuning)
     return summary, study_record(plan, build_trials(plan, cells), tuning, note)
@@ -237,7 +244,9 @@ def _find_missing_trials(
     Returns:
         The trials without a result, and the number of trials with a result.
     """
-    cells = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
+    cells = plan.cells
+    if arms:
+        cells = [arm.plan.cell for arm in arms if not arm.opened]
     missing, reused = [], 0
     waiting = deque(schedule.open(cells))
     while waiting:

@@ -163,8 +163,12 @@ def describe_budget(plan: Plan, arms: Sequence[TunedArm], tuning: Sequence[Tunin
         return ""
     config, seeds = plans[0].config, len(plans[0].seeds)
     most = max(p.trials for p in plans)
-    is_any_smaller = any(p.trials < most for p in plans)
-    fewer = " (or all there are of a grid with fewer)" if is_any_smaller else ""
+    trials = f"{most} trials"
+    if seeds > 1:
+        trials += f" of {seeds} seeds"
+    trials += " for each arm"
+    if any(p.trials < most for p in plans):
+        trials += " (or all there are of a grid with fewer)"
     several = len(plan.datasets) > 1
     trained, untuned = [], []
     for entry in tuning:
@@ -173,13 +177,14 @@ def describe_budget(plan: Plan, arms: Sequence[TunedArm], tuning: Sequence[Tunin
             trained.append(f"{name} {entry.trials} ({entry.epochs:,} epochs)")
         else:
             untuned.append(name)
-    unfinished = any(arm.opened and not arm.opened.search.done for arm in arms)
+    trained_label = "Trained"
+    if any(arm.opened and not arm.opened.search.done for arm in arms):
+        trained_label += " so far"
     note = (
-        f"Tuning: {most} trials{f' of {seeds} seeds' if seeds > 1 else ''} for each arm{fewer},"
-        f" sampler {config.sampler.type} (seed {config.sampler.seed}),"
+        f"Tuning: {trials}, sampler {config.sampler.type} (seed {config.sampler.seed}),"
         f" scheduler {config.scheduler.type}, by {config.objectives[0].metric}"
         f" with seeds from {plans[0].seeds[0]} on; the best is evaluated on other seeds."
-        f" Trained{' so far' if unfinished else ''}: {', '.join(trained)}."
+        f" {trained_label}: {', '.join(trained)}."
     )
     if untuned:
         note += f" Nothing to tune in {', '.join(untuned)}."

@@ -120,7 +120,9 @@ def _is_equal(then: float | None, now: float | None) -> bool:
 
 def _to_stored_value(value: float) -> float:
     """Return a value as MLflow's databases store it: infinity becomes the largest float."""
-    return math.copysign(sys.float_info.max, value) if math.isinf(value) else value
+    if math.isinf(value):
+        return math.copysign(sys.float_info.max, value)
+    return value
 
 
 def _format_value(value: float | None) -> str:

@@ -137,7 +137,9 @@ def _find_folder_leftovers(
         return []
     paths: list[StoragePath] = [*folder.rglob("*")]
     files = tuple(path for path in paths if is_ours(path.name) or is_unfinished(path.name))
-    return [Leftover(folder, reason, files)] if files or not paths else []
+    if paths and not files:
+        return []  # only files of other programs
+    return [Leftover(folder, reason, files)]
 
 
 def _is_population_state(name: str) -> bool:

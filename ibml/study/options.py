@@ -22,7 +22,7 @@ STAGE_GB = 10.0
 class RunOptions:
     """Options of a study or a search that do not change its results.
 
-    Options that are None fall back to environment variables and defaults, see `ibml --help`.
+    An option that is not set falls back to environment variables and defaults, see `ibml --help`.
 
     Attributes:
         tracking_uri: URI of the MLflow store.

@@ -65,9 +65,11 @@ class Reproduction:
     @property
     def lines(self) -> list[str]:
         """Lines of text: the verdict, the differences, and the notes."""
-        plural = "s" if self.epochs > 1 else ""
-        compared = f"{self.epoch_metrics} metrics of {self.epochs} epoch{plural}"
-        compared += f" and {self.final_metrics} of the end" if self.final_metrics else ""
+        compared = f"{self.epoch_metrics} metrics of {self.epochs} epoch"
+        if self.epochs > 1:
+            compared += "s"
+        if self.final_metrics:
+            compared += f" and {self.final_metrics} of the end"
         if self.identical:
             return [f"Identical, bit for bit: {compared}.", *self.notes]
         differ = f"Not identical in {len(self.differences)} of {compared}."
@@ -104,13 +106,17 @@ def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduc
     if not recorded:
         raise NotReproducibleError(f"{_format_trial(record)} has no recorded epoch to compare")
     console.print(f"{_format_trial(record)}, {record.status}", highlight=False, soft_wrap=True)
-    limit = config.trainer.epochs if record.status == "finished" else recorded
+    is_finished = record.status == "finished"
+    limit = config.trainer.epochs if is_finished else recorded
     trainer, rows, final = _train(
         config, limit, lambda row: console.print(format_epoch(row), highlight=False)
     )
-    final = final if record.status == "finished" else {}
-    # A trial without a result may have been trained further since its file was written.
-    of_file = rows if record.ended else rows[: max(map(len, file.values()), default=0)]
+    if not is_finished:
+        final = {}
+    of_file = rows
+    if not record.ended:
+        # The trial may have been trained further since its file was written.
+        of_file = rows[: max(map(len, file.values()), default=0)]
     last = {**rows[-1], **final}
     found: dict[str, MetricMismatch] = {}
     for difference in (

@@ -36,5 +36,5 @@ def open_session(store: MlflowStore, checkpoints: str | Path | None, console: Co
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
     """Stop a study or a search gracefully at SIGINT and SIGTERM; finished trials are kept."""
-    with watch_signals(), deferred(lambda: "Stopping ... (a second Ctrl-C ends at once)"):
+    with watch_signals(), deferred(lambda: "Stopping ... (press Ctrl-C again to end immediately)"):
         yield

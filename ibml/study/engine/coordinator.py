@@ -109,7 +109,7 @@ class Coordinator:
             state = f"waiting for {running} running {noun} to checkpoint"
         else:
             state = "no trial is running"
-        return f"Stopping: {state} (a second Ctrl-C ends at once) ..."
+        return f"Stopping: {state} (press Ctrl-C again to end immediately) ..."
 
     @property
     def is_stopped(self) -> bool:
@@ -340,20 +340,18 @@ class Coordinator:
             return  # the trial is stopped like all others
         self._release(task)
         pruned = task.trial_run.pruned if task.trial_run else ""
-        all_tags = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
-        self.session.add(
-            task.key, TrialEnded("pruned" if pruned else ending, dict(final), all_tags, log)
-        )
+        event = TrialEnded(ending, dict(final), dict(tags), log)
+        if pruned:
+            event = TrialEnded("pruned", dict(final), {**tags, "ibml.reason": pruned}, log)
+        self.session.add(task.key, event)
         if ending != "failed":
-            remove_checkpoints(
-                self.get_checkpoint_folder(task), task.keep if ending == "finished" else "none"
-            )
+            keep = task.keep if ending == "finished" else "none"
+            remove_checkpoints(self.get_checkpoint_folder(task), keep)
         self.summary.pruned += bool(pruned)
         self.summary.finished += not pruned and ending != "failed"
         unused_epochs = task.spec.config.trainer.epochs - task.trained_epochs
-        self._guard(
-            lambda: self._end_in_scheduler(task, ending, final, tags.get("ibml.reason", "")), None
-        )
+        reason = tags.get("ibml.reason", "")
+        self._guard(lambda: self._end_in_scheduler(task, ending, final, reason), None)
         self.progress.record_trial_end(ending == "failed", unused_epochs)
         if task.trial_run and task.source and (pruned or ending != "finished"):
             seeds_left = len(task.source.search.seeds) - task.trial_run.position - 1

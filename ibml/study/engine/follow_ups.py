@@ -33,7 +33,7 @@ class NoFollowUps:
     """Follow-ups of a run whose trials are all known at its start."""
 
     def after_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> Iterable[TrialTask]:
-        """Return no trials, see `FollowUps.after_trial`."""
+        """Return no trials."""
         return ()
 
     def after_search(self, search: Search) -> Iterable[TrialTask]:

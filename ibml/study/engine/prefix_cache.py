@@ -227,4 +227,6 @@ def open_prefix_cache(folder: StoragePath, gigabytes: float, clear: bool = False
     """
     if clear:
         PrefixStore(folder, 0).trim({})
-    return PrefixCache(PrefixStore(folder, 1e9 * gigabytes) if gigabytes > 0 else None)
+    if gigabytes <= 0:
+        return PrefixCache()
+    return PrefixCache(PrefixStore(folder, 1e9 * gigabytes))

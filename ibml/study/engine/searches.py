@@ -184,7 +184,9 @@ def _build_proposal_record(trial: FrozenTrial) -> ProposalRecord:
 
 def _truncate_tag(text: str) -> str:
     """Return a text, shortened to the maximum length of a tag."""
-    return text if len(text) <= TAG_LENGTH else text[: TAG_LENGTH - len(CUT)] + CUT
+    if len(text) <= TAG_LENGTH:
+        return text
+    return text[: TAG_LENGTH - len(CUT)] + CUT
 
 
 def open_search(

@@ -123,11 +123,9 @@ class TrialTask:
     @property
     def interval_values(self) -> dict[str, float]:
         """Numeric values of an interval, logged per epoch since they change between intervals."""
-        return (
-            {f"value.{path}": value for path, value in self.interval.numbers.items()}
-            if self.interval
-            else {}
-        )
+        if self.interval is None:
+            return {}
+        return {f"value.{path}": value for path, value in self.interval.numbers.items()}
 
     def record_report(self) -> None:
         """Record the time of a start or a report."""

@@ -244,10 +244,10 @@ def _check_address(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        used = "" if host in str(address) else f" at {host}, which Ray uses instead"
-        raise ClusterError(
-            f"no Ray cluster at {address}: {error.strerror or error}{used}"
-        ) from None
+        problem = f"no Ray cluster at {address}: {error.strerror or error}"
+        if host not in str(address):
+            problem += f" at {host}, which Ray uses instead"
+        raise ClusterError(problem) from None
 
 
 def _check_size(resources: ResourcesConfig) -> None:

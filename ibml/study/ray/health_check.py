@@ -55,7 +55,9 @@ class CheckResult:
 
     def __str__(self) -> str:
         text = f"{self.node}: {self.about}: {self.text}"
-        return f"{text}; {self.fix}" if self.fix else text
+        if self.fix:
+            text += f"; {self.fix}"
+        return text
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,9 @@ def check_nodes(folder: StoragePath, data: Sequence[DataConfig] = ()) -> list[Ch
     plain = [config.model_dump(mode="json") for config in data]
     with _create_marker_file(folder) as mark:
         sets = [(config, collect_plugin_packages(flatten({"data": config}))) for config in plain]
-        asked = {"folder": str(folder), "mark": str(mark), "data": sets}
-        here = node_probe.collect_facts(asked)
-        nodes = _probe_nodes(asked, DATA_SECONDS if data else ANSWER_SECONDS)
+        request = {"folder": str(folder), "mark": str(mark), "data": sets}
+        here = node_probe.collect_facts(request)
+        nodes = _probe_nodes(request, DATA_SECONDS if data else ANSWER_SECONDS)
     if not nodes:
         raise ClusterError("the cluster has no node that is alive; restart it with ray start")
     results: list[CheckResult] = []
@@ -261,7 +263,7 @@ def _create_marker_file(folder: StoragePath) -> Iterator[StoragePath]:
                 parent.rmdir()
 
 
-def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
+def _probe_nodes(request: Mapping[str, Any], seconds: float) -> list[Node]:
     """Collect the facts of all live nodes concurrently, within a time limit in seconds."""
     import ray
     from ray import cloudpickle
@@ -275,7 +277,7 @@ def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
         nodes = {}
         for node in alive:
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            nodes[probe.options(scheduling_strategy=where).remote(asked)] = node
+            nodes[probe.options(scheduling_strategy=where).remote(request)] = node
         found: list[Node] = []
         deadline, before = time.monotonic() + seconds, time.time()
         waiting = list(nodes)

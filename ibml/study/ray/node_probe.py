@@ -23,11 +23,11 @@ PACKAGES = ("ibml", "torch", "ray", "numpy")
 """Packages whose versions must be equal on all machines."""
 
 
-def collect_facts(asked: Mapping[str, Any]) -> dict[str, Any]:
+def collect_facts(request: Mapping[str, Any]) -> dict[str, Any]:
     """Collect facts about this machine.
 
     Args:
-        asked: `folder`: folder of the checkpoints, to test if it is writable. `mark`: file in it,
+        request: `folder`: folder of the checkpoints, to test if it is writable. `mark`: file in it,
             to test if it is visible. `data`: data sets, each as a configuration and the plug-in
             packages that it needs.
 
@@ -47,9 +47,9 @@ def collect_facts(asked: Mapping[str, Any]) -> dict[str, Any]:
         "revision": _get_revision(),
         "cuda": _find_cuda_version(),
         "gpus": _list_gpus(),
-        "written": _test_write(asked["folder"]),
-        "seen": _is_seen(asked["mark"]),
-        "data": [_compute_fingerprint(config, packages) for config, packages in asked["data"]],
+        "written": _test_write(request["folder"]),
+        "seen": _is_seen(request["mark"]),
+        "data": [_compute_fingerprint(config, packages) for config, packages in request["data"]],
     }
     return {**found, "took": time.monotonic() - started_at}
 
@@ -76,7 +76,9 @@ def _find_cuda_version() -> str:
     if found is None or found.origin is None:
         return ""
     file = Path(found.origin).parent / "version.py"
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if not file.is_file():
+        return ""
+    text = file.read_text(encoding="utf-8")
     match = re.search(r"^cuda\b.*= '([^']+)'", text, re.MULTILINE)
     return match[1] if match else ""
 
