@@ -69,7 +69,7 @@ def test_retries_and_failures_of_trials_are_logged(
         ) as driver,
     ):
         for _ in range(2):  # the same fault in the same epoch: it always comes
-            running = driver.next(1)
+            running = driver.request_task(1)
             assert running
             driver.start(running)
             driver.handle_fault(running, Fault("ValueError('no')", "traceback", 1))

@@ -1,0 +1,1 @@
+"""Studies, searches and single trials: planning, scheduling, training and reproduction."""

@@ -1,4 +1,4 @@
-"""Runs an ablation: the trials that have no result yet, the searches of its arms, and its table."""
+"""Ablation runs: train the missing trials, tune the arms, and build the table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shlex
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -54,12 +54,15 @@ _log = logging.getLogger(__name__)
 
 
 def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None) -> Ablation:
-    """Run what a plan lacks, and make its table.
+    """Train the trials of a plan that have no result yet, and build the table.
 
     Args:
         plan: The study.
         options: Options of the run.
-        console: Where progress goes; None for nowhere.
+        console: Console for progress and messages; None prints nothing.
+
+    Returns:
+        The table, the counters of the run, and the id of the study's MLflow run.
 
     Raises:
         DesignChangedError: If the name exists with another design and `new_version` is not set.
@@ -76,38 +79,42 @@ def run_ablation(plan: Plan, options: RunOptions, console: Console | None = None
     with stop_on_signals(), open_session(store, options.checkpoints, console) as session:
         plan = choose_version(plan, session.store, options.new_version, session.say)
         if plan.name != plan.study.name:
-            session.say(
-                f"This run is recorded as {plan.name!r}; its table: ibml table {shlex.quote(plan.name)}"
-            )
-        # What is proposed follows from the order of results, so a search has one driver.
-        alone = (
-            session.heartbeat.exclusive(f"the study {plan.name}", session.say)
-            if plan.tuning
-            else nullcontext()
-        )
-        with alone:
+            command = f"ibml table {shlex.quote(plan.name)}"
+            session.say(f"This run is recorded as {plan.name!r}; its table: {command}")
+        with ExitStack() as stack:
+            if plan.tuning:
+                # Proposals depend on the order of results, so a search has exactly one driver.
+                lock = session.heartbeat.exclusive(f"the study {plan.name}", session.say)
+                stack.enter_context(lock)
             prepare_data((cell.config.data for cell in plan.cells), console)
             prefixes = open_prefix_cache(
-                session.workspace.prefix_folder, options.stage_gb, anew=options.rerun
+                session.workspace.prefix_folder, options.stage_gb, clear=options.rerun
             )
-            return _run_plan(
-                plan, RunContext(session, database, console, prefixes, options, resources)
-            )
+            context = RunContext(session, database, console, prefixes, options, resources)
+            return _run_plan(plan, context)
 
 
 def find_job_name(plan: Plan, options: RunOptions) -> str:
-    """Return the name under which a job will record a study, as far as its store answers from here.
+    """Return the name under which a Ray job will record a study.
+
+    The name includes a version suffix only if the store can be read from this machine.
+
+    Args:
+        plan: The study.
+        options: Options of the run.
+
+    Returns:
+        The versioned name, or the plan's name if the store is unknown or unreachable.
 
     Raises:
-        DesignChangedError: As the job would.
+        DesignChangedError: If the name exists with another design and `new_version` is not set.
     """
     uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:  # the cluster's own environment names the store
+    if not uri:  # the cluster's environment defines the store
         return plan.name
     try:
-        return choose_version(
-            plan, open_store(uri, read_only=True), options.new_version, lambda text: None
-        ).name
+        store = open_store(uri, read_only=True)
+        return choose_version(plan, store, options.new_version, lambda text: None).name
     except TrackingError:
         return plan.name
 
@@ -115,44 +122,66 @@ def find_job_name(plan: Plan, options: RunOptions) -> str:
 def _run_plan(plan: Plan, context: RunContext) -> Ablation:
     session, options = context.session, context.options
     store = session.store
-    begun = study_record(plan, [] if plan.tuning else build_trials(plan))
-    before = (
-        store.read_study_if_any(plan.name) if plan.tuning else begun
-    )  # tuned, the last run knows the trials
+    initial = study_record(plan, [] if plan.tuning else build_trials(plan))
+    # The trials of tuned arms are known only from an earlier run's record.
+    before = store.read_study_if_any(plan.name) if plan.tuning else initial
     known = store.results()
     if options.rerun and before:
         known = invalidate_results(session, before, known)
-    found = find_mixtures(Results(before, known), get_code_revision()) if before else []
-    if options.allow_mixed:
-        for text in found:
-            _log.warning("%s", strip_control_characters(f"{plan.name} mixes {text}"))
-    else:
-        refuse_mixtures(plan.name, found)
+    _check_mixtures(plan.name, before, known, options.allow_mixed)
     with store.open_run(
-        "study", begun, plan.text, None, bool(plan.tuning), session.heartbeat.id
+        "study", initial, plan.text, None, bool(plan.tuning), session.heartbeat.id
     ) as opened:
         run_id = opened.run_id
         summary, record = _run_study(plan, context, known, run_id)
-        reused = [known[trial.key] for trial in record.trials if trial.key in known]
-        added = {
-            result.run_id for result in reused if result.ended and plan.name not in result.studies
-        }
+        added = set()
+        for trial in record.trials:
+            result = known.get(trial.key)
+            if result and result.ended and plan.name not in result.studies:
+                added.add(result.run_id)
         update_labels(store, record, run_id, added, opened.is_new)
         opened.files = {"study.yaml": plan.text, RECORDS["study"]: record.model_dump_json(indent=1)}
         table, files = _make_report(store, record, run_id, options.allow_mixed, summary.interrupted)
         opened.files |= files
-        opened.status = (
-            "KILLED" if summary.interrupted else "FAILED" if table.unfinished else "FINISHED"
-        )
+        if summary.interrupted:
+            opened.status = "KILLED"
+        elif table.unfinished:
+            opened.status = "FAILED"
+        else:
+            opened.status = "FINISHED"
     return Ablation(table, summary, run_id)
+
+
+def _check_mixtures(
+    name: str, before: StudyRecord | None, known: Mapping[str, TrialRecord], allow_mixed: bool
+) -> None:
+    """Refuse results of different revisions or machines, or only warn if they are allowed."""
+    if before is None:
+        return
+    mixtures = find_mixtures(Results(before, known), get_code_revision())
+    if not allow_mixed:
+        refuse_mixtures(name, mixtures)
+        return
+    for text in mixtures:
+        _log.warning("%s", strip_control_characters(f"{name} mixes {text}"))
 
 
 def _run_study(
     plan: Plan, context: RunContext, known: dict[str, TrialRecord], run_id: str
 ) -> tuple[RunSummary, StudyRecord]:
-    """Train what has no result in `known` (the store's, by key), below the study's run.
+    """Train the trials that have no result in `known`, as child runs of the study's run.
 
-    If arms are tuned, their searches run side by side; each arm's trials with fresh seeds follow its search.
+    The searches of tuned arms run concurrently. After its search, each arm is trained with
+    evaluation seeds.
+
+    Args:
+        plan: The study.
+        context: Session, database and options of the run.
+        known: Records of earlier trials, by key.
+        run_id: Id of the study's MLflow run.
+
+    Returns:
+        The counters of the run, and the study's record.
     """
     session = context.session
     tags = {"ibml.study": plan.name, "ibml.revision": get_code_revision()}
@@ -165,7 +194,11 @@ def _run_study(
         for opened in searches:
             opened.run = stack.enter_context(
                 session.store.open_run(
-                    "search", opened.record(), opened.plan.text, run_id, driver=session.heartbeat.id
+                    "search",
+                    opened.build_record(),
+                    opened.plan.text,
+                    run_id,
+                    driver=session.heartbeat.id,
                 )
             )
             opened.tags = {"ibml.revision": tags["ibml.revision"]}
@@ -184,11 +217,12 @@ def _run_study(
         summary.reused += reused
         session.flush_or_raise()
         records = [arm.opened.close(summary) if arm.opened else None for arm in arms]
-    cells = [cell for arm in arms if (cell := arm.cell)] if arms else plan.cells
+    cells = plan.cells
+    if arms:
+        cells = [cell for arm in arms if (cell := arm.cell)]
     tuning = [describe_tuning(arm, record) for arm, record in zip(arms, records, strict=True)]
-    return summary, study_record(
-        plan, build_trials(plan, cells), tuning, describe_budget(plan, arms, tuning)
-    )
+    note = describe_budget(plan, arms, tuning)
+    return summary, study_record(plan, build_trials(plan, cells), tuning, note)
 
 
 def _find_missing_trials(
@@ -198,8 +232,21 @@ def _find_missing_trials(
     known: Mapping[str, TrialRecord],
     context: RunContext,
 ) -> tuple[list[TrialSpec], int]:
-    """Return the trials without a result, and how many have one; those become part of this study too."""
-    cells = [arm.plan.cell for arm in arms if not arm.opened] if arms else plan.cells
+    """Split the planned trials into missing and known ones, and link known results to the study.
+
+    Args:
+        plan: The study.
+        schedule: Seeds of the arms.
+        arms: Tuned arms; empty if the study tunes nothing.
+        known: Records of earlier trials, by key.
+        context: Session and options of the run.
+
+    Returns:
+        The trials without a result, and the number of trials with a result.
+    """
+    cells = plan.cells
+    if arms:
+        cells = [arm.plan.cell for arm in arms if not arm.opened]
     missing, reused = [], 0
     waiting = deque(schedule.open(cells))
     while waiting:
@@ -210,9 +257,8 @@ def _find_missing_trials(
             continue
         reused += 1
         _share_result(trial, result, plan.name, context.session)
-        waiting.extend(
-            schedule.ended(trial, result.metrics if result.status == "finished" else None)
-        )
+        metrics = result.metrics if result.status == "finished" else None
+        waiting.extend(schedule.ended(trial, metrics))
     if reused:
         total = reused + len(missing)
         context.session.say(
@@ -229,11 +275,12 @@ def _share_result(trial: TrialSpec, result: TrialRecord, study: str, session: Se
 def _make_progress(
     plan: Plan, todo: Sequence[TrialSpec], searches: Sequence[OpenSearch], console: Console
 ) -> StudyProgress:
-    trials, epochs = len(todo), sum(trial.config.trainer.epochs for trial in todo)
+    """Return a progress display with the expected numbers of trials and epochs."""
+    trials = len(todo)
+    epochs = sum(trial.config.trainer.epochs for trial in todo)
     for opened in searches:
-        expected = (
-            count_remaining_proposals(opened) * len(opened.plan.seeds) + plan.study.least_seeds
-        )
+        search_trials = count_remaining_proposals(opened) * len(opened.plan.seeds)
+        expected = search_trials + plan.study.least_seeds
         trials += expected
         epochs += expected * opened.plan.epochs
     return StudyProgress(console, trials, epochs)
@@ -242,8 +289,19 @@ def _make_progress(
 def _make_report(
     store: MlflowStore, record: StudyRecord, run_id: str, allow_mixed: bool, interrupted: bool
 ) -> tuple[Table, dict[str, str | bytes]]:
-    """Return the table of a study, and the files of its run: the whole report if the table has changed."""
-    # Imported here, so that no training waits for it.
+    """Build the table of a study and the files of its run.
+
+    Args:
+        store: The MLflow store.
+        record: The study's record.
+        run_id: Id of the study's MLflow run.
+        allow_mixed: True if results of different revisions or machines may be combined.
+        interrupted: True if the run was stopped; the report is not rebuilt then.
+
+    Returns:
+        The table, and files by name: the whole report if the table has changed, else the table.
+    """
+    # Imported late: training must not wait for the report packages.
     from ibml.report.study.page import FIGURES, FORMS
     from ibml.report.tables.render import render, render_files
     from ibml.report.tables.table import build_table
@@ -253,5 +311,5 @@ def _make_report(
     if interrupted or store.read_artifact_if_any(run_id, "table.json") == render(table, "json"):
         return table, render_files(table)
     had_figures = any(path.startswith(f"{FIGURES}/") for path in store.list_artifact_paths(run_id))
-    forms = FORMS if had_figures else ()  # no figure may be older than the page
+    forms = FORMS if had_figures else ()  # figures must not be older than the page
     return table, build_report_files(store, table, results, forms)

@@ -1,4 +1,4 @@
-"""Chooses where the coordinator's trials are trained: on Ray, or on this machine without Ray."""
+"""Choice of the backend that trains the coordinator's trials: Ray, or local processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from ibml.study.options import RunContext, RunOptions
 
 
 def choose_resources(resources: ResourcesConfig, options: RunOptions) -> ResourcesConfig:
-    """Return the resources with the backend of the options.
+    """Return the resources with the backend and workers of the options.
+
+    Args:
+        resources: Resources of the study or search file.
+        options: Options of the run, which take precedence.
+
+    Returns:
+        A copy of the resources.
 
     Raises:
-        IbmlError: If the options do not fit the backend.
+        IbmlError: If an option does not apply to the backend.
     """
     backend = options.backend or resources.backend
     workers = options.workers or resources.workers
@@ -39,13 +46,16 @@ def choose_resources(resources: ResourcesConfig, options: RunOptions) -> Resourc
 def train_tasks(
     coordinator: Coordinator, name: str, configs: Sequence[TrialConfig], context: RunContext
 ) -> RunSummary:
-    """Train everything that the coordinator hands out. The backend is not started if there is nothing to train.
+    """Train all tasks of the coordinator. The backend is started only if there is work.
 
     Args:
-        coordinator: Hands out tasks and takes in reports.
+        coordinator: Coordinator of the run.
         name: Name of the run.
-        configs: Configurations like those of the tasks.
-        context: What the run works with.
+        configs: One configuration per kind of trial, to measure the GPU memory of each kind.
+        context: Resources and options of the run.
+
+    Returns:
+        Counters of the run.
 
     Raises:
         ClusterError: If Ray is not available.

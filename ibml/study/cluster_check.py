@@ -1,4 +1,4 @@
-"""Checks whether a running cluster, the store and the database can run a study."""
+"""Check of a running cluster, the MLflow store and Optuna's database before a study."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from ibml.tracking.workspace import resolve_checkpoint_root
 
 
 def check_cluster(options: RunOptions, data: Iterable[DataConfig] = ()) -> list[CheckResult]:
-    """Check every node of a running cluster, and the servers.
+    """Check every node of a running cluster, the store and the database.
 
     Args:
-        options: Where the store, the database, the checkpoints and the cluster are.
+        options: Addresses of the store, the database, the checkpoints and the cluster.
         data: Data sets that every node must have.
 
     Returns:
-        Findings about software, GPUs, checkpoints, clock and data of every node, and about the store and the database.
+        Results for software, GPUs, checkpoints, clock and data of every node, and for the servers.
 
     Raises:
-        ClusterError: If there is no cluster.
+        ClusterError: If no cluster is running at the address.
     """
     store, database = open_store(options.tracking_uri), Database(choose_url(options.storage))
     services = check_services({"MLflow": lambda: store.client, "Optuna": lambda: database.storage})
-    different = list({config.model_dump_json(): config for config in data}.values())
+    unique_data = list({config.model_dump_json(): config for config in data}.values())
+    root = resolve_checkpoint_root(store.uri, options.checkpoints)
     with connect_to_cluster(options.address):
-        return [
-            *check_nodes(resolve_checkpoint_root(store.uri, options.checkpoints), different),
-            *services,
-        ]
+        return [*check_nodes(root, unique_data), *services]

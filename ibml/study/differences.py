@@ -1,4 +1,4 @@
-"""Whether the numbers of a trial that ran again are those that were recorded, bit for bit."""
+"""Bit-exact comparison of a repeated trial's metrics with the recorded ones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ Epochs = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class MetricMismatch:
-    """A metric that is not as it was recorded in `source`: `then` and `now` are its values in the first such epoch, or
-    at the end where `epoch` is none, and are none where there is no value. `count` epochs differ, by at most `largest`.
+    """A metric whose values differ from the recorded ones.
+
+    Attributes:
+        metric: Name of the metric.
+        source: Place of the recorded values, for example "MLflow".
+        epoch: First epoch with a difference; None for the final value.
+        then: Recorded value in that epoch; None if there is no such value.
+        now: Value of the repeated trial; None if there is no such value.
+        count: Number of epochs that differ.
+        largest: Largest absolute difference; NaN if no epoch has both values.
     """
 
     metric: str
@@ -33,38 +41,74 @@ class MetricMismatch:
         if self.then is None or self.now is None:
             return f"{self.metric}, {where}: {values}"
         text = f"{self.metric}, {where}: {values}, which is {self.now - self.then:+.3g}"
-        return (
-            text
-            if self.count == 1
-            else f"{text}; in {self.count} epochs, by at most {self.largest:.3g}"
-        )
+        if self.count == 1:
+            return text
+        return f"{text}; in {self.count} epochs, by at most {self.largest:.3g}"
 
 
 def compare_epochs(
     source: str, then: Epochs, rows: Sequence[MetricRow], final: MetricRow
 ) -> Iterator[MetricMismatch]:
-    """Metrics that differ in an epoch; those of the end, which MLflow has in the last epoch, are not looked at."""
+    """Find the metrics that differ in any epoch.
+
+    Metrics in `final` are skipped, since MLflow stores their final values in the last epoch.
+
+    Args:
+        source: Place of the recorded values, for the messages.
+        then: Recorded values per epoch, by metric.
+        rows: Metrics per epoch of the repeated trial.
+        final: Final metrics of the repeated trial.
+
+    Yields:
+        One mismatch per metric that differs.
+    """
     names = dict.fromkeys([*(rows[0] if rows else ()), *then])
     for name in names:
         if name in final or not is_compared(name):
             continue
-        pairs = enumerate(zip_longest(then.get(name, ()), (row.get(name) for row in rows)))
-        found = [(epoch, was, now) for epoch, (was, now) in pairs if not _is_equal(was, now)]
-        if found:
-            sizes = [abs(now - was) for _, was, now in found if was is not None and now is not None]
-            yield MetricMismatch(name, source, *found[0], len(found), max(sizes, default=math.nan))
+        yield from _compare_metric(
+            name, source, then.get(name, ()), [row.get(name) for row in rows]
+        )
+
+
+def _compare_metric(
+    name: str, source: str, then: Sequence[float], now: Sequence[float | None]
+) -> Iterator[MetricMismatch]:
+    """Yield the mismatch of one metric over all epochs, if there is one."""
+    found: list[tuple[int, float | None, float | None]] = []
+    sizes: list[float] = []
+    for epoch, (old, new) in enumerate(zip_longest(then, now)):
+        if _is_equal(old, new):
+            continue
+        found.append((epoch, old, new))
+        if old is not None and new is not None:
+            sizes.append(abs(new - old))
+    if found:
+        yield MetricMismatch(name, source, *found[0], len(found), max(sizes, default=math.nan))
 
 
 def compare_final_metrics(source: str, then: MetricRow, now: MetricRow) -> Iterator[MetricMismatch]:
-    """Metrics whose last values differ."""
+    """Find the metrics whose final values differ.
+
+    Args:
+        source: Place of the recorded values, for the messages.
+        then: Recorded final metrics.
+        now: Final metrics of the repeated trial.
+
+    Yields:
+        One mismatch per metric that differs.
+    """
     for name in dict.fromkeys([*now, *then]):
-        was, is_ = then.get(name), now.get(name)
-        if is_compared(name) and not _is_equal(was, is_):
-            yield MetricMismatch(name, source, None, was, is_)
+        old, new = then.get(name), now.get(name)
+        if is_compared(name) and not _is_equal(old, new):
+            yield MetricMismatch(name, source, None, old, new)
 
 
 def is_compared(name: str) -> bool:
-    """Whether the metric is a result, and not what it cost, of which earlier versions recorded less."""
+    """Return True if a metric is a result.
+
+    Costs (times, sample counts) are not compared, since earlier versions recorded fewer of them.
+    """
     return name != "epoch" and not name.startswith(("time.", "samples."))
 
 
@@ -75,8 +119,10 @@ def _is_equal(then: float | None, now: float | None) -> bool:
 
 
 def _to_stored_value(value: float) -> float:
-    """MLflow's databases have the largest number in place of infinity."""
-    return math.copysign(sys.float_info.max, value) if math.isinf(value) else value
+    """Return a value as MLflow's databases store it: infinity becomes the largest float."""
+    if math.isinf(value):
+        return math.copysign(sys.float_info.max, value)
+    return value
 
 
 def _format_value(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Options of a run, and what a run works with."""
+"""Options of a run, and the objects that its functions share."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ if TYPE_CHECKING:
     from ibml.tracking.session import Session
 
 STAGE_GB = 10.0
-"""Default room for checkpoints that trials share, in gigabytes."""
+"""Default size limit of the prefix cache, in gigabytes."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a study or a search that do not change its results. What is None is found as the help says.
+    """Options of a study or a search that do not change its results.
+
+    An option that is not set falls back to environment variables and defaults, see `ibml --help`.
 
     Attributes:
         tracking_uri: URI of the MLflow store.
         storage: URL of Optuna's database.
         address: Address of a running Ray cluster.
         checkpoints: Folder or bucket for checkpoints.
-        stage_gb: Room for checkpoints that trials share, in gigabytes; 0 disables prefix sharing.
-        backend: Where trials are trained; None for the backend in the file's `resources`.
-        workers: Number of processes of the local backend; None for the number in the file's `resources`.
-        debug: Whether an exception of a trial opens the debugger (local backend with one worker).
-        new_version: Whether to start a new version if the name exists with another design.
-        allow_mixed: Whether results of different code revisions or machines make a table together.
-        rerun: Whether to delete and repeat the results that there are.
+        stage_gb: Size limit of the prefix cache, in gigabytes; 0 disables prefix sharing.
+        backend: Backend that trains the trials; None for the backend in the file's `resources`.
+        workers: Processes of the local backend; None for the number in the file's `resources`.
+        debug: True to open the debugger at an exception of a trial (local backend, one worker).
+        new_version: True to start a new version if the name exists with another design.
+        allow_mixed: True to combine results of different code revisions or machines in a table.
+        rerun: True to delete existing results and train their trials again.
     """
 
     tracking_uri: str | None = None
@@ -49,7 +51,7 @@ class RunOptions:
     rerun: bool = False
 
     def get_environment(self) -> dict[str, str]:
-        """Return the places that are given, as environment variables."""
+        """Return the storage options that are set, as environment variables."""
         given = {
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "OPTUNA_STORAGE": self.storage,
@@ -60,15 +62,15 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run works with.
+    """Objects that the functions of a run share.
 
     Attributes:
         session: The driver's session on the MLflow store.
         database: Optuna's database.
-        console: Where progress goes.
-        prefixes: Training prefixes that trials share.
-        options: The options of the run.
-        resources: Where trials are trained, and what each of them takes.
+        console: Console for progress and messages.
+        prefixes: Cache of the training prefixes that trials share.
+        options: Options of the run.
+        resources: Backend, and resources of each trial.
     """
 
     session: Session

@@ -1,4 +1,4 @@
-"""A recorded trial run again from its record alone, and whether it comes to the same numbers."""
+"""Reproduction: train a recorded trial again and compare all metrics bit for bit."""
 
 from __future__ import annotations
 
@@ -32,12 +32,22 @@ from ibml.training.trainer import EpochMetrics, Trainer, describe_divergence
 
 
 class NotReproducibleError(IbmlError):
-    """A trial that cannot be run again as it was, and why."""
+    """The trial cannot be repeated exactly; the message names the reason."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a trial that ran again compares with its record, over so many epochs, metrics of an epoch and of the end."""
+    """Comparison of a repeated trial with its record.
+
+    Attributes:
+        run_id: Id of the recorded MLflow run.
+        epochs: Number of epochs that were compared.
+        epoch_metrics: Number of metrics that were compared in every epoch.
+        final_metrics: Number of final metrics that were compared.
+        differences: Metrics that differ.
+        ending: Sentence about a different ending; empty if the ending is the same.
+        notes: Changes of code and platform, which need not change a number.
+    """
 
     run_id: str
     epochs: int
@@ -45,21 +55,21 @@ class Reproduction:
     final_metrics: int
     differences: tuple[MetricMismatch, ...]
     ending: str
-    """How it ended otherwise, if it did."""
     notes: tuple[str, ...]
-    """What is not as it was, though it need not change a number: code and platform."""
 
     @property
     def identical(self) -> bool:
+        """True if all metrics and the ending are identical."""
         return not self.differences and not self.ending
 
     @property
     def lines(self) -> list[str]:
-        """The verdict, what differs, and what else is not as it was."""
-        compared = (
-            f"{self.epoch_metrics} metrics of {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        )
-        compared += f" and {self.final_metrics} of the end" if self.final_metrics else ""
+        """Lines of text: the verdict, the differences, and the notes."""
+        compared = f"{self.epoch_metrics} metrics of {self.epochs} epoch"
+        if self.epochs > 1:
+            compared += "s"
+        if self.final_metrics:
+            compared += f" and {self.final_metrics} of the end"
         if self.identical:
             return [f"Identical, bit for bit: {compared}.", *self.notes]
         differ = f"Not identical in {len(self.differences)} of {compared}."
@@ -68,29 +78,45 @@ class Reproduction:
 
 
 def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduction:
-    """Train a trial, by its run id or key or the beginning of either, again in this process. One that did not end is
-    trained for the epochs that it has. Nothing is recorded.
+    """Train a recorded trial again in this process, and compare it with its record.
 
-    Raises `TrackingError` where there is no such trial, `NotReproducibleError` where its record does not determine its
-    numbers with this data and this trainer.
+    An unfinished trial is trained for the number of epochs in its record. Nothing is recorded.
+
+    Args:
+        name: Run id or key of the trial, or the beginning of either.
+        store: The MLflow store.
+        console: Console for the epochs.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        TrackingError: If the store has no such trial.
+        NotReproducibleError: If the record, this data and this trainer do not determine the
+            metrics.
+        IbmlError: If the trial fails.
     """
     record = store.trial(store.find_trial(name).run_id)
     _refuse_population_members(store.read_tags(record.run_id), store)
-    config = _choose_recorded_device(
-        _check_key(_parse_config(store.read_trial_config(record.run_id), record), record), record
-    )
+    config = _parse_config(store.read_trial_config(record.run_id), record)
+    _check_key(config, record)
+    config = _choose_recorded_device(config, record)
     history, file = store.read_logged_epochs(record.run_id), store.epochs(record.run_id)
     recorded = max(map(len, [*history.values(), *file.values()]), default=0)
     if not recorded:
-        raise NotReproducibleError(f"{_format_trial(record)} has no epoch that could be compared")
+        raise NotReproducibleError(f"{_format_trial(record)} has no recorded epoch to compare")
     console.print(f"{_format_trial(record)}, {record.status}", highlight=False, soft_wrap=True)
-    limit = config.trainer.epochs if record.status == "finished" else recorded
+    is_finished = record.status == "finished"
+    limit = config.trainer.epochs if is_finished else recorded
     trainer, rows, final = _train(
         config, limit, lambda row: console.print(format_epoch(row), highlight=False)
     )
-    final = final if record.status == "finished" else {}
-    # a trial without a result may have gone on since its file was written
-    of_file = rows if record.ended else rows[: max(map(len, file.values()), default=0)]
+    if not is_finished:
+        final = {}
+    of_file = rows
+    if not record.ended:
+        # The trial may have been trained further since its file was written.
+        of_file = rows[: max(map(len, file.values()), default=0)]
     last = {**rows[-1], **final}
     found: dict[str, MetricMismatch] = {}
     for difference in (
@@ -111,22 +137,24 @@ def reproduce_trial(name: str, store: MlflowStore, console: Console) -> Reproduc
 
 
 def _refuse_population_members(tags: Mapping[str, str], store: MlflowStore) -> None:
-    """A member of a population changes by what the others come to."""
+    """Refuse a member of a population, since it depends on the results of other members."""
     search = tags.get("ibml.search", "")
     member = CHANGES in tags
     if search and not member:
         try:
             member = store.search(search).scheduler["type"] == "pbt"
         except TrackingError:
-            return  # the search's run is gone; the key tells whether the configuration determines the result
+            return  # without the search's run, the key decides
     if member:
         raise NotReproducibleError(
-            f"trial {tags.get('ibml.trial')} of {search} is a member of a population: it took over what others came to,"
-            " so its configuration alone does not determine its numbers; the search as a whole does"
+            f"trial {tags.get('ibml.trial')} of {search} is a member of a population:"
+            " it copied weights and values of other members, so its configuration does not"
+            " determine its metrics; repeat the whole search instead"
         )
 
 
 def _parse_config(text: str, record: TrialRecord) -> TrialConfig:
+    """Return the recorded configuration, if this version of ibml accepts it."""
     try:
         config, problems = parse_document(documents.parse(text, "config.yaml"), TrialConfig)
     except ConfigError as error:
@@ -134,59 +162,85 @@ def _parse_config(text: str, record: TrialRecord) -> TrialConfig:
     if config is None or problems:
         found = "\n".join(map(str, problems))
         raise NotReproducibleError(
-            f"{_format_trial(record)} has a configuration that this version of ibml does not take:\n{found}"
+            f"{_format_trial(record)} has a configuration that this version of ibml"
+            f" does not accept:\n{found}"
         )
     return config
 
 
-def _check_key(config: TrialConfig, record: TrialRecord) -> TrialConfig:
-    """The configuration, if it has the key still under which the result was recorded."""
+def _check_key(config: TrialConfig, record: TrialRecord) -> None:
+    """Check that a configuration still has the key of the recorded result.
+
+    Args:
+        config: The recorded configuration.
+        record: The record.
+
+    Raises:
+        NotReproducibleError: If data, configuration format or trainer have changed.
+    """
     fingerprint = data.fingerprint(config.data)
     if compute_trial_key(config, fingerprint) == record.key:
-        return config
+        return
     changed = []
     if fingerprint != record.fingerprint:
+        recorded = record.fingerprint[:12] or "unknown"
         changed.append(
-            f"the data set {config.data.type} has other content (fingerprint {record.fingerprint[:12] or 'unknown'}"
-            f" then, {fingerprint[:12]} now)"
+            f"the data set {config.data.type} has different content"
+            f" (fingerprint {recorded} then, {fingerprint[:12]} now)"
         )
     revision = find_revision(record.key, config, record.fingerprint)
     if revision is None:
-        changed.append("its configuration stands for another key in this version of ibml")
+        changed.append("its configuration has another key in this version of ibml")
     elif revision != TRAINER_REVISION:
         changed.append(
-            f"the trainer computes otherwise (revision {revision} then, {TRAINER_REVISION} now)"
+            f"the trainer's computations changed (revision {revision} then, {TRAINER_REVISION} now)"
         )
     raise NotReproducibleError(
-        f"{_format_trial(record)} cannot give the recorded numbers: {', and '.join(changed)}"
+        f"{_format_trial(record)} cannot reproduce the recorded metrics: {', and '.join(changed)}"
     )
 
 
 def _choose_recorded_device(config: TrialConfig, record: TrialRecord) -> TrialConfig:
-    """A study's trial that reserved no GPU ran on the CPU, whatever `auto` would choose here."""
+    """Replace the device `auto` by the recorded device, if this machine has it.
+
+    A trial of a study that reserved no GPU was trained on the CPU, even where `auto` finds a GPU.
+    """
     device = record.platform.partition(",")[0]
     if config.trainer.device != "auto" or not device:
         return config
-    there = config.trainer.model_validate({**config.trainer.model_dump(), "device": device})
+    trainer = config.trainer.model_validate({**config.trainer.model_dump(), "device": device})
     try:
-        choose_device(there.device)
+        choose_device(trainer.device)
     except DeviceError:
         return config
-    return config.model_copy(update={"trainer": there})
+    return config.model_copy(update={"trainer": trainer})
 
 
 def _train(
     config: TrialConfig, epochs: int, on_epoch: Callable[[EpochMetrics], None]
 ) -> tuple[Trainer, list[EpochMetrics], dict[str, float]]:
-    """The trainer, at most so many epochs, and the final metrics of a training that came to its end."""
+    """Train a trial without recording it.
+
+    Args:
+        config: The configuration.
+        epochs: Maximum number of epochs.
+        on_epoch: Called with the metrics of every epoch.
+
+    Returns:
+        The trainer, metrics per epoch, and the final metrics; these are empty if the training did
+        not finish.
+
+    Raises:
+        IbmlError: If the training fails.
+    """
     rows: list[EpochMetrics] = []
     try:
         trainer = Trainer(config)
         while not trainer.done and len(rows) < epochs:
             rows.append(trainer.run_epoch())
             on_epoch(rows[-1])
-        whole = trainer.done and not trainer.diverged
-        return trainer, rows, trainer.finish() if whole else {}
+        is_finished = trainer.done and not trainer.diverged
+        return trainer, rows, trainer.finish() if is_finished else {}
     except IbmlError:
         raise
     except Exception as error:
@@ -197,22 +251,23 @@ def _train(
 
 def _describe_other_ending(record: TrialRecord, trainer: Trainer, last: EpochMetrics) -> str:
     if record.status == "finished" and trainer.diverged:
-        return f"It finished then, and diverges now: {describe_divergence(last)}"
+        return f"It finished then, but diverges now: {describe_divergence(last)}"
     if record.status == "diverged" and not trainer.diverged:
-        return f"It diverged then ({record.reason}), and does not now"
+        return f"It diverged then ({record.reason}), but does not diverge now"
     return ""
 
 
 def _describe_environment_changes(record: TrialRecord, trainer: Trainer) -> tuple[str, ...]:
-    here = {
+    """Return a note for the code and for the platform, if they have changed."""
+    compared = {
         "code": (record.revision, get_code_revision()),
         "platform": (record.platform, platform(trainer.device)),
     }
-    return tuple(
-        f"The {what} is not the same: {then} then, {now} now."
-        for what, (then, now) in here.items()
-        if then and then != now
-    )
+    notes = []
+    for subject, (then, now) in compared.items():
+        if then and then != now:
+            notes.append(f"The {subject} is not the same: {then} then, {now} now.")
+    return tuple(notes)
 
 
 def _format_trial(record: TrialRecord) -> str:

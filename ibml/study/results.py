@@ -1,4 +1,4 @@
-"""What running a study or a search returns."""
+"""Return values of studies and searches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A study that was run.
+    """Result of running a study.
 
     Attributes:
-        table: Its table.
+        table: The study's table.
         outcome: Counters of the run.
-        run_id: Id of its MLflow run.
+        run_id: Id of the study's MLflow run.
     """
 
     table: Table
@@ -28,14 +28,14 @@ class Ablation:
 
 @dataclass
 class TuningResult:
-    """A search that was run, and the searches that it is compared with.
+    """Result of running a search, and the searches that it is compared with.
 
     Attributes:
-        record: The record of the search.
+        record: Record of the search.
         outcome: Counters of the run.
-        run_id: Id of its MLflow run.
-        files: Its report, by file name.
-        others: Records of the searches that it is compared with.
+        run_id: Id of the search's MLflow run.
+        files: Report of the search, by file name.
+        others: Records of the searches to compare with.
     """
 
     record: SearchRecord

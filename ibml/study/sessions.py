@@ -1,4 +1,4 @@
-"""Sessions on a store, and stopping in order."""
+"""Sessions on a store, and graceful stops by signals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 
 def open_session(store: MlflowStore, checkpoints: str | Path | None, console: Console) -> Session:
-    """Return a driver's session on a store; its messages go to the console."""
+    """Open a driver's session on a store.
+
+    Args:
+        store: The MLflow store.
+        checkpoints: Folder or bucket for checkpoints; None for the default of the store.
+        console: Console for the session's messages.
+
+    Returns:
+        The session, a context manager.
+    """
     return Session(
         store,
         checkpoints,
@@ -26,6 +35,6 @@ def open_session(store: MlflowStore, checkpoints: str | Path | None, console: Co
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop a study or a search where that is safe; finished trials are kept."""
-    with watch_signals(), deferred(lambda: "Stopping ... (a second Ctrl-C ends at once)"):
+    """Stop a study or a search gracefully at SIGINT and SIGTERM; finished trials are kept."""
+    with watch_signals(), deferred(lambda: "Stopping ... (press Ctrl-C again to end immediately)"):
         yield

@@ -1,4 +1,4 @@
-"""One trial in this process, recorded like a study's."""
+"""Training of a single trial in this process, recorded like a trial of a study."""
 
 from __future__ import annotations
 
@@ -23,20 +23,26 @@ from ibml.training.trainer import EpochMetrics, Trainer, TrialResult, train
 
 
 def run_single_trial(name: str, config: TrialConfig, session: Session) -> tuple[TrialResult, str]:
-    """Train, showing and recording each epoch, from the last checkpoint on if there is one; gives the result and its
-    MLflow run. A trial that has a result is computed again, since that was asked for, but not recorded a second time.
+    """Train a trial in this process, and log and record every epoch.
 
-    Raises `IbmlError` where the trial fails, or another driver is training it.
+    Training resumes from the last checkpoint, if there is one. A trial that already has a result
+    is trained again without being recorded a second time.
+
+    Args:
+        name: Name of the trial's arm.
+        config: Configuration of the trial.
+        session: The driver's session on the store.
+
+    Returns:
+        The result, and the id of its MLflow run.
+
+    Raises:
+        IbmlError: If the trial fails, or if another driver is training it.
     """
     fingerprint = data.fingerprint(config.data)
     cell = Cell(dataset=config.data.type, arm=name, config=config, changes={})
-    planned = TrialSpec(
-        cell,
-        config,
-        compute_trial_key(config, fingerprint),
-        fingerprint,
-        f"{name} · seed {config.seed}",
-    )
+    key = compute_trial_key(config, fingerprint)
+    planned = TrialSpec(cell, config, key, fingerprint, f"{name} · seed {config.seed}")
     known = session.store.results({planned.key}).get(planned.key)
     if known is not None and known.ended:
         return train(config, lambda row: session.say(format_epoch(row))), known.run_id
@@ -46,12 +52,15 @@ def run_single_trial(name: str, config: TrialConfig, session: Session) -> tuple[
 def _train_and_record(
     planned: TrialSpec, session: Session, known: TrialRecord | None
 ) -> tuple[TrialResult, str]:
+    """Train a trial and write its events to the journal."""
     key, config = planned.key, planned.config
     folder = session.workspace.trial(key)
     trial = build_trial_description(planned, None, {"ibml.revision": get_code_revision()})
     claim = session.leases.claim(trial, assume_new=known is None)
     if not claim.run_id:
-        raise IbmlError(f"{planned.name} is being trained by another driver")
+        raise IbmlError(
+            f"{planned.name} is being trained by another driver; wait until that driver has ended"
+        )
     try:
         session.add(key, TrialStarted(trial, claim.run_id))
         with deferred(lambda: "Stopping: the trial will checkpoint after this epoch ..."):
@@ -66,7 +75,7 @@ def _train_and_record(
         if isinstance(error, IbmlError):
             raise
         raise IbmlError(
-            f"the trial failed: {reason}; traceback.txt of MLflow run {claim.run_id}"
+            f"the trial failed: {reason}; see traceback.txt of MLflow run {claim.run_id}"
         ) from error
     tags = {"ibml.reason": result.reason, "ibml.platform": result.platform}
     session.add(key, TrialEnded(result.status, result.metrics, tags))
@@ -77,11 +86,11 @@ def _train_and_record(
 def _train_epochs(
     config: TrialConfig, checkpoints: TrialCheckpoints, session: Session, key: str
 ) -> TrialResult:
-    """Train to the end, recording each epoch."""
+    """Train all remaining epochs, and record each of them."""
     trainer, rows = checkpoints.restore(lambda: Trainer(config))
     raise_if_stop_requested()
     if rows:
-        session.say(f"goes on after epoch {rows[-1]['epoch']:.0f}")
+        session.say(f"Resumed after epoch {rows[-1]['epoch']:.0f}.")
         session.add(key, MetricsLogged(list(rows)))
     while not trainer.done:
         rows.append(trainer.run_epoch())
@@ -99,12 +108,12 @@ def _train_epochs(
 
 
 def format_epoch(row: EpochMetrics) -> str:
-    """An epoch in one line: loss, validation accuracies in percent, rates."""
-    accuracy = {
-        k.removeprefix("val.accuracy"): v for k, v in row.items() if k.startswith("val.accuracy")
-    }
-    rates = {k.removeprefix("rate"): v for k, v in row.items() if k.startswith("rate.")}
-    parts = [f"epoch {row['epoch']:3.0f}", f"loss {row['train.loss']:.4f}"]
-    parts += [f"val{name} {100 * value:.1f} %" for name, value in accuracy.items()]
-    parts += [f"rate{name} {value:.3f}" for name, value in rates.items()]
+    """Return one line for an epoch: loss, validation accuracies in percent, and rates."""
+    accuracies, rates = [], []
+    for name, value in row.items():
+        if name.startswith("val.accuracy"):
+            accuracies.append(f"val{name.removeprefix('val.accuracy')} {100 * value:.1f} %")
+        elif name.startswith("rate."):
+            rates.append(f"{name} {value:.3f}")
+    parts = [f"epoch {row['epoch']:3.0f}", f"loss {row['train.loss']:.4f}", *accuracies, *rates]
     return "  ".join(parts)

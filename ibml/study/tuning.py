@@ -1,4 +1,4 @@
-"""Runs a search, or several to compare samplers, in one run."""
+"""Search runs: one search, or several in one run to compare samplers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ from ibml.study.results import TuningResult
 from ibml.study.sessions import open_session, stop_on_signals
 
 Against = Literal["random"]
+"""Sampler of a search to compare with."""
+Groups = dict[str, list[tuple[str, SearchPlan]]]
+"""Label of the sampler -> name and plan of each of its searches."""
 
 
 def run_search(
@@ -44,9 +47,12 @@ def run_search(
     Args:
         plan: The search.
         options: Options of the run.
-        console: Where progress goes; None for nowhere.
-        against: Kind of search to compare with, which runs at full length.
-        repeats: Number of seeds of the sampler, each a search.
+        console: Console for progress and messages; None prints nothing.
+        against: Sampler of a second search to compare with, which runs without pruning.
+        repeats: Number of sampler seeds; each seed is a search.
+
+    Returns:
+        The record and report of the search, and the records of the searches to compare with.
 
     Raises:
         ClusterError: If Ray is not available.
@@ -65,29 +71,28 @@ def run_search(
         return _run_groups(plan, _build_groups(plan, against, repeats), context)
 
 
-def _run_groups(
-    plan: SearchPlan, groups: dict[str, list[tuple[str, SearchPlan]]], context: RunContext
-) -> TuningResult:
-    """Run searches side by side, by label."""
+def _run_groups(plan: SearchPlan, groups: Groups, context: RunContext) -> TuningResult:
+    """Run all searches of the groups concurrently."""
     session, options = context.session, context.options
     populations = session.workspace.populations
     with ExitStack() as stack:
         for name, _ in itertools.chain(*groups.values()):
             stack.enter_context(session.heartbeat.exclusive(f"the search {name}", session.say))
-        opened = [
-            (label, open_search(variant, context.database, populations, name, options.new_version))
-            for label, variants in groups.items()
-            for name, variant in variants
-        ]
-        searches = [search for _, search in opened]
-        compared = {
-            label: [s.search.name for other, s in opened if other == label] for label in groups
-        }
+        searches: list[OpenSearch] = []
+        compared: dict[str, list[str]] = {}
+        for label, variants in groups.items():
+            compared[label] = []
+            for name, variant in variants:
+                opened = open_search(
+                    variant, context.database, populations, name, options.new_version
+                )
+                searches.append(opened)
+                compared[label].append(opened.search.name)
         for search in searches:
             search.compared = compared if len(searches) > 1 else {}
             search.run = stack.enter_context(
                 session.store.open_run(
-                    "search", search.record(), plan.text, driver=session.heartbeat.id
+                    "search", search.build_record(), plan.text, driver=session.heartbeat.id
                 )
             )
             search.tags = {"ibml.revision": get_code_revision()}
@@ -100,41 +105,35 @@ def _run_groups(
     return TuningResult(record, summary, main.run.run_id, main.run.files, records)
 
 
-def _build_groups(
-    plan: SearchPlan, against: Against | None, repeats: int
-) -> dict[str, list[tuple[str, SearchPlan]]]:
-    """Label -> the searches to run, by name: the one that was asked for, its repeats, and those to compare with."""
-    groups = {
-        _format_label(plan): [
-            (_format_repeat_name(plan.name, i), _shift_sampler_seed(plan, i))
-            for i in range(repeats)
-        ]
-    }
+def _build_groups(plan: SearchPlan, against: Against | None, repeats: int) -> Groups:
+    """Return the searches to run: the requested one, its repeats, and those to compare with."""
+    groups = {_format_label(plan): _repeat_search(plan, plan.name, repeats)}
     if against == "random":
         if _format_label(plan) == "random":
-            message = "the search is a random one at full length itself; --repeats runs it with other seeds"
+            message = (
+                "the search is already a random search without a scheduler;"
+                " use --repeats to run it with other seeds"
+            )
             raise ConfigError([Problem(SourceLocation("--compare random"), message)])
-        config = plan.config.model_copy(
-            update={
-                "sampler": RandomConfig(seed=plan.config.sampler.seed),
-                "scheduler": NoSchedulerConfig(),
-            }
-        )
-        other = replace(plan, config=config, warnings=())
-        groups["random"] = [
-            (_format_repeat_name(f"{plan.name} random", i), _shift_sampler_seed(other, i))
-            for i in range(repeats)
-        ]
+        sampler = RandomConfig(seed=plan.config.sampler.seed)
+        update = {"sampler": sampler, "scheduler": NoSchedulerConfig()}
+        other = replace(plan, config=plan.config.model_copy(update=update), warnings=())
+        groups["random"] = _repeat_search(other, f"{plan.name} random", repeats)
     return groups
+
+
+def _repeat_search(plan: SearchPlan, name: str, repeats: int) -> list[tuple[str, SearchPlan]]:
+    """Return the name and plan of each repeat of a search, with consecutive sampler seeds."""
+    variants = []
+    for repeat in range(repeats):
+        repeat_name = f"{name} repeat {repeat}" if repeat else name
+        variants.append((repeat_name, _shift_sampler_seed(plan, repeat)))
+    return variants
 
 
 def _format_label(plan: SearchPlan) -> str:
     sampler, scheduler = plan.config.sampler.type, plan.config.scheduler.type
     return sampler if scheduler == "none" else f"{sampler} + {scheduler}"
-
-
-def _format_repeat_name(name: str, repeat: int) -> str:
-    return f"{name} repeat {repeat}" if repeat else name
 
 
 def _shift_sampler_seed(plan: SearchPlan, repeat: int) -> SearchPlan:
@@ -145,10 +144,11 @@ def _shift_sampler_seed(plan: SearchPlan, repeat: int) -> SearchPlan:
 def _train_searches(
     plan: SearchPlan, searches: Sequence[OpenSearch], context: RunContext
 ) -> RunSummary:
+    """Train the trials of all searches, and return the counters of the run."""
     known = context.session.store.results()
-    expected = sum(
-        count_remaining_proposals(search) * len(search.plan.seeds) for search in searches
-    )
+    expected = 0
+    for search in searches:
+        expected += count_remaining_proposals(search) * len(search.plan.seeds)
     coordinator = Coordinator(
         context.session,
         StudyProgress(context.console, expected, expected * plan.epochs),

@@ -256,12 +256,12 @@ def test_a_task_whose_worker_died_before_it_began_is_not_waited_for(place):
         Session(store, folder / "checkpoints", lambda text: None) as session,
         Coordinator(session, StudyProgress(Console(quiet=True), 6, 42), [], [source]) as driver,
     ):
-        task = driver.next(1)
+        task = driver.request_task(1)
         for _ in range(task.config.trainer.max_retries):
             driver.handle_worker_death(task, "killed", "")
-            assert driver.next(1) is task
+            assert driver.request_task(1) is task
         driver.handle_worker_death(task, "killed", "")
-        assert driver.next(1).trial_run.number == 1
+        assert driver.request_task(1).trial_run.number == 1
         driver.handle_worker_death(task, "killed", "")  # it has ended
     assert [reason for _, reason in driver.summary.failed] == ["killed"]
 

@@ -27,12 +27,12 @@ CLUSTER = "the address of a cluster is HOST:6379, or `auto` on one of its hosts"
         ),
         ("ray://127.0.0.1:10001", "ray://127.0.0.1:10001: Ray Client cannot run a study; "),
         ("tcp://127.0.0.1:6379", "tcp://127.0.0.1:6379: unknown kind of address; "),
-        ("127.0.0.1", "127.0.0.1 is no address of a Ray cluster; "),
-        ("head", "head is no address of a Ray cluster; "),
-        (":6379", ":6379 is no address of a Ray cluster; "),
-        ("127.0.0.1:0", "127.0.0.1:0 is no address of a Ray cluster; "),
-        ("127.0.0.1:99999", "127.0.0.1:99999 is no address of a Ray cluster; "),
-        ("127.0.0.1:6379x", "127.0.0.1:6379x is no address of a Ray cluster; "),
+        ("127.0.0.1", "127.0.0.1 is not the address of a Ray cluster; "),
+        ("head", "head is not the address of a Ray cluster; "),
+        (":6379", ":6379 is not the address of a Ray cluster; "),
+        ("127.0.0.1:0", "127.0.0.1:0 is not the address of a Ray cluster; "),
+        ("127.0.0.1:99999", "127.0.0.1:99999 is not the address of a Ray cluster; "),
+        ("127.0.0.1:6379x", "127.0.0.1:6379x is not the address of a Ray cluster; "),
     ],
 )
 @pytest.mark.parametrize("given", [True, False])

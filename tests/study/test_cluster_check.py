@@ -25,7 +25,7 @@ DATA = [MfeatConfig()]
 @pytest.fixture
 def here(tmp_path: Path) -> dict[str, Any]:
     asked = {"folder": str(tmp_path / "new" / "folder"), "mark": str(tmp_path / "mark"), "data": []}
-    return {**node_probe.facts(asked), "data": ["f" * 64], "seen": True}
+    return {**node_probe.collect_facts(asked), "data": ["f" * 64], "seen": True}
 
 
 def found(node: Node, here: dict[str, Any], nodes: int = 3) -> dict[str, tuple[str, str, str]]:
@@ -84,9 +84,13 @@ def test_what_differs_is_named(
 
 
 def test_a_clock_is_wrong_by_what_is_certain(here: dict[str, Any]) -> None:
-    assert found(Node("a", 0, here, ahead=9, give=1), here)["clock"][0] == "wrong"
-    assert found(Node("a", 0, here, ahead=-9, give=1), here)["clock"][0] == "wrong"
-    assert found(Node("a", 0, here, ahead=9, give=5), here)["clock"][0] == "ok"
+    assert (
+        found(Node("a", 0, here, clock_offset=9, clock_uncertainty=1), here)["clock"][0] == "wrong"
+    )
+    assert (
+        found(Node("a", 0, here, clock_offset=-9, clock_uncertainty=1), here)["clock"][0] == "wrong"
+    )
+    assert found(Node("a", 0, here, clock_offset=9, clock_uncertainty=5), here)["clock"][0] == "ok"
 
 
 def test_a_missing_package_a_silent_node_and_data_that_is_only_there(here: dict[str, Any]) -> None:

@@ -38,16 +38,16 @@ def test_who_waits_for_another_driver_goes_on_when_the_store_answers_again(
         first.add(trial.key, TrialStarted(trial, claim.run_id))
         assert first.flush()
         with Coordinator(second, StudyProgress(Console(quiet=True), 1, 40), [shared]) as driver:
-            assert driver.next(1) is None
+            assert driver.request_task(1) is None
             database = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
             database.execute("ALTER TABLE runs RENAME TO away")
-            assert driver.next(1) is None
+            assert driver.request_task(1) is None
             database.execute("ALTER TABLE away RENAME TO runs")
             database.close()
             first.add(trial.key, TrialEnded("finished", {}, {}))
             assert first.flush()
             assert not driver.is_done
-            assert driver.next(1) is None
+            assert driver.request_task(1) is None
             assert driver.is_done
             assert driver.summary.reused == 1
     assert [text.partition(" ")[0] for text in said] == ["1", "MLflow", "MLflow"]
@@ -71,7 +71,7 @@ def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(
         again = Source(Lab(tmp_path).open(plan_of(LR, trials=1)), task)
         progress = StudyProgress(Console(quiet=True), 1, 10)
         with Coordinator(session, progress, [], [again], store.results()) as driver:
-            trained = driver.next(1)
+            trained = driver.request_task(1)
             assert trained, "it waits for nobody"
             assert trained.trial_run
             end = {
@@ -81,7 +81,7 @@ def test_a_search_trains_what_has_a_result_without_the_epochs_that_it_looks_at(
                 "platform": "cpu",
             }
             driver.report(trained, {"rows": rows_of(trained.trial_run), "done": True, **end})
-            assert driver.next(1) is None
+            assert driver.request_task(1) is None
             assert driver.is_done
             assert driver.error is None
         session.flush_or_raise()

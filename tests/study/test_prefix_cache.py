@@ -245,7 +245,7 @@ def test_a_study_that_is_trained_anew_takes_nothing_from_before(
         1,
     ).to_the_end()
     again = planned(trial, 8)
-    Workers(Desk(Scheduler([again], prefixes=open_prefix_cache(tmp_path, 1, anew=True))), 1).fill()
+    Workers(Desk(Scheduler([again], prefixes=open_prefix_cache(tmp_path, 1, clear=True))), 1).fill()
     assert again.warm_start_candidates == []
 
 
@@ -268,8 +268,8 @@ def test_the_order_in_which_states_go(tmp_path: Path) -> None:
     files = PrefixStore(tmp_path, 2 * SIZE)
     for epochs in (30, 10, 20, 5):
         name = bytes([epochs]) * 16
-        files.path(epochs, name).write_bytes(b"x" * SIZE)
-        os.utime(files.path(epochs, name), (epochs, epochs))
+        files.get_path(epochs, name).write_bytes(b"x" * SIZE)
+        os.utime(files.get_path(epochs, name), (epochs, epochs))
         files.add(epochs, name, SIZE)
     (tmp_path / "something else").write_text("stays")
     files.trim({bytes([20]) * 16: 1, bytes([5]) * 16: 2})
@@ -357,4 +357,4 @@ def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -
             task.config.trainer.epochs * (1 + len(task.faults)) for task in tasks
         )
         assert not stages._paths
-        assert not stages._to_come
+        assert not stages._pending_counts

@@ -1,0 +1,1 @@
+"""Engine of a run: scheduling, coordination with the store, prefix sharing, and workers."""

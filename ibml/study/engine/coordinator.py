@@ -1,24 +1,25 @@
-"""Carries out the scheduler's decisions: between whoever trains and the records.
+"""Coordinator of a run, which carries out the scheduler's decisions.
 
-A backend asks `next` for tasks, and passes on what workers report. The coordinator looks up known results, claims
-trials, records events in the session, and counts progress.
+A backend requests tasks and forwards the reports of its workers. The coordinator looks up known
+results, claims trials, records events in the session, and counts progress.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ibml.common.processes.interruption import deferred, is_stop_requested
 from ibml.common.sanitize import strip_control_characters
 from ibml.common.storage import StoragePath
 from ibml.records import MetricRow, TrialRecord
 from ibml.search.database import translate_database_errors
-from ibml.search.search import Ending, Search
+from ibml.search.search import Ending
+from ibml.study.engine.follow_ups import FollowUps, NoFollowUps
 from ibml.study.engine.prefix_cache import PrefixCache
 from ibml.study.engine.progress import StudyProgress
 from ibml.study.engine.retry import Fault, fault_from_worker_death
@@ -26,11 +27,7 @@ from ibml.study.engine.run_summary import RunSummary
 from ibml.study.engine.scheduler import Scheduler, SchedulingDecision
 from ibml.study.engine.tasks import PriorResult, SearchSource, TrialTask
 from ibml.study.engine.trial_ledger import TrialLedger
-from ibml.tracking.journal.events import (
-    MetricsLogged,
-    TagsUpdated,
-    TrialEnded,
-)
+from ibml.tracking.journal.events import MetricsLogged, TagsUpdated, TrialEnded
 from ibml.tracking.session import Session
 from ibml.training.checkpoint_retention import remove_checkpoints
 
@@ -39,48 +36,29 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 SHARED_TAG = "ibml.shared"
-"""How many epochs a trial took over from another."""
+"""Tag with the number of epochs that a trial started from another trial's checkpoint."""
 _STALL_SECONDS = 30.0
+"""Extra time that a worker gets to end itself after `stall_minutes`."""
 _IDLE_SECONDS = 0.5
-"""How long to wait for another driver before it is looked for again."""
-
-
-class FollowUps(Protocol):
-    """Trials that a study adds once results are known."""
-
-    def after_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> Iterable[TrialTask]:
-        """Return the trials to add after a planned trial."""
-
-    def after_search(self, search: Search) -> Iterable[TrialTask]:
-        """Return the trials to add after a search has finished."""
-
-
-class NoFollowUps:
-    """A run whose trials are all known at its beginning."""
-
-    def after_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> Iterable[TrialTask]:
-        return ()
-
-    def after_search(self, search: Search) -> Iterable[TrialTask]:
-        return ()
+"""Interval at which trials of other drivers are polled before the backend is started."""
 
 
 class Coordinator:
-    """Runs a scheduler's tasks.
+    """Coordinates the trials of a run between scheduler, backend and store.
 
-    Everything that the store gets goes through the session, so that nothing waits for the store. A search is told how
-    a trial ended only after that is in the session's journal: a trial that ended before a kill is found there, and is
-    not trained again.
+    All events go through the session's journal, so training never waits for the store. The end of
+    a trial is written to the journal before its search is informed. If the driver is killed in
+    between, the result is read from the journal and the trial is not trained again.
 
     Args:
         session: The driver's session on the store.
-        progress: Progress shown to the user.
+        progress: Progress display.
         tasks: Planned trials.
-        sources: Searches.
-        known: Records of earlier trials, by key; unfinished ones are continued.
+        sources: Searches that propose more trials.
+        known: Records of earlier trials, by key; unfinished trials are resumed.
         database: URL of Optuna's database, for error messages.
-        follow_ups: Trials to add once results are known.
-        prefixes: Training prefixes that trials share.
+        follow_ups: Rules for trials that are added after results; None adds no trials.
+        prefixes: Cache of training prefixes; None disables prefix sharing.
     """
 
     def __init__(
@@ -126,47 +104,52 @@ class Coordinator:
 
     def _announce_stop(self) -> str:
         running = self.progress.running
-        waiting = (
-            f"waiting for {running} running {'trial' if running == 1 else 'trials'} to checkpoint"
-        )
-        return f"Stopping: {waiting if running else 'no trial is running'} (a second Ctrl-C ends at once) ..."
+        if running:
+            noun = "trial" if running == 1 else "trials"
+            state = f"waiting for {running} running {noun} to checkpoint"
+        else:
+            state = "no trial is running"
+        return f"Stopping: {state} (press Ctrl-C again to end immediately) ..."
 
     @property
     def is_stopped(self) -> bool:
-        """Whether all trials are to stop: after an error of the engine, or because the process was asked to."""
+        """True if all trials must stop, after an error of the engine or a signal."""
         return self.error is not None or is_stop_requested()
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to hand out or to wait for."""
+        """True if there is no task left to train or to wait for, or if the run is stopped."""
         return self.is_stopped or self.scheduler.is_done
 
     def has_work(self) -> bool:
-        """Return whether anything has to be trained here.
+        """Return True if there is a trial to train in this run.
 
-        Known results are taken in first, and trials of other drivers are waited for.
+        Reuses known results first, and waits for trials that other drivers are training.
         """
         while self._first is None and not self.is_done:
-            self._first = self.next(1)
+            self._first = self.request_task(1)
             if self._first is None and not self.is_done:
                 time.sleep(_IDLE_SECONDS)
         return self._first is not None
 
-    def next(self, slots: int, ahead: int = 0) -> TrialTask | None:
-        """Return the next task to train, or None for now.
+    def request_task(self, slots: int, ahead: int = 0) -> TrialTask | None:
+        """Claim the next task to train.
 
         Args:
-            slots: Number of trials that can be trained at the same time.
-            ahead: Number of tasks to hand out beyond that, unless other drivers could train them now.
+            slots: Number of trials that can be trained concurrently.
+            ahead: Number of additional tasks to hand out, unless other drivers could train them.
+
+        Returns:
+            The task; None if there is none at the moment, or if the run is stopped.
         """
         if self.is_stopped:
             return None
         if self._first:
             first, self._first = self._first, None
             return first
-        return self._guard(lambda: self._next(slots, ahead), None)
+        return self._guard(lambda: self._find_task(slots, ahead), None)
 
-    def _next(self, slots: int, ahead: int) -> TrialTask | None:
+    def _find_task(self, slots: int, ahead: int) -> TrialTask | None:
         scheduler = self.scheduler
         scheduler.share_slots(slots)
         scheduler.reconsider(self._ledger.find_released(scheduler.deferred_tasks))
@@ -177,20 +160,20 @@ class Coordinator:
         while True:
             task = scheduler.take_candidate(room)
             if task is not None:
-                if self._take(task):
+                if self._try_start(task):
                     return task
             elif not self._follow_finished_searches():
                 return None
 
-    def _take(self, task: TrialTask) -> bool:
-        """Carry out the decision about a candidate; return whether it is to be trained now."""
+    def _try_start(self, task: TrialTask) -> bool:
+        """Carry out the decision about a candidate; return True if it must be trained now."""
         prior = self._find_prior_result(task)
         decision = self.scheduler.decide(task, prior)
         if decision is SchedulingDecision.TRAIN:
             if self._ledger.claim(task):
                 self.scheduler.start(task)
                 return True
-            prior = self._find_prior_result(task)  # the claim may have found a result
+            prior = self._find_prior_result(task)  # a failed claim may find a result
             decision = self.scheduler.decide(task, prior)
             if decision is SchedulingDecision.TRAIN:
                 self.scheduler.defer(task)
@@ -199,19 +182,29 @@ class Coordinator:
         return False
 
     def _find_prior_result(self, task: TrialTask) -> PriorResult | None:
-        """Return what is known about a task's key: from this run, else from the store."""
+        """Return the known result of a task's key, from this run or else from the store."""
         return self.scheduler.get_result(task) or self._ledger.get_prior_result(task)
 
     def _follow_finished_searches(self) -> bool:
-        """Add the trials that follow from searches that have finished; return whether there was any such search."""
+        """Add the follow-ups of finished searches; return True if a search has finished."""
         finished = self.scheduler.take_finished_searches()
         for search in finished:
             self.scheduler.add(self.follow_ups.after_search(search))
         return bool(finished)
 
     def _guard(self, call: Callable[[], R], otherwise: R) -> R:
-        """Call the engine. Its first error stops all trials and is raised after them: Ray would take it for an error of
-        the trial, and continue."""
+        """Call a function of the engine, and stop the run at its first error.
+
+        The error is raised after all trials have stopped. Ray would treat an exception here as an
+        error of the trial, and continue.
+
+        Args:
+            call: The function.
+            otherwise: Return value after an error.
+
+        Returns:
+            The function's return value, or `otherwise`.
+        """
         if self.error:
             return otherwise
         try:
@@ -222,7 +215,7 @@ class Coordinator:
             return otherwise
 
     def start(self, task: TrialTask) -> None:
-        """Take in that a task is being trained."""
+        """Record that the training of a task has started."""
         task.record_report()
         if task not in self._started:
             self._started.add(task)
@@ -230,11 +223,14 @@ class Coordinator:
             self.progress.record_skipped(0, task.first_epoch)
 
     def report(self, task: TrialTask, result: Mapping[str, Any]) -> bool:
-        """Take in a worker's report; return whether the task continues.
+        """Process a worker's report.
 
         Args:
             task: The task.
             result: The report, see `ibml.study.engine.worker.TrialWorker.step`.
+
+        Returns:
+            True if the training of the task continues.
         """
         if not self.scheduler.is_running(task):
             return False
@@ -267,55 +263,54 @@ class Coordinator:
             self.scheduler.prefixes.record_saved(task, epoch, size)
 
     def is_silent(self, task: TrialTask) -> bool:
-        """Return whether a task's worker hangs: it should have ended itself by now, and did not."""
+        """Return True if a task's worker hangs: it is past the time at which it ends itself."""
         patience = 60 * task.config.trainer.stall_minutes + _STALL_SECONDS
         return self.scheduler.is_running(task) and time.monotonic() - task.last_report > patience
 
     def handle_worker_death(self, task: TrialTask, reason: str, log: str) -> None:
-        """Take in that a task's worker has ended without a report."""
+        """Process the end of a worker that sent no report.
+
+        Args:
+            task: The worker's task.
+            reason: Reason in one line.
+            log: Traceback or log of the worker.
+        """
         if not self.scheduler.is_running(task):
-            return  # it had ended before its worker did
+            return  # the task ended before its worker
         self.start(task)  # the worker may have died between two trials
-        fault = fault_from_worker_death(
-            self.get_checkpoint_folder(task), reason, log, task.config.trainer.stall_minutes
-        )
+        folder, minutes = self.get_checkpoint_folder(task), task.config.trainer.stall_minutes
+        fault = fault_from_worker_death(folder, reason, log, minutes)
         self.handle_fault(task, fault)
 
     def handle_fault(self, task: TrialTask, fault: Fault, retry: bool = True) -> None:
-        """Take in a fault: the trial is trained again from its last checkpoint if that can help, or has failed.
+        """Retry a trial from its last checkpoint after a fault, or mark it as failed.
 
         Args:
             task: The task.
-            fault: What went wrong.
-            retry: Whether the trial may be trained again.
+            fault: The fault.
+            retry: False to mark the trial as failed without a retry.
         """
         self.progress.record_epochs(-task.epochs)
+        name = strip_control_characters(task.spec.name)
+        reason = strip_control_characters(fault.reason)
         if retry and self.error is None and self.scheduler.retry(task, fault):
             tags = {"ibml.retries": str(len(task.faults)), "ibml.retried_after": fault.reason[:500]}
             self.session.add(task.key, TagsUpdated(tags))
-            _log.warning(
-                "%s is retried after a fault: %s",
-                strip_control_characters(task.spec.name),
-                strip_control_characters(fault.reason),
-            )
+            _log.warning("%s is retried after a fault: %s", name, reason)
             return
-        _log.warning(
-            "%s failed: %s",
-            strip_control_characters(task.spec.name),
-            strip_control_characters(fault.reason),
-        )
+        _log.warning("%s failed: %s", name, reason)
         self.summary.failed.append((task.spec.name, fault.reason))
         self._end(task, "failed", {}, {"ibml.reason": fault.reason}, fault.log)
 
     def get_checkpoint_folder(self, task: TrialTask) -> StoragePath:
-        """Return the folder of a task's checkpoints."""
+        """Return the folder or bucket path of a task's checkpoints."""
         return self.session.workspace.trial(task.key)
 
     def _end_interval(self, task: TrialTask, state: bytes) -> None:
-        """Take in the end of a population's interval.
+        """Process the end of a population's interval.
 
-        The state counts only after its epochs are in the journal: a search that is killed in between trains them again
-        and logs them once.
+        The epochs are in the journal before the state is saved. A search that is killed in
+        between trains these epochs again, and logs them once.
         """
         self._release(task, continues=True)
         self._guard(lambda: self.scheduler.end_interval(task, state), None)
@@ -332,24 +327,31 @@ class Coordinator:
         tags: Mapping[str, str],
         log: str | None = None,
     ) -> None:
+        """Record the end of a trial.
+
+        Args:
+            task: The task.
+            ending: How it ended.
+            final: Final metrics.
+            tags: Tags for its run.
+            log: Traceback of a failed trial.
+        """
         if self.error:
-            return  # it is stopped with the others
+            return  # the trial is stopped like all others
         self._release(task)
         pruned = task.trial_run.pruned if task.trial_run else ""
-        all_tags = {**tags, "ibml.reason": pruned} if pruned else dict(tags)
-        self.session.add(
-            task.key, TrialEnded("pruned" if pruned else ending, dict(final), all_tags, log)
-        )
+        event = TrialEnded(ending, dict(final), dict(tags), log)
+        if pruned:
+            event = TrialEnded("pruned", dict(final), {**tags, "ibml.reason": pruned}, log)
+        self.session.add(task.key, event)
         if ending != "failed":
-            remove_checkpoints(
-                self.get_checkpoint_folder(task), task.keep if ending == "finished" else "none"
-            )
+            keep = task.keep if ending == "finished" else "none"
+            remove_checkpoints(self.get_checkpoint_folder(task), keep)
         self.summary.pruned += bool(pruned)
         self.summary.finished += not pruned and ending != "failed"
         unused_epochs = task.spec.config.trainer.epochs - task.trained_epochs
-        self._guard(
-            lambda: self._end_in_scheduler(task, ending, final, tags.get("ibml.reason", "")), None
-        )
+        reason = tags.get("ibml.reason", "")
+        self._guard(lambda: self._end_in_scheduler(task, ending, final, reason), None)
         self.progress.record_trial_end(ending == "failed", unused_epochs)
         if task.trial_run and task.source and (pruned or ending != "finished"):
             seeds_left = len(task.source.search.seeds) - task.trial_run.position - 1
@@ -363,7 +365,7 @@ class Coordinator:
             self._follow_trial(task, ending, final)
 
     def _follow_trial(self, task: TrialTask, ending: Ending, final: MetricRow) -> None:
-        """Add the trials that follow from a planned trial."""
+        """Add the follow-ups of a planned trial."""
         added = list(self.follow_ups.after_trial(task, ending, final))
         if added:
             self.progress.record_added(
@@ -372,7 +374,7 @@ class Coordinator:
         self.scheduler.add(added)
 
     def _reuse(self, task: TrialTask, prior: PriorResult) -> None:
-        """Take in that the result of a task's key is known."""
+        """Use the known result of a task's key instead of training."""
         self.summary.reused += 1
         self.progress.record_skipped(1, task.spec.config.trainer.epochs)
         self._ledger.share_result(task)

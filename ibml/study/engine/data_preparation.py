@@ -1,4 +1,4 @@
-"""Data sets are looked at and decoded before the first trial, where a person can see it."""
+"""Validation and decoding of data sets before the first trial, with a progress display."""
 
 from __future__ import annotations
 
@@ -26,41 +26,58 @@ from ibml.data.base import Progress as ProgressCallback
 _log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 10.0
-"""How often something is said where there is no terminal."""
+"""Interval of progress lines if the output is not a terminal."""
 
 
 def prepare_data(configs: Iterable[DataConfig], console: Console) -> None:
-    """Check the data sets and decode what was not decoded before; raises `DataError`."""
+    """Validate data sets, and decode files that are not in the decode cache.
 
-    def say(text: str) -> None:
+    Args:
+        configs: Configurations of the data sets.
+        console: Console for progress and messages.
+
+    Raises:
+        DataError: If a data set is missing or invalid.
+    """
+
+    def report(text: str) -> None:
         _log.warning("%s", strip_control_characters(text))
         console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     with show_data_progress(console) as progress:
-        data.prepare_datasets(configs, say, progress)
+        data.prepare_datasets(configs, report, progress)
 
 
 @contextmanager
 def show_data_progress(console: Console) -> Iterator[ProgressCallback]:
-    """Bars on a terminal, one for each thing that is done; a line now and then elsewhere."""
+    """Show the progress of operations on data sets.
+
+    On a terminal every operation has a bar; otherwise a line is printed every few seconds.
+
+    Args:
+        console: Console for the progress.
+
+    Yields:
+        A callback that takes the operation, the number of finished items and their total.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    said = time.monotonic()
+    printed_at = time.monotonic()
     with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def progress(what: str, done: int, total: int) -> None:
-            nonlocal said
+        def update_progress(operation: str, done: int, total: int) -> None:
+            nonlocal printed_at
             raise_if_stop_requested()
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-            if not console.is_terminal and time.monotonic() - said > QUIET_SECONDS:
-                said = time.monotonic()
-                console.print(f"{what}: {done} of {total}", highlight=False)
+            if operation not in tasks:
+                tasks[operation] = bars.add_task(operation, total=total)
+            bars.update(tasks[operation], completed=done, total=total)
+            if not console.is_terminal and time.monotonic() - printed_at > QUIET_SECONDS:
+                printed_at = time.monotonic()
+                console.print(f"{operation}: {done} of {total}", highlight=False)
 
-        yield progress
+        yield update_progress

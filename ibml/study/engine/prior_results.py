@@ -1,4 +1,4 @@
-"""Results of earlier runs, in the form that the scheduler takes."""
+"""Conversion of recorded results to prior results for the scheduler."""
 
 from __future__ import annotations
 
@@ -15,11 +15,22 @@ from ibml.tracking.store.uri import TrackingError
 def find_prior_result(
     task: TrialTask, record: TrialRecord, store: MlflowStore
 ) -> PriorResult | None:
-    """The result of a task's key, and for a search the epochs; nothing where what the search looks at is not all
-    there, so that the trial is trained again, to the same numbers."""
-    ending: Ending | None = (
-        "diverged" if record.status == "diverged" else "finished" if record.ended else None
-    )
+    """Return the prior result of a task's key, for searches with its epochs.
+
+    Args:
+        task: The task.
+        record: The record with the task's key.
+        store: The MLflow store, which has the metrics per epoch.
+
+    Returns:
+        The result; None if metrics that the search needs are missing. The trial is trained again
+        then, with identical results.
+    """
+    ending: Ending | None = None
+    if record.status == "diverged":
+        ending = "diverged"
+    elif record.ended:
+        ending = "finished"
     if task.source is None:
         return PriorResult([], ending, record.metrics)
     selection = task.spec.config.trainer.selection
@@ -31,9 +42,7 @@ def find_prior_result(
         rows = []
     if ending == "finished" and len(rows) < task.spec.config.trainer.epochs:
         return None
-    if ending == "diverged" and not (rows and not math.isfinite(rows[-1]["val.loss"])):
-        rows = [
-            *rows,
-            {"epoch": float(len(rows)), "val.loss": math.nan},
-        ]  # the epoch that ended it has no more
+    if ending == "diverged" and (not rows or math.isfinite(rows[-1]["val.loss"])):
+        # MLflow has no metrics of the epoch in which the trial diverged.
+        rows = [*rows, {"epoch": float(len(rows)), "val.loss": math.nan}]
     return PriorResult(rows, ending, record.metrics, record.reason)

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: done, running and failed trials, and the time left."""
+"""Progress display of a run: numbers of done, running and failed trials, and the time left."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class StudyProgress:
-    """A live bar on a terminal; a line every few seconds elsewhere. Progress is counted in epochs."""
+    """Progress display: a live bar on a terminal, otherwise a line every few seconds.
+
+    Progress is measured in epochs.
+
+    Args:
+        console: Console for the display.
+        trials: Expected number of trials.
+        epochs: Expected number of epochs of all trials.
+        every: Interval of the lines in seconds, if the output is not a terminal.
+    """
 
     def __init__(self, console: Console, trials: int, epochs: int, every: float = 10.0):
         self.console, self.trials, self.epochs, self.every = console, trials, epochs, every
         self.done = self.running = self.failed = self.epochs_done = 0
         self._printed = time.monotonic()
-        self._first: tuple[float, int] | None = (
-            None  # when the first epochs came, and how many: before was start-up
-        )
+        self._first: tuple[float, int] | None = None
+        """Time and number of the first reported epochs; earlier time was start-up."""
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -34,16 +42,23 @@ class StudyProgress:
         self._task = self._bar.add_task("starting", total=epochs)
 
     def record_trial_start(self) -> None:
+        """Count a trial that has started."""
         self.running += 1
         self._refresh()
 
     def record_epochs(self, number: int) -> None:
+        """Count trained epochs; a negative number takes back the epochs of a trial to retry."""
         self.epochs_done += number
         self._first = self._first or (time.monotonic(), self.epochs_done)
         self._refresh()
 
     def record_trial_end(self, failed: bool, unused_epochs: int) -> None:
-        """`unused_epochs` are those that a trial did not train because it ended early."""
+        """Count a trial that has ended.
+
+        Args:
+            failed: True if it failed.
+            unused_epochs: Expected epochs that were not trained because it ended early.
+        """
         self.running -= 1
         self.done += not failed
         self.failed += failed
@@ -51,20 +66,22 @@ class StudyProgress:
         self._refresh(last=self.done + self.failed == self.trials)
 
     def record_skipped(self, trials: int, epochs: int) -> None:
-        """Trials that were expected and need no training after all."""
+        """Remove expected trials that need no training; their epochs count as done."""
         self.trials -= trials
         self.epochs_done += epochs
         self._refresh(last=self.done + self.failed == self.trials)
 
     def record_added(self, trials: int, epochs: int) -> None:
-        """Trials that were not expected and are to be run after all."""
+        """Add trials to the expected ones."""
         self.trials += trials
         self.epochs += epochs
         self._bar.update(self._task, total=self.epochs)
 
     @property
     def summary(self) -> str:
-        return f"{self.done} / {self.trials} trials done · {self.running} running · {self.failed} failed"
+        """Numbers of done, running and failed trials, as text."""
+        done = f"{self.done} / {self.trials} trials done"
+        return f"{done} · {self.running} running · {self.failed} failed"
 
     def _refresh(self, last: bool = False) -> None:
         if self.console.is_terminal:
@@ -76,13 +93,13 @@ class StudyProgress:
     def _format_time_left(self) -> str:
         if self._first is None or not self._first[1] < self.epochs_done < self.epochs:
             return ""
-        began, before = self._first
-        pace = (time.monotonic() - began) / (self.epochs_done - before)
-        return f" · about {pace * (self.epochs - self.epochs_done):.0f} s left"
+        first_time, first_epochs = self._first
+        seconds_per_epoch = (time.monotonic() - first_time) / (self.epochs_done - first_epochs)
+        return f" · about {seconds_per_epoch * (self.epochs - self.epochs_done):.0f} s left"
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave the terminal to someone else in this context."""
+        """Hide the bar in this context, for example while a debugger uses the terminal."""
         if self.console.is_terminal:
             self._bar.stop()
         try:

@@ -1,4 +1,4 @@
-"""What can go wrong with a trial while it trains, and whether to try again."""
+"""Retry policy: faults of a trial, and the decision to train it again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from ibml.training.checkpoint_retention import STALLED
 
 
 class TrialFailure(Exception):
-    """An exception of a trial that ends its worker too, in a line."""
+    """An exception of a trial that also ends its worker; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a trial stopped before its end. `epoch` is the one in which an exception was raised by the training itself,
-    and none where the worker died, or memory ran out, which another time need not happen."""
+    """Reason why a trial stopped before its end.
+
+    Attributes:
+        reason: Reason in one line.
+        log: Traceback or log.
+        epoch: Epoch in which the training raised an exception. None for faults that may not
+            repeat: the worker died, or memory ran out.
+    """
 
     reason: str
     log: str
@@ -25,24 +31,45 @@ class Fault:
 
 
 def should_retry(faults: Sequence[Fault], max_retries: int) -> bool:
-    """Whether to go on from the last checkpoint after these faults of a trial: until it has failed too often, or in the
-    same way and place as the time before, since then it always will."""
+    """Return True if a trial should be retried from its last checkpoint.
+
+    A trial that fails twice with the same exception in the same epoch is not retried.
+
+    Args:
+        faults: Faults of the trial so far, the last one included.
+        max_retries: Maximum number of retries.
+
+    Returns:
+        True for a retry.
+    """
     if len(faults) > max_retries:
         return False
-    *_, last = faults
-    return last.epoch is None or (last.reason, last.epoch) not in [
-        (f.reason, f.epoch) for f in faults[:-1]
-    ]
+    *earlier, last = faults
+    if last.epoch is None:
+        return True
+    return all((last.reason, last.epoch) != (fault.reason, fault.epoch) for fault in earlier)
 
 
 def fault_from_worker_death(folder: StoragePath, reason: str, log: str, minutes: float) -> Fault:
-    """The fault of a worker that ended without a word: where it says so, because it hung."""
+    """Return the fault of a worker that ended without a report.
+
+    A worker that hung has written its stack to a file in the folder.
+
+    Args:
+        folder: Folder of the trial's checkpoints.
+        reason: Reason in one line, for a worker that did not hang.
+        log: Traceback or log of the worker.
+        minutes: The trial's `stall_minutes`, for the message.
+
+    Returns:
+        The fault.
+    """
     try:
         stack = (folder / STALLED).read_bytes().decode(errors="replace")
     except OSError:
         stack = ""
     if not stack:
         return Fault(reason, log)
-    with suppress(OSError):  # it is removed with the trial's checkpoints
+    with suppress(OSError):  # it will be removed with the trial's checkpoints
         (folder / STALLED).unlink()
     return Fault(f"no epoch ended in {minutes:g} minutes, so its worker was ended", stack)

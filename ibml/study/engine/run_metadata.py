@@ -1,4 +1,4 @@
-"""What the store shows of a trial."""
+"""Parameters and tags of a trial's MLflow run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from ibml.tracking.study_tags import format_study_tag
 def build_trial_description(
     trial: TrialSpec, parent: str | None, tags: Mapping[str, str]
 ) -> TrialDescription:
-    """A trial's run before it has results, below the run of a study or a search."""
+    """Describe the MLflow run of a trial before it has results.
+
+    Args:
+        trial: The trial.
+        parent: Id of the run of its study or search, if any.
+        tags: Tags of the study or search.
+
+    Returns:
+        The description: name, parameters, tags and configuration.
+    """
     study = {format_study_tag(tags["ibml.study"]): trial.cell.arm} if "ibml.study" in tags else {}
     all_tags = {
         **tags,
@@ -42,8 +51,18 @@ def build_trial_description(
 
 
 def build_run_parameters(cell: Cell, config: TrialConfig) -> dict[str, Any]:
-    """What MLflow shows of a trial: arm, seed and data set, what sets the arm apart, then the rest."""
+    """Return the MLflow parameters of a trial.
+
+    The order is: arm, seed and data set; parameters that distinguish the arm; all others.
+
+    Args:
+        cell: Arm and data set of the trial.
+        config: Configuration of the trial.
+
+    Returns:
+        Parameters by name.
+    """
     flat = flatten(build_canonical_form(config))
     first = {"arm": cell.arm, "seed": config.seed, "dataset": cell.dataset}
-    apart = {path: flat[path] for path in cell.changes if path in flat}
-    return first | apart | flat
+    changed = {path: flat[path] for path in cell.changes if path in flat}
+    return first | changed | flat

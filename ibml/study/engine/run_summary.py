@@ -1,4 +1,4 @@
-"""Counters of a run."""
+"""Numbers of finished, pruned, reused and failed trials of a run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class RunSummary:
     Attributes:
         finished: Trials that finished or diverged.
         pruned: Trials that their search stopped early.
-        reused: Trials whose result was known already.
-        failed: Name and reason of each trial that has failed for good.
-        interrupted: Whether the run was stopped before its end.
-        shared: Epochs that trials took over from other trials' checkpoints.
+        reused: Trials whose result was already known.
+        failed: Name and reason of each trial that has exhausted its retries.
+        interrupted: True if the run was stopped before its end.
+        shared: Epochs that were not trained, since trials started from shared checkpoints.
     """
 
     finished: int = 0

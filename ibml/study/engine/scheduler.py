@@ -1,10 +1,10 @@
-"""Decides which trial is trained next: planned trials, and those that searches propose during the run.
+"""Scheduler: decides which trial is trained next, among planned trials and proposals of searches.
 
-The scheduler knows tasks and searches only. Its owner, the coordinator, asks for a candidate, looks up what is known
-about it, and gets a decision to carry out:
+The scheduler knows tasks and searches only. The coordinator takes a candidate, looks up its prior
+result, and carries out the scheduler's decision:
 
-    candidate = scheduler.next_candidate()
-    decision = scheduler.decide(candidate, prior_result)    # TRAIN, REUSE or WAIT
+    candidate = scheduler.take_candidate()
+    decision = scheduler.decide(candidate, prior)    # TRAIN, REUSE or WAIT
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ _METRICS_OF_SEARCHES = ("epoch", "val.", "time.")
 
 
 class SchedulingDecision(Enum):
-    """What to do with a candidate."""
+    """Decision about a candidate."""
 
     TRAIN = auto()
-    """Claim it, then call `start`; or `defer`, if another driver has it."""
+    """Claim it, then call `start`; or `defer` if another driver has claimed it."""
     REUSE = auto()
-    """Its result is known already."""
+    """Use its known result."""
     WAIT = auto()
-    """A running task is about to save a checkpoint that it can start from; it will be a candidate again."""
+    """Do nothing: a running task will save a checkpoint for it. It will be a candidate again."""
 
 
 class Scheduler:
-    """Hands out tasks.
+    """Hands out tasks to train.
 
-    Proposals of searches come before planned trials, those of the search with the fewest started trials first: several
-    searches progress side by side, and planned trials fill the remaining slots. A key is trained by one task at a time.
+    Proposals of searches come before planned trials. The search with the fewest started trials is
+    asked first, so several searches progress evenly; planned trials fill the remaining slots. A
+    key is trained by one task at a time.
 
     Args:
         tasks: Planned trials, in order.
-        sources: Searches that propose more.
-        prefixes: Training prefixes that trials share.
+        sources: Searches that propose more trials.
+        prefixes: Cache of training prefixes; None disables prefix sharing.
     """
 
     def __init__(
@@ -55,28 +56,28 @@ class Scheduler:
         self.prefixes = prefixes or PrefixCache()
         self.sources = tuple(sources)
         self.deferred_tasks: list[TrialTask] = []
-        """Tasks that other drivers train."""
+        """Tasks that other drivers are training."""
         self._planned = deque[TrialTask]()
         self._open_sources = list(sources)
         self._retries = deque[TrialTask]()
-        """Candidates that come first: tasks to train again, and tasks that have waited."""
+        """Candidates with priority: tasks to train again, and tasks that have waited."""
         self._running: dict[str, TrialTask] = {}
         self._duplicates: dict[str, deque[TrialTask]] = {}
-        """Tasks whose key is being trained, by key."""
+        """Tasks that wait because another task with the same key is running, by key."""
         self._followers: dict[TrialTask, list[TrialTask]] = {}
-        """Tasks that wait for a checkpoint, by its producer."""
+        """Tasks that wait for a checkpoint, by the task that will save it."""
         self._results: dict[str, PriorResult] = {}
         self.add(tasks)
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing left to hand out or to wait for."""
+        """True if there is no task left to hand out or to wait for."""
         queued = self._planned or self._retries or self.deferred_tasks
         return not (queued or self._running or self._duplicates or self._open_sources)
 
     @property
     def is_searching(self) -> bool:
-        """Whether a search may still propose trials."""
+        """True if a search may still propose trials."""
         return bool(self._open_sources)
 
     @property
@@ -85,7 +86,7 @@ class Scheduler:
         return len(self._running)
 
     def is_running(self, task: TrialTask) -> bool:
-        """Return whether a task was started and has not ended."""
+        """Return True if a task was started and has not ended."""
         return self._running.get(task.key) is task
 
     def add(self, tasks: Iterable[TrialTask]) -> None:
@@ -95,7 +96,7 @@ class Scheduler:
             self._planned.append(task)
 
     def share_slots(self, slots: int) -> None:
-        """Let searches without a concurrency of their own try as many proposals at once as fill the slots."""
+        """Set the concurrency of searches that do not configure it, so that all slots are used."""
         for source in self.sources:
             source.search.concurrency = source.search.config.concurrency or -(
                 -slots // len(self.sources)
@@ -108,11 +109,14 @@ class Scheduler:
         return [source.search for source in finished]
 
     def take_candidate(self, room: bool = True) -> TrialTask | None:
-        """Return the next task whose key nobody is training, or None for now.
+        """Take the next task whose key no running task has.
 
         Args:
-            room: Whether planned trials are handed out. Without room for them, the proposals that searches are about
-                to make do not queue behind them.
+            room: True to hand out planned trials too. With False, slots stay free for the next
+                proposals of searches.
+
+        Returns:
+            The task, or None if there is none at the moment.
         """
         self._release_followers_of_late_tasks()
         while (task := self._take_next(room)) is not None:
@@ -122,7 +126,7 @@ class Scheduler:
         return None
 
     def get_result(self, task: TrialTask) -> PriorResult | None:
-        """Return the result that another task of this run has for the same key."""
+        """Return the result of another task of this run with the same key, if any."""
         return self._results.get(task.key)
 
     def decide(self, task: TrialTask, prior: PriorResult | None) -> SchedulingDecision:
@@ -130,9 +134,12 @@ class Scheduler:
 
         Args:
             task: The candidate.
-            prior: What is known about its key, from this run (`get_result`) or from the store.
+            prior: Known result of its key, from this run (`get_result`) or from the store.
+
+        Returns:
+            The decision. After WAIT the task becomes a candidate again without further calls.
         """
-        if self._is_answered(task, prior):
+        if self._try_reuse(task, prior):
             self.prefixes.unregister(task)
             return SchedulingDecision.REUSE
         on_time = [other for other in self._running.values() if not other.is_late]
@@ -143,22 +150,30 @@ class Scheduler:
         return SchedulingDecision.WAIT
 
     def start(self, task: TrialTask) -> None:
-        """Mark a candidate as running, and choose the checkpoints that it starts from and saves."""
+        """Mark a candidate as running, and choose the checkpoints it starts from and saves."""
         self._running[task.key] = task
         task.warm_start_candidates, task.checkpoints_to_save = self.prefixes.start(task)
 
     def defer(self, task: TrialTask) -> None:
-        """Set aside a candidate that another driver trains, until `reconsider`."""
+        """Set aside a candidate that another driver is training, until `reconsider`."""
         self.deferred_tasks.append(task)
 
     def reconsider(self, tasks: Iterable[TrialTask]) -> None:
-        """Make candidates of tasks that other drivers trained."""
+        """Make deferred tasks candidates again."""
         for task in tasks:
             self.deferred_tasks.remove(task)
             self._retries.append(task)
 
     def report(self, task: TrialTask, rows: Sequence[MetricRow]) -> bool:
-        """Take in epochs of a running task; return whether it continues."""
+        """Process the epochs of a running task.
+
+        Args:
+            task: The task.
+            rows: Metrics per epoch.
+
+        Returns:
+            True if its training continues.
+        """
         task.epochs += len(rows)
         task.record_report()
         self._retries.extend(self._followers.pop(task, ()))
@@ -171,7 +186,14 @@ class Scheduler:
         )
 
     def end(self, task: TrialTask, ending: Ending, final: MetricRow, reason: str = "") -> None:
-        """Take in how a running task ended. Tasks that waited for it are candidates again."""
+        """Process the end of a running task. Tasks that waited for it become candidates again.
+
+        Args:
+            task: The task.
+            ending: How it ended.
+            final: Its final metrics.
+            reason: Reason of the ending, if any.
+        """
         is_pruned = task.trial_run is not None and bool(task.trial_run.pruned)
         if not is_pruned and ending != "failed":
             self._results[task.key] = PriorResult(task.rows, ending, final, reason)
@@ -181,7 +203,12 @@ class Scheduler:
         self._release(task)
 
     def end_interval(self, task: TrialTask, state: bytes) -> None:
-        """Take in the state at the end of a population's interval; the search proposes the next interval."""
+        """Pass the state at the end of a population's interval to the search.
+
+        Args:
+            task: The task that trained the interval.
+            state: The packed training state.
+        """
         assert task.source is not None
         assert task.trial_run is not None
         assert isinstance(task.source.search, Population)
@@ -189,7 +216,15 @@ class Scheduler:
         self._release(task)
 
     def retry(self, task: TrialTask, fault: Fault) -> bool:
-        """Take in a fault; return whether the task is trained again, from its last checkpoint."""
+        """Schedule a task again after a fault, if the retry policy allows it.
+
+        Args:
+            task: The task.
+            fault: The fault.
+
+        Returns:
+            True if the task will be trained again from its last checkpoint.
+        """
         task.faults.append(fault)
         if not should_retry(task.faults, task.config.trainer.max_retries):
             return False
@@ -211,10 +246,10 @@ class Scheduler:
                 return task
         return self._planned.popleft() if self._planned and room else None
 
-    def _is_answered(self, task: TrialTask, known: PriorResult | None) -> bool:
-        """Return whether a known result answers the task; a search is told the result.
+    def _try_reuse(self, task: TrialTask, known: PriorResult | None) -> bool:
+        """Return True if a known result replaces the training; a search receives the result.
 
-        An interval of a population is always trained, for the state that it ends with.
+        An interval of a population is always trained, since its final state is needed.
         """
         if task.interval is not None or known is None:
             return False
@@ -241,5 +276,5 @@ class Scheduler:
 
 
 def _select_metrics(row: MetricRow) -> MetricRow:
-    """Return the part of an epoch's metrics that searches need."""
+    """Return the metrics of an epoch that searches need."""
     return {name: value for name, value in row.items() if name.startswith(_METRICS_OF_SEARCHES)}

@@ -1,4 +1,4 @@
-"""Searches as parts of a run: opened in the database, their attempts as trials with keys, their records."""
+"""Searches in a run: opening them in the database, tasks for their trials, and their records."""
 
 from __future__ import annotations
 
@@ -47,14 +47,24 @@ _STATES: dict[TrialState, ProposalState] = {
 }
 
 TAG_LENGTH = 5000
-"""MLflow's limit."""
+"""Maximum length of an MLflow tag."""
 CUT = " ... cut here; the search's report and database have all changes"
 
 
 @dataclass
 class OpenSearch:
-    """A search that is ready to run: of an ablation, for one arm on one data set. `run` is its run in the store,
-    once it has one; `tags` go on all its trials; `compared` has the names of searches beside it, by label."""
+    """A search that is ready to run.
+
+    Attributes:
+        plan: Plan of the search.
+        search: The search.
+        arm: Arm that it tunes, if it belongs to an ablation.
+        dataset: Data set of the arm.
+        run: Its MLflow run, once that is open.
+        tags: Tags for the runs of all its trials.
+        compared: Names of the searches in the same run, by label.
+        population: Key of the population, if the search trains one.
+    """
 
     plan: SearchPlan
     search: Search
@@ -64,29 +74,32 @@ class OpenSearch:
     tags: dict[str, str] = field(default_factory=dict)
     compared: dict[str, list[str]] = field(default_factory=dict)
     population: str = ""
-    """The key of the population, where the search trains one."""
 
     def make_task(self, trial_run: TrialRun) -> TrialTask:
-        """The trial that an attempt asks for. Its run shows what the training began with; of a member of a population
-        a tag says what has changed."""
+        """Return the task for a run of the search.
+
+        The MLflow run of a population's member shows the initial configuration; a tag lists the
+        later changes.
+
+        Args:
+            trial_run: The run of a proposal with one seed.
+
+        Returns:
+            The task.
+        """
         interval = trial_run.interval
-        config, values = (
-            (interval.initial, interval.initial_values)
-            if interval
-            else (trial_run.config, trial_run.values)
-        )
+        config, values = trial_run.config, trial_run.values
+        if interval:
+            config, values = interval.initial, interval.initial_values
         fingerprint = data.fingerprint(config.data)
-        label = (
-            f"{self.arm} · trial {trial_run.number}" if self.arm else f"trial {trial_run.number}"
-        )
+        if interval:
+            key = compute_member_key(self.population, trial_run.number)
+        else:
+            key = compute_trial_key(config, fingerprint)
+        label = " · ".join(filter(None, [self.arm, f"trial {trial_run.number}"]))
         cell = Cell(self.dataset, label, config, flatten(values))
-        place = f"{self.dataset} · " if self.dataset else ""
-        name = f"{place}{label}" + (f" · seed {config.seed}" if len(self.search.seeds) > 1 else "")
-        key = (
-            compute_member_key(self.population, trial_run.number)
-            if interval
-            else compute_trial_key(config, fingerprint)
-        )
+        seed = f"seed {config.seed}" if len(self.search.seeds) > 1 else ""
+        name = " · ".join(filter(None, [self.dataset, label, seed]))
         trial = TrialSpec(cell, config, key, fingerprint, name)
         tags = {**self.tags, "ibml.search": self.search.name, "ibml.trial": str(trial_run.number)}
         if interval and interval.changes:
@@ -94,15 +107,18 @@ class OpenSearch:
         return TrialTask(trial, self.run.run_id if self.run else None, tags, self, trial_run)
 
     def close(self, summary: RunSummary, others: Sequence[SearchRecord] = ()) -> SearchRecord:
-        """Write the record and its report to the search's run.
+        """Write the record and the report to the search's MLflow run.
 
         Args:
-            summary: How the run went.
+            summary: Counters of the run.
             others: Records of searches to compare with.
+
+        Returns:
+            The record.
         """
         from ibml.report.search.page import render_search_report
 
-        record = self.record()
+        record = self.build_record()
         if self.run:
             self.run.files = {
                 RECORDS["search"]: record.model_dump_json(indent=1),
@@ -111,11 +127,16 @@ class OpenSearch:
             self.run.status = "KILLED" if summary.interrupted else "FINISHED"
         return record
 
-    def record(self) -> SearchRecord:
-        """The search as it stands."""
+    def build_record(self) -> SearchRecord:
+        """Return the record of the search in its current state."""
         plan, search = self.plan, self.search
         best = search.best
         values, config = search.get_configuration(best) if best else ({}, None)
+        parameters = {}
+        for dimension in plan.space.searched:
+            fields = dimension.parameter.model_dump(mode="json")
+            parameters[dimension.path] = fields | {"whole": dimension.whole}
+        objectives = plan.config.objectives
         return SearchRecord(
             name=search.name,
             description=plan.config.description,
@@ -123,15 +144,10 @@ class OpenSearch:
             dataset=self.dataset,
             file_hash=plan.file_hash,
             overrides=plan.overrides,
-            objectives=tuple(
-                (objective.metric, objective.sense) for objective in plan.config.objectives
-            ),
+            objectives=tuple((objective.metric, objective.sense) for objective in objectives),
             sampler=plan.config.sampler.model_dump(mode="json"),
             scheduler=plan.config.scheduler.model_dump(mode="json"),
-            parameters={
-                d.path: d.parameter.model_dump(mode="json") | {"whole": d.whole}
-                for d in plan.space.searched
-            },
+            parameters=parameters,
             trials=search.trials,
             epochs=plan.epochs,
             seeds=plan.seeds,
@@ -145,8 +161,14 @@ class OpenSearch:
 
 
 def _build_proposal_record(trial: FrozenTrial) -> ProposalRecord:
-    seeds = read_seed_values(trial)
-    trained = int(trial.user_attrs.get(EPOCHS, sum(int(values["epochs"]) for values in seeds)))
+    """Return the record of an Optuna trial."""
+    seed_epochs = sum(int(values["epochs"]) for values in read_seed_values(trial))
+    trained = int(trial.user_attrs.get(EPOCHS, seed_epochs))
+    changes = []
+    for change in trial.user_attrs.get(CHANGES, ()):
+        changes.append(
+            Change(epoch=change["epoch"], source=change["from"], values=change["values"])
+        )
     return ProposalRecord(
         number=trial.number,
         state=_STATES[trial.state],
@@ -156,16 +178,15 @@ def _build_proposal_record(trial: FrozenTrial) -> ProposalRecord:
         epochs=max(trained, trial.last_step or 0),
         feasible=is_feasible(trial),
         reason=trial.user_attrs.get(REASON, ""),
-        changes=tuple(
-            Change(epoch=c["epoch"], source=c["from"], values=c["values"])
-            for c in trial.user_attrs.get(CHANGES, ())
-        ),
+        changes=tuple(changes),
     )
 
 
 def _truncate_tag(text: str) -> str:
-    """A text that fits into a tag."""
-    return text if len(text) <= TAG_LENGTH else text[: TAG_LENGTH - len(CUT)] + CUT
+    """Return a text, shortened to the maximum length of a tag."""
+    if len(text) <= TAG_LENGTH:
+        return text
+    return text[: TAG_LENGTH - len(CUT)] + CUT
 
 
 def open_search(
@@ -175,33 +196,46 @@ def open_search(
     name: str,
     new_version: bool = False,
 ) -> OpenSearch:
-    """The search in the database, as it stands or new; raises `SearchDatabaseError`. The states of a population are in
-    a folder of its own among others."""
-    spec = json.loads(
-        json.dumps(plan.build_spec(data.fingerprint(plan.space.base.data), TRAINER_REVISION))
-    )
-    best_of = {
-        s.search: _find_best_parameters(database, s.search)
-        for s in plan.config.start_from
-        if isinstance(s, BestOf)
-    }
+    """Open a search in the database, or create it.
+
+    Args:
+        plan: Plan of the search.
+        database: Optuna's database.
+        populations: Parent folder of the checkpoints of all populations.
+        name: Name of the search.
+        new_version: True to start a new version if the name exists with other settings.
+
+    Returns:
+        The search.
+
+    Raises:
+        SearchDatabaseError: If the database is not available, if the name exists with other
+            settings, or if a search in `start_from` has no usable trial.
+    """
+    spec = plan.build_spec(data.fingerprint(plan.space.base.data), TRAINER_REVISION)
+    spec = json.loads(json.dumps(spec))  # plain JSON types, as the database returns them
+    best_of = {}
+    for source in plan.config.start_from:
+        if isinstance(source, BestOf):
+            best_of[source.search] = _find_best_parameters(database, source.search)
     start = plan.resolve_starting_values(best_of)
     directions = [objective.sense for objective in plan.config.objectives]
     sampler = RepeatableSampler(plan.config.sampler)
     study = database.open(name, spec, directions, start, sampler, new_version)
     with translate_database_errors(database.url):
         if plan.config.scheduler.type != "pbt":
-            return OpenSearch(
-                plan, Search(study, database.storage, plan.config, plan.space, plan.seeds)
-            )
+            search = Search(study, database.storage, plan.config, plan.space, plan.seeds)
+            return OpenSearch(plan, search)
         key = compute_population_key(study.study_name, spec)
-        states = PbtCheckpoints(join_escaped(populations, study.study_name), key)
-        search = Population(study, database.storage, plan.config, plan.space, plan.seeds, states)
-        return OpenSearch(plan, search, population=key)
+        checkpoints = PbtCheckpoints(join_escaped(populations, study.study_name), key)
+        population = Population(
+            study, database.storage, plan.config, plan.space, plan.seeds, checkpoints
+        )
+        return OpenSearch(plan, population, population=key)
 
 
 def _find_best_parameters(database: Database, name: str) -> Values:
-    """The best parameters of an earlier search, by label."""
+    """Return the best parameters of an earlier search, by label."""
     study = database.find(name)
     with translate_database_errors(database.url):
         if study is None:
@@ -209,8 +243,8 @@ def _find_best_parameters(database: Database, name: str) -> Values:
             raise SearchDatabaseError(
                 f"start_from: no search is called {name!r}{format_suggestion(name, known)}"
             )
-        up = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
-        best = select_best_trial(study.get_trials(), "maximize" if up else "minimize")
+        is_maximized = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
+        best = select_best_trial(study.get_trials(), "maximize" if is_maximized else "minimize")
         if best is None:
             raise SearchDatabaseError(
                 f"start_from: the search {name!r} has no complete trial within its constraints"
@@ -219,5 +253,5 @@ def _find_best_parameters(database: Database, name: str) -> Values:
 
 
 def count_remaining_proposals(opened: OpenSearch) -> int:
-    """How many proposals a search will still have tried."""
+    """Return the number of proposals that a search still has to train."""
     return max(0, opened.search.trials - opened.search.started) + len(opened.search.running)

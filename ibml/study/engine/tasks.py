@@ -1,4 +1,4 @@
-"""A trial on its way through the engine: scheduled as a task, answered by a known result or by training."""
+"""Tasks of the engine: trials to train, and prior results that replace the training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ from ibml.study.engine.retry import Fault
 from ibml.study.planning.trials import TrialSpec
 
 _LATE_FACTOR = 5.0
-"""A task is late if it has been silent this many times longer than ever before, and this many seconds more."""
+"""A task is late if its silence exceeds this factor times (longest silence so far + 1 s)."""
 
 
 @dataclass(frozen=True)
 class PriorResult:
-    """What the store, or this run, knows about a key: its epochs, and how the trial ended if it did."""
+    """Known result of a key, from the store or from this run.
+
+    Attributes:
+        rows: Metrics per epoch; empty if no search needs them.
+        ending: How the trial ended; None if it did not.
+        final: Final metrics.
+        reason: Reason of the ending, if any.
+    """
 
     rows: Sequence[MetricRow]
     ending: Ending | None = None
@@ -31,7 +38,7 @@ class PriorResult:
 
     @property
     def complete(self) -> bool:
-        """Whether the result answers a planned trial."""
+        """True if a planned trial with this result need not be trained."""
         return self.ending in ("finished", "diverged")
 
 
@@ -39,19 +46,20 @@ class SearchSource(Protocol):
     """A search whose proposals become tasks."""
 
     @property
-    def search(self) -> Search: ...
+    def search(self) -> Search:
+        """The search."""
 
     def make_task(self, trial_run: TrialRun) -> TrialTask:
-        """Return the task that trains an attempt of the search."""
+        """Return the task that trains a run of the search."""
 
 
 @dataclass(eq=False)
 class TrialTask:
-    """A trial to train, and what is known while it is trained.
+    """A trial to train, with the state of its training.
 
     Attributes:
         spec: What to train.
-        parent: The run of its study or search in the store.
+        parent: Id of the MLflow run of its study or search.
         tags: Tags of its run.
         source: The search that proposed it, if any.
         attempt: The attempt of that search.
@@ -79,32 +87,32 @@ class TrialTask:
 
     @property
     def key(self) -> str:
-        """The key of its result."""
+        """Key of its result."""
         return self.spec.key
 
     @property
     def config(self) -> TrialConfig:
-        """The configuration to train; of a population's member, with its present values."""
+        """Configuration to train; for a member of a population, with its current values."""
         return self.trial_run.config if self.trial_run else self.spec.config
 
     @property
     def interval(self) -> Interval | None:
-        """The part of a training that the task is, if it is not the whole."""
+        """Interval of a population that the task trains; None for a whole training."""
         return self.trial_run.interval if self.trial_run else None
 
     @property
     def keep(self) -> Keep:
-        """The files to keep: none of a search's trials, since the best is trained again to the same numbers."""
+        """Files to keep; none for trials of a search, since training is reproducible."""
         return "none" if self.trial_run else self.config.trainer.keep
 
     @property
     def first_epoch(self) -> int:
-        """Number of epochs that were trained before the task."""
+        """Number of epochs before the interval of the task."""
         return self.interval.first if self.interval else 0
 
     @property
     def trained_epochs(self) -> int:
-        """Number of epochs that are known to be trained."""
+        """Number of epochs that are trained according to the reports."""
         return self.first_epoch + self.epochs
 
     @property
@@ -114,27 +122,25 @@ class TrialTask:
 
     @property
     def interval_values(self) -> dict[str, float]:
-        """Numeric values of an interval, logged with every epoch, since they may change between intervals."""
-        return (
-            {f"value.{path}": value for path, value in self.interval.numbers.items()}
-            if self.interval
-            else {}
-        )
+        """Numeric values of an interval, logged per epoch since they change between intervals."""
+        if self.interval is None:
+            return {}
+        return {f"value.{path}": value for path, value in self.interval.numbers.items()}
 
     def record_report(self) -> None:
-        """Note that the task was started, or has reported."""
+        """Record the time of a start or a report."""
         now = time.monotonic()
         silence = now - self.last_report if self.last_report else 0.0
         self.longest_silence = max(self.longest_silence, silence)
         self.last_report = now
 
     def reset_progress(self) -> None:
-        """Forget the epochs of a training that will be started again."""
+        """Discard the epochs of a training that will be started again."""
         self.epochs, self.last_report = 0, 0.0
         self.rows.clear()
 
     @property
     def is_late(self) -> bool:
-        """Whether it has been silent for so long that no other task should wait for it."""
+        """True if it has been silent so long that no other task should wait for it."""
         silence = time.monotonic() - self.last_report
         return self.longest_silence > 0 and silence > _LATE_FACTOR * (1 + self.longest_silence)

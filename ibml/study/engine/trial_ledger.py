@@ -1,4 +1,4 @@
-"""What the store knows about trials, and which trials this driver has claimed."""
+"""Ledger of a driver: known results of trials, and trials that it has claimed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ibml.tracking.session import Session
 from ibml.tracking.store.uri import TrackingError
 
 _POLL_SECONDS = 2.0
-"""Interval at which trials of other drivers are looked up in the store."""
+"""Interval at which the store is polled for trials of other drivers."""
 
 
 class TrialLedger:
@@ -36,23 +36,29 @@ class TrialLedger:
         self._known = dict(known)
         self._claimed: set[TrialTask] = set()
         self._between_intervals: set[str] = set()
-        """Keys of trials that continue as another task."""
+        """Keys of trials whose next interval is a new task."""
         self._polled, self._warned = 0.0, False
 
     def get_prior_result(self, task: TrialTask) -> PriorResult | None:
-        """Return what the store has of a task's key."""
+        """Return the stored result of a task's key, if any."""
         record = self._known.get(task.key)
         return find_prior_result(task, record, self.session.store) if record else None
 
     def claim(self, task: TrialTask) -> bool:
-        """Return whether the trial is this driver's to train.
+        """Claim a trial for this driver.
 
-        A result that another driver has written meanwhile becomes known. If it lacks what a search needs, the trial is
-        trained again, and not recorded a second time.
+        If another driver has recorded a result in the meantime, the result becomes known. If that
+        result lacks metrics that a search needs, the trial is trained without being recorded again.
+
+        Args:
+            task: The task of the trial.
+
+        Returns:
+            True if this driver must train the trial.
         """
         key = task.key
         if task in self._claimed:
-            return True  # it is trained again after a fault
+            return True  # retry after a fault
         if key in self._between_intervals:
             self._between_intervals.remove(key)
             self._claimed.add(task)
@@ -73,23 +79,23 @@ class TrialLedger:
         return True
 
     def release(self, task: TrialTask, continues: bool = False) -> None:
-        """Release a task that has ended.
+        """Release the claim of a task that has ended.
 
         Args:
             task: The task.
-            continues: Whether its trial continues as another task, after an interval of a population.
+            continues: True if its trial continues as another task, with the next interval.
         """
         self._claimed.remove(task)
         if continues:
             self._between_intervals.add(task.key)
 
     def interrupt_claimed(self) -> None:
-        """Record that the trials that are claimed were interrupted."""
+        """Record that all claimed trials were interrupted."""
         for key in (*(task.key for task in self._claimed), *self._between_intervals):
             self.session.add(key, TrialInterrupted())
 
     def share_result(self, task: TrialTask) -> None:
-        """Record that a known result belongs to the task's study too."""
+        """Record that a known result also belongs to the task's study."""
         record, study = self._known.get(task.key), task.tags.get("ibml.study")
         if record is None:
             return
@@ -99,21 +105,30 @@ class TrialLedger:
             self.session.add(task.key, ResultShared(record.run_id, study, task.spec.cell.arm))
 
     def find_released(self, deferred: Iterable[TrialTask]) -> list[TrialTask]:
-        """Return the tasks that other drivers have ended or abandoned; the store is asked every few seconds."""
+        """Return the deferred tasks that other drivers have finished or abandoned.
+
+        The store is polled at most every few seconds.
+
+        Args:
+            deferred: Tasks that other drivers are training.
+
+        Returns:
+            Tasks to reconsider; empty between two polls.
+        """
         waiting, writer = list(deferred), self.session.writer
         if not waiting or time.monotonic() - self._polled < _POLL_SECONDS:
             return []
         if writer.down and writer.pending_count:
-            return []  # the writer tries the store; if it has nothing to write, this look-up does
+            return []  # the writer is already retrying the store
         if not self._warned:
             self._warned = True
             self.session.say(
                 f"{len(waiting)} trials are being run by another driver; waiting for them."
             )
         try:
-            self.session.deliver_abandoned_journals()  # of a driver that has ended meanwhile
+            self.session.deliver_abandoned_journals()  # results of drivers that have ended
             found = self.session.store.results({task.key for task in waiting})
-            others = self.session.heartbeat.list_peers()
+            peers = self.session.heartbeat.list_peers()
         except TrackingError as error:
             writer.failed(error)
             return []
@@ -121,7 +136,8 @@ class TrialLedger:
             self._polled = time.monotonic()
         writer.answered()
         self._known |= {key: record for key, record in found.items() if record.ended}
-        held = {
-            key for key, record in found.items() if not record.ended and record.driver in others
-        }
+        held = set()
+        for key, record in found.items():
+            if not record.ended and record.driver in peers:
+                held.add(key)
         return [task for task in waiting if task.key not in held]

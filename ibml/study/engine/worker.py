@@ -1,4 +1,4 @@
-"""Trains one trial after another, step by step; the same on every backend."""
+"""Worker that trains one trial after another in steps; it is the same on every backend."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ REPORT_SECONDS = 0.5
 def build_assignment(
     task: TrialTask, number: int, folder: StoragePath, gpus: float
 ) -> dict[str, Any]:
-    """Return what a worker needs to train a task, as plain data.
+    """Return the data that a worker needs to train a task, as plain JSON types and bytes.
 
     Args:
         task: The task.
         number: Number of the task, which the worker repeats in its reports.
-        folder: The folder of the trial's checkpoints.
-        gpus: GPUs reserved for the trial; without any, a trial with `device: auto` stays on the CPU.
+        folder: Folder of the trial's checkpoints.
+        gpus: GPUs reserved for the trial; with 0, `device: auto` selects the CPU.
+
+    Returns:
+        The assignment for `TrialWorker.assign`.
     """
     config = task.config.model_dump(mode="json")
     config["trainer"]["keep"] = task.keep
@@ -58,19 +61,20 @@ def build_assignment(
 
 
 class TrialWorker:
-    """Trains the trial of an assignment, some epochs per step.
+    """Trains the trial of an assignment, several epochs per step.
 
-    A whole training continues from the last checkpoint in its folder, or from another trial's checkpoint where that is
-    further; it reports the epochs before it, and saves checkpoints. A population's interval starts from the state in
-    the assignment, and ends with its state in the report. After each number of epochs in `rungs` the worker reports,
-    so that its search can stop the trial.
+    A whole training starts from the last checkpoint in its folder, or from another trial's
+    checkpoint if that has more epochs. The worker reports the epochs before the checkpoint too, and
+    saves checkpoints. A population's interval starts from the state in the assignment, and its
+    last report contains the final state. The worker reports after each number of epochs in `rungs`,
+    so that the search can prune the trial.
 
-    An exception ends the trial, not the worker, except where it may leave a GPU in a bad state.
+    An exception ends the trial but not the worker, unless it may leave a GPU in a bad state.
 
     Args:
-        ends_process: Whether a trial that ends no epoch for `stall_minutes` ends the process, since what hangs may be
-            below Python.
-        on_exception: Called with a trial's exception, within its handler.
+        ends_process: True to end the process if a trial completes no epoch for `stall_minutes`. A
+            hang may be in native code, which no Python exception can interrupt.
+        on_exception: Called with a trial's exception, inside its `except` block.
     """
 
     def __init__(
@@ -81,7 +85,11 @@ class TrialWorker:
         self.checkpoints: TrialCheckpoints | None = None
 
     def assign(self, assignment: dict[str, Any]) -> None:
-        """Take a trial to train, see `build_assignment`."""
+        """Set the trial to train.
+
+        Args:
+            assignment: The return value of `build_assignment`.
+        """
         self.task = assignment["task"]
         self.config = assignment["trial"]
         self.fingerprint: str | None = assignment.get("data")
@@ -104,12 +112,13 @@ class TrialWorker:
         self.rows: list[EpochMetrics] = []
 
     def step(self) -> dict[str, Any]:
-        """Train some epochs.
+        """Train some epochs and return a report.
 
         Returns:
-            The report: `task`, `done`, and `rows` (metrics of the new epochs); at the end `status`, `final` metrics,
-            `reason` and `platform`; at the end of an interval `state`; after an exception `error`, `traceback` and
-            `epoch`; notes and checkpoints of `TrialCheckpoints.take_report`.
+            The report: `task`, `done`, and `rows` (metrics of the new epochs). At the end also
+            `status`, `final` metrics, `reason` and `platform`; at the end of an interval `state`;
+            after an exception `error`, `traceback` and `epoch`. Notes and saved checkpoints are
+            those of `TrialCheckpoints.take_report`.
 
         Raises:
             TrialFailure: If a GPU may be left in a bad state.
@@ -123,7 +132,7 @@ class TrialWorker:
             return {"task": self.task, **self._report_exception(error)}
 
     def checkpoint_now(self) -> None:
-        """Write a checkpoint of a training that is about to be stopped."""
+        """Save a checkpoint, before the training is stopped."""
         if self.trainer and self.checkpoints and not self.trainer.done:
             self.checkpoints.save(self.trainer, self.rows)
 
@@ -137,12 +146,12 @@ class TrialWorker:
             raise TrialFailure(reason) from error
         epoch = self.trainer.epoch if self.trainer else -1
         self.trainer = None
-        is_passing = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        is_transient = isinstance(error, MemoryError | torch.OutOfMemoryError)
         return {
             "done": True,
             "error": reason,
             "traceback": traceback.format_exc(),
-            "epoch": None if is_passing else epoch,
+            "epoch": None if is_transient else epoch,
         }
 
     def _train(self) -> dict[str, Any]:
@@ -150,7 +159,7 @@ class TrialWorker:
         if self.trainer is None:
             self.trainer, self.rows = self._start_training()
             if self.rows:
-                return self._report(list(self.rows))  # the driver decides whether it continues
+                return self._report(list(self.rows))  # the driver decides if it continues
         trainer, deadline = self.trainer, time.monotonic() + REPORT_SECONDS
         while not (trainer.done or trainer.epoch == self.stop_epoch):
             rows.append(trainer.run_epoch())
@@ -169,8 +178,8 @@ class TrialWorker:
         return self._report(rows)
 
     def _report(self, rows: list[EpochMetrics]) -> dict[str, Any]:
-        said = self.checkpoints.take_report() if self.checkpoints else {}
-        return {"rows": rows, "done": False, **said}
+        saved = self.checkpoints.take_report() if self.checkpoints else {}
+        return {"rows": rows, "done": False, **saved}
 
     def _report_end(self, trainer: Trainer) -> dict[str, Any]:
         result = trainer.build_result(self.rows)
@@ -185,7 +194,7 @@ class TrialWorker:
         }
 
     def _start_training(self) -> tuple[Trainer, list[EpochMetrics]]:
-        """Return a trainer as far as the trial was trained, and its epochs."""
+        """Return the restored or new trainer, and the metrics of its epochs."""
         from ibml import data
         from ibml.common.errors import IbmlError
         from ibml.config.plugins.plugin_config import allow_received_plugins
@@ -197,7 +206,8 @@ class TrialWorker:
         config = TrialConfig.model_validate(self.config)
         if self.fingerprint is not None and data.fingerprint(config.data) != self.fingerprint:
             raise IbmlError(
-                f"the data set {config.data.type} of a worker is not the one that the study was started with"
+                f"the data set {config.data.type} of a worker"
+                " is not the one that the study was started with"
             )
         if self.stop_epoch is None:
             self.checkpoints = TrialCheckpoints(
@@ -214,7 +224,7 @@ class TrialWorker:
 
     @contextmanager
     def _watch_for_stall(self) -> Iterator[None]:
-        """End the process if a step takes too long: an epoch, or less than a second."""
+        """End the process if the step takes longer than `stall_minutes`."""
         seconds = 60 * self.config["trainer"]["stall_minutes"]
         path = self.folder / STALLED
         if not (self.ends_process and isinstance(path, Path)):
@@ -224,7 +234,7 @@ class TrialWorker:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("w", encoding="utf-8")
         except OSError:
-            yield  # the driver too ends a worker that is silent for so long
+            yield  # without the file, the driver ends a silent worker
             return
         with file:
             faulthandler.dump_traceback_later(seconds, exit=True, file=file)

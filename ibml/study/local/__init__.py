@@ -1,1 +1,1 @@
-"""Trains trials on this machine without Ray: in the process of the command, or in a small pool of processes."""
+"""Local backend: training in the process of the command, or in a small pool of processes."""

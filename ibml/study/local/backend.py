@@ -1,4 +1,4 @@
-"""The local backend: trains the coordinator's tasks in this process, or in a small pool of processes."""
+"""Local backend: trains the coordinator's tasks in this process, or in a pool of processes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ibml.study.engine.worker import TrialWorker, build_assignment
 from ibml.study.local.pool import WorkerPool
 
 _POLL_SECONDS = 0.2
-"""Interval at which the coordinator is asked for a task while it waits for other drivers."""
+"""Interval of requests for a task while the coordinator waits for other drivers."""
 
 
 def run_locally(resources: ResourcesConfig, coordinator: Coordinator, debug: bool = False) -> None:
-    """Train everything that the coordinator hands out.
+    """Train all tasks of the coordinator.
 
-    Results equal those on Ray bit for bit, since both backends use the same workers.
+    Results are bit-identical to those on Ray, since both backends use the same workers.
 
     Args:
         resources: Resources of one trial, and the number of workers; 1 trains in this process.
-        coordinator: Hands out tasks and takes in reports.
-        debug: Whether an exception of a trial opens the debugger in this process, and then stops the run.
+        coordinator: Coordinator of the run.
+        debug: True to open the debugger at an exception of a trial, and to stop the run afterwards.
     """
     raise_if_stop_requested()
     if resources.workers > 1:
@@ -44,7 +44,7 @@ def _run_in_process(resources: ResourcesConfig, coordinator: Coordinator, debug:
     worker = TrialWorker(ends_process=False, on_exception=on_exception)
     number = 0
     while not coordinator.is_done:
-        task = coordinator.next(slots=1)
+        task = coordinator.request_task(slots=1)
         if task is None:
             if not coordinator.is_done:
                 time.sleep(_POLL_SECONDS)
@@ -59,7 +59,7 @@ def _run_in_process(resources: ResourcesConfig, coordinator: Coordinator, debug:
 
 
 def _train(worker: TrialWorker, task: TrialTask, coordinator: Coordinator) -> bool:
-    """Train a task to its end; return whether the run continues."""
+    """Train a task to its end; return True if the run continues."""
     continues = True
     while continues:
         if coordinator.is_stopped:
@@ -80,7 +80,7 @@ def _train(worker: TrialWorker, task: TrialTask, coordinator: Coordinator) -> bo
 
 
 class _DebuggerClosed(Exception):
-    """The debugger of a trial's exception was closed."""
+    """The user has closed the debugger of a trial's exception."""
 
     def __init__(self, error: Exception):
         super().__init__(repr(error))

@@ -1,7 +1,8 @@
-"""A pool of worker processes without Ray.
+"""Pool of worker processes without Ray.
 
-Every worker process has a socket to this one. It trains its assignment step by step; after every step it sends the
-report, and waits for the answer: continue, or take the next assignment. A worker that dies is replaced.
+Every worker process has a socket to this process. It trains its assignment step by step. After each
+step it sends a report, and waits for the answer: continue, or train the next assignment. A worker
+that dies is replaced.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from ibml.study.local.worker_process import CHECKPOINT, CONTINUE, SOCKET_VARIABL
 
 _POLL_SECONDS = 0.2
 _CHECKPOINT_SECONDS = 10.0
-"""How long a stop waits for running trials to write checkpoints."""
+"""Time limit for running trials to save checkpoints when the run is stopped."""
 _END_SECONDS = 5.0
-"""How long a worker process may take to end after its socket is closed."""
+"""Time limit for a worker process to end after its socket is closed."""
 _CLOSED = "its worker process ended without a report: killed, or out of memory"
 
 
@@ -42,7 +43,7 @@ class _Worker:
     task: TrialTask | None = None
 
     def send(self, message: object) -> None:
-        """Send a message; a worker that has died is found when its report is waited for."""
+        """Send a message. A dead worker is ignored here, and detected by `receive`."""
         with suppress(OSError):
             self.connection.send(message)
 
@@ -55,7 +56,7 @@ class _Worker:
         return report
 
     def end(self) -> None:
-        """End the process."""
+        """Close the socket and end the process, forcibly if it does not end by itself."""
         self.connection.close()
         try:
             self.process.wait(_END_SECONDS)
@@ -69,7 +70,7 @@ class WorkerPool:
 
     Args:
         resources: Resources of one trial, and the number of workers.
-        coordinator: Hands out tasks and takes in reports.
+        coordinator: Coordinator of the run.
     """
 
     def __init__(self, resources: ResourcesConfig, coordinator: Coordinator):
@@ -77,10 +78,10 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._number = 0
         self._stack = ExitStack()
-        self._mark: Mapping[str, str] = {}
+        self._guard_variables: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._mark = self._stack.enter_context(guard_processes())
+        self._guard_variables = self._stack.enter_context(guard_processes())
         return self
 
     def __exit__(
@@ -96,7 +97,7 @@ class WorkerPool:
             self._stack.close()
 
     def run(self) -> None:
-        """Train until the coordinator is done, or asked to stop."""
+        """Train until the coordinator is done or stopped."""
         while not self.coordinator.is_done:
             self._assign_tasks()
             self._end_silent_workers()
@@ -110,15 +111,13 @@ class WorkerPool:
             self._checkpoint_running()
 
     def _assign_tasks(self) -> None:
-        """Give tasks to idle workers, and start workers up to the limit."""
+        """Assign tasks to idle workers, and start workers up to the limit."""
         while sum(worker.task is not None for worker in self._workers) < self.resources.workers:
-            task = self.coordinator.next(self.resources.workers)
+            task = self.coordinator.request_task(self.resources.workers)
             if task is None:
                 return
-            worker = (
-                next((worker for worker in self._workers if worker.task is None), None)
-                or self._start_worker()
-            )
+            idle = [worker for worker in self._workers if worker.task is None]
+            worker = idle[0] if idle else self._start_worker()
             worker.task = task
             folder = self.coordinator.get_checkpoint_folder(task)
             worker.send(build_assignment(task, self._number, folder, self.resources.gpus))
@@ -127,14 +126,14 @@ class WorkerPool:
 
     def _start_worker(self) -> _Worker:
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, **self._mark, SOCKET_VARIABLE: str(theirs.fileno())}
+        environment = {**os.environ, **self._guard_variables, SOCKET_VARIABLE: str(theirs.fileno())}
         process = subprocess.Popen(
             [sys.executable, "-m", "ibml.study.local.worker_process"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in a terminal is meant for this process
+            start_new_session=True,  # only this process handles Ctrl-C of the terminal
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
@@ -168,13 +167,13 @@ class WorkerPool:
         worker.end()
 
     def _end_silent_workers(self) -> None:
-        """Kill workers that hang: one ends itself, unless its whole process is stopped."""
+        """Kill workers that hang. They end themselves, unless their process is stopped."""
         for worker in self._workers:
             if worker.task and self.coordinator.is_silent(worker.task):
                 worker.process.kill()
 
     def _checkpoint_running(self) -> None:
-        """Let running trials write checkpoints, within a time limit."""
+        """Let running trials save checkpoints, within a time limit."""
         deadline = time.monotonic() + _CHECKPOINT_SECONDS
         running = {worker.connection: worker for worker in self._workers if worker.task}
         while running and (seconds := deadline - time.monotonic()) > 0:
@@ -182,10 +181,9 @@ class WorkerPool:
                 worker = running[connection]  # type: ignore[index]
                 report = worker.receive()
                 if report is not None and not report["done"]:
-                    worker.send(CHECKPOINT)  # it answers once the checkpoint is written
+                    worker.send(CHECKPOINT)  # the worker answers after saving the checkpoint
                     continue
                 del running[worker.connection]
-                if report is not None and not report.get(
-                    "checkpointed"
-                ):  # the trial has ended meanwhile
+                has_ended = report is not None and not report.get("checkpointed")
+                if report is not None and has_ended:
                     self._process_report(worker, report)

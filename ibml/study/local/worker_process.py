@@ -1,4 +1,4 @@
-"""A worker process of the pool; run as a module, with its socket as an inherited descriptor."""
+"""Worker process of the pool: run as a module, with its socket as an inherited descriptor."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 CONTINUE = "continue"
-"""The answer to a report: train on."""
+"""Answer to a report: continue training."""
 CHECKPOINT = "checkpoint"
-"""The answer to a report: write a checkpoint, and end."""
+"""Answer to a report: save a checkpoint, and end."""
 SOCKET_VARIABLE = "IBML_WORKER_SOCKET"
+"""Environment variable with the file descriptor of the socket."""
 
 
 def serve(connection: Connection) -> None:
     """Train assignments until the pool closes the socket.
 
     Args:
-        connection: The socket. It brings assignments and answers, and takes reports.
+        connection: Socket for assignments and answers in one direction, and reports in the other.
     """
     from ibml.study.engine.retry import TrialFailure
     from ibml.study.engine.worker import TrialWorker
@@ -43,9 +44,9 @@ def serve(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Serve the socket of the environment."""
+    """Serve the socket that is given in the environment."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the pool decides when a worker ends
+        signal.signal(number, signal.SIG_IGN)  # the pool decides when its workers end
     connection = Connection(int(os.environ.pop(SOCKET_VARIABLE)))
     try:
         serve(connection)

@@ -1,0 +1,1 @@
+"""Ray backend: training on a cluster or on this machine, health checks, and jobs."""

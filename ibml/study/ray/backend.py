@@ -1,4 +1,4 @@
-"""Trains the coordinator's tasks with Ray Tune, in one Tune run."""
+"""Ray backend: trains the coordinator's tasks in one run of Ray Tune."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ibml.study.ray.gpu_sharing import resolve_gpu_share
 from ibml.study.ray.health_check import refuse_unfit_nodes
 
 _SLOTS_SECONDS = 5.0
-"""How long the size of the cluster is taken to be what it was."""
+"""Time for which the size of the cluster is cached."""
 
 
 def run_on_ray(
@@ -34,34 +34,33 @@ def run_on_ray(
     address: str | None,
     configs: Sequence[TrialConfig],
 ) -> None:
-    """Train everything that the coordinator hands out.
+    """Train all tasks of the coordinator.
 
-    A trial that fails does not stop the others. Ctrl-C (or SIGTERM) ends the run, and the coordinator knows what is
-    left.
+    A trial that fails does not stop the others. SIGINT or SIGTERM ends the run; unfinished trials
+    remain in the coordinator.
 
     Args:
         name: Name of the Tune run.
         resources: Resources of one trial.
-        coordinator: Hands out tasks and takes in reports.
+        coordinator: Coordinator of the run.
         address: Address of a running cluster; None for `RAY_ADDRESS`, or a cluster on this machine.
-        configs: Configurations like those of the tasks, to find how many fit a GPU.
+        configs: One configuration per kind of trial, to measure the GPU memory of each kind.
 
     Raises:
         ClusterError: If Ray is not available.
     """
     raise_if_stop_requested()
-    events = _Events(coordinator)
+    events = _TrialEvents(coordinator)
     with connect_to_ray(address, resources) as folder:
         raise_if_stop_requested()
         if resolve_address(address):
             refuse_unfit_nodes(coordinator.session.workspace.root, coordinator.session.warn)
         resources = resolve_gpu_share(resources, configs, coordinator.session.say)
+        ahead = _AHEAD if resolve_address(address) else 1
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=_Suggestions(
-                    coordinator, resources, events.tasks, _AHEAD if resolve_address(address) else 1
-                ),
+                search_alg=_TaskSearcher(coordinator, resources, events.tasks, ahead),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -78,26 +77,27 @@ def run_on_ray(
 
 
 _AHEAD = 16
-"""Trials that wait for a place on a running cluster, which may grow for them."""
+"""Number of trials queued on a running cluster beyond its slots, so that it can scale up."""
 _CHECKPOINT_SECONDS = 10.0
-"""How long a stop waits for running trials to write checkpoints."""
-_LOOK_SECONDS = 5.0
-"""How often it is looked for workers that hang."""
-
-
+"""Time limit for running trials to save checkpoints when the run is stopped."""
+_HANG_CHECK_SECONDS = 5.0
+"""Interval of the check for workers that hang."""
 _KEPT = {"task", "done", "trial_id", "training_iteration", "time_total_s"}
-"""What stays of a result, since Tune keeps every trial's last one."""
+"""Keys that stay in a report; Tune keeps the last report of every trial in memory."""
 
 
-class _NotKept:
-    """Tune keeps copies of its parts for its own restore, which ibml does not use: keys resume a study."""
+class _NotPickled:
+    """Base class of Tune components that are pickled without their state.
+
+    Tune saves its components to restore a run. ibml resumes a study by its keys instead.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
-    """The coordinator's tasks as Tune's suggestions."""
+class _TaskSearcher(_NotPickled, Searcher):  # type: ignore[misc]
+    """Tune searcher that suggests the coordinator's tasks."""
 
     def __init__(
         self,
@@ -107,17 +107,13 @@ class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
         ahead: int,
     ):
         super().__init__()
-        self.coordinator, self.resources, self.tasks, self.ahead = (
-            coordinator,
-            resources,
-            tasks,
-            ahead,
-        )
+        self.coordinator, self.resources = coordinator, resources
+        self.tasks, self.ahead = tasks, ahead
         self._numbers = count()
-        self._slots, self._counted = 1, -_SLOTS_SECONDS
+        self._slots, self._counted_at = 1, -_SLOTS_SECONDS
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        task = self.coordinator.next(self._count_slots(), self.ahead)
+        task = self.coordinator.request_task(self._count_slots(), self.ahead)
         if task is None:
             return Searcher.FINISHED if self.coordinator.is_done else None
         number = next(self._numbers)
@@ -133,20 +129,20 @@ class _Suggestions(_NotKept, Searcher):  # type: ignore[misc]
         pass
 
     def _count_slots(self) -> int:
-        """How many trials fit the cluster as it is."""
-        if time.monotonic() - self._counted > _SLOTS_SECONDS:
-            self._counted, total = time.monotonic(), ray.cluster_resources()
-            asked = {"CPU": self.resources.cpu, "GPU": self.resources.gpus}
-            self._slots = max(
-                1, min(int(total.get(kind, 0) / share) for kind, share in asked.items() if share)
-            )
+        """Return the number of trials that fit the cluster at its present size."""
+        if time.monotonic() - self._counted_at > _SLOTS_SECONDS:
+            self._counted_at = time.monotonic()
+            total = ray.cluster_resources()
+            requested = {"CPU": self.resources.cpu, "GPU": self.resources.gpus}
+            fits = [int(total.get(kind, 0) / share) for kind, share in requested.items() if share]
+            self._slots = max(1, min(fits))
         return self._slots
 
 
-class _Stopper(_NotKept, tune.Stopper):  # type: ignore[misc]
-    """Passes every report to the coordinator, which decides whether the trial continues."""
+class _Stopper(_NotPickled, tune.Stopper):  # type: ignore[misc]
+    """Forwards every report to the coordinator, which decides if the trial continues."""
 
-    def __init__(self, coordinator: Coordinator, events: _Events):
+    def __init__(self, coordinator: Coordinator, events: _TrialEvents):
         self.coordinator, self.events = coordinator, events
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -161,14 +157,14 @@ class _Stopper(_NotKept, tune.Stopper):  # type: ignore[misc]
         return self.coordinator.is_stopped
 
 
-class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
-    """Starts and deaths of trials."""
+class _TrialEvents(_NotPickled, tune.Callback):  # type: ignore[misc]
+    """Forwards starts and deaths of trials to the coordinator."""
 
     def __init__(self, coordinator: Coordinator):
         self.coordinator = coordinator
         self.tasks: dict[int, TrialTask] = {}
         self._running: dict[int, Any] = {}
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["task"]
@@ -177,22 +173,25 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         self.coordinator.start(self.tasks[number])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """A worker that hangs ends itself, unless its whole process does nothing or its host is out of reach."""
-        if time.monotonic() - self._looked < _LOOK_SECONDS:
+        """Kill workers that hang.
+
+        A worker that hangs normally ends itself, unless its process is stopped or its host is
+        unreachable.
+        """
+        if time.monotonic() - self._checked_at < _HANG_CHECK_SECONDS:
             return
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
         for number, trial in self._running.items():
             actor = trial.temporary_state.ray_actor
-            if (
-                actor
-                and trial.status == "RUNNING"
-                and self.coordinator.is_silent(self.tasks[number])
-            ):
+            is_running = actor and trial.status == "RUNNING"
+            if is_running and self.coordinator.is_silent(self.tasks[number]):
                 ray.kill(actor)
 
     def checkpoint_running(self) -> None:
-        """Let the workers of running trials write checkpoints, each once, and wait for that within limits: Tune gives
-        a worker that it stops ten seconds for all that it has to do."""
+        """Let the workers of running trials save checkpoints, each once, within a time limit.
+
+        Tune itself gives a stopped worker only ten seconds in all.
+        """
         written = []
         while self._running:
             number, trial = self._running.popitem()
@@ -204,9 +203,7 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()
-        cause = getattr(
-            error, "cause", None
-        )  # of an exception in the trial; a worker that died has none
+        cause = getattr(error, "cause", None)  # set for an exception of the trial
         died = f" ({type(error).__name__})" if error else ""
         reason = f"its worker process died{died}: killed, or the node was lost"
         if cause:
@@ -218,6 +215,6 @@ class _Events(_NotKept, tune.Callback):  # type: ignore[misc]
         self._remove_trial(trial)
 
     def _remove_trial(self, trial: Any) -> TrialTask | None:
-        """Forget a trial that has ended; its task, unless it had ended before."""
+        """Remove a trial that has ended; return its task, or None if it was already removed."""
         self._running.pop(trial.config["task"], None)
         return self.tasks.pop(trial.config["task"], None)

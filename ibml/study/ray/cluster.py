@@ -1,4 +1,4 @@
-"""Ray for the length of a study: a running cluster, or a local one that starts and stops with it."""
+"""Connections to Ray: a running cluster, or a local one that starts and stops with a run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # of Tune's own state, which nothing is restored from
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # ibml does not restore Tune's state
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's own takes locks
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's handler takes locks
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-# Ray's switch for its clusters of Windows and macOS machines; off, a node of any system keeps to 127.0.0.1.
+# Switch of Ray for clusters of Windows and macOS machines. Off, every node binds to 127.0.0.1 only.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# Ray tries 20 times, a minute each, to reach a cluster.
+# By default Ray tries 20 times, for a minute each, to reach a cluster.
 _ONE_TRY = {"RAY_gcs_server_port_wait_time_s": "1"}
 _LOCAL_TOKEN = secrets.token_hex(32)
 _ADDRESS = "the address of a cluster is HOST:6379, or `auto` on one of its hosts"
@@ -40,26 +40,37 @@ _OTHER_ADDRESSES = {
     "https": _JOBS_ADDRESS,
     "ray": "Ray Client cannot run a study",
 }
-"""By scheme, what an address is that is not the cluster's."""
+"""URL scheme -> explanation why such an address is not the address of a cluster."""
 _LONGEST_SOCKET_FOLDER = 40
-"""Ray puts sockets about 60 characters below its folder, and their paths end at 107."""
+"""Ray's socket paths add about 60 characters to the folder; the limit of a path is 107."""
 
 
 class ClusterError(IbmlError):
-    """The cluster cannot be reached, or can never run a trial."""
+    """The cluster is unreachable, or can never run a trial."""
 
 
 def resolve_address(address: str | None) -> str | None:
-    """The running cluster that is meant: as given, else `RAY_ADDRESS`; none for a local one."""
+    """Return the address of a running cluster, from `RAY_ADDRESS` if None; None for a local one."""
     return (address or "").strip() or os.environ.get("RAY_ADDRESS", "").strip() or None
 
 
 @contextmanager
 def connect_to_ray(address: str | None, resources: ResourcesConfig) -> Iterator[Path]:
-    """Connect to Ray and give a folder for Tune's own files, which is gone afterwards.
+    """Connect to Ray, and provide a temporary folder for Tune's files.
 
-    `address` defaults to `RAY_ADDRESS`; without either a local cluster is started. A process that uses Ray already
-    keeps its connection. Raises `ClusterError`.
+    A process that is already connected to Ray keeps its connection.
+
+    Args:
+        address: Address of a running cluster. With None, `RAY_ADDRESS` is used; if that is not set
+            either, a local cluster is started.
+        resources: Resources of one trial, which a local cluster must have.
+
+    Yields:
+        The folder, which is removed afterwards.
+
+    Raises:
+        ClusterError: If Ray is not available.
+        KeyboardInterrupt: If SIGTERM arrives while Ray starts.
     """
     import ray
 
@@ -73,17 +84,27 @@ def connect_to_ray(address: str | None, resources: ResourcesConfig) -> Iterator[
             stack.callback(ray.shutdown)
             try:
                 _start(address, folder / "ray", resources, mark)
-            except SystemExit:  # Ray's answer to a SIGTERM while it starts
+            except SystemExit:  # Ray's reaction to SIGTERM while it starts
                 raise KeyboardInterrupt from None
-            install_handlers()  # Ray has replaced that of SIGTERM
+            install_handlers()  # Ray has replaced the handler of SIGTERM
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         yield folder / "tune"
 
 
 @contextmanager
 def connect_to_cluster(address: str | None) -> Iterator[None]:
-    """Connect to a running cluster: that of the address or of `RAY_ADDRESS`, else that of this host. Raises
-    `ClusterError`."""
+    """Connect to a running cluster.
+
+    Args:
+        address: Address of the cluster. With None, `RAY_ADDRESS` is used; if that is not set
+            either, the cluster of this host.
+
+    Yields:
+        None, while the connection is open.
+
+    Raises:
+        ClusterError: If no cluster is running there.
+    """
     chosen = resolve_address(address) or "auto"
     with set_ray_environment(chosen), connect_to_ray(chosen, ResourcesConfig()):
         yield
@@ -103,14 +124,11 @@ def _start(
         return
     try:
         ray.init(address=address, **quiet)
-    except Exception as error:  # of another version of Ray or Python, among others
+    except Exception as error:  # for example another version of Ray or Python
         where = "on this host" if address == "auto" else f"at {address}"
-        meant = (
-            f"; 8265 is usually the port of the dashboard: {_ADDRESS}"
-            if address.endswith(":8265")
-            else ""
-        )
-        reason = f"{_get_first_line(error)}{meant}"
+        reason = _get_first_line(error)
+        if address.endswith(":8265"):
+            reason += f"; 8265 is usually the port of the dashboard: {_ADDRESS}"
         raise ClusterError(
             f"no Ray cluster {where} that this process can join: {reason}"
         ) from error
@@ -118,7 +136,7 @@ def _start(
 
 @contextmanager
 def _translate_start_errors() -> Iterator[None]:
-    """Raise `ClusterError` for whatever Ray raises while it starts on this machine: plain exceptions, of many lines."""
+    """Convert the exceptions of Ray's start on this machine, which have many lines and types."""
     try:
         yield
     except Exception as error:
@@ -135,7 +153,14 @@ def _get_first_line(error: Exception) -> str:
 
 @contextmanager
 def set_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """The environment with these values, for what starts meanwhile and not for what this process starts later."""
+    """Set environment variables in this context, for the processes that are started in it.
+
+    Args:
+        values: Variables to set.
+
+    Yields:
+        None; the former values are restored afterwards.
+    """
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -149,54 +174,68 @@ def set_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _choose_socket_folder() -> str:
-    """Return the folder for temporary files, or /tmp where the paths of Ray's sockets would become too long."""
-    place = tempfile.gettempdir()
-    return place if len(place) + len("/ibml-1234567-12345678") < _LONGEST_SOCKET_FOLDER else "/tmp"
+    """Return the folder for temporary files, or /tmp if Ray's socket paths would be too long."""
+    folder = tempfile.gettempdir()
+    length = len(folder) + len("/ibml-1234567-12345678")
+    return folder if length < _LONGEST_SOCKET_FOLDER else "/tmp"
 
 
 @contextmanager
 def set_ray_environment(address: str | None) -> Iterator[None]:
-    """Ray's settings that the user has not set, for as long as Ray runs. Ray reads some when it is imported,
-    so this comes before: a local cluster of a process that had imported Ray already listens on all addresses, where
-    its token guards it."""
+    """Set Ray's environment variables in this context, except those that the user has set.
+
+    Enter this context before Ray is imported, since Ray reads some variables on import. If Ray was
+    imported before, a local cluster listens on all addresses; its token then protects it.
+
+    Args:
+        address: Address of a running cluster; None for `RAY_ADDRESS` or a local cluster.
+
+    Yields:
+        None; variables that were added, also by Ray, are removed afterwards.
+    """
     chosen = resolve_address(address)
-    values = {**_QUIET, **(_ONE_TRY if chosen else _LOOPBACK_ONLY), **_get_authentication(chosen)}
+    connection = _ONE_TRY if chosen else _LOOPBACK_ONLY
+    values = {**_QUIET, **connection, **_get_authentication(chosen)}
     before = set(os.environ)
-    os.environ.update({key: value for key, value in values.items() if key not in before})
+    for key, value in values.items():
+        os.environ.setdefault(key, value)
     try:
         yield
     finally:
         for key in set(os.environ) - before:
-            if key.startswith(
-                ("RAY_", "TUNE_")
-            ):  # Ray's own additions too: it leaves RAY_AUTH_MODE behind
+            if key.startswith(("RAY_", "TUNE_")):  # Ray leaves RAY_AUTH_MODE behind
                 del os.environ[key]
 
 
 def _get_authentication(address: str | None) -> dict[str, str]:
-    """Ray's token authentication: a token of its own for a local cluster, which Ray would otherwise write to
-    the home folder for all to read; for a running one the user's, which Ray itself looks for only where it finds
-    the cluster by itself."""
+    """Return the variables of Ray's token authentication.
+
+    A local cluster gets a random token; otherwise Ray would write a world-readable token to the
+    home folder. For a running cluster the user's token is used, which Ray itself looks up only if
+    it finds the cluster without an address.
+    """
     if not address:
         return {"RAY_AUTH_TOKEN": _LOCAL_TOKEN}
     file = os.environ.get("RAY_AUTH_TOKEN_PATH") or get_home_folder() / ".ray" / "auth_token"
-    known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)  # noqa: PTH113 -- no error where it cannot be read
-    return {"RAY_AUTH_MODE": "token"} if known else {}
+    # Unlike Path.is_file, os.path.isfile returns False for an unreadable folder.
+    is_known = "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(file)  # noqa: PTH113
+    return {"RAY_AUTH_MODE": "token"} if is_known else {}
 
 
 def _check_address(address: str | None) -> None:
-    """Ray tries a wrong address for minutes; whether anything listens there is known at once. For a loopback address
-    Ray takes this machine's own."""
+    """Check that a server listens at an address, since Ray would try a wrong address for minutes.
+
+    Like Ray, replace a loopback address by this machine's address.
+    """
     if address in (None, "auto", "local"):
         return
     scheme, mark, _ = str(address).partition("://")
     if mark:
-        raise ClusterError(
-            f"{redact_url(str(address))}: {_OTHER_ADDRESSES.get(scheme, 'unknown kind of address')}; {_ADDRESS}"
-        )
+        problem = _OTHER_ADDRESSES.get(scheme, "unknown kind of address")
+        raise ClusterError(f"{redact_url(str(address))}: {problem}; {_ADDRESS}")
     host, _, port = str(address).rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 65536):
-        raise ClusterError(f"{address} is no address of a Ray cluster; {_ADDRESS}")
+        raise ClusterError(f"{address} is not the address of a Ray cluster; {_ADDRESS}")
     host = host.strip("[]")
     if host in ("127.0.0.1", "localhost", "::1"):
         from ray.util import get_node_ip_address
@@ -205,20 +244,21 @@ def _check_address(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        meant = "" if host in str(address) else f" at {host}, which Ray takes for it"
-        raise ClusterError(
-            f"no Ray cluster at {address}: {error.strerror or error}{meant}"
-        ) from None
+        problem = f"no Ray cluster at {address}: {error.strerror or error}"
+        if host not in str(address):
+            problem += f" at {host}, which Ray uses instead"
+        raise ClusterError(problem) from None
 
 
 def _check_size(resources: ResourcesConfig) -> None:
-    """A local cluster does not grow: what is not there now would be waited for without end."""
+    """Check that a trial fits a local cluster; since it cannot grow, Ray would wait forever."""
     import ray
 
     total = ray.cluster_resources()
-    for kind, asked in (("CPU", resources.cpu), ("GPU", resources.gpus)):
-        if asked > total.get(kind, 0):
-            have = f"{total.get(kind, 0):g}"
+    for kind, requested in (("CPU", resources.cpu), ("GPU", resources.gpus)):
+        available = total.get(kind, 0)
+        if requested > available:
             raise ClusterError(
-                f"resources.{kind.lower()}: a trial asks for {asked:g} {kind}, this machine has {have}"
+                f"resources.{kind.lower()}: a trial asks for {requested:g} {kind},"
+                f" this machine has {available:g}"
             )

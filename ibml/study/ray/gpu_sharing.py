@@ -1,4 +1,4 @@
-"""`resources.gpu: auto`: how many trials fit a GPU, from a short try of each kind of them on one."""
+"""GPU sharing with `resources.gpu: auto`: measure how many trials fit a GPU."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from ibml.study.planning.keys import compute_trial_shape
 from ibml.study.ray.cluster import ClusterError
 
 MARGIN = 0.1
-"""Of a GPU's memory, which no trial gets."""
+"""Fraction of a GPU's memory that is not used."""
 CONTEXT = 600 * 2**20
-"""Bytes that a process takes on a GPU besides its tensors: the driver's context and the libraries' work space."""
-_LOOK_SECONDS = 0.5
+"""GPU memory of a process besides its tensors, in bytes: driver context and library workspace."""
+_POLL_SECONDS = 0.5
 WAIT_SECONDS = 1800.0
-"""How long a GPU may take to come, on a cluster that grows for it, and the try itself."""
+"""Time limit for a measurement, including the wait for a GPU on a cluster that scales up."""
 
 
 def compute_gpu_share(total: int, peak: int) -> tuple[int, float]:
-    """How many trials of such a peak fit a GPU of so many bytes, at least one, and the share of each, in the
-    ten-thousandths that Ray counts in."""
+    """Compute how many trials fit a GPU.
+
+    Args:
+        total: Memory of the GPU in bytes.
+        peak: Peak memory of a trial's tensors in bytes.
+
+    Returns:
+        The number of trials, at least 1, and the share of each, rounded down to Ray's resolution
+        of 1/10,000.
+    """
     fit = max(1, int((1 - MARGIN) * total) // (peak + CONTEXT))
     return fit, math.floor(10_000 / fit) / 10_000
 
@@ -33,43 +41,57 @@ def compute_gpu_share(total: int, peak: int) -> tuple[int, float]:
 def resolve_gpu_share(
     resources: ResourcesConfig, configs: Sequence[TrialConfig], say: Callable[[str], None]
 ) -> ResourcesConfig:
-    """The resources with the share that the largest of these trials takes, tried one after another on a GPU of the
-    cluster that this process is connected to; as they are, where they name a share. Raises `ClusterError`."""
+    """Replace `gpu: auto` by the GPU share of the largest trial.
+
+    Each kind of trial is measured on a GPU of the connected cluster, one after another.
+
+    Args:
+        resources: Resources of one trial.
+        configs: Configurations of the trials.
+        say: Prints a message.
+
+    Returns:
+        The resources; unchanged if they specify a share.
+
+    Raises:
+        ClusterError: If no GPU becomes available, or if a trial fails.
+    """
     if resources.gpu != "auto":
         return resources
     kinds = list({compute_trial_shape(config): config for config in configs}.values())
-    say(f"resources.gpu is auto: trying {len(kinds)} kinds of trials on a GPU")
-    tried = [_measure_trial(config, resources.cpu) for config in kinds]
-    total, peak = min(total for total, _ in tried), max(peak for _, peak in tried)
+    say(f"resources.gpu is auto: measuring the memory of {len(kinds)} kinds of trials on a GPU")
+    totals, peaks = zip(*[_measure_trial(config, resources.cpu) for config in kinds], strict=True)
+    total, peak = min(totals), max(peaks)
     fit, share = compute_gpu_share(total, peak)
     gib = 2**30
     say(
-        f"a trial takes {peak / gib:.2f} GiB at most of a GPU's {total / gib:.1f}: {fit} fit one with a margin of"
-        f" {MARGIN:.0%}, and resources.gpu is {share:g}"
+        f"a trial takes at most {peak / gib:.2f} GiB of a GPU's {total / gib:.1f} GiB:"
+        f" {fit} fit one with a margin of {MARGIN:.0%}, so resources.gpu is {share:g}"
     )
     return resources.model_copy(update={"gpu": share})
 
 
 def _measure_trial(config: TrialConfig, cpu: float) -> tuple[int, int]:
+    """Return the memory of a GPU and the peak memory of a trial on it, in bytes."""
     import ray
     from ray.exceptions import RayError
 
     plain = config.model_dump(mode="json")
-    answer = ray.remote(num_gpus=1, num_cpus=cpu, max_retries=0)(_measure_on_worker).remote(
-        plain, collect_plugin_packages(flatten(plain))
-    )
+    measure = ray.remote(num_gpus=1, num_cpus=cpu, max_retries=0)(_measure_on_worker)
+    answer = measure.remote(plain, collect_plugin_packages(flatten(plain)))
     deadline = time.monotonic() + WAIT_SECONDS
-    while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
+    while not ray.wait([answer], timeout=_POLL_SECONDS)[0]:
         if is_stop_requested() or time.monotonic() > deadline:
             ray.cancel(answer, force=True)
             raise_if_stop_requested()
             raise ClusterError(
-                f"resources.gpu: auto: no GPU was free for {WAIT_SECONDS / 60:.0f} minutes"
+                f"resources.gpu: auto: no GPU was free for {WAIT_SECONDS / 60:.0f} minutes;"
+                " set resources.gpu to a number, or add GPUs"
             )
     try:
         found: tuple[int, int] | str = ray.get(answer)
     except RayError as error:
-        raise ClusterError(f"resources.gpu: auto: the try of a trial ended with {error}") from None
+        raise ClusterError(f"resources.gpu: auto: a trial failed on a GPU: {error}") from None
     if isinstance(found, str):
         raise ClusterError(f"resources.gpu: auto: {found}")
     return found
@@ -78,7 +100,7 @@ def _measure_trial(config: TrialConfig, cpu: float) -> tuple[int, int]:
 def _measure_on_worker(
     plain: dict[str, Any], packages: dict[str, tuple[str, str]]
 ) -> tuple[int, int] | str:
-    """On a worker: bytes of its GPU, and of a trial's peak; or what is wrong."""
+    """Measure a trial in a Ray task; return (memory of the GPU, peak) in bytes, or an error."""
     from ibml.config.plugins.failures import describe_failure
     from ibml.training.gpu_probe import measure_gpu_memory
 

@@ -1,4 +1,4 @@
-"""Whether a cluster can run a study: every node is asked, and what it says is compared with this machine's."""
+"""Health check of a cluster: compare every node with this machine before a study."""
 
 from __future__ import annotations
 
@@ -20,24 +20,32 @@ from ibml.study.ray import node_probe
 from ibml.study.ray.cluster import ClusterError
 
 ANSWER_SECONDS = 60.0
-"""How long a node may take, which first starts a process for it."""
+"""Time limit for the answer of a node, which first starts a process."""
 DATA_SECONDS = 3600.0
-"""How long where data sets are looked at, which reads all files where nobody has before."""
+"""Time limit if data sets are checked; a node reads all files when it checks them first."""
 CLOCK_SECONDS = 5.0
-"""By how much clocks may differ: leases and journals are compared by them."""
+"""Maximum difference of clocks, since leases and journals are ordered by time."""
 
 ANSWER = "answer"
-"""What a node that is silent is wrong about."""
+"""Subject of the result for a node that does not answer."""
 
 State = Literal["ok", "note", "wrong"]
 
-_LOOK_SECONDS = 0.5
-"""How often it is looked whether the check is to stop."""
+_POLL_SECONDS = 0.5
+"""Interval at which stop signals are checked."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found of one thing on one node, and what to do about it where it is wrong."""
+    """Result of one check on one node.
+
+    Attributes:
+        node: Name of the node.
+        about: Subject of the check, for example "GPUs".
+        state: "ok", "note" for a possible problem, or "wrong".
+        text: Finding.
+        fix: Instruction that fixes a problem.
+    """
 
     node: str
     about: str
@@ -46,150 +54,189 @@ class CheckResult:
     fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.node}: {self.about}: {self.text}{f'; {self.fix}' if self.fix else ''}"
+        text = f"{self.node}: {self.about}: {self.text}"
+        if self.fix:
+            text += f"; {self.fix}"
+        return text
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the cluster: how it is called, the GPUs that Ray counts there, what it says of itself (None: nothing),
-    and by how many seconds its clock is ahead of ours, with how far that may be wrong."""
+    """A node of the cluster.
+
+    Attributes:
+        name: Host name and address.
+        gpus: Number of GPUs according to Ray.
+        facts: Facts from `node_probe.collect_facts`; None if the node did not answer.
+        clock_offset: Seconds by which its clock is ahead of this machine's clock.
+        clock_uncertainty: Uncertainty of the offset in seconds.
+    """
 
     name: str
     gpus: float
     facts: Mapping[str, Any] | None
-    ahead: float = 0.0
-    give: float = 0.0
+    clock_offset: float = 0.0
+    clock_uncertainty: float = 0.0
 
 
 def check_nodes(folder: StoragePath, data: Sequence[DataConfig] = ()) -> list[CheckResult]:
-    """Ask every node of the cluster that this process is connected to. `folder` is that of the checkpoints."""
+    """Check every node of the cluster that this process is connected to.
+
+    Args:
+        folder: Folder or bucket of the checkpoints.
+        data: Data sets that every node must have.
+
+    Returns:
+        The results of all nodes.
+
+    Raises:
+        ClusterError: If the cluster has no node that is alive.
+    """
     plain = [config.model_dump(mode="json") for config in data]
     with _create_marker_file(folder) as mark:
         sets = [(config, collect_plugin_packages(flatten({"data": config}))) for config in plain]
-        asked = {"folder": str(folder), "mark": str(mark), "data": sets}
-        here = node_probe.facts(asked)
-        nodes = _probe_nodes(asked, DATA_SECONDS if data else ANSWER_SECONDS)
+        request = {"folder": str(folder), "mark": str(mark), "data": sets}
+        here = node_probe.collect_facts(request)
+        nodes = _probe_nodes(request, DATA_SECONDS if data else ANSWER_SECONDS)
     if not nodes:
-        raise ClusterError("the cluster has no node that is alive")
-    return [finding for node in nodes for finding in evaluate_node(node, here, data, len(nodes))]
+        raise ClusterError("the cluster has no node that is alive; restart it with ray start")
+    results: list[CheckResult] = []
+    for node in nodes:
+        results += evaluate_node(node, here, data, len(nodes))
+    return results
 
 
 def refuse_unfit_nodes(folder: StoragePath, say: Callable[[str], None]) -> None:
-    """The checks that take seconds, before a study: raises `ClusterError` for what is wrong, and says what may be. A
-    node that does not answer, as one that was lost a moment ago, is done without while there are others."""
-    found = check_nodes(folder)
-    silent = [finding for finding in found if finding.about == ANSWER]
-    wrong = [str(finding) for finding in found if finding.state == "wrong"]
-    if wrong and not (len(wrong) == len(silent) < len(found)):
-        raise ClusterError(
-            "\n".join(["the cluster cannot run this (ibml cluster check has more):", *wrong])
-        )
-    notes = [
-        f"Note: {finding.text}; {finding.fix}." for finding in found if finding.state == "note"
-    ]
-    for text in dict.fromkeys([*(f"Note: {finding}." for finding in silent), *notes]):
+    """Run the fast checks before a study, and print notes about possible problems.
+
+    A node that does not answer, for example because it was just lost, is tolerated if there are
+    other nodes.
+
+    Args:
+        folder: Folder or bucket of the checkpoints.
+        say: Prints a message.
+
+    Raises:
+        ClusterError: If a check finds a problem.
+    """
+    results = check_nodes(folder)
+    silent = [result for result in results if result.about == ANSWER]
+    wrong = [str(result) for result in results if result.state == "wrong"]
+    only_silent = len(wrong) == len(silent) < len(results)
+    if wrong and not only_silent:
+        head = "the cluster cannot run this (details: ibml cluster check):"
+        raise ClusterError("\n".join([head, *wrong]))
+    messages = [f"Note: {result}." for result in silent]
+    for result in results:
+        if result.state == "note":
+            messages.append(f"Note: {result.text}; {result.fix}.")
+    for text in dict.fromkeys(messages):
         say(text)
 
 
 def evaluate_node(
     node: Node, here: Mapping[str, Any], data: Sequence[DataConfig], nodes: int
 ) -> Iterator[CheckResult]:
-    """What a node's facts mean beside those of this machine, in a cluster of so many nodes."""
+    """Compare a node's facts with those of this machine.
+
+    Args:
+        node: The node.
+        here: Facts about this machine.
+        data: Data sets that were checked.
+        nodes: Number of nodes in the cluster.
+
+    Yields:
+        The results.
+    """
     facts = node.facts
     if facts is None:
-        fix = "look at it with: ray status, and at its log in /tmp/ray/session_latest/logs"
-        yield CheckResult(
-            node.name,
-            ANSWER,
-            "wrong",
-            "none: it is down, out of reach, or has no room for a process",
-            fix,
-        )
+        text = "none: it is down, unreachable, or cannot start a process"
+        fix = "see ray status, and its log in /tmp/ray/session_latest/logs"
+        yield CheckResult(node.name, ANSWER, "wrong", text, fix)
         return
     name = node.name
     yield _check_versions(name, facts, here)
     yield _check_gpus(node, facts)
-    yield from _check_storage(name, facts, nodes)
+    yield _check_storage(name, facts, nodes)
     yield _check_clock(node)
     for position, config in enumerate(data):
         yield _check_data(name, config.type, facts["data"][position], here["data"][position])
 
 
 def _check_versions(name: str, facts: Mapping[str, Any], here: Mapping[str, Any]) -> CheckResult:
+    """Compare the versions of Python, the packages and the code."""
     theirs = {"Python": facts["python"], **facts["versions"], "code": facts["revision"]}
     ours = {"Python": here["python"], **here["versions"], "code": here["revision"]}
-    other = [
-        f"{what} is {theirs[what].lstrip('!')}, here {ours[what]}"
-        for what in ours
-        if theirs[what] != ours[what]
-    ]
-    if other:
+    different = []
+    for subject, our_version in ours.items():
+        if theirs[subject] != our_version:
+            different.append(f"{subject} is {theirs[subject].lstrip('!')}, here {our_version}")
+    if different:
         fix = "install the same there (setup_commands of the cluster's file), and restart Ray"
-        return CheckResult(name, "versions", "wrong", ", ".join(other), fix)
-    shown = ", ".join(
-        f"{what} {value}"
-        for what, value in theirs.items()
-        if what in ("Python", "ibml", "torch", "ray")
-    )
-    return CheckResult(name, "versions", "ok", shown)
+        return CheckResult(name, "versions", "wrong", ", ".join(different), fix)
+    shown = [f"{subject} {theirs[subject]}" for subject in ("Python", "ibml", "torch", "ray")]
+    return CheckResult(name, "versions", "ok", ", ".join(shown))
 
 
 def _check_gpus(node: Node, facts: Mapping[str, Any]) -> CheckResult:
-    found = [
-        f"{name}, {free / 1024:.0f} of {total / 1024:.0f} GiB free"
-        for name, total, free in facts["gpus"]
-    ]
-    shown = "; ".join(found) or "none"
+    """Check that the GPUs that Ray counts have a driver and a CUDA build of torch."""
+    gpus = []
+    for name, total, free in facts["gpus"]:
+        gpus.append(f"{name}, {free / 1024:.0f} of {total / 1024:.0f} GiB free")
+    shown = "; ".join(gpus) or "none"
     if node.gpus and not facts["gpus"]:
         text = f"Ray counts {node.gpus:g}, and nvidia-smi finds none"
-        fix = "the driver is missing there, or its ray start counts too many by --num-gpus"
+        fix = "install the driver there, or correct --num-gpus of its ray start"
         return CheckResult(node.name, "GPUs", "note", text, fix)
     if node.gpus and not facts["cuda"]:
+        text = f"{shown}, but torch is a build for CPUs"
         fix = "install the CUDA build of torch there"
-        return CheckResult(
-            node.name, "GPUs", "wrong", f"{shown}, but torch is a build for CPUs", fix
-        )
+        return CheckResult(node.name, "GPUs", "wrong", text, fix)
     return CheckResult(node.name, "GPUs", "ok", shown)
 
 
-def _check_storage(name: str, facts: Mapping[str, Any], nodes: int) -> Iterator[CheckResult]:
+def _check_storage(name: str, facts: Mapping[str, Any], nodes: int) -> CheckResult:
+    """Check that the folder of checkpoints is writable and shared by all nodes."""
+    about = "checkpoints"
     if facts["written"]:
-        fix = "give --checkpoints a place that every node may write to; for s3:// and gs:// with their keys"
-        yield CheckResult(
-            name, "checkpoints", "wrong", f"cannot be written: {facts['written'].lstrip('!')}", fix
+        text = f"cannot be written: {facts['written'].lstrip('!')}"
+        fix = (
+            "set --checkpoints to a folder or bucket that every node can write to;"
+            " s3:// and gs:// need credentials on the nodes"
         )
-    elif nodes > 1 and not facts["seen"]:
-        text = "the folder of checkpoints is not the same on all nodes, so that a trial whose node dies begins again"
-        yield CheckResult(
-            name, "checkpoints", "note", text, "give --checkpoints a folder that all share"
+        return CheckResult(name, about, "wrong", text, fix)
+    if nodes > 1 and not facts["seen"]:
+        text = (
+            "the folder of checkpoints is not the same on all nodes,"
+            " so a trial starts from the beginning if its node is lost"
         )
-    else:
-        yield CheckResult(
-            name, "checkpoints", "ok", "can be written" + (", and is shared" if nodes > 1 else "")
-        )
+        return CheckResult(name, about, "note", text, "set --checkpoints to a shared folder")
+    text = "can be written, and is shared" if nodes > 1 else "can be written"
+    return CheckResult(name, about, "ok", text)
 
 
 def _check_clock(node: Node) -> CheckResult:
-    text = f"{abs(node.ahead):.1f} s {'ahead' if node.ahead > 0 else 'behind'}, within {node.give:.1f} s"
-    if abs(node.ahead) - node.give > CLOCK_SECONDS:
-        return CheckResult(
-            node.name, "clock", "wrong", text, "set it by NTP (timedatectl set-ntp true)"
-        )
+    """Check that a node's clock differs little from this machine's."""
+    direction = "ahead" if node.clock_offset > 0 else "behind"
+    text = f"{abs(node.clock_offset):.1f} s {direction}, within {node.clock_uncertainty:.1f} s"
+    if abs(node.clock_offset) - node.clock_uncertainty > CLOCK_SECONDS:
+        fix = "set it by NTP (timedatectl set-ntp true)"
+        return CheckResult(node.name, "clock", "wrong", text, fix)
     return CheckResult(node.name, "clock", "ok", text)
 
 
 def _check_data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
+    """Compare the fingerprints of a data set on a node and on this machine."""
     about = f"data {kind}"
     if theirs.startswith("!"):
-        fix = "copy it there, to the same root, or name the folder of data sets with IBML_DATA before ray start"
+        fix = (
+            "copy it to the same root there,"
+            " or set IBML_DATA to the folder of data sets before ray start"
+        )
         return CheckResult(name, about, "wrong", theirs[1:], fix)
     if ours.startswith("!"):
-        return CheckResult(
-            name,
-            about,
-            "note",
-            f"fingerprint {theirs[:12]}; this machine cannot compare: {ours[1:]}",
-        )
+        text = f"fingerprint {theirs[:12]}; this machine cannot compare: {ours[1:]}"
+        return CheckResult(name, about, "note", text)
     if theirs != ours:
         text = f"its content differs from this machine's: {theirs[:12]} there, {ours[:12]} here"
         return CheckResult(name, about, "wrong", text, "copy the same files to both")
@@ -198,13 +245,11 @@ def _check_data(name: str, kind: str, theirs: str, ours: str) -> CheckResult:
 
 @contextmanager
 def _create_marker_file(folder: StoragePath) -> Iterator[StoragePath]:
-    """A file in the folder of checkpoints for as long as nodes look for it; none where this machine cannot write it."""
+    """Create a file in the folder of checkpoints that nodes look for, if the folder is writable."""
     mark = folder / f"seen-{secrets.token_hex(8)}"
-    before = (
-        [place for place in (folder, *folder.parents) if not place.exists()]
-        if isinstance(folder, Path)
-        else []
-    )
+    created: list[Path] = []
+    if isinstance(folder, Path):
+        created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     with suppress(OSError):
         if isinstance(folder, Path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -214,12 +259,12 @@ def _create_marker_file(folder: StoragePath) -> Iterator[StoragePath]:
     finally:
         with suppress(OSError):
             mark.unlink(missing_ok=True)
-            for place in before:
-                place.rmdir()
+            for parent in created:
+                parent.rmdir()
 
 
-def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
-    """What the nodes that are alive say, all at once, within so many seconds."""
+def _probe_nodes(request: Mapping[str, Any], seconds: float) -> list[Node]:
+    """Collect the facts of all live nodes concurrently, within a time limit in seconds."""
     import ray
     from ray import cloudpickle
     from ray.exceptions import RayError
@@ -227,27 +272,27 @@ def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
 
     cloudpickle.register_pickle_by_value(node_probe)
     try:
-        probe = ray.remote(num_cpus=0, max_retries=0)(node_probe.facts)
+        probe = ray.remote(num_cpus=0, max_retries=0)(node_probe.collect_facts)
         alive = [node for node in ray.nodes() if node["Alive"]]
-        began = {}
+        nodes = {}
         for node in alive:
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            began[probe.options(scheduling_strategy=where).remote(asked)] = node
-        found, deadline, before = [], time.monotonic() + seconds, time.time()
-        waiting = list(began)
+            nodes[probe.options(scheduling_strategy=where).remote(request)] = node
+        found: list[Node] = []
+        deadline, before = time.monotonic() + seconds, time.time()
+        waiting = list(nodes)
         while waiting and time.monotonic() < deadline:
             raise_if_stop_requested()
-            answered, waiting = ray.wait(
-                waiting, timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))
-            )
+            timeout = min(_POLL_SECONDS, max(0.0, deadline - time.monotonic()))
+            answered, waiting = ray.wait(waiting, timeout=timeout)
             for answer in answered:
                 facts = None
                 with suppress(RayError):
                     facts = ray.get(answer)
-                found.append(_build_node(began[answer], facts, before, time.time()))
+                found.append(_build_node(nodes[answer], facts, before, time.time()))
         for answer in waiting:
             ray.cancel(answer, force=True)
-            found.append(_build_node(began[answer], None, before, before))
+            found.append(_build_node(nodes[answer], None, before, before))
     finally:
         cloudpickle.unregister_pickle_by_value(node_probe)
     return sorted(found, key=lambda node: node.name)
@@ -256,28 +301,45 @@ def _probe_nodes(asked: Mapping[str, Any], seconds: float) -> list[Node]:
 def _build_node(
     node: Mapping[str, Any], facts: Mapping[str, Any] | None, before: float, after: float
 ) -> Node:
-    """Its clock was read after `before`, and so long as the rest took until `after`."""
+    """Return a node with the offset of its clock.
+
+    Args:
+        node: The node's entry in `ray.nodes()`.
+        facts: Its facts; None if it did not answer.
+        before: Time before the request, by this machine's clock.
+        after: Time after the answer, by this machine's clock.
+
+    Returns:
+        The node.
+    """
     host = facts["host"] if facts else node.get("NodeManagerHostname", "")
     name = f"{host} ({node['NodeManagerAddress']})"
     gpus = node["Resources"].get("GPU", 0.0)
     if facts is None:
         return Node(name, gpus, None)
+    # The node read its clock between `before` and `latest`.
     latest = after - facts["took"]
-    return Node(name, gpus, facts, facts["clock"] - (before + latest) / 2, (latest - before) / 2)
+    offset = facts["clock"] - (before + latest) / 2
+    return Node(name, gpus, facts, offset, (latest - before) / 2)
 
 
 def check_services(opened: Mapping[str, Callable[[], object]]) -> list[CheckResult]:
-    """Whether this machine reaches what is opened by each call."""
-    found = []
-    for about, call in opened.items():
+    """Check that this machine reaches services.
+
+    Args:
+        opened: Name of a service -> function that connects to it.
+
+    Returns:
+        One result per service.
+    """
+    node = "this machine"
+    results = []
+    for about, connect in opened.items():
         try:
-            call()
+            connect()
         except IbmlError as error:
-            found.append(
-                CheckResult(
-                    "this machine", about, "wrong", str(error), "start it, or name the right one"
-                )
-            )
+            fix = "start it, or correct its address"
+            results.append(CheckResult(node, about, "wrong", str(error), fix))
         else:
-            found.append(CheckResult("this machine", about, "ok", "answers"))
-    return found
+            results.append(CheckResult(node, about, "ok", "answers"))
+    return results

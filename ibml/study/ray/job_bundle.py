@@ -1,4 +1,4 @@
-"""Which of a folder's files go with a job: what is written by hand, and not data or results."""
+"""Files of a folder that are sent with a job: code and configurations, not data or results."""
 
 from __future__ import annotations
 
@@ -25,70 +25,82 @@ _LEFT = (
     ".*",
 )
 _MOST_BYTES = 100 * 2**20
+"""Maximum size of the files."""
 
 
 @contextmanager
 def copy_job_files(folder: Path) -> Iterator[Path]:
-    """A temporary copy of what a job gets of a folder: in a git repository what git does not ignore, elsewhere all; but
-    never results, hidden files, and what is in the folder for temporary files. Raises `IbmlError` where it is much."""
+    """Copy the files of a job to a temporary folder.
+
+    In a git repository these are the files that git does not ignore, elsewhere all files. Results,
+    hidden files and the folder for temporary files are always excluded.
+
+    Args:
+        folder: Folder of the files.
+
+    Yields:
+        The temporary folder, which is removed afterwards.
+
+    Raises:
+        IbmlError: If the files are larger than 100 MiB.
+    """
     files = _select_files(folder)
     sizes = {file: (folder / file).stat().st_size for file in files}
-    if sum(sizes.values()) > _MOST_BYTES:
+    total = sum(sizes.values())
+    if total > _MOST_BYTES:
         raise IbmlError(
-            f"{folder} has {sum(sizes.values()) / 2**20:,.0f} MiB that would be sent with the job, more than"
-            f" {_MOST_BYTES / 2**20:.0f} ({_describe_largest(sizes)}): data belongs on the nodes; what git ignores is not sent"
+            f"{folder} has {total / 2**20:,.0f} MiB that would be sent with the job, more than"
+            f" {_MOST_BYTES / 2**20:.0f} ({_describe_largest(sizes)});"
+            " copy data to the nodes, and let git ignore files that the job does not need"
         )
-    with tempfile.TemporaryDirectory(prefix="ibml-job-") as place:
+    with tempfile.TemporaryDirectory(prefix="ibml-job-") as name:
+        copy = Path(name)
         for file in files:
-            target = Path(place, file)
+            target = copy / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(folder / file, target)
-        yield Path(place)
+        yield copy
 
 
 def _select_files(folder: Path) -> list[Path]:
+    """Return the files of a job, relative to the folder."""
     temporary = Path(tempfile.gettempdir()).resolve()
+    is_inside = temporary != folder and temporary.is_relative_to(folder)
     known = _list_git_files(folder)
-    files = _walk_files(folder) if known is None else known
-    return [
-        file
-        for file in files
-        if (folder / file).is_file()
-        and not any(map(_is_excluded, file.parts))
-        and not (
-            temporary != folder
-            and temporary.is_relative_to(folder)
-            and (folder / file).is_relative_to(temporary)
-        )
-    ]
+    selected = []
+    for file in _walk_files(folder) if known is None else known:
+        path = folder / file
+        is_temporary = is_inside and path.is_relative_to(temporary)
+        if path.is_file() and not is_temporary and not any(map(_is_excluded, file.parts)):
+            selected.append(file)
+    return selected
 
 
 def _list_git_files(folder: Path) -> list[Path] | None:
+    """Return the files that git does not ignore; None outside of a repository."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         found = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
-    return [
-        Path(name)
-        for name in sorted(set(found.stdout.decode(errors="surrogateescape").split("\0")))
-        if name
-    ]
+    names = set(found.stdout.decode(errors="surrogateescape").split("\0"))
+    return [Path(name) for name in sorted(names) if name]
 
 
 def _walk_files(folder: Path) -> Iterator[Path]:
+    """Yield all files below the folder, except in excluded folders."""
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not _is_excluded(name)]
         yield from (Path(place, name).relative_to(folder) for name in files)
 
 
 def _is_excluded(name: str) -> bool:
-    """Whether a file or folder of this name is never sent."""
+    """Return True if files or folders of this name are never sent."""
     return any(fnmatchcase(name, left) for left in _LEFT)
 
 
 def _describe_largest(sizes: dict[Path, int]) -> str:
-    """The entries of the folder that have most of it."""
+    """Return the three largest entries of the folder with their sizes."""
     totals: dict[str, int] = {}
     for file, size in sizes.items():
         totals[file.parts[0]] = totals.get(file.parts[0], 0) + size

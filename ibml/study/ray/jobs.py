@@ -1,4 +1,4 @@
-"""Commands that run on a cluster as Ray jobs, so that the machine that sent them may be switched off."""
+"""Commands as Ray jobs, which run on a cluster independently of the submitting machine."""
 
 from __future__ import annotations
 
@@ -23,26 +23,34 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 SERVER = "http://127.0.0.1:8265"
-"""Where the head's dashboard is, which takes jobs: there, or at the near end of a tunnel."""
+"""Default address of the head's dashboard, which accepts jobs; often the end of a tunnel."""
 _SERVER_VARIABLE = "RAY_API_SERVER_ADDRESS"
 _SENT = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "IBML_CHECKPOINTS", "IBML_STAGE_GB")
-"""Variables that a job gets as they are here; those that name folders of data belong to the nodes."""
+"""Variables that are copied to a job. Variables for data folders are set on the nodes."""
 _STOP_SECONDS = "60"
-"""How long a stopped job has to mark its trials and to write what it has."""
+"""Time for a stopped job to save checkpoints and to record its trials as interrupted."""
 _STUDY, _COMMAND = "ibml.study", "ibml.command"
-"""What a job's metadata has."""
+"""Keys of a job's metadata."""
 _FIRST = (
-    ': "${MLFLOW_TRACKING_URI:?A job needs a store that stays: send --tracking-uri, or set it where Ray starts}"',
+    ': "${MLFLOW_TRACKING_URI:?A job needs a store that stays:'
+    ' send --tracking-uri, or set it where Ray starts}"',
     'export IBML_CHECKPOINTS="${IBML_CHECKPOINTS:-$HOME/ibml-checkpoints}"',
 )
-"""A job's shell: what the head's environment has counts where nothing was sent."""
-_LOOK_SECONDS = 1.0
+"""First shell commands of a job. Variables of the head are used if none were sent."""
+_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job: its id, the study that it runs, how it is (`PENDING`, `RUNNING`, `STOPPED`, `SUCCEEDED`, `FAILED`), when
-    it began (seconds since 1970), and the command."""
+    """A Ray job of ibml.
+
+    Attributes:
+        id: Submission id.
+        study: Name of its study or search.
+        status: `PENDING`, `RUNNING`, `STOPPED`, `SUCCEEDED` or `FAILED`.
+        began: Start time in seconds since 1970.
+        command: Command line.
+    """
 
     id: str
     study: str
@@ -52,7 +60,7 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """What it runs: a study or a search."""
+        """Kind of the command: "study" or "search"."""
         return "search" if self.command.startswith("ibml tune") else "study"
 
 
@@ -61,14 +69,27 @@ def submit(
     arguments: Sequence[str],
     folder: Path,
     server: str | None,
-    places: Mapping[str, str],
+    environment: Mapping[str, str],
 ) -> str:
-    """Send `ibml` with these arguments as a job, together with files of the folder (`copy_job_files`), and give its id.
+    """Submit an `ibml` command as a job, together with the files of a folder.
 
-    `places` takes precedence over this process's environment; see `_build_environment`. Raises `IbmlError`, `ClusterError`.
+    Args:
+        study: Name of the study or search.
+        arguments: Arguments of `ibml`.
+        folder: The job's working folder, see `copy_job_files`.
+        server: Address of the dashboard; None for the default.
+        environment: Storage variables, which take precedence over this process's environment.
+
+    Returns:
+        The job's id.
+
+    Raises:
+        IbmlError: If the files are too large, or a storage variable is not usable by a job.
+        ClusterError: If the dashboard is not available.
     """
-    environment = _build_environment(places)
-    name = f"ibml-{''.join(letter if letter.isalnum() else '-' for letter in study)[:40]}-{secrets.token_hex(4)}"
+    variables = _build_environment(environment)
+    label = "".join(letter if letter.isalnum() else "-" for letter in study[:40])
+    name = f"ibml-{label}-{secrets.token_hex(4)}"
     command = shlex.join(["ibml", *arguments])
     with copy_job_files(folder) as files, _open_client(server) as client:
         sent: str = client.submit_job(
@@ -76,69 +97,115 @@ def submit(
             submission_id=name,
             runtime_env={
                 "working_dir": str(files),
-                "env_vars": {**environment, "RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS},
+                "env_vars": {**variables, "RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS},
             },
             metadata={_STUDY: study, _COMMAND: command},
         )
     return sent
 
 
-def _build_environment(places: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a job gets. Its folder goes with it, so store, database and checkpoints lie elsewhere."""
-    found = {name: value for name in _SENT if (value := places.get(name) or os.environ.get(name))}
+def _build_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a job.
+
+    The job's folder is deleted with the job, so store, database and checkpoints must be elsewhere.
+
+    Args:
+        environment: Variables that take precedence over this process's environment.
+
+    Returns:
+        Variables by name.
+
+    Raises:
+        IbmlError: If a variable contains a secret or a path in the job's folder.
+    """
+    found = {}
+    for name in _SENT:
+        if value := environment.get(name) or os.environ.get(name):
+            found[name] = value
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
         value = found.get(name, "")
         if redact_url(value) != value:
             raise IbmlError(
-                f"{name} has a secret, which Ray shows with jobs: set it for the head's ray start instead"
+                f"{name} has a secret, which Ray would show with the job:"
+                " set it in the environment of the head's ray start instead"
             )
         if value.startswith("sqlite:///") and not value.startswith("sqlite:////"):
             raise IbmlError(
-                f"{name} is {value}, in a job's folder, which goes with it: name a server, or a full path"
+                f"{name} is {value}, in the job's folder, which is deleted with the job:"
+                " use a server or an absolute path"
             )
     folder = found.get("IBML_CHECKPOINTS", "")
     if folder and "://" not in folder and not folder.startswith(("/", "~")):
         raise IbmlError(
-            f"checkpoints in {folder} would be in a job's folder, which goes with it: give a full path"
+            f"checkpoints in {folder} would be in the job's folder, which is deleted with the job:"
+            " use an absolute path"
         )
     return found
 
 
 def jobs(server: str | None) -> list[Job]:
-    """All jobs of ibml on a cluster, the newest first."""
+    """Return all jobs of ibml on a cluster, the newest first."""
     with _open_client(server) as client:
-        found = [
-            _build_job(details)
-            for details in client.list_jobs()
-            if details.metadata and _STUDY in details.metadata
-        ]
+        every = client.list_jobs()
+        found = [_build_job(job) for job in every if job.metadata and _STUDY in job.metadata]
     return sorted(found, key=lambda job: job.began, reverse=True)
 
 
 def find_job(name: str, server: str | None, kind: str | None = None) -> Job:
-    """The job of an id, or the newest of a study or a search."""
+    """Find a job by its id, or the newest job of a study or a search.
+
+    Args:
+        name: Id of the job, or name of a study or search.
+        server: Address of the dashboard; None for the default.
+        kind: "study" or "search", if a study and a search have the name.
+
+    Returns:
+        The job.
+
+    Raises:
+        ClusterError: If there is no such job, or if the name is ambiguous.
+    """
     return select_job(jobs(server), normalize_name(name), kind)
 
 
 def select_job(known: Sequence[Job], name: str, kind: str | None) -> Job:
-    """Return the job of an id, or the first of a study or a search.
+    """Select a job by its id, or the first job of a study or a search.
 
-    Raises `ClusterError` where there is none, or where a study and a search have that name and no `kind` is given.
+    Args:
+        known: Jobs of the cluster, the newest first.
+        name: Id of the job, or name of a study or search.
+        kind: "study" or "search"; None for both.
+
+    Returns:
+        The job.
+
+    Raises:
+        ClusterError: If there is no such job, or if a study and a search have the name and `kind`
+            is None.
     """
     found = [job for job in known if name in (job.id, job.study) and kind in (None, job.kind)]
     if not found:
-        raise ClusterError(
-            f"no job {name!r} there; there are: {', '.join(job.id for job in known) or 'none'}"
-        )
+        ids = ", ".join(job.id for job in known) or "none"
+        raise ClusterError(f"no job {name!r} there; there are: {ids}")
     if found[0].id != name and len({job.kind for job in found}) > 1:
         raise ClusterError(
-            f"{name!r} is a study and a search there; say --kind study or --kind search, or a job's id"
+            f"{name!r} is a study and a search there;"
+            " say --kind study or --kind search, or a job's id"
         )
     return found[0]
 
 
 def stream_logs(job: Job, server: str | None, follow: bool) -> Iterator[str]:
-    """What a job has printed; with `follow` until it ends."""
+    """Yield the output of a job in pieces.
+
+    Args:
+        job: The job.
+        server: Address of the dashboard; None for the default.
+        follow: True to wait for new output until the job ends.
+
+    Yields:
+        New output since the last piece.
+    """
     with _open_client(server) as client:
         shown = 0
         while True:
@@ -148,19 +215,26 @@ def stream_logs(job: Job, server: str | None, follow: bool) -> Iterator[str]:
             shown = len(text)
             if ended or not follow:
                 return
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
 def stop(job: Job, server: str | None) -> str:
-    """Let a job end as Ctrl-C would, and give its status once it has."""
+    """Stop a job like Ctrl-C, and wait until it has ended.
+
+    Args:
+        job: The job.
+        server: Address of the dashboard; None for the default.
+
+    Returns:
+        The status of the job.
+    """
     with _open_client(server) as client:
         client.stop_job(job.id)
         deadline = time.monotonic() + float(_STOP_SECONDS) + 30
-        while (
-            not (status := client.get_job_status(job.id)).is_terminal()
-            and time.monotonic() < deadline
-        ):
-            time.sleep(_LOOK_SECONDS)
+        status = client.get_job_status(job.id)
+        while not status.is_terminal() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+            status = client.get_job_status(job.id)
     return str(status.value)
 
 
@@ -173,24 +247,23 @@ def _build_job(details: JobDetails) -> Job:
 
 @contextmanager
 def _open_client(server: str | None) -> Iterator[JobSubmissionClient]:
-    """A connection to the head's dashboard; its errors as words."""
+    """Connect to the head's dashboard, and convert its errors to `ClusterError`."""
     address = server or os.environ.get(_SERVER_VARIABLE) or SERVER
     if not address.startswith(("http://", "https://")):
-        raise ClusterError(f"{address} is no address of a dashboard: it is like {SERVER}")
-    # Ray prefers RAY_ADDRESS to an address that it is given, and this variable to both.
+        raise ClusterError(f"{address} is not the address of a dashboard; an example is {SERVER}")
+    # Ray prefers RAY_ADDRESS to the address argument, and this variable to both.
     with set_ray_environment(address), set_environment({_SERVER_VARIABLE: address}):
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray").setLevel(
-            logging.WARNING
-        )  # it tells of every package that it sends
+        # Otherwise Ray logs every package that it uploads.
+        logging.getLogger("ray").setLevel(logging.WARNING)
         try:
             yield JobSubmissionClient(address)
         except AuthenticationError as error:
             raise ClusterError(
-                f"{address} asks for the cluster's token in ~/.ray/auth_token: {error}"
+                f"{address} requires the cluster's token in ~/.ray/auth_token: {error}"
             ) from None
         except (ConnectionError, RuntimeError, ValueError) as error:
             tunnel = "is there a tunnel to it (cluster/README.md)?"
-            raise ClusterError(f"the jobs of {address}: {error}; {tunnel}") from None
+            raise ClusterError(f"the dashboard at {address} failed: {error}; {tunnel}") from None

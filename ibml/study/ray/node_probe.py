@@ -1,5 +1,8 @@
-"""What a machine says of itself. Ray sends this as code and not by its name, since a node may lack ibml or have another
-one: nothing but the standard library is imported before it is tried."""
+"""Facts about a machine, collected by a Ray task on every node.
+
+Ray sends this module by value, since a node may lack ibml or have another version of it. At module
+level it imports the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,25 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("ibml", "torch", "ray", "numpy")
-"""Whose versions have to be the same everywhere."""
+"""Packages whose versions must be equal on all machines."""
 
 
-def facts(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Host, clock (seconds since 1970), Python and the versions of `PACKAGES`; the code's revision; for which CUDA
-    torch was built, and the GPUs that there are, with MiB in all and free; whether the folder `asked["folder"]` can be
-    written to, and whether the file `asked["mark"]` is seen; of each data set in `asked["data"]`, a trial's part `data`
-    and the packages that it needs, the fingerprint. What cannot be had is said in words that begin with `!`. The clock
-    is read first; `took` says how long the rest took."""
-    clock, began = time.time(), time.monotonic()
+def collect_facts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect facts about this machine.
+
+    Args:
+        request: `folder`: folder of the checkpoints, to test if it is writable. `mark`: file in it,
+            to test if it is visible. `data`: data sets, each as a configuration and the plug-in
+            packages that it needs.
+
+    Returns:
+        `host`; `clock` (seconds since 1970, read first); `python`; `versions` of `PACKAGES`;
+        `revision` of the code; `cuda`: version that torch was built for; `gpus` as (name, total
+        MiB, free MiB); `written`: empty or an error; `seen`: True if the mark is visible; `data`:
+        fingerprints; `took`: seconds after reading the clock. An error is a text that starts with
+        "!".
+    """
+    clock, started_at = time.time(), time.monotonic()
     found = {
         "host": socket.gethostname(),
         "clock": clock,
@@ -35,11 +47,11 @@ def facts(asked: Mapping[str, Any]) -> dict[str, Any]:
         "revision": _get_revision(),
         "cuda": _find_cuda_version(),
         "gpus": _list_gpus(),
-        "written": _test_write(asked["folder"]),
-        "seen": _is_seen(asked["mark"]),
-        "data": [_compute_fingerprint(config, packages) for config, packages in asked["data"]],
+        "written": _test_write(request["folder"]),
+        "seen": _is_seen(request["mark"]),
+        "data": [_compute_fingerprint(config, packages) for config, packages in request["data"]],
     }
-    return {**found, "took": time.monotonic() - began}
+    return {**found, "took": time.monotonic() - started_at}
 
 
 def _get_version(package: str) -> str:
@@ -59,17 +71,16 @@ def _get_revision() -> str:
 
 
 def _find_cuda_version() -> str:
-    """Read from torch's file of its version, since importing it takes seconds."""
+    """Return the CUDA version of torch from its version file, since importing it takes seconds."""
     found = find_spec("torch")
     if found is None or found.origin is None:
         return ""
     file = Path(found.origin).parent / "version.py"
-    said = re.search(
-        r"^cuda\b.*= '([^']+)'",
-        file.read_text(encoding="utf-8") if file.is_file() else "",
-        re.MULTILINE,
-    )
-    return said[1] if said else ""
+    if not file.is_file():
+        return ""
+    text = file.read_text(encoding="utf-8")
+    match = re.search(r"^cuda\b.*= '([^']+)'", text, re.MULTILINE)
+    return match[1] if match else ""
 
 
 def _list_gpus() -> list[tuple[str, int, int]]:
@@ -81,28 +92,27 @@ def _list_gpus() -> list[tuple[str, int, int]]:
     try:
         answer = subprocess.run(
             command, capture_output=True, encoding="utf-8", timeout=20, check=True
-        ).stdout
-        rows = [
-            [part.strip() for part in line.rsplit(",", 2)]
-            for line in answer.splitlines()
-            if line.strip()
-        ]
-        return [(name, int(total), int(free)) for name, total, free in rows]
+        )
+        gpus = []
+        for line in filter(str.strip, answer.stdout.splitlines()):
+            name, total, free = line.rsplit(",", 2)
+            gpus.append((name.strip(), int(total), int(free)))
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
+    return gpus
 
 
 def _test_write(address: str) -> str:
-    """Empty, or why nothing can be written to a bucket, or below the nearest folder that there is."""
+    """Write to a bucket, or to the nearest existing parent folder; return an error or ""."""
     if "://" in address:
         return _test_bucket_write(address)
     folder = Path(address)
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=existing):
             return ""
     except OSError as error:
-        return f"!{there}: {error.strerror}"
+        return f"!{existing}: {error.strerror}"
 
 
 def _test_bucket_write(address: str) -> str:
@@ -139,5 +149,5 @@ def _compute_fingerprint(config: Mapping[str, Any], packages: Mapping[str, tuple
         allow_received_plugins(packages)
         parsed: Any = TypeAdapter(DataConfig).validate_python(config)
         return data.fingerprint(parsed)
-    except Exception as error:  # noqa: BLE001 whatever is wrong with another machine's data or installation
+    except Exception as error:  # noqa: BLE001 any problem of another machine
         return f"!{type(error).__name__}: {error}"
