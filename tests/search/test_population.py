@@ -202,7 +202,11 @@ def test_perturbed_values(parameter, whole, value, expected):
             4,
             "which weights the model has",
         ),
-        ({"parameters": {"optimizer.type": {"choices": ["sgd", "adam"]}}}, 4, "optimizer.type decides"),
+        (
+            {"parameters": {"optimizer.type": {"choices": ["sgd", "adam"]}}},
+            4,
+            "optimizer.type decides",
+        ),
         (
             {"parameters": {"trainer.batch_size": {"low": 8, "high": 64}}},
             4,

@@ -362,9 +362,7 @@ def test_a_locked_database_is_said_and_nothing_is_lost(
     monkeypatch.setattr("ibml.search.database.LOCK_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "optuna.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(
-        SearchDatabaseError, match="database is locked"
-    ) as caught:
+    with pytest.raises(SearchDatabaseError, match="database is locked") as caught:
         Lab(tmp_path).open(plan)
     assert "SELECT" not in str(caught.value)
     other.execute("ROLLBACK")

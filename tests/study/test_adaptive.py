@@ -47,7 +47,7 @@ def run_through(
     run: dict[str, list[int]] = {}
     while waiting:
         trial = waiting.pop(pick(waiting))
-        arm, seed = trial.get_cell.arm, trial.config.seed
+        arm, seed = trial.cell.arm, trial.config.seed
         run.setdefault(arm, []).append(seed)
         metrics = (
             None
@@ -85,7 +85,7 @@ def test_arms_that_become_known_later_get_their_seeds_then() -> None:
     plan = load_plan(STUDY)
     schedule = SeedSchedule(plan)
     first = schedule.open([cell for cell in plan.cells if cell.arm != "far"])
-    assert [(t.get_cell.arm, t.config.seed) for t in first[:3]] == [
+    assert [(t.cell.arm, t.config.seed) for t in first[:3]] == [
         ("ref", 0),
         ("near", 0),
         ("ref", 1),
@@ -163,11 +163,11 @@ def test_an_arm_that_cannot_be_run_is_not_waited_for() -> None:
     schedule = SeedSchedule(plan)
     first = schedule.open([cell for cell in plan.cells if cell.arm != "near"])
     assert [
-        len(schedule.ended(t, {"test.accuracy": value_of(t.get_cell.arm, t.config.seed)}))
+        len(schedule.ended(t, {"test.accuracy": value_of(t.cell.arm, t.config.seed)}))
         for t in first
     ] == [0] * 6
     more = schedule.drop(next(cell for cell in plan.cells if cell.arm == "near"))
-    assert {(t.get_cell.arm, t.config.seed) for t in more} == {("ref", 3), ("far", 3)}
+    assert {(t.cell.arm, t.config.seed) for t in more} == {("ref", 3), ("far", 3)}
 
 
 def test_an_adaptive_study_that_is_under_way_waits_for_its_next_look() -> None:
