@@ -1,4 +1,4 @@
-"""The database of searches: Optuna's own, so that its tools and optuna-dashboard read it."""
+"""The search database: an Optuna storage, which Optuna's tools and optuna-dashboard can read."""
 
 from __future__ import annotations
 
@@ -37,38 +37,48 @@ __all__ = [
 ]
 
 LOCK_SECONDS = 60
-"""How long a SQLite file may be locked by another process before that is an error."""
+"""Time in seconds to wait for a SQLite file that another process has locked."""
 BEGUN = "ibml.begun"
-"""The study attribute that is written first: with it, and without `SPEC`, a study is one that ibml did not finish."""
+"""Study attribute that is written first.
+
+A study with it and without `SPEC` was created by ibml and is incomplete.
+"""
 _FAILURES = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
 class SearchDatabaseError(IbmlError):
-    """The database cannot be used, or holds something else under the name of the search."""
+    """The database cannot be used, or has another study under the name of the search."""
 
 
 class Database:
-    """Optuna's studies at a URL. Every method raises `SearchDatabaseError` where the database does not answer."""
+    """Optuna studies of searches.
+
+    All methods raise `SearchDatabaseError` if the database does not respond.
+
+    Args:
+        url: URL of the database, in SQLAlchemy's form.
+    """
 
     def __init__(self, url: str):
         self.url = url
 
     @cached_property
     def storage(self) -> BaseStorage:
+        """Optuna's storage, connected on first access."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         with translate_database_errors(self.url, opening=True):
             address = resolve_url(self.url)
-            is_file = get_sqlite_path(self.url) is not None
-            if not is_file:
+            options: dict[str, Any] = {}
+            if get_sqlite_path(self.url) is None:
                 check_connection(address)
-            waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if is_file else {}
-            return optuna.storages.get_storage(
-                optuna.storages.RDBStorage(address, engine_kwargs=waiting)
-            )
+            else:
+                options = {"connect_args": {"timeout": LOCK_SECONDS}}
+            storage = optuna.storages.RDBStorage(address, engine_kwargs=options)
+            return optuna.storages.get_storage(storage)
 
     def open_storage(self) -> None:
-        """Connect now, so that a database that cannot be used is known before anything is trained.
+        """Connect to the database, so that an error is reported before training starts.
 
         Raises:
             SearchDatabaseError: The database cannot be used.
@@ -84,53 +94,70 @@ class Database:
         sampler: RepeatableSampler,
         new_version: bool,
     ) -> optuna.Study:
-        """The study of a search as it stands, or a new one in which the trials to start from are waiting.
+        """Open the study of a search, or create it.
 
-        The version that was made with the same `spec` goes on. Where there is none, the name is refused with what
-        differs, unless it is free or a new version is asked for: `NAME v2`, and so on.
+        The version of the study with the same specification is opened. Without one, a study is
+        created if the name is free or `new_version` is set: `NAME`, `NAME v2`, and so on.
+
+        Args:
+            name: Name of the search.
+            spec: Specification of the search, see `SearchPlan.build_spec`.
+            directions: Directions of the objectives.
+            start: Values of the first trials, by label.
+            sampler: Sampler of the study.
+            new_version: True to create a new version if the existing ones have other settings.
+
+        Returns:
+            The study; a new one has the trials of `start` enqueued.
+
+        Raises:
+            SearchDatabaseError: The database cannot be used, or the name belongs to a search with
+                other settings.
         """
         with translate_database_errors(self.url):
             versions = self._load_versions(name)
             for version, known in versions.items():
                 if known == dict(spec):
-                    return optuna.load_study(
-                        study_name=version, storage=self.storage, sampler=sampler
-                    )
+                    return self._load(version, sampler)
                 if known is None and self._is_cut_off(version):
                     optuna.delete_study(study_name=version, storage=self.storage)
                     return _fill(self._create(version, directions, sampler), spec, start)
                 if known is None and self._is_blank(version, directions):
-                    study = optuna.load_study(
-                        study_name=version, storage=self.storage, sampler=sampler
-                    )
-                    return _fill(study, spec, start)
+                    return _fill(self._load(version, sampler), spec, start)
             if versions and not new_version:
                 latest = list(versions)[-1]
-                raise SearchDatabaseError(
-                    _format_refusal(latest, versions[latest], spec, redact_url(self.url))
-                )
+                shown = redact_url(self.url)
+                raise SearchDatabaseError(_format_refusal(latest, versions[latest], spec, shown))
             study = self._create(get_next_version(name, list(versions)), directions, sampler)
             return _fill(study, spec, start)
 
+    def find(self, name: str) -> optuna.Study | None:
+        """Return the latest version of a search, if there is one."""
+        with translate_database_errors(self.url):
+            versions = list(self._load_versions(name))
+            return self._load(versions[-1]) if versions else None
+
     def _load_versions(self, name: str) -> dict[str, dict[str, Any] | None]:
-        """The versions of a search, oldest first, each with its spec."""
-        found = {
-            study.study_name: study.user_attrs.get(SPEC) for study in self.storage.get_all_studies()
-        }
+        """Return the specification of each version of a search, oldest first."""
+        studies = self.storage.get_all_studies()
+        found = {study.study_name: study.user_attrs.get(SPEC) for study in studies}
         return {version: found[version] for version in select_versions(name, found)}
 
     def _is_cut_off(self, name: str) -> bool:
-        """Return whether ibml was ended while it made this study. A study of other origin lacks ibml's mark."""
+        """Return True if ibml was interrupted while it created this study."""
         study_id = self.storage.get_study_id_from_name(name)
         trials = self.storage.get_all_trials(study_id, deepcopy=False)
         waiting = all(trial.state == optuna.trial.TrialState.WAITING for trial in trials)
         return waiting and BEGUN in self.storage.get_study_user_attrs(study_id)
 
     def _is_blank(self, name: str, directions: Sequence[Direction]) -> bool:
-        """Return whether a study has nothing in it and can be filled, as after an end before the first mark."""
-        study = optuna.load_study(study_name=name, storage=self.storage)
+        """Return True if a study is empty, as after an interruption before the first attribute."""
+        study = self._load(name)
         same = [direction.name.lower() for direction in study.directions] == list(directions)
         return same and not study.user_attrs and not study.get_trials(deepcopy=False)
+
+    def _load(self, name: str, sampler: RepeatableSampler | None = None) -> optuna.Study:
+        return optuna.load_study(study_name=name, storage=self.storage, sampler=sampler)
 
     def _create(
         self, name: str, directions: Sequence[Direction], sampler: RepeatableSampler
@@ -139,21 +166,11 @@ class Database:
             study_name=name, storage=self.storage, sampler=sampler, directions=list(directions)
         )
 
-    def find(self, name: str) -> optuna.Study | None:
-        """The latest version of a search, if there is one."""
-        with translate_database_errors(self.url):
-            versions = self._load_versions(name)
-            return (
-                optuna.load_study(study_name=list(versions)[-1], storage=self.storage)
-                if versions
-                else None
-            )
-
 
 def _fill(
     study: optuna.Study, spec: Mapping[str, Any], start: Sequence[Mapping[str, Any]]
 ) -> optuna.Study:
-    """Put a search into an empty study: the mark, the trials to start from and, last, what is searched."""
+    """Write a search to an empty study: the mark, the trials to start from, the specification."""
     study.set_user_attr(BEGUN, value=True)
     for values in start:
         study.enqueue_trial(dict(values))
@@ -168,17 +185,33 @@ def _format_refusal(
     name: str, known: Mapping[str, Any] | None, spec: Mapping[str, Any], url: str
 ) -> str:
     if known is None:
-        return f"{url} has a study {name!r} that ibml did not make; give the search another name"
+        return (
+            f"{url} has a study {name!r} that was not created by ibml; give the search another name"
+        )
     before, now = flatten(dict(known)), flatten(dict(spec))
     changes = [format_change(path, before, now) for path in find_changed_paths(before, now)]
-    head = f"the search {name!r} in {url} was made with other settings; its trials cannot be compared with new ones:"
-    return format_refusal(head, changes, "Say --new-version to begin another search beside it.")
+    head = (
+        f"the search {name!r} in {url} has other settings, so its trials cannot be compared with"
+        " new ones:"
+    )
+    return format_refusal(head, changes, "Use --new-version to start a new version of the search.")
 
 
 @contextmanager
 def translate_database_errors(url: str, opening: bool = False) -> Iterator[None]:
-    """The database's errors as one line that says what to do; while it is opened, also those of its driver, of what
-    reads its URL, and of its schema's version, which Optuna raises as plain runtime errors."""
+    """Raise errors of the database as `SearchDatabaseError` with a hint.
+
+    Args:
+        url: URL of the database.
+        opening: True while the database is opened. Errors of the driver, of the URL and of the
+            schema's version are then translated too; Optuna raises some as `RuntimeError`.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        SearchDatabaseError: The database failed.
+    """
     try:
         yield
     except IbmlError:
@@ -187,25 +220,27 @@ def translate_database_errors(url: str, opening: bool = False) -> Iterator[None]
         if not opening and not isinstance(error, _FAILURES):
             raise
         said = " ".join(str(error.__cause__ or error).partition("[SQL")[0].split())
-        shown, words = redact_url(url), redact_secrets(said, url)[:300]
-        cause = error if shown == url else None  # a traceback would show what is left out here
-        raise SearchDatabaseError(
-            f"the search database {shown}: {words}{_suggest_fix(words)}"
-        ) from cause
+        shown = redact_url(url)
+        words = redact_secrets(said, url)[:300]
+        cause = error if shown == url else None  # a traceback would show the redacted password
+        message = f"the search database {shown}: {words}{_suggest_fix(words)}"
+        raise SearchDatabaseError(message) from cause
 
 
 def _suggest_fix(words: str) -> str:
-    kept = "; what is in it is kept, and the same command goes on"
+    kept = "; its content is kept: repeat the command to resume"
     if words.startswith("No module named"):
-        return " (install the database's driver" + (
-            ": pip install 'ibml[postgres]')" if "psycopg" in words else ")"
-        )
+        extra = ": pip install 'ibml[postgres]'" if "psycopg" in words else ""
+        return f" (install the database's driver{extra})"
     if "locked" in words:
         return f" (another process is writing to it{kept})"
     if "is full" in words or "No space left" in words:
-        return f" (make room{kept})"
+        return f" (free disk space{kept})"
     if "readonly" in words or "unable to open" in words:
-        return " (the file or its folder cannot be written)"
+        return " (the file or its directory is not writable)"
     if "compatible" in words or "schema" in words:
-        return " (made by another version of Optuna: `optuna storage upgrade --storage URL` brings it up to date)"
+        return (
+            " (its schema is of another version of Optuna; `optuna storage upgrade --storage URL`"
+            " upgrades it)"
+        )
     return ""

@@ -1,4 +1,7 @@
-"""Where the database of searches is, and what it has of a search; Optuna is not imported."""
+"""URL of the search database, and the study attribute that holds a search's specification.
+
+Optuna is not imported here, so that commands which only need the URL start fast.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,20 @@ import os
 
 DEFAULT_URL = "sqlite:///optuna.db"
 SPEC = "ibml.spec"
-"""The study attribute that says what is searched. It is written last, so a study without it was begun and cut off."""
+"""Study attribute with the specification of a search, see `SearchPlan.build_spec`.
+
+It is written last: a study without it is incomplete.
+"""
 
 
 def choose_url(given: str | None) -> str:
-    """The database's URL: as given, else `OPTUNA_STORAGE`, else a SQLite file in the working folder."""
+    """Return the URL of the search database.
+
+    Args:
+        given: URL from the command line or the API, if any.
+
+    Returns:
+        `given`, else the environment variable `OPTUNA_STORAGE`, else a SQLite file in the working
+        directory.
+    """
     return (given or "").strip() or os.environ.get("OPTUNA_STORAGE", "").strip() or DEFAULT_URL

@@ -1,4 +1,4 @@
-"""What a trial is worth to a search, epoch by epoch."""
+"""Values of objectives: tracked over the epochs of a run, and the worst possible ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from ibml.records import MetricRow
 
 
 class MetricTracker:
-    """Follows one trial: the epoch that would be selected if it ended now, and the time it took."""
+    """Tracks the epoch that would be selected if the run ended now, and the training time.
+
+    Args:
+        selection: Metric that selects the best epoch, or `last`.
+    """
 
     def __init__(self, selection: Selection):
         self.selection = selection
@@ -18,13 +22,21 @@ class MetricTracker:
         self.seconds = 0.0
 
     def add(self, row: MetricRow) -> None:
+        """Add the metrics of the next epoch."""
         self.epochs += 1
         self.seconds += row["time.epoch"]
         if self.selected is None or rank(row, self.selection) > rank(self.selected, self.selection):
             self.selected = row
 
     def value(self, metric: str) -> float:
-        """The metric as it stands: `val.*` of the selected epoch, the mean or the sum of the epochs' times."""
+        """Return the current value of a metric.
+
+        Args:
+            metric: A metric of the selected epoch, or `time.epoch` or `time.total` in seconds.
+
+        Returns:
+            The metric of the selected epoch; for times, the mean or the sum over all epochs.
+        """
         if metric == "time.epoch":
             return self.seconds / self.epochs
         if metric == "time.total":
@@ -34,17 +46,38 @@ class MetricTracker:
 
 
 def list_needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[str]:
-    """The metrics of an epoch that a search looks at."""
-    asked = {objective.metric for objective in config.objectives} | {
-        c.metric for c in config.constraints
-    }
-    ranked = {"val.loss"} if selection == "last" else {"val.loss", selection}
-    return {*asked, *ranked, "time.epoch"} - {"time.total"}
+    """Return the per-epoch metrics that a search needs.
+
+    Args:
+        config: Search space with objectives and constraints.
+        selection: Metric that selects the best epoch, or `last`.
+
+    Returns:
+        Names of metrics. `time.total` is left out, since it is the sum of `time.epoch`.
+    """
+    needed = {"val.loss", "time.epoch"}
+    needed.update(objective.metric for objective in config.objectives)
+    needed.update(constraint.metric for constraint in config.constraints)
+    if selection != "last":
+        needed.add(selection)
+    return needed - {"time.total"}
 
 
 def get_worst_value(metric: str, sense: Direction, seen: list[float]) -> float | None:
-    """The worst that a metric can be, or the worst seen where it has no bound; none where nothing was seen."""
+    """Return the worst value of a metric.
+
+    Args:
+        metric: Name of the metric.
+        sense: Direction of the objective.
+        seen: Values of other trials, for metrics without bounds.
+
+    Returns:
+        The bound of the metric, else the worst of `seen`; None if `seen` is empty too.
+    """
+    maximize = sense == "maximize"
     bounds = describe_metric(metric).bounds
     if bounds is not None:
-        return bounds[0] if sense == "maximize" else bounds[1]
-    return (min if sense == "maximize" else max)(seen, default=None)
+        return bounds[0] if maximize else bounds[1]
+    if maximize:
+        return min(seen, default=None)
+    return max(seen, default=None)

@@ -1,8 +1,8 @@
-"""A search space over a base configuration: what is active, what a choice of values means as a trial."""
+"""Search space over a base configuration: dimensions, conditions and trial configurations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,15 +22,23 @@ from ibml.config.search.space import (
 )
 from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 
-MOST_LISTED = 10_000
-"""Beyond so many values nobody wants them one by one."""
+MAX_GRID_VALUES = 10_000
+"""Maximum number of values of a dimension that are listed one by one."""
 Values = dict[str, Any]
-"""Dotted path -> value, of the parameters that are active."""
+"""Values of the active parameters, by dotted path."""
+_MAX_SIZE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One parameter of a space. `whole`: its field takes whole numbers only."""
+    """One parameter of a space.
+
+    Attributes:
+        path: Dotted path of the field in `TrialConfig`.
+        parameter: Range, choices or constant, with conditions.
+        source: Location in the search-space file.
+        whole: True if the field takes only whole numbers.
+    """
 
     path: str
     parameter: Parameter
@@ -39,45 +47,43 @@ class Dimension:
 
     @cached_property
     def labels(self) -> dict[Any, Any]:
-        """Label -> value of each choice. A database keeps scalars as they are and anything else as its JSON."""
-        choices = self.parameter.choices if isinstance(self.parameter, ChoiceParameter) else ()
-        return {label(choice): choice for choice in choices}
+        """Value of each choice by label, which is the scalar itself or the JSON of a value."""
+        if not isinstance(self.parameter, ChoiceParameter):
+            return {}
+        return {label(choice): choice for choice in self.parameter.choices}
 
     def encode(self, value: Any) -> Any:
-        """The value as the database keeps it."""
+        """Return the representation of a value in the database."""
         return label(value) if isinstance(self.parameter, ChoiceParameter) else value
 
-    def value(self, label: Any) -> Any:
-        """The value of a label."""
+    def decode(self, label: Any) -> Any:
+        """Return the value with this representation in the database."""
         return self.labels[label] if isinstance(self.parameter, ChoiceParameter) else label
 
     def has_label(self, label: Any) -> bool:
-        """Whether the label is that of a value that can be proposed."""
-        return (
-            label in self.labels
-            if isinstance(self.parameter, ChoiceParameter)
-            else self.contains(label)
-        )
+        """Return True if the label represents a value of the dimension."""
+        if isinstance(self.parameter, ChoiceParameter):
+            return label in self.labels
+        return self.contains(label)
 
     def contains(self, value: Any) -> bool:
-        """Whether the value can be proposed."""
+        """Return True if a value is in the range or among the choices."""
         p = self.parameter
         if isinstance(p, ConstantParameter):
             return bool(p.value == value)
         if isinstance(p, ChoiceParameter):
             return label(value) in self.labels
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not p.low <= value <= p.high
-        ):
+        if not is_number(value) or not p.low <= value <= p.high:
             return False
-        steps = 0.0 if p.step is None else (value - p.low) / p.step
-        return abs(steps - round(steps)) < 1e-9 and not (self.whole and value != int(value))
+        if p.step is not None:
+            steps = (value - p.low) / p.step
+            if abs(steps - round(steps)) >= 1e-9:
+                return False
+        return not self.whole or bool(value == int(value))
 
     @cached_property
     def count(self) -> int | None:
-        """The number of values, where it is finite."""
+        """Number of values; None if it is infinite."""
         p = self.parameter
         if isinstance(p, ConstantParameter):
             return 1
@@ -87,7 +93,7 @@ class Dimension:
         return None if step is None else int((p.high - p.low) / step + 1e-9) + 1
 
     def get_value(self, position: int) -> Any:
-        """One of so many values."""
+        """Return the value at an index, of a dimension with a finite number of values."""
         p = self.parameter
         if isinstance(p, ConstantParameter):
             return p.value
@@ -98,146 +104,222 @@ class Dimension:
 
     @property
     def grid(self) -> list[Any] | None:
-        """All values, where they are few enough to list."""
-        return (
-            None
-            if self.count is None or self.count > MOST_LISTED
-            else list(map(self.get_value, range(self.count)))
-        )
+        """All values; None if there are more than `MAX_GRID_VALUES`."""
+        if self.count is None or self.count > MAX_GRID_VALUES:
+            return None
+        return list(map(self.get_value, range(self.count)))
 
     def list_examples(self) -> list[Any]:
-        """Values at the ends of the range, or every choice."""
+        """Return the ends of a range, every choice, or the constant."""
         p = self.parameter
         return [p.low, p.high] if isinstance(p, RangeParameter) else self.grid or []
 
 
 def count_trials(config: SearchSpaceConfig, space: Space) -> int:
-    """The number of proposals of a search: as asked for, or all there are where a grid has less."""
-    return (
-        min(config.trials, space.size or config.trials)
-        if config.sampler.type == "grid"
-        else config.trials
-    )
+    """Return the number of trials of a search: the configured one, or fewer if a grid is smaller.
+
+    Args:
+        config: Search space with the sampler and the number of trials.
+        space: The same search space over its base.
+
+    Returns:
+        The number of trials.
+    """
+    if config.sampler.type != "grid":
+        return config.trials
+    return min(config.trials, space.size or config.trials)
 
 
 class Space:
-    """Dimensions around a base, each after those that its conditions name."""
+    """Dimensions over a base configuration.
+
+    Args:
+        base: Configuration of everything that is not searched.
+        dimensions: Dimensions; each one comes after those that its conditions name.
+        name: Name of the search, for error messages.
+    """
 
     def __init__(self, base: TrialConfig, dimensions: tuple[Dimension, ...], name: str):
-        self.base, self.dimensions, self.name = base, dimensions, name
+        self.base = base
+        self.dimensions = dimensions
+        self.name = name
         self._layers = Layers()
         self._layers.add(read_settings(Document(name, base.model_dump(mode="json"))))
 
     @property
     def searched(self) -> list[Dimension]:
+        """Dimensions that are not constant."""
         return [d for d in self.dimensions if not isinstance(d.parameter, ConstantParameter)]
 
     def walk(self, choose: Callable[[Dimension], Any]) -> Values:
-        """The values that `choose` gives to the dimensions that are active, in order."""
+        """Choose values for the active dimensions, in order.
+
+        Args:
+            choose: Returns the value of a dimension that is not constant.
+
+        Returns:
+            Values of the active dimensions, constants included.
+        """
         values: Values = {}
         for dimension in self.dimensions:
             if is_active(dimension, values):
                 p = dimension.parameter
-                values[dimension.path] = (
-                    p.value if isinstance(p, ConstantParameter) else choose(dimension)
-                )
+                if isinstance(p, ConstantParameter):
+                    values[dimension.path] = p.value
+                else:
+                    values[dimension.path] = choose(dimension)
         return values
 
-    def trial(self, values: Values) -> tuple[TrialConfig | None, list[Problem]]:
-        """The configuration with these values over the base, or what is wrong with it."""
+    def build_config(self, values: Values) -> tuple[TrialConfig | None, list[Problem]]:
+        """Build the configuration with these values.
+
+        Args:
+            values: Values by path.
+
+        Returns:
+            The configuration, or None if it is not valid; and the problems.
+        """
         layers = self._layers.copy()
         sources = {dimension.path: dimension.source for dimension in self.dimensions}
-        layer = [
-            s for path, value in values.items() for s in _build_settings(path, value, sources[path])
-        ]
+        layer: list[Setting] = []
+        for path, value in values.items():
+            layer += _build_settings(path, value, sources[path])
         problems = layers.add(layer)
-        config, found = validate_layers(
-            layers, next((s.source for s in layer), SourceLocation(self.name))
-        )
+        source = layer[0].source if layer else SourceLocation(self.name)
+        config, found = validate_layers(layers, source)
         return (None, [*problems, *found]) if problems else (config, found)
 
     def get_base_values(self, config: TrialConfig | None = None) -> Values:
-        """What a configuration (the base, if none is given) has at the active dimensions, as far as the space
-        contains it."""
-        plain = (config or self.base).model_dump(mode="json")
+        """Return the values that a configuration has at the active dimensions.
+
+        Args:
+            config: A configuration; the base if None.
+
+        Returns:
+            Values by path. Values that the space does not contain are left out.
+        """
+        given = config or self.base
+        plain = given.model_dump(mode="json")
         flat = flatten(plain)
         values: Values = {}
         for dimension in self.dimensions:
             value = flat.get(dimension.path, lookup(plain, dimension.path))
             if isinstance(dimension.parameter, ChoiceParameter) and isinstance(value, dict):
-                value = self._find_same_choice(dimension, config or self.base)
+                value = self._find_same_choice(dimension, given)
             if is_active(dimension, values) and dimension.contains(value):
                 values[dimension.path] = value
         return values
 
     def _find_same_choice(self, dimension: Dimension, config: TrialConfig) -> Any:
-        """The choice of several settings that a configuration has already."""
+        """Return the choice that does not change a configuration, for choices of many settings."""
         around = Space(config, (dimension,), self.name)
         same = build_canonical_form(config)
         for choice in dimension.list_examples():
-            made, _ = around.trial({dimension.path: choice})
+            made, _ = around.build_config({dimension.path: choice})
             if made is not None and build_canonical_form(made) == same:
                 return choice
         return None
 
     @cached_property
     def size(self) -> int | None:
-        """The number of different proposals, where it is finite; counting stops at a million."""
+        """Number of different trials, at most a million; None if it is infinite."""
         if any(d.count is None for d in self.dimensions):
             return None
-        return min(self._count_combinations(0, {}), _MANY)
+        return min(self._count_combinations(0, {}), _MAX_SIZE)
 
     def _count_combinations(self, position: int, values: Values) -> int:
+        """Count the combinations of the dimensions from `position` on, given the values before."""
         if position == len(self.dimensions):
             return 1
-        dimension, total = self.dimensions[position], 0
+        dimension = self.dimensions[position]
         if not is_active(dimension, values):
             return self._count_combinations(position + 1, values)
-        asked = any(dimension.path in later.parameter.when for later in self.dimensions[position:])
+        later = self.dimensions[position:]
+        decides = any(dimension.path in other.parameter.when for other in later)
         count = dimension.count or 0
-        if not asked:
-            return count * self._count_combinations(
-                position + 1, {**values, dimension.path: dimension.get_value(0)}
-            )
+        if not decides:
+            rest = {**values, dimension.path: dimension.get_value(0)}
+            return count * self._count_combinations(position + 1, rest)
+        total = 0
         for value in map(dimension.get_value, range(count)):
             total += self._count_combinations(position + 1, {**values, dimension.path: value})
-            if total > _MANY:
+            if total > _MAX_SIZE:
                 break
         return total
 
 
-_MANY = 1_000_000
-
-
 def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
-    """Whether all conditions of a dimension hold among the active values."""
-    return all(
-        path in values and is_condition_met(when, values[path])
-        for path, when in dimension.parameter.when.items()
-    )
+    """Return True if the values meet all conditions of a dimension.
+
+    Args:
+        dimension: A dimension.
+        values: Values of the active dimensions, by path.
+
+    Returns:
+        False if a condition is not met, or names a dimension that is not active.
+    """
+    for path, condition in dimension.parameter.when.items():
+        if path not in values or not is_condition_met(condition, values[path]):
+            return False
+    return True
 
 
 def is_condition_met(condition: Any, value: Any) -> bool:
-    """Whether a value meets a condition: one value, a list of them, or bounds."""
+    """Return True if a value meets a condition.
+
+    Args:
+        condition: A value, a tuple of values, or bounds.
+        value: Value of the parameter that the condition names.
+
+    Returns:
+        True if the value is equal, among the values, or within the bounds.
+    """
     if isinstance(condition, Between):
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             return False
-        return (condition.low is None or value >= condition.low) and (
-            condition.high is None or value <= condition.high
-        )
+        above_low = condition.low is None or value >= condition.low
+        return bool(above_low and (condition.high is None or value <= condition.high))
     return value in (condition if isinstance(condition, tuple) else (condition,))
 
 
+def is_number(value: Any) -> bool:
+    """Return True for integers and floats, but not for booleans."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _build_settings(path: str, value: Any, source: SourceLocation) -> list[Setting]:
+    """Return the settings of a value; a mapping has one for each of its leaves."""
     if not isinstance(value, dict) or not value:
         return [Setting(tuple(path.split(".")), value, source)]
-    return [
-        s for key, part in value.items() for s in _build_settings(f"{path}.{key}", part, source)
-    ]
+    found: list[Setting] = []
+    for key, part in value.items():
+        found += _build_settings(f"{path}.{key}", part, source)
+    return found
 
 
 def lookup(tree: Any, path: str) -> Any:
-    """What stands at a dotted path of nested mappings, or None."""
+    """Return the value at a dotted path of nested mappings, or None."""
     for step in path.split("."):
         tree = tree.get(step) if isinstance(tree, dict) else None
     return tree
+
+
+def flatten_values(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> Values:
+    """Return nested or dotted values by path.
+
+    Args:
+        values: Values by path or by the steps of a path.
+        known: Paths of parameters; a mapping at one of them is one value.
+        prefix: Path of `values`, with a dot at the end.
+
+    Returns:
+        Values by dotted path.
+    """
+    found: Values = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and path not in known:
+            found |= flatten_values(value, known, f"{path}.")
+        else:
+            found[path] = value
+    return found

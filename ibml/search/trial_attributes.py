@@ -1,4 +1,4 @@
-"""What a study's trials say of themselves, in Optuna's fields and in attributes of ours."""
+"""Attributes that ibml stores with the trials of an Optuna study, and functions that read them."""
 
 from __future__ import annotations
 
@@ -10,27 +10,35 @@ from optuna.trial import FrozenTrial, TrialState
 from ibml.config.metrics.specs import Direction
 
 SEED = "ibml.seed"
-"""Trial attributes `ibml.seed.0`, ...: what the proposal's seeds came to."""
+"""Trial attributes `ibml.seed.0`, `ibml.seed.1`, ...: metrics of each seed of the trial."""
 REASON = "ibml.reason"
-"""Trial attribute: why it was stopped or failed."""
+"""Trial attribute: the reason why the trial was pruned or failed."""
 EPOCHS = "ibml.epochs"
-"""Trial attribute: the epochs that were trained for it in all, where that is not the sum of its seeds'."""
+"""Trial attribute: total number of trained epochs, if it is not the sum over the seeds."""
 
 
 def select_best_trial(trials: Iterable[FrozenTrial], sense: Direction) -> FrozenTrial | None:
-    """The best by the first objective among complete trials that kept the constraints and did not diverge; of equal
-    ones the first."""
+    """Return the best trial by the first objective.
+
+    Args:
+        trials: Trials of a study.
+        sense: Direction of the first objective.
+
+    Returns:
+        The best of the complete, feasible trials that did not diverge; the lowest number among
+        equal ones; None if there is no such trial.
+    """
     sign = 1.0 if sense == "maximize" else -1.0
-    complete = [
-        t
-        for t in trials
-        if t.state == TrialState.COMPLETE and read_seed_values(t) and is_feasible(t)
+    candidates = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and read_seed_values(trial) and is_feasible(trial)
     ]
-    return max(complete, key=lambda t: (sign * t.values[0], -t.number), default=None)
+    return max(candidates, key=lambda t: (sign * t.values[0], -t.number), default=None)
 
 
 def read_seed_values(trial: FrozenTrial) -> list[dict[str, Any]]:
-    """What the seeds of a trial came to, in order."""
+    """Return the metrics of each finished seed of a trial, in the order of the seeds."""
     values: list[dict[str, Any]] = []
     while (known := trial.user_attrs.get(f"{SEED}.{len(values)}")) is not None:
         values.append(known)
@@ -38,9 +46,10 @@ def read_seed_values(trial: FrozenTrial) -> list[dict[str, Any]]:
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
-    """Whether a trial keeps all constraints."""
+    """Return True if a trial satisfies all constraints."""
     return all(excess <= 0 for excess in trial.constraints.values())
 
 
 def average_over_seeds(seeds: Sequence[Mapping[str, float]], metric: str) -> float:
+    """Return the mean of a metric over seeds."""
     return sum(values[metric] for values in seeds) / len(seeds)

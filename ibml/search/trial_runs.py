@@ -1,4 +1,4 @@
-"""A proposal while it is tried, and its attempts: what is handed out to be trained."""
+"""State of a search trial and of its runs while they are trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ from ibml.search.space import Values
 
 @dataclass
 class TrialRun:
-    """A proposal with one of its seeds, to be trained. `rungs` are the numbers of epochs after which it is judged."""
+    """A search trial with one of its seeds, to be trained.
+
+    Attributes:
+        number: Number of the trial in the Optuna study.
+        position: Index of the seed among the seeds of the search.
+        config: Configuration to train, with the seed.
+        values: Values of the active parameters.
+        rungs: Numbers of epochs after which the scheduler decides on pruning.
+        tracker: Metrics of the epochs so far.
+        pruned: Reason for pruning; empty unless the run was pruned.
+        trained: Number of epochs so far.
+        interval: Part of the training that this run covers; None if it covers all of it.
+    """
 
     number: int
     position: int
@@ -23,18 +35,24 @@ class TrialRun:
     rungs: tuple[int, ...]
     tracker: MetricTracker
     pruned: str = ""
-    """Why it was stopped, once it was."""
     trained: int = 0
-    """Epochs so far."""
     interval: Interval | None = None
-    """Which part of its training the attempt is, where it is not the whole."""
 
 
 @dataclass
 class Interval:
-    """A part of a training: it goes on from a `state` that was trained for `first` epochs, its own or one `copied` from
-    another trial, and ends after `stop`. `initial` is the configuration and `initial_values` the values that the
-    training began with, `changes` how they were changed since; `numbers` are the numeric values now."""
+    """An interval of population-based training: the epochs between two updates of the population.
+
+    Attributes:
+        first: Number of epochs that the checkpoint was trained for.
+        stop: Number of epochs after which the interval ends.
+        state: Checkpoint to start from; None for the first interval.
+        copied: True if the checkpoint is another member's.
+        initial: Configuration that the training began with.
+        initial_values: Values that the training began with.
+        changes: Changes of the values since the training began, see `population.CHANGES`.
+        numbers: Current numeric values, by path.
+    """
 
     first: int
     stop: int
@@ -48,11 +66,18 @@ class Interval:
 
 @dataclass
 class SearchTrial:
-    """A trial of the study while it is tried: the values, and per finished seed the objectives' values."""
+    """A running trial of the Optuna study.
+
+    Attributes:
+        trial: Trial of the Optuna study.
+        values: Values of the active parameters.
+        config: Configuration with these values, without a seed.
+        curve: Reported intermediate values, by step.
+        seeds: Metrics of each finished seed.
+    """
 
     trial: optuna.Trial
     values: Values
     config: TrialConfig
     curve: dict[int, float]
-    """What was reported: step -> value."""
     seeds: list[dict[str, float]] = field(default_factory=list)

@@ -174,7 +174,7 @@ def test_a_dry_run_changes_no_store_and_says_where_it_cannot_be_read(cli: Comman
     with closing(sqlite3.connect(cli.folder / "other.db")) as database:
         database.execute("create table experiments (experiment_id integer)")
     before = (cli.folder / "other.db").read_bytes()
-    assert "other.db cannot be read as it is; how many trials have a result is not known." in said(
+    assert "other.db cannot be read as it is; the number of trials with a result is not known." in said(
         "other.db"
     )
     assert (cli.folder / "other.db").read_bytes() == before
@@ -183,7 +183,7 @@ def test_a_dry_run_changes_no_store_and_says_where_it_cannot_be_read(cli: Comman
     assert (cli.folder / "mlflow.db").read_bytes() == known
     away = said(f"http://127.0.0.1:{free_port()}")
     assert "MLflow at http://127.0.0.1" in away
-    assert "how many trials have a result is not known." in away
+    assert "the number of trials with a result is not known." in away
 
 
 def test_results_of_another_revision_are_refused_until_allowed(cli: CommandLine) -> None:

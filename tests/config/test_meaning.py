@@ -97,7 +97,7 @@ def test_names_on_the_command_line_are_taken_as_written(write) -> None:
     )
     assert load_plan(path, ["design={reference: 1e3}"]).reference == "1e3"
     assert errors(path, "design.reference=0.5") == [
-        "-o design.reference=0.5: reference '0.5' is no arm; did you mean '0.50'?"
+        "-o design.reference=0.5: reference '0.5' is not an arm; did you mean '0.50'?"
     ]
 
 

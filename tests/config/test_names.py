@@ -140,7 +140,7 @@ def test_values_that_become_one_name_are_refused(tmp_path: Path) -> None:
     design = "design:\n  type: one_factor\n  factors:\n    data.root: [Café, Café]\n"
     text = HEAD + design.replace("Café]", f"{DECOMPOSED}]").replace("[Café", f"[{COMPOSED}")
     found = problems(tmp_path, text.replace("data.root", "fusion.type"))
-    assert any("two arms would both be called 'fusion.type=Café'" in problem for problem in found)
+    assert any("two arms would have the name 'fusion.type=Café'" in problem for problem in found)
 
 
 def test_names_that_differ_in_case_are_two(tmp_path: Path) -> None:

@@ -323,7 +323,7 @@ def test_options_are_searched(mine: Path) -> None:
         },
     }
     plan = load_search(space)
-    config, _ = plan.space.trial({"method.options.alpha": 0.75})
+    config, _ = plan.space.build_config({"method.options.alpha": 0.75})
     assert config.method.options["alpha"] == 0.75
     assert plan.space.get_base_values()["method.options.alpha"] == 1.0
     space["parameters"]["method.options.alpha"]["low"] = -1.0
@@ -633,7 +633,7 @@ def test_options_of_ordinary_types_are_searched(typed: Path) -> None:
         "parameters": parameters,
     }
     plan = load_search(space)
-    config, _ = plan.space.trial(
+    config, _ = plan.space.build_config(
         {"method.options.names": ["b", "c"], "method.options.colour": "blue"}
     )
     assert config.method.typed_options.names == ("b", "c")

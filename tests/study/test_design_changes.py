@@ -149,9 +149,8 @@ def test_a_record_of_an_overridden_run_from_before_gives_way(tmp_path: Path) -> 
     old = StudyRecord.model_validate(record.model_dump(mode="json", exclude=OLD))
     found = compare(tmp_path, old, STUDY)
     assert found.changes == []
-    assert found.notices == [
-        "its record was that of a run with trainer.epochs=3, which now has a name of its own"
-    ]
+    assert len(found.notices) == 1
+    assert "a run with trainer.epochs=3" in found.notices[0]
     assert "trainer.epochs: 3 -> 2" in compare(tmp_path, record, STUDY).changes
 
 

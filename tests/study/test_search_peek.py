@@ -68,7 +68,7 @@ def said(cli: CommandLine, *options: str) -> str:
         (
             ["-o", "optimizer.momentum=0.5"],
             "0 of 5 trials of the search are done; left to train: 5 with 10 epochs."
-            " The database has 'sp' with other settings: say --new-version for another one.",
+            " The database has 'sp' with other settings: use --new-version",
         ),
         (
             ["-o", "name=other"],
@@ -106,7 +106,7 @@ def test_no_database_is_made_or_changed(begun: CommandLine) -> None:
     (begun.folder / "text.db").write_text(
         "no database, but long enough to be looked at as one" * 30
     )
-    assert "text.db cannot be read as it is; how many trials are done is not known." in said(
+    assert "text.db could not be read; the number of done trials is not known." in said(
         begun, "--storage", url(begun, "text.db")
     )
 
@@ -126,7 +126,7 @@ def test_searches_of_arms_are_counted_together(cli: CommandLine) -> None:
     assert answer.code == 0, answer.err
     shown = " ".join(answer.out.split())
     assert "0 of 6 trials of the searches are done; left to train: 6 with 12 epochs." in shown
-    assert "How many trials of this table have a result is known when its arms are tuned." in shown
+    assert "The number of trials with a result is known after the arms are tuned." in shown
 
 
 def test_a_peek_needs_no_optuna(begun: CommandLine) -> None:

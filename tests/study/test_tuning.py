@@ -292,7 +292,7 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
             2,
             "itself",
         ),
-        (["--storage", "sqlite:////nowhere/optuna.db"], 1, "cannot be written"),
+        (["--storage", "sqlite:////nowhere/optuna.db"], 1, "unable to open database file"),
         (["-o", "start_from=[{search: nothing}]"], 1, "no search is called 'nothing'"),
         (["--repeats", "0"], 2, "repeats"),
         (["--base", "nothing"], 2, "no preset is called 'nothing'"),

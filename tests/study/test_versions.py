@@ -58,12 +58,10 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     refused = ablate(cli, other, file="other.yaml")
     assert refused.code == 1
     assert refused.err.startswith(
-        "the study 'small' in sqlite:///mlflow.db was run with another design, which this would replace:\n"
-        "  trainer.epochs: 2 -> 3\n"
+        "the study 'small' in sqlite:///mlflow.db was run with another design"
     )
-    assert refused.err.endswith(
-        "Say --new-version to run this as 'small v2', or change `name` in the file.\n"
-    )
+    assert "\n  trainer.epochs: 2 -> 3\n" in refused.err
+    assert "--new-version to run this as 'small v2'" in refused.err
     dry = cli.inside("ablate", "other.yaml", "--dry-run")
     assert (dry.code, dry.out.split()[1]) == (0, "small"), "after the question"
     assert dry.err.startswith(
@@ -155,10 +153,7 @@ def test_a_study_without_results_is_replaced_and_says_so(cli: CommandLine) -> No
     )
     answer = ablate(cli, first.replace("epochs: 7", "epochs: 8"))
     assert answer.code == 0, answer.err
-    assert (
-        "begun: it was begun with another design, of which no trial has a result; its record is replaced"
-        in answer.out
-    )
+    assert "begun: its record has another design" in answer.out
     assert listed(cli, "begun")[0].startswith("begun study complete 4 / 4")
 
 
@@ -176,5 +171,5 @@ def test_names_that_differ_in_case_alone_are_said(cli: CommandLine) -> None:
     ablate(cli, STUDY.replace("name: small", "name: Case"))
     answer = ablate(cli, STUDY.replace("name: small", "name: case"))
     assert answer.code == 0, answer.err
-    assert "Note: case differs from the study Case in case alone" in answer.out
+    assert "Note: case and the study Case" in answer.out
     assert len(listed(cli, "case")) == len(listed(cli, "Case")) == 1

@@ -1,4 +1,4 @@
-"""Designs: which arms a study compares, each a layer of settings over the base."""
+"""Designs: the arms that a study compares, each one a layer of settings over the base."""
 
 from __future__ import annotations
 
@@ -28,8 +28,17 @@ OFF, ON = "off", "on"
 
 @dataclass(frozen=True)
 class Arm:
-    """A named set of settings. `may_equal_reference`: where it does, it is the reference and not run again. `levels`
-    says which level of each factor of the design the arm has; a component is a factor that is on or off."""
+    """A named set of settings.
+
+    Attributes:
+        name: Name of the arm.
+        settings: Settings over the base.
+        source: Location in the study's file.
+        may_equal_reference: True if the arm may be the same configuration as the reference; it is
+            then not run again.
+        levels: Level of each factor of the design; a component is a factor that is on or off.
+        value: Value of the factor, in a one-factor design.
+    """
 
     name: str
     settings: list[Setting]
@@ -37,12 +46,18 @@ class Arm:
     may_equal_reference: bool = False
     levels: dict[str, str] = field(default_factory=dict)
     value: Any = None
-    """Of a one-factor design: the value of the factor."""
 
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """A factor with its levels and the settings of each; the first level is the one that others are compared with."""
+    """A factor of a design.
+
+    Attributes:
+        name: Name of the factor.
+        levels: Settings of each level; the other levels are compared with the first one.
+        source: Location in the study's file.
+        component: True if the levels are off and on.
+    """
 
     name: str
     levels: dict[str, list[Setting]]
@@ -52,28 +67,42 @@ class Factor:
 
 @dataclass(frozen=True)
 class ExpandedDesign:
-    """The arms of a design, the reference among them, in the order of the file; the levels of its factors, and what
-    is to be known of it besides."""
+    """A design with its arms.
+
+    Attributes:
+        arms: Arms in the order of the file, with the reference.
+        reference: Name of the reference.
+        factors: Levels of each factor.
+        pinned: Paths that are compared, and therefore set in every arm.
+        notes: Notes on the design for the table.
+        sources: Location of each factor in the file.
+        layers: Settings of each level of each factor, if an arm has one level of every factor.
+    """
 
     arms: list[Arm]
     reference: str
     factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     pinned: tuple[str, ...] = ()
-    """The paths whose values are what the arms are compared for, in every arm."""
     notes: tuple[str, ...] = ()
     sources: dict[str, SourceLocation] = field(default_factory=dict)
-    """Where each factor is written."""
     layers: dict[str, dict[str, list[Setting]]] = field(default_factory=dict)
-    """The settings of each level of each factor, where an arm is made of one level of every factor."""
 
 
 def expand_design(design: Design, document: Document, problems: list[Problem]) -> ExpandedDesign:
-    """The arms of a design."""
+    """Build the arms of a design.
+
+    Args:
+        design: Configuration of the design.
+        document: File of the study.
+        problems: Problems are appended here.
+
+    Returns:
+        The arms and factors.
+    """
     match design:
         case ArmsDesign():
-            return ExpandedDesign(
-                [_build_named_arm(name, document) for name in design.arms], design.reference
-            )
+            arms = [_build_named_arm(name, document) for name in design.arms]
+            return ExpandedDesign(arms, design.reference)
         case OneFactorDesign():
             return _expand_one_factor(design, document)
         case LeaveOneOutDesign():
@@ -91,114 +120,127 @@ def _build_named_arm(name: str, document: Document) -> Arm:
 
 def _expand_one_factor(design: OneFactorDesign, document: Document) -> ExpandedDesign:
     arms = [Arm(BASE, [], document.source(("design",)))]
-    short = _shorten_names(list(design.factors))
+    names = _shorten_names(list(design.factors))
+    factors: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, SourceLocation] = {}
     for path, values in design.factors.items():
+        name = names[path]
+        factors[name] = tuple(map(_format_level, values))
+        sources[name] = document.source(("design", "factors", path))
         for index, value in enumerate(values):
+            level = factors[name][index]
             source = document.source(("design", "factors", path, index))
-            name, layer = (
-                f"{short[path]}={_format_level(value)}",
-                _build_setting(path, value, document, source),
-            )
-            arms.append(Arm(name, layer, source, True, {short[path]: _format_level(value)}, value))
-    levels = {
-        short[path]: tuple(map(_format_level, values)) for path, values in design.factors.items()
-    }
-    sources = {short[path]: document.source(("design", "factors", path)) for path in design.factors}
-    return ExpandedDesign(arms, BASE, levels, tuple(design.factors), sources=sources)
+            layer = _build_setting(path, value, document, source)
+            arms.append(Arm(f"{name}={level}", layer, source, True, {name: level}, value))
+    return ExpandedDesign(arms, BASE, factors, tuple(design.factors), sources=sources)
 
 
 def _expand_leave_one_out(design: LeaveOneOutDesign, document: Document) -> ExpandedDesign:
     parts = _build_components(design.components, document)
     removed: list[tuple[Factor, ...]] = [(), *((part,) for part in parts)]
-    removed += combinations(parts, 2) if design.pairs else ()
+    if design.pairs:
+        removed += combinations(parts, 2)
     arms = [_build_ablated_arm(off, parts, document) for off in removed]
     return _build_crossed_design(arms, FULL, parts)
 
 
 def _build_ablated_arm(off: tuple[Factor, ...], parts: list[Factor], document: Document) -> Arm:
     name = f"w/o {', '.join(part.name for part in off)}" if off else FULL
-    return _build_combined_arm(name, {part: OFF if part in off else ON for part in parts}, document)
+    levels = {part: OFF if part in off else ON for part in parts}
+    return _build_combined_arm(name, levels, document)
 
 
 def _expand_cumulative(design: CumulativeDesign, document: Document) -> ExpandedDesign:
     parts = _build_components(design.components, document)
-    subsets: Iterable[tuple[Factor, ...]] = [tuple(parts[:size]) for size in range(len(parts) + 1)]
-    if design.orders == "all":
-        subsets = [subset for size in range(len(parts) + 1) for subset in combinations(parts, size)]
-    arms = [
-        _build_combined_arm(
-            _format_sum(on), {part: ON if part in on else OFF for part in parts}, document
-        )
-        for on in map(tuple, subsets)
-    ]
+    subsets: list[tuple[Factor, ...]] = []
+    for size in range(len(parts) + 1):
+        if design.orders == "all":
+            subsets += combinations(parts, size)
+        else:
+            subsets.append(tuple(parts[:size]))
+    arms = []
+    for on in subsets:
+        levels = {part: ON if part in on else OFF for part in parts}
+        arms.append(_build_combined_arm(_format_sum(on), levels, document))
     return _build_crossed_design(arms, NONE, parts)
 
 
 def _expand_factorial(
     design: FactorialDesign, document: Document, problems: list[Problem]
 ) -> ExpandedDesign:
-    short = _shorten_names(
-        [name for name, levels in design.factors.items() if not isinstance(levels, dict)]
-    )
-    factors = [
-        _build_factor(name, short.get(name, name), design, document) for name in design.factors
-    ]
+    paths = [name for name, levels in design.factors.items() if not isinstance(levels, dict)]
+    short = _shorten_names(paths)
+    factors = []
+    for key, given in design.factors.items():
+        factors.append(_build_factor(key, short.get(key, key), design, document))
+        problems += _check_levels(key, given, document)
     factors += _build_components(design.components, document)
-    for name, given in design.factors.items():
-        shown = [_format_level(level) for level in given]
-        for level in dict.fromkeys(level for level in shown if shown.count(level) > 1):
-            source = document.source(("design", "factors", name))
-            problems.append(Problem(source, f"two levels of {name!r} both look like {level!r}"))
-    cells: Iterable[tuple[str, ...]] = product(*(factor.levels for factor in factors))
-    notes: tuple[str, ...] = ()
-    if design.resolution is not None:
-        found = find_fraction(len(factors), design.resolution)
-        if found is None:
-            notes = (
-                f"no fraction of resolution {design.resolution} is smaller than the whole design",
-            )
-        else:
-            rows, words = found
-            both = [list(factor.levels) for factor in factors]
-            cells = [
-                tuple(levels[bit] for levels, bit in zip(both, row, strict=False)) for row in rows
-            ]
-            notes = _describe_fraction([factor.name for factor in factors], len(rows), words)
+    cells, notes = _select_cells(factors, design.resolution)
     arms = []
     for cell in cells:
         chosen = dict(zip(factors, cell, strict=False))
-        plain = ", ".join(f"{f.name}={level}" for f, level in chosen.items() if not f.component)
-        on = tuple(f for f, level in chosen.items() if f.component and level == ON)
-        name = f"{plain} {_format_sum(on)}" if plain and on else plain or _format_sum(on)
-        arms.append(_build_combined_arm(name, chosen, document))
+        arms.append(_build_combined_arm(_format_cell(chosen), chosen, document))
     pinned = tuple(name for name in design.factors if name in short)
     reference = design.reference or arms[0].name
     return _build_crossed_design(arms, reference, factors, pinned, notes)
 
 
-def _describe_fraction(names: list[str], cells: int, words: list[int]) -> tuple[str, ...]:
+def _check_levels(key: str, levels: Iterable[Any], document: Document) -> list[Problem]:
+    """Check that the levels of a factor have different names."""
+    shown = [_format_level(level) for level in levels]
+    source = document.source(("design", "factors", key))
+    repeated = dict.fromkeys(level for level in shown if shown.count(level) > 1)
+    return [Problem(source, f"two levels of {key!r} both look like {name!r}") for name in repeated]
+
+
+def _select_cells(
+    factors: list[Factor], resolution: int | None
+) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    """Return the levels in each cell (all combinations, or a fraction), and notes on them."""
+    cells = list(product(*(factor.levels for factor in factors)))
+    if resolution is None:
+        return cells, ()
+    found = find_fraction(len(factors), resolution)
+    if found is None:
+        return cells, (f"no fraction of resolution {resolution} is smaller than the whole design",)
+    rows, words = found
+    levels = [list(factor.levels) for factor in factors]
+    cells = []
+    for row in rows:
+        pairs = zip(levels, row, strict=False)
+        cells.append(tuple(names[bit] for names, bit in pairs))
+    note = _describe_fraction([factor.name for factor in factors], len(rows), words)
+    return cells, (note,)
+
+
+def _format_cell(chosen: Mapping[Factor, str]) -> str:
+    """Return the name of an arm: `fusion.type=film + BIO`."""
+    plain = ", ".join(f"{f.name}={level}" for f, level in chosen.items() if not f.component)
+    on = tuple(f for f, level in chosen.items() if f.component and level == ON)
+    if plain and on:
+        return f"{plain} {_format_sum(on)}"
+    return plain or _format_sum(on)
+
+
+def _describe_fraction(names: list[str], cells: int, words: list[int]) -> str:
     resolution = min(word.bit_count() for word in words)
-    first = f"a fraction of {cells} of {2 ** len(names)} cells, resolution {resolution}"
-    same = describe_aliases(names, words)
-    return (
-        f"{first}; one contrast each, not to be told apart: {'; '.join(same)}" if same else first,
-    )
+    note = f"a fraction of {cells} of {2 ** len(names)} cells, resolution {resolution}"
+    aliases = describe_aliases(names, words)
+    return f"{note}; aliased effects: {'; '.join(aliases)}" if aliases else note
 
 
 def _build_factor(key: str, name: str, design: FactorialDesign, document: Document) -> Factor:
-    levels = design.factors[key]
+    given = design.factors[key]
     at = ("design", "factors", key)
-    if isinstance(levels, Mapping):
-        return Factor(
-            name,
-            {level: read_settings(document, (*at, level)) for level in levels},
-            document.source(at),
-        )
-    placed = {
-        _format_level(value): _build_setting(key, value, document, document.source((*at, index)))
-        for index, value in enumerate(levels)
-    }
-    return Factor(name, placed, document.source(at))
+    levels: dict[str, list[Setting]] = {}
+    if isinstance(given, Mapping):
+        for level in given:
+            levels[level] = read_settings(document, (*at, level))
+    else:
+        for index, value in enumerate(given):
+            source = document.source((*at, index))
+            levels[_format_level(value)] = _build_setting(key, value, document, source)
+    return Factor(name, levels, document.source(at))
 
 
 def _build_components(components: Mapping[str, Any], document: Document) -> list[Factor]:
@@ -217,7 +259,7 @@ def _build_crossed_design(
     pinned: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> ExpandedDesign:
-    """A design whose arms each have one level of every factor."""
+    """Return a design whose arms each have one level of every factor."""
     levels = {factor.name: tuple(factor.levels) for factor in factors}
     sources = {factor.name: factor.source for factor in factors}
     layers = {factor.name: factor.levels for factor in factors}
@@ -225,12 +267,16 @@ def _build_crossed_design(
 
 
 def _build_combined_arm(name: str, levels: Mapping[Factor, str], document: Document) -> Arm:
-    layer = [setting for factor, level in levels.items() for setting in factor.levels[level]]
+    layer: list[Setting] = []
+    names: dict[str, str] = {}
+    for factor, level in levels.items():
+        layer += factor.levels[level]
+        names[factor.name] = level
     source = layer[0].source if layer else document.source(("design",))
-    return Arm(name, layer, source, levels={factor.name: level for factor, level in levels.items()})
+    return Arm(name, layer, source, levels=names)
 
 
-def _format_sum(parts: tuple[Factor, ...]) -> str:
+def _format_sum(parts: Iterable[Factor]) -> str:
     return " ".join(f"+ {part.name}" for part in parts) or NONE
 
 
@@ -242,14 +288,15 @@ def _build_setting(
 
 
 def _shorten_names(paths: list[str]) -> dict[str, str]:
-    """The last two parts of each path, where that still tells them apart; tables are wide enough without the rest."""
+    """Return the last two steps of each path if they are unique, for narrower tables."""
     short = {path: ".".join(path.split(".")[-2:]) for path in paths}
     return short if len(set(short.values())) == len(paths) else {path: path for path in paths}
 
 
 def _format_level(value: object) -> str:
     if isinstance(value, dict):
-        return ",".join(f"{path}={_format_level(part)}" for path, part in flatten(value).items())
+        parts = flatten(value).items()
+        return ",".join(f"{path}={_format_level(part)}" for path, part in parts)
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(_format_level, value))}]"
     return "none" if value is None else normalize_name(str(value))

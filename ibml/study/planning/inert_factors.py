@@ -1,4 +1,4 @@
-"""Arms that are the same configuration: which factor has no effect, and why."""
+"""Detection of arms that are the same configuration, and of the factors that have no effect."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ from ibml.study.planning.equivalence import (
 )
 
 ArmBuilder = Callable[[Mapping[str, str]], TrialConfig | None]
-"""Makes the configuration of the arm with these levels; none where it is not valid."""
+"""Returns the configuration of the arm with these levels, or None if it is not valid."""
 
 
 @dataclass(frozen=True)
 class BuiltArm:
-    """An arm with its configuration."""
+    """An arm with its configuration.
+
+    Attributes:
+        arm: The arm.
+        config: Its configuration on a data set.
+    """
 
     arm: Arm
     config: TrialConfig
@@ -35,7 +40,14 @@ class BuiltArm:
 
 @dataclass(frozen=True)
 class _Case:
-    """Configurations that differ in the levels of one factor alone and train the same model."""
+    """Configurations that differ in the level of one factor and train the same model.
+
+    Attributes:
+        levels: Levels of the factor.
+        arms: Names of the arms.
+        first: Configuration with the first level.
+        second: Configuration with the second level.
+    """
 
     levels: tuple[str, ...]
     arms: tuple[str, ...]
@@ -45,7 +57,12 @@ class _Case:
 
 @dataclass
 class _Pairs:
-    """What was found: cases by factor, and pairs of arms that no single factor explains."""
+    """Arms that are the same configuration.
+
+    Attributes:
+        cases: Cases by factor.
+        arms: Pairs of arms that no single factor explains.
+    """
 
     cases: dict[str, list[_Case]] = field(default_factory=dict)
     arms: list[tuple[BuiltArm, BuiltArm]] = field(default_factory=list)
@@ -60,57 +77,72 @@ def check_inert_factors(
     design: ExpandedDesign,
     build: ArmBuilder,
 ) -> list[Problem]:
-    """Describe arms that are the same configuration, in one line per factor.
+    """Report arms that are the same configuration, with one problem per factor.
 
     Args:
         groups: Arms that have the same form, each group with the arm to keep first.
         arms: All arms that could be built.
-        design: The design that the arms come from.
-        build: Makes arms that are not in the design; a fraction leaves out the neighbours of its arms.
+        design: Design of the arms.
+        build: Builds arms that are not in the design, such as the neighbours of an arm that a
+            fraction leaves out.
+
+    Returns:
+        Problems of factors, then of pairs of arms that no single factor explains.
     """
     found = _Pairs()
     values = [get_full_form(built.config) for built in arms]
     for group in groups:
         _explain_group(group, design, build, found)
-    problems = [
-        Problem(design.sources[factor], _format_factor_message(factor, cases, values, design))
-        for factor, cases in found.cases.items()
-    ]
+    problems = []
+    for factor, cases in found.cases.items():
+        message = _format_factor_message(factor, cases, values, design)
+        problems.append(Problem(design.sources[factor], message))
     for kept, twin in found.arms:
-        message = f"is the same configuration as arm {kept.arm.name!r}{explain_pair(kept.config, twin.config)}"
+        reason = explain_pair(kept.config, twin.config)
+        message = f"is the same configuration as arm {kept.arm.name!r}{reason}"
         problems.append(Problem(twin.arm.source, message))
     return problems
 
 
 def check_one_factor(
-    bases: Mapping[str, TrialConfig], arms: Mapping[str, Sequence[BuiltArm]], design: ExpandedDesign
+    bases: Mapping[str, TrialConfig],
+    arms: Mapping[str, Sequence[BuiltArm]],
+    design: ExpandedDesign,
 ) -> list[Problem]:
-    """Describe the factors with other values than the base that have no effect on any data set.
+    """Report factors with other values than the base that have no effect on any data set.
 
     Args:
-        bases: Data set -> the configuration of the base.
-        arms: Data set -> the arms that could be built, the base left out.
+        bases: Configuration of the base, by data set.
+        arms: Arms that could be built without the base, by data set.
         design: A one-factor design.
+
+    Returns:
+        One problem per factor.
     """
     problems = []
     for factor, source in design.sources.items():
-        own = [
-            (bases[name], b.config)
-            for name, built in arms.items()
-            for b in built
-            if factor in b.arm.levels
-        ]
-        changed = [(base, config) for base, config in own if compare_values(base, config)]
-        if not changed or any(
-            get_result_form(config) != get_result_form(base) for base, config in own
-        ):
-            continue
-        conditions = find_conditions(*changed[0])
-        why = f" since {join_conditions(conditions)}" if conditions else ""
-        rest = "" if conditions else explain_pair(*changed[0])
-        message = f"{factor!r} has no effect{why}: every value is the same configuration as the base{rest}"
-        problems.append(Problem(source, message))
+        changed: list[tuple[TrialConfig, TrialConfig]] = []
+        has_effect = False
+        for name, built in arms.items():
+            base = bases[name]
+            for one in built:
+                if factor in one.arm.levels:
+                    if compare_values(base, one.config):
+                        changed.append((base, one.config))
+                    if get_result_form(one.config) != get_result_form(base):
+                        has_effect = True
+        if changed and not has_effect:
+            message = _explain_one_factor(factor, *changed[0])
+            problems.append(Problem(source, message))
     return problems
+
+
+def _explain_one_factor(factor: str, base: TrialConfig, config: TrialConfig) -> str:
+    same = "every value is the same configuration as the base"
+    conditions = find_conditions(base, config)
+    if conditions:
+        return f"{factor!r} has no effect since {join_conditions(conditions)}: {same}"
+    return f"{factor!r} has no effect: {same}{explain_pair(base, config)}"
 
 
 def _explain_group(
@@ -124,8 +156,11 @@ def _explain_group(
             names = tuple(built.arm.name for built in twins)
             found.add(factor, _Case(levels, names, twins[0].config, twins[1].config))
             roots = {linked[name] for name in names}
-            linked = {name: min(roots) if root in roots else root for name, root in linked.items()}
-    first, seen = group[0], {linked[group[0].arm.name]}
+            for name, root in linked.items():
+                if root in roots:
+                    linked[name] = min(roots)
+    first = group[0]
+    seen = {linked[first.arm.name]}
     for other in group[1:]:
         if linked[other.arm.name] not in seen:
             seen.add(linked[other.arm.name])
@@ -133,19 +168,22 @@ def _explain_group(
 
 
 def _group_differing_in(factor: str, group: Sequence[BuiltArm]) -> Iterator[list[BuiltArm]]:
-    """The arms of a group that have the same levels of all other factors."""
+    """Yield the arms of a group that have the same levels of all other factors."""
     by_others: dict[frozenset[tuple[str, str]], list[BuiltArm]] = {}
     for built in group:
-        if factor in built.arm.levels:
-            others = frozenset(item for item in built.arm.levels.items() if item[0] != factor)
+        levels = built.arm.levels
+        if factor in levels:
+            others = frozenset(item for item in levels.items() if item[0] != factor)
             by_others.setdefault(others, []).append(built)
-    yield from (twins for twins in by_others.values() if len(twins) > 1)
+    for twins in by_others.values():
+        if len(twins) > 1:
+            yield twins
 
 
 def _explain_by_neighbours(
     first: BuiltArm, other: BuiltArm, design: ExpandedDesign, build: ArmBuilder, found: _Pairs
 ) -> None:
-    """Two arms that differ in several factors: try each of these alone."""
+    """Try each factor alone in which two arms differ."""
     levels, target = first.arm.levels, other.arm.levels
     differing = [name for name in levels if target.get(name, levels[name]) != levels[name]]
     cases: dict[str, _Case] = {}
@@ -153,7 +191,8 @@ def _explain_by_neighbours(
         config = build({**levels, factor: target[factor]})
         if config is not None and get_result_form(config) == get_result_form(first.config):
             names = (first.arm.name, other.arm.name)
-            cases[factor] = _Case((levels[factor], target[factor]), names, first.config, config)
+            pair = (levels[factor], target[factor])
+            cases[factor] = _Case(pair, names, first.config, config)
     if differing and len(cases) == len(differing):
         for factor, case in cases.items():
             found.add(factor, case)
@@ -164,30 +203,49 @@ def _explain_by_neighbours(
 def _format_factor_message(
     factor: str, cases: Sequence[_Case], values: Sequence[Form], design: ExpandedDesign
 ) -> str:
-    reasons, explained = _find_reasons(cases, _collect_alternatives(values))
-    why = f" where {' or '.join(map(join_conditions, reasons))}" if reasons else ""
-    if always := [
-        reason for reason in reasons if all(is_satisfied(reason, form) for form in values)
-    ]:
-        why = f" since {join_conditions(always[0])}"
-    elif reasons and not explained:
-        why += " or in other arms"
-    rest = "" if reasons else explain_pair(cases[0].first, cases[0].second)
-    affected = dict.fromkeys(name for case in cases for name in case.arms)
+    why = _explain_factor(cases, values)
+    rest = "" if why else explain_pair(cases[0].first, cases[0].second)
+    affected: dict[str, None] = {}
+    used: set[str] = set()
+    for case in cases:
+        affected.update(dict.fromkeys(case.arms))
+        used.update(case.levels)
     if len(affected) == 2:
         kept, twin = affected
-        return f"{factor!r} has no effect{why}: arm {twin!r} is the same configuration as arm {kept!r}{rest}"
-    used = {level for case in cases for level in case.levels}
-    levels = [level for level in design.factors[factor] if level in used]
+        return (
+            f"{factor!r} has no effect{why}: arm {twin!r} is the same configuration as arm"
+            f" {kept!r}{rest}"
+        )
+    *levels, last = [level for level in design.factors[factor] if level in used]
     return (
         f"{factor!r} has no effect{why} ({len(affected)} of {len(design.arms)} arms):"
-        f" {', '.join(levels[:-1])} and {levels[-1]} are the same configuration there{rest};"
-        " leave the factor out, or name the arms to compare (type: arms)"
+        f" {', '.join(levels)} and {last} are the same configuration there{rest}; remove the"
+        " factor, or list the arms to compare (type: arms)"
     )
 
 
+def _explain_factor(cases: Sequence[_Case], values: Sequence[Form]) -> str:
+    """Return the reason why a factor has no effect; empty if none is found.
+
+    Args:
+        cases: Cases of the factor.
+        values: Values of all arms.
+
+    Returns:
+        Text that begins with a space.
+    """
+    reasons, explained = _find_reasons(cases, _collect_alternatives(values))
+    if not reasons:
+        return ""
+    for reason in reasons:
+        if all(is_satisfied(reason, form) for form in values):
+            return f" since {join_conditions(reason)}"
+    why = f" where {' or '.join(map(join_conditions, reasons))}"
+    return why if explained else f"{why} or in other arms"
+
+
 def _collect_alternatives(values: Sequence[Form]) -> dict[str, list[Any]]:
-    """Dotted path -> the values that it has in the arms, where these differ in it."""
+    """Return the values that differ between arms, by dotted path."""
     found: dict[str, list[Any]] = {}
     for form in values:
         for path, value in form.items():
@@ -200,19 +258,25 @@ def _collect_alternatives(values: Sequence[Form]) -> dict[str, list[Any]]:
 def _find_reasons(
     cases: Sequence[_Case], alternatives: Mapping[str, Sequence[Any]]
 ) -> tuple[list[tuple[Condition, ...]], bool]:
-    """The conditions under which the factor has no effect, and whether they explain every case. Those found for one
-    case are tried on the next."""
+    """Find the conditions under which a factor has no effect.
+
+    Conditions of one case are tried on the next one. The second value is True if the conditions
+    explain every case.
+    """
     found: list[tuple[Condition, ...]] = []
     explained = True
     for case in cases:
         form = get_full_form(case.first)
-        if not any(is_satisfied(conditions, form) for conditions in found):
-            conditions = find_conditions(case.first, case.second, alternatives)
-            found += [conditions] if conditions else []
-            explained = explained and bool(conditions)
-    minimal = [reason for reason in found if not any(_is_part_of(other, reason) for other in found)]
+        if any(is_satisfied(conditions, form) for conditions in found):
+            continue
+        conditions = find_conditions(case.first, case.second, alternatives)
+        if conditions:
+            found.append(conditions)
+        else:
+            explained = False
+    minimal = [reason for reason in found if not any(_is_part_of(o, reason) for o in found)]
     return minimal, explained
 
 
 def _is_part_of(conditions: tuple[Condition, ...], others: tuple[Condition, ...]) -> bool:
-    return len(conditions) < len(others) and all(condition in others for condition in conditions)
+    return len(conditions) < len(others) and all(c in others for c in conditions)

@@ -1,4 +1,4 @@
-"""Keys: the name of a trial's result."""
+"""Keys: content hashes that identify the results of trials, and training prefixes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,41 @@ from ibml.config.trial import TrialConfig, build_canonical_form, flatten
 from ibml.training.revision import TRAINER_REVISION
 
 _REVISIONS = range(1, 1000)
-"""Those in which a trainer may have recorded a result, later ones of another installation included."""
+"""Trainer revisions that results may have, also of newer versions of ibml."""
 
 
 def compute_trial_key(config: TrialConfig, fingerprint: str) -> str:
-    """SHA-256 of all that determines the result: the canonical configuration, the data set's fingerprint, the trainer's
-    revision and the source of plug-ins. The same key means the same numbers on the same kind of machine."""
+    """Return the key of a trial: the SHA-256 of everything that determines its result.
+
+    That is the canonical configuration, the data set, the trainer's revision and the source of
+    plug-ins. The same key means the same metrics on the same kind of machine.
+
+    Args:
+        config: Configuration with the seed.
+        fingerprint: Fingerprint of the data set.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     return _hash_trial(build_canonical_form(config), fingerprint, TRAINER_REVISION)
 
 
 def find_revision(key: str, config: TrialConfig, fingerprint: str) -> int | None:
-    """The trainer's revision with which the configuration has this key, if there is one."""
+    """Return the trainer's revision with which a configuration has this key.
+
+    Args:
+        key: Key of a result.
+        config: Configuration with the seed.
+        fingerprint: Fingerprint of the data set.
+
+    Returns:
+        The revision, or None if the key belongs to another configuration or data set.
+    """
     form = build_canonical_form(config)
-    return next(
-        (number for number in _REVISIONS if _hash_trial(form, fingerprint, number) == key), None
-    )
+    for revision in _REVISIONS:
+        if _hash_trial(form, fingerprint, revision) == key:
+            return revision
+    return None
 
 
 def _hash_trial(form: dict[str, Any], fingerprint: str, revision: int) -> str:
@@ -39,58 +59,96 @@ def _hash_trial(form: dict[str, Any], fingerprint: str, revision: int) -> str:
 
 
 def compute_prefix_keys(config: TrialConfig, fingerprint: str, code: str) -> list[bytes]:
-    """Names of the states that a training comes to: the i-th, of 16 bytes, is that after epoch i, a hash of the code
-    and of the values that count in the epochs until then. Trainings that will differ share the names of what they have
-    in common: a schedule counts by the values that it takes, and nothing does that says what comes later."""
+    """Return the key of the training state after each epoch.
+
+    A key is a hash of the code and of the values that influence the epochs until then. Trials that
+    differ only later share the keys of their common prefix. A schedule counts by the values that it
+    takes; settings that influence only later epochs are left out.
+
+    Args:
+        config: Configuration with the seed.
+        fingerprint: Fingerprint of the data set.
+        code: Hash of the code.
+
+    Returns:
+        One key of 16 bytes per epoch.
+    """
     form = build_canonical_form(config)
-    trainer = {
-        name: value for name, value in form["trainer"].items() if name not in ("epochs", "measures")
-    }
+    measures = select_training_measures(config.trainer.measures)
+    trainer = {k: v for k, v in form["trainer"].items() if k not in ("epochs", "measures")}
+    trainer["discrepancy"] = False  # part of the hash since it was the only measure of training
+    trainer |= dict.fromkeys(measures, True)
     content = {
         **form,
-        # False has been in the hash since there was this one measure of training
-        "trainer": trainer
-        | {"discrepancy": False}
-        | dict.fromkeys(select_training_measures(config.trainer.measures), True),
-        "optimizer": {name: value for name, value in form["optimizer"].items() if name != "lr"},
+        "trainer": trainer,
+        "optimizer": {k: v for k, v in form["optimizer"].items() if k != "lr"},
         "head": config.head.model_dump(mode="json"),
         "data": [fingerprint, form["data"]],
         "revisions": [code, TRAINER_REVISION],
         "plugins": hash_plugin_sources(flatten(form)),
     }
     del content["method"], content["schedule"]
-    hashed, names = hashlib.sha256(_serialize(content).encode()), []
+    hashed = hashlib.sha256(_serialize(content).encode())
+    keys = []
     for epoch in range(config.trainer.epochs):
-        lr = config.optimizer.lr * lr_factor(config.schedule, config.trainer.epochs, epoch)
-        hashed.update(
-            _serialize([lr, config.effective_method.get_epoch_inputs(config, epoch)]).encode()
-        )
-        names.append(hashed.digest()[:16])
-    return names
+        factor = lr_factor(config.schedule, config.trainer.epochs, epoch)
+        inputs = [
+            config.optimizer.lr * factor,
+            config.effective_method.get_epoch_inputs(config, epoch),
+        ]
+        hashed.update(_serialize(inputs).encode())
+        keys.append(hashed.digest()[:16])
+    return keys
 
 
 def compute_trial_shape(config: TrialConfig) -> str:
-    """What determines how long an epoch takes, as a hash, and the number of epochs: `0123456789ab/40`."""
+    """Return what determines the duration of a training: `0123456789ab/40`.
+
+    Args:
+        config: A configuration.
+
+    Returns:
+        Hash of the settings that determine the duration of an epoch, and the number of epochs.
+    """
     form = build_canonical_form(config)
-    chosen = ("batch_size", "eval_batch_size", "precision", "threads", "compile")
-    trainer = {name: form["trainer"][name] for name in chosen if name in form["trainer"]}
+    trainer: dict[str, Any] = {"device": config.trainer.device}
+    for name in ("batch_size", "eval_batch_size", "precision", "threads", "compile"):
+        if name in form["trainer"]:
+            trainer[name] = form["trainer"][name]
     content = {
-        **{name: form.get(name) for name in ("data", "encoders", "fusion")},
+        "data": form.get("data"),
+        "encoders": form.get("encoders"),
+        "fusion": form.get("fusion"),
         "method": form["method"].get("target", form["method"]["type"]),
         "optimizer": form["optimizer"]["type"],
-        "trainer": {**trainer, "device": config.trainer.device},
+        "trainer": trainer,
     }
     return f"{_hash_content(content)[:12]}/{config.trainer.epochs}"
 
 
 def compute_population_key(search: str, spec: Mapping[str, Any]) -> str:
-    """SHA-256 of a population: the name of its search, which tells versions apart, and all that determines what is
-    proposed, changed and trained, data set and trainer included."""
+    """Return the key of a population of population-based training.
+
+    Args:
+        search: Name of the search, which distinguishes versions.
+        spec: Specification of the search, with the data set and the trainer's revision.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     return _hash_content({"population": search, "spec": spec})
 
 
 def compute_member_key(population: str, number: int) -> str:
-    """The key of a member's result, which its configuration alone does not determine: no trial's key is like it."""
+    """Return the key of a member's result, which its configuration alone does not determine.
+
+    Args:
+        population: Key of the population.
+        number: Number of the member.
+
+    Returns:
+        64 hexadecimal digits, different from every trial's key.
+    """
     return _hash_content({"population": population, "member": number})
 
 

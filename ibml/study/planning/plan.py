@@ -1,8 +1,9 @@
-"""From a study file to the trials it stands for; every error is found here, before anything runs."""
+"""Plan of a study: a study file, checked completely before anything runs."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,8 +33,23 @@ StudySource = str | Path | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """A study, checked and spelled out. `name` is that under which it is recorded: the file's, or with overrides one
-    of its own; see `ibml.study.planning.run_names`."""
+    """A checked study with all its cells.
+
+    Attributes:
+        name: Name of the study's record: the file's, or with overrides another one, see
+            `ibml.study.planning.run_names`.
+        study: Configuration of the study.
+        text: Text of the file.
+        bases: Texts of the bases.
+        overrides: Overrides from the command line.
+        reference: Name of the reference arm.
+        cells: Arms on data sets.
+        metrics: Metrics of the table.
+        notes: Notes on the design for the table.
+        design: Arms and factors.
+        tuning: One search per cell, in the same order; empty unless the study tunes its arms.
+        warnings: Notes on settings that are valid but probably not intended.
+    """
 
     name: str
     study: StudyConfig
@@ -46,47 +62,63 @@ class Plan:
     notes: list[str]
     design: ExpandedDesign
     tuning: list[ArmSearch]
-    """One search per cell, in the same order, where the study tunes its arms."""
     warnings: list[str] = field(default_factory=list)
-    """What is allowed but probably not meant."""
 
     @property
     def tuning_trials(self) -> int:
-        return sum(
-            search.plan.trials * len(search.plan.seeds) for search in self.tuning if search.plan
-        )
+        """Number of runs of all searches: trials times seeds."""
+        plans = [search.plan for search in self.tuning if search.plan]
+        return sum(plan.trials * len(plan.seeds) for plan in plans)
 
     @property
     def file_hash(self) -> str:
-        """Of the study's text and of every base and search space that it reads."""
+        """SHA-256 of the study's text and of every base and search space that it reads."""
         spaces = dict.fromkeys(search.plan.text for search in self.tuning if search.plan)
         return hashlib.sha256("\0".join([self.text, *self.bases, *spaces]).encode()).hexdigest()
 
     @property
     def arms(self) -> list[str]:
+        """Names of the arms, in the order of the cells."""
         return list(dict.fromkeys(cell.arm for cell in self.cells))
 
     @property
     def datasets(self) -> list[str]:
+        """Names of the data sets, in the order of the cells."""
         return list(dict.fromkeys(cell.dataset for cell in self.cells))
 
     @property
     def trials(self) -> int:
-        """Where the number of seeds depends on results: the most that there can be."""
+        """Number of trials; the maximum if results decide on the number of seeds."""
         return len(self.cells) * len(self.study.all_seeds)
 
     @property
     def epochs(self) -> int:
-        return len(self.study.all_seeds) * sum(cell.config.trained_epochs for cell in self.cells)
+        """Number of epochs of all trials."""
+        one_seed = sum(cell.config.trained_epochs for cell in self.cells)
+        return len(self.study.all_seeds) * one_seed
 
 
 def load_trial(name: str | Path, overrides: Iterable[str] = ()) -> TrialConfig:
-    """The trial configuration of a preset or file with `a.b=c` overrides; raises `ConfigError`."""
+    """Load the configuration of a trial.
+
+    Args:
+        name: Name of a preset, or path of a file.
+        overrides: `a.b=c` texts.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: Something is wrong; the error lists all problems.
+    """
     source = SourceLocation(str(name))
     document = find_base(str(name), Path(), source)
     layers = Layers()
     problems = layers.add(read_settings(document))
-    problems += layers.add([setting for text in overrides for setting in parse_override(text)])
+    given: list[Setting] = []
+    for text in overrides:
+        given += parse_override(text)
+    problems += layers.add(given)
     config, found = validate_layers(layers, source)
     if problems or found or config is None:
         raise ConfigError([*problems, *found])
@@ -100,39 +132,51 @@ def load_plan(
     *,
     to_run: bool = True,
 ) -> Plan:
-    """The plan of a study file or mapping. `overrides` are `a.b=c` texts over the study's or the trials'
-    keys; `seeds` replaces the file's. Raises `ConfigError` with everything that is wrong, where it is `to_run` also
-    with a test that could not decide anything; results that a store has of such a study can be read."""
-    document = (
-        check_kind(documents.build_document(source, "ablation"), STUDY)
-        if isinstance(source, Mapping)
-        else read_as(source, STUDY)
-    )
-    near = None if isinstance(source, Mapping) else Path(source).parent
+    """Load the plan of a study.
+
+    Args:
+        source: Path of a study file, or its content.
+        overrides: `a.b=c` texts that override keys of the study or of the trials.
+        seeds: Number of seeds that replaces the file's.
+        to_run: True to refuse a test that cannot decide anything. Use False to read the results of
+            such a study.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: Something is wrong; the error lists all problems.
+    """
+    if isinstance(source, Mapping):
+        document = check_kind(documents.build_document(source, "ablation"), STUDY)
+        directory = None
+    else:
+        document = read_as(source, STUDY)
+        directory = Path(source).parent
     texts = tuple(overrides)
     groups = [parse_override(text) for text in texts]
     if seeds is not None:
-        twice = [
-            Problem(s.source, "--seeds is given too")
-            for group in groups
-            for s in group
-            if s.path[0] == "seeds"
-        ]
+        twice = [setting.source for setting in _join(groups) if setting.path[0] == "seeds"]
         if twice:
-            raise ConfigError(twice)
+            raise ConfigError([Problem(place, "--seeds is given too") for place in twice])
         groups.append([Setting(("seeds",), seeds, SourceLocation("--seeds"))])
         texts = (*texts, f"seeds={seeds}")
 
     def build(chosen: Sequence[list[Setting]]) -> Plan:
-        return _build_plan(
-            document, near, [setting for group in chosen for setting in group], to_run
-        )
+        return _build_plan(document, directory, _join(chosen), to_run)
 
     plan = build(groups)
     return replace(plan, overrides=texts, name=_choose_name(plan, groups, build))
 
 
-def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_run: bool) -> Plan:
+def _join(groups: Sequence[list[Setting]]) -> list[Setting]:
+    return list(itertools.chain.from_iterable(groups))
+
+
+def _build_plan(
+    document: Document, directory: Path | None, extra: list[Setting], to_run: bool
+) -> Plan:
+    """Build and check a plan with overrides; its name is the file's."""
     in_study = [_normalize_path(s) for s in extra if s.path[0] in StudyConfig.model_fields]
     in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
     document, problems = normalize_names(document)
@@ -144,68 +188,84 @@ def _build_plan(document: Document, near: Path | None, extra: list[Setting], to_
     problems += find_unknown_sections(extra, [StudyConfig, TrialConfig])
     if study is None:
         raise ConfigError(problems)
-    builder = CellBuilder(study, document, near, in_trials, problems)
-    cells, notes = builder.cells()
+    builder = CellBuilder(study, document, directory, in_trials, problems)
+    cells, notes = builder.build_cells()
     tuning: list[ArmSearch] = []
     if cells:
         problems += check_table(study, builder.design, cells, document)
-        problems += check_decidable(study, cells, document) if to_run else []
-        tuning = build_arm_searches(study, document, near, cells, problems) if study.tune else []
+        if to_run:
+            problems += check_decidable(study, cells, document)
+        if study.tune:
+            tuning = build_arm_searches(study, document, directory, cells, problems)
     if problems:
         raise ConfigError(problems)
     shared = find_shared_modalities(cells)
-    names = list(study.table.metrics or metrics.list_default_metrics(shared))
-    bases = tuple(builder.base_texts.values())
-    design = builder.design
-    warnings = builder.warnings
     return Plan(
-        study.name,
-        study,
-        document.text,
-        bases,
-        (),
-        design.reference,
-        cells,
-        names,
-        notes,
-        design,
-        tuning,
-        warnings,
+        name=study.name,
+        study=study,
+        text=document.text,
+        bases=tuple(builder.base_texts.values()),
+        overrides=(),
+        reference=builder.design.reference,
+        cells=cells,
+        metrics=list(study.table.metrics or metrics.list_default_metrics(shared)),
+        notes=notes,
+        design=builder.design,
+        tuning=tuning,
+        warnings=builder.warnings,
     )
 
 
 def _normalize_path(setting: Setting) -> Setting:
-    return replace(setting, path=tuple(unicodedata.normalize("NFC", step) for step in setting.path))
+    """Return a setting with its path in the composed Unicode form, like the names in a file."""
+    path = tuple(unicodedata.normalize("NFC", step) for step in setting.path)
+    return replace(setting, path=path)
 
 
 def _choose_name(
     plan: Plan, groups: list[list[Setting]], build: Callable[[Sequence[list[Setting]]], Plan]
 ) -> str:
-    """Return the name of a plan with these overrides. It contains those without which it would be another study: not
-    those that repeat the file, and not those that no result depends on, such as `resources`."""
-    if any(setting.path == ("name",) for group in groups for setting in group):
+    """Return the name of a plan with overrides.
+
+    It contains the overrides that make it another study. Those that repeat the file, or that do
+    not influence results, such as `resources`, are left out.
+
+    Args:
+        plan: Plan with all overrides.
+        groups: Settings of each override.
+        build: Builds the plan with some of the overrides.
+
+    Returns:
+        The name.
+    """
+    if any(setting.path == ("name",) for setting in _join(groups)):
         return plan.study.name
-    kept, whole = sorted(groups, key=lambda group: str(group[0].source)), _serialize_content(plan)
+    kept = sorted(groups, key=lambda group: str(group[0].source))
+    content = _serialize_content(plan)
     for group in tuple(kept):
         rest = [other for other in kept if other is not group]
         try:
-            kept = rest if _serialize_content(build(rest)) == whole else kept
+            if _serialize_content(build(rest)) == content:
+                kept = rest
         except ConfigError:
             continue
-    return format_run_name(plan.study.name, [setting for group in kept for setting in group])
+    return format_run_name(plan.study.name, _join(kept))
 
 
 def _serialize_content(plan: Plan) -> str:
-    """Return all that the record of a study depends on, besides its name and its description, as text."""
+    """Return everything that a study's record depends on, except name and description, as text."""
     free = {"name", "description", "concurrency", "resources"}
+    cells = []
+    for cell in plan.cells:
+        cells.append([cell.dataset, cell.arm, build_canonical_form(cell.config)])
+    tune = []
+    for search in plan.tuning:
+        if search.plan:
+            tune.append(search.plan.config.model_dump(mode="json", exclude=free))
     content = {
         "reference": plan.reference,
-        "cells": [
-            [cell.dataset, cell.arm, build_canonical_form(cell.config)] for cell in plan.cells
-        ],
+        "cells": cells,
         "study": plan.study.model_dump(mode="json", include={"seeds", "table"}),
-        "tune": [
-            s.plan.config.model_dump(mode="json", exclude=free) for s in plan.tuning if s.plan
-        ],
+        "tune": tune,
     }
     return json.dumps(content, sort_keys=True)

@@ -1,4 +1,4 @@
-"""The record of a study: all that its table and its report are made from besides the trials' results."""
+"""Builds the record of a study: everything besides results that its table and report need."""
 
 from __future__ import annotations
 
@@ -13,30 +13,37 @@ from ibml.study.planning.plan import Plan
 from ibml.study.planning.trials import TrialSpec
 
 
-def _collect_epochs(plan: Plan, trials: Sequence[TrialSpec], dataset: str) -> tuple[int, ...]:
-    own = {trial.config.trained_epochs for trial in trials if trial.cell.dataset == dataset}
-    return tuple(
-        sorted(
-            own or {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}
-        )
-    )
-
-
 def study_record(
-    plan: Plan, trials: Sequence[TrialSpec], tuning: Sequence[Tuning] = (), tuning_note: str = ""
+    plan: Plan,
+    trials: Sequence[TrialSpec],
+    tuning: Sequence[Tuning] = (),
+    tuning_note: str = "",
 ) -> StudyRecord:
-    """What a table needs to know of the study. Trials that await their arm's tuning are in it without a key."""
+    """Build the record of a study.
+
+    Args:
+        plan: The plan of the study.
+        trials: Trials with keys. Trials that wait for the tuning of their arm are recorded without.
+        tuning: Results of tuning.
+        tuning_note: Note on the tuning budget.
+
+    Returns:
+        The record.
+    """
     keys = {(trial.cell.arm, trial.cell.dataset, trial.config.seed): trial.key for trial in trials}
-    entries = (
-        TrialEntry(
-            arm=cell.arm,
-            dataset=cell.dataset,
-            seed=seed,
-            key=keys.get((cell.arm, cell.dataset, seed), UNTUNED),
-        )
-        for seed in plan.study.all_seeds
-        for cell in plan.cells
-    )
+    entries = []
+    for seed in plan.study.all_seeds:
+        for cell in plan.cells:
+            key = keys.get((cell.arm, cell.dataset, seed), UNTUNED)
+            entries.append(TrialEntry(arm=cell.arm, dataset=cell.dataset, seed=seed, key=key))
+    changes: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in plan.datasets}
+    configs: dict[str, dict[str, Any]] = {}
+    for cell in plan.cells:
+        if cell.arm == plan.reference:
+            configs[cell.dataset] = _flatten_config(cell)
+        else:
+            changes[cell.dataset][cell.arm] = cell.changes
+    is_renamed = bool(plan.overrides) or plan.name != plan.study.name
     return StudyRecord(
         name=plan.name,
         description=plan.study.description,
@@ -56,29 +63,28 @@ def study_record(
         design=_build_design_record(plan),
         columns=_build_columns(plan),
         adaptive=plan.study.adaptive,
-        configs={c.dataset: _flatten_config(c) for c in plan.cells if c.arm == plan.reference},
+        configs=configs,
         modalities={name: _collect_modalities(plan, name) for name in plan.datasets},
-        changes={
-            name: {
-                c.arm: c.changes
-                for c in plan.cells
-                if c.dataset == name and c.arm != plan.reference
-            }
-            for name in plan.datasets
-        },
-        base_name=plan.study.name if plan.overrides or plan.name != plan.study.name else "",
+        changes=changes,
+        base_name=plan.study.name if is_renamed else "",
         tune=build_tuning_spec(plan),
     )
 
 
+def _collect_epochs(plan: Plan, trials: Sequence[TrialSpec], dataset: str) -> tuple[int, ...]:
+    """Return the numbers of epochs of a data set's trials, or of its cells without trials."""
+    own = {trial.config.trained_epochs for trial in trials if trial.cell.dataset == dataset}
+    if not own:
+        own = {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}
+    return tuple(sorted(own))
+
+
 def _collect_modalities(plan: Plan, dataset: str) -> tuple[str, ...]:
-    found = (
-        name
-        for cell in plan.cells
-        if cell.dataset == dataset
-        for name in cell.config.data.modalities
-    )
-    return tuple(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    for cell in plan.cells:
+        if cell.dataset == dataset:
+            found.update(dict.fromkeys(cell.config.data.modalities))
+    return tuple(found)
 
 
 def _flatten_config(cell: Cell) -> dict[str, Any]:
@@ -86,49 +92,56 @@ def _flatten_config(cell: Cell) -> dict[str, Any]:
 
 
 def _build_design_record(plan: Plan) -> DesignRecord:
-    expanded, known = plan.design, set(plan.arms)
-    arms = [arm for arm in expanded.arms if arm.name in known]
-    one_factor = plan.study.design.type == "one_factor"
+    expanded = plan.design
+    known = set(plan.arms)
+    arms = [arm for arm in expanded.arms if arm.name in known and arm.levels]
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    if plan.study.design.type == "one_factor":
+        values = {arm.name: arm.value for arm in arms}
+        paths = dict(zip(expanded.factors, expanded.pinned, strict=True))
     return DesignRecord(
         type=plan.study.design.type,
         factors=expanded.factors,
-        components=tuple(name for name, levels in expanded.factors.items() if levels == (OFF, ON)),
-        levels={arm.name: arm.levels for arm in arms if arm.levels},
-        values={arm.name: arm.value for arm in arms if one_factor and arm.levels},
-        paths=dict(zip(expanded.factors, expanded.pinned, strict=True)) if one_factor else {},
+        components=tuple(n for n, levels in expanded.factors.items() if levels == (OFF, ON)),
+        levels={arm.name: arm.levels for arm in arms},
+        values=values,
+        paths=paths,
     )
 
 
 def _build_columns(plan: Plan) -> dict[str, dict[str, Any]]:
-    """What the arms consist of: as the table asks for it, else the factors of a crossed design."""
-    asked = plan.study.table.components
-    if asked is None:
-        if plan.study.design.type in ("arms", "one_factor"):
-            return {}
-        levels = {arm.name: arm.levels for arm in plan.design.arms}
-        return {
-            factor: {
-                arm: of_arm[factor] == ON if names == (OFF, ON) else of_arm[factor]
-                for arm, of_arm in levels.items()
-            }
-            for factor, names in plan.design.factors.items()
-        }
-    configs = {cell.arm: _flatten_config(cell) for cell in reversed(plan.cells)}
-    return {
-        name: _convert_to_marks({arm: configs[arm].get(path) for arm in plan.arms})
-        for name, path in asked.items()
-    }
+    """Return the columns that show the composition of the arms.
+
+    They are the components that the table names, else the factors of a crossed design.
+    """
+    requested = plan.study.table.components
+    columns: dict[str, dict[str, Any]] = {}
+    if requested is not None:
+        configs = {cell.arm: _flatten_config(cell) for cell in reversed(plan.cells)}
+        for name, path in requested.items():
+            columns[name] = _convert_to_marks({arm: configs[arm].get(path) for arm in plan.arms})
+    elif plan.study.design.type not in ("arms", "one_factor"):
+        for factor, names in plan.design.factors.items():
+            levels = {arm.name: arm.levels[factor] for arm in plan.design.arms}
+            is_component = names == (OFF, ON)
+            columns[factor] = _mark_on(levels) if is_component else dict(levels)
+    return columns
+
+
+def _mark_on(levels: dict[str, str]) -> dict[str, Any]:
+    return {arm: level == ON for arm, level in levels.items()}
 
 
 def _convert_to_marks(values: dict[str, Any]) -> dict[str, Any]:
-    """Off and on, where there is one value besides those that switch a part off; else the values."""
+    """Return off and on if one value remains besides those that switch a component off."""
     others = {repr(value) for value in values.values() if value}
-    if len(others) <= 1 and any(not value for value in values.values()):
+    if len(others) <= 1 and not all(values.values()):
         return {arm: bool(value) for arm, value in values.items()}
     return values
 
 
 def build_tuning_spec(plan: Plan) -> dict[str, Any]:
-    """Return what determines the searches of the arms, besides the arms themselves; empty if they are not tuned."""
+    """Return what determines the searches of all arms; empty if they are not tuned."""
     free = {"name", "description", "base", "overrides", "trials", "concurrency", "resources"}
     return plan.tuning[0].space.model_dump(mode="json", exclude=free) if plan.tuning else {}

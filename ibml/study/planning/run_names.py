@@ -1,6 +1,7 @@
-"""Names of studies that the command line overrides: `mine+seeds=2+trainer.epochs=5`.
+"""Names of studies with overrides from the command line: `mine+seeds=2+trainer.epochs=5`.
 
-The name says what was overridden, so that the study of the file keeps its record. `-o name=...` gives another name.
+The name contains the overrides, so that the study of the file keeps its record. `-o name=...` sets
+another name.
 """
 
 from __future__ import annotations
@@ -17,16 +18,24 @@ from ibml.common.yaml.documents import parse_value
 from ibml.config.loading.layers import Setting
 
 _LONGEST = 80
-"""Characters after the study's name."""
+"""Maximum number of characters after the study's name."""
 _LONGEST_OVERRIDE = 50
 _LONGEST_PATH, _LONGEST_VALUE = 40, 24
 _WHOLE = 10**15
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-"""What needs no quoting in a shell and leads nowhere as a folder."""
+"""Text that needs no quoting in a shell and is safe as the name of a directory."""
 
 
 def format_run_name(study: str, overrides: Iterable[Setting]) -> str:
-    """Return the name of a study with overrides. The same overrides in any order have the same name."""
+    """Return the name of a study with overrides.
+
+    Args:
+        study: Name of the study.
+        overrides: Overrides; their order does not matter.
+
+    Returns:
+        The name.
+    """
     parts = sorted({setting.path: _format_override(setting) for setting in overrides}.values())
     if len("+".join(parts)) > _LONGEST:
         first, rest = parts[0], parts[1:]
@@ -35,14 +44,12 @@ def format_run_name(study: str, overrides: Iterable[Setting]) -> str:
 
 
 def _format_override(setting: Setting) -> str:
-    """Return `path=value`, with a part of its hash where it cannot be read back from that."""
-    path, text = ".".join(setting.path), _format_value(setting.value)
+    """Return `path=value`; a part of the hash is added if the text does not determine the value."""
+    path = ".".join(setting.path)
+    text = _format_value(setting.value)
     whole = f"{path}={text}"
-    if (
-        len(whole) <= _LONGEST_OVERRIDE
-        and _PLAIN.fullmatch(path)
-        and _is_read_back(text, setting.value)
-    ):
+    is_plain = len(whole) <= _LONGEST_OVERRIDE and _PLAIN.fullmatch(path)
+    if is_plain and _is_read_back(text, setting.value):
         return whole
     shown = [_make_plain(path)[-_LONGEST_PATH:].lstrip("-."), _make_plain(text)[:_LONGEST_VALUE]]
     return f"{'='.join(filter(None, shown))}-{_digest([path, setting.value])}"
@@ -59,7 +66,7 @@ def _format_value(value: Any) -> str:
 
 
 def _is_read_back(text: str, value: Any) -> bool:
-    """Whether a value can be told from its text alone, which must not look like the name of a file."""
+    """Return True if a text determines the value, and does not look like the name of a file."""
     if not _PLAIN.fullmatch(text) or text.endswith((".yaml", ".yml", ".html")):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What is wrong with the names that a study's table uses."""
+"""Checks of the names that a study's table uses, and of its test."""
 
 from __future__ import annotations
 
@@ -15,73 +15,110 @@ from ibml.config.trial import flatten
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.designs import ExpandedDesign
 
-Named = tuple[tuple[str | int, ...], str]
-"""A place in the file, and the name that stands there."""
+Location = tuple[str | int, ...]
+"""A path in the study's file."""
+NamedLocation = tuple[Location, str]
+"""A location, and the name that is written there."""
 
 
 def check_table(
     study: StudyConfig, design: ExpandedDesign, cells: list[Cell], document: Document
 ) -> list[Problem]:
-    """Names of metrics, arms, components and paths in `table` and `seeds` that nothing has."""
+    """Check the metrics, arms, components and paths that `table` and `seeds` name.
+
+    Args:
+        study: The study.
+        design: Its arms and factors.
+        cells: Its arms on each data set.
+        document: File of the study, for locations.
+
+    Returns:
+        One problem per unknown, repeated or ambiguous name.
+    """
     table = study.table
-    logged = dict.fromkeys(name for cell in cells for name in _list_logged_metrics(cell))
-    arms = dict.fromkeys(cell.arm for cell in cells)
-    shown = (
-        list(table.metrics)
-        if table.metrics
-        else metrics.list_default_metrics(find_shared_modalities(cells))
-    )
-    steers = study.adaptive.metric if study.adaptive else None
-    steering: list[Named] = [(("seeds", "metric"), steers)] if steers else []
-    everywhere = [n for n in logged if all(n in _list_logged_metrics(cell) for cell in cells)]
-    asked: list[tuple[str, Iterable[str], list[Named]]] = [
-        ("no arm is called", arms, _enumerate_names(("table", "rows"), table.rows or ())),
-        ("the table has no metric", shown, steering if steers in everywhere else []),
-        ("not every data set has", everywhere, steering if steers in logged else []),
-    ]
-    for group, members in table.groups.items():
-        asked.append(
-            ("no arm is called", arms, _enumerate_names(("table", "groups", group), members))
-        )
-    if isinstance(table.precision, dict):
-        precision: list[Named] = [(("table", "precision", name), name) for name in table.precision]
-        asked.append(("the table has no metric", shown, precision))
+    logged = _list_logged_metrics(cells)
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
     columns = [*design.factors, *(table.components or ())]
-    datasets = dict.fromkeys(cell.dataset for cell in cells)
-    everything = [*shown, *arms, *datasets, *columns]
-    names: list[Named] = [(("table", "names", name), name) for name in table.names]
-    asked.append(("the table shows no metric, arm, data set or component", everything, names))
-    paths = dict.fromkeys(
-        path for cell in cells for path in flatten(cell.config.model_dump(mode="json"))
-    )
-    components: list[Named] = [
-        (("table", "components", name), path) for name, path in (table.components or {}).items()
-    ]
-    asked.append(("no trial has", paths, components))
-    found = [
-        Problem(document.source(place), f"{words} {name!r}{format_suggestion(name, known)}")
-        for words, known, given in asked
-        for place, name in given
-        if name not in known
-    ]
-    found += [
-        Problem(document.source(place), text)
-        for place, text in _check_metrics(study, logged, cells)
-    ]
-    return [
-        *found,
-        *_check_groups(study, document),
-        *_check_shown_names(study, [shown, arms, datasets, columns], document),
-    ]
+    metric_names = list(table.metrics or ())
+    if not metric_names:
+        metric_names = metrics.list_default_metrics(find_shared_modalities(cells))
+    paths: dict[str, None] = {}
+    for cell in cells:
+        paths.update(dict.fromkeys(flatten(cell.config.model_dump(mode="json"))))
+
+    check = _NameCheck(document)
+    check.add("no arm is called", arms, _enumerate_names(("table", "rows"), table.rows or ()))
+    if study.adaptive and study.adaptive.metric:
+        _check_deciding_metric(study.adaptive.metric, metric_names, cells, check)
+    for group, members in table.groups.items():
+        check.add("no arm is called", arms, _enumerate_names(("table", "groups", group), members))
+    if isinstance(table.precision, dict):
+        precision = _locate_keys(("table", "precision"), table.precision)
+        check.add("the table has no metric", metric_names, precision)
+    everything = [*metric_names, *arms, *datasets, *columns]
+    names = _locate_keys(("table", "names"), table.names)
+    check.add("the table shows no metric, arm, data set or component", everything, names)
+    for name, path in (table.components or {}).items():
+        check.add("no trial has", paths, [(("table", "components", name), path)])
+    problems = check.problems
+    for location, text in _check_metrics(study, logged, cells):
+        problems.append(Problem(document.source(location), text))
+    problems += _check_groups(study, document)
+    kinds = [metric_names, arms, datasets, columns]
+    return [*problems, *_check_display_names(study, kinds, document)]
 
 
-def _list_logged_metrics(cell: Cell) -> list[str]:
+class _NameCheck:
+    """Collects problems of names that are not known."""
+
+    def __init__(self, document: Document):
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def add(self, words: str, known: Iterable[str], given: Iterable[NamedLocation]) -> None:
+        """Add a problem for each given name that is not known.
+
+        Args:
+            words: Start of the message.
+            known: Known names.
+            given: Names with their locations.
+        """
+        names = list(known)
+        for location, name in given:
+            if name not in names:
+                message = f"{words} {name!r}{format_suggestion(name, names)}"
+                self.problems.append(Problem(self.document.source(location), message))
+
+
+def _check_deciding_metric(
+    metric: str, shown: list[str], cells: list[Cell], check: _NameCheck
+) -> None:
+    """Check that the metric that decides on seeds is logged on all data sets, and shown."""
+    location: NamedLocation = (("seeds", "metric"), metric)
+    logged = [_list_cell_metrics(cell) for cell in cells]
+    everywhere = [name for name in _list_logged_metrics(cells) if all(name in n for n in logged)]
+    if metric in everywhere:
+        check.add("the table has no metric", shown, [location])
+    elif any(metric in names for names in logged):
+        check.add("not every data set has", everywhere, [location])
+
+
+def _list_logged_metrics(cells: list[Cell]) -> list[str]:
+    """Return the test metrics that some cell logs."""
+    logged: dict[str, None] = {}
+    for cell in cells:
+        logged.update(dict.fromkeys(_list_cell_metrics(cell)))
+    return list(logged)
+
+
+def _list_cell_metrics(cell: Cell) -> list[str]:
     config = cell.config
     return metrics.list_table_metrics(config.data.modalities, config.trainer.measures)
 
 
 def _find_unimodal_arms(cells: list[Cell]) -> dict[str, list[str]]:
-    """By modality the arms that have it alone, with which tables compute utilisations."""
+    """Return the arms that use one modality alone, by modality."""
     arms: dict[str, list[str]] = {}
     for cell in cells:
         modality = cell.config.method.only_modality
@@ -93,57 +130,80 @@ def _find_unimodal_arms(cells: list[Cell]) -> dict[str, list[str]]:
 
 
 def _check_metrics(
-    study: StudyConfig, logged: Iterable[str], cells: list[Cell]
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Metrics that no trial logs, and utilisations that lack what they compare with: where, and what to do."""
-    asked = _enumerate_names(("table", "metrics"), study.table.metrics or ())
-    decides: tuple[str | int, ...] | None = ("table", "metrics", 0) if study.adaptive else None
+    study: StudyConfig, logged: list[str], cells: list[Cell]
+) -> Iterator[tuple[Location, str]]:
+    """Yield location and message of metrics that no trial logs or that cannot be computed."""
+    requested = _enumerate_names(("table", "metrics"), study.table.metrics or ())
+    decides: Location | None = ("table", "metrics", 0) if study.adaptive else None
     if study.adaptive and study.adaptive.metric:
         decides = ("seeds", "metric")
-        asked.append((decides, study.adaptive.metric))
-    modalities = list(dict.fromkeys(name for cell in cells for name in cell.config.data.modalities))
-    alone = _find_unimodal_arms(cells)
-    for place, name in asked:
+        requested.append((decides, study.adaptive.metric))
+    modalities: dict[str, None] = {}
+    for cell in cells:
+        modalities.update(dict.fromkeys(cell.config.data.modalities))
+    unimodal = _find_unimodal_arms(cells)
+    for location, name in requested:
         modality = name.removeprefix(metrics.UTILISATION)
         if modality != name and modality in modalities:
-            if problem := _explain_incomparable(name, modality, alone.get(modality, ())):
-                yield place, problem
-            elif place == decides:
-                yield (
-                    place,
-                    f"seeds are decided by what a trial logs, and {name!r} compares two; name another metric",
+            problem = _explain_incomparable(name, modality, unimodal.get(modality, ()))
+            if not problem and location == decides:
+                problem = (
+                    f"the number of seeds depends on a metric of one trial, and {name!r} compares"
+                    " two; name another metric"
                 )
+            if problem:
+                yield location, problem
         elif name not in logged:
-            measure = metrics.find_measure(name, modalities)
-            known = [*logged, *(metrics.UTILISATION + m for m in modalities)]
-            todo = (
-                f"; add {measure} to trainer.measures"
-                if measure
-                else format_suggestion(name, known)
-            )
-            yield place, f"no trial logs {name!r}{todo}"
+            yield location, _explain_not_logged(name, logged, list(modalities))
+
+
+def _explain_not_logged(name: str, logged: list[str], modalities: list[str]) -> str:
+    """Return a message that suggests the measure that logs a metric, or a similar name."""
+    measure = metrics.find_measure(name, modalities)
+    if measure:
+        return f"no trial logs {name!r}; add {measure} to trainer.measures"
+    known = [*logged, *(metrics.UTILISATION + modality for modality in modalities)]
+    return f"no trial logs {name!r}{format_suggestion(name, known)}"
 
 
 def _explain_incomparable(name: str, modality: str, arms: Sequence[str]) -> str:
-    """Why a table cannot compute a utilisation."""
+    """Return why a table cannot compute a utilisation; empty if it can."""
     if not arms:
         method = f"{{type: unimodal, modality: {modality}}}"
-        return f"{name!r} compares with an arm that has {modality} alone, and there is none; add one: method: {method}"
-    several = f"{name!r} compares with the arm that has {modality} alone, and there are several: {', '.join(arms)}"
-    return several if len(arms) > 1 else ""
+        return (
+            f"{name!r} compares with an arm that uses {modality} alone, but the study has no such"
+            f" arm; add one: method: {method}"
+        )
+    if len(arms) > 1:
+        return (
+            f"{name!r} compares with the arm that uses {modality} alone, but the study has several:"
+            f" {', '.join(arms)}"
+        )
+    return ""
 
 
-def _enumerate_names(at: tuple[str, ...], names: Iterable[str]) -> list[Named]:
+def _enumerate_names(at: Location, names: Iterable[str]) -> list[NamedLocation]:
+    """Return the names of a list with their locations."""
     return [((*at, index), name) for index, name in enumerate(names)]
 
 
+def _locate_keys(at: Location, names: Iterable[str]) -> list[NamedLocation]:
+    """Return the keys of a mapping with their locations."""
+    return [((*at, name), name) for name in names]
+
+
 def check_decidable(study: StudyConfig, cells: list[Cell], document: Document) -> list[Problem]:
-    """Report a signed-rank test that cannot decide anything: even its smallest p is above the level that it takes.
+    """Report a signed-rank test that cannot decide anything.
+
+    Even the smallest p of such a test is above its significance level.
 
     Args:
         study: The study.
         cells: Its arms on each data set.
-        document: The study's file, for the place of the error.
+        document: File of the study, for the location.
+
+    Returns:
+        At most one problem.
     """
     on_each = Counter(cell.dataset for cell in cells)
     comparisons = max(on_each.values(), default=0) - 1
@@ -152,33 +212,32 @@ def check_decidable(study: StudyConfig, cells: list[Cell], document: Document) -
     from ibml.statistics.paired import smallest_signed_rank
 
     most = len(study.all_seeds)
-    smallest, level = smallest_signed_rank(most), _compute_strictest_level(study, most, comparisons)
+    smallest = smallest_signed_rank(most)
+    level = _compute_strictest_level(study, most, comparisons)
     if smallest <= level:
         return []
     enough = _find_enough_seeds(study, most, comparisons)
-    todo = f"give at least {enough} seeds or take test: t" if enough else "take test: t"
-    needs = (
-        f"the last look takes {level:.2g}"
-        if study.adaptive
-        else f"Holm's correction takes {level:.2g}"
-    )
-    number = f"{comparisons} comparison{'s' if comparisons > 1 else ''}"
+    advice = f"use at least {enough} seeds, or test: t" if enough else "use test: t"
+    source = "the level of the last look" if study.adaptive else "the level of Holm's correction"
     message = (
-        f"with {most} seed{'s' if most > 1 else ''} no signed-rank p is below {smallest:.2g}, and {needs} for {number}"
-        f" at alpha {study.table.alpha:g}, so that nothing could be decided; {todo}"
+        f"the smallest signed-rank p of {_format_count(most, 'seed')} is {smallest:.2g}, above"
+        f" {source}, {level:.2g} for {_format_count(comparisons, 'comparison')} at alpha"
+        f" {study.table.alpha:g}, so that no difference can be significant; {advice}"
     )
-    place = (
-        ("seeds", "max")
-        if study.adaptive
-        else ("seeds",)
-        if "seeds" in document.data
-        else ("table", "test")
-    )
-    return [Problem(document.source(place), message)]
+    location: Location = ("table", "test")
+    if study.adaptive:
+        location = ("seeds", "max")
+    elif "seeds" in document.data:
+        location = ("seeds",)
+    return [Problem(document.source(location), message)]
+
+
+def _format_count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _compute_strictest_level(study: StudyConfig, most: int, comparisons: int) -> float:
-    """The largest p that decides the first of so many comparisons when each arm has `most` seeds."""
+    """Return the largest p that is significant in the first comparison, with `most` seeds."""
     share = study.table.alpha / comparisons
     if study.adaptive is None:
         return math.nextafter(share, 0)  # a corrected p must be below alpha
@@ -188,54 +247,49 @@ def _compute_strictest_level(study: StudyConfig, most: int, comparisons: int) ->
 
 
 def _find_enough_seeds(study: StudyConfig, most: int, comparisons: int) -> int | None:
-    """The first number of seeds above `most` that can decide something."""
+    """Return the smallest number of seeds above `most` that can be significant."""
     from ibml.statistics.paired import smallest_signed_rank
 
-    candidates = range(most + 1, (MAX_ADAPTIVE_SEEDS if study.adaptive else MAX_SEEDS) + 1)
-    share = study.table.alpha / comparisons  # a look takes less than that, and costs seconds
-    return next(
-        (
-            n
-            for n in candidates
-            if (p := smallest_signed_rank(n)) < share
-            and p <= _compute_strictest_level(study, n, comparisons)
-        ),
-        None,
-    )
+    last = MAX_ADAPTIVE_SEEDS if study.adaptive else MAX_SEEDS
+    share = study.table.alpha / comparisons
+    for count in range(most + 1, last + 1):
+        p = smallest_signed_rank(count)
+        # the level of a look is below the share, and takes seconds to compute
+        if p < share and p <= _compute_strictest_level(study, count, comparisons):
+            return count
+    return None
 
 
 def _check_groups(study: StudyConfig, document: Document) -> Iterator[Problem]:
-    """An arm is a row once, and none that is not shown."""
+    """Check that an arm is in one group, and among the rows of the table."""
     seen: dict[str, str] = {}
     for group, members in study.table.groups.items():
         for index, arm in enumerate(members):
             source = document.source(("table", "groups", group, index))
             if arm in seen:
-                yield Problem(source, f"{arm!r} is in the group {seen[arm]!r} already")
+                yield Problem(source, f"{arm!r} is already in the group {seen[arm]!r}")
             elif study.table.rows and arm not in study.table.rows:
                 yield Problem(source, f"{arm!r} is not among the table's rows")
             seen[arm] = group
 
 
-def _check_shown_names(
+def _check_display_names(
     study: StudyConfig, kinds: Iterable[Iterable[str]], document: Document
 ) -> Iterator[Problem]:
-    """Two arms under one name could not be told apart; nor two metrics, data sets or components."""
+    """Check that two arms, metrics, data sets or components do not have one display name."""
     for kind in kinds:
         seen: dict[str, str] = {}
         for name in kind:
             shown = study.table.get_display_name(name)
             if shown in seen and seen[shown] != name:
-                source = document.source(
-                    ("table", "names", name if name in study.table.names else seen[shown])
-                )
-                yield Problem(
-                    source, f"{name!r} and {seen[shown]!r} would both be shown as {shown!r}"
-                )
+                renamed = name if name in study.table.names else seen[shown]
+                source = document.source(("table", "names", renamed))
+                message = f"{name!r} and {seen[shown]!r} would both be shown as {shown!r}"
+                yield Problem(source, message)
             seen.setdefault(shown, name)
 
 
 def find_shared_modalities(cells: list[Cell]) -> list[str]:
-    """The modalities that all data sets have."""
+    """Return the modalities that all data sets have."""
     first, *rest = [cell.config.data.modalities for cell in cells]
     return [name for name in first if all(name in other for other in rest)]

@@ -1,4 +1,4 @@
-"""Versions of a study: a study whose design was changed does not replace the record of another one."""
+"""Versions of a study: a study with a changed design does not replace the record of another one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from ibml.study.planning.design_changes import DesignChange, compare_design
 from ibml.study.planning.plan import Plan
 from ibml.tracking.store.reader import StoreReader
 
-_REPLACED = (
-    "it was begun with another design, of which no trial has a result; its record is replaced"
-)
+_REPLACED = "its record has another design and no results, and is replaced"
 
 
 class DesignChangedError(IbmlError):
@@ -25,13 +23,16 @@ class DesignChangedError(IbmlError):
 def choose_version(
     plan: Plan, store: StoreReader, new_version: bool, say: Callable[[str], None]
 ) -> Plan:
-    """Return the plan under the name of the version that has its design, or of a new one.
+    """Return the plan with the name of the version that has its design, or of a new version.
 
     Args:
-        plan: The plan, under its name without a version.
-        store: The store with the versions that were run.
-        new_version: Whether to begin a new version where no version has the design.
+        plan: The plan, with its name without a version.
+        store: Store with the versions that were run.
+        new_version: True to start a new version if no version has the design.
         say: Receives notices for the user, a line at a time.
+
+    Returns:
+        The plan with the name of its record.
 
     Raises:
         DesignChangedError: The name is taken by another design, and `new_version` is false.
@@ -41,7 +42,8 @@ def choose_version(
     alike = [n for n in names if n != plan.name and n.casefold() == plan.name.casefold()]
     if alike:
         say(
-            f"Note: {plan.name} differs from the study {alike[0]} in case alone; both reports may share a folder."
+            f"Note: {plan.name} and the study {alike[0]} differ only in case; their reports may"
+            " share a directory."
         )
     versions = select_versions(plan.name, names)
     found = _compare_versions(plan, store, versions)
@@ -55,28 +57,33 @@ def choose_version(
         return plan
     if not new_version:
         latest = versions[-1]
-        head = f"the study {latest!r} in {redact_url(store.uri)} was run with another design, which this would replace:"
+        head = (
+            f"the study {latest!r} in {redact_url(store.uri)} was run with another design, whose"
+            " record would be replaced:"
+        )
         following = get_next_version(plan.name, versions)
-        advice = f"Say --new-version to run this as {following!r}, or change `name` in the file."
+        advice = f"Use --new-version to run this as {following!r}, or change `name` in the file."
         raise DesignChangedError(format_refusal(head, found[latest].changes, advice))
     return replace(plan, name=get_next_version(plan.name, versions))
 
 
 def find_version(plan: Plan, store: StoreReader) -> str | None:
     """Return the name of the version that has the plan's design, if it was run."""
-    return _select_same(
-        _compare_versions(plan, store, select_versions(plan.name, store.names("study")))
-    )
+    versions = select_versions(plan.name, store.names("study"))
+    return _select_same(_compare_versions(plan, store, versions))
 
 
 def _select_empty(store: StoreReader, versions: Sequence[str]) -> str | None:
-    """Return the latest version if nothing of it was finished, so that replacing its record loses nothing. One that
-    may be running is not chosen."""
+    """Return the latest version if it has no results, so that its record can be replaced.
+
+    A version that may be running is not returned.
+    """
     record = store.read_study_if_any(versions[-1]) if versions else None
     if record is None or any(trial.key == UNTUNED for trial in record.trials):
         return None
-    if ("study", record.name, "RUNNING") in {(o.kind, o.name, o.status) for o in store.overview()}:
-        return None
+    for run in store.overview():
+        if (run.kind, run.name, run.status) == ("study", record.name, "RUNNING"):
+            return None
     results = store.results({trial.key for trial in record.trials})
     return None if any(result.ended for result in results.values()) else record.name
 
@@ -88,7 +95,7 @@ def _compare_versions(
 
 
 def _select_same(found: Mapping[str, DesignChange]) -> str | None:
-    """Return the latest version with the very design, else the latest that contains it or is contained in it."""
+    """Return the latest version with an identical design, else the latest compatible version."""
     same = [version for version, change in found.items() if not change.changes]
     identical = [version for version in same if found[version].identical]
     return (identical or same)[-1] if same else None

@@ -1,0 +1,1 @@
+"""Previews for `--dry-run`: trials, remaining work and estimated duration."""

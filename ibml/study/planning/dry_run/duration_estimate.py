@@ -1,7 +1,8 @@
-"""How long a study will take, from trials of the same shape that were run before."""
+"""Estimate of a study's duration, from earlier trials of the same shape."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,15 +16,24 @@ if TYPE_CHECKING:
     from ibml.tracking.store.listing import ListedTrial
 
 SECONDS = "time.total"
-"""The metric that has the seconds of a trial."""
+"""Metric with the seconds of a trial."""
 Cost = tuple[str, float]
-"""A trial's shape with its epochs, and its seconds of training."""
+"""Shape of a trial with its number of epochs, and its training time in seconds."""
 
 
 @dataclass(frozen=True)
 class DurationEstimate:
-    """Seconds of training one after another, at least and at most seeds; `arms` of `cells` arms had past trials, the
-    others are taken at their pace; `slots` trials fit on this machine at once."""
+    """Estimated duration of a study.
+
+    Attributes:
+        least: Total training time with the minimum number of seeds, in seconds.
+        most: Total training time with the maximum number of seeds, in seconds.
+        past: Number of earlier trials that the estimate is based on.
+        known: Number of arms with earlier trials; the others are assumed to be as fast.
+        cells: Number of arms on data sets.
+        slots: Number of trials that fit on this machine at once.
+        gpu: Number of GPUs of a trial.
+    """
 
     least: float
     most: float
@@ -37,29 +47,38 @@ class DurationEstimate:
         total = _format_range(self.least, self.most)
         wall = _format_range(self.least / self.slots, self.most / self.slots)
         others = self.cells - self.known
-        rest = f", {others} of {self.cells} arms at the others' pace" if others else ""
-        gpu = (
-            f"; {_format_number_range(self.least * self.gpu / 3600, self.most * self.gpu / 3600)} GPU-hours"
-            if self.gpu
-            else ""
-        )
+        rest = ""
+        if others:
+            rest = f" ({others} of {self.cells} arms have none and are assumed to be as fast)"
+        gpu = ""
+        if self.gpu:
+            hours = [seconds * self.gpu / 3600 for seconds in (self.least, self.most)]
+            gpu = f"; {_format_number_range(*hours)} GPU-hours"
         return (
-            f"Estimate from {self.past} past trials of the same shape{rest}: {total} of training, {wall} with"
-            f" {self.slots} at once on this machine{gpu}."
+            f"Estimate from {self.past} past trials of the same shape{rest}: {total} of training,"
+            f" {wall} with {self.slots} at once on this machine{gpu}."
         )
 
 
 def collect_costs(trials: Iterable[ListedTrial]) -> list[Cost]:
     """Return the costs of trials that have been trained."""
-    return [
-        (trial.shape, trial.metrics[SECONDS])
-        for trial in trials
-        if trial.shape and SECONDS in trial.metrics
-    ]
+    costs = []
+    for trial in trials:
+        if trial.shape and SECONDS in trial.metrics:
+            costs.append((trial.shape, trial.metrics[SECONDS]))
+    return costs
 
 
 def estimate_duration(plan: Plan, costs: Iterable[Cost]) -> DurationEstimate | None:
-    """None where no arm has past trials."""
+    """Estimate the duration of a study.
+
+    Args:
+        plan: Plan of the study.
+        costs: Costs of earlier trials.
+
+    Returns:
+        The estimate, or None if no arm has earlier trials.
+    """
     paces: dict[str, list[float]] = {}
     for shape, seconds in costs:
         name, _, epochs = shape.partition("/")
@@ -69,18 +88,19 @@ def estimate_duration(plan: Plan, costs: Iterable[Cost]) -> DurationEstimate | N
     known = [name for name, _, _ in shapes if name in paces]
     if not known:
         return None
-    common = median(pace for name in set(known) for pace in paces[name])
+    used = list(itertools.chain.from_iterable(paces[name] for name in set(known)))
+    common = median(used)
     one_seed = sum(int(epochs) * median(paces.get(name, [common])) for name, _, epochs in shapes)
     resources = plan.study.resources
-    slots = max(1, min(plan.trials, int((os.cpu_count() or 1) / resources.cpu)))
+    fitting = int((os.cpu_count() or 1) / resources.cpu)
     return DurationEstimate(
-        one_seed * plan.study.least_seeds,
-        one_seed * len(plan.study.all_seeds),
-        sum(len(paces[name]) for name in set(known)),
-        len(known),
-        len(shapes),
-        slots,
-        resources.gpus,
+        least=one_seed * plan.study.least_seeds,
+        most=one_seed * len(plan.study.all_seeds),
+        past=len(used),
+        known=len(known),
+        cells=len(shapes),
+        slots=max(1, min(plan.trials, fitting)),
+        gpu=resources.gpus,
     )
 
 
@@ -96,4 +116,6 @@ def _format_number_range(low: float, high: float) -> str:
 def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""How many trials of a plan have results already, and what is left to train."""
+"""Number of trials of a plan that have results, and that are left to train."""
 
 from __future__ import annotations
 
@@ -20,14 +20,23 @@ if TYPE_CHECKING:
     from ibml.tracking.store.listing import ListedTrial
 
 ENDED = ("finished", "diverged")
-"""The statuses of a trial that has a result."""
-Values = dict[tuple[str, str], dict[int, float | None]]
-"""(data set, arm) -> seed -> the metric that decides; none of a trial that ended without it."""
+"""Statuses of a trial with a result."""
+CellName = tuple[str, str]
+"""A data set and an arm."""
+Values = dict[CellName, dict[int, float | None]]
+"""Metric that decides on seeds, by cell and seed; None for a trial that ended without it."""
 
 
 @dataclass(frozen=True)
 class Remaining:
-    """Trials with a result, and at least and at most what is left; notes say why it may be otherwise."""
+    """Number of trials with a result, and what is left.
+
+    Attributes:
+        done: Number of trials with a result.
+        trials: Minimum and maximum number of trials that are left.
+        epochs: Minimum and maximum number of epochs that are left.
+        notes: Reasons why the numbers may be wrong.
+    """
 
     done: int
     trials: tuple[int, int]
@@ -36,65 +45,80 @@ class Remaining:
 
 
 def count_remaining(plan: Plan, trials: Sequence[ListedTrial]) -> Remaining:
-    """Count the trials of a plan that have a result among those of a store, and the rest.
+    """Count the trials of a plan that have a result in a store, and the others.
 
     Args:
-        plan: The study. Of arms that are tuned first nothing is known, so they are left out.
-        trials: What the store has.
+        plan: Plan of the study. Arms to be tuned are left out, since their trials are not known.
+        trials: Trials of the store.
+
+    Returns:
+        The numbers.
     """
-    cells = [arm.cell for arm in plan.tuning if arm.plan is None] if plan.tuning else plan.cells
-    cells = cells if plan.study.adaptive else _select_distinct(cells)
+    cells = plan.cells
+    if plan.tuning:
+        cells = [arm.cell for arm in plan.tuning if arm.plan is None]
+    adaptive = plan.study.adaptive
+    metric = ""
+    if adaptive:
+        metric = adaptive.get_deciding_metric(plan.metrics)
+    else:
+        cells = _select_distinct(cells)
     results = {trial.key: trial for trial in trials if trial.status in ENDED}
     notes: dict[str, None] = {}
-    metric = plan.study.adaptive.get_deciding_metric(plan.metrics) if plan.study.adaptive else ""
     values: Values = {}
     for cell in cells:
         found = _find_results(cell, plan.study.all_seeds, results, notes)
-        values[cell.dataset, cell.arm] = {
-            seed: _get_value(trial, metric) for seed, trial in found.items()
-        }
+        values[cell.dataset, cell.arm] = {s: _get_value(t, metric) for s, t in found.items()}
     least, most = _count_left(plan, cells, values)
     return Remaining(
-        sum(map(len, values.values())),
-        (sum(least.values()), sum(most.values())),
-        (_count_epochs(cells, least), _count_epochs(cells, most)),
-        tuple(notes),
+        done=sum(map(len, values.values())),
+        trials=(sum(least.values()), sum(most.values())),
+        epochs=(_count_epochs(cells, least), _count_epochs(cells, most)),
+        notes=tuple(notes),
     )
 
 
 def _select_distinct(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells without those whose trials are another cell's."""
-    forms = [json.dumps(get_result_form(cell.config), sort_keys=True) for cell in cells]
-    return [cell for position, cell in enumerate(cells) if forms[position] not in forms[:position]]
+    """Return the first of the cells that have the same trials."""
+    distinct: dict[str, Cell] = {}
+    for cell in cells:
+        form = json.dumps(get_result_form(cell.config), sort_keys=True)
+        distinct.setdefault(form, cell)
+    return list(distinct.values())
 
 
 def _get_value(trial: ListedTrial, metric: str) -> float | None:
-    value = trial.metrics.get(metric, math.nan) if trial.status == "finished" else math.nan
+    if trial.status != "finished":
+        return None
+    value = trial.metrics.get(metric, math.nan)
     return value if math.isfinite(value) else None
 
 
-def _count_epochs(cells: Sequence[Cell], left: Mapping[tuple[str, str], int]) -> int:
+def _count_epochs(cells: Sequence[Cell], left: Mapping[CellName, int]) -> int:
     return sum(left[cell.dataset, cell.arm] * cell.config.trained_epochs for cell in cells)
 
 
 def _find_results(
     cell: Cell, seeds: Sequence[int], results: Mapping[str, ListedTrial], notes: dict[str, None]
 ) -> dict[int, ListedTrial]:
-    """Seed -> the result of a cell's trial. Results are of a content of the data set, which is read only if there are
-    results of its configuration at all."""
+    """Return the results of a cell's trials, by seed.
+
+    A result belongs to a content of the data set. The data set is scanned only if its configuration
+    has results.
+    """
     configs = {seed: cell.config.model_copy(update={"seed": seed}) for seed in seeds}
     for fingerprint in _list_fingerprints(cell, results, notes):
-        found = {
-            seed: results.get(compute_trial_key(config, fingerprint))
-            for seed, config in configs.items()
-        }
-        known = {seed: trial for seed, trial in found.items() if trial is not None}
+        known: dict[int, ListedTrial] = {}
+        for seed, config in configs.items():
+            trial = results.get(compute_trial_key(config, fingerprint))
+            if trial is not None:
+                known[seed] = trial
         if known:
-            note = _describe_content(
-                cell.config.data, fingerprint, {t.fingerprint for t in results.values()}
-            )
+            recorded = {trial.fingerprint for trial in results.values()}
+            note = _describe_content(cell.config.data, fingerprint, recorded)
             if note != _OTHER:
-                notes |= {note: None} if note else {}
+                if note:
+                    notes[note] = None
                 return known
     return {}
 
@@ -105,7 +129,7 @@ _OTHER = "other content"
 def _list_fingerprints(
     cell: Cell, results: Mapping[str, ListedTrial], notes: dict[str, None]
 ) -> Collection[str]:
-    """The contents of data sets that results are of; an embedded data set has one."""
+    """Return the fingerprints of the data set that results may have."""
     from ibml import data
 
     if not results:
@@ -115,12 +139,21 @@ def _list_fingerprints(
     try:
         return (data.fingerprint(cell.config.data),)
     except IbmlError as error:
-        notes |= {f"Its results are not known: {error}.": None}
+        notes[f"Its results are not known: {error}."] = None
         return ()
 
 
 def _describe_content(config: DataConfig, fingerprint: str, recorded: Collection[str]) -> str:
-    """What to add where it is not known if the data set still has this content; `_OTHER` where it has not."""
+    """Return a note if it is not known whether a data set still has the content of a result.
+
+    Args:
+        config: Configuration of the data set.
+        fingerprint: Fingerprint of the result.
+        recorded: Fingerprints of all results.
+
+    Returns:
+        The note; empty if the content is the same, `_OTHER` if it is not.
+    """
     if not isinstance(config, FilesConfig):
         return ""
     from ibml.data.base import ignore_progress
@@ -129,24 +162,24 @@ def _describe_content(config: DataConfig, fingerprint: str, recorded: Collection
     try:
         now = scan_dataset(config, ignore_progress).fingerprint
     except IbmlError:
-        return f"The data set {config.type} was not found here; its results are counted by the content that they are of."
+        return (
+            f"The data set {config.type} was not found here; its results are counted by their"
+            " recorded content."
+        )
     if now == fingerprint:
         return ""
-    if (
-        config.on_missing == "skip" and now not in recorded
-    ):  # which samples are left out is known when all are decoded
-        return (
-            f"Results on {config.type} are counted as if its content were that of the last trials."
-        )
+    # the skipped samples are known only after all are decoded
+    if config.on_missing == "skip" and now not in recorded:
+        return f"Results on {config.type} are counted as if its content had not changed."
     return _OTHER
 
 
 def _count_left(
     plan: Plan, cells: Sequence[Cell], values: Values
-) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
-    """By data set and arm how many trials are left at least and at most."""
+) -> tuple[dict[CellName, int], dict[CellName, int]]:
+    """Return the minimum and maximum number of trials that are left, by cell."""
     seeds = plan.study.all_seeds
-    every = {place: len(seeds) - len(known) for place, known in values.items()}
+    every = {name: len(seeds) - len(known) for name, known in values.items()}
     adaptive = plan.study.adaptive
     if adaptive is None:
         return every, every
@@ -161,6 +194,7 @@ def _count_left(
             for arm in names:
                 least[dataset, arm] += 1
         if not progress.finished:
-            open_arms = [arm for arm in arms if arm not in progress.decided]
-            most |= {(dataset, arm): every[dataset, arm] for arm in open_arms}
+            for arm in arms:
+                if arm not in progress.decided:
+                    most[dataset, arm] = every[dataset, arm]
     return least, most

@@ -1,7 +1,8 @@
-"""How many trials of a search are done already, read from its database without making or changing one."""
+"""Number of trials of searches that are done, read from their database without changing it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -20,31 +21,50 @@ _DONE = ("COMPLETE", "PRUNED", "FAIL")
 
 @dataclass(frozen=True)
 class SearchPeek:
-    """The searches of a database by name: how many of their trials are done, and what they search; or the problem
-    because of which that is not known."""
+    """Searches of a database.
+
+    Attributes:
+        done: Number of trials that are done, by name of the search.
+        specs: Specification, by name of the search.
+        problem: Reason why the database could not be read; empty if it could.
+    """
 
     done: dict[str, int] = field(default_factory=dict)
     specs: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
 
     def find_version(self, plan: SearchPlan, name: str) -> str | None:
-        """Return the version of a search that this plan goes on with; none where it begins a new one."""
+        """Return the version of a search that a plan would resume.
+
+        Args:
+            plan: Plan of the search.
+            name: Name of the search.
+
+        Returns:
+            Name of the version, or None if the plan would start a new one.
+        """
         wanted = _build_spec(plan)
-        versions = [
-            known for known in self.specs if re.fullmatch(rf"{re.escape(name)}( v\d+)?", known)
-        ]
-        return next(
-            (known for known in versions if _drop_data(self.specs[known], wanted) == wanted), None
-        )
+        pattern = re.compile(rf"{re.escape(name)}( v\d+)?")
+        for known, spec in self.specs.items():
+            if pattern.fullmatch(known) and _drop_data(spec, wanted) == wanted:
+                return known
+        return None
 
     def has(self, name: str) -> bool:
-        """Tell whether there is a search of that name, whatever it searches."""
+        """Return True if there is a search of this name, also with other settings."""
         return name in self.specs
 
 
 def peek_searches(url: str) -> SearchPeek:
-    """Read the searches of a database if it is there and within reach."""
-    problem = SearchPeek(problem=f"the search database {redact_url(url)} cannot be read as it is")
+    """Read the searches of a database.
+
+    Args:
+        url: URL of the database.
+
+    Returns:
+        The searches; empty if the database does not exist, with a problem if it cannot be read.
+    """
+    problem = SearchPeek(problem=f"the search database {redact_url(url)} could not be read")
     try:
         file = get_sqlite_path(url)
         if file is not None and (not file.is_file() or not file.stat().st_size):
@@ -77,28 +97,31 @@ def _read_searches(address: str) -> SearchPeek | None:
     try:
         check_connection(address)
         with sqlalchemy.create_engine(address, poolclass=NullPool).connect() as connection:
-            done = {name: int(count) for name, count in connection.execute(counts)}
-            return SearchPeek(
-                done, {name: json.loads(text) for name, text in connection.execute(specs)}
-            )
+            peek = SearchPeek()
+            for name, count in connection.execute(counts):
+                peek.done[name] = int(count)
+            for name, text in connection.execute(specs):
+                peek.specs[name] = json.loads(text)
+            return peek
     except sqlalchemy.exc.SQLAlchemyError:
         return None
 
 
 def _build_spec(plan: SearchPlan) -> dict[str, Any]:
-    """What a plan searches, as the database has it. The content of a data set in files is left out, since reading it
-    takes long."""
+    """Return the specification of a plan as the database stores it.
+
+    The content of a data set in files is left out, since reading it takes long.
+    """
     from ibml import data
 
     fingerprint = ""
     if not isinstance(plan.space.base.data, FilesConfig):
-        try:
+        with contextlib.suppress(IbmlError):
             fingerprint = data.fingerprint(plan.space.base.data)
-        except IbmlError:
-            fingerprint = ""
     spec: dict[str, Any] = json.loads(json.dumps(plan.build_spec(fingerprint, TRAINER_REVISION)))
     return spec
 
 
 def _drop_data(spec: Any, wanted: dict[str, Any]) -> Any:
+    """Return a specification without the data set's content if the wanted one has none."""
     return {**spec, "data": ""} if isinstance(spec, dict) and not wanted["data"] else spec

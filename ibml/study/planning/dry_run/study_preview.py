@@ -1,4 +1,4 @@
-"""What a study would run, for `--dry-run`."""
+"""Preview of a study for `--dry-run`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ibml.study.planning.dry_run.duration_estimate import SECONDS, collect_costs
 from ibml.study.planning.dry_run.remaining import count_remaining
 from ibml.study.planning.dry_run.search_peek import SearchPeek
 from ibml.study.planning.dry_run.search_preview import (
-    describe_proposals,
+    describe_search_progress,
     format_gpu,
     format_setting,
 )
@@ -27,9 +27,9 @@ from ibml.tracking.store.peek import Peek
 
 
 def list_preview_metrics(plan: Plan) -> list[str]:
-    """Return the metrics of past trials that a preview goes by."""
+    """Return the metrics of past trials that a preview needs."""
     adaptive = plan.study.adaptive
-    return [SECONDS, *([adaptive.get_deciding_metric(plan.metrics)] if adaptive else [])]
+    return [SECONDS, adaptive.get_deciding_metric(plan.metrics)] if adaptive else [SECONDS]
 
 
 def preview_study(
@@ -39,12 +39,43 @@ def preview_study(
     share: bool = True,
     rerun: bool = False,
 ) -> Group:
-    """The design matrix: arms, levels of their factors, trials, epochs, and how each arm differs from the reference;
-    what is trained of the epochs where trials `share` states; how much of it has a result, which `rerun` trains again;
-    and what it would take, going by the costs of past trials."""
+    """Return a preview of a study.
+
+    It shows the design matrix with the differences of each arm from the reference, the numbers of
+    trials and epochs, those that are left to train, and the estimated duration.
+
+    Args:
+        plan: Plan of the study.
+        past: Trials of the store.
+        searches: Searches of the database.
+        share: True if trials share common training prefixes.
+        rerun: True if trials with a result are trained again.
+
+    Returns:
+        Text and a table to print.
+    """
+    found = estimate_duration(plan, collect_costs(past.trials))
+    lines = [*_describe_switches(plan), *plan.notes]
+    lines += [f"Note: {warning}." for warning in plan.warnings]
+    if plan.tuning:
+        lines.append(_describe_tuning(plan))
+    lines.append(_describe_total(plan))
+    if share:
+        lines += _describe_sharing(plan)
+    if any(arm.plan for arm in plan.tuning):
+        lines.append(describe_search_progress(searches, _list_searches(plan)))
+    lines += _describe_results(plan, past, rerun)
+    if found:
+        lines.append(str(found))
+    lines.append("Nothing was run.")
+    return Group(Text(plan.study.description), _build_grid(plan), *map(Text, lines))
+
+
+def _build_grid(plan: Plan) -> Table:
+    """Return the design matrix: a row per cell, with a column per factor of a crossed design."""
     several = len(plan.datasets) > 1
-    crossed = plan.study.design.type == "factorial"
-    factors = plan.design.factors if plan.study.design.type != "one_factor" else {}
+    show_arm = plan.study.design.type != "factorial"  # the levels identify an arm
+    factors = list(plan.design.factors) if plan.study.design.type != "one_factor" else []
     levels = {arm.name: arm.levels for arm in plan.design.arms}
     grid = Table(
         title=Text(plan.name, style="bold"),
@@ -52,120 +83,104 @@ def preview_study(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for heading in ["data set"] if several else []:
-        grid.add_column(heading)
-    for heading in [] if crossed else ["arm"]:  # its levels say it all
-        grid.add_column(heading)
+    if several:
+        grid.add_column("data set")
+    if show_arm:
+        grid.add_column("arm")
     for name in factors:
         grid.add_column(Text(name), overflow="fold")
     grid.add_column("trials", justify="right")
     grid.add_column("epochs", justify="right")
-    grid.add_column("" if factors else Text(f"differs from {plan.reference} in"), overflow="fold")
-    least, most = plan.study.least_seeds, len(plan.study.all_seeds)
+    heading = "" if factors else f"differs from {plan.reference} in"
+    grid.add_column(Text(heading), overflow="fold")
     set_by = {cell.dataset: cell.pinned for cell in plan.cells if cell.arm == plan.reference}
+    least, most = plan.study.least_seeds, len(plan.study.all_seeds)
     for cell in plan.cells:
         epochs = cell.config.trained_epochs
-        of_arm = [levels[cell.arm][name] for name in factors]
-        counts = [_format_range(least, most), _format_range(least * epochs, most * epochs)]
-        last = (
-            "reference"
-            if cell.arm == plan.reference
-            else ""
-            if factors
-            else _describe_difference(cell, set_by.get(cell.dataset, ()))
-        )
-        row = [*([] if crossed else [cell.arm]), *of_arm, *counts, last]
-        grid.add_row(*map(Text, [cell.dataset, *row] if several else row))
-    tuning = [_describe_tuning(plan)] if plan.tuning else []
-    found = estimate_duration(plan, collect_costs(past.trials))
-    warnings = [f"Note: {warning}." for warning in plan.warnings]
-    lines = [
-        *_describe_switches(plan),
-        *plan.notes,
-        *warnings,
-        *tuning,
-        _describe_total(plan),
-        *(_describe_sharing(plan) if share else []),
-    ]
-    lines += (
-        [describe_proposals(searches, _list_searches(plan))]
-        if any(arm.plan for arm in plan.tuning)
-        else []
-    )
-    lines += _describe_results(plan, past, rerun)
-    lines += [*([str(found)] if found else []), "Nothing was run."]
-    return Group(Text(plan.study.description), grid, *map(Text, lines))
+        row = [cell.dataset] if several else []
+        if show_arm:
+            row.append(cell.arm)
+        row += [levels[cell.arm][name] for name in factors]
+        row.append(_format_range(least, most))
+        row.append(_format_range(least * epochs, most * epochs))
+        if cell.arm == plan.reference:
+            row.append("reference")
+        else:
+            row.append("" if factors else _describe_difference(cell, set_by.get(cell.dataset, ())))
+        grid.add_row(*map(Text, row))
+    return grid
 
 
 def _describe_switches(plan: Plan) -> list[str]:
-    """What switches each component off."""
+    """Return a line per component with the settings that switch it off."""
     components = getattr(plan.study.design, "components", {})
-    settings = {name: flatten(of) for name, of in components.items()}
-    return [
-        f"{name} off: {', '.join(f'{p}={format_setting(v)}' for p, v in of.items())}"
-        for name, of in settings.items()
-    ]
+    lines = []
+    for name, overrides in components.items():
+        settings = [f"{p}={format_setting(v)}" for p, v in flatten(overrides).items()]
+        lines.append(f"{name} off: {', '.join(settings)}")
+    return lines
 
 
 def _describe_total(plan: Plan) -> str:
     least, most, cells = plan.study.least_seeds, len(plan.study.all_seeds), len(plan.cells)
     one_seed = sum(cell.config.trained_epochs for cell in plan.cells)
-    what = "cells" if len(plan.datasets) > 1 else "arms"
+    noun = "cells" if len(plan.datasets) > 1 else "arms"
     resources = plan.study.resources
     return (
-        f"{_format_range(least * cells, most * cells)} trials ({cells} {what} × {_format_range(least, most)} seeds),"
-        f" {_format_range(least * one_seed, most * one_seed)} epochs; a trial takes {resources.cpu:g} CPU and"
-        f" {format_gpu(resources)} GPU."
+        f"{_format_range(least * cells, most * cells)} trials ({cells} {noun} ×"
+        f" {_format_range(least, most)} seeds), {_format_range(least * one_seed, most * one_seed)}"
+        f" epochs; a trial takes {resources.cpu:g} CPU and {format_gpu(resources)} GPU."
     )
 
 
 def _list_searches(plan: Plan) -> list[tuple[str, SearchPlan]]:
+    """Return name and plan of each arm's search."""
     several = len(plan.datasets) > 1
-    return [
-        (format_search_name(plan.name, arm.cell, several), arm.plan)
-        for arm in plan.tuning
-        if arm.plan
-    ]
+    searches = []
+    for arm in plan.tuning:
+        if arm.plan:
+            searches.append((format_search_name(plan.name, arm.cell, several), arm.plan))
+    return searches
 
 
 def _describe_results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
-    """How many trials have a result, and what is left."""
+    """Return how many trials have a result, and how many are left."""
     if past.problem:
-        return [f"{past.problem}; how many trials have a result is not known."]
+        return [f"{past.problem}; the number of trials with a result is not known."]
     if plan.tuning and all(arm.plan for arm in plan.tuning):
-        return ["How many trials of this table have a result is known when its arms are tuned."]
+        return ["The number of trials with a result is known after the arms are tuned."]
     found = count_remaining(plan, past.trials)
-    cells = sum(not arm.plan for arm in plan.tuning) if plan.tuning else len(plan.cells)
-    every = len(plan.study.all_seeds) * cells
-    of = f"{every:,} trials{' of arms that are not tuned' if plan.tuning else ''}"
+    cells, kind = len(plan.cells), ""
+    if plan.tuning:
+        cells = sum(not arm.plan for arm in plan.tuning)
+        kind = " of arms that are not tuned"
+    every = f"{len(plan.study.all_seeds) * cells:,} trials{kind}"
     if rerun:
-        return [
-            f"{found.done:,} of {of} have a result already and would be trained again (--rerun).",
-            *found.notes,
-        ]
-    left = (
-        f"{_format_range(*found.trials)} with {_format_range(*found.epochs)} epochs"
-        if found.trials[1]
-        else "nothing"
-    )
-    return [f"{found.done:,} of {of} have a result already; left to train: {left}.", *found.notes]
+        text = f"{found.done:,} of {every} have a result already and would be trained again (--rerun)."
+        return [text, *found.notes]
+    left = "nothing"
+    if found.trials[1]:
+        left = f"{_format_range(*found.trials)} with {_format_range(*found.epochs)} epochs"
+    return [f"{found.done:,} of {every} have a result already; left to train: {left}.", *found.notes]
 
 
 def _describe_sharing(plan: Plan) -> list[str]:
-    """How many epochs are trained where those are trained once in which trials train alike."""
+    """Return how many epochs are trained if common training prefixes are trained once."""
     if plan.tuning:
         return []
     epochs: dict[bytes, int] = {}
     for cell in plan.cells:
         after = cell.config.count_trained_epochs
-        for epoch, name in enumerate(compute_prefix_keys(cell.config, "", "")):
-            epochs[name] = after(epoch + 1) - after(epoch)
-    once, every = sum(epochs.values()), sum(cell.config.trained_epochs for cell in plan.cells)
+        for epoch, key in enumerate(compute_prefix_keys(cell.config, "", "")):
+            epochs[key] = after(epoch + 1) - after(epoch)
+    once = sum(epochs.values())
+    every = sum(cell.config.trained_epochs for cell in plan.cells)
     if once == every:
         return []
     seeds = _format_range(plan.study.least_seeds * once, len(plan.study.all_seeds) * once)
     return [
-        f"Trained once where trials train alike: {seeds} epochs, {once / every:.0%} (with --no-share all)."
+        f"With prefix sharing: {seeds} epochs, {once / every:.0%} of the epochs (--no-share trains"
+        " all)."
     ]
 
 
@@ -174,56 +189,67 @@ def _format_range(low: int, high: int) -> str:
 
 
 def _describe_tuning(plan: Plan) -> str:
-    """What the searches of the arms come to before these trials."""
-    searches = [(arm, arm.plan) for arm in plan.tuning if arm.plan]
-    if not searches:
-        return "Tuning: no arm has anything to tune."
-    first = searches[0][1]
-    epochs = sum(p.trials * len(p.seeds) * p.trained_epochs for _, p in searches)
-    most = max(p.trials for _, p in searches)
-    fewer = "at most " if any(p.trials < most for _, p in searches) else ""
-    fixed = [f"{arm.cell.arm}: {', '.join(arm.fixed)}" for arm in plan.tuning if arm.fixed]
+    """Return the cost of the arms' searches."""
+    plans = [arm.plan for arm in plan.tuning if arm.plan]
+    if not plans:
+        return "Tuning: no arm has parameters to tune."
+    first = plans[0]
+    epochs = sum(p.trials * len(p.seeds) * p.trained_epochs for p in plans)
+    most = max(p.trials for p in plans)
+    fewer = "at most " if any(p.trials < most for p in plans) else ""
+    seeds = f" × {len(first.seeds)} seeds" if len(first.seeds) > 1 else ""
+    bound = "at most " if first.config.scheduler.type != "none" else ""
     text = (
-        f"Tuning before that: {len(searches)} searches × {fewer}{most} trials"
-        f"{f' × {len(first.seeds)} seeds' if len(first.seeds) > 1 else ''} = {plan.tuning_trials} trials, "
-        f"{'at most ' if first.config.scheduler.type != 'none' else ''}{epochs:,} epochs; sampler"
+        f"Tuning before that: {len(plans)} searches × {fewer}{most} trials{seeds} ="
+        f" {plan.tuning_trials} trials, {bound}{epochs:,} epochs; sampler"
         f" {first.config.sampler.type}, scheduler {first.config.scheduler.type}."
     )
-    return text + (f" Not searched in {'; in '.join(fixed)}." if fixed else "")
+    fixed = [f"{arm.cell.arm}: {', '.join(arm.fixed)}" for arm in plan.tuning if arm.fixed]
+    return f"{text} Not searched in {'; in '.join(fixed)}." if fixed else text
 
 
 def _describe_difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
-    """What the arm or the reference sets; of a part of another type, its defaults are counted."""
+    """Return the values that an arm or the reference sets.
+
+    The defaults of a component of another type are counted instead of listed.
+    """
     form = flatten(cell.config.model_dump(mode="json"))
     set_by_either = (*cell.pinned, *set_by_reference)
-    there = [
-        path for path in cell.changes if path in form or not _has_other_type(path, cell.changes)
-    ]
-    named = [
-        path
-        for path in there
-        if _is_at_or_below(path, set_by_either) or not _has_other_type(path, cell.changes)
-    ]
+    present: list[str] = []
+    named: list[str] = []
+    for path in cell.changes:
+        has_other_type = _has_other_type(path, cell.changes)
+        if path not in form and has_other_type:
+            continue
+        present.append(path)
+        if not has_other_type or _is_at_or_below(path, set_by_either):
+            named.append(path)
     words = []
     for path in named:
-        part = path.rpartition(".")[0]
-        decides = path == f"{part}.type" or (
-            path == f"{part}.target" and f"{part}.type" not in named
-        )
-        rest = [p for p in there if p not in named and decides and p.startswith(f"{part}.")]
-        defaults = f" with {len(rest)} default{'s' if len(rest) > 1 else ''}" if rest else ""
+        component = path.rpartition(".")[0]
+        has_type = f"{component}.type" in named
+        is_target = path == f"{component}.target" and not has_type
+        count = 0
+        if path == f"{component}.type" or is_target:
+            parts = [p for p in present if p.startswith(f"{component}.")]
+            count = sum(p not in named for p in parts)
+        defaults = f" with {count} default{'s' if count > 1 else ''}" if count else ""
         words.append(f"{path}: {format_setting(cell.changes[path])}{defaults}")
     return ", ".join(words)
 
 
 def _has_other_type(path: str, changes: Collection[str]) -> bool:
-    """Whether a value is of a part whose type is another one; the type itself is not meant."""
-    steps = path.split(".")
-    parts = [".".join(steps[:size]) for size in range(1, len(steps))]
-    return steps[-1] not in ("type", "target") and any(
-        f"{part}.{name}" in changes for part in parts for name in ("type", "target")
-    )
+    """Return True for a value, except the type, of a component whose type is changed."""
+    *parents, last = path.split(".")
+    if last in ("type", "target"):
+        return False
+    component = ""
+    for step in parents:
+        component = f"{component}.{step}" if component else step
+        if f"{component}.type" in changes or f"{component}.target" in changes:
+            return True
+    return False
 
 
-def _is_at_or_below(path: str, places: Sequence[str]) -> bool:
-    return any(path == place or path.startswith(f"{place}.") for place in places)
+def _is_at_or_below(path: str, others: Sequence[str]) -> bool:
+    return any(path == other or path.startswith(f"{other}.") for other in others)
