@@ -44,6 +44,7 @@ def test_a_report_of_two_asks_which(cli: CommandLine) -> None:
     assert sorted(kinds) == [["small", "search"], ["small", "study"]]
 
 
+@pytest.mark.slow
 def test_each_has_a_folder(cli: CommandLine) -> None:
     study = cli.inside("report", "small", "--kind", "study")
     assert study.out == "Report: reports/small/study/report.html\n"
@@ -72,6 +73,7 @@ def test_a_search_that_was_just_run_leaves_the_studys_report(
     assert written == ["reports/demo/report.md", "reports/demo/search/report.md"]
 
 
+@pytest.mark.slow
 def test_one_of_the_kind_needs_no_kind(cli: CommandLine) -> None:
     for options in ((), ("--kind", "search")):
         assert "Report: reports/alone/report.md" in cli.inside("report", "alone", *options).out

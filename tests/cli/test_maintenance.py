@@ -198,6 +198,7 @@ def test_a_store_that_is_not_there_is_said(cli: CommandLine, command: str) -> No
     assert "MLflow at http://127.0.0.1:1 " in answer.err
 
 
+@pytest.mark.slow
 def test_a_study_whose_driver_was_killed_is_listed_as_interrupted(finished: CommandLine) -> None:
     store = MlflowStore(f"sqlite:///{finished.folder}/mlflow.db")
     (study,) = store.overview()

@@ -65,6 +65,7 @@ def test_the_report_is_in_the_studys_run(cli: CommandLine) -> None:
     assert any(file.path == "figures" for file in store.list_artifacts(run.info.run_id))
 
 
+@pytest.mark.slow
 def test_the_page_may_be_written_alone(cli: CommandLine) -> None:
     answer = cli.inside("report", "small.yaml", "-o", "deep/page.html")
     assert answer.code == 0, answer.err
@@ -174,8 +175,9 @@ def test_a_dry_run_changes_no_store_and_says_where_it_cannot_be_read(cli: Comman
     with closing(sqlite3.connect(cli.folder / "other.db")) as database:
         database.execute("create table experiments (experiment_id integer)")
     before = (cli.folder / "other.db").read_bytes()
-    assert "other.db cannot be read as it is; the number of trials with a result is not known." in said(
-        "other.db"
+    assert (
+        "other.db cannot be read as it is; the number of trials with a result is not known."
+        in said("other.db")
     )
     assert (cli.folder / "other.db").read_bytes() == before
     known = (cli.folder / "mlflow.db").read_bytes()
@@ -186,6 +188,7 @@ def test_a_dry_run_changes_no_store_and_says_where_it_cannot_be_read(cli: Comman
     assert "the number of trials with a result is not known." in away
 
 
+@pytest.mark.slow
 def test_results_of_another_revision_are_refused_until_allowed(cli: CommandLine) -> None:
     run = trials(cli)[0]
     before = cli.inside("table", "small").out

@@ -58,6 +58,7 @@ def test_another_server_is_named_in_a_file_of_secrets(tmp_path):
     assert sourced(tmp_path, "MLFLOW_TRACKING_URI") == ["https://mlflow.example.org"]
 
 
+@pytest.mark.slow
 def test_the_heads_mlflow_starts_once_listens_to_loopback_alone_and_stops(tmp_path):
     (tmp_path / "ibml").mkdir()
     (tmp_path / "ibml" / ".venv").symlink_to(sys.prefix)

@@ -98,6 +98,7 @@ def test_anchors_cannot_blow_up_memory() -> None:
         documents.parse("\n".join(lines), "f.yaml")
 
 
+@pytest.mark.slow
 def test_long_lists_are_refused_before_they_are_in_memory() -> None:
     with pytest.raises(ConfigError, match=r"f.yaml:1: has more than 100,000 values"):
         documents.parse(f"a: [{'x,' * 110_000} and this is never read}}", "f.yaml")
@@ -185,6 +186,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), plain, min_size=1, max_size=4))
 def test_what_is_written_is_read_back(data: dict[str, object]) -> None:

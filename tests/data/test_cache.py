@@ -98,6 +98,7 @@ def test_other_content_of_the_same_size_has_another_fingerprint(
     assert wav.stat().st_size == len(changed)
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_store_and_a_killed_one_leaves_none(config: CremadConfig) -> None:
     command = [sys.executable, "-c", SCRIPT, config.model_dump_json()]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)

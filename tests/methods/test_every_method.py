@@ -166,6 +166,7 @@ def epoch_of(trainer: Trainer, epoch: int) -> Iterator[list[Batch]]:
     yield [Batch(*batch) for batch in trainer.train_split.batches(order, epoch)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["concat", "film"])
 @pytest.mark.parametrize("name", NAMES)
 def test_no_step_waits_for_the_device(trial: Build, name: str, fusion: str) -> None:
@@ -254,6 +255,7 @@ def test_it_trains_on_texts_and_on_points_and_comes_back(
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.slow
 def test_real_digits_are_told_apart_by_every_method(trial: Build) -> None:
     for name in NAMES:
         result = train(trial(method=method(name), trainer={"epochs": 4}))

@@ -323,6 +323,7 @@ def ugly() -> Iterator[Figure]:
     yield draw_attribution(list(many.items())[:8], 1.0, "acc", pairs)
 
 
+@pytest.mark.slow
 def test_hard_names_and_values_are_drawn_inside_the_figure_and_never_as_formulas() -> None:
     for figure in ugly():
         figure.draw_without_rendering()
@@ -341,6 +342,7 @@ def test_hard_names_and_values_are_drawn_inside_the_figure_and_never_as_formulas
             assert below is None or below.y1 <= axes.get_tightbbox().y0 + 1
 
 
+@pytest.mark.slow
 def test_the_same_figure_gives_the_same_bytes() -> None:
     def draw() -> Figure:
         return draw_forest({"m": FEW, "n": FEW}, "Joint", "acc", higher_is_better=True)

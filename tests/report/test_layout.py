@@ -259,6 +259,7 @@ def has_engine(name: str) -> pytest.MarkDecorator:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine", [pytest.param(e, marks=has_engine(e)) for e in ("pdflatex", "xelatex", "lualatex")]
 )

@@ -139,6 +139,7 @@ def test_a_table_that_leaves_out_the_reference_has_a_report() -> None:
     assert "Difference to ref in test.accuracy %" in str(made["report.html"])
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes_of_every_file() -> None:
     arms = {"ref": ACCURACY["ref"], "good": ACCURACY["good"]}
     record = study(arms).model_copy(update={"metrics": ("test.accuracy",)})

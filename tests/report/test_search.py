@@ -103,6 +103,7 @@ def test_there_is_no_importance_of_few_trials_or_equal_values() -> None:
     assert compute_importances(record(equal, {"x": RANGE})).parameters == ()
 
 
+@pytest.mark.slow
 def test_a_conditional_parameter_is_judged_where_it_is_active() -> None:
     generator = np.random.default_rng(2)
     proposals = []

@@ -141,6 +141,7 @@ def test_worst_members_go_on_from_the_best_with_changed_values(place):
     assert not (folder / "populations").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diverges", [None, 1])
 def test_killed_anywhere_and_in_any_order_it_comes_to_the_same(place, diverges):
     expected = outcome(run(place("whole"), diverges=diverges))

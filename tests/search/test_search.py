@@ -34,6 +34,7 @@ def outline(search: Search) -> list[tuple[object, ...]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: "-".join(map(str, s.values())))
 def test_a_search_that_is_cut_off_proposes_what_it_would_have(
     lab: Lab, sampler: dict[str, object]
@@ -53,6 +54,7 @@ class Killed(BaseException):
     """What stands for the end of the process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: "-".join(map(str, s.values())))
 def test_a_search_that_is_killed_at_any_write_proposes_what_it_would_have(
     lab: Lab, sampler: dict[str, object], monkeypatch: pytest.MonkeyPatch
@@ -247,6 +249,7 @@ def test_several_objectives_and_constraints(lab: Lab) -> None:
     assert {t.number for t in search.study.best_trials} <= {t.number for t in fine}
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_within_no_constraint(lab: Lab) -> None:
     constraints = [{"metric": "val.gap", "max": 0.9}, {"metric": "time.epoch", "max": 1, "min": 0}]
     plan = plan_of(

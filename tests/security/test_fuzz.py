@@ -256,6 +256,7 @@ def test_a_mutated_file_is_loaded_or_refused_in_words(
     assert time.thread_time() - began < SECONDS
 
 
+@pytest.mark.slow
 @settings_for(CASES_OF_COMMANDS)
 @MUTATED
 def test_a_command_runs_a_mutated_file_or_refuses_it_in_words(

@@ -80,6 +80,7 @@ def test_what_is_printed_is_what_is_written(hostile: CommandLine, command: list[
     assert ":smile:" in answer.out
 
 
+@pytest.mark.slow
 def test_a_report_stays_in_the_folder_of_reports(hostile: CommandLine) -> None:
     before = set(hostile.folder.parent.rglob("*"))
     answer = hostile.inside("report", NAME)

@@ -128,6 +128,7 @@ def calibrated(arms: int) -> dict[int, Floats]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arms", [1, 3, 6])
 def test_null_studies_err_in_at_most_five_percent_and_as_follow_does(arms: int) -> None:
     studies = 60_000

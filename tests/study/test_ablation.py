@@ -358,6 +358,7 @@ def test_a_running_cluster_is_used_and_left_running(
     assert ray_cluster.process.poll() is None, "the cluster was stopped with the study"
 
 
+@pytest.mark.slow
 def test_ray_client_is_refused_in_words(cli: CommandLine) -> None:
     cli.write("small.yaml", STUDY)
     answer = cli("ablate", "small.yaml", "--address", "ray://127.0.0.1:10001")
@@ -365,6 +366,7 @@ def test_ray_client_is_refused_in_words(cli: CommandLine) -> None:
     assert "Ray Client cannot run a study" in answer.err
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_named(cli: CommandLine) -> None:
     cli.write("small.yaml", STUDY)
     answer = cli("ablate", "small.yaml", "--address", "127.0.0.1:1")

@@ -41,6 +41,7 @@ def labels(run: Any) -> dict[str, str]:
     return {k: v for k, v in run.data.tags.items() if k in shown or k.startswith("ibml.study.")}
 
 
+@pytest.mark.slow
 def test_a_renamed_arm_has_its_new_name_everywhere(cli: CommandLine) -> None:
     before = study("renamed", 11)
     ablate(cli, before)
@@ -60,6 +61,7 @@ def test_a_renamed_arm_has_its_new_name_everywhere(cli: CommandLine) -> None:
     assert "renamed (as Ours é)" in " ".join(shown.split()), "from the cache too"
 
 
+@pytest.mark.slow
 def test_a_removed_arm_leaves_the_study_and_may_return(cli: CommandLine) -> None:
     before = study("removed", 12)
     ablate(cli, before)
@@ -85,6 +87,7 @@ def test_a_removed_arm_leaves_the_study_and_may_return(cli: CommandLine) -> None
     }
 
 
+@pytest.mark.slow
 def test_a_trial_of_two_studies_keeps_the_name_that_its_own_gave(cli: CommandLine) -> None:
     own = study("own", 13)
     ablate(cli, own)
@@ -112,6 +115,7 @@ def test_a_study_that_lost_a_result_is_incomplete(cli: CommandLine) -> None:
     assert listed(cli, "lossy")[0].startswith("lossy study complete 6 / 6")
 
 
+@pytest.mark.slow
 def test_a_study_whose_run_was_deleted_is_listed_and_made_again(cli: CommandLine) -> None:
     text = study("gone", 15)
     ablate(cli, text)
@@ -136,6 +140,7 @@ def test_a_study_whose_run_was_deleted_is_listed_and_made_again(cli: CommandLine
     assert cli.inside("table", "gone").out == before
 
 
+@pytest.mark.slow
 def test_the_trials_of_an_overridden_run_have_its_tag(cli: CommandLine) -> None:
     text = study("plain", 16)
     ablate(cli, text)

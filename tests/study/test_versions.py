@@ -48,6 +48,7 @@ def run_id(cli: CommandLine, name: str) -> str:
     return next(overview.run_id for overview in store_of(cli).overview() if overview.name == name)
 
 
+@pytest.mark.slow
 def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     other = STUDY.replace("epochs: 2", "epochs: 3").replace("First", "Second")
     assert ablate(cli, STUDY).code == 0
@@ -115,6 +116,7 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
         assert len(ibml.table("small v3")) == 2
 
 
+@pytest.mark.slow
 def test_overridden_runs_leave_the_study_as_it_is(cli: CommandLine) -> None:
     study, name = STUDY.replace("name: small", "name: toy"), "toy+seeds=1+trainer.epochs=3"
     assert ablate(cli, study).code == 0
@@ -157,6 +159,7 @@ def test_a_study_without_results_is_replaced_and_says_so(cli: CommandLine) -> No
     assert listed(cli, "begun")[0].startswith("begun study complete 4 / 4")
 
 
+@pytest.mark.slow
 def test_the_plain_name_is_free_again_once_its_run_is_deleted(cli: CommandLine) -> None:
     first = STUDY.replace("name: small", "name: freed")
     ablate(cli, first)
@@ -167,6 +170,7 @@ def test_the_plain_name_is_free_again_once_its_run_is_deleted(cli: CommandLine) 
     assert [line.split(" study ")[0] for line in listed(cli, "freed")] == ["freed", "freed v2"]
 
 
+@pytest.mark.slow
 def test_names_that_differ_in_case_alone_are_said(cli: CommandLine) -> None:
     ablate(cli, STUDY.replace("name: small", "name: Case"))
     answer = ablate(cli, STUDY.replace("name: small", "name: case"))

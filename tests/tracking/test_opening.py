@@ -104,6 +104,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("created_tables")
 def test_a_store_lies_in_its_folder_whatever_that_is_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -357,6 +358,7 @@ def read_only(request: pytest.FixtureRequest, kept: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", kept], check=True)
 
 
+@pytest.mark.slow
 def test_a_read_only_store_is_read(read_only: Path, cli: CommandLine) -> None:
     uri = f"sqlite:///{read_only}/mlflow.db"
     listed = cli.inside("list", "--tracking-uri", uri)

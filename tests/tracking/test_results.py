@@ -124,6 +124,7 @@ def test_a_store_is_read_once(store: MlflowStore) -> None:
     assert read_by(store, store.results) == (5 if is_server else 0)
 
 
+@pytest.mark.slow
 def test_a_run_is_followed_from_its_begin_through_failures_to_its_end(store: MlflowStore) -> None:
     checked(store)
     run = begin(store, "new")

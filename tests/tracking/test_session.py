@@ -438,6 +438,7 @@ def test_what_another_driver_did_while_it_came_and_went_is_found(store: MlflowSt
     assert not store.client.get_experiment(store.experiment_id).tags
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("other_machine")
 def test_what_a_driver_did_that_slept_while_others_took_it_for_dead_is_found(
     store: MlflowStore,
@@ -506,6 +507,7 @@ def test_a_result_and_a_trial_of_a_living_driver_are_not_claimed(store: MlflowSt
         assert len(store.find_runs("k")) == 1
 
 
+@pytest.mark.slow
 def test_what_a_dead_driver_had_is_taken_over_at_once_on_its_machine(store: MlflowStore) -> None:
     code = (
         "import sys, time\n"
@@ -699,6 +701,7 @@ def test_two_drivers_that_rerun_a_study_at_once_make_its_results_anew_once(
         assert list(store.find_runs("k")) == [claim.run_id]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("created_tables")
 def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"

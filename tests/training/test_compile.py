@@ -37,6 +37,7 @@ def configured(trial: Build, **trainer: Any) -> TrialConfig:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compiles(), reason="torch finds no compiler here")
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_it_trains_as_without_and_comes_back_bit_for_bit(

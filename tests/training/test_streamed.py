@@ -147,6 +147,7 @@ def test_a_model_of_given_word_vectors_is_loaded_without_their_file(tmp_path: Pa
     assert all(torch.equal(value, own[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_samples_were_left_out(cli: CommandLine) -> None:
     miniature("cremad", cli.folder / "set")
     sorted((cli.folder / "set" / "CREMA-D" / "AudioWAV").glob("*.wav"))[0].unlink()

@@ -34,6 +34,7 @@ def numbers(result: object) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not k.startswith("time.")} for row in rows]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_numbers(trial: Build) -> None:
     config = trial(seed=7)
     script = (

@@ -36,7 +36,7 @@ def require_path(raw: Path, name: str, layout: str) -> Path:
     return raw / name
 
 
-def read_text(path: Path) -> str:
+def read_utf8(path: Path) -> str:
     """Read a text file in UTF-8 or, as some distributions have it, Latin-1."""
     content = path.read_bytes()
     try:
@@ -48,7 +48,7 @@ def read_text(path: Path) -> str:
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and content of the lines that are not empty."""
     # Not with splitlines, which treats control characters in a name as ends of lines.
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_utf8(path).split("\n"), 1):
         if line.strip():
             yield number, line.rstrip("\r")
 
@@ -65,7 +65,7 @@ def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
     Raises:
         ConfigError: The file is not CSV.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    reader = csv.reader(io.StringIO(read_utf8(path), newline=""))
     try:
         for row in reader:
             if row:

@@ -16,7 +16,7 @@ from ibml.data.prepare.preparation import Preparation, build_copy_task, format_j
 from ibml.data.prepare.raw_files import (
     parse_lines,
     read_lines,
-    read_text,
+    read_utf8,
     require_path,
     validate_file_name,
 )
@@ -75,6 +75,6 @@ def _parse_pair(line: str, data: Path) -> dict[str, str]:
     return {
         "id": name,
         "label": label,
-        "text": read_text(text_file).strip(),
+        "text": read_utf8(text_file).strip(),
         "img": f"data/{name}.jpg",
     }

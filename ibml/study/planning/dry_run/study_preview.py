@@ -156,12 +156,17 @@ def _describe_results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
         kind = " of arms that are not tuned"
     every = f"{len(plan.study.all_seeds) * cells:,} trials{kind}"
     if rerun:
-        text = f"{found.done:,} of {every} have a result already and would be trained again (--rerun)."
+        text = (
+            f"{found.done:,} of {every} have a result already and would be trained again (--rerun)."
+        )
         return [text, *found.notes]
     left = "nothing"
     if found.trials[1]:
         left = f"{_format_range(*found.trials)} with {_format_range(*found.epochs)} epochs"
-    return [f"{found.done:,} of {every} have a result already; left to train: {left}.", *found.notes]
+    return [
+        f"{found.done:,} of {every} have a result already; left to train: {left}.",
+        *found.notes,
+    ]
 
 
 def _describe_sharing(plan: Plan) -> list[str]:
