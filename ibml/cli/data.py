@@ -48,7 +48,7 @@ Examples:
 """
 
 app = typer.Typer(
-    help="List, check and prepare data sets, and manage the cache of decoded media.",
+    help="Manage data sets and their cache.",
     no_args_is_help=True,
 )
 
@@ -62,7 +62,10 @@ def list_sets(
         ),
     ] = None,
 ) -> None:
-    """List the supported data sets, their sources, and those found on this machine."""
+    """List the supported data sets.
+
+    Prints the source of each data set, and the samples found on this machine.
+    """
     with handle_errors():
         from ibml.config.data import DATASET_CONFIGS
         from ibml.config.datasets import FilesConfig

@@ -31,7 +31,7 @@ def list_runs(
         ),
     ] = None,
 ) -> None:
-    """List all studies and searches with their state, progress and age."""
+    """List studies and searches with their progress."""
     with handle_errors():
         if jobs:
             print_jobs(jobs)
@@ -137,7 +137,10 @@ def compare(
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Show the differences between two studies or arms, in configuration and results."""
+    """Show the differences between two studies or arms.
+
+    Compares their configurations and results.
+    """
     with handle_errors():
         from ibml.report.tables.formats.text import build_rich_table
         from ibml.views import compare_studies
@@ -202,7 +205,7 @@ def plan(
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Estimate the number of seeds needed to detect a given difference.
+    """Estimate the seeds needed to detect a difference.
 
     The estimate uses the variance of the study's finished trials.
     """

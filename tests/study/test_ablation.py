@@ -271,10 +271,7 @@ def test_a_study_that_is_cut_off_goes_on_to_the_same_table(
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + how, err
-        assert (
-            "Stopped. Finished trials are kept."
-            in err
-        )
+        assert "Stopped. Finished trials are kept." in err
         assert "Not run" in out or "Not finished" in out
         assert query(cli, "select distinct status from runs where name like '%seed%'") != [
             ("RUNNING",)
