@@ -1,4 +1,17 @@
-"""ibml: hyperparameter search and ablations for balanced multimodal learning."""
+"""Ablation studies and hyperparameter search for balanced multimodal learning.
+
+`ablate` runs a study and `tune` runs a search. Both are resumable and store their results in
+MLflow. `table`, `reproduce` and `load_model` use the stored results. `train` trains a single trial,
+given as a `TrialConfig`, without a store.
+
+Example:
+    >>> import ibml
+    >>> ablation = ibml.ablate("ablations/smoke.yaml", backend="local", workers=1)
+    >>> frame = ibml.table("smoke")
+    >>> config = ibml.TrialConfig(data={"type": "mfeat"}, trainer={"epochs": 2})
+    >>> config.method.type
+    'ibml'
+"""
 
 from __future__ import annotations
 
@@ -15,7 +28,7 @@ if TYPE_CHECKING:
     from ibml.queries import table
     from ibml.study.results import Ablation
 
-# Messages go to the logger `ibml`; a program that does not configure logging sees none.
+# Messages are logged by the logger `ibml`; a program that does not configure logging sees none.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
@@ -42,7 +55,7 @@ _MODULES = {
     "train": "ibml.api",
     "tune": "ibml.api",
 }
-"""Public names are imported on first use: the command line needs none of them for `--help`."""
+"""Module of every public name, imported on first use: `ibml --help` needs none of them."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command `ibml`, and `python -m ibml`."""
+"""Entry point of the command `ibml` and of `python -m ibml`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C while it is imported ends the process without a traceback."""
+    """Run the command line. Ctrl-C during its import ends the process without a traceback."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from ibml.cli.main import main as run

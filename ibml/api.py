@@ -1,4 +1,4 @@
-"""ibml from Python: `train`, `ablate`, `tune`, `reproduce` and `load_model`."""
+"""Python API: `train`, `ablate`, `tune`, `reproduce` and `load_model`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,26 @@ _log = logging.getLogger(__name__)
 
 
 def train(config: TrialConfig) -> TrialResult:
-    """Train one trial in this process, without Ray and without MLflow."""
+    """Train one trial in this process, without Ray and without MLflow.
+
+    Args:
+        config: Configuration of the trial.
+
+    Returns:
+        The final metrics and the metrics of every epoch.
+
+    Raises:
+        IbmlError: If the data or the device is unavailable.
+
+    Example:
+        >>> import ibml
+        >>> config = ibml.TrialConfig(data={"type": "mfeat"}, trainer={"epochs": 2})
+        >>> result = ibml.train(config)
+        >>> result.status
+        'finished'
+        >>> 0 < result.metrics["test.accuracy"] < 1
+        True
+    """
     from ibml import data
     from ibml.training.trainer import train as train_trial
 
@@ -41,7 +60,26 @@ def _log_warnings(texts: Iterable[str]) -> None:
 
 
 def load_model(path: str | Path) -> MultimodalModel:
-    """Load the model of a trial's selected epoch from its `selected.ckpt`; see `ibml.training.checkpoint`."""
+    """Load the model of a trial's selected epoch.
+
+    Args:
+        path: File `selected.ckpt` of the trial; see `ibml.training.checkpoint`.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        DamagedFileError: If the checksum of the file does not match.
+        OSError: If the file cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import ibml
+        >>> path = next(Path("checkpoints").rglob("selected.ckpt"))
+        >>> model = ibml.load_model(path)
+        >>> model.modalities
+        ('pix', 'zer')
+    """
     from ibml.training.checkpoint import load_model as load
 
     return load(path)
@@ -50,16 +88,29 @@ def load_model(path: str | Path) -> MultimodalModel:
 def reproduce(
     trial: str, *, tracking_uri: str | None = None, console: Console | None = None
 ) -> Reproduction:
-    """Run a recorded trial again in this process, and compare every metric of every epoch. Nothing is recorded.
+    """Run a recorded trial again in this process and compare every metric of every epoch.
+
+    Nothing is recorded.
 
     Args:
         trial: MLflow run id or key of the trial, or the beginning of either.
-        tracking_uri: URI of the MLflow store.
-        console: Where progress goes; None for nowhere.
+        tracking_uri: URI of the MLflow store. Default: `MLFLOW_TRACKING_URI`, or
+            `sqlite:///mlflow.db` in the working directory.
+        console: Console for progress; None prints nothing.
+
+    Returns:
+        The differences; `identical` is True if there are none.
 
     Raises:
-        TrackingError: If there is no such trial.
-        NotReproducible: If the data or the trainer are no longer what they were.
+        TrackingError: If the store has no such trial.
+        NotReproducible: If the data or the trainer have changed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import ibml
+        >>> key = next(Path("checkpoints").rglob("selected.ckpt")).parent.name
+        >>> ibml.reproduce(key).identical
+        True
     """
     from rich.console import Console
 
@@ -90,34 +141,48 @@ def ablate(
     workers: int | None = None,
     debug: bool = False,
 ) -> Ablation:
-    """Run an ablation and make its table. Trials whose result is in the store are not run.
+    """Run an ablation study and build its table.
 
-    A study with overrides is recorded under a name of its own, `NAME+PATH=VALUE`.
+    The study is resumable: trials whose result is in the store are not trained again. A study with
+    overrides is recorded as `NAME+PATH=VALUE`.
 
     Args:
-        source: A study file, or a mapping of the same form.
-        overrides: `path=value` texts.
+        source: Study file, or a mapping of the same form.
+        overrides: Overrides as `path=value` texts.
         seeds: Number of seeds, instead of the study's.
-        tracking_uri: URI of the MLflow store.
-        storage: URL of Optuna's database, for studies whose arms are tuned.
-        address: Address of a running Ray cluster.
-        console: Where progress goes; None for nowhere. Messages go to the logger `ibml` in any case.
-        checkpoints: Folder for checkpoints, and for results that the store has not taken yet.
-        new_version: Whether to start `NAME v2` if the name exists with another design.
-        allow_mixed: Whether results of different code revisions or kinds of machines make a table together.
-        rerun: Whether to delete the results of the study's trials first.
-        stage_gb: Room for checkpoints that trials share, in gigabytes; 0 disables prefix sharing.
+        tracking_uri: URI of the MLflow store. Default: `MLFLOW_TRACKING_URI`, or
+            `sqlite:///mlflow.db` in the working directory.
+        storage: Optuna storage URL, for studies whose arms are tuned.
+        address: Address of a running Ray cluster. Default: `RAY_ADDRESS`, or a new local cluster.
+        console: Console for progress; None prints nothing. Messages are also logged by the logger
+            `ibml`.
+        checkpoints: Folder for checkpoints and buffered results.
+        new_version: Start `NAME v2` if the name exists with a different design.
+        allow_mixed: Allow results of different code revisions or kinds of machine in the table.
+        rerun: Delete the results of the study's trials first.
+        stage_gb: Space for checkpoints of shared prefixes, in gigabytes; 0 disables prefix sharing.
         backend: `ray` or `local`, instead of the study's.
         workers: Number of processes of the local backend; 1 trains in this process.
-        debug: Whether an exception of a trial opens the debugger (local backend in this process).
+        debug: Open the debugger when a trial raises an exception. Requires the local backend.
+
+    Returns:
+        The table of the study, the id of its MLflow run and the counters of this run.
 
     Raises:
-        ConfigError: If the study is wrong; before anything runs.
-        DesignChangedError: If the name exists with another design and `new_version` is not set.
-        ClusterError: If Ray is not available.
-        TrackingError: If the store is not available.
-        SearchDatabaseError: If Optuna's database is not available.
-        MixedResultsError: If results are mixed and `allow_mixed` is not set.
+        ConfigError: If the study is invalid; raised before anything runs.
+        DesignChangedError: If the name exists with a different design and `new_version` is False.
+        ClusterError: If Ray is unavailable.
+        TrackingError: If the store is unavailable.
+        SearchDatabaseError: If Optuna's database is unavailable.
+        MixedResultsError: If results are mixed and `allow_mixed` is False.
+
+    Example:
+        >>> import ibml
+        >>> ablation = ibml.ablate("ablations/smoke.yaml", backend="local", workers=1)
+        >>> ablation.outcome.failed
+        []
+        >>> ablation.table.build_frame()["arm"].unique().tolist()
+        ['Joint', 'IBML']
     """
     from ibml.study.planning.plan import load_plan
 
@@ -159,30 +224,49 @@ def tune(
     workers: int | None = None,
     debug: bool = False,
 ) -> TuningResult:
-    """Run a search to its total number of trials; one that was interrupted is resumed.
+    """Run a hyperparameter search, or resume an interrupted one, to its total number of trials.
 
     Args:
-        space: A search-space file, or a mapping of the same form.
-        base: A preset or file to search around, instead of the file's.
-        overrides: `path=value` texts.
-        tracking_uri: URI of the MLflow store.
-        storage: URL of Optuna's database.
-        address: Address of a running Ray cluster.
-        console: Where progress goes; None for nowhere. Messages go to the logger `ibml` in any case.
-        checkpoints: Folder for checkpoints, and for results that the store has not taken yet.
-        new_version: Whether to start a new version if a search of this name with other settings exists.
-        compare: Kind of search to compare with, which runs at full length.
-        repeats: Number of seeds of the sampler, each a search.
-        stage_gb: Room for checkpoints that trials share, in gigabytes; 0 disables prefix sharing.
+        space: Search-space file, or a mapping of the same form.
+        base: Preset or file of the base configuration, instead of the file's.
+        overrides: Overrides as `path=value` texts.
+        tracking_uri: URI of the MLflow store. Default: `MLFLOW_TRACKING_URI`, or
+            `sqlite:///mlflow.db` in the working directory.
+        storage: Optuna storage URL. Default: `OPTUNA_STORAGE`, or `sqlite:///optuna.db` in the
+            working directory.
+        address: Address of a running Ray cluster. Default: `RAY_ADDRESS`, or a new local cluster.
+        console: Console for progress; None prints nothing. Messages are also logged by the logger
+            `ibml`.
+        checkpoints: Folder for checkpoints and buffered results.
+        new_version: Start a new version if a search of this name with different settings exists.
+        compare: Kind of search to compare with, which runs without pruning.
+        repeats: Number of searches, each with another sampler seed.
+        stage_gb: Space for checkpoints of shared prefixes, in gigabytes; 0 disables prefix sharing.
         backend: `ray` or `local`, instead of the file's.
         workers: Number of processes of the local backend; 1 trains in this process.
-        debug: Whether an exception of a trial opens the debugger (local backend in this process).
+        debug: Open the debugger when a trial raises an exception. Requires the local backend.
+
+    Returns:
+        The record of the search, its report and the counters of this run.
 
     Raises:
-        ConfigError: If the search space is wrong; before anything runs.
-        ClusterError: If Ray is not available.
-        TrackingError: If the store is not available.
-        SearchDatabaseError: If Optuna's database is not available.
+        ConfigError: If the search space is invalid; raised before anything runs.
+        ClusterError: If Ray is unavailable.
+        TrackingError: If the store is unavailable.
+        SearchDatabaseError: If Optuna's database is unavailable.
+
+    Example:
+        >>> import ibml
+        >>> space = {
+        ...     "name": "rates",
+        ...     "parameters": {"optimizer.lr": {"choices": [0.0001, 0.1]}},
+        ...     "objectives": [{"metric": "val.accuracy"}],
+        ...     "sampler": {"type": "grid"},
+        ...     "trials": 2,
+        ... }
+        >>> result = ibml.tune(space, "mfeat", ["trainer.epochs=2"], backend="local", workers=1)
+        >>> result.record.best_params
+        {'optimizer.lr': 0.1}
     """
     from ibml.search.plan import load_search
 

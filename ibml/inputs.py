@@ -1,4 +1,4 @@
-"""What data sets give and encoders take: one modality's batch, and the form of its samples."""
+"""Inputs of encoders: one modality of a batch, and the specification of its samples."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sequences:
-    """n sequences, padded to the longest: token ids (n, L) or vectors (n, L, d), and how long each is, (n,).
+    """Batch of n sequences, padded to the length L of the longest.
 
-    Ids are of the vocabulary, 0 being every word that it does not have; what is padded is 0 too. Lengths are at least 1
-    and stay on the CPU, where packing needs them.
+    Attributes:
+        values: Token ids (n, L) of an integer type, or vectors (n, L, d). Id 0 stands for words
+            outside the vocabulary. Padding is 0.
+        lengths: Lengths of the sequences (n,), at least 1; on the CPU, as
+            `torch.nn.utils.rnn.pack_padded_sequence` requires.
     """
 
     values: Tensor
@@ -22,29 +25,34 @@ class Sequences:
 
     @property
     def are_ids(self) -> bool:
+        """True if the values are token ids."""
         return not self.values.is_floating_point()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Sequences:
-        """The same sequences with other values."""
+        """Return sequences of the same lengths with `change` applied to the values."""
         return Sequences(change(self.values), self.lengths)
 
     def valid(self) -> Tensor:
-        """True where a step is no padding, (n, L), on the values' device."""
+        """Return the mask (n, L) of steps that are not padding, on the device of the values."""
         steps = torch.arange(self.values.shape[1], device=self.values.device)
         return steps < self.lengths.to(self.values.device, non_blocking=True)[:, None]
 
 
 Input = Tensor | Sequences
-"""One modality of a batch: (n, *shape), or sequences."""
+"""One modality of a batch: a tensor (n, *shape), or sequences."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One modality's samples: the shape of one, and of text the words that token ids 1, 2, ... stand for.
+    """Specification of the samples of one modality.
 
-    Spectrograms are (1, F, T), images (3, H, W), frames and views (3, count, H, W), points (count, 3), vectors (d,),
-    texts (length,) with `length` the most tokens that one has. `vectors`, where words have given ones, is
-    (words + 1, d) with the unknown word first. A text of another tokenizer has no vocabulary.
+    Attributes:
+        shape: Shape of a sample: spectrogram (1, F, T), image (3, H, W), frames or views
+            (3, count, H, W), points (count, 3), vector (d,), text (length,) with the maximum number
+            of tokens.
+        vocabulary: Words of the token ids 1, 2, ...; empty for other modalities and for the
+            tokenizer of a pretrained model.
+        vectors: Given word vectors (words + 1, d), the unknown word first, or None.
     """
 
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a study leaves behind: the records that tracking stores and reports read."""
+"""Stored records of studies, searches and trials: written by tracking, read by reports."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ibml.config.study.seeds import AdaptiveSeeds
 from ibml.config.study.table import TableConfig
 
 MetricRow = Mapping[str, float]
-"""Metrics of one epoch, or the final metrics of a trial."""
+"""Metrics of one epoch, or the final metrics of a trial, by name."""
 Status = Literal["finished", "diverged", "failed", "pruned", "running"]
-
+"""State of a trial."""
 
 UNTUNED = "untuned"
-"""The key of a trial whose arm has not been tuned yet."""
+"""Key of a trial whose arm is not tuned yet."""
 
 
 class TrialEntry(Config):
-    """One trial of a study: which arm, data set and seed, and the key of its result."""
+    """One trial of a study: its arm, data set and seed, and the key of its result."""
 
     arm: str
     dataset: str
@@ -31,47 +31,52 @@ class TrialEntry(Config):
 
 
 ProposalState = Literal["complete", "pruned", "failed", "running"]
+"""State of a trial of a search."""
 
 
 class Change(Config):
-    """A member of a population took over the training of the member `source`, and from `epoch` on (counted from 0)
-    it trained with these values, by dotted path as in `ProposalRecord.params`."""
+    """Exploit step of population-based training: a member took over the training of another."""
 
     epoch: int
+    """First epoch of the new values, counted from 0."""
     source: int
+    """Number of the member whose training was taken over."""
     values: dict[str, Any]
+    """New values by dotted path, as in `ProposalRecord.params`."""
 
 
 class ProposalRecord(Config):
-    """One trial of a search: what was proposed, and what came of it. `values` are the objectives' means over seeds,
-    `curve` what was reported while it trained (steps in epochs), `epochs` what it cost in all."""
+    """One trial of a search: its parameters and its results."""
 
     number: int
     state: ProposalState
     params: dict[str, Any]
-    """Dotted path -> value, a choice that is no scalar as its JSON."""
+    """Values by dotted path; a choice that is not a scalar is its JSON text."""
     values: Items[float] | None
+    """Objectives, averaged over seeds."""
     curve: dict[int, float]
+    """Reported values of the first objective by epoch."""
     epochs: int
+    """Number of trained epochs in total."""
     feasible: bool
     reason: str
-    """Why it was stopped or failed, or that it diverged."""
+    """Reason of a stop or failure, or of the divergence; empty otherwise."""
     changes: Items[Change] = ()
-    """How `params`, with which it began, changed while it trained."""
+    """Changes of `params`, the initial values, during training."""
 
     @property
     def eligible(self) -> bool:
-        """Whether it may be the best: complete, within the constraints, not diverged."""
+        """True if the trial can be the best: complete, feasible and not diverged."""
         return bool(self.values) and self.feasible and not self.reason
 
 
 class SearchRecord(Config):
-    """All that a report needs to know of a search."""
+    """Everything that the report of a search needs."""
 
     name: str
     description: str
     arm: str
-    """The arm of an ablation that it tunes, else empty."""
+    """Arm of an ablation that the search tunes, or empty."""
     dataset: str
     file_hash: str
     overrides: Items[str]
@@ -79,130 +84,156 @@ class SearchRecord(Config):
     sampler: dict[str, Any]
     scheduler: dict[str, Any]
     parameters: dict[str, Any]
-    """Dotted path -> the range or the choices, as in the file; constants are left out."""
+    """Range or choices by dotted path, as in the file, without constants."""
     trials: int
-    """What the search comes to in all."""
+    """Total number of trials."""
     epochs: int
-    """The most that one seed of a proposal trains."""
+    """Maximum number of epochs of one seed of a trial."""
     seeds: Items[int]
     proposals: Items[ProposalRecord]
     best: int | None
-    """The number of the best proposal; of several objectives, by the first."""
+    """Number of the best trial, by the first objective."""
     best_params: dict[str, Any]
-    """Dotted path -> value of the best proposal, constants included."""
+    """Values of the best trial by dotted path, with constants."""
     best_config: dict[str, Any]
-    """Its configuration without a seed."""
+    """Configuration of the best trial, without a seed."""
     compared: dict[str, Items[str]] = {}
-    """Label -> the names of the searches that were run to compare, this one among them."""
+    """Names of the compared searches by label, with this one."""
     notes: Items[str] = ()
 
 
 class Tuning(Config):
-    """The search that an arm got on a data set before it was evaluated, and what it chose."""
+    """Search that tuned an arm on a data set before its evaluation, and the chosen values."""
 
     arm: str
     dataset: str
     search: str = ""
-    """Its name; none where the arm has nothing to tune."""
+    """Name of the search; empty if the arm has nothing to tune."""
     trials: int = 0
     epochs: int = 0
-    """Trained by the search in all."""
+    """Number of epochs that the search trained in total."""
     params: dict[str, Any] = {}
-    """Dotted path -> chosen value."""
+    """Chosen values by dotted path."""
     metric: str = ""
     value: float | None = None
-    """The objective of the chosen proposal."""
+    """Objective of the chosen trial."""
     exhausted: bool = False
-    """The search is done, and no proposal is complete and within the constraints."""
+    """True if the search has ended without a complete and feasible trial."""
     fixed: Items[str] = ()
-    """Parameters of the space that the arm itself sets, or that mean nothing in it."""
+    """Parameters of the space that the arm sets itself, or that have no effect in it."""
 
 
 class DesignRecord(Config):
-    """How the arms came about. `factors`: name -> levels, the first being the one that others are compared with;
-    `components` are those that are off or on. `levels`: arm -> factor -> level. In a design of one factor at a time
-    `values`: arm -> the value of its factor, and `paths`: factor -> its dotted path."""
+    """Design of a study: the factors and their level in every arm."""
 
     type: str = "arms"
     factors: dict[str, Items[str]] = {}
+    """Levels by factor; the first is the reference level."""
     components: Items[str] = ()
+    """Factors with the levels off and on."""
     levels: dict[str, dict[str, str]] = {}
+    """Level by arm and factor."""
     values: dict[str, Any] = {}
+    """Value of the factor by arm, in a design of one factor at a time."""
     paths: dict[str, str] = {}
+    """Dotted path by factor, in a design of one factor at a time."""
 
     def get_active_factors(self, arm: str) -> list[str]:
-        """The factors that an arm has at another level than the first; of components, those that are on."""
-        return [
-            name
-            for name, level in self.levels.get(arm, {}).items()
-            if level != self.factors[name][0]
-        ]
+        """Return the factors of an arm that are not at their reference level.
+
+        For components, these are the ones that are on.
+        """
+        levels = self.levels.get(arm, {})
+        return [name for name, level in levels.items() if level != self.factors[name][0]]
 
 
 _NEW_FIELDS = ("base_name", "tune")
 
 
 class StudyRecord(Config):
-    """All that a table needs to know of a study besides the trials' results."""
+    """Everything that the table of a study needs, except the results of the trials."""
 
     name: str
     description: str
     file_hash: str
-    """Of the study's text and of the bases that it reads."""
+    """Hash of the study file and of the base files that it reads."""
     overrides: Items[str]
-    """What the command line changed, as `path=value` texts."""
+    """Overrides of the command line, as `path=value` texts."""
     reference: str
     arms: Items[str]
     datasets: Items[str]
     seeds: Items[int]
     epochs: dict[str, Items[int]]
-    """By data set, the different numbers of epochs among the arms; one number means equal budgets."""
+    """Distinct numbers of epochs of the arms by data set; a single one means equal budgets."""
     notes: Items[str]
     metrics: Items[str]
     table: TableConfig
     trials: Items[TrialEntry]
     tuning: Items[Tuning] = ()
     tuning_note: str = ""
-    """The budget that every arm's search had."""
+    """Search budget of every arm."""
     design: DesignRecord = DesignRecord()
     columns: dict[str, dict[str, Any]] = {}
-    """What the arms consist of: name of a component or factor -> arm -> off or on (a bool), or a value."""
+    """Composition of the arms: off and on (a bool) or a value, by component or factor and arm."""
     adaptive: AdaptiveSeeds | None = None
-    """How seeds were added, where `seeds` are only those that an arm may get."""
+    """Rule by which arms got seeds; `seeds` are then the ones that an arm can get."""
     configs: dict[str, dict[str, Any]] = {}
-    """By data set, the reference's configuration: dotted path -> value."""
+    """Configuration of the reference by data set, as values by dotted path."""
     modalities: dict[str, Items[str]] = {}
-    """By data set, the modalities that its arms' trials have."""
+    """Modalities of the trials by data set."""
     changes: dict[str, dict[str, dict[str, Any]]] = {}
-    """By data set and arm, what differs from that; None where an arm has no such part."""
+    """Differences from `configs` by data set and arm; None if an arm has no such field."""
     base_name: str = ""
-    """The name in the study's file, where `name` has the overrides of the command line or a version too."""
+    """Name in the study file, if `name` also has overrides or a version."""
     tune: dict[str, Any] = {}
-    """What determines the searches of the arms, as in a search-space file; empty where they are not tuned."""
+    """Settings of the searches of the arms, as in a search-space file; empty without tuning."""
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_new(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Dump without fields of default value that versions before do not know, which then read the record."""
+        """Dump the record without unset new fields, so that older versions can read it."""
         plain: dict[str, Any] = dump(self)
         return {name: value for name, value in plain.items() if value or name not in _NEW_FIELDS}
 
     @property
     def steering(self) -> str:
-        """The metric by which arms are decided where seeds are adaptive, else the first."""
-        return self.adaptive.get_deciding_metric(self.metrics) if self.adaptive else self.metrics[0]
+        """Metric that decides arms if seeds are adaptive, otherwise the first metric."""
+        if self.adaptive:
+            return self.adaptive.get_deciding_metric(self.metrics)
+        return self.metrics[0]
 
     @property
     def shown_arms(self) -> tuple[str, ...]:
-        """The arms in the order of the table's groups, else of its rows, else of the design."""
+        """Arms in the order of the table: ungrouped rows first, then the groups."""
         rows = [arm for arm in self.table.rows or self.arms if arm in self.arms]
-        grouped = [arm for members in self.table.groups.values() for arm in members if arm in rows]
+        grouped: list[str] = []
+        for members in self.table.groups.values():
+            grouped += [arm for arm in members if arm in rows]
         return (*(arm for arm in rows if arm not in grouped), *grouped)
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial's result as MLflow has it. `started_at` and `ended_at` are in milliseconds since 1970, UTC; `ended_at` is
-    0 while MLflow has the run as running."""
+    """Result of a trial, as stored in MLflow.
+
+    Attributes:
+        key: Hash of everything that determines the result.
+        run_id: Id of the MLflow run.
+        status: State of the trial.
+        metrics: Final metrics by name.
+        reason: Reason of a failure, divergence or pruning.
+        fingerprint: Fingerprint of the data.
+        revision: Code revision.
+        platform: Kind of machine.
+        studies: Studies that contain the trial, with the name of its arm in each.
+        ended_at: End in milliseconds since 1970 (UTC); 0 while the MLflow run is running.
+        started_at: Start in milliseconds since 1970 (UTC).
+        arm: Name of its arm in the study that ran it first.
+        dataset: Name of its data set in that study.
+        seed: Seed, if known.
+        shape: Hash of everything that determines its cost.
+        driver: Driver that trains it, while it is running.
+        retries: Number of retries after failures.
+    """
 
     key: str
     run_id: str
@@ -213,20 +244,16 @@ class TrialRecord:
     revision: str = ""
     platform: str = ""
     studies: dict[str, str] = field(default_factory=dict)
-    """The studies that contain the trial, each with the name that its arm has there."""
     ended_at: int = 0
     started_at: int = 0
     arm: str = ""
-    """The name of its arm in the study that ran it first."""
     dataset: str = ""
     seed: int | None = None
     shape: str = ""
     driver: str = ""
-    """Who trains it, while somebody does."""
     retries: int = 0
-    """How often it went on after a failure."""
 
     @property
     def ended(self) -> bool:
-        """Whether it is a result: finished, or diverged, which the same configuration always does."""
+        """True for a final result: finished or diverged, as the same configuration always does."""
         return self.status in ("finished", "diverged")

@@ -1,4 +1,4 @@
-"""The commands for a running Ray cluster."""
+"""Commands for a Ray cluster: check it, submit jobs, and follow or stop them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ibml.cli.console import (
+from ibml.cli.console import fail, handle_errors, out, print_unwrapped
+from ibml.cli.options import (
     Address,
     AllowPlugin,
     Checkpoints,
+    JobName,
+    JobServer,
     Kind,
     Overrides,
     Storage,
     TrackingUri,
-    errors,
-    fail,
-    out,
-    write,
 )
 from ibml.cli.standard_streams import ignore_output_errors
 from ibml.study.options import RunOptions
@@ -32,36 +31,22 @@ from ibml.study.options import RunOptions
 if TYPE_CHECKING:
     from ibml.study.ray.health_check import CheckResult
 
-Submit = Annotated[
-    bool,
-    typer.Option(
-        "--submit",
-        help="Run as a job on the cluster instead; see: ibml logs, ibml stop, ibml list.",
-    ),
-]
-Jobs = Annotated[
-    str | None,
-    typer.Option(
-        help="The head's dashboard; default: RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265, a tunnel."
-    ),
-]
-JobName = Annotated[
-    str, typer.Argument(metavar="NAME", help="A study's or search's name, or a job's id.")
-]
 _NOT_SENT = ("submit", "jobs", "tracking_uri", "storage", "checkpoints", "address")
+"""Parameters that are not part of a job's command: the job gets their values otherwise."""
 
-app = typer.Typer(help="A running Ray cluster: whether it can run a study.", no_args_is_help=True)
+app = typer.Typer(help="Manage a Ray cluster.", no_args_is_help=True)
 
 
 @app.callback()
 def _cluster() -> None:
-    """Keeps `check` a command of its own."""
+    """Keep `check` a subcommand: Typer would run the only command of a group without its name."""
 
 
 @app.command()
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help="An ablation file, whose data sets are looked at too.")
+        Path | None,
+        typer.Argument(metavar="FILE", help="Ablation file whose data sets are checked too."),
     ] = None,
     override: Overrides = None,
     address: Address = None,
@@ -70,54 +55,69 @@ def check(
     checkpoints: Checkpoints = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Ask every node: same software, GPUs, checkpoints, clock, data; and whether the servers answer here.
+    """Check that the nodes and servers of a cluster are ready for a study.
 
-    What is wrong is named with what to do about it, and ends the command with 1.
+    Checks the software versions, GPUs, access to checkpoints, clock and data of every node, and
+    that MLflow and Optuna's database respond. Exits with 1 if a check fails, and prints a fix for
+    each failure.
     """
-    with errors():
+    with handle_errors():
         from ibml.study.cluster_check import check_cluster
         from ibml.study.planning.plan import load_plan
 
-        data = [cell.config.data for cell in load_plan(file, override or ()).cells] if file else []
-        found = check_cluster(RunOptions(tracking_uri, storage, address, checkpoints), data)
-    out.print(_build_check_table(found))
-    for finding in found:
-        if finding.state != "ok" and finding.fix:
-            out.print(f"{finding.node}: {finding.about}: {finding.fix}.", soft_wrap=True)
-    wrong = sum(finding.state == "wrong" for finding in found)
-    if wrong:
-        fail(f"{wrong} {'is' if wrong == 1 else 'are'} wrong", 1)
+        data = []
+        if file:
+            data = [cell.config.data for cell in load_plan(file, override or ()).cells]
+        results = check_cluster(RunOptions(tracking_uri, storage, address, checkpoints), data)
+    out.print(_build_check_table(results))
+    for result in results:
+        if result.state != "ok" and result.fix:
+            out.print(f"{result.node}: {result.about}: {result.fix}.", soft_wrap=True)
+    failures = sum(result.state == "wrong" for result in results)
+    if failures:
+        fail("1 check failed" if failures == 1 else f"{failures} checks failed", 1)
 
 
 def submit_command(
     context: typer.Context, study: str, file: Path, server: str | None, options: RunOptions
 ) -> None:
-    """Send the command of a context as a job, with the working folder, below which its file must be."""
+    """Submit the command of a context as a job, together with the working directory.
+
+    Args:
+        context: Context of the command.
+        study: Name of the study or search.
+        file: Its file, which must be in the working directory or below.
+        server: URL of the cluster's dashboard, if one was given.
+        options: Options of the run.
+
+    Raises:
+        Exit: If the options cannot be combined with `--submit`.
+        ClusterError: If the cluster does not accept the job.
+    """
     from ibml.study.ray.jobs import submit
 
     folder = Path.cwd()
     if not file.resolve().is_relative_to(folder):
-        fail(f"{file} is not below this folder, which is what is sent", 2)
+        fail(
+            f"{file} is not below this folder, and --submit sends this folder to the cluster:"
+            " change to a folder that contains the file",
+            2,
+        )
     if options.backend == "local":
-        fail(
-            "--submit sends the command to a Ray cluster, and --backend local uses none: remove one of them",
-            2,
-        )
+        fail("--submit requires Ray, but --backend is local: remove one of the two options", 2)
     if options.address:
-        fail(
-            "--submit goes to the dashboard of --jobs; the job itself finds the cluster, without --address",
-            2,
-        )
+        fail("--submit uses the dashboard of --jobs instead of --address: remove --address", 2)
     name = submit(study, _build_job_command(context), folder, server, options.get_environment())
     shown = shlex.quote(study)
     out.print(
-        f"Job {name}; see it with: ibml logs {shown} --follow, end it with: ibml stop {shown}",
+        f"Job {name} was submitted. Follow it with: ibml logs {shown} --follow. Stop it with: ibml"
+        f" stop {shown}",
         soft_wrap=True,
     )
 
 
 def _build_job_command(context: typer.Context) -> list[str]:
-    """The command line of a context, without what a job does not get."""
+    """Return the command line of a context, without the options that a job must not get."""
     words = [str(context.info_name)]
     for parameter in context.command.params:
         name = str(parameter.name)
@@ -130,7 +130,8 @@ def _build_job_command(context: typer.Context) -> list[str]:
         elif value is True:
             words.append(parameter.opts[0])
         else:
-            for one in value if isinstance(value, list | tuple) else [value]:
+            values = value if isinstance(value, list | tuple) else [value]
+            for one in values:
                 words += [parameter.opts[0], str(one)]
     return words
 
@@ -138,23 +139,26 @@ def _build_job_command(context: typer.Context) -> list[str]:
 def logs(
     name: JobName,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the job ends.")
+        bool, typer.Option("--follow", "-f", help="Print new output until the job ends.")
     ] = False,
-    jobs: Jobs = None,
+    jobs: JobServer = None,
     kind: Kind = None,
 ) -> None:
-    """Print what a job has printed."""
-    with errors():
+    """Print the output of a job."""
+    with handle_errors():
         from ibml.study.ray.jobs import find_job, stream_logs
 
         for text in stream_logs(find_job(name, jobs, kind), jobs, follow):
-            write(text)
+            print_unwrapped(text)
             sys.stdout.flush()
 
 
-def stop(name: JobName, jobs: Jobs = None, kind: Kind = None) -> None:
-    """End a job as Ctrl-C would: finished trials are kept, and the same command goes on with the others."""
-    with errors():
+def stop(name: JobName, jobs: JobServer = None, kind: Kind = None) -> None:
+    """Stop a job.
+
+    Finished trials are kept. Submit the same command again to train the other trials.
+    """
+    with handle_errors():
         from ibml.study.ray.jobs import find_job
         from ibml.study.ray.jobs import stop as stop_job
 
@@ -164,22 +168,25 @@ def stop(name: JobName, jobs: Jobs = None, kind: Kind = None) -> None:
 
 
 def print_jobs(server: str) -> None:
-    """The jobs of a cluster."""
+    """Print the jobs of a cluster, given the URL of its dashboard."""
     from ibml.study.ray.jobs import jobs
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("job", "study", "state", "begun", "command"):
-        table.add_column(heading, overflow="fold")
+    table = _build_table("job", "study", "state", "started", "command")
     for job in jobs(server):
-        begun = datetime.fromtimestamp(job.began).isoformat(" ", "seconds")
-        table.add_row(*map(Text, (job.id, job.study, job.status, begun, job.command)))
-    out.print(table if table.rows else "No job of ibml is there.")
+        started = datetime.fromtimestamp(job.began).isoformat(" ", "seconds")
+        table.add_row(*map(Text, (job.id, job.study, job.status, started, job.command)))
+    out.print(table if table.rows else "The cluster has no jobs of ibml.")
 
 
-def _build_check_table(found: list[CheckResult]) -> Table:
+def _build_check_table(results: list[CheckResult]) -> Table:
+    table = _build_table("node", "check", "", "result")
+    for result in results:
+        table.add_row(*map(Text, (result.node, result.about, result.state, result.text)))
+    return table
+
+
+def _build_table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("node", "what", "", "found"):
+    for heading in headings:
         table.add_column(heading, overflow="fold")
-    for finding in found:
-        table.add_row(*map(Text, (finding.node, finding.about, finding.state, finding.text)))
     return table

@@ -1,4 +1,4 @@
-"""The commands that look after data sets."""
+"""Commands for data sets: list, check and prepare them, and manage the cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ibml.cli.console import Overrides, errors, fail, out
+from ibml.cli.console import fail, handle_errors, out
+from ibml.cli.options import Overrides
 from ibml.cli.standard_streams import ignore_output_errors
 from ibml.common.paths import DATA_VARIABLE
 from ibml.common.processes.interruption import exit_code
@@ -29,12 +30,25 @@ else:
     _SETS = files("ibml") / "data" / "sets"
     Prepared = Literal[tuple(name for name in DATASETS if (_SETS / name / "prepare.py").is_file())]
 
-SHOWN_DAMAGES = 20
-SHOWN = 5
-"""Samples that could not be prepared are named up to so many."""
+MAX_ISSUES = 20
+"""Number of issues that `check` prints without `--all`."""
+MAX_FAILURES = 5
+"""Number of samples that could not be prepared of which `prepare` prints the reason."""
+# After a backspace character, click keeps the lines of a paragraph.
+_CHECK_EXAMPLES = """\b
+Examples:
+  ibml data check cremad --root data/cremad
+  ibml data check mine.yaml -o data.use=[image,text]
+"""
+_PREPARE_EXAMPLES = """\b
+Examples:
+  ibml data prepare cremad --from CREMA-D --root data/cremad
+  ibml data prepare ave --from AVE_Dataset --root data/ave
+  ibml data prepare mvsa --from MVSA_Single --root data/mvsa
+"""
 
 app = typer.Typer(
-    help="Data sets: list, check and prepare them, and what is cached of them.",
+    help="Manage data sets and their cache.",
     no_args_is_help=True,
 )
 
@@ -42,32 +56,41 @@ app = typer.Typer(
 @app.command("list")
 def list_sets(
     root: Annotated[
-        Path | None, typer.Option(help="Folder with a folder per data set; default: IBML_DATA.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Folder with one folder per data set. Default: IBML_DATA."
+        ),
     ] = None,
 ) -> None:
-    """Show which data sets there are, where to get them, and which are found."""
-    with errors():
+    """List the supported data sets.
+
+    Prints the source of each data set, and the samples found on this machine.
+    """
+    with handle_errors():
         from ibml.config.data import DATASET_CONFIGS
         from ibml.config.datasets import FilesConfig
         from ibml.data.files.file_dataset import describe_folder
 
-        around = root or (
-            Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None
-        )
+        folder = root
+        if not folder and os.environ.get(DATA_VARIABLE):
+            folder = Path(os.environ[DATA_VARIABLE])
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in (
+        headings = (
             "type",
             "family",
             "data set",
             "train / val / test",
-            "from",
-            "licence",
+            "source",
+            "license",
             "found",
-        ):
+        )
+        for heading in headings:
             table.add_column(heading, overflow="fold")
         for name, kind in DATASET_CONFIGS.items():
             about = kind.about
-            found = describe_folder(kind, around) if issubclass(kind, FilesConfig) else about.rows
+            found = about.rows
+            if issubclass(kind, FilesConfig):
+                found = describe_folder(kind, folder)
             cells = (
                 name,
                 about.family,
@@ -79,148 +102,162 @@ def list_sets(
             )
             table.add_row(*map(Text, cells))
         out.print(table)
-        out.print(
-            f"Looked for in {around}"
-            if around
-            else f"Nothing says where they are: --root, or {DATA_VARIABLE}"
-        )
+        if folder:
+            out.print(f"Searched folder: {folder}")
+        else:
+            out.print(f"No folder was searched: give --root, or set {DATA_VARIABLE}")
 
 
-@app.command()
+@app.command(epilog=_CHECK_EXAMPLES)
 def check(
-    name: Annotated[str, typer.Argument(help="A preset (cremad, ...) or a .yaml file of a trial.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="CONFIG", help="Preset (cremad, ...) or .yaml file of a trial."),
+    ],
     root: Annotated[
-        Path | None, typer.Option("--root", help="The data set's folder; default: the file's.")
+        Path | None,
+        typer.Option(
+            "--root", metavar="PATH", help="Folder of the data set. Default: the one in CONFIG."
+        ),
     ] = None,
     override: Overrides = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Name everything that is wrong, not the first 20.")
+        bool, typer.Option("--all", help="Print all problems, not only the first 20.")
     ] = False,
 ) -> None:
-    """Look at every sample of a data set: what is wrong, what there is, and a batch as the encoders get it.
+    """Validate every sample of a data set.
 
-    \b
-    ibml data check cremad --root data/cremad
-    ibml data check mine.yaml -o data.use=[image,text]
+    Prints the problems, the number of samples per class and split, and the shapes of a batch.
     """
-    with errors():
+    with handle_errors():
         from ibml.config.data import DataPluginConfig
         from ibml.config.datasets import FilesConfig
         from ibml.study.engine.data_preparation import show_data_progress
         from ibml.study.planning.plan import load_trial
 
-        given = [*(override or ()), *([f"data.root={json.dumps(str(root))}"] if root else [])]
-        config = load_trial(name, given).data
+        overrides = [*(override or ())]
+        if root:
+            overrides.append(f"data.root={json.dumps(str(root))}")
+        config = load_trial(name, overrides).data
         if not isinstance(config, FilesConfig):
-            whose = (
-                "is of another package"
-                if isinstance(config, DataPluginConfig)
-                else "ships with ibml"
-            )
-            out.print(f"{config.type} {whose}; there is nothing to check.")
+            is_plugin = isinstance(config, DataPluginConfig)
+            origin = "comes from a plug-in" if is_plugin else "is included in ibml"
+            out.print(f"{config.type} {origin}; there are no files to check.")
             return
         from ibml.data.files.inspection import inspect
 
         with show_data_progress(out) as progress:
             found = inspect(config, progress)
-    _print_inspection(config, found, len(found.issues) if everything else SHOWN_DAMAGES)
+    _print_inspection(config, found, len(found.issues) if everything else MAX_ISSUES)
 
 
-def _print_inspection(config: FilesConfig, found: Inspection, shown: int) -> None:
+def _print_inspection(config: FilesConfig, found: Inspection, max_issues: int) -> None:
+    """Print the result of a check, and exit with 1 if there are issues."""
     from ibml.config.datasets import HoldoutConfig
 
-    list_cache_entries = sum(sum(counts.values()) for counts in found.counts.values())
+    usable = sum(counts.total() for counts in found.counts.values())
     out.print(
         f"{config.type} in {found.root}, fingerprint {found.fingerprint[:12]}", soft_wrap=True
     )
-    out.print(
-        f"{found.listed:,} samples listed, {list_cache_entries:,} can be used, {len(found.classes)} classes"
-    )
+    out.print(f"{found.listed:,} samples listed, {usable:,} usable, {len(found.classes)} classes")
     if found.counts:
-        splits = [split for split in ("train", "val", "test") if split in found.counts]
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("class", overflow="fold")
-        for split in splits:
-            table.add_column(split, justify="right")
-        for label in found.classes:
-            table.add_row(Text(label), *(f"{found.counts[split][label]:,}" for split in splits))
-        table.add_row("all", *(f"{sum(found.counts[split].values()):,}" for split in splits))
-        out.print(table)
+        out.print(_build_class_table(found))
     if isinstance(config, HoldoutConfig) and "val" not in found.counts:
         out.print(
-            f"Validation is {config.validation:.0%} of each class of train, drawn by the trial's seed."
+            f"Validation split: {config.validation:.0%} of each class of train, drawn by the seed"
+            " of the trial."
         )
     for name, part in found.batch.items():
         values = f"{part.low:.4g} to {part.high:.4g}, mean {part.mean:.4g}"
         out.print(f"A batch of {name}: {part.shape}, {part.note or values}")
-    for issue in found.issues[:shown]:
+    for issue in found.issues[:max_issues]:
         out.print(str(issue), soft_wrap=True)
-    if len(found.issues) > shown:
-        out.print(f"and {len(found.issues) - shown:,} more (--all)")
+    if len(found.issues) > max_issues:
+        out.print(f"and {len(found.issues) - max_issues:,} more (--all prints them)")
     if found.issues:
         number = len(found.issues)
-        fail("1 thing is wrong." if number == 1 else f"{number:,} things are wrong.", 1)
-    out.print("Nothing is wrong.")
+        fail("1 problem found." if number == 1 else f"{number:,} problems found.", 1)
+    out.print("No problems found.")
+
+
+def _build_class_table(found: Inspection) -> Table:
+    """Return the number of usable samples by class and split."""
+    splits = [split for split in ("train", "val", "test") if split in found.counts]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class", overflow="fold")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for label in found.classes:
+        table.add_row(Text(label), *(f"{found.counts[split][label]:,}" for split in splits))
+    table.add_row("all", *(f"{found.counts[split].total():,}" for split in splits))
+    return table
 
 
 @app.command()
 def cache(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Remove all; it is made again when needed.")
+        bool,
+        typer.Option(
+            "--clear", help="Delete the cache. Its entries are computed again when needed."
+        ),
     ] = False,
 ) -> None:
-    """Show what is kept of decoded media, and how large it is."""
-    with errors():
+    """Show the size of the cache of decoded media, or clear it."""
+    with handle_errors():
         from ibml.data.stores.cache import get_stores_folder, list_cache_entries
 
         if clear:
             ignore_output_errors()
         found = list_cache_entries()
-        gone = [entry for entry in found if entry.remove()] if clear else []
+        removed = [entry for entry in found if entry.remove()] if clear else []
         for entry in found:
-            note = "" if entry in gone or not clear else " (is being made, and stays)"
+            is_kept = clear and entry not in removed
+            note = " (in use by another process, not removed)" if is_kept else ""
             out.print(f"{entry.size / 1e6:10,.1f} MB  {entry.name}{note}", soft_wrap=True)
-        verb, counted = ("removed from", gone) if clear else ("in", found)
-        out.print(
-            f"{sum(entry.size for entry in counted) / 1e6:10,.1f} MB {verb} {get_stores_folder()}",
-            soft_wrap=True,
-        )
+        verb, counted = ("removed from", removed) if clear else ("in", found)
+        total = sum(entry.size for entry in counted) / 1e6
+        out.print(f"{total:10,.1f} MB {verb} {get_stores_folder()}", soft_wrap=True)
 
 
-@app.command()
+@app.command(epilog=_PREPARE_EXAMPLES)
 def prepare(
-    name: Annotated[Prepared, typer.Argument(help="The data set.")],
+    name: Annotated[Prepared, typer.Argument(metavar="DATASET", help="Type of the data set.")],
     raw: Annotated[
         Path,
-        typer.Option("--from", help="Folder with the data set as distributed; it is only read."),
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Folder of the data set as distributed. It is not changed.",
+        ),
     ],
-    root: Annotated[Path, typer.Option("--root", help="Folder for the data set as ibml reads it.")],
+    root: Annotated[
+        Path,
+        typer.Option("--root", metavar="PATH", help="Folder for the prepared data set."),
+    ],
 ) -> None:
-    """Put a data set, as distributed, into the layout that ibml reads.
+    """Convert a data set as distributed to the layout that ibml reads.
 
-    The same command again goes on where it was ended, and makes what is missing.
-
-    \b
-    ibml data prepare cremad --from CREMA-D --root data/cremad
-    ibml data prepare ave --from AVE_Dataset --root data/ave
-    ibml data prepare mvsa --from MVSA_Single --root data/mvsa
+    Repeat the command after an interruption or failure: it creates only the missing files.
     """
-    with errors():
-        from ibml.data.prepare.run import prepare as run
+    with handle_errors():
+        from ibml.data.prepare.run import prepare as prepare_dataset
 
         ignore_output_errors()
         try:
-            work = run(name, raw, root, out)
+            work = prepare_dataset(name, raw, root, out)
         except KeyboardInterrupt:
             fail(
-                "\nStopped. What was made is kept. Repeat the command to continue with the rest.",
+                "\nStopped. Finished files are kept. Repeat the command to create the others.",
                 exit_code(),
             )
     out.print(
-        f"{name}: {work.created:,} files and folders made, {work.reused:,} were there, in {root}",
+        f"{name}: {work.created:,} files and folders created, {work.reused:,} existed, in {root}",
         soft_wrap=True,
     )
     if work.failed:
-        shown = [f"  {sample}: {reason}" for sample, reason in list(work.failed.items())[:SHOWN]]
-        more = [f"  and {len(work.failed) - SHOWN:,} more"] if len(work.failed) > SHOWN else []
-        fail("\n".join([f"{len(work.failed):,} could not be prepared:", *shown, *more]), 1)
+        lines = [f"{len(work.failed):,} could not be prepared:"]
+        failures = list(work.failed.items())
+        lines += [f"  {sample}: {reason}" for sample, reason in failures[:MAX_FAILURES]]
+        if len(failures) > MAX_FAILURES:
+            lines.append(f"  and {len(failures) - MAX_FAILURES:,} more")
+        fail("\n".join(lines), 1)

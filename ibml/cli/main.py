@@ -1,4 +1,4 @@
-"""The command line: arguments in, words out. Everything else is in the packages below."""
+"""Entry point of the command line, and the commands that train."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from ibml.cli import cluster, data, maintenance, results, standard_streams
-from ibml.cli.cluster import Jobs, Submit, submit_command
+from ibml.cli.cluster import submit_command
 from ibml.cli.console import (
     STUDY_STOPPED,
+    CommandGroup,
+    err,
+    fail,
+    finish_with_summary,
+    handle_errors,
+    out,
+    print_ablation,
+    print_notes,
+    print_run_location,
+)
+from ibml.cli.options import (
     Address,
     AllowMixed,
     AllowPlugin,
     BackendOption,
     Checkpoints,
-    CommandGroup,
     Debug,
+    JobServer,
     NewVersion,
     NoShare,
     Overrides,
@@ -28,19 +39,11 @@ from ibml.cli.console import (
     Rerun,
     StageGB,
     Storage,
+    Submit,
     TrackingUri,
     Workers,
-    end,
-    err,
-    errors,
-    fail,
-    format_store_uri,
-    format_ui_command,
-    out,
-    print_ablation,
-    print_notes,
-    write_search_report,
 )
+from ibml.cli.report_folder import write_search_report
 from ibml.cli.standard_streams import ignore_output_errors
 from ibml.common.processes.interruption import (
     exit_code,
@@ -48,18 +51,15 @@ from ibml.common.processes.interruption import (
     list_other_threads,
     watch_signals,
 )
-from ibml.common.redaction import redact_url
 from ibml.common.version import __version__
 from ibml.study.options import STAGE_GB, RunOptions
 
 if TYPE_CHECKING:
     from ibml.study.planning.plan import Plan
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 app = typer.Typer(
     cls=CommandGroup,
-    help="Hyperparameter search and ablations for balanced multimodal learning, on Ray.",
+    help="Run ablation studies and hyperparameter searches for balanced multimodal learning.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,14 +69,19 @@ app = typer.Typer(
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A preset (mfeat) or a .yaml file.")],
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="Preset, e.g. mfeat, or .yaml file of a trial.")
+    ],
     override: Overrides = None,
     tracking_uri: TrackingUri = None,
     checkpoints: Checkpoints = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Train one trial in this process and record it in MLflow."""
-    with errors(STUDY_STOPPED):
+    """Train one trial in this process and log it to MLflow.
+
+    An interrupted trial continues from its last checkpoint when the command is repeated.
+    """
+    with handle_errors(STUDY_STOPPED):
         from ibml.study.planning.plan import load_trial
 
         trial = load_trial(config, override or ())
@@ -93,9 +98,7 @@ def train(
             session.flush_or_raise()
     for name, value in result.metrics.items():
         out.print(f"{name:28} {value:.6g}")
-    out.print(
-        f"MLflow run {run_id}; look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True
-    )
+    print_run_location(run_id, tracking_uri)
     if result.status == "diverged":
         fail(f"diverged: {result.reason}", 1)
 
@@ -103,13 +106,18 @@ def train(
 @app.command()
 def ablate(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="An ablation file, e.g. ablations/components.yaml.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Ablation file, e.g. ablations/components.yaml."),
+    ],
     override: Overrides = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds, instead of the file's.")
+        int | None,
+        typer.Option(metavar="N", help="Number of seeds. Default: the number in the file."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show arms, trials and epochs; run nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the arms, trials and epochs without training."),
     ] = False,
     new_version: NewVersion = False,
     allow_mixed: AllowMixed = False,
@@ -124,15 +132,18 @@ def ablate(
     workers: Workers = None,
     debug: Debug = False,
     submit: Submit = False,
-    jobs: Jobs = None,
+    jobs: JobServer = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Run an ablation study and print its table. The same command again goes on where it stopped.
+    """Run an ablation study and print its table.
 
-    With overrides that change results or the table, the study is recorded as NAME+PATH=VALUE. If NAME exists with
-    another design, --new-version records this one as "NAME v2".
+    Repeat the command to resume an interrupted study. Trials with a result are not trained again,
+    and the others continue from their last checkpoint.
+
+    With overrides that change results or the table, the study is recorded as NAME+PATH=VALUE. If
+    NAME exists with a different design, --new-version records this one as "NAME v2".
     """
-    with errors(STUDY_STOPPED):
+    with handle_errors(STUDY_STOPPED):
         from ibml.study.planning.plan import load_plan
 
         plan = load_plan(file, override or (), seeds)
@@ -150,11 +161,8 @@ def ablate(
             if select_versions(plan.name, past.studies):
                 plan = _resolve_version(plan, tracking_uri, new_version)
             searches = peek_searches(choose_url(storage)) if plan.tuning else SearchPeek()
-            out.print(
-                preview_study(
-                    plan, past, searches, share=not no_share and stage_gb > 0, rerun=rerun
-                )
-            )
+            share = not no_share and stage_gb > 0
+            out.print(preview_study(plan, past, searches, share=share, rerun=rerun))
             return
         ignore_output_errors()
         print_notes(plan.warnings)
@@ -181,20 +189,30 @@ def ablate(
 
 
 def _resolve_version(plan: Plan, tracking_uri: str | None, new_version: bool) -> Plan:
-    """Return the plan under the name that it would be recorded as, and say what its run would say of that."""
+    """Return the plan with the name of its version, and print the messages that a run would print.
+
+    Args:
+        plan: Plan of a study whose name exists.
+        tracking_uri: URI of the store.
+        new_version: True if a new version may be started.
+
+    Returns:
+        The plan, unchanged if a run would be refused or the store cannot be read.
+    """
     from ibml.queries import open_store
     from ibml.study.planning.versions import DesignChangedError, choose_version
     from ibml.tracking.store.uri import TrackingError
 
-    def say(text: str) -> None:
+    def print_message(text: str) -> None:
         err.print(text, soft_wrap=True)
 
     try:
-        return choose_version(plan, open_store(tracking_uri, read_only=True), new_version, say)
+        store = open_store(tracking_uri, read_only=True)
+        return choose_version(plan, store, new_version, print_message)
     except DesignChangedError as error:
-        say(f"Note: this would be refused: {error}")
+        print_message(f"Note: this run would be refused: {error}")
     except TrackingError as error:
-        say(f"Note: {error}")
+        print_message(f"Note: {error}")
     return plan
 
 
@@ -202,22 +220,30 @@ def _resolve_version(plan: Plan, tracking_uri: str | None, new_version: bool) ->
 def tune(
     context: typer.Context,
     space: Annotated[
-        Path, typer.Argument(help="A search-space file, e.g. search_spaces/ibml.yaml.")
+        Path,
+        typer.Argument(metavar="FILE", help="Search-space file, e.g. search_spaces/ibml.yaml."),
     ],
     base: Annotated[
         str | None,
-        typer.Option(help="A preset or .yaml file to search around, instead of the file's."),
+        typer.Option(
+            metavar="CONFIG",
+            help="Preset or .yaml file of the base configuration. Default: the base of the file.",
+        ),
     ] = None,
     override: Overrides = None,
     new_version: NewVersion = False,
     compare: Annotated[
-        Literal["random"] | None, typer.Option(help="Run random search at full length beside it.")
+        Literal["random"] | None,
+        typer.Option(help="Also run a random search without pruning, and compare the two."),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, max=100, help="Seeds of the sampler, each a search.")
+        int,
+        typer.Option(
+            min=1, max=100, metavar="N", help="Number of searches, each with another sampler seed."
+        ),
     ] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be searched; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the search space and budget without training.")
     ] = False,
     no_share: NoShare = False,
     stage_gb: StageGB = STAGE_GB,
@@ -229,12 +255,15 @@ def tune(
     workers: Workers = None,
     debug: Debug = False,
     submit: Submit = False,
-    jobs: Jobs = None,
+    jobs: JobServer = None,
     to: ReportFolder = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Search for the best configuration. The same command again goes on to the same total number of trials."""
-    with errors(STUDY_STOPPED):
+    """Search for the best configuration and write a report.
+
+    Repeat the command to resume an interrupted search. It ends at the same total number of trials.
+    """
+    with handle_errors(STUDY_STOPPED):
         from ibml.search.plan import load_search
 
         plan = load_search(space, base, override or ())
@@ -270,82 +299,44 @@ def tune(
         out.print(build_search_summary(tuned.record, tuned.others))
         both = find_kind(tuned.record.name, "search", tracking_uri)[1]
         write_search_report(tuned.record, tuned.files, to, both)
-    out.print(
-        f"Everything is in MLflow, run {tuned.run_id} of {format_store_uri(tracking_uri)}",
-        soft_wrap=True,
-    )
-    out.print(f"Look at it with: {format_ui_command(tracking_uri)}", soft_wrap=True)
-    end(tuned.outcome)
+    print_run_location(tuned.run_id, tracking_uri)
+    finish_with_summary(tuned.outcome)
     if tuned.record.best is None:
-        fail("No trial is complete and within the constraints.", 1)
+        fail("No trial is complete and satisfies the constraints.", 1)
 
 
-@app.command()
-def ui(
-    tracking_uri: TrackingUri = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine see it if changed.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
-) -> None:
-    """Open MLflow's pages on the store."""
-    with errors():
-        from ibml.cli.mlflow_ui import serve
-        from ibml.queries import open_store
-        from ibml.tracking.store.uri import choose_uri
-
-        uri = choose_uri(tracking_uri)
-        if uri.startswith(("http://", "https://")):
-            out.print(f"The store is a server already: open {redact_url(uri)}", soft_wrap=True)
-            return
-        ignore_output_errors()
-        address = open_store(
-            uri
-        ).address  # MLflow's own errors would be tracebacks with the URL in them
-        where = f"http://{host}:{port}" + (
-            "" if host in LOOPBACK else ", open to others without a password,"
-        )
-        try:
-            serve(
-                address,
-                host,
-                port,
-                lambda: out.print(f"MLflow on {where} (Ctrl-C ends it)", soft_wrap=True),
-            )
-        except KeyboardInterrupt:
-            raise typer.Exit(exit_code()) from None
-
-
-@app.command()
-def schema(
-    kind: Annotated[str, typer.Argument(help="Which kind of file: ablation, trial or search.")],
-) -> None:
-    """Print the JSON schema of a kind of YAML file, for editors."""
-    from ibml.config.loading.json_schema import build_schema as make_schema
-    from ibml.config.loading.json_schema import find_schema_kind
-
-    with errors():
-        text = json.dumps(make_schema(find_schema_kind(kind)), indent=1)
-    sys.stdout.write(f"{text}\n")
-
-
-app.add_typer(data.app, name="data")
-app.add_typer(cluster.app, name="cluster")
-app.command()(cluster.logs)
-app.command()(cluster.stop)
-app.command()(maintenance.sync)
-app.command()(maintenance.gc)
 app.command("list")(results.list_runs)
 app.command()(results.table)
 app.command()(results.report)
 app.command()(results.compare)
 app.command()(results.show)
-app.command()(results.reproduce)
 app.command()(results.plan)
+app.command()(results.reproduce)
+app.command()(results.ui)
+app.command()(cluster.logs)
+app.command()(cluster.stop)
+app.command()(maintenance.sync)
+app.command()(maintenance.gc)
+app.add_typer(data.app, name="data")
+app.add_typer(cluster.app, name="cluster")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+@app.command()
+def schema(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="Kind of file: ablation, trial or search.")
+    ],
+) -> None:
+    """Print the JSON schema of a kind of YAML file, for editors."""
+    from ibml.config.loading.json_schema import build_schema, find_schema_kind
+
+    with handle_errors():
+        text = json.dumps(build_schema(find_schema_kind(kind)), indent=1)
+    sys.stdout.write(f"{text}\n")
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
         out.print(__version__)
         raise typer.Exit
 
@@ -355,7 +346,7 @@ def _main(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
@@ -363,7 +354,7 @@ def _main(
 
 
 def main() -> None:
-    """The entry point of the command `ibml`."""
+    """Run the command line and exit with its code."""
     standard_streams.run(_run)
 
 
@@ -377,14 +368,14 @@ def _run() -> NoReturn:
         except Exception:
             if not is_stop_requested():
                 raise
-            traceback.print_exc()  # of what broke while the command stopped
+            traceback.print_exc()  # an error of the stop itself
             code = 1
         if is_stop_requested() and code:
             code = exit_code()
-        # A thread that still waits for a store may neither hold up the end nor run while Python is taken down.
-        if is_stop_requested() or any(
-            thread.name.startswith("ibml-") for thread in list_other_threads()
-        ):
+        # A thread that still waits for a store must not delay the exit, nor run while the
+        # interpreter shuts down.
+        names = [thread.name for thread in list_other_threads()]
+        if is_stop_requested() or any(name.startswith("ibml-") for name in names):
             standard_streams.end_process(code if isinstance(code, int) else 1)
     sys.exit(code)  # type: ignore[arg-type]
 

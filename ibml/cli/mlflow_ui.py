@@ -1,4 +1,4 @@
-"""MLflow's pages on a store: its server as a child of this process, which ends with it."""
+"""MLflow's web interface for a store: its server as a child process that ends with this one."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from urllib.request import ProxyHandler, build_opener
 from ibml.common.errors import IbmlError
 
 START_SECONDS = 120.0
-"""How long the server may take to answer."""
+"""Time limit for the server to respond."""
 _LOOK_SECONDS = 0.2
 _STANDARD_ERROR = 2
-"""Where the server's messages go, so that standard output has the address alone."""
+"""Descriptor for the server's messages, so that standard output has only the address."""
 
 
 def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
     """Run MLflow's server until it ends or this process is interrupted.
 
-    The server and all its workers end with this process, also if that is killed.
+    The server and all its workers end with this process, even if it is killed.
 
     Args:
-        uri: The store.
+        uri: URI of the store.
         host: Address to listen on.
         port: Port to listen on.
-        on_ready: Called once, when the server answers.
+        on_ready: Called once, when the server responds.
 
     Raises:
-        IbmlError: If the server does not start or ends by itself.
+        IbmlError: If the server does not start or ends unexpectedly.
         KeyboardInterrupt: On SIGINT or SIGTERM, after the server has ended.
     """
     from ibml.common.processes.guarded_processes import guard_processes
@@ -51,7 +51,7 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
         str(port),
     ]
     with guard_processes() as mark:
-        # Everybody on the machine sees a command line, and nobody else an environment.
+        # Other users can see the command line, but not the environment.
         environment = {**os.environ, **mark, "MLFLOW_BACKEND_STORE_URI": uri}
         server = subprocess.Popen(
             command, env=environment, start_new_session=True, stdout=_STANDARD_ERROR
@@ -63,7 +63,7 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raise `IbmlError` if something listens on the port already, whose answer would be taken for the server's."""
+    """Raise `IbmlError` if the port is taken: another program would be mistaken for the server."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -71,21 +71,22 @@ def _check_free(host: str, port: int) -> None:
             tried.bind((host, port))
         except OSError as error:
             raise IbmlError(
-                f"MLflow cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port."
+                f"MLflow cannot listen on {host}:{port}: {error.strerror}. Choose another port with"
+                " --port."
             ) from None
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> None:
-    """Wait until the server answers. Raises `IbmlError`."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(
-        host, f"[{host}]" if ":" in host else host
-    )
+    """Wait until the server responds, or raise `IbmlError` at `START_SECONDS`."""
+    url_host = f"[{host}]" if ":" in host else host
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, url_host)
     direct = build_opener(ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise IbmlError(
-                f"MLflow's server did not start (exit code {server.returncode}; its messages are above)."
+                f"MLflow's server did not start (exit code {server.returncode}); its messages are"
+                " above."
             )
         try:
             direct.open(f"http://{reachable}:{port}/health", timeout=2).close()
@@ -94,5 +95,5 @@ def _wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> 
         else:
             return
     raise IbmlError(
-        f"MLflow's server did not answer on {host}:{port} within {START_SECONDS:.0f} s."
+        f"MLflow's server did not respond on {host}:{port} within {START_SECONDS:.0f} s."
     )

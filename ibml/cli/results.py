@@ -1,4 +1,4 @@
-"""The commands that read what was run. Like all commands, they hold no logic of their own."""
+"""Commands that show the results of studies, searches and trials."""
 
 from __future__ import annotations
 
@@ -8,58 +8,55 @@ from typing import Annotated
 import typer
 
 from ibml.cli.cluster import print_jobs
-from ibml.cli.console import (
-    AllowMixed,
-    AllowPlugin,
-    Kind,
-    TrackingUri,
-    err,
-    errors,
-    out,
-    write,
-    write_search_report,
-    write_study_report,
-)
+from ibml.cli.console import err, handle_errors, out, print_unwrapped
+from ibml.cli.options import AllowMixed, AllowPlugin, Kind, StudyName, TrackingUri, TrialId
+from ibml.cli.report_folder import write_search_report, write_study_report
 from ibml.cli.standard_streams import ignore_output_errors
 from ibml.common.errors import IbmlError
+from ibml.common.processes.interruption import exit_code
+from ibml.common.redaction import redact_url
 from ibml.report.tables.formats.registry import FormatName
 
-Study = Annotated[str, typer.Argument(help="A study's name, or its .yaml file.")]
-Trial = Annotated[
-    str, typer.Argument(help="A trial's MLflow run id or key, or the beginning of either.")
-]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Addresses that other machines cannot reach."""
 
 
 def list_runs(
     tracking_uri: TrackingUri = None,
     jobs: Annotated[
-        str | None, typer.Option(help="Show the jobs of a cluster instead: its dashboard's URL.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="URL of a cluster's dashboard. Lists the jobs of this cluster instead.",
+        ),
     ] = None,
 ) -> None:
-    """List studies and searches: state, progress, age."""
-    with errors():
+    """List studies and searches with their progress."""
+    with handle_errors():
         if jobs:
             print_jobs(jobs)
             return
-        from ibml.queries import overview
         from ibml.report.tables.formats.text import build_rich_table
+        from ibml.views import load_overview
 
-        found = overview(tracking_uri)
-        out.print(build_rich_table(found) if found.rows else "Nothing was run here yet.")
+        found = load_overview(tracking_uri)
+        out.print(
+            build_rich_table(found) if found.rows else "The store has no studies or searches."
+        )
 
 
 def table(
-    study: Study,
-    form: Annotated[FormatName, typer.Option("--format", help="How to print it.")] = "text",
+    study: StudyName,
+    form: Annotated[FormatName, typer.Option("--format", help="Output format.")] = "text",
     tuning: Annotated[
-        bool, typer.Option("--tuning", help="Show what the arms were tuned to instead.")
+        bool, typer.Option("--tuning", help="Print the tuned values of the arms instead.")
     ] = False,
     allow_mixed: AllowMixed = False,
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Print a study's table from what MLflow has."""
-    with errors():
+    """Print the table of a study from the results in MLflow."""
+    with handle_errors():
         if tuning:
             _print_tuning(study, form, tracking_uri)
             return
@@ -71,31 +68,35 @@ def table(
         if form == "text" and out.is_terminal:
             out.print(build_rich_group(made))
         else:
-            write(render(made, form))
+            print_unwrapped(render(made, form))
 
 
 def _print_tuning(study: str, form: FormatName, tracking_uri: str | None) -> None:
-    from ibml.queries import study_record
+    from ibml.queries import load_study_record
     from ibml.report.study.tuning import build_tuning_table, render_tuning
     from ibml.report.tables.formats.text import build_rich_table
 
-    record = study_record(study, tracking_uri)
+    record = load_study_record(study, tracking_uri)
     if not record.tuning:
-        raise IbmlError(f"the arms of {record.name} are not tuned: its file has no 'tune'")
+        raise IbmlError(f"the arms of {record.name} are not tuned: its file has no key 'tune'")
     if form == "text" and out.is_terminal:
         out.print(build_rich_table(build_tuning_table(record)))
     else:
-        write(render_tuning(record, form))
+        print_unwrapped(render_tuning(record, form))
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="A study's name or .yaml file, or a search's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name or .yaml file of a study, or name of a search."),
+    ],
     to: Annotated[
         Path | None,
         typer.Option(
             "--to",
             "-o",
-            help="Folder, or a .html file for a study's page alone; default: reports/NAME.",
+            metavar="PATH",
+            help="Folder, or a .html file for only the page of a study. Default: reports/NAME.",
         ),
     ] = None,
     kind: Kind = None,
@@ -103,8 +104,12 @@ def report(
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Write the report of a study or a search. It has the answers, tables and figures, and goes into MLflow too."""
-    with errors():
+    """Write the report of a study or a search.
+
+    The report has the conclusions, tables and figures. A study's report is also added to its run in
+    MLflow.
+    """
+    with handle_errors():
         from ibml.queries import create_study_report, find_kind, load_search_record
 
         ignore_output_errors()
@@ -123,46 +128,56 @@ def report(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="A study, or an arm of one: STUDY/ARM.")],
-    second: Annotated[str, typer.Argument(help="What to compare with it.")],
+    first: Annotated[
+        str, typer.Argument(metavar="FIRST", help="Study, or an arm of a study: STUDY/ARM.")
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="SECOND", help="Study or arm to compare with the first.")
+    ],
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Show what differs between two studies or arms. That is what was configured, and what came of it."""
-    with errors():
-        from ibml.queries import comparison
-        from ibml.report.tables.formats.text import build_rich_table
+    """Show the differences between two studies or arms.
 
-        found = comparison(first, second, tracking_uri)
+    Compares their configurations and results.
+    """
+    with handle_errors():
+        from ibml.report.tables.formats.text import build_rich_table
+        from ibml.views import compare_studies
+
+        found = compare_studies(first, second, tracking_uri)
         for grid in found:
             out.print(build_rich_table(grid))
         if not found:
-            out.print("Nothing differs.")
+            out.print("No differences.")
 
 
 def show(
-    trial: Trial,
+    trial: TrialId,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Show one trial: configuration, curves, log, artifacts."""
-    with errors():
-        from ibml.queries import load_trial_view
+    """Show the configuration, curves, log and artifacts of a trial."""
+    with handle_errors():
         from ibml.report.views.trial import build_trial_group
+        from ibml.views import load_trial_view
 
         out.print(build_trial_group(load_trial_view(trial, tracking_uri)))
 
 
 def reproduce(
-    trial: Trial,
+    trial: TrialId,
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Run a recorded trial again and compare its numbers. Every metric of every epoch must be identical."""
-    with errors():
-        from ibml.api import reproduce as run_again
+    """Run a recorded trial again and compare its metrics.
+
+    Exits with 1 if a metric of an epoch is not identical. Nothing is recorded.
+    """
+    with handle_errors():
+        from ibml.api import reproduce as reproduce_trial
 
         ignore_output_errors()
-        found = run_again(trial, tracking_uri=tracking_uri, console=out)
+        found = reproduce_trial(trial, tracking_uri=tracking_uri, console=out)
     for line in found.lines:
         out.print(line, soft_wrap=True)
     if not found.identical:
@@ -170,27 +185,75 @@ def reproduce(
 
 
 def plan(
-    study: Study,
+    study: StudyName,
     detect: Annotated[
         float,
         typer.Option(
-            help="The smallest difference that should be found, in the unit of the table."
+            metavar="DIFFERENCE", help="Smallest difference to detect, in the unit of the table."
         ),
     ],
     metric: Annotated[
-        str | None, typer.Option(help="A metric of the table; default: its first.")
+        str | None,
+        typer.Option(metavar="METRIC", help="Metric of the table. Default: its first metric."),
     ] = None,
-    power: Annotated[float, typer.Option(help="The chance to find it.", min=0.01, max=0.999)] = 0.8,
+    power: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=0.999, metavar="POWER", help="Probability of detecting the difference."
+        ),
+    ] = 0.8,
     tracking_uri: TrackingUri = None,
     allow_plugin: AllowPlugin = None,
 ) -> None:
-    """Say how many seeds a study needs. It goes by the variance that its trials have shown so far."""
-    with errors():
-        from ibml.queries import estimate_seeds
+    """Estimate the seeds needed to detect a difference.
+
+    The estimate uses the variance of the study's finished trials.
+    """
+    with handle_errors():
         from ibml.report.tables.formats.text import build_rich_table
         from ibml.report.views.sample_size import build_power_table, describe_power
+        from ibml.views import estimate_seeds
 
         found = estimate_seeds(study, detect, tracking_uri, metric, power)
         out.print(build_rich_table(build_power_table(found)))
         for line in describe_power(found):
             out.print(line, soft_wrap=True)
+
+
+def ui(
+    tracking_uri: TrackingUri = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on. Any address other than this machine's own exposes MLflow on"
+            " the network without authentication.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")
+    ] = 5000,
+) -> None:
+    """Serve the MLflow web interface for the store."""
+    with handle_errors():
+        from ibml.cli.mlflow_ui import serve
+        from ibml.queries import open_store
+        from ibml.tracking.store.uri import choose_uri
+
+        uri = choose_uri(tracking_uri)
+        if uri.startswith(("http://", "https://")):
+            out.print(f"The store is already a server: open {redact_url(uri)}", soft_wrap=True)
+            return
+        ignore_output_errors()
+        # The store is opened here first, because MLflow's own errors are tracebacks with the URL.
+        store_address = open_store(uri).address
+        url = f"http://{host}:{port}"
+        warning = "" if host in LOOPBACK else ", reachable by others without a password,"
+
+        def print_address() -> None:
+            out.print(f"MLflow on {url}{warning} (press Ctrl-C to stop)", soft_wrap=True)
+
+        try:
+            serve(store_address, host, port, print_address)
+        except KeyboardInterrupt:
+            raise typer.Exit(exit_code()) from None

@@ -1,6 +1,6 @@
-"""Standard streams that cannot end a command: of any encoding, closed, full, or without a reader.
+"""Robust standard streams: of any encoding, closed, full, or without a reader.
 
-`run` replaces `sys.stdout` and `sys.stderr` once, so that no code that prints has to know about it.
+`run` replaces `sys.stdout` and `sys.stderr` once, so that code that prints needs no changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 READER_GONE = 141
-"""Exit code where the reader of a pipe is gone: 128 + SIGPIPE, as a shell reports it of `cat | head`."""
+"""Exit code if the reader of a pipe has ended: 128 + SIGPIPE, as a shell reports it."""
 _REPLACE = "ibml.replace"
 _SIMILAR = {
     **dict.fromkeys("−–—─━", "-"),
@@ -41,15 +41,15 @@ _SIMILAR = {
     **{"✓": "x", "†": "+", "…": "...", "’": "'", "µ": "u"},
 }
 _HARMLESS = ("backslashreplace", "ignore", "namereplace", "xmlcharrefreplace")
-"""Error handlers of codecs that raise nothing; a stream that has one keeps it."""
+"""Codec error handlers that do not raise; a stream keeps such a handler."""
 
 
 class OutputError(Exception):
-    """Standard output cannot be written, and the command has no other purpose."""
+    """Standard output cannot be written, and printing is the purpose of the command."""
 
 
 class _Replacer:
-    """Error handler of codecs: similar ASCII text where there is some, else a question mark."""
+    """Codec error handler that substitutes similar ASCII text, or a question mark."""
 
     def __init__(self) -> None:
         self.lost = False
@@ -63,7 +63,7 @@ class _Replacer:
 
 
 class _Descriptor(io.FileIO):
-    """File descriptor of a stream. A write that fails is noted, and its bytes are dropped."""
+    """File descriptor of a stream; a failed write is recorded, and its bytes are dropped."""
 
     def __init__(self, number: int, closed: bool):
         super().__init__(number, "w", closefd=False)
@@ -88,49 +88,50 @@ class _Descriptor(io.FileIO):
         if self._closed_before:
             raise OSError(errno.EBADF, "it is closed")
         written: int | None = super().write(content)
-        if written is None:  # a pipe that does not block, and is full
+        if written is None:  # a full pipe in non-blocking mode
             select.select([], [self.fileno()], [])
         return written or 0
 
     def _raise(self) -> None:
-        """End the command. Other threads leave that to the main one."""
+        """End the command, if this is the main thread."""
         if threading.current_thread() is threading.main_thread():
-            self._raised = True  # what is printed on the way out must not raise again
+            self._raised = True  # output during the exit must not raise again
             raise OutputError
 
 
 class _Streams:
-    """The standard streams of a command."""
+    """Replacement of the standard streams of a command."""
 
     def __init__(self) -> None:
         self._replacer = _Replacer()
         codecs.register_error(_REPLACE, self._replacer)
         _fill_descriptors()
-        # Kept here, since rich puts streams of its own in their place for a while.
+        # References are kept, because rich temporarily replaces the streams of `sys`.
         self._stdout, self.output = _wrap_stream(sys.stdout)
         self._stderr, _ = _wrap_stream(sys.stderr)
         sys.stdout, sys.stderr = self._stdout, self._stderr
-        if not _is_utf8(self._stdout.encoding):  # workers and servers that start from here
+        if not _is_utf8(self._stdout.encoding):  # for workers and servers started from here
             os.environ["PYTHONIOENCODING"] = f"{self._stdout.encoding}:replace"
 
     def finish(self, code: int) -> int:
-        """Write what is buffered, say on stderr what was lost, and return the exit code."""
-        required, self.output.required = self.output.required, False
+        """Flush standard output, report lost output on stderr, and return the exit code."""
+        required = self.output.required
+        self.output.required = False
         self._stdout.flush()
         failure = self.output.failure
         if failure is None:
             if self._replacer.lost:
-                lacks = f"'?' stands for characters that {self._stdout.encoding} lacks"
-                self._print_error(f"Note: {lacks}; PYTHONIOENCODING=utf-8 prints them.")
+                self._print_error(
+                    f"Note: characters that {self._stdout.encoding} lacks were replaced by '?'; set"
+                    " PYTHONIOENCODING=utf-8 to print them."
+                )
             return code
         reader_gone = failure.errno == errno.EPIPE
         if not reader_gone:
-            more = (
-                ""
-                if required or code
-                else "; the command did its work, but its messages are incomplete"
-            )
-            self._print_error(f"standard output cannot be written: {failure.strerror}{more}")
+            message = f"standard output cannot be written: {failure.strerror}"
+            if not required and not code:
+                message += "; the command has finished, but its output is incomplete"
+            self._print_error(message)
         if code or not required:
             return code
         return READER_GONE if reader_gone else 1
@@ -144,13 +145,19 @@ _streams: list[_Streams] = []
 
 
 def run(command: Callable[[], object]) -> NoReturn:
-    """Run a command of this process, and exit with its code.
+    """Run a command with robust standard streams, and exit with its code.
 
-    A failed write to standard output ends the command with 1, or with `READER_GONE`. After
-    `ignore_output_errors` it ends nothing.
+    A failed write to standard output ends the command with exit code 1, or with `READER_GONE`,
+    unless the command has called `ignore_output_errors`.
+
+    Args:
+        command: Function to run.
+
+    Raises:
+        SystemExit: Always.
     """
     if not all(map(_is_closed_or_file, (sys.stdout, sys.stderr))):
-        command()  # whose streams are those of a program around it
+        command()  # the streams belong to a surrounding program
         sys.exit()
     _restart_in_utf8_mode()
     streams = _Streams()
@@ -162,28 +169,28 @@ def run(command: Callable[[], object]) -> NoReturn:
     except SystemExit as end:
         code = end.code or 0
     except OutputError:
-        pass  # noted in the stream
+        pass  # recorded in the stream
     sys.exit(streams.finish(code) if isinstance(code, int) else str(code))
 
 
 def end_process(code: int) -> NoReturn:
-    """Exit after what is buffered is written, and wait for no thread."""
+    """Exit without waiting for threads, after buffered output is written."""
     for streams in _streams:
         code = streams.finish(code)
     os._exit(code)
 
 
 def ignore_output_errors() -> None:
-    """Let the command run to its end without standard output: it does more than to print."""
+    """Let the command run to its end if standard output fails, because it does more than print."""
     for streams in _streams:
         streams.output.required = False
 
 
 def _restart_in_utf8_mode() -> None:
-    """Start Python again where the locale's encoding is another one.
+    """Start Python again in UTF-8 mode if the locale has another encoding.
 
-    Arguments, names of files and texts in files are UTF-8 then, in other packages and in workers too. The standard
-    streams keep their encoding.
+    Arguments, file names and text files are then UTF-8, in other packages and in workers too. The
+    standard streams keep their encoding.
     """
     if (
         sys.flags.utf8_mode
@@ -201,7 +208,7 @@ def _restart_in_utf8_mode() -> None:
 def _is_closed_or_file(stream: TextIO | None) -> bool:
     try:
         return stream is None or (isinstance(stream, io.TextIOWrapper) and stream.fileno() >= 0)
-    except (OSError, ValueError):  # it is in memory, or closed by Python
+    except (OSError, ValueError):  # in memory, or closed by Python
         return False
 
 
@@ -210,7 +217,7 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def _fill_descriptors() -> None:
-    """Open the null device in place of closed standard streams, whose numbers a database would get otherwise."""
+    """Open the null device for closed standard streams; a database would get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -219,7 +226,7 @@ def _fill_descriptors() -> None:
 
 
 def _wrap_stream(stream: TextIO | None) -> tuple[TextIO, _Descriptor]:
-    """Return a stream in place of one that may be closed (None)."""
+    """Return a replacement for a stream, which may be closed or None."""
     if not isinstance(stream, io.TextIOWrapper):
         descriptor = _Descriptor(os.open(os.devnull, os.O_WRONLY), closed=True)
         return io.TextIOWrapper(

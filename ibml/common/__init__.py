@@ -1,0 +1,1 @@
+"""Helpers without domain knowledge: errors, files, storage, redaction, hashing, random streams."""

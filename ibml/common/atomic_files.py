@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and that say whether they are what was written."""
+"""Atomic and checksummed files: a reader sees the complete file or none, and detects damage."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ from ibml.common.processes.ownership import Owner
 from ibml.common.storage import ObjectPath, StoragePath, remove_tree
 
 UNFINISHED = ".unfinished"
-"""The end of the name of a file that is being written."""
+"""Suffix of files that are being written."""
 _LONGEST_NAME = 180
-"""File systems take names of 255 bytes, and that of an unfinished file is longer."""
+"""Maximum length of a name that is kept in full, in bytes.
+
+File systems allow 255 bytes, and the name of the unfinished file is longer.
+"""
 _SEAL_SIZE = hashlib.sha256().digest_size
+"""Size of the checksum at the end of a sealed file, in bytes."""
 
 
 class DamagedFileError(ValueError):
-    """A sealed file that is not what was written: cut off, or changed."""
+    """The content of a sealed file does not match its checksum: it was truncated or changed."""
 
 
 class _HashingWriter:
-    """A file that takes note of what is written to it."""
+    """Binary writer that computes the SHA-256 of everything written through it."""
 
     def __init__(self, file: BinaryIO):
-        self.file, self.hash = file, hashlib.sha256()
+        self.file = file
+        self.hash = hashlib.sha256()
 
     def write(self, content: bytes | memoryview) -> int:
         self.hash.update(content)
@@ -40,8 +45,17 @@ class _HashingWriter:
 
 
 def write_sealed(path: StoragePath, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file by `write` and a SHA-256 behind it. Under its name it is whole or, after a crash too, not there at
-    all. Raises `OSError`, and leaves nothing behind then."""
+    """Write a file atomically, followed by the SHA-256 of its content.
+
+    After a crash the path has the complete new file or is as before. Read it with `read_sealed`.
+
+    Args:
+        path: File to write; its folder is created if necessary.
+        write: Called once with a binary file, to which it writes the content.
+
+    Raises:
+        OSError: If the file cannot be written. No partial file is left.
+    """
     with open_atomic(path) as file:
         hashed = _HashingWriter(file)
         write(hashed)  # type: ignore[arg-type]
@@ -49,17 +63,41 @@ def write_sealed(path: StoragePath, write: Callable[[BinaryIO], None]) -> None:
 
 
 def read_sealed(path: StoragePath) -> bytes:
-    """What was written to a sealed file; raises `DamagedFileError` or `OSError`."""
+    """Read a file written by `write_sealed` and verify its checksum.
+
+    Args:
+        path: File to read.
+
+    Returns:
+        The content, without the checksum.
+
+    Raises:
+        DamagedFileError: If the checksum does not match.
+        OSError: If the file cannot be read.
+    """
     content = path.read_bytes()
-    body, seal = content[:-_SEAL_SIZE], content[-_SEAL_SIZE:]
+    body = content[:-_SEAL_SIZE]
+    seal = content[-_SEAL_SIZE:]
     if len(seal) < _SEAL_SIZE or hashlib.sha256(body).digest() != seal:
-        raise DamagedFileError(f"{path} is damaged: its checksum is not that of its content")
+        raise DamagedFileError(f"{path} is damaged: its checksum does not match its content")
     return body
 
 
 @contextmanager
 def open_atomic(path: StoragePath) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` at the end of the context, and only then and as a whole."""
+    """Open a file for writing that replaces `path` atomically when the context ends.
+
+    The content is flushed to disk first. If the context raises, `path` stays as it was.
+
+    Args:
+        path: File to create or replace. In a bucket, it is buffered and uploaded at the end.
+
+    Yields:
+        The binary file to write to.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
     if isinstance(path, ObjectPath):
         content = BytesIO()
         yield content
@@ -81,8 +119,20 @@ def open_atomic(path: StoragePath) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """A name at which a file or a folder is made that takes the place of `path` at the end of the context, and only
-    then and as a whole. Nothing waits for the disk, which for a hundred thousand small files would take hours."""
+    """Yield a temporary path whose file or folder is renamed to `path` when the context ends.
+
+    Nothing is flushed to disk: for 100,000 small files that would take hours. If the context
+    raises, the temporary file or folder is removed.
+
+    Args:
+        path: Path to create or replace.
+
+    Yields:
+        The temporary path, in the same folder. The caller creates the file or folder.
+
+    Raises:
+        OSError: If the rename fails.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = get_unfinished_path(path)
     try:
@@ -94,10 +144,13 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: StoragePath) -> None:
-    """Remove what processes that provably ended were writing into a folder.
+    """Remove unfinished files from a folder if their writers have provably ended.
 
-    The name of an unfinished file carries its writer. What another host or container was writing stays, since nothing
-    here proves that it ended. Objects in a bucket are never unfinished.
+    The name of an unfinished file identifies its writer. Files of other hosts and containers stay,
+    because their writers cannot be checked from here. Objects in a bucket are never unfinished.
+
+    Args:
+        folder: Folder to clean; subfolders are not searched.
     """
     if isinstance(folder, ObjectPath):
         return
@@ -112,13 +165,17 @@ _WRITER_BEFORE = re.compile(rf"\.\d{{1,9}}{re.escape(UNFINISHED)}$")
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether a file of this name was being written by ibml; earlier versions named the process id alone."""
+    """Return True if a file name marks an unfinished file of ibml.
+
+    Earlier versions of ibml put only the process id into the name; their files are recognized too.
+    """
     return _WRITER.search(name) is not None or _WRITER_BEFORE.search(name) is not None
 
 
 def get_unfinished_path(path: Path) -> Path:
-    """Return where this process writes a file or folder before it gets its name."""
-    writer, name = Owner.get_current(), path.name
+    """Return the temporary path at which this process writes a file or folder."""
+    writer = Owner.get_current()
+    name = path.name
     if len(name.encode()) > _LONGEST_NAME:
         name = f"{name[:20]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return path.with_name(f"{name}.{writer.machine}-{writer.pid}-{writer.start}{UNFINISHED}")
@@ -132,8 +189,8 @@ def _remove(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Only then a renamed file survives a power failure under its new name."""
-    if os.name == "nt":  # folders cannot be opened there
+    """Flush a folder to disk, so that a renamed file keeps its new name after a power failure."""
+    if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

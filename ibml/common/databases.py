@@ -1,4 +1,4 @@
-"""URLs of databases: the file that a SQLite URL names, a file as a URL, and one connection with a time limit."""
+"""Database URLs: conversion between SQLite URLs and files, and connections with a time limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 10.0
-"""How long a store may take to answer the first request."""
+"""Time limit for the first request to a store."""
 _DRIVER_PARAMETERS = frozenset(
     (
         "autocommit",
@@ -25,21 +25,21 @@ _DRIVER_PARAMETERS = frozenset(
     )
 )
 _FILE_PARAMETERS = frozenset(("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs"))
-"""SQLite's own parameters, which count with `uri=true` only."""
-_EXAMPLE = "sqlite:///mlflow.db, or with the whole path sqlite:////folder/mlflow.db"
+"""SQLite's own parameters, which take effect with `uri=true` only."""
+_EXAMPLE = "sqlite:///mlflow.db, or with an absolute path sqlite:////folder/mlflow.db"
 
 
 def get_sqlite_path(url: str) -> Path | None:
     """Return the absolute path of the file that a SQLite URL names.
 
     Args:
-        url: The URL of a store, for instance `sqlite:///mlflow.db?timeout=5`.
+        url: URL of a store, for example `sqlite:///mlflow.db?timeout=5`.
 
     Returns:
-        The path, or None for a URL that is not one of SQLite.
+        The path, or None if the URL is not a SQLite URL.
 
     Raises:
-        ValueError: The URL names no file, or has a parameter that SQLite does not know.
+        ValueError: If the URL names no file or has a parameter unknown to SQLite.
     """
     parsed = _parse_sqlite(url)
     return None if parsed is None else parsed[0]
@@ -49,30 +49,32 @@ def build_sqlite_url(file: Path, parameters: Mapping[str, str] | None = None) ->
     """Return the URL of a SQLite file, quoted so that SQLAlchemy reads the same path.
 
     Args:
-        file: The path of the file.
-        parameters: Parameters of the connection; with `uri` those of SQLite are possible too, such as `mode`.
+        file: Path of the file.
+        parameters: Connection parameters. With `uri`, SQLite's own are allowed too, such as `mode`.
 
     Returns:
-        A URL that names the driver. Of a URL without the driver MLflow makes the parent folders, from the quoted path.
+        A URL that names the driver. Without a driver, MLflow would create the parent folders of the
+        quoted path.
     """
     from sqlalchemy import URL
 
     given = dict(parameters or {})
-    database = f"file:{quote(str(file.absolute()))}" if "uri" in given else str(file.absolute())
-    return URL.create("sqlite+pysqlite", database=database, query=given).render_as_string(
-        hide_password=False
-    )
+    database = str(file.absolute())
+    if "uri" in given:
+        database = f"file:{quote(database)}"
+    url = URL.create("sqlite+pysqlite", database=database, query=given)
+    return url.render_as_string(hide_password=False)
 
 
 def resolve_url(url: str, read_only: bool = False) -> str:
-    """Return the URL with the absolute path of its SQLite file; any other URL as it is.
+    """Return the URL with the absolute path of its SQLite file, or any other URL unchanged.
 
     Args:
-        url: The URL of a store.
-        read_only: Whether the file shall be opened for reading only.
+        url: URL of a store.
+        read_only: Open the file for reading only.
 
     Returns:
-        The URL to connect to. It means the same file in every working folder.
+        The URL to connect to. It names the same file in every working directory.
 
     Raises:
         ValueError: See `get_sqlite_path`.
@@ -81,13 +83,13 @@ def resolve_url(url: str, read_only: bool = False) -> str:
     if parsed is None:
         return url
     file, parameters = parsed
-    return build_sqlite_url(
-        file, {**parameters, "mode": "ro", "uri": "true"} if read_only else parameters
-    )
+    if read_only:
+        parameters |= {"mode": "ro", "uri": "true"}
+    return build_sqlite_url(file, parameters)
 
 
 def is_read_only(url: str) -> bool:
-    """Return whether the parameters of a SQLite URL forbid writing."""
+    """Return True if the parameters of a SQLite URL forbid writing."""
     parsed = _parse_sqlite(url)
     return parsed is not None and (
         parsed[1].get("mode") == "ro" or parsed[1].get("immutable", "0") not in ("0", "no")
@@ -95,7 +97,7 @@ def is_read_only(url: str) -> bool:
 
 
 def _parse_sqlite(url: str) -> tuple[Path, dict[str, str]] | None:
-    """Return the file and the parameters of a SQLite URL."""
+    """Return the file and the parameters of a SQLite URL, or None for another URL."""
     scheme = url.partition(":")[0]
     if scheme.partition("+")[0] != "sqlite":
         return None
@@ -106,8 +108,9 @@ def _parse_sqlite(url: str) -> tuple[Path, dict[str, str]] | None:
     head, _, query = url.partition("?")
     path = head.removeprefix(f"{scheme}://")
     if path == head or (path and not path.startswith("/")):
-        raise ValueError(f"the URL names no file; it is like {_EXAMPLE}")
-    database, parameters = unquote(path[1:]), _read_parameters(query)
+        raise ValueError(f"the URL names no file; write {_EXAMPLE}")
+    database = unquote(path[1:])
+    parameters = _read_parameters(query)
     if parameters.get("uri", "false").lower() in ("1", "true", "yes", "on", "t", "y"):
         database, parameters = _read_file_uri(database, parameters)
     elif "uri" in parameters:
@@ -118,9 +121,9 @@ def _parse_sqlite(url: str) -> tuple[Path, dict[str, str]] | None:
         or parameters.get("mode") == "memory"
         or parameters.get("vfs") == "memdb"
     ):
-        raise ValueError(f"a database in memory is lost with the command; name a file: {_EXAMPLE}")
+        raise ValueError(f"an in-memory database is lost when the command ends; write {_EXAMPLE}")
     if "\0" in database:
-        raise ValueError("the path has a NUL character")
+        raise ValueError("the path contains a NUL character")
     return Path(database).absolute(), parameters
 
 
@@ -129,12 +132,12 @@ def _read_parameters(query: str) -> dict[str, str]:
         return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
     except ValueError:
         raise ValueError(
-            f"{query!r} is no list of parameters; a '?' in a path is written %3F"
+            f"{query!r} is not a list of parameters; write '?' in a path as %3F"
         ) from None
 
 
 def _read_file_uri(database: str, parameters: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """Return the path and all parameters of SQLite's own form, `file:PATH?mode=ro`."""
+    """Return the path and all parameters of SQLite's own URI form, `file:PATH?mode=ro`."""
     if not database.startswith("file:"):
         return database, parameters
     path, _, query = database.removeprefix("file:").partition("#")[0].partition("?")
@@ -147,20 +150,20 @@ def _refuse_unknown(parameters: Mapping[str, str]) -> None:
     known = _DRIVER_PARAMETERS | (_FILE_PARAMETERS if "uri" in parameters else frozenset())
     for name in parameters:
         if name in _FILE_PARAMETERS - known:
-            raise ValueError(f"the parameter {name!r} counts only together with uri=true")
+            raise ValueError(f"the parameter {name!r} takes effect only with uri=true")
         if name not in known:
-            raise ValueError(f"SQLite has no parameter {name!r}; a '?' in a path is written %3F")
+            raise ValueError(f"SQLite has no parameter {name!r}; write '?' in a path as %3F")
 
 
 def check_connection(url: str) -> None:
     """Open one connection to a database and close it.
 
     Args:
-        url: The URL of the database, of any dialect.
+        url: URL of the database, of any dialect.
 
     Raises:
-        TimeoutError: The database did not answer within `CONNECT_TIMEOUT_SECONDS`.
-        Exception: What SQLAlchemy or the driver raises.
+        TimeoutError: If the database does not respond within `CONNECT_TIMEOUT_SECONDS`.
+        Exception: Any error of SQLAlchemy or of the driver.
     """
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
@@ -173,14 +176,14 @@ def call_with_timeout(seconds: float, job: Callable[[], T]) -> T:
     """Call a function that may never return.
 
     Args:
-        seconds: How long the call may take. Drivers differ in their own limits, and some have none.
-        job: The function. It runs in a thread of its own, which is left behind where it takes longer.
+        seconds: Time limit for the call. Drivers have different limits, and some have none.
+        job: Function to call. It runs in a daemon thread, which is abandoned at the time limit.
 
     Returns:
-        What the function returns.
+        The result of the function.
 
     Raises:
-        TimeoutError: The function did not return in time.
+        TimeoutError: If the function does not return in time.
     """
     future: Future[T] = Future()
 

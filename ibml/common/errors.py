@@ -1,4 +1,4 @@
-"""Errors that users see: expected failures, and problems of configurations with their places."""
+"""User-facing errors: expected failures, and configuration problems with their locations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from difflib import SequenceMatcher, get_close_matches
 
 
 class IbmlError(RuntimeError):
-    """Base class of expected, user-facing errors, for example an unreachable store, cluster or device."""
+    """Base class of expected, user-facing errors, for example an unreachable store or cluster."""
 
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """Place of a value: its file (or `-o ...`), its line, and its path inside the file."""
+    """Location of a value in a configuration, printed as `file:line: path`.
+
+    Attributes:
+        file: File name, or the command-line option (`-o ...`).
+        line: Line number from 1, or None if unknown.
+        path: Dotted path of the value inside the file.
+    """
 
     file: str
     line: int | None = None
@@ -26,7 +32,12 @@ class SourceLocation:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a configuration, and where."""
+    """One configuration problem with its location.
+
+    Attributes:
+        source: Location of the problem.
+        message: Description of the problem and a suggestion, without the location.
+    """
 
     source: SourceLocation
     message: str
@@ -36,7 +47,22 @@ class Problem:
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; `problems` has everything found wrong, in file order."""
+    """Invalid configuration, with all problems at once.
+
+    Args:
+        problems: Problems found; duplicates are dropped.
+
+    Attributes:
+        problems: Distinct problems, ordered by file and line.
+
+    Example:
+        >>> import ibml
+        >>> try:
+        ...     ibml.ablate("ablations/smoke.yaml", ["trainer.epoch=5"])
+        ... except ibml.ConfigError as error:
+        ...     print(error.problems[0])
+        -o trainer.epoch=5: unknown key 'trainer.epoch'; did you mean 'trainer.epochs'?
+    """
 
     def __init__(self, problems: Iterable[Problem]):
         unique = dict.fromkeys(problems)
@@ -45,9 +71,21 @@ class ConfigError(ValueError):
 
 
 def format_suggestion(word: str, choices: Iterable[str]) -> str:
-    """Return the end of an error message: the closest choice, or a short list of all of them, or nothing.
+    """Return a suggestion to append to an error message about an unknown word.
 
-    A dotted path with the same last part comes first, then what is spelled alike.
+    A dotted path with the same last part is preferred to a choice of similar spelling.
+
+    Args:
+        word: The unknown word.
+        choices: The known words.
+
+    Returns:
+        The closest choice, or all of at most 16 choices, or an empty string.
+
+    Example:
+        >>> from ibml.common.errors import format_suggestion
+        >>> format_suggestion("acuracy", ["loss", "accuracy"])
+        "; did you mean 'accuracy'?"
     """
     options = list(choices)
     close = find_same_last_part(word, options)[:1] or get_close_matches(
@@ -61,10 +99,10 @@ def format_suggestion(word: str, choices: Iterable[str]) -> str:
 
 
 def find_same_last_part(word: str, choices: Iterable[str]) -> list[str]:
-    """Return the dotted paths that end like a word, the most similar first."""
+    """Return the dotted paths among `choices` with the last part of `word`, most similar first."""
     last = get_last_part(word)
     if not last.isidentifier():
-        return []  # a number has a point too
+        return []  # numbers such as 12.0 contain a dot too
     found = [choice for choice in choices if "." in choice and get_last_part(choice) == last]
     return sorted(found, key=lambda choice: -SequenceMatcher(None, word, choice).ratio())
 

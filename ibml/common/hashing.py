@@ -1,4 +1,4 @@
-"""Files and folders that configurations name, told apart by what is in them."""
+"""Content hashes of files and folders that configurations name."""
 
 from __future__ import annotations
 
@@ -10,22 +10,36 @@ from ibml.common.errors import IbmlError
 
 
 def hash_content(path: Path) -> str:
-    """`sha256:...` of a file, or of a folder's files and their places in it, hidden ones left out.
+    """Return the content hash of a file or folder, as `sha256:HEX`.
 
-    A file is read again only where its size or time has changed, since a study asks for its keys many times. Raises
-    `IbmlError` where it cannot be read.
+    The hash of a folder covers the relative paths and contents of its files. Hidden files and
+    folders are ignored. Files are hashed again only after their size or modification time changed,
+    because a study computes its keys many times.
+
+    Args:
+        path: File or folder.
+
+    Returns:
+        The prefix `sha256:` and 64 hexadecimal digits.
+
+    Raises:
+        IbmlError: If a file cannot be read.
     """
     try:
         if not path.is_dir():
             return f"sha256:{_hash_file(path)}"
-        files = {found.relative_to(path): found for found in path.rglob("*") if found.is_file()}
-        shown = sorted(
-            place for place in files if not any(step.startswith(".") for step in place.parts)
-        )
-        lines = [f"{place.as_posix()}\0{_hash_file(files[place])}\n" for place in shown]
+        relative_paths = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
+        lines = []
+        for relative in sorted(relative_paths):
+            if not _is_hidden(relative):
+                lines.append(f"{relative.as_posix()}\0{_hash_file(path / relative)}\n")
     except OSError as error:
         raise IbmlError(f"{path} cannot be read: {error.strerror}") from None
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
 
 
 def _hash_file(path: Path) -> str:

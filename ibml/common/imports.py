@@ -1,4 +1,4 @@
-"""Objects that are named by text, so that a registry imports them only when they are used."""
+"""Lazy imports: objects named by text, so that a registry imports them on first use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import Any
 
 @cache
 def load_object(target: str) -> Any:
-    """Return the object that `module:name` names, for example `ibml.training.metrics.gap:gap`.
+    """Import an object by its text name.
 
     Args:
-        target: A module's dotted name and the name of an object in it, separated by a colon.
+        target: Dotted module name and object name, for example `ibml.training.metrics.gap:gap`.
+
+    Returns:
+        The object; cached.
+
+    Raises:
+        ImportError: If the module cannot be imported.
+        AttributeError: If the module has no such object.
     """
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)

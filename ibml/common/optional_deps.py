@@ -1,4 +1,4 @@
-"""Libraries that only some data sets and encoders need."""
+"""Optional dependencies: libraries that only some data sets and encoders need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from ibml.common.errors import IbmlError
 
 
 def import_optional(module: str, extra: str) -> Any:
-    """The module; without it, an error that names the extra it comes with."""
+    """Import a module of an optional dependency.
+
+    Args:
+        module: Dotted name of the module.
+        extra: Extra of the ibml package that installs it.
+
+    Returns:
+        The module.
+
+    Raises:
+        IbmlError: If it is not installed; the message names the command that installs it.
+    """
     try:
         return import_module(module)
     except ImportError:

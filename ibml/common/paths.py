@@ -1,4 +1,4 @@
-"""Folders that are named by what a user or a store calls things."""
+"""User folders, and folders named after studies and other things that users name."""
 
 from __future__ import annotations
 
@@ -21,52 +21,75 @@ def join_escaped(root: Path, name: str) -> Path: ...
 @overload
 def join_escaped(root: ObjectPath, name: str) -> ObjectPath: ...
 def join_escaped(root: StoragePath, name: str) -> StoragePath:
-    """The folder of a name below a root; `/` makes folders within folders. Whatever would lead elsewhere is written as
-    `%` and its number, so that different names have different folders."""
+    """Return the folder for a name below a root.
+
+    Slashes in the name separate folders. Characters and parts that would lead outside the root are
+    percent-encoded, so that different names have different folders.
+
+    Args:
+        root: Parent folder.
+        name: Name of a study, search, experiment or run.
+
+    Returns:
+        The path below `root`; it is not created.
+    """
     return root.joinpath(*map(_escape_part, name.split("/")))
 
 
 def _escape_part(part: str) -> str:
-    if part.strip(".") == "":  # nothing, the folder itself, or the one above
+    if part.strip(".") == "":  # empty, the folder itself or its parent
         return part.replace(".", "%2E") or "%"
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
 
 
 DATA_VARIABLE = "IBML_DATA"
-"""A folder with one folder per data set, by its type; for data sets without a `root`."""
+"""Environment variable: folder with one folder per data set type, for data sets without `root`."""
 CACHE_VARIABLE = "IBML_CACHE"
+"""Environment variable: cache folder."""
 
 
 def get_folder_variables() -> dict[str, str]:
-    """The variables that name folders, for processes that work elsewhere."""
+    """Return the environment variables that name folders, as absolute paths.
+
+    They are passed to processes with another working directory. Unset variables are left out.
+    """
     given = {name: os.environ.get(name) for name in (DATA_VARIABLE, CACHE_VARIABLE)}
     return {name: str(Path(value).absolute()) for name, value in given.items() if value}
 
 
 class HomeError(IbmlError):
-    """The user has no home folder."""
+    """No home folder exists for the user."""
 
 
 def get_home_folder() -> Path:
     """Return the home folder of the user.
 
+    Returns:
+        The folder of `HOME`, or the one that the system has for the user.
+
     Raises:
-        HomeError: `HOME` is not set, and the system knows no home of the user either.
+        HomeError: If `HOME` is not set and the system has no home folder for the user.
     """
     try:
         return Path.home()
     except RuntimeError:
         raise HomeError(
-            f"HOME is not set, and the system knows no home folder of user {os.getuid()}: set HOME to a folder that you"
-            " can write to, for instance HOME=/tmp/me"
+            f"HOME is not set, and the system has no home folder for user {os.getuid()}: set HOME"
+            " to a folder that you can write to, for instance HOME=/tmp/me"
         ) from None
 
 
 def expand_home(path: str | Path) -> Path:
-    """Return an absolute path, with `~` at its beginning replaced by a home folder.
+    """Expand a leading `~` or `~user` and make the path absolute.
+
+    Args:
+        path: Path of a user.
+
+    Returns:
+        The absolute path.
 
     Raises:
-        HomeError: There is no such home folder.
+        HomeError: If there is no such home folder.
     """
     try:
         return Path(path).expanduser().absolute()
@@ -79,38 +102,42 @@ def expand_home(path: str | Path) -> Path:
 
 
 def get_state_folder() -> Path:
-    """The user's folder for what must not be lost. Raises `HomeError`."""
+    """Return the user's state folder of ibml, for data that must not be lost."""
     return get_user_folder("state")
 
 
 def get_cache_folder() -> Path:
-    """The user's folder for what can be made again: IBML_CACHE, else one in the user's cache.
-
-    Raises `HomeError`.
-    """
+    """Return the folder of `IBML_CACHE`, or the user's cache folder of ibml."""
     given = os.environ.get(CACHE_VARIABLE)
     return expand_home(given) if given else get_user_folder("cache")
 
 
 def get_user_folder(kind: Literal["cache", "config", "state"]) -> Path:
-    """Return ibml's own folder among the user's folders of one kind, as the XDG base directory specification names it.
+    """Return ibml's user folder of one kind, following the XDG base directory specification.
 
-    Every system has the folders of Linux, so that what an earlier version of ibml wrote on macOS is found.
+    All systems use the Linux locations, so that files of earlier versions on macOS are found.
+
+    Args:
+        kind: Kind of user folder.
+
+    Returns:
+        The absolute path; it is not created.
 
     Raises:
-        HomeError: The folder is in the home folder, and the user has none.
+        HomeError: If the folder is in the home folder and the user has none.
     """
     given = os.environ.get(f"XDG_{kind.upper()}_HOME")
     if given and not Path(given).is_absolute():
-        # platformdirs ignores such a value, as the specification says; ibml always resolved it.
+        # platformdirs ignores a relative value, as the specification requires. Earlier versions
+        # of ibml resolved it.
         return expand_home(Path(given) / _APPLICATION)
     folders = Unix(_APPLICATION)
     try:
         if kind == "cache":
             return expand_home(folders.user_cache_path)
-        return expand_home(
-            folders.user_config_path if kind == "config" else folders.user_state_path
-        )
+        if kind == "config":
+            return expand_home(folders.user_config_path)
+        return expand_home(folders.user_state_path)
     except RuntimeError:
         get_home_folder()  # names the missing home folder
         raise

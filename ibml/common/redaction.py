@@ -1,4 +1,4 @@
-"""Addresses of stores and databases, without the secrets that may be in them."""
+"""Redaction of secrets in URLs of stores and databases, and in messages about them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ _SECRET_NAME = re.compile(
     r"(pass|pwd|secret|token|api_?key|credential|signature|odbc_connect)[^=]*=", re.IGNORECASE
 )
 _LONG, _LONG_WITH_MARKS = 4, 3
-"""The length from which on a secret is looked for as a word: of letters and digits alone, or with others."""
+"""Minimum length of secrets that are redacted as a word: alphanumeric, or with other characters."""
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _WORD = r"(?<!\w){}(?!\w)"
 _SHORT = r"""(?<=['"`]){0}(?=['"`@])|(?<=[:=]){0}(?=[@&])|(?<==){0}(?!\w)|(?<=//){0}(?=@)"""
-"""A short secret that is quoted, or a part of a URL."""
+"""Pattern of a short secret: in quotes, or between the delimiters of a URL."""
 _DELIMITERS = re.compile(r"[@/?#:\[\]]")
 
 
 def redact_url(url: str) -> str:
-    """The URL without password, token, and secret parameters. Where one that is not written as it should be leaves
-    open what is a password, rather too much is left out."""
+    """Replace the password, token and secret parameters of a URL by `***`.
+
+    If a malformed URL is ambiguous, more is redacted than necessary.
+
+    Args:
+        url: URL of a store or database, or a file name.
+
+    Returns:
+        The URL to show to users.
+    """
     prefix, rest = _split(url)
     user, place = _split_user(prefix, rest)
     if user is None:
@@ -32,41 +40,58 @@ def redact_url(url: str) -> str:
 
 
 def redact_secrets(text: str, url: str) -> str:
-    """Mask the secrets of a URL in what another program says about it.
+    """Redact the secrets of a URL in a message of another program.
 
-    URLs in the text are masked as such. Elsewhere a secret is masked where it stands as a word, in any form; a short
-    one, which could be a part of any sentence, only where it is quoted or between the delimiters of a URL.
+    The URL itself is replaced by its redacted form. Elsewhere a secret is redacted if it is a word
+    of the text, in plain or encoded form. A short secret could be part of any sentence; it is
+    redacted only in quotes or between the delimiters of a URL.
 
     Args:
-        text: The words of the other program.
-        url: The URL with its secrets.
+        text: Message of the other program.
+        url: URL with its secrets.
+
+    Returns:
+        The message without secrets.
     """
     prefix, rest = _split(url)
     user, _ = _split_user(prefix, rest)
     name, _, password = (user or "").partition(":")
-    secrets = [password or name, *(m[2] for m in _PARAMETER.finditer(rest) if _is_secret(m))]
-    forms = {form for secret in secrets for form in _generate_forms(secret) if form}
-    # of a password with a delimiter in it, drivers take a piece for the host or the port and name it
-    forms |= {piece for form in forms for piece in _DELIMITERS.split(form) if piece}
+    secrets = [password or name]
+    secrets += [found[2] for found in _PARAMETER.finditer(rest) if _is_secret(found)]
+    forms: set[str] = set()
+    for secret in secrets:
+        for form in _generate_forms(secret):
+            # If a password contains a delimiter, drivers mistake a piece of it for the host or
+            # port and quote that piece.
+            forms |= {form, *_DELIMITERS.split(form)}
     text = text.replace(url, redact_url(url))
-    for form in sorted(forms, key=len, reverse=True):
-        pattern = _WORD if len(form) >= (_LONG if form.isalnum() else _LONG_WITH_MARKS) else _SHORT
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        word_length = _LONG if form.isalnum() else _LONG_WITH_MARKS
+        pattern = _WORD if len(form) >= word_length else _SHORT
         text = re.sub(pattern.format(re.escape(form)), HIDDEN, text)
     return text
 
 
 def _split(url: str) -> tuple[str, str]:
+    """Split a URL behind `://`; the first part is empty if there is no scheme."""
     scheme, mark, rest = url.partition("://")
-    return (scheme + mark, rest) if mark else ("", url)
+    if not mark:
+        return "", url
+    return scheme + mark, rest
 
 
 def _split_user(prefix: str, rest: str) -> tuple[str | None, str]:
-    """What stands before the host, if there is a secret in it, and what follows. A name alone is one to a web server,
-    which takes tokens so."""
-    of_file = prefix.lower().startswith(("sqlite", "file:")) and rest.startswith("/")
+    """Split off the user information before the host, if it contains a secret.
+
+    A user name alone counts as a secret for web servers, which accept tokens in this place. The
+    result is the user information, or None, and the rest of the URL.
+    """
+    is_file = prefix.lower().startswith(("sqlite", "file:")) and rest.startswith("/")
     user, at, place = rest.rpartition("@")
-    secret = at and not of_file and (":" in user or prefix.lower().startswith("http"))
-    return (user, place) if secret else (None, rest)
+    has_secret = ":" in user or prefix.lower().startswith("http")
+    if at and not is_file and has_secret:
+        return user, place
+    return None, rest
 
 
 def _is_secret(parameter: re.Match[str]) -> bool:
@@ -78,7 +103,7 @@ def _redact_parameters(text: str) -> str:
 
 
 def _generate_forms(secret: str) -> set[str]:
-    """The secret as it was written, decoded, encoded anew, encoded twice, and as Python shows it."""
+    """Return the spellings of a secret: as given, decoded, re-encoded, encoded twice, as repr."""
     plain = unquote(secret)
     forms = [
         secret,

@@ -1,7 +1,7 @@
-"""Random streams: every draw comes from a generator made from (seed, stream, where).
+"""Named random streams: every generator is seeded by (seed, stream, use).
 
-Streams are independent, so switching one part off does not shift another part's draws, and an epoch can
-start from a checkpoint without replaying the ones before.
+Streams are independent. Disabling one component does not shift the random numbers of another, and
+an epoch can start from a checkpoint without replaying the epochs before it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,15 @@ Stream = Literal["split", "init", "order", "noise", "augment", "dropout", "searc
 
 
 def stream_seed(seed: int, stream: Stream, *where: str | int) -> int:
-    """A seed in [0, 2**63) for one use of a stream: an epoch, or a part of the model by name."""
+    """Return the seed of one use of a random stream.
+
+    Args:
+        seed: Seed of the trial.
+        stream: Name of the stream.
+        *where: Use of the stream, for example an epoch or the name of a model component.
+
+    Returns:
+        A seed in [0, 2**63).
+    """
     text = "/".join(map(str, (seed, stream, *where)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

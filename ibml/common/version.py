@@ -1,4 +1,4 @@
-"""Which code this is."""
+"""Version and code revision of ibml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
 
 @cache
 def get_code_revision() -> str:
-    """The version, with the git commit where ibml runs from its repository (`+` if files are changed)."""
+    """Return the version; in a git repository, with the commit and `+` for uncommitted changes."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return __version__

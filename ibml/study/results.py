@@ -19,6 +19,12 @@ class Ablation:
         table: The study's table.
         outcome: Counters of the run.
         run_id: Id of the study's MLflow run.
+
+    Example:
+        >>> import ibml
+        >>> ablation = ibml.ablate("ablations/smoke.yaml", backend="local", workers=1)
+        >>> ablation.table.build_frame().columns[:3].tolist()
+        ['dataset', 'arm', 'metric']
     """
 
     table: Table

@@ -31,10 +31,10 @@ def test_a_data_set_is_checked_and_its_classes_are_counted(cli: CommandLine) -> 
     miniature("cremad", cli.folder / "set")
     answer = cli.inside("data", "check", "cremad_small", "--root", "set", *SMALLER)
     assert answer.code == 0, answer.err
-    assert "9 samples listed, 9 can be used, 2 classes" in answer.out
+    assert "9 samples listed, 9 usable, 2 classes" in answer.out
     assert re.search(r"A batch of audio: \(\d+, 1, 33, \d+\), -\d.* to ", answer.out)
     assert re.search(r"A batch of video: \(\d+, 3, 3, 32, 32\)", answer.out)
-    assert answer.out.rstrip().endswith("Nothing is wrong.")
+    assert answer.out.rstrip().endswith("No problems found.")
 
 
 def test_all_that_is_wrong_is_named_or_counted(cli: CommandLine) -> None:
@@ -46,7 +46,7 @@ def test_all_that_is_wrong_is_named_or_counted(cli: CommandLine) -> None:
     assert answer.code == 1
     assert re.search(rf"\.csv:\d+: CREMA-D/AudioWAV/{wavs[0].name} does not exist", answer.out)
     assert re.search(rf"\.csv:\d+: CREMA-D/AudioWAV/{wavs[1].name} ", answer.out)
-    assert "2 things are wrong." in answer.err
+    assert "2 problems found" in answer.err
     seen = cli.inside(
         "data", "check", "cremad_small", "--root", "set", *SMALLER, "-o", "data.use=[video]"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibml.cli.console import write_search_report
+from ibml.cli.report_folder import write_search_report
 from ibml.study.ray.cluster import ClusterError
 from ibml.study.ray.jobs import Job, select_job
 from tests.conftest import CommandLine

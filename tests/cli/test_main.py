@@ -140,7 +140,7 @@ def test_one_epoch_of_the_default_method_trains_as_joint_and_says_so(cli: Comman
     joint = cli.inside("train", "mfeat", "-o", "trainer.epochs=1", "-o", "method.type=joint")
     assert (joint.code, joint.err) == (0, "")
     run = [
-        next(line for line in answer.out.splitlines() if line.startswith("MLflow run"))
+        next(line for line in answer.out.splitlines() if line.startswith("Results: MLflow run"))
         for answer in (once, joint)
     ]
     assert run[0] == run[1], "it is the same trial"

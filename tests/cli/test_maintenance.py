@@ -177,7 +177,7 @@ def test_a_report_never_removes_outside_its_folder(tmp_path: Path) -> None:
 def test_sync_says_where_nothing_is_left(finished: CommandLine) -> None:
     answer = finished.inside("sync")
     assert answer.code == 0
-    assert "sqlite:///mlflow.db has all of" in answer.out
+    assert "are in sqlite:///mlflow.db" in answer.out
 
 
 def test_sync_does_not_claim_what_it_could_not_do(finished: CommandLine) -> None:
@@ -187,7 +187,7 @@ def test_sync_does_not_claim_what_it_could_not_do(finished: CommandLine) -> None
     answer = finished.inside("sync")
     assert answer.code == 1
     assert f"{journal} " in answer.out
-    assert "1 journals are left in" in answer.err
+    assert "1 journals could not be uploaded" in answer.err
     shutil.rmtree(journal.parents[1])
 
 

@@ -89,8 +89,7 @@ def test_a_study_that_cannot_print_ends_well(ran: CommandLine, redirected: str) 
     done = run(ran, "ablate 流.yaml", redirected)
     assert (done.code, done.out) == (0, "")
     if "2>" not in redirected:
-        said = "standard output cannot be written: No space left on device; the command did its work, but"
-        assert done.err.endswith(f"{said} its messages are incomplete\n")
+        assert "standard output cannot be written: No space left on device; " in done.err
 
 
 @pytest.mark.slow
@@ -103,10 +102,8 @@ def test_a_table_has_replacements_where_the_encoding_lacks_characters(
     assert done.code == 0
     assert done.out.isascii()
     assert "? rocket" in done.out
-    assert (
-        done.err
-        == "Note: '?' stands for characters that ascii lacks; PYTHONIOENCODING=utf-8 prints them.\n"
-    )
+    assert done.err.startswith("Note: characters that ascii lacks were replaced by '?'")
+    assert "PYTHONIOENCODING=utf-8" in done.err
     if form == "json":
         assert {row["arm"] for row in json.loads(done.out)["rows"]} == {"??", "? rocket"}
 

@@ -11,7 +11,8 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
-from ibml.cli.console import REPORTS, create_plain_console
+from ibml.cli.console import create_plain_console
+from ibml.cli.report_folder import REPORTS
 from ibml.common.paths import join_escaped
 from ibml.records import StudyRecord
 from ibml.tracking.journal.events import TrialDescription, TrialEnded

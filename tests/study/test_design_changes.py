@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ibml.cli.console import REPORTS
+from ibml.cli.report_folder import REPORTS
 from ibml.common.paths import join_escaped
 from ibml.config.trial import build_canonical_form
 from ibml.records import StudyRecord

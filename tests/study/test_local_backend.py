@@ -204,7 +204,7 @@ def lives(process: psutil.Process) -> bool:
         ),
         (
             ["--backend", "local", "--submit", "--jobs", "http://127.0.0.1:1"],
-            "--submit sends the command to a Ray",
+            "--submit requires Ray",
         ),
         ([*TWO, "--debug"], "--debug trains in this process, not in 2 workers: add --workers 1"),
     ],

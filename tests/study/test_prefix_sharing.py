@@ -44,7 +44,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Command
     assert said.code == 0, said.err
     other = alone.study("ablate", "late.yaml", *LATE, "--no-share")
     assert other.code == 0, other.err
-    assert "were trained once" not in other.out
+    assert "Prefix sharing saved" not in other.out
     return sharing, alone, said.out
 
 
@@ -65,7 +65,7 @@ def test_what_is_shared_is_said_before_and_after(
     both: tuple[CommandLine, CommandLine, str],
 ) -> None:
     cli, _, said = both
-    assert f"{ALONE - ONCE} epochs were trained once for several trials and not again." in said
+    assert f"Prefix sharing saved {ALONE - ONCE} epochs" in said
     assert shared(cli) == ALONE - ONCE
     before = cli.inside("ablate", "late.yaml", *LATE, "--dry-run").out
     assert f"{ALONE} epochs; a trial takes" in before
@@ -161,7 +161,7 @@ def test_a_search_of_schedules_uses_states(cli: CommandLine, tmp_path: Path) -> 
     numbers = metrics(cli)
     epochs = shared(cli)
     assert epochs >= 12
-    assert f"{epochs} epochs were trained once" in answer.out
+    assert f"Prefix sharing saved {epochs} epochs" in answer.out
     alone = CommandLine(tmp_path)
     alone.write("windows.yaml", json.dumps(space))
     assert alone.study("tune", "windows.yaml", "--no-share").code == 0

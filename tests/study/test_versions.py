@@ -66,7 +66,7 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
     dry = cli.inside("ablate", "other.yaml", "--dry-run")
     assert (dry.code, dry.out.split()[1]) == (0, "small"), "after the question"
     assert dry.err.startswith(
-        "Note: this would be refused: the study 'small' in sqlite:///mlflow.db was run with"
+        "Note: this run would be refused: the study 'small' in sqlite:///mlflow.db was run with"
     )
     again = cli.inside("ablate", "other.yaml", "--new-version")
     assert again.code == 0, again.err

@@ -1,0 +1,1 @@
+"""Process management: signals, child processes, and ownership of temporary files."""

@@ -1,4 +1,4 @@
-"""Child processes that end with this process, however it ends."""
+"""Guarded child processes: they end with this process, even if it is killed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from ibml.common.processes.ownership import RECORD, TemporaryFolder
 
 @contextmanager
 def guard_processes(folder: TemporaryFolder | None = None) -> Iterator[dict[str, str]]:
-    """Start a watchdog that ends the processes started in this context, also if this process is killed.
+    """Start a watchdog that ends the processes started in this context, even if this one is killed.
 
-    The watchdog has a session of its own, so that a signal to this process's group or terminal leaves it alone. This
-    process holds the only other end of the pipe, since Python's files are closed in the processes that it starts.
+    The watchdog runs in a separate session, so that signals to this process's group or terminal do
+    not reach it. It waits for the end of its standard input, a pipe. Only this process holds the
+    other end, because Python closes its files in child processes.
 
     Args:
         folder: Temporary folder of these processes, which the watchdog removes after them.
 
     Yields:
-        Environment variables by which the watchdog knows the processes.
+        Environment variables by which the watchdog recognizes the processes.
     """
     mark = secrets.token_hex(8)
     command = [
@@ -47,7 +48,7 @@ def guard_processes(folder: TemporaryFolder | None = None) -> Iterator[dict[str,
         pass_fds=[folder.lock] if folder else [],
     )
     try:
-        # Ray's agents write their titles over their environment unless setproctitle is told not to.
+        # Without SPT_NOENV, setproctitle overwrites the environment of Ray's agents with a title.
         yield {watchdog.MARKER: mark, "SPT_NOENV": "1"}
     finally:
         with suppress(subprocess.TimeoutExpired):

@@ -1,10 +1,13 @@
 """Stop requests by SIGINT (Ctrl-C) and SIGTERM.
 
-A signal handler runs between any two instructions of the main thread, which may hold a lock there. Handlers here
-therefore only set a flag or raise `KeyboardInterrupt`; nothing is printed or locked in them. Where work must end in
-order (`deferred`), the flag alone is set, and the code asks for it where it is safe to stop. Everything else is done
-by a watcher thread, which the interpreter wakes through a pipe: it announces the stop at once, ends the process at a
-second signal, and ends it `STOP_SECONDS` after the first whatever is still waited for.
+A signal handler runs between any two instructions of the main thread, which may hold a lock.
+Handlers of this module therefore only set a flag or raise `KeyboardInterrupt`; they do not print or
+lock. Inside `deferred`, a signal only sets the flag, and the code checks the flag where it is safe
+to stop.
+
+A watcher thread, which the interpreter wakes through a pipe, does everything else. It announces the
+stop immediately. It ends the process at a second signal, and at the latest `STOP_SECONDS` after the
+first.
 """
 
 from __future__ import annotations
@@ -20,16 +23,19 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 STOP_SECONDS = 30.0
-"""How long the end of a stopped command may take."""
+"""Time limit for a stopped command to end."""
 _SAME_SECONDS = 1.0
-"""Signals so soon after the first are the same request: timeout(1) and others signal a process and then its group."""
+"""Signals within this time after the first are the same request.
+
+Programs such as timeout(1) signal a process and then its process group.
+"""
 _JOIN_SECONDS = 1.0
 _WATCHER = "ibml-signals"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
-    """The stop request of this process, of which there is one, as there is one set of signal handlers."""
+    """State of the stop request; a process has one, like its signal handlers."""
 
     def __init__(self) -> None:
         self.deferred = 0
@@ -38,51 +44,65 @@ class _State:
         self.signals: frozenset[int] = frozenset()
         self.reset()
 
-    def begin(self, signals: frozenset[int], ends_at_second: bool) -> None:
+    def start(self, signals: frozenset[int], ends_at_second: bool) -> None:
         self.reset()
-        self.signals, self.watched, self.ends_at_second = signals, True, ends_at_second
+        self.signals = signals
+        self.watched = True
+        self.ends_at_second = ends_at_second
 
     def reset(self) -> None:
-        self.number, self.handled_at = 0, 0.0
+        self.number = 0
+        self.handled_at = 0.0
         self.signals = frozenset()
-        self.watched = self.ends_at_second = False
+        self.watched = False
+        self.ends_at_second = False
 
 
 _state = _State()
 
 
 def is_stop_requested() -> bool:
-    """Return whether this process was asked to stop."""
+    """Return True if this process has received a stop request."""
     return _state.number != 0
 
 
 def raise_if_stop_requested() -> None:
-    """Stop here if this process was asked to. Raises `KeyboardInterrupt`."""
+    """Stop here if this process has received a stop request.
+
+    Raises:
+        KeyboardInterrupt: If it has.
+    """
     if _state.number:
         raise KeyboardInterrupt
 
 
 def list_other_threads() -> list[threading.Thread]:
-    """Return the threads that run beside the main one and the watcher of signals."""
-    own = (threading.main_thread(), threading.current_thread())
-    return [
-        thread for thread in threading.enumerate() if thread not in own and thread.name != _WATCHER
-    ]
+    """Return all threads except the main thread, the current one and the signal watcher."""
+    excluded = (threading.main_thread(), threading.current_thread())
+    threads = [thread for thread in threading.enumerate() if thread not in excluded]
+    return [thread for thread in threads if thread.name != _WATCHER]
 
 
 def exit_code() -> int:
-    """Return the exit code of a stopped command: 128 and the number of the signal."""
+    """Return the exit code of a stopped command: 128 plus the signal number."""
     return 128 + (_state.number or signal.SIGINT)
 
 
 @contextmanager
 def deferred(announce: Callable[[], str]) -> Iterator[None]:
-    """Let a signal set the flag alone in this context, whose code asks for it where it is safe to stop.
+    """Let a signal only set the flag in this context, instead of raising `KeyboardInterrupt`.
+
+    The code in the context calls `is_stop_requested` or `raise_if_stop_requested` where it is safe
+    to stop. In a thread other than the main one, nothing changes.
 
     Args:
-        announce: Returns what is said at once when the signal comes. It is called in another thread.
+        announce: Returns the message that is printed when the signal arrives. It is called in
+            another thread.
+
+    Yields:
+        Nothing.
     """
-    if threading.current_thread() is not threading.main_thread():  # which alone receives signals
+    if threading.current_thread() is not threading.main_thread():  # only it receives signals
         yield
         return
     _state.announce.append(announce)
@@ -96,10 +116,14 @@ def deferred(announce: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def register_leftovers(leftovers: Callable[[], str]) -> Iterator[None]:
-    """Let the last words of a process that is ended include what is left to do.
+    """Add a sentence about unfinished work to the last message of a process that is ended.
 
     Args:
-        leftovers: Returns a sentence, or nothing. It is called in another thread and must not wait for a lock.
+        leftovers: Returns a sentence, or an empty string. It is called in another thread and must
+            not wait for a lock.
+
+    Yields:
+        Nothing.
     """
     _state.leftovers.append(leftovers)
     try:
@@ -110,43 +134,45 @@ def register_leftovers(leftovers: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def watch_signals(end_at_second: bool = False) -> Iterator[None]:
-    """Handle SIGINT and SIGTERM as this module says until the end of the context.
+    """Handle SIGINT and SIGTERM in this context, as described for this module.
 
-    A signal that is ignored, as SIGINT in the background of a shell, stays ignored. In a thread other than the main
-    one, or inside another such context, nothing changes.
+    An ignored signal stays ignored, for example SIGINT of a background job of a shell. In a thread
+    other than the main one, or inside another such context, nothing changes.
 
     Args:
-        end_at_second: End the process at a second signal and at the time limit. Without it, for use within other
-            programs, a second signal raises `KeyboardInterrupt`.
+        end_at_second: End the process at a second signal and at the time limit. Otherwise, for use
+            within other programs, a second signal raises `KeyboardInterrupt`.
+
+    Yields:
+        Nothing.
     """
     if _state.watched or threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    handlers = {
-        number: handler
-        for number, handler in handlers.items()
-        if handler not in (None, signal.SIG_IGN)
-    }
+    handlers = {}
+    for number in _SIGNALS:
+        handler = signal.getsignal(number)
+        if handler not in (None, signal.SIG_IGN):
+            handlers[number] = handler
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     watcher = threading.Thread(
         target=_watch, args=(reader, end_at_second), name=_WATCHER, daemon=True
     )
-    _state.begin(frozenset(handlers), end_at_second)
+    _state.start(frozenset(handlers), end_at_second)
     watcher.start()
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         install_handlers()
         yield
     finally:
-        # A signal that comes now waits until the handlers of before are back.
+        # A signal that arrives now is blocked until the previous handlers are restored.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup)
-            os.close(writer)  # which ends the watcher
+            os.close(writer)  # ends the watcher
             watcher.join(_JOIN_SECONDS)
             _state.reset()
         finally:
@@ -154,21 +180,21 @@ def watch_signals(end_at_second: bool = False) -> Iterator[None]:
 
 
 def install_handlers() -> None:
-    """Install the handlers again after a library replaced them; nothing outside `watch_signals`."""
+    """Install the handlers again after a library replaced them; only inside `watch_signals`."""
     if _state.watched and threading.current_thread() is threading.main_thread():
         for number in _state.signals:
             signal.signal(number, _handle)
 
 
 def _reset_in_child() -> None:
-    """Give a forked process the signals' default actions: its parent is the one that is watched."""
-    if _state.watched:
-        signal.set_wakeup_fd(-1)
-        for number in _state.signals:
-            signal.signal(
-                number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            )
-        _state.reset()
+    """Restore the default signal actions in a forked process; only its parent is watched."""
+    if not _state.watched:
+        return
+    signal.set_wakeup_fd(-1)
+    for number in _state.signals:
+        is_interrupt = number == signal.SIGINT
+        signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+    _state.reset()
 
 
 os.register_at_fork(after_in_child=_reset_in_child)
@@ -185,18 +211,21 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(reader: int, end_at_second: bool) -> None:
-    """Do what a signal asks for. Runs in a thread of its own."""
+    """Announce the stop and enforce its limits. Runs in the watcher thread.
+
+    Args:
+        reader: End of the pipe to which the interpreter writes the numbers of signals.
+        end_at_second: See `watch_signals`.
+    """
     begun: float | None = None
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     try:
         while True:
-            left = (
-                max(0.0, begun + STOP_SECONDS - time.monotonic())
-                if begun and end_at_second
-                else None
-            )
-            if not poll.poll(None if left is None else 1000 * left):
+            timeout_ms = None
+            if begun and end_at_second:
+                timeout_ms = 1000 * max(0.0, begun + STOP_SECONDS - time.monotonic())
+            if not poll.poll(timeout_ms):
                 _end_process(
                     f"Stopping took longer than {STOP_SECONDS:.0f} s, so the process was ended."
                 )
@@ -206,9 +235,8 @@ def _watch(reader: int, end_at_second: bool) -> None:
             for number in numbers:
                 if number not in _state.signals:
                     continue
-                _state.number = (
-                    _state.number or number
-                )  # the main thread may be in a call that never returns
+                # The main thread may be in a call that never returns, and not run its handler.
+                _state.number = _state.number or number
                 if begun is None:
                     begun = time.monotonic()
                     threading.Thread(target=_announce, name="ibml-stopping", daemon=True).start()
@@ -219,13 +247,13 @@ def _watch(reader: int, end_at_second: bool) -> None:
 
 
 def _announce() -> None:
-    """Say that the process stops. The terminal may be locked by another thread, so the watcher does not wait."""
+    """Announce the stop. Runs in a separate thread, because the terminal may be locked."""
     if _state.announce:
         _write_to_stderr(_state.announce[-1]())
 
 
 def _end_process(reason: str) -> None:
-    """End the process, after the last words if those can be written: a terminal may be stopped, a pipe full."""
+    """End the process after its last message, unless a stopped terminal or full pipe blocks it."""
     last = threading.Thread(target=_write_last_words, args=(reason,), daemon=True)
     try:
         last.start()
@@ -237,12 +265,12 @@ def _end_process(reason: str) -> None:
 def _write_last_words(reason: str) -> None:
     parts = [reason]
     for leftovers in list(_state.leftovers):
-        with suppress(Exception):  # the last words must not keep the process
+        with suppress(Exception):  # an error here must not keep the process from ending
             parts.append(leftovers())
     _write_to_stderr(" ".join(filter(None, parts)))
 
 
 def _write_to_stderr(text: str) -> None:
-    """Write a line to standard error, past buffers and their locks."""
+    """Write a line to standard error directly, without buffers and their locks."""
     with suppress(OSError, ValueError, AttributeError):
         os.write(sys.stderr.fileno(), f"\n{text}\n".encode(errors="replace"))

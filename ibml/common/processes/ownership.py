@@ -1,8 +1,8 @@
-"""Ownership of temporary files and folders: who made them, and whether that process is provably dead.
+"""Ownership of temporary files and folders: the process that made them, and if it has ended.
 
-ibml deletes only what it made. A temporary folder carries an ownership record that is locked while the folder is in
-use; an unfinished file carries its writer in its name. Process ids alone prove nothing, since containers and hosts
-that share a folder number their processes independently.
+ibml deletes only its own files. A temporary folder has an ownership record that is locked while the
+folder is in use. An unfinished file has its writer in its name. Process ids alone prove nothing,
+because containers and hosts that share a folder number their processes independently.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from hashlib import sha256
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-# Not `filelock`: it creates a missing file, which would put a record into folders of other origin. It also unlocks at
-# its release and at exit, which would end the hold of the watchdog process that inherits the descriptor.
+# `filelock` is not used: it creates missing files, which would put a record into foreign folders.
+# It also unlocks at release and at exit, although the watchdog process that inherits the descriptor
+# must keep the lock.
 
 PREFIX = "ibml-"
-"""Temporary folders begin with this. The name alone never makes a folder ours."""
+"""Prefix of the names of temporary folders. The name alone does not prove ownership."""
 RECORD = ".ibml-owner.json"
-"""The ownership record inside a temporary folder."""
+"""Name of the ownership record inside a temporary folder."""
 _UNKNOWN = "0"
 _KIND = "temporary folder of ibml"
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, identified across containers, hosts and reuse of process ids.
+    """Identity of a process across containers, hosts and reuse of process ids.
 
     Attributes:
         machine: Hash of host name, boot and PID namespace.
@@ -52,7 +53,7 @@ class Owner:
         return cls(get_machine_id(), os.getpid(), _get_own_start_time(os.getpid()))
 
     def is_dead(self) -> bool:
-        """Return True only if the process provably ended: it ran where we can see processes, and is gone."""
+        """Return True only if the process ran in this PID namespace and has provably ended."""
         if self.machine != get_machine_id():
             return False
         try:
@@ -60,13 +61,16 @@ class Owner:
         except ProcessLookupError:
             return True
         except OSError:
-            return False  # another user's process has this id
+            return False  # a process of another user has this id
         start = _read_start_time(self.pid)
         return start is not None and self.start not in (_UNKNOWN, start)
 
 
 def get_machine_id() -> str:
-    """Return a hash of host name, boot and PID namespace; equal only where process ids mean the same."""
+    """Return a hash of host name, boot and PID namespace.
+
+    Process ids are comparable between processes with the same hash.
+    """
     return _compute_machine_id(socket.gethostname())
 
 
@@ -81,7 +85,7 @@ def _compute_machine_id(host: str) -> str:
 
 @cache
 def _read_boot_id() -> str:
-    """Return what identifies the running kernel since its start. Raises `OSError` where the system does not say."""
+    """Return the id of the current boot of the kernel, or raise `OSError` if it is unavailable."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
@@ -91,15 +95,15 @@ def _get_own_start_time(pid: int) -> str:
 
 
 def _read_start_time(pid: int) -> str | None:
-    """Return when a process started, "ended" for a zombie, None if the system does not say.
+    """Return the start time of a process, `ended` for a zombie, or None if unknown.
 
-    Linux counts clock ticks since boot, which do not move when the clock is set.
+    Linux counts clock ticks since boot, which do not change when the clock is set.
     """
     if not Path("/proc/self").exists():
         return _read_start_time_without_proc(pid)
     try:
         if Path("/proc/self").readlink().name != str(os.getpid()):
-            return None  # /proc shows another PID namespace than ours
+            return None  # /proc shows another PID namespace
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
@@ -113,15 +117,15 @@ def _read_start_time_without_proc(pid: int) -> str | None:
 
     with suppress(psutil.Error, OSError):
         process = psutil.Process(pid)
-        return (
-            "ended" if process.status() == psutil.STATUS_ZOMBIE else str(int(process.create_time()))
-        )
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return "ended"
+        return str(int(process.create_time()))
     return None
 
 
 @dataclass
 class TemporaryFolder:
-    """A temporary folder whose ownership record this process holds locked.
+    """Temporary folder with an ownership record that this process holds locked.
 
     Attributes:
         path: The folder.
@@ -132,7 +136,10 @@ class TemporaryFolder:
     lock: int
 
     def remove(self) -> None:
-        """Remove the folder if it is still the one that was made here, and release the lock; once."""
+        """Remove the folder and release the lock; later calls do nothing.
+
+        A folder that was replaced by another one of the same name stays.
+        """
         if self.lock < 0:
             return
         with suppress(OSError):
@@ -144,7 +151,14 @@ class TemporaryFolder:
 
 @contextmanager
 def open_temporary_folder(place: str | Path | None = None) -> Iterator[TemporaryFolder]:
-    """Make a temporary folder with an ownership record, and remove it at the end of the context."""
+    """Make a temporary folder with an ownership record, and remove it when the context ends.
+
+    Args:
+        place: Parent folder; by default the system's folder for temporary files.
+
+    Yields:
+        The folder.
+    """
     folder = make_temporary_folder(place)
     try:
         yield folder
@@ -156,21 +170,20 @@ def make_temporary_folder(place: str | Path | None = None) -> TemporaryFolder:
     """Make a temporary folder with an ownership record.
 
     Args:
-        place: Where to make it; by default the system's folder for temporary files.
+        place: Parent folder; by default the system's folder for temporary files.
 
     Returns:
         The folder. Its record stays locked until it is removed or this process ends.
 
     Raises:
-        OSError: If nothing can be written there.
+        OSError: If the parent folder is not writable.
     """
     path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
     lock = -1
     try:
         lock = os.open(path / RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        with suppress(
-            OSError
-        ):  # a file system without locks: there nobody can prove that a folder is abandoned
+        # On a file system without locks, nobody can prove that the folder is abandoned; it stays.
+        with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
         os.write(lock, json.dumps(_describe(path)).encode())
     except BaseException:
@@ -182,7 +195,7 @@ def make_temporary_folder(place: str | Path | None = None) -> TemporaryFolder:
 
 
 def _describe(path: Path) -> dict[str, str | int]:
-    """Return the record of a folder made here. By name and inode, copies and renamed folders are told from it."""
+    """Return the ownership record of a folder; name and inode exclude copies and moved folders."""
     with suppress(OSError):
         return {
             "kind": _KIND,
@@ -198,8 +211,8 @@ def _describe(path: Path) -> dict[str, str | int]:
 def remove_abandoned_folders(places: Iterable[str | Path]) -> list[Path]:
     """Remove temporary folders whose process ended without removing them.
 
-    A folder is removed only if it has an ownership record of its own name and inode, written under the running kernel
-    by this user, whose lock nobody holds. The working folder and its parents always stay.
+    A folder is removed only if its ownership record has its name and inode, was written by this
+    user since the last boot, and is not locked. The working directory and its parents always stay.
 
     Args:
         places: Folders for temporary files.
@@ -247,15 +260,15 @@ def _remove_if_abandoned(folder: Path) -> bool:
 
 
 def _is_in_use_here(folder: Path) -> bool:
-    """Return True for the working folder and its parents."""
+    """Return True for the working directory and its parents."""
     try:
         return Path.cwd().resolve().is_relative_to(folder.resolve())
     except OSError:
-        return False  # the working folder is gone
+        return False  # the working directory was deleted
 
 
 def _remove_owned(folder: Path) -> None:
-    """Remove a folder, its ownership record last, so that an interrupted removal can be completed later."""
+    """Remove a folder, its record last, so that an interrupted removal can be completed later."""
     for entry in folder.iterdir():
         if entry.name == RECORD:
             continue

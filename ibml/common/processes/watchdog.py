@@ -1,8 +1,9 @@
-"""A watchdog process: when its parent has ended, however it did, it ends the processes that the parent left behind.
+"""Watchdog process: after its parent has ended, it ends the processes that the parent left behind.
 
-Run as a script with the mark of these processes, the folder of psutil and, where there is one, the temporary folder
-with its locked ownership record; standard input is a pipe from the parent. A parent that was killed cannot clean up
-itself: some of Ray's processes outlive it by a minute, and MLflow's server for ever.
+A killed parent cannot clean up: some of Ray's processes outlive it by a minute, and MLflow's server
+runs forever. The module is run as a script. Its arguments are the mark of the processes, the folder
+of psutil and, if there is a temporary folder, that folder, the name of its ownership record and the
+descriptor of the locked record. Standard input is a pipe from the parent.
 """
 
 from __future__ import annotations
@@ -19,26 +20,24 @@ if TYPE_CHECKING:
     import psutil
 
 MARKER = "IBML_CLUSTER"
-"""The environment variable that all guarded processes inherit; its value is their mark."""
+"""Environment variable that all guarded processes inherit; its value is their mark."""
 PATIENCE_SECONDS = 3.0
-"""Between SIGTERM and SIGKILL."""
+"""Time between SIGTERM and SIGKILL."""
 GIVE_UP_SECONDS = 20.0
-"""A process that SIGKILL does not end by then is in the kernel's hands."""
+"""Time limit for all processes to end, after which the watchdog ends itself."""
 
 
 def watch(mark: str, folder: str = "", record: str = "", lock: str = "") -> None:
-    """Wait until the parent writes a byte or ends, then end its processes and remove its temporary folder.
+    """Wait until the parent writes a byte or ends, then end its processes and remove its folder.
 
     Args:
         mark: Value of the environment variable `MARKER` of the guarded processes.
         folder: Temporary folder to remove.
         record: Name of the ownership record in it.
-        lock: Inherited descriptor of that record, which keeps the folder locked meanwhile.
+        lock: Inherited descriptor of that record, which keeps the folder locked until then.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # they are meant for the parent, with which this process ends
+        signal.signal(number, signal.SIG_IGN)  # signals are for the parent; this process follows it
     sys.stdin.buffer.read(1)
     end_processes(mark)
     if folder and _is_record(os.path.join(folder, record), int(lock)):  # noqa: PTH118 - as few imports as possible
@@ -46,7 +45,7 @@ def watch(mark: str, folder: str = "", record: str = "", lock: str = "") -> None
 
 
 def _is_record(path: str, lock: int) -> bool:
-    """Return whether the ownership record is the one that is locked here."""
+    """Return True if the ownership record is the one that is locked here."""
     try:
         return os.path.samestat(os.fstat(lock), os.lstat(path))
     except OSError:
@@ -54,10 +53,15 @@ def _is_record(path: str, lock: int) -> bool:
 
 
 def end_processes(mark: str) -> None:
-    """End every process that carries the mark, also those that others start meanwhile."""
+    """End every process with the mark, including those started while others are ending.
+
+    Args:
+        mark: Value of the environment variable `MARKER` of the processes.
+    """
     import psutil
 
-    begun, asked = time.monotonic(), set[psutil.Process]()
+    begun = time.monotonic()
+    asked = set[psutil.Process]()
     while (left := _find_marked(mark)) and (seconds := time.monotonic() - begun) < GIVE_UP_SECONDS:
         for process in left:
             with suppress(psutil.Error):
@@ -74,7 +78,7 @@ def _find_marked(mark: str) -> set[psutil.Process]:
 
     found = set()
     for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has ended, or is another user's
+        with suppress(psutil.Error):  # the process has ended or belongs to another user
             if process.pid != os.getpid() and process.environ().get(MARKER) == mark:
                 found.add(process)
     return found

@@ -1,0 +1,1 @@
+"""Reading and writing of YAML with the line number of every value."""

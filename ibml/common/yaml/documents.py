@@ -1,7 +1,8 @@
-"""YAML files as plain data that remembers the line of every value.
+"""YAML documents as plain data with the line number of every value.
 
-Scalars follow YAML 1.2: `1e-4` is a number, `on` and `no` are text, keys are text. Merge keys (`<<`) are supported.
-Tags that build objects, duplicate keys, files over 1 MB and anchors that expand without end are refused.
+Scalars follow YAML 1.2: `1e-4` is a number, `on` and `no` are text, keys are text. Merge keys
+(`<<`) are supported. Tags that build objects, duplicate keys, files over 1 MB and anchors that
+expand without end are rejected.
 """
 
 from __future__ import annotations
@@ -27,28 +28,39 @@ from ibml.common.yaml.rules import (
 )
 
 MAX_BYTES = 1_000_000
+"""Maximum size of a file, in bytes."""
 INTEGER_LIMIT = 2**63
+"""Integers must be smaller in absolute value, as in databases."""
 
 KeyPath = tuple[str | int, ...]
+"""Keys and list indices that lead to a value."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data, for every path in it the line where it stands (none for data from Python), and the text."""
+    """Plain data of a YAML document, with the source location of its values.
+
+    Attributes:
+        file: File name, or a name for data from another source.
+        data: The data.
+        lines: Line number from 1 by path; empty for data from Python.
+        text: Text of the document.
+        elsewhere: Locations of values that the command line has put into the data.
+        written: Text of every number, boolean and null as written, by path; empty for an empty
+            value.
+        folder: Folder of the file, or None if the document is not a file.
+    """
 
     file: str
     data: dict[str, Any]
     lines: dict[KeyPath, int] = field(default_factory=dict)
     text: str = ""
     elsewhere: dict[KeyPath, SourceLocation] = field(default_factory=dict)
-    """The sources of values that the command line has put into the data."""
     written: dict[KeyPath, str] = field(default_factory=dict)
-    """The text of every scalar that YAML reads as a number, a truth value or null; empty where nothing is written."""
     folder: Path | None = None
-    """Where the file is, if it is one."""
 
     def source(self, path: KeyPath) -> SourceLocation:
-        """The place of a path, or of the closest ancestor that is in the file."""
+        """Return the location of a path, or of its closest ancestor in the file."""
         for size in range(len(path), 0, -1):
             if path[:size] in self.elsewhere:
                 return self.elsewhere[path[:size]]
@@ -58,19 +70,28 @@ class Document:
         return SourceLocation(self.file, self.lines.get(known), format_path(path))
 
     def get_written_below(self, path: KeyPath) -> dict[KeyPath, str]:
-        """Return the entries of `written` for the value at a path, by their paths inside the value."""
+        """Return the entries of `written` below a path, keyed by their paths relative to it."""
         node: Any = self.data
         for step in path:
             node = node[step]
-        return {
-            inner: self.written[full]
-            for inner in iterate_scalar_paths(node)
-            if (full := (*path, *inner)) in self.written
-        }
+        below = {}
+        for inner in iterate_scalar_paths(node):
+            full = (*path, *inner)
+            if full in self.written:
+                below[inner] = self.written[full]
+        return below
 
 
 def iterate_scalar_paths(value: Any, at: KeyPath = ()) -> Iterator[KeyPath]:
-    """Yield the path of every scalar inside a value."""
+    """Yield the path of every scalar inside a value.
+
+    Args:
+        value: Plain data.
+        at: Path of the value, with which the yielded paths begin.
+
+    Yields:
+        The path of one scalar.
+    """
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from iterate_scalar_paths(part, (*at, key))
@@ -82,15 +103,28 @@ def iterate_scalar_paths(value: Any, at: KeyPath = ()) -> Iterator[KeyPath]:
 
 
 def format_path(path: KeyPath) -> str:
-    """A path as people write it: ("a", "b", 0) -> "a.b[0]"."""
+    """Format a path for users: `("a", "b", 0)` becomes `a.b[0]`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
     return text
 
 
 def read(path: Path) -> Document:
-    """The document in a file; raises `ConfigError` for one that is no mapping or no YAML."""
+    """Read a YAML file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The document.
+
+    Raises:
+        ConfigError: If the file cannot be read, is not YAML or is not a mapping.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -104,52 +138,82 @@ def read(path: Path) -> Document:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _build_error(
-            str(path), raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text"
-        ) from None
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise _build_error(str(path), line, "is not UTF-8 text") from None
     return replace(parse(text, str(path)), folder=path.parent)
 
 
 def parse(text: str, file: str) -> Document:
-    """The document in a text; raises `ConfigError` as `read` does."""
+    """Parse YAML text.
+
+    Args:
+        text: The text.
+        file: File name for error messages.
+
+    Returns:
+        The document.
+
+    Raises:
+        ConfigError: If the text is not YAML or not a mapping.
+    """
     try:
         node = yaml.compose(text, Loader=Loader)
         reader = _Reader(file)
-        data = reader.value(node, ()) if node else None
+        data = reader.read_value(node, ()) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _build_error(
-            file, mark.line + 1 if mark else None, f"is not YAML: {error.problem}"
-        ) from None
+        line = mark.line + 1 if mark else None
+        raise _build_error(file, line, f"is not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise _build_error(file, None, f"is not YAML: {' '.join(str(error).split())}") from None
     except TooManyValues as found:
         raise _build_error(file, found.args[0], f"has more than {MAX_VALUES:,} values") from None
     except RecursionError:
         raise _build_error(file, None, "is nested too deeply") from None
+    if data is None:
+        raise _build_error(file, 1, "is empty")
     if not isinstance(data, dict):
-        raise _build_error(
-            file, 1, "is empty" if data is None else "must be a mapping of keys to values"
-        )
+        raise _build_error(file, 1, "must be a mapping of keys to values")
     if reader.problems:
         raise ConfigError(reader.problems)
     return Document(file, data, reader.lines, text, written=reader.written)
 
 
 def parse_value(text: str, file: str) -> Document:
-    """Return a document whose only key, `value`, has a value of a command line: `-o trainer.epochs=5`."""
+    """Parse the value of a command-line override such as `-o trainer.epochs=5`.
+
+    Args:
+        text: The value, as YAML in one line.
+        file: Name of the option for error messages.
+
+    Returns:
+        A document whose only key is `value`.
+
+    Raises:
+        ConfigError: If the text is not YAML in one line.
+    """
     if "\n" in text or "\r" in text:
-        raise _build_error(file, None, "a value on the command line is one line")
+        raise _build_error(file, None, "a value on the command line must be one line")
     return parse(f"value: {text}" if text.strip() else "value: ''", file)
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """Plain data as YAML that `parse` reads back as it was; raises yaml's error for anything else."""
+    """Format plain data as YAML that `parse` reads back unchanged.
+
+    Args:
+        data: Plain data.
+
+    Returns:
+        YAML in block style.
+
+    Raises:
+        yaml.YAMLError: If the data has other objects than plain data.
+    """
     return yaml.dump(dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def dump_inline(data: Mapping[str, Any]) -> str:
-    """Return plain data as YAML in one line: `{low: 1, high: 2}`."""
+    """Format plain data as YAML in one line, for example `{low: 1, high: 2}`."""
     text = yaml.dump(
         dict(data),
         Dumper=Dumper,
@@ -162,7 +226,18 @@ def dump_inline(data: Mapping[str, Any]) -> str:
 
 
 def build_document(data: Mapping[str, Any], name: str) -> Document:
-    """A document from Python data, which has no lines; raises `ConfigError` for more than plain data."""
+    """Build a document without line numbers from Python data.
+
+    Args:
+        data: Plain data.
+        name: Name of the data for error messages.
+
+    Returns:
+        The document.
+
+    Raises:
+        ConfigError: If the data has other objects than plain data, or is no valid document.
+    """
     try:
         text = dump(data)
     except yaml.YAMLError as error:
@@ -175,19 +250,25 @@ def _build_error(file: str, line: int | None, message: str) -> ConfigError:
 
 
 def _parse_integer(text: str) -> int:
-    """Python does not show numbers of thousands of digits, not even in an error."""
+    """Parse an integer that databases can store.
+
+    The limit also keeps numbers of thousands of digits out of messages: Python refuses to print
+    them.
+    """
     number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     if abs(number) >= INTEGER_LIMIT:
-        raise ValueError("a number that no database keeps")
+        raise ValueError("a number that no database can store")
     return number
 
 
 def _is_merge(key: yaml.ScalarNode) -> bool:
-    """Return whether a key is YAML's merge key; a quoted `<<` is a key like any other."""
+    """Return True if a key is YAML's merge key; a quoted `<<` is an ordinary key."""
     return key.value == MERGE_KEY and key.style is None
 
 
 class _Reader:
+    """Conversion of YAML nodes to plain data, which collects line numbers and problems."""
+
     def __init__(self, file: str, seen: int = 0):
         self.file = file
         self.lines: dict[KeyPath, int] = {}
@@ -195,7 +276,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.seen = seen
 
-    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+    def read_value(self, node: yaml.Node, path: KeyPath) -> Any:
         self.seen += 1
         if self.seen > MAX_VALUES:
             raise TooManyValues(node.start_mark.line + 1)
@@ -208,7 +289,7 @@ class _Reader:
             items = []
             for index, item in enumerate(node.value):
                 self.lines[(*path, index)] = item.start_mark.line + 1
-                items.append(self.value(item, (*path, index)))
+                items.append(self.read_value(item, (*path, index)))
             return items
         return self._read_scalar(node, path)
 
@@ -242,21 +323,25 @@ class _Reader:
                 self._add_problem(line, path, f"{key!r} is given twice, first in line {first}")
                 continue
             self.lines[(*path, key)] = line
-            result[key] = self.value(value_node, (*path, key))
+            result[key] = self.read_value(value_node, (*path, key))
         return result
 
     def _merge(
         self, node: yaml.Node, line: int, path: KeyPath, own: set[str], result: dict[str, Any]
     ) -> None:
-        """Add the entries of the mappings that a merge key names. A key of the mapping itself wins over a merged one,
-        and an earlier mapping of a list over a later one. Each entry keeps the line where it is written."""
-        for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        """Add the entries of the mappings that a merge key names.
+
+        Keys of the mapping itself take precedence over merged ones, and earlier mappings of a list
+        over later ones. Each entry keeps the line where it is written.
+        """
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for part in parts:
             if not isinstance(part, yaml.MappingNode):
-                message = f"{MERGE_KEY!r} takes a mapping or a list of mappings, for instance {MERGE_KEY}: *name"
-                self._add_problem(line, path, message)
+                form = f"a mapping or a list of mappings, for instance {MERGE_KEY}: *name"
+                self._add_problem(line, path, f"{MERGE_KEY!r} takes {form}")
                 return
             reader = _Reader(self.file, self.seen)
-            entries = reader.value(part, path)
+            entries = reader.read_value(part, path)
             self.seen = reader.seen
             self.problems += reader.problems
             taken = {key for key in entries if key not in own and key not in result}
@@ -266,7 +351,8 @@ class _Reader:
             self.written |= {at: text for at, text in reader.written.items() if at[depth] in taken}
 
     def _read_scalar(self, node: yaml.Node, path: KeyPath) -> Any:
-        kind, text = node.tag.removeprefix(STANDARD), node.value
+        kind = node.tag.removeprefix(STANDARD)
+        text = node.value
         if kind != "str":
             self.written[path] = text
         try:
@@ -286,7 +372,7 @@ class _Reader:
         return text if self._is_text(text, node.start_mark.line + 1, path) else None
 
     def _is_text(self, text: str, line: int, path: KeyPath) -> bool:
-        """Whether it can be shown and written again, which escapes can prevent."""
+        """Return True if a text can be printed and written again, which escapes can prevent."""
         if is_printable(text):
             return True
         self._add_problem(line, path, f"{text[:40]!r} has characters that cannot be shown")

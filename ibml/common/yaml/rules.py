@@ -1,4 +1,7 @@
-"""How YAML's scalars are read and written: by the rules of YAML 1.2, and never without end."""
+"""Loader and dumper for YAML with the scalar rules of YAML 1.2 and a limit on the number of values.
+
+Source: the core schema of YAML 1.2.2, https://yaml.org/spec/1.2.2/#103-core-schema.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 import yaml
 
 MAX_VALUES = 100_000
+"""Maximum number of values in a document, with expanded anchors."""
 MERGE_KEY = "<<"
 
 STANDARD = "tag:yaml.org,2002:"
@@ -14,17 +18,22 @@ KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 class TooManyValues(Exception):
-    """Found in the line `args[0]`."""
+    """The document has more than `MAX_VALUES` values, counted up to line `args[0]`."""
 
 
 class Loader(yaml.SafeLoader):
-    """SafeLoader with the scalar rules of YAML 1.2's core schema, and an end."""
+    """SafeLoader with the scalar rules of YAML 1.2's core schema and a limit on its nodes.
+
+    Args:
+        stream: Text to load.
+    """
 
     def __init__(self, stream: str):
         super().__init__(stream)
         self.composed = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node; raise `TooManyValues` if the document has too many."""
         self.composed += 1
         if self.composed > MAX_VALUES:
             raise TooManyValues(self.line + 1)
@@ -35,7 +44,7 @@ Loader.yaml_implicit_resolvers = {}
 
 
 class Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes what `Loader` would take for a number."""
+    """SafeDumper that quotes text that `Loader` would read as a number, boolean or null."""
 
 
 Dumper.yaml_implicit_resolvers = {}

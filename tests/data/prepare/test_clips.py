@@ -108,7 +108,7 @@ def test_clips_that_cannot_be_converted_are_listed_after_the_others_are_done(
     cremad.copy(clip.with_suffix(".wav"), f"AudioWAV/{CLIPS[2]}.wav")
     repaired = cremad.prepare()
     assert repaired.code == 0, repaired.err
-    assert "3 files and folders made, 9 were there" in repaired.out
+    assert "3 files and folders created, 9 existed" in repaired.out
 
 
 def test_a_clip_that_is_a_play_list_opens_no_other_file(ave: Raw) -> None:

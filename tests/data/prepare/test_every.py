@@ -32,7 +32,7 @@ def test_a_distribution_is_only_read_and_prepared_once(every: Raw) -> None:
     made = states(every.out)
     again = every.prepare()
     assert again.code == 0, again.err
-    assert f"{every.name}: 0 files and folders made" in again.out
+    assert f"{every.name}: 0 files and folders created" in again.out
     assert states(every.out) == made
     time.sleep(1.1)  # a second that a file may have inside
     elsewhere = every.prepare("elsewhere")
@@ -58,7 +58,7 @@ def test_a_command_killed_half_way_goes_on_to_the_same_bytes(cremad: Raw) -> Non
     assert len(list(wavs.glob("*.wav"))) < 25  # what was waiting is not begun
     answer = cremad.prepare()
     assert answer.code == 0, answer.err
-    assert " 0 were there" not in answer.out
+    assert " 0 existed" not in answer.out
     assert cremad.prepare("elsewhere").code == 0
     assert contents(cremad.out) == contents(cremad.cli.folder / "elsewhere")
 
@@ -76,7 +76,7 @@ def begun_and_ended(
     if sent == signal.SIGINT:
         assert (
             said
-            == "\nStopped. What was made is kept. Repeat the command to continue with the rest.\n"
+            == "\nStopped. Finished files are kept. Repeat the command to create the others.\n"
         )
     return process
 

@@ -54,7 +54,7 @@ def test_an_image_that_is_missing_or_was_cut_off_is_seen(food101: Raw) -> None:
     (food101.folder / whole).write_bytes(content)
     again = food101.prepare()
     assert again.code == 0, again.err
-    assert "2 files and folders made, 48 were there" in again.out
+    assert "2 files and folders created, 48 existed" in again.out
     assert (food101.out / whole).read_bytes() == content
 
 
