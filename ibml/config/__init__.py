@@ -1,0 +1,1 @@
+"""Typed configuration of trials, studies and searches, without torch, ray or mlflow."""

@@ -13,6 +13,13 @@ class Config(BaseModel):
     """A frozen configuration: unknown keys are errors, and a value must have its field's type.
 
     The docstring below a field is its description in the JSON schema.
+
+    Example:
+        >>> class Options(Config):
+        ...     alpha: NonNegative = 0.5
+        ...     '''Weight of the auxiliary loss.'''
+        >>> Options(alpha=0.3).alpha
+        0.3
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -39,18 +46,31 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 NULL_NAME = "null_name"
-"""The type of pydantic's error for a null where a name is expected."""
+"""Type of the pydantic error for a null in place of a name."""
 
 
 def refuse_null(value: Any) -> Any:
-    """Tell a null that may be a name, as it is written, from a null where other text is expected."""
+    """Raise an error of its own type for a null in place of a name.
+
+    A file may spell a name `null`. The error type lets the loader restore the name as written,
+    which it must not do for other text fields.
+
+    Args:
+        value: The value as YAML reads it.
+
+    Returns:
+        The value, if it is not None.
+
+    Raises:
+        PydanticCustomError: The value is None; the error has the type `NULL_NAME`.
+    """
     if value is None:
         raise PydanticCustomError(NULL_NAME, "expected text, got nothing")
     return value
 
 
 def format_scalar(value: bool | float) -> str:
-    """Return a number or a truth value as YAML writes it, where the text in the file is not known."""
+    """Return a number or truth value in YAML notation, for values without source text."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -58,11 +78,15 @@ Overrides = dict[str, Any]
 """Dotted paths into a trial's configuration, or nested mappings, with their values."""
 
 FieldErrors = list[tuple[tuple[str, ...], str]]
-"""What does not fit together: the path of each, and what is wrong with it."""
+"""Errors of cross-field validation: path of each field, and the problem."""
 
 
 class InconsistentConfig(ValueError):
-    """Fields that are each valid but do not fit together: a list of (path, message)."""
+    """Error for fields that are each valid but do not fit together.
+
+    Args:
+        errors: Path of each field, and the problem.
+    """
 
     def __init__(self, errors: FieldErrors):
         self.errors = errors
@@ -70,8 +94,16 @@ class InconsistentConfig(ValueError):
 
 
 class WrongOptions(ValueError):
-    """Options that their own model, which the configuration around them does not know, refuses."""
+    """Error for invalid options of a component whose option class is known only at run time.
+
+    Args:
+        error: The error of the option class.
+        model: The option class.
+        options: The invalid options.
+    """
 
     def __init__(self, error: ValidationError, model: type[BaseModel], options: dict[str, Any]):
-        self.error, self.model, self.options = error, model, options
+        self.error = error
+        self.model = model
+        self.options = options
         super().__init__(str(error))

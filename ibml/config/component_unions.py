@@ -1,4 +1,4 @@
-"""Unions of the built-in components of each registry and the plug-ins, as annotations of `TrialConfig`'s fields.
+"""Discriminated unions of built-in components and plug-ins, for the fields of `TrialConfig`.
 
 The members are known at run time; type checkers see the base classes.
 """
@@ -26,6 +26,7 @@ class MethodPluginConfig(PluginConfig, BaseMethodConfig):
     kind: ClassVar[ComponentKind] = "method"
 
     def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
+        """Return the canonical form with the entry point resolved to `module:Class`."""
         return super().build_canonical_form(trial) | {"target": self.resolved_target}
 
 
@@ -35,6 +36,7 @@ class FusionPluginConfig(PluginConfig, BaseFusionConfig):
     kind: ClassVar[ComponentKind] = "fusion"
 
     def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
+        """Return the canonical form with the entry point resolved to `module:Class`."""
         return super().build_canonical_form(trial) | {"target": self.resolved_target}
 
 
@@ -44,12 +46,14 @@ class EncoderPluginConfig(BaseEncoderConfig, PluginConfig):
     takes = frozenset(KINDS)
     kind: ClassVar[ComponentKind] = "encoder"
     features: Count = 64
-    """Number of features, which the plug-in is constructed with."""
+    """Number of output features, passed to the plug-in's constructor."""
 
     def build_canonical_form(self) -> dict[str, Any]:
+        """Return the canonical form with the entry point resolved to `module:Class`."""
         return super().build_canonical_form() | {"target": self.resolved_target}
 
     def build_arguments(self, spec: Any) -> tuple[Any, ...]:
+        """Return the plug-in's options, the shape of one sample and the number of features."""
         return self.typed_options, spec.shape, self.features
 
 
@@ -72,4 +76,4 @@ Encoders = Annotated[
     dict[str, EncoderConfig],
     Field(default_factory=lambda: {"default": create_default(ENCODERS, DEFAULT_ENCODER_TYPE)}),
 ]
-"""An encoder per modality; `default` serves the modalities that have none of their own."""
+"""Modality -> encoder; `default` is for modalities without an entry."""

@@ -1,4 +1,4 @@
-"""Every data set that a trial may have: the built-in ones and those of other packages."""
+"""Union of all data set configurations: built-in data sets and plug-ins."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ class DataPluginConfig(ModalitySubsetConfig, PluginConfig):
     kind: ClassVar[ComponentKind] = "dataset"
 
     @cached_property
-    def all_kinds(
-        self,
-    ) -> dict[str, ModalityKind]:  # kept, since each look makes the plug-in's object anew
+    def all_kinds(self) -> dict[str, ModalityKind]:
+        """Kind of each modality, as the plug-in reports it.
+
+        Cached, because every evaluation constructs the plug-in's data set.
+        """
         try:
             return dict(self.load_implementation()(self.typed_options).kinds)
         except Exception as error:  # noqa: BLE001
             raise ValueError(f"{self.target}.kinds fails: {format_error(error)}") from None
 
     @model_validator(mode="after")
-    def _kinds_are_known(self) -> Self:
+    def _check_kinds(self) -> Self:
         known = get_args(ModalityKind)
         for name, kind in self.all_kinds.items():
             if kind not in known:
-                raise ValueError(
-                    f"{self.target} has {name!r} of kind {kind!r}{format_suggestion(str(kind), known)}"
-                )
+                hint = format_suggestion(str(kind), known)
+                raise ValueError(f"{self.target} has {name!r} of kind {kind!r}{hint}")
         return self
 
     def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        """Return the canonical form with the entry point resolved to `module:Class`."""
         target = resolve_target(self.kind, self.target)
         return {**self.model_dump(mode="json"), "target": target, "use": list(modalities)}
 
@@ -51,7 +53,7 @@ PREPARATIONS: dict[str, str] = {
     for name, kind in DATASET_CONFIGS.items()
     if issubclass(kind, FilesConfig) and kind.preparation is not None
 }
-"""Data sets that `ibml data prepare` can make of their distribution: `type` -> `module:function`."""
+"""Data sets that `ibml data prepare` supports: `type` -> `module:function`."""
 
 if TYPE_CHECKING:
     DataConfig = BaseDataConfig

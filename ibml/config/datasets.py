@@ -1,4 +1,4 @@
-"""Base classes of data set configurations; each data set has its own in `ibml.data.sets`."""
+"""Base classes of data set configurations; the configurations are in `ibml.data.sets`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,20 @@ Family = Literal["audio-visual", "image-text", "2D-3D", "vectors", "your own"]
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """Catalogue entry of a data set, which `ibml data list` shows."""
+    """Catalogue entry of a data set, shown by `ibml data list`.
+
+    Attributes:
+        family: Group of the data set in the catalogue.
+        title: Name and task of the data set.
+        rows: Sample counts of the paper's splits: train / val / test.
+        source: Address from which the data set is available.
+        licence: Licence of the data.
+    """
 
     family: Family
     title: str
     rows: str
-    """Samples of the papers' splits: train / val / test."""
     source: str
-    """Address from which the data set is available."""
     licence: str
 
 
@@ -44,9 +50,9 @@ Share = Annotated[float, Field(ge=0.01, le=0.99)]
 
 
 class BaseDataConfig(ComponentConfig):
-    """Configuration of a data set.
+    """Base class of data set configurations.
 
-    `implementation` names the `ibml.data.base.Source` that reads it.
+    `implementation` names the `ibml.data.base.Source` that reads the data set.
     """
 
     about: ClassVar[CatalogueEntry]
@@ -54,123 +60,162 @@ class BaseDataConfig(ComponentConfig):
 
     @property
     def all_kinds(self) -> dict[str, ModalityKind]:
-        """Every modality that may have an encoder, used or not -> its kind."""
+        """Kind of each modality of the data set, including unused modalities."""
         raise NotImplementedError
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those that the model sees, in this order."""
+        """Modalities that the model sees, in order."""
         return tuple(self.all_kinds)
 
     @property
     def kinds(self) -> dict[str, ModalityKind]:
-        """Of the modalities that the model sees; one that there is not is among the inconsistencies."""
+        """Kind of each modality that the model sees.
+
+        Unknown modalities are left out here; `find_field_errors` reports them.
+        """
         every = self.all_kinds
         return {name: every[name] for name in self.modalities if name in every}
 
     def find_field_errors(self) -> list[tuple[tuple[str, ...], str]]:
-        """Fields that do not fit together, by their paths in the trial's configuration."""
+        """Return the errors between fields, each with its path in the trial's configuration."""
         return []
 
     def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
-        """What of it determines the result of a trial that sees these modalities, beside its content."""
+        """Return everything in this configuration that determines a trial's result.
+
+        The content of the data set is not included; the trial key hashes it separately.
+
+        Args:
+            modalities: Modalities that the model sees.
+
+        Returns:
+            Plain data that can be written as JSON.
+        """
         raise NotImplementedError
 
     def for_inference(self) -> Self:
-        """The configuration for a model whose weights are at hand, which needs no files beside them."""
+        """Return this configuration without the files that only training needs."""
         return self
 
 
 class ModalitySubsetConfig(BaseDataConfig):
-    """A data set that has more than a model need see."""
+    """Base class of data sets of which a model may use a subset of the modalities."""
 
     use: Annotated[Items[str], Field(min_length=1)] | None = None
-    """Modalities that the model sees, in this order; null: all of them."""
+    """Modalities that the model sees, in this order; null: all modalities."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
+        """Modalities that the model sees: those in `use`, or all."""
         return self.use or tuple(self.all_kinds)
 
     def find_field_errors(self) -> list[tuple[tuple[str, ...], str]]:
-        known, used = self.all_kinds, self.use or ()
-        unknown = [
-            f"no modality is called {name!r}{format_suggestion(name, known)}"
-            for name in used
-            if name not in known
-        ]
-        twice = [f"{name!r} is listed twice" for name, times in Counter(used).items() if times > 1]
-        return [(("data", "use"), message) for message in (*unknown, *twice)]
+        """Return an error for each unknown or repeated modality in `use`."""
+        known = self.all_kinds
+        used = self.use or ()
+        messages = []
+        for name in used:
+            if name not in known:
+                hint = format_suggestion(name, known)
+                messages.append(f"no modality is called {name!r}{hint}")
+        for name, count in Counter(used).items():
+            if count > 1:
+                messages.append(f"{name!r} is listed twice")
+        return [(("data", "use"), message) for message in messages]
 
 
 class FilesConfig(ModalitySubsetConfig):
-    """A data set in files below a folder: a subclass names its layout, and a field per modality its preprocessing."""
+    """Base class of data sets stored as files in a folder.
+
+    A subclass names the layout of the folder and has one field per modality, its preprocessing.
+    """
 
     implementation: ClassVar[str] = "ibml.data.files.source:FilesSource"
     layout: ClassVar[str]
-    """`module:function` that lists the samples: called with the configuration and an `ibml.data.listing.SampleListing`."""
+    """`module:function` that lists the samples.
+
+    It is called with the configuration and an `ibml.data.listing.SampleListing`."""
     preparation: ClassVar[str | None] = None
-    """`module:function` of `ibml data prepare`, called with an `ibml.data.prepare.preparation.Preparation`; None: no preparation."""
+    """`module:function` of `ibml data prepare`; None: no preparation.
+
+    It is called with an `ibml.data.prepare.preparation.Preparation`."""
     type: str
     """Name of the data set."""
     root: str | None = None
-    """Folder of the data set; null: the folder named like its type in IBML_DATA."""
+    """Folder of the data set; null: the folder in IBML_DATA that has the name of `type`."""
     on_missing: Literal["stop", "skip"] = "stop"
-    """Samples that cannot be used: `stop` trains nothing, `skip` trains without them and reports their number."""
+    """Policy for unusable samples: `stop` refuses to train; `skip` trains without them and reports
+    their number."""
 
     @property
     def parts(self) -> dict[str, Preprocessing]:
-        """All modalities of the data set, with what they are made into."""
+        """Preprocessing of each modality of the data set."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: part for name, part in fields.items() if isinstance(part, Preprocessing)}
 
     @property
     def all_kinds(self) -> dict[str, ModalityKind]:
+        """Kind of each modality, as its preprocessing states it."""
         return {name: part.kind for name, part in self.parts.items()}
 
     def find_folder(self) -> Path | None:
-        """Where the data set is on this machine, if anything says so."""
+        """Return the folder of the data set on this machine.
+
+        Returns:
+            `root`, or the folder of this type in IBML_DATA; None if neither is set.
+        """
         if self.root is not None:
             return Path(self.root)
-        around = os.environ.get(DATA_VARIABLE)
-        return Path(around) / self.type if around else None
+        data_folder = os.environ.get(DATA_VARIABLE)
+        return Path(data_folder) / self.type if data_folder else None
 
     def for_inference(self) -> Self:
-        return self.model_copy(
-            update={name: part.without_files() for name, part in self.parts.items()}
-        )
+        """Return this configuration without the files named by the preprocessing."""
+        parts = {name: part.without_files() for name, part in self.parts.items()}
+        return self.model_copy(update=parts)
 
     def build_canonical_form(self, modalities: tuple[str, ...]) -> dict[str, Any]:
+        """Return the canonical form, without paths and without unused modalities.
+
+        Args:
+            modalities: Modalities that the model sees.
+
+        Returns:
+            Plain data, in which the hash of its content replaces each file.
+        """
         plain = self.model_dump(mode="json", exclude={"root", "on_missing", *self.parts})
         plain["use"] = list(modalities)
         return plain | {name: _build_part_form(self.parts[name]) for name in modalities}
 
 
 def _build_part_form(part: Preprocessing) -> dict[str, Any]:
-    return {
-        **part.model_dump(mode="json"),
-        **{field: hash_content(path) for field, path in part.files.items()},
-    }
+    hashes = {field: hash_content(path) for field, path in part.files.items()}
+    return part.model_dump(mode="json") | hashes
 
 
 class HoldoutConfig(FilesConfig):
-    """A data set without a validation split of its own: a stratified share of train, drawn by the trial's seed."""
+    """Base class of data sets without a validation split.
+
+    The validation split is a stratified share of train, drawn with the trial's seed.
+    """
 
     validation: Share = 0.1
-    """Share of each class of train that becomes the validation split, drawn by the trial's seed. Without effect where
-    the files have a validation split."""
+    """Share of each class of train that becomes the validation split, drawn with the trial's seed.
+    No effect if the files have a validation split."""
 
 
 class ClipsConfig(FilesConfig):
-    """Clips with sound and frames."""
+    """Clips with audio and frames."""
 
     audio: AudioConfig = AudioConfig()
-    """Preprocessing of the sound."""
+    """Preprocessing of the audio."""
     video: FramesConfig = FramesConfig()
     """Preprocessing of the frames."""
 
 
 class CaptionedConfig(FilesConfig):
-    """Images with a text."""
+    """Images with text."""
 
     image: ImageConfig = ImageConfig()
     """Preprocessing of the image."""

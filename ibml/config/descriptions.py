@@ -1,7 +1,7 @@
-"""Descriptions of configuration fields: the docstrings below the fields in the source.
+"""Descriptions of configuration fields, read from the docstrings below the fields.
 
-They are read when a schema or a reference needs them. Pydantic's `use_attribute_docstrings` reads them when a class is
-created, which adds 0.1 s to every command.
+They are read on demand, for schemas and references. Pydantic's `use_attribute_docstrings` reads
+them when a class is created, which adds 0.1 s to every command.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ from pydantic import BaseModel
 
 @cache
 def get_field_descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """Return the description of each field that has one, in one line.
+    """Return the description of each field that has one, as a single line.
 
-    A description given to `pydantic.Field` has priority; a subclass's docstring overrides its base class's.
+    A description given to `pydantic.Field` has priority. A docstring in a subclass overrides that
+    of the base class.
 
     Args:
-        model: A configuration class. Descriptions are missing where its source is not available.
+        model: A configuration class. Without its source, docstrings are not found.
+
+    Returns:
+        Field -> description.
     """
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel):
             found |= _extract_attribute_docstrings(base)
-    found |= {
-        name: info.description for name, info in model.model_fields.items() if info.description
-    }
-    return {name: " ".join(found[name].split()) for name in model.model_fields if name in found}
+    descriptions = {}
+    for name, info in model.model_fields.items():
+        text = info.description or found.get(name)
+        if text is not None:
+            descriptions[name] = " ".join(text.split())
+    return descriptions
 
 
 def _extract_attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
@@ -46,12 +52,9 @@ def _extract_attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     for field, text in pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue
-        if (
-            isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-            and isinstance(text.value.value, str)
-        ):
-            found[field.target.id] = text.value.value
+        match text:
+            case ast.Expr(value=ast.Constant(value=str(docstring))):
+                found[field.target.id] = docstring
     return found
 
 

@@ -1,4 +1,4 @@
-"""Base class of the configurations of encoders: a modality's input (n, ...) -> features (n, `features`).
+"""Base class of encoder configurations: input of a modality (n, ...) -> features (n, `features`).
 
 The configurations are in `ibml.models.encoders.<name>.config`.
 """
@@ -22,38 +22,59 @@ KINDS: dict[ModalityKind, tuple[str, str]] = {
     "text": ("a text", "texts"),
     "points": ("a point cloud", "point clouds"),
 }
-"""One sample of each kind of modality in words, and several."""
+"""Kind of modality -> one sample in words, several samples in words."""
 
 
 class BaseEncoderConfig(ComponentConfig):
-    """Base class of the configurations of encoders. The implementation is called with what `build_arguments` returns."""
+    """Base class of encoder configurations.
+
+    The constructor of the implementation is called with the result of `build_arguments`.
+    """
 
     takes: ClassVar[frozenset[ModalityKind]]
-    """The kinds of modalities that the encoder accepts."""
+    """Kinds of modalities that the encoder accepts."""
     sample_dimensions: ClassVar[tuple[int, ...] | None] = None
-    """The numbers of dimensions that one sample may have; None: the implementation checks them."""
+    """Accepted numbers of dimensions of one sample; None: the implementation checks them."""
 
     if TYPE_CHECKING:
 
         @property
         def features(self) -> int:
-            """The number of features. Each class has it as a field."""
+            """Number of output features; every subclass declares it as a field."""
 
     @property
     def files(self) -> dict[str, Path]:
-        """Field -> the file or folder that it names; a trial's key depends on what is in it, not on where it is."""
+        """Field -> file or folder that it names.
+
+        The trial key depends on the content of these files, not on their paths.
+        """
         return {}
 
     def for_inference(self) -> Self:
-        """The configuration that builds the encoder again where its weights are at hand."""
+        """Return this configuration without files of initial weights."""
         return self
 
     def build_arguments(self, spec: Any) -> tuple[Any, ...]:
-        """Return the arguments of the implementation for samples described by an `ibml.inputs.InputSpec`."""
+        """Return the constructor arguments of the implementation.
+
+        Args:
+            spec: `ibml.inputs.InputSpec` of the modality's samples.
+
+        Returns:
+            Positional arguments.
+        """
         return self, spec
 
     def find_field_errors(self, modality: str, kind: ModalityKind) -> FieldErrors:
-        """Return why the encoder does not suit a modality of a kind, with paths below the encoder's own."""
+        """Return an error if the encoder does not accept a modality.
+
+        Args:
+            modality: Name of the modality.
+            kind: Kind of the modality.
+
+        Returns:
+            Errors whose paths are relative to the encoder's configuration.
+        """
         if kind in self.takes:
             return []
         one, _ = KINDS[kind]
@@ -64,15 +85,19 @@ class BaseEncoderConfig(ComponentConfig):
         return [((), f"{wrong}; these fit: {', '.join(suitable)}")]
 
     def build_canonical_form(self) -> dict[str, Any]:
-        """Return everything in this configuration that determines the result, as plain data."""
+        """Return everything in this configuration that determines a trial's result.
+
+        Returns:
+            Plain data, in which the hash of its content replaces each file.
+        """
         plain: dict[str, Any] = self.model_dump(mode="json")
         return plain | {field: hash_content(path) for field, path in self.files.items()}
 
     def describe_inputs(self) -> str:
-        """Return the kinds of modalities that the encoder accepts, in words."""
+        """Format the accepted kinds of modalities, for example `images and frames`."""
         *before, last = [several for kind, (_, several) in KINDS.items() if kind in self.takes]
         return f"{', '.join(before)} and {last}" if before else last
 
 
 DEFAULT_ENCODER_TYPE = "mlp"
-"""The type of an encoder that is given without one."""
+"""Type of an encoder whose configuration has no `type`."""

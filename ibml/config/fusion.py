@@ -1,7 +1,7 @@
-"""Base classes of the configurations of fusions: features of M modalities -> logits.
+"""Base classes of fusion configurations: features of M modalities -> logits.
 
-The configurations are in `ibml.models.fusions.<name>.config`; heads that a method brings in place of a fusion are in
-the method's folder.
+The configurations are in `ibml.models.fusions.<name>.config`. Heads with which a method replaces
+the fusion are in the folder of the method.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 class BaseFusionConfig(ComponentConfig):
-    """Base class of the configurations of fusions. The implementation is called with (options, modalities, widths,
-    classes), `widths` of the features by modality."""
+    """Base class of fusion configurations.
+
+    The constructor of the implementation is called with (options, modalities, widths, classes),
+    where `widths` maps each modality to its number of features.
+    """
 
     def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
-        """Return what of the trial the fusion cannot be used with."""
+        """Return the fields of the trial that this fusion cannot be combined with."""
         return []
 
     def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
@@ -38,18 +41,17 @@ class ConditionedFusionConfig(BaseFusionConfig):
 
         @property
         def condition(self) -> str:
-            """`first`, `last` or the name of a modality. Each class has it as a field."""
+            """`first`, `last` or the name of a modality; every subclass declares it as a field."""
 
     def find_position(self, modalities: Sequence[str]) -> int:
-        """Return the position of the conditioning modality."""
+        """Return the position of the conditioning modality in `modalities`."""
         ends = {"first": 0, "last": len(modalities) - 1}
-        return (
-            ends[self.condition]
-            if self.condition in ends
-            else list(modalities).index(self.condition)
-        )
+        if self.condition in ends:
+            return ends[self.condition]
+        return list(modalities).index(self.condition)
 
     def find_field_errors(self, trial: TrialConfig) -> FieldErrors:
+        """Return an error if the conditioning modality does not exist."""
         names = trial.data.modalities
         if self.condition in ("first", "last", *names):
             return []
@@ -57,8 +59,8 @@ class ConditionedFusionConfig(BaseFusionConfig):
         return [(("fusion", "condition"), f"no modality is called {self.condition!r}{hint}")]
 
     def build_canonical_form(self, trial: TrialConfig) -> dict[str, Any]:
+        """Return the canonical form with the name of the conditioning modality."""
         names = trial.data.modalities
         ends = {"first": names[0], "last": names[-1]}
-        return super().build_canonical_form(trial) | {
-            "condition": ends.get(self.condition, self.condition)
-        }
+        condition = ends.get(self.condition, self.condition)
+        return super().build_canonical_form(trial) | {"condition": condition}

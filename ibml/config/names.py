@@ -1,7 +1,7 @@
-"""Names that users write: the same name is the same text, whoever typed it.
+"""Normalization of names that users write.
 
-Spaces around a name do not count, and accents are composed (Unicode NFC): some systems write `é` as two characters.
-Upper and lower case are different.
+Surrounding spaces are removed, and accents are composed (Unicode NFC), because some systems write
+`é` as two characters. Upper and lower case are different.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ V = TypeVar("V")
 
 
 def normalize_name(name: V) -> V:
-    """Return a name without spaces around it, accents composed; anything but text as it is."""
-    return unicodedata.normalize("NFC", name).strip() if isinstance(name, str) else name  # type: ignore[return-value]
+    """Return a name in Unicode NFC without surrounding spaces; return other types unchanged."""
+    if not isinstance(name, str):
+        return name
+    return unicodedata.normalize("NFC", name).strip()  # type: ignore[return-value]
 
 
 Name = Annotated[
@@ -26,8 +28,8 @@ Name = Annotated[
     BeforeValidator(normalize_name),
     BeforeValidator(refuse_null, json_schema_input_type=str | int | float | bool | None),
 ]
-"""A name. In a file it may look like a number, a truth value or null; `ibml.config.loading.validation` takes it as
-written."""
+"""A name. `ibml.config.loading.coercion` restores names that YAML reads as a number, truth value or
+null."""
 _STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 StudyName = Annotated[
     Name, Field(pattern=_STUDY_NAME, max_length=80, json_schema_extra={"pattern": _STUDY_NAME})

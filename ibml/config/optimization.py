@@ -20,12 +20,12 @@ class SGDConfig(Config):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum, from 0 (none) to below 1."""
     nesterov: bool = False
-    """Whether to use Nesterov's momentum, which needs a momentum above 0."""
+    """Use Nesterov's momentum, which needs a momentum above 0."""
     weight_decay: NonNegative = 1e-4
     """L2 penalty, added to the gradient."""
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
+    def _check_nesterov(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self
@@ -41,7 +41,7 @@ class AdamConfig(Config):
     betas: Annotated[
         Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)
     ] = (0.9, 0.999)
-    """Decay rates of the running averages of the gradient and its square, each from 0 to below 1."""
+    """Decay rates of the averages of the gradient and of its square, from 0 to below 1."""
     weight_decay: NonNegative = 0.0
     """L2 penalty, added to the gradient."""
 
@@ -56,7 +56,7 @@ class AdamWConfig(Config):
     betas: Annotated[
         Items[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)
     ] = (0.9, 0.999)
-    """Decay rates of the running averages of the gradient and its square, each from 0 to below 1."""
+    """Decay rates of the averages of the gradient and of its square, from 0 to below 1."""
     weight_decay: NonNegative = 1e-2
     """Decoupled weight decay: each step shrinks the weights by learning rate times this."""
 
@@ -65,14 +65,17 @@ OptimizerConfig = Annotated[SGDConfig | AdamConfig | AdamWConfig, Field(discrimi
 
 
 class ConstantScheduleConfig(Config):
-    """The learning rate stays as it is."""
+    """Keep the learning rate constant."""
 
     type: Literal["constant"] = "constant"
     """Constant learning rate."""
 
 
 class StepScheduleConfig(Config):
-    """Times `gamma` every `step_size` epochs; the paper's runs without warm-up: 70 and 0.1."""
+    """Multiply the learning rate by `gamma` every `step_size` epochs.
+
+    The defaults are those of the paper's runs without warm-up.
+    """
 
     type: Literal["step"] = "step"
     """Step decay."""
@@ -83,26 +86,29 @@ class StepScheduleConfig(Config):
 
 
 class CosineScheduleConfig(Config):
-    """Half a cosine from the learning rate down to `floor` times it at the end of training."""
+    """Decay the learning rate along half a cosine, to `floor` times its value at the end."""
 
     type: Literal["cosine"] = "cosine"
     """Cosine decay (Loshchilov & Hutter, 2017), without restarts."""
     floor: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The smallest factor of the learning rate, from 0 to 1, reached at the end of training."""
+    """Smallest factor of the learning rate, from 0 to 1, reached at the end of training."""
 
 
 class WarmupScheduleConfig(Config):
-    """The paper's warm-up. With t the epoch before: min(t / 2 + 1, peak) while t < boost_epochs,
-    then 1 while t < decay_epoch, then `gamma`; the first epoch runs at 1."""
+    """Warm-up of the paper (Qin et al., TPAMI 2026).
+
+    With t the previous epoch, the factor of the learning rate is min(t / 2 + 1, peak) while
+    t < boost_epochs, then 1 while t < decay_epoch, then `gamma`. In the first epoch it is 1.
+    """
 
     type: Literal["warmup"] = "warmup"
-    """The warm-up of Qin et al. (TPAMI 2026)."""
+    """Warm-up of Qin et al. (TPAMI 2026)."""
     boost_epochs: Count = 35
     """Number of epochs with a raised learning rate."""
     peak: Positive = 10.0
-    """The largest factor of the learning rate during warm-up."""
+    """Largest factor of the learning rate during warm-up."""
     decay_epoch: Count = 70
-    """The epoch from which the factor is `gamma`."""
+    """Epoch after which the factor is `gamma`."""
     gamma: Positive = 0.1
     """Factor of the learning rate after `decay_epoch`."""
 
@@ -117,7 +123,7 @@ Keep = Literal["best", "none", "all"]
 
 
 class TrainerConfig(Config):
-    """The training loop of one trial."""
+    """Training loop of one trial."""
 
     epochs: Count = 40
     """Number of training epochs."""
@@ -126,34 +132,37 @@ class TrainerConfig(Config):
     eval_batch_size: Count = 512
     """Samples per forward pass in evaluation."""
     shuffle: bool = True
-    """Whether each epoch visits the training samples in a new random order."""
+    """Visit the training samples in a new random order in each epoch."""
     selection: Selection = "val.accuracy"
-    """Which epoch is evaluated on test; ties go to the lower val.loss, then to the earlier epoch."""
+    """Criterion that selects the epoch evaluated on test. Ties are broken by the lower val.loss,
+    then by the earlier epoch."""
     precision: Literal["float32", "float64", "bf16", "fp16"] = "float32"
     """Number format of training; `bf16` and `fp16` are autocast over float32 weights."""
     compile: bool = False
-    """The passes of training through the encoders are compiled (torch.compile), which takes a compiler and up to
-    minutes at the start of a trial, and gives other last digits."""
+    """Compile the training passes through the encoders (torch.compile). Needs a compiler, delays
+    the start of a trial by up to minutes, and changes the last digits of results."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Device of training; `auto`: a GPU where there is one."""
+    """Training device; `auto`: a GPU if available, else the CPU."""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    """CPU threads of a trial; results on CPU depend on it."""
+    """CPU threads per trial; results on CPU depend on this number."""
     loading_threads: Annotated[int, Field(ge=1, le=256)] = 2
-    """Threads that gather the next batches of a data set in files while one is trained on."""
+    """Threads that prefetch batches from files."""
     measures: Items[Measure] = ()
-    """Measures of imbalance and robustness that are computed beside the accuracies."""
+    """Measures of imbalance and robustness, computed in addition to the accuracies."""
     keep: Keep = "best"
-    """What stays on disk of a trial that has ended: the selected epoch's weights, nothing, or also the last states."""
+    """Checkpoints kept after a trial: `best`, the weights of the selected epoch; `none`; or `all`,
+    which adds the last training states."""
     checkpoint_seconds: NonNegative = 5.0
-    """A running trial leaves a checkpoint after the first epoch that ends so long after the last; 0: every epoch."""
+    """Minimum time between checkpoints of a running trial, seconds; written at the end of an
+    epoch. 0: every epoch."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 2
-    """How often a trial goes on from its last checkpoint after a failure before it is given up."""
+    """Number of times that a failed trial is resumed from its last checkpoint."""
     stall_minutes: Annotated[float, Field(gt=0, le=525_600)] = 60.0
-    """A trial that ends no epoch for so long hangs, and its worker is ended."""
+    """Time without a finished epoch, minutes, after which the worker of a trial is killed."""
 
     @property
     def without_effect(self) -> set[str]:
-        """The fields that cannot influence the result."""
+        """Fields that cannot influence the result."""
         unused = {name for name in ("measures", "compile") if not getattr(self, name)}
         return unused | {
             "device",
@@ -166,8 +175,8 @@ class TrainerConfig(Config):
 
     @field_validator("measures")
     @classmethod
-    def _each_once(cls, measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
-        """In the order of the alphabet, since the order says nothing."""
+    def _sort_measures(cls, measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+        """Sort the measures, so that equal sets have equal keys."""
         if len(set(measures)) < len(measures):
             raise ValueError("a measure is listed twice")
         return tuple(sorted(measures))

@@ -1,4 +1,4 @@
-"""The documented path by which plug-ins import `stream_seed`; ibml itself uses `ibml.common.rng`."""
+"""Public import path of `stream_seed` for plug-ins; ibml itself uses `ibml.common.rng`."""
 
 from ibml.common.rng import stream_seed
 

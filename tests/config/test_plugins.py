@@ -168,7 +168,7 @@ def test_the_users_own_file_allows_what_is_installed(folder: Path) -> None:
     ("text", "message"),
     [
         ("plugin: [mine]", "config.yaml:1: unknown key 'plugin'; did you mean 'plugins'?"),
-        ("plugins:\n- mine.methods", "config.yaml:2: plugins[0]: 'mine.methods' is no package"),
+        ("plugins:\n- mine.methods", "config.yaml:2: plugins[0]: 'mine.methods' is not a package"),
         ("plugins: [", "config.yaml:1: is not YAML"),
     ],
 )
@@ -184,7 +184,7 @@ def test_the_users_own_file_is_checked_like_any_other(
 def test_the_option_takes_packages_only(folder: Path) -> None:
     answer = CommandLine(folder).inside("train", "mfeat", "--allow-plugin", "mine:Scaled")
     assert answer.code == 2
-    assert "'mine:Scaled' is no package" in answer.err
+    assert "'mine:Scaled' is not a package" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,12 @@ from ibml.config.encoders import BaseEncoderConfig
 from ibml.config.fusion import BaseFusionConfig
 from ibml.config.loading.annotations import get_union_members, unwrap_annotation
 from ibml.config.loading.json_schema import build_schema
-from ibml.config.methods.base import BaseMethodConfig
+from ibml.config.methods.base import BaseMethodConfig, WindowedMethodConfig
 from ibml.config.optimization import TrainerConfig
 from ibml.config.trial import TrialConfig
 from ibml.methods.base import Method
+from ibml.methods.ibml.config import IBMLConfig
+from ibml.methods.pmr.config import PMRConfig
 from ibml.models.fusion import Fusion
 
 REGISTRIES = {
@@ -133,16 +135,15 @@ def test_heads_of_methods_have_descriptions() -> None:
 
 
 def test_the_schema_shows_descriptions() -> None:
-    made = build_schema("trial")
-    momentum = made["$defs"]["PMRConfig"]["properties"]["momentum"]
-    assert momentum["description"] == "Share of the old prototypes in the new ones, from 0 to 1."
+    definitions = build_schema("trial")["$defs"]
+    own = get_field_descriptions(IBMLConfig)["window"]
+    inherited = get_field_descriptions(PMRConfig)
+    assert own != inherited["window"] == get_field_descriptions(WindowedMethodConfig)["window"]
+    properties = definitions["PMRConfig"]["properties"]
+    assert properties["momentum"]["description"] == inherited["momentum"]
     # of a base class, on a field that refers to a definition
-    assert made["$defs"]["PMRConfig"]["properties"]["window"]["description"].startswith(
-        "The epochs in which the method"
-    )
-    assert made["$defs"]["IBMLConfig"]["properties"]["window"]["description"].startswith(
-        "The epochs in which IBML"
-    )
+    assert properties["window"]["description"] == inherited["window"]
+    assert definitions["IBMLConfig"]["properties"]["window"]["description"] == own
 
 
 class Base(Config):

@@ -1,4 +1,4 @@
-"""Base class of the configurations of components: built-in ones and plug-ins name their implementation by text."""
+"""Base class of component configurations, which name their implementation by text."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from ibml.config.components.registry import load_class
 
 
 class ComponentConfig(Config):
-    """The configuration of a method, fusion, encoder or data set.
+    """Configuration of a method, fusion, encoder or data set.
 
     Example:
-        class PMRConfig(ComparingPart):
+        class PMRConfig(ComparingMethodConfig):
             implementation: ClassVar[str] = "ibml.methods.pmr.method:PMR"
             type: Literal["pmr"] = "pmr"
     """
 
     implementation: ClassVar[str]
-    """`module:Class` of the implementation, which is imported when it is built."""
+    """`module:Class` of the implementation, imported when the component is built."""
 
     if TYPE_CHECKING:
 
         @property
         def type(self) -> str:
-            """The component's name in its registry. Each class has it as a field, a `Literal` with a default."""
+            """Name in the registry; every subclass declares it as a `Literal` with a default."""
 
     def load_implementation(self) -> Any:
-        """Return the class that this configuration configures."""
+        """Import and return the class that this configuration is for."""
         return load_class(self.implementation)
 
     @property
     def typed_options(self) -> Config:
-        """The options that the implementation is constructed with."""
+        """Options passed to the implementation's constructor."""
         return self

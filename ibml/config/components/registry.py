@@ -1,10 +1,11 @@
-"""Registries of built-in components: the `type` in YAML -> `module:Class` of the configuration, as text.
+"""Registries of built-in components: `type` in YAML -> `module:Class` of the configuration.
 
-A configuration names its implementation by text too (`ibml.config.components.component.Component.implementation`). Configurations
-import no torch, so `ibml.config` builds its unions from the registries without importing an implementation.
+A configuration in turn names its implementation by text, in `ComponentConfig.implementation`.
+Configurations import no torch, so `ibml.config` builds its unions without importing an
+implementation.
 
-Adding a component takes its folder and one line here. Order is part of the behaviour: error messages and JSON schemas
-list components in the order of the registry.
+To add a component, create its folder and add one line here. The order of a registry is the order
+in error messages and JSON schemas.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Union
 from ibml.common.imports import load_object
 
 Registry = Mapping[str, str]
-"""The `type` of each component -> `module:Class` of its configuration."""
+"""`type` of each component -> `module:Class` of its configuration."""
 
 METHODS: Registry = {
     "joint": "ibml.methods.joint.config:JointConfig",
@@ -70,17 +71,19 @@ DATASETS: Registry = {
 
 
 def load_class(target: str) -> type[Any]:
-    """Import a class.
-
-    Args:
-        target: `module:Class`.
-    """
+    """Import and return the class at `module:Class`."""
     found: type[Any] = load_object(target)
     return found
 
 
 def load_configurations(registry: Registry) -> dict[str, type[Any]]:
-    """Return the configuration class of each component, in the order of the registry.
+    """Import the configuration class of each component, in the order of the registry.
+
+    Args:
+        registry: The built-in components of one kind.
+
+    Returns:
+        `type` -> configuration class.
 
     Raises:
         TypeError: The default `type` of a class differs from its name in the registry.
@@ -96,18 +99,23 @@ def load_configurations(registry: Registry) -> dict[str, type[Any]]:
 
 
 def load_union(registry: Registry, *more: type[Any]) -> Any:
-    """Return the discriminated union of all configurations of a registry, as an annotation for a pydantic field.
+    """Build the discriminated union of all configurations of a registry.
 
     Args:
-        registry: The built-in components.
-        more: Further members, after those of the registry: the configuration of plug-ins.
+        registry: The built-in components of one kind.
+        *more: Members appended to the union, for example the configuration of plug-ins.
+
+    Returns:
+        The annotation for a pydantic field.
     """
-    from pydantic import Field  # the command line reads the registry, and starts without pydantic
+    # The command line reads the registry and must start without pydantic.
+    from pydantic import Field
 
     members = (*load_configurations(registry).values(), *more)
-    return Annotated[Union[members], Field(discriminator="type")]  # noqa: UP007 the members are known at run time
+    # The members are known only at run time, so `|` cannot be used.
+    return Annotated[Union[members], Field(discriminator="type")]  # noqa: UP007
 
 
 def create_default(registry: Registry, name: str) -> Any:
-    """Return a new configuration of a component with default values."""
+    """Create the configuration of the component `name` with default values."""
     return load_class(registry[name])()

@@ -1,0 +1,1 @@
+"""Loading of YAML files: layers, overrides, validation, error messages and JSON schemas."""

@@ -1,4 +1,4 @@
-"""Reading the annotations of configuration classes: what is allowed at a place, and every dotted path there is."""
+"""Introspection of configuration classes: annotations at a path, and all dotted paths."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pydantic import BaseModel, Tag
 from ibml.common.yaml.documents import KeyPath
 
 TAGS = ("type", "kind")
-"""Keys that tell the members of unions apart."""
+"""Keys that discriminate the members of unions."""
 Types = Mapping[str, str]
-"""The `type` of each component on the way to a path: dotted path of the component -> type."""
+"""Types under which a path exists: dotted path of a component -> its `type`."""
 
 
 def list_field_names(annotation: Any) -> list[str]:
-    """Return the keys that a configuration of this class may have."""
+    """Return the field names of a configuration class or dataclass; empty for other annotations."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return list(annotation.model_fields)
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
@@ -28,7 +28,15 @@ def list_field_names(annotation: Any) -> list[str]:
 
 
 def find_annotation(model: type[BaseModel], location: KeyPath) -> Any:
-    """Return the annotation at one of pydantic's locations, in which tags of unions are steps too."""
+    """Return the annotation at a pydantic location.
+
+    Args:
+        model: The class of the whole configuration.
+        location: Location of an error, which also contains the tags of unions.
+
+    Returns:
+        The annotation without `Annotated` and `| None`; None if there is no such place.
+    """
     place: Any = model
     for step in location:
         place = step_into(place, step)
@@ -36,7 +44,15 @@ def find_annotation(model: type[BaseModel], location: KeyPath) -> Any:
 
 
 def step_into(annotation: Any, step: str | int) -> Any:
-    """Return the annotation one step below another: of a member of a union, of a field, or of an item."""
+    """Return the annotation one step below another.
+
+    Args:
+        annotation: Annotation of a union, configuration, mapping or sequence.
+        step: Tag of a union member, name of a field, key or index.
+
+    Returns:
+        Annotation of the member, field, value or item; None if there is no such step.
+    """
     place = unwrap_annotation(annotation)
     union = get_union_members(place)
     if step in union:
@@ -49,7 +65,7 @@ def step_into(annotation: Any, step: str | int) -> Any:
 
 
 def unwrap_annotation(annotation: Any) -> Any:
-    """Return an annotation without `Annotated` and `| None`."""
+    """Remove `Annotated` and `| None` from an annotation."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
@@ -63,7 +79,14 @@ def unwrap_annotation(annotation: Any) -> Any:
 
 
 def get_union_members(annotation: Any) -> dict[str, Any]:
-    """Return the members of a discriminated union by their `type`, or by their pydantic `Tag`."""
+    """Return the members of a discriminated union.
+
+    Args:
+        annotation: Any annotation.
+
+    Returns:
+        `type`, `kind` or pydantic `Tag` -> member; empty for other annotations.
+    """
     found: dict[str, Any] = {}
     for given in _get_union_options(annotation):
         tags = [note.tag for note in getattr(given, "__metadata__", ()) if isinstance(note, Tag)]
@@ -83,17 +106,24 @@ def _get_union_options(annotation: Any) -> tuple[Any, ...]:
 
 
 def _find_tag_annotation(option: Any) -> Any:
-    fields = (
-        option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
-    )
-    return next((fields[name].annotation for name in TAGS if name in fields), None)
+    if not (isinstance(option, type) and issubclass(option, BaseModel)):
+        return None
+    for name in TAGS:
+        if name in option.model_fields:
+            return option.model_fields[name].annotation
+    return None
 
 
 @cache
 def collect_key_paths(model: type[BaseModel]) -> Mapping[str, tuple[Types, ...]]:
-    """Return every dotted path of a configuration, whatever its types, with the types under which the path exists.
+    """Collect the dotted paths of a configuration for all types of its components.
 
-    Of the encoders the paths are those of `encoders.default`.
+    Args:
+        model: The class of the configuration.
+
+    Returns:
+        Dotted path -> combinations of types under which it exists. Paths of encoders are those of
+        `encoders.default`.
     """
     found: dict[str, list[Types]] = {}
     _collect(model, "", {}, found)
@@ -104,7 +134,8 @@ def _collect(annotation: Any, prefix: str, types: Types, found: dict[str, list[T
     place = unwrap_annotation(annotation)
     union = get_union_members(place)
     for tag, member in union.items():
-        _collect(member, prefix, types if tag.startswith("(") else {**types, prefix: tag}, found)
+        is_type = not tag.startswith("(")
+        _collect(member, prefix, {**types, prefix: tag} if is_type else types, found)
     if isinstance(place, type) and issubclass(place, BaseModel):
         for name, field in place.model_fields.items():
             path = f"{prefix}.{name}" if prefix else name

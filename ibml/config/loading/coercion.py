@@ -1,4 +1,7 @@
-"""Values that a file means otherwise than YAML reads them: names that look like numbers, mappings left empty."""
+"""Conversion of values that YAML reads with an unintended type.
+
+Examples are names that look like numbers, and mappings without entries, which YAML reads as null.
+"""
 
 from __future__ import annotations
 
@@ -23,25 +26,29 @@ def convert_refused_values(
     written: Mapping[KeyPath, str],
     any_null: bool = False,
 ) -> dict[str, Any] | None:
-    """Return the data with the values that were refused for their type and mean something else, or None without any.
+    """Convert the values that a model rejects because of their type.
 
-    A number or truth value where text is expected is the text as written; null is one where a name is expected.
-    A mapping that is left empty is an empty mapping.
+    In place of text, a number or truth value becomes its source text. In place of a name, so does
+    null. In place of a mapping, a key without value becomes an empty mapping.
 
     Args:
-        error: What the model refuses.
+        error: The error of the model.
         model: The class of the configuration.
-        data: The data, which stay as they are.
-        written: The text of scalars by their paths; see `ibml.common.yaml.documents.Document`.
-        any_null: Whether a written null is an empty mapping too, and not only a key with nothing behind it.
+        data: The data, which are not changed.
+        written: Path -> source text of a scalar; see `ibml.common.yaml.documents.Document`.
+        any_null: Convert an explicit null to an empty mapping too.
+
+    Returns:
+        A copy of the data with conversions; None if nothing can be converted.
     """
     changes: dict[KeyPath, Any] = {}
     for path, kind, value in _find_refused_values(error, model, data):
         text = written.get(path)
-        if kind in _EXPECTS_TEXT and (
-            meant := get_name_text(value, text if kind == NULL_NAME or value is not None else "")
-        ):
-            changes[path] = meant
+        if kind in _EXPECTS_TEXT:
+            is_plain_null = value is None and kind != NULL_NAME
+            meant = "" if is_plain_null else get_name_text(value, text)
+            if meant:
+                changes[path] = meant
         elif kind in _EXPECTS_MAPPING and value is None and (any_null or text == ""):
             changes.setdefault(path, {})
     if not changes:
@@ -56,16 +63,26 @@ def convert_refused_values(
 
 
 def get_name_text(value: Any, written: str | None) -> str:
-    """Return the text that a scalar stands for where a name is expected; empty for what is not a name."""
+    """Return the name that a scalar stands for.
+
+    Args:
+        value: The value as YAML reads it.
+        written: Its source text, if known.
+
+    Returns:
+        The name; empty if the value cannot be a name.
+    """
     if isinstance(value, bool | int | float):
         return written or format_scalar(value)
-    return written or "" if value is None else ""
+    if value is None:
+        return written or ""
+    return ""
 
 
 def _find_refused_values(
     error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()
 ) -> Iterator[tuple[KeyPath, str, Any]]:
-    """Yield path, type of error and value of everything refused that is in the data at its path."""
+    """Yield path, error type and value of each rejected value that the data contain at its path."""
     for details in error.errors():
         path = locate_in_data(details["loc"], data, model)
         cause = details.get("ctx", {}).get("error")

@@ -1,4 +1,4 @@
-"""pydantic's errors in words: where a value was written, what is wrong, and what was probably meant."""
+"""Conversion of pydantic errors to messages with the path, the problem and a suggestion."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ibml.config.loading.annotations import (
 from ibml.config.loading.suggestions import suggest_key
 
 LocatedError = tuple[KeyPath, str]
+"""Path in the data, and message."""
 
 UNKNOWN_KEY = "unknown key"
 _MAPPING = "a mapping of keys to values"
@@ -57,18 +58,29 @@ _LIMITS = {
 def describe_errors(
     error: ValidationError, model: type[BaseModel], data: Any, at: KeyPath = ()
 ) -> list[LocatedError]:
-    """Every error as (path in the data, message); `at` is where the data stands in a larger whole."""
+    """Describe every error of a model with its path in the data.
+
+    Args:
+        error: The error.
+        model: The class of the configuration.
+        data: The data as the model received them.
+        at: Path of the data in a larger document.
+
+    Returns:
+        Path and message of each error.
+    """
     found: list[LocatedError] = []
     errors = error.errors()
     inside = {details["loc"][:-1] for details in errors}
     for details in errors:
         if details["type"] == "too_short" and details["loc"] in inside:
-            continue  # its items are what is wrong with it
+            continue  # its items have errors, which explain the missing items
         cause = details.get("ctx", {}).get("error")
         if isinstance(cause, InconsistentConfig):
             place = (*at, *locate_in_data((*details["loc"], ""), data, model)[:-1])
-            inside_it = [((*place, *path), message) for path, message in cause.errors]
-            found += [(path, f"{format_path(path)}: {message}") for path, message in inside_it]
+            for below, message in cause.errors:
+                path = (*place, *below)
+                found.append((path, f"{format_path(path)}: {message}"))
         elif isinstance(cause, WrongOptions):
             place = (*at, *locate_in_data(details["loc"], data, model))
             found += describe_errors(cause.error, cause.model, cause.options, place)
@@ -79,39 +91,47 @@ def describe_errors(
 
 
 def locate_in_data(location: KeyPath, data: Any, model: type[BaseModel]) -> KeyPath:
-    """Return pydantic's location without the tags of unions, which are not keys of the data."""
+    """Convert a pydantic location to a path in the data.
+
+    Locations also contain the tags of unions, which are not keys of the data.
+
+    Args:
+        location: Location of an error.
+        data: The data as the model received them.
+        model: The class of the configuration.
+
+    Returns:
+        The path.
+    """
     path: list[str | int] = []
     node: Any = data
     annotation: Any = model
     for position, step in enumerate(location):
         if str(step).startswith("(") or step == "[key]":
-            continue  # the tag of a union whose members are told apart by their keys; what is wrong is the key itself
-        is_tag = step in get_union_members(
-            unwrap_annotation(annotation)
-        )  # also where the data has a key of that name
+            continue  # tag of a union that is discriminated by keys, or an error of the key itself
+        # Test the annotation, not the data, which may have a key with the name of the tag.
+        is_tag = step in get_union_members(unwrap_annotation(annotation))
         annotation = step_into(annotation, step)
         if is_tag:
             continue
         last = position == len(location) - 1
-        if (
-            last
-            and isinstance(node, Mapping)
-            and step not in node
-            and step in [node.get(tag) for tag in TAGS]
-        ):
-            continue  # what is wrong with a member of a union as a whole
-        if isinstance(node, Mapping) and (step in node or last):
+        is_mapping = isinstance(node, Mapping)
+        if last and is_mapping and step not in node and step in [node.get(tag) for tag in TAGS]:
+            continue  # error of a member of a union as a whole
+        if is_mapping and (step in node or last):
             node = node.get(step)
         elif isinstance(node, (list, tuple)) and isinstance(step, int) and step < len(node):
             node = node[step]
-        elif isinstance(node, Mapping) or not last or not isinstance(step, int):
+        elif is_mapping or not last or not isinstance(step, int):
             continue
         path.append(step)
     return tuple(path)
 
 
 def _format_message(details: ErrorDetails, path: KeyPath, model: type[BaseModel], data: Any) -> str:
-    kind, context, value = details["type"], details.get("ctx", {}), details["input"]
+    kind = details["type"]
+    context = details.get("ctx", {})
+    value = details["input"]
     name = format_path(path)
     if kind in _UNKNOWN_KEYS:
         return f"{UNKNOWN_KEY} {name!r}{suggest_key(path, value, model, details['loc'], data)}"
@@ -126,22 +146,22 @@ def _format_message(details: ErrorDetails, path: KeyPath, model: type[BaseModel]
 
 
 def _format_unknown_choice(name: str, kind: str, context: Mapping[str, Any], value: Any) -> str:
-    """Return the message about a value that is not one of a list."""
+    """Format the message about a value that is not in a list of choices."""
     expected = context.get("expected") or context.get("expected_tags", "")
     tag = context.get("tag", value)
     field = f"{name}.{_get_tag_key(context)}" if kind == "union_tag_invalid" else name
     quoted = re.findall(r"'([^']*)'", expected)
-    hint = (
-        format_suggestion(str(tag), quoted)
-        if quoted
-        else f"; known: {expected.replace(' or ', ', ')}"
-    )
+    if quoted:
+        hint = format_suggestion(str(tag), quoted)
+    else:
+        hint = f"; known: {expected.replace(' or ', ', ')}"
     return f"{field}: {_format_value(tag)} is not known{hint}"
 
 
 def _format_wrong_value(details: ErrorDetails, context: Mapping[str, Any], value: Any) -> str:
-    """Return what is wrong with a value, without its name."""
-    kind, cause = details["type"], context.get("error")
+    """Format the problem with a value, without the name of its field."""
+    kind = details["type"]
+    cause = context.get("error")
     if kind == "string_pattern_mismatch":
         return f"{_format_value(value)} is no name; use letters, digits, '-' and '_'"
     if kind in _LIMITS:
@@ -156,24 +176,32 @@ def _format_wrong_value(details: ErrorDetails, context: Mapping[str, Any], value
 
 
 def strip_pydantic_prefix(message: str) -> str:
-    """Return a message of pydantic without its own words at the beginning."""
+    """Remove the prefixes that pydantic adds to messages, for example `Value error, `."""
     for words in ("Value error, ", "Assertion failed, ", "Input "):
         message = message.removeprefix(words)
     return message
 
 
 def format_validation_error(error: ValidationError) -> str:
-    """Return one of pydantic's errors that belongs to no known data in one line, without pydantic's own words."""
+    """Format a pydantic error as a single line, for errors without a document.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Location and message of each error, separated by semicolons.
+    """
     parts = []
     for details in error.errors():
-        place, context = format_path(details["loc"]), details.get("ctx", {})
+        place = format_path(details["loc"])
+        context = details.get("ctx", {})
         message = _format_wrong_value(details, context, details["input"])
         parts.append(f"{place}: {message}" if place else message)
     return "; ".join(parts)
 
 
 def _get_tag_key(context: Mapping[str, Any]) -> str:
-    """The key that tells the members of a union apart."""
+    """Return the key that discriminates the members of a union."""
     return str(context["discriminator"]).strip("'")
 
 

@@ -1,4 +1,4 @@
-"""Which kind of YAML file a document is, and which command takes it."""
+"""Kinds of YAML files, and the commands that accept them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from ibml.config.loading.presets import find_presets
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind of YAML file: what it is called, what to do with it, and the keys that only files of this kind have."""
+    """A kind of YAML file.
+
+    Attributes:
+        noun: Name of the kind, with article.
+        advice: Advice how to use such a file; `{file}` stands for its path.
+        keys: Top-level keys that only files of this kind have.
+        results: Advice how to see the results of such a file; `{name}` stands for the name in it.
+    """
 
     noun: str
     advice: str
     keys: frozenset[str]
     results: str = ""
-    """What shows the results of such a file, where `advice` does not."""
 
 
 STUDY = FileKind(
@@ -56,13 +62,13 @@ USER = FileKind(
     "a file of user settings", "it belongs into ~/.config/ibml/config.yaml", frozenset(("plugins",))
 )
 RECORDED = FileKind("a recorded trial's run id or key", "", frozenset())
-"""What stands for a trial in the store. It is not a file."""
+"""Placeholder for a trial in the store, which is not a file."""
 _DECISIVE = {"design": STUDY, "parameters": SPACE}
-"""The keys that a file of a kind must have, each of which no other kind has."""
+"""Required key of a kind -> kind; no other kind has this key."""
 
 
 def find_kind(data: Mapping[str, Any]) -> FileKind | None:
-    """Return the kind of file that data are from, as far as their keys tell."""
+    """Infer the kind of a file from its top-level keys; None if they are ambiguous."""
     keys = {str(key).partition(".")[0] for key in data}
     for key, kind in _DECISIVE.items():
         if key in keys:
@@ -72,9 +78,15 @@ def find_kind(data: Mapping[str, Any]) -> FileKind | None:
 
 
 def describe_other_kind(document: Document, wanted: FileKind, results: bool = False) -> str:
-    """Return what a document is and what to do with it; empty where it may be of the wanted kind.
+    """Describe a document of another kind than the wanted one.
 
-    With `results` the advice is how to see the results of a file, not how to run it.
+    Args:
+        document: The document.
+        wanted: The kind that a command accepts.
+        results: Advise how to see the results of the file instead of how to run it.
+
+    Returns:
+        The kind of the document and an advice; empty if it may be of the wanted kind.
     """
     found = find_kind(document.data)
     if found is None or found is wanted:
@@ -82,16 +94,25 @@ def describe_other_kind(document: Document, wanted: FileKind, results: bool = Fa
     if document.folder is None:
         return f"{found.noun}, not {wanted.noun}"
     name = document.data.get("name")
-    advice = found.results if results and found.results and isinstance(name, str) else found.advice
-    said = advice.format(file=shlex.quote(document.file), name=shlex.quote(str(name)))
-    return f"{found.noun}, not {wanted.noun}; {said}"
+    shows_results = results and found.results and isinstance(name, str)
+    template = found.results if shows_results else found.advice
+    advice = template.format(file=shlex.quote(document.file), name=shlex.quote(str(name)))
+    return f"{found.noun}, not {wanted.noun}; {advice}"
 
 
 def check_kind(document: Document, wanted: FileKind, results: bool = False) -> Document:
-    """Return the document if it may be of the wanted kind.
+    """Check that a document may be of the wanted kind.
+
+    Args:
+        document: The document.
+        wanted: The kind that a command accepts.
+        results: Advise how to see the results of the file instead of how to run it.
+
+    Returns:
+        The document.
 
     Raises:
-        ConfigError: It is of another kind; the message names the command that takes it.
+        ConfigError: The document is of another kind; the message names the suitable command.
     """
     other = describe_other_kind(document, wanted, results)
     if other:
@@ -100,10 +121,18 @@ def check_kind(document: Document, wanted: FileKind, results: bool = False) -> D
 
 
 def read_as(path: str | Path, wanted: FileKind, results: bool = False) -> Document:
-    """Return the document in a file of a kind.
+    """Read a file of a kind.
+
+    Args:
+        path: Path of the file.
+        wanted: The kind that a command accepts.
+        results: Advise how to see the results of the file instead of how to run it.
+
+    Returns:
+        The document in the file.
 
     Raises:
-        ConfigError: There is no such file, it cannot be read, or it is of another kind.
+        ConfigError: The file does not exist, cannot be read, or is of another kind.
     """
     path = Path(path)
     if not path.exists() and path.suffix not in (".yaml", ".yml"):
@@ -111,7 +140,6 @@ def read_as(path: str | Path, wanted: FileKind, results: bool = False) -> Docume
             message = f"is a preset, not {wanted.noun}; {TRIAL.advice.format(file=path)}"
             raise ConfigError([Problem(SourceLocation(str(path)), message)])
         if path.with_name(f"{path.name}.yaml").is_file():
-            raise ConfigError(
-                [Problem(SourceLocation(str(path)), f"is not a file; did you mean '{path}.yaml'?")]
-            )
+            message = f"is not a file; did you mean '{path}.yaml'?"
+            raise ConfigError([Problem(SourceLocation(str(path)), message)])
     return check_kind(documents.read(path), wanted, results)

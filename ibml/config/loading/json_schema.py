@@ -1,4 +1,4 @@
-"""JSON schemas of the YAML files, so that editors complete and check them."""
+"""JSON schemas of the YAML files, for completion and validation in editors."""
 
 from __future__ import annotations
 
@@ -37,10 +37,16 @@ _SYNONYMS: dict[str, SchemaKind] = {
 
 
 def find_schema_kind(name: str) -> SchemaKind:
-    """Return the kind of file that has this name.
+    """Validate the name of a kind of file.
+
+    Args:
+        name: Name given by the user.
+
+    Returns:
+        The kind.
 
     Raises:
-        ConfigError: No kind has the name; where it is that of a file, the message has the file's kind.
+        ConfigError: There is no such kind. For the name of a file, the message names its kind.
     """
     known: tuple[SchemaKind, ...] = get_args(SchemaKind)
     for kind in known:
@@ -60,8 +66,16 @@ def find_schema_kind(name: str) -> SchemaKind:
 
 
 def build_schema(kind: SchemaKind) -> dict[str, Any]:
-    """The schema of a kind of file (JSON Schema 2020-12). Where a file has overrides of a trial's
-    configuration, the schema knows their dotted paths."""
+    """Build the schema of a kind of file (JSON Schema 2020-12).
+
+    The schema includes the dotted paths of overrides of a trial's configuration.
+
+    Args:
+        kind: The kind of file.
+
+    Returns:
+        The schema.
+    """
     made = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_MODELS[kind].model_json_schema(),
@@ -93,13 +107,14 @@ def build_schema(kind: SchemaKind) -> dict[str, Any]:
 def _collect_paths(
     node: dict[str, Any], definitions: dict[str, Any], prefix: str = ""
 ) -> dict[str, Any]:
-    """Dotted path -> schema of its value, for every value in a configuration whatever the types chosen."""
+    """Return the schema of each dotted path, over all types of the components."""
     if "$ref" in node:
         return _collect_paths(definitions[node["$ref"].rpartition("/")[2]], definitions, prefix)
     found: dict[str, Any] = {}
     for option in node.get("oneOf", node.get("anyOf", ())):
         for path, value in _collect_paths(option, definitions, prefix).items():
-            found[path] = _merge_schemas(found[path], value) if path in found else value
+            known = found.get(path)
+            found[path] = value if known is None else _merge_schemas(known, value)
     for name, value in node.get("properties", {}).items():
         below = _collect_paths(value, definitions, f"{prefix}{name}.")
         found |= below or {f"{prefix}{name}": value}
@@ -107,10 +122,12 @@ def _collect_paths(
 
 
 def _merge_schemas(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Join the schemas of a path that several types have; equal ones may differ in their descriptions."""
+    """Merge two schemas of one path; schemas that differ only in the description are equal."""
     options = [*first.get("anyOf", [first])]
     known = [_drop_description(option) for option in options]
-    return first if _drop_description(second) in known else {"anyOf": [*options, second]}
+    if _drop_description(second) in known:
+        return first
+    return {"anyOf": [*options, second]}
 
 
 def _drop_description(node: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A configuration put together from layers (preset, overrides, arm), each value with its source."""
+"""Merging of configuration layers (preset, overrides, arm), with the source of each value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ibml.config.loading.presets import find_presets
 from ibml.config.trial import TrialConfig
 
 _PATHS = {"data": ("root", "vectors", "tokenizer"), "encoders": ("weights", "path")}
-"""Keys, by the part of the configuration, whose values are paths."""
+"""Section of the configuration -> keys whose values are paths."""
 MAX_DEPTH = 20
 
 Steps = tuple[str, ...]
@@ -26,24 +26,33 @@ Steps = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Setting:
-    """One value of a layer: the path in the trial's configuration, the value, and where it was written."""
+    """One value of a layer.
+
+    Attributes:
+        path: Path in the trial's configuration.
+        value: The value.
+        source: Location at which the value was written.
+        written: Source text of the scalars in the value, by their paths; see `Document.written`.
+    """
 
     path: Steps
     value: Any
     source: SourceLocation
     written: Mapping[KeyPath, str] = field(default_factory=dict)
-    """The texts of the scalars in the value, by their paths in it; see `Document.written`."""
 
     @property
     def is_left_empty(self) -> bool:
-        """Whether a key has nothing behind it, which changes no mapping."""
+        """True if the key has no value in the file; it then leaves a mapping unchanged."""
         return self.value is None and self.written.get(()) == ""
 
 
 class Layers:
-    """Merged layers. Mappings merge and everything else replaces; a component whose `type` changes
-    starts from its defaults, since the keys of its old type mean nothing to the new one, and so do the `options` of a
-    plug-in whose `target` changes."""
+    """Merged layers of a configuration, with the source of each value.
+
+    Mappings are merged, and other values are replaced. If the `type` of a component changes, its
+    other fields are reset, because those of the old type do not apply. If the `target` of a plug-in
+    changes, its `options` are reset.
+    """
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
@@ -51,31 +60,34 @@ class Layers:
         self.written: dict[KeyPath, str] = {}
 
     def copy(self) -> Layers:
+        """Return an independent copy, to which further layers can be added."""
         twin = Layers()
-        twin.data, twin.sources, twin.written = (
-            deepcopy(self.data),
-            dict(self.sources),
-            dict(self.written),
-        )
+        twin.data = deepcopy(self.data)
+        twin.sources = dict(self.sources)
+        twin.written = dict(self.written)
         return twin
 
     def add(self, settings: list[Setting]) -> list[Problem]:
-        """Put a layer on top; returns what could not be put (a path through something that is a value)."""
+        """Add a layer on top.
+
+        Args:
+            settings: The values of the layer.
+
+        Returns:
+            Problems with paths: too long, given twice, or through a value that is no mapping.
+        """
         problems = []
-        given: dict[Steps, SourceLocation] = {}
+        given: set[Steps] = set()
         for setting in sorted(settings, key=_get_precedence):
             if len(setting.path) > MAX_DEPTH:
-                problems.append(
-                    Problem(setting.source, f"a path of {len(setting.path)} parts names nothing")
-                )
-                continue
-            if setting.path in given:
-                problems.append(
-                    Problem(setting.source, f"{'.'.join(setting.path)!r} is given twice")
-                )
-                continue
-            given[setting.path] = setting.source
-            problems += self._put(setting)
+                message = f"a path of {len(setting.path)} parts names nothing"
+                problems.append(Problem(setting.source, message))
+            elif setting.path in given:
+                message = f"{'.'.join(setting.path)!r} is given twice"
+                problems.append(Problem(setting.source, message))
+            else:
+                given.add(setting.path)
+                problems += self._put(setting)
         return problems
 
     def _put(self, setting: Setting) -> list[Problem]:
@@ -87,24 +99,9 @@ class Layers:
             node = node.setdefault(step, {})
             if not isinstance(node, dict):
                 name = ".".join(setting.path[: depth + 1])
-                return [
-                    Problem(
-                        setting.source, f"{name!r} is a value and has no {'.'.join(setting.path)!r}"
-                    )
-                ]
-        if last == "type" and node.get("type", _find_default_type(parents)) not in (
-            setting.value,
-            None,
-        ):
-            node.clear()
-            self._remove_below(tuple(parents))
-        if (
-            last == "target"
-            and node.get("type") == "plugin"
-            and node.get("target", setting.value) != setting.value
-        ):
-            node.pop("options", None)
-            self._remove_below((*parents, "options"))
+                message = f"{name!r} is a value and has no {'.'.join(setting.path)!r}"
+                return [Problem(setting.source, message)]
+        self._reset_fields(node, setting)
         if (setting.value == {} or setting.is_left_empty) and isinstance(node.get(last), dict):
             return []  # an empty mapping merges like any other
         self._remove_below(setting.path)
@@ -113,14 +110,39 @@ class Layers:
         self.written |= {(*setting.path, *inner): text for inner, text in setting.written.items()}
         return []
 
-    def _remove_below(self, below: Steps) -> None:
-        for path in [p for p in self.sources if p[: len(below)] == below]:
-            del self.sources[path]
-        for place in [p for p in self.written if p[: len(below)] == below]:
-            del self.written[place]
+    def _reset_fields(self, node: dict[str, Any], setting: Setting) -> None:
+        """Remove the fields that a change of `type` or `target` invalidates."""
+        *parents, last = setting.path
+        if last == "type":
+            current = node.get("type", _find_default_type(parents))
+            if current not in (setting.value, None):
+                node.clear()
+                self._remove_below(tuple(parents))
+        if last == "target" and node.get("type") == "plugin":
+            current = node.get("target", setting.value)
+            if current != setting.value:
+                node.pop("options", None)
+                self._remove_below((*parents, "options"))
+
+    def _remove_below(self, prefix: Steps) -> None:
+        size = len(prefix)
+        for path in list(self.sources):
+            if path[:size] == prefix:
+                del self.sources[path]
+        for place in list(self.written):
+            if place[:size] == prefix:
+                del self.written[place]
 
     def source(self, path: Steps, fallback: SourceLocation) -> SourceLocation:
-        """Where the value at a path came from: its own source, or that of its nearest relative written last."""
+        """Find the location at which a value was written.
+
+        Args:
+            path: Path of the value.
+            fallback: Location to return if there is no other.
+
+        Returns:
+            Source of the value, or of the last written value with the longest common prefix.
+        """
         for size in range(len(path), 0, -1):
             prefix = path[:size]
             if prefix in self.sources:
@@ -136,20 +158,30 @@ def _get_precedence(setting: Setting) -> int:
 
 
 def _find_default_type(parents: list[str]) -> str | None:
-    """The type that a component of a trial has where none is given."""
+    """Return the type of a component of a trial that is given without `type`."""
     if len(parents) == 2 and parents[0] == "encoders":
         return DEFAULT_ENCODER_TYPE
-    field = TrialConfig.model_fields.get(parents[0]) if len(parents) == 1 else None
+    if len(parents) != 1:
+        return None
+    field = TrialConfig.model_fields.get(parents[0])
     return getattr(field.default, "type", None) if field else None
 
 
 def read_settings(document: Document, at: KeyPath = ()) -> list[Setting]:
-    """The values below a place of a document, keys and dotted keys alike, as settings of a trial."""
+    """Read the values below a place of a document as settings of a trial.
+
+    Args:
+        document: The document, which may have nested and dotted keys.
+        at: Path of a mapping in the document.
+
+    Returns:
+        One setting per value that is not a mapping, and per empty mapping.
+    """
     node: Any = document.data
     for step in at:
         node = node[step]
     root = documents.format_path(at)
-    whole = node if isinstance(node, Mapping) else {}  # a mapping that is left empty
+    whole = node if isinstance(node, Mapping) else {}  # an empty mapping is read as null
 
     def walk(at: KeyPath, node: Mapping[str, Any], prefix: Steps) -> Iterator[Setting]:
         for key, value in node.items():
@@ -158,22 +190,31 @@ def read_settings(document: Document, at: KeyPath = ()) -> list[Setting]:
                 yield from walk((*at, key), value, path)
             else:
                 source = document.source((*at, key))
-                in_file = source.file == document.file
-                setting = Setting(path, value, source, document.get_written_below((*at, key)))
-                setting = resolve_path_setting(setting, document.folder if in_file else None)
-                yield replace(setting, source=replace(source, path=root)) if in_file else setting
+                written = document.get_written_below((*at, key))
+                setting = Setting(path, value, source, written)
+                if source.file == document.file:
+                    setting = replace(setting, source=replace(source, path=root))
+                    yield resolve_path_setting(setting, document.folder)
+                else:
+                    yield resolve_path_setting(setting, None)
 
     return list(walk(at, whole, ()))
 
 
 def resolve_path_setting(setting: Setting, folder: Path | None) -> Setting:
-    """Return the setting with an absolute path, if its value is a path on this machine.
+    """Make the value of a setting absolute, if it is a path on this machine.
 
-    A path in a file is relative to the file, others to the working folder. Options of plug-ins stay as they are.
+    Args:
+        setting: The setting. Options of plug-ins are never changed.
+        folder: Folder of the file that contains the setting; None: the working folder.
+
+    Returns:
+        The setting, with an absolute path if its key is one of a path.
     """
-    path, value = setting.path, setting.value
+    path = setting.path
+    value = setting.value
     is_path = path[-1] in _PATHS.get(path[0], ()) and "options" not in path
-    if isinstance(value, int | float):  # a name of digits
+    if isinstance(value, int | float):  # a file name that consists of digits
         value = setting.written.get((), str(value))
     if not is_path or not isinstance(value, str) or not value:
         return setting
@@ -183,28 +224,35 @@ def resolve_path_setting(setting: Setting, folder: Path | None) -> Setting:
 def _resolve_path(value: str, folder: Path | None) -> str:
     try:
         return os.path.normpath(Path.cwd() / (folder or Path()) / Path(value).expanduser())
-    except RuntimeError:  # a home that is not there
+    except RuntimeError:  # the home folder is unknown
         return value
 
 
 def find_base(name: str, near: Path | None, source: SourceLocation) -> Document:
-    """The preset of that name, or the file at that path (relative to the file that names it).
+    """Find the base configuration: a preset or a file.
 
-    Raises `ConfigError` when there is neither, or the file is not a trial's configuration.
+    Args:
+        name: Name of a preset, or path of a .yaml file.
+        near: Folder to which the path is relative; None: the working folder.
+        source: Location of the name, for errors.
+
+    Returns:
+        The document of the base.
+
+    Raises:
+        ConfigError: There is no such preset or file, or it is not a trial's configuration.
     """
     if name.endswith((".yaml", ".yml")):
         document = documents.read((near or Path()) / name)
         if other := describe_other_kind(document, TRIAL):
             is_itself = source.file == document.file
-            raise ConfigError(
-                [Problem(source, f"is {other}" if is_itself else f"{document.file} is {other}")]
-            )
+            message = f"is {other}" if is_itself else f"{document.file} is {other}"
+            raise ConfigError([Problem(source, message)])
         return document
     presets = find_presets()
     if name not in presets:
-        message = (
-            f"no preset is called {name!r}{format_suggestion(name, presets)} (or name a .yaml file)"
-        )
+        hint = format_suggestion(name, presets)
+        message = f"no preset is called {name!r}{hint} (or name a .yaml file)"
         raise ConfigError([Problem(source, message)])
     document = documents.read(presets[name])
     return replace(document, file=f"preset {name}")

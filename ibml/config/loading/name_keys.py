@@ -1,4 +1,4 @@
-"""Keys of study files that are names, in their normal form."""
+"""Normalization of the keys of study files that are names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,18 @@ _PLACES: set[KeyPath] = {
     *(("design", part) for part in ("arms", "components", "factors")),
     *(("table", part) for part in ("groups", "names", "components")),
 }
-"""The mappings of a study file whose keys are names."""
+"""Mappings of a study file whose keys are names."""
 
 
 def normalize_names(document: Document) -> tuple[Document, list[Problem]]:
-    """Return a study's document with the keys that are names normalized, and those that are given twice then."""
+    """Normalize the names among the keys of a study's document.
+
+    Args:
+        document: The document, which is not changed.
+
+    Returns:
+        The document with normalized names; a problem for each name that is then given twice.
+    """
     problems: list[Problem] = []
     data = _normalize_keys(document, document.data, (), problems)
     lines = {_normalize_path(path): line for path, line in reversed(document.lines.items())}
@@ -46,22 +53,24 @@ def _normalize_keys(document: Document, node: Any, path: KeyPath, problems: list
 
 
 def _describe_duplicate(document: Document, path: KeyPath, key: str, first: str) -> Problem:
-    source, before = document.source((*path, key)), document.source((*path, first))
+    source = document.source((*path, key))
+    before = document.source((*path, first))
     place = f", first in line {before.line}" if before.line else ""
     message = (
-        f"{normalize_name(key)!r} is given twice{place}; spaces around a name and the encoding of its accents"
-        " do not count"
+        f"{normalize_name(key)!r} is given twice{place};"
+        " spaces around a name and the encoding of its accents do not count"
     )
     return Problem(replace(source, path=format_path(path)), message)
 
 
 def _normalize_path(path: KeyPath) -> KeyPath:
-    return tuple(
-        normalize_name(step) if _has_name_keys(path[:depth]) else step
-        for depth, step in enumerate(path)
-    )
+    steps = list(path)
+    for depth, step in enumerate(path):
+        if _has_name_keys(path[:depth]):
+            steps[depth] = normalize_name(step)
+    return tuple(steps)
 
 
 def _has_name_keys(path: KeyPath) -> bool:
-    """Whether the keys of the mapping at a path are names; those of a factor are the names of its levels."""
+    """Return True if the keys of the mapping at a path are names, including names of levels."""
     return path in _PLACES or (len(path) == 3 and path[:2] == ("design", "factors"))

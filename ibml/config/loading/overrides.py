@@ -1,4 +1,4 @@
-"""Values from the command line, put into a document as if its file had them."""
+"""Overrides from the command line, applied to a document as if its file contained them."""
 
 from __future__ import annotations
 
@@ -17,48 +17,70 @@ from ibml.config.loading.suggestions import suggest_setting
 
 
 def parse_override(text: str) -> list[Setting]:
-    """The settings of one `path=value`; a mapping as value merges as it does in a file."""
+    """Parse one override of the form `path=value`.
+
+    Args:
+        text: The override; its value is YAML. A mapping is merged, as in a file.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigError: The text is not of this form, or the value is not valid YAML.
+    """
     path, equals, value = text.partition("=")
     source = SourceLocation(f"-o {text}")
     steps = tuple(path.strip().split("."))
     if not equals or not all(steps):
         raise ConfigError([Problem(source, "expected path=value, for instance trainer.epochs=5")])
     document = documents.parse_value(value, source.file)
-    parsed, at = document.data["value"], ("value",)
-    if not isinstance(parsed, dict) or not parsed:
-        return [
-            resolve_path_setting(
-                Setting(steps, parsed, source, document.get_written_below(at)), None
-            )
+    parsed = document.data["value"]
+    at = ("value",)
+    if isinstance(parsed, dict) and parsed:
+        settings = [
+            replace(setting, path=(*steps, *setting.path), source=source)
+            for setting in read_settings(document, at)
         ]
-    inside = read_settings(document, at)
-    return [
-        resolve_path_setting(replace(s, path=(*steps, *s.path), source=source), None)
-        for s in inside
-    ]
+    else:
+        settings = [Setting(steps, parsed, source, document.get_written_below(at))]
+    return [resolve_path_setting(setting, None) for setting in settings]
 
 
 def find_unknown_sections(
     given: Iterable[Setting], models: Sequence[type[Config]]
 ) -> list[Problem]:
-    """Return what is wrong with settings whose path begins with no section of these configurations."""
-    return [
-        Problem(
-            s.source,
-            f"{UNKNOWN_KEY} {'.'.join(s.path)!r}{suggest_setting(s.path, s.value, models)}",
-        )
-        for s in given
-        if not any(s.path[0] in model.model_fields for model in models)
-    ]
+    """Report settings whose path begins with an unknown section.
+
+    Args:
+        given: The settings.
+        models: Configuration classes whose fields are the sections.
+
+    Returns:
+        A problem for each unknown section, with a suggestion.
+    """
+    sections = {section for model in models for section in model.model_fields}
+    problems = []
+    for setting in given:
+        if setting.path[0] not in sections:
+            hint = suggest_setting(setting.path, setting.value, models)
+            message = f"{UNKNOWN_KEY} {'.'.join(setting.path)!r}{hint}"
+            problems.append(Problem(setting.source, message))
+    return problems
 
 
 def apply_overrides(document: Document, given: list[Setting]) -> Document:
-    """The document with the values in it, over nested and over dotted keys alike."""
-    data, elsewhere, written = (
-        deepcopy(document.data),
-        dict(document.elsewhere),
-        dict(document.written),
-    )
+    """Apply settings to a document, which may have nested and dotted keys.
+
+    Args:
+        document: The document, which is not changed.
+        given: The settings, in order.
+
+    Returns:
+        A copy of the document with the new values and their sources.
+    """
+    data = deepcopy(document.data)
+    elsewhere = dict(document.elsewhere)
+    written = dict(document.written)
     for setting in given:
         node: dict[str, Any] = data
         place: tuple[str, ...] = ()
@@ -68,9 +90,10 @@ def apply_overrides(document: Document, given: list[Setting]) -> Document:
             if not isinstance(node.get(key), dict):
                 node[key] = {}
                 elsewhere[(*place, key)] = setting.source
-            node, place = node[key], (*place, key)
+            node = node[key]
+            place = (*place, key)
         if steps == ("type",) and node.get("type", setting.value) != setting.value:
-            node.clear()  # the keys of the old type mean nothing to the new one
+            node.clear()  # the fields of the old type do not apply to the new type
         node[".".join(steps)] = deepcopy(setting.value)
         at = (*place, ".".join(steps))
         elsewhere[at] = setting.source
@@ -80,5 +103,8 @@ def apply_overrides(document: Document, given: list[Setting]) -> Document:
 
 
 def _count_key_steps(node: dict[str, Any], steps: tuple[str, ...]) -> int:
-    """How many steps of a path the key of a mapping has that it goes through: as many as stand there in one."""
-    return next((size for size in range(len(steps), 0, -1) if ".".join(steps[:size]) in node), 1)
+    """Return the number of steps of a path that the longest matching key of a mapping covers."""
+    for size in range(len(steps), 0, -1):
+        if ".".join(steps[:size]) in node:
+            return size
+    return 1

@@ -1,4 +1,4 @@
-"""Presets: configurations of trials that ship with the data sets."""
+"""Presets: trial configurations shipped with the data sets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from ibml.config.components.registry import DATASETS
 
 _PACKAGE = Path(__file__).parents[2]
 DATASET_PRESET = "preset"
-"""Stem of the preset that has its data set's name; every other .yaml file in the folder has its own stem as name."""
+"""Stem of the preset named like its data set; other .yaml files are presets named by their stem."""
 
 
 @cache
 def find_presets() -> dict[str, Path]:
-    """Return the files of all presets by their names, sorted."""
+    """Find all presets: name -> file, sorted by name."""
     found = {}
     for dataset, target in DATASETS.items():
         module = target.partition(":")[0]
         folder = _PACKAGE.joinpath(*module.split(".")[1:-1])
         for path in folder.glob("*.yaml"):
-            found[dataset if path.stem == DATASET_PRESET else path.stem] = path
+            name = dataset if path.stem == DATASET_PRESET else path.stem
+            found[name] = path
     return dict(sorted(found.items()))

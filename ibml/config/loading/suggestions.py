@@ -1,4 +1,4 @@
-"""What was probably meant by an unknown key: a key spelled alike, or the same key elsewhere in the configuration."""
+"""Suggestions for unknown keys: a similar key, or the same key elsewhere in the configuration."""
 
 from __future__ import annotations
 
@@ -19,37 +19,40 @@ from ibml.config.loading.annotations import (
 from ibml.config.search.foreign_formats import translate_key
 
 _MAX_NAMED = 3
-_SIMILAR, _SIMILAR_ELSEWHERE = 0.7, 0.8
-"""How similar the last parts of two paths must be: a neighbour's, or one elsewhere in the configuration."""
+_SIMILAR = 0.7
+"""Smallest similarity of the last parts of two paths that are siblings."""
+_SIMILAR_ELSEWHERE = 0.8
+"""Smallest similarity of the last parts of two other paths."""
 
 
 def suggest_key(
     path: KeyPath, value: Any, model: type[BaseModel], location: KeyPath, data: Any
 ) -> str:
-    """Return the end of a message about an unknown key.
+    """Format a suggestion for an unknown key, to be appended to an error message.
 
     Args:
-        path: The key's path in the data.
-        value: The value that was given for the key.
+        path: Path of the key in the data.
+        value: Value of the key.
         model: The class of the whole configuration.
-        location: pydantic's location of the key, which also has the tags of unions.
-        data: The data of the whole configuration, which says the types of its components.
+        location: pydantic's location of the key, which also contains the tags of unions.
+        data: The data of the whole configuration, which contain the types of its components.
+
+    Returns:
+        Text that begins with `;`; empty without a suggestion.
     """
     from ibml.config.trial import TrialConfig
 
-    name, prefix = format_path(path), format_path(path[:-1])
-    siblings = [
-        f"{prefix}.{field}" if prefix else field
-        for field in list_field_names(find_annotation(model, location[:-1]))
-    ]
+    name = format_path(path)
+    prefix = format_path(path[:-1])
+    siblings = list_field_names(find_annotation(model, location[:-1]))
+    if prefix:
+        siblings = [f"{prefix}.{field}" for field in siblings]
     near = _find_similar(name, siblings, _SIMILAR)
     found: list[str] = []
     if model is TrialConfig:
-        usual = _map_to_default_encoder(name)
-        if usual in collect_key_paths(model) and _find_type(prefix, data) != "plugin":
-            return (
-                f"; it exists where {_format_types(collect_key_paths(model)[usual], prefix, data)}"
-            )
+        known = collect_key_paths(model).get(_map_to_default_encoder(name))
+        if known is not None and _find_type(prefix, data) != "plugin":
+            return f"; it exists where {_format_types(known, prefix, data)}"
         found = _suggest_in_trial(name, value, near, data)
     elif "overrides" in model.model_fields:
         found = _suggest_in_file(path, value, near, model)
@@ -57,7 +60,7 @@ def suggest_key(
 
 
 def _suggest_in_trial(name: str, value: Any, near: list[str], data: Any) -> list[str]:
-    """Return the keys of a trial that may be meant; `near` are neighbours of the key that are spelled alike."""
+    """Return suggestions for a key of a trial; `near` are similar siblings of the key."""
     from ibml.config.trial import TrialConfig
 
     paths = collect_key_paths(TrialConfig)
@@ -66,15 +69,15 @@ def _suggest_in_trial(name: str, value: Any, near: list[str], data: Any) -> list
         return [f"{component}.options.{key}"]
     leaf = name if near else _follow_single_keys(name, value)
     same = _filter_active(find_same_last_part(leaf, paths), paths, data)
-    return (
-        same or near or _filter_active(_find_similar(leaf, paths, _SIMILAR_ELSEWHERE), paths, data)
-    )
+    if same or near:
+        return same or near
+    return _filter_active(_find_similar(leaf, paths, _SIMILAR_ELSEWHERE), paths, data)
 
 
 def _suggest_in_file(
     path: KeyPath, value: Any, near: list[str], model: type[BaseModel]
 ) -> list[str]:
-    """Return the keys of the file of a study or a search that may be meant."""
+    """Return suggestions for a key of the file of a study or a search."""
     if "parameters" in model.model_fields and (foreign := translate_key(path, value)):
         return [format_path((*path[:-1], foreign))]
     name = format_path(path)
@@ -86,24 +89,34 @@ def _suggest_in_file(
 
 
 def suggest_setting(path: Sequence[str], value: Any, models: Iterable[type[BaseModel]]) -> str:
-    """Return the end of a message about a path of the command line that begins with no section of these classes."""
+    """Format a suggestion for a path of the command line that begins with an unknown section.
+
+    Args:
+        path: The path.
+        value: Its value.
+        models: Configuration classes whose fields are the sections.
+
+    Returns:
+        Text that begins with `;`; empty without a suggestion.
+    """
     name = _follow_single_keys(".".join(path), value)
-    sections = [section for model in models for section in model.model_fields]
-    paths = [known for model in models for known in collect_key_paths(model)]
+    sections: list[str] = []
+    paths: list[str] = []
+    for model in models:
+        sections += model.model_fields
+        paths += collect_key_paths(model)
     first = _find_similar(path[0], sections, _SIMILAR)
-    exact = [".".join([section, *path[1:]]) for section in first]
-    found = (
-        [known for known in exact if known in paths]
-        or find_same_last_part(name, paths)[:1]
-        or first
-    )
-    return _format_paths(
-        found or _find_similar(name, paths, _SIMILAR_ELSEWHERE)
-    ) or format_suggestion(name, sections)
+    corrected = [".".join([section, *path[1:]]) for section in first]
+    found = [known for known in corrected if known in paths]
+    if not found:
+        found = find_same_last_part(name, paths)[:1]
+    if not found:
+        found = first or _find_similar(name, paths, _SIMILAR_ELSEWHERE)
+    return _format_paths(found) or format_suggestion(name, sections)
 
 
 def _suggest_below_overrides(name: str) -> list[str]:
-    """Return where a key of a trial belongs in the file of a study or a search."""
+    """Return the path of a trial's key in the file of a study or a search."""
     from ibml.config.trial import TrialConfig
 
     paths = collect_key_paths(TrialConfig)
@@ -112,21 +125,23 @@ def _suggest_below_overrides(name: str) -> list[str]:
 
 
 def _find_similar(name: str, choices: Iterable[str], cutoff: float) -> list[str]:
-    """Return the paths with the last part that is most similar to that of a path."""
+    """Return the paths whose last part is most similar to that of `name`."""
     by_last: dict[str, list[str]] = {}
     for choice in choices:
         by_last.setdefault(get_last_part(choice).casefold(), []).append(choice)
     close = get_close_matches(get_last_part(name).casefold(), by_last, n=1, cutoff=cutoff)
-    return [path for last in close for path in by_last[last]]
+    return by_last[close[0]] if close else []
 
 
 def _filter_active(
     found: list[str], paths: Mapping[str, tuple[Types, ...]], data: Any
 ) -> list[str]:
-    """Return the paths that exist under the types that the data has, or all of them where none does."""
-    return [
-        path for path in found if any(_is_active(types, data) for types in paths[path])
-    ] or found
+    """Return the paths that exist under the types in the data, or all of them if none does."""
+    active = []
+    for path in found:
+        if any(_is_active(types, data) for types in paths[path]):
+            active.append(path)
+    return active or found
 
 
 def _is_active(types: Types, data: Any) -> bool:
@@ -134,7 +149,7 @@ def _is_active(types: Types, data: Any) -> bool:
 
 
 def _find_type(component: str, data: Any) -> str | None:
-    """Return the type of a component in the data of a trial, or its usual type."""
+    """Return the type of a component in the data of a trial, or its default type."""
     from ibml.config.encoders import DEFAULT_ENCODER_TYPE
     from ibml.config.trial import TrialConfig
 
@@ -148,9 +163,11 @@ def _find_type(component: str, data: Any) -> str | None:
 
 
 def _map_to_default_encoder(path: str) -> str:
-    """Return the path of the default encoder's key that corresponds to a key of any encoder."""
+    """Replace the modality in the path of an encoder's key by `default`."""
     steps = path.split(".")
-    return ".".join(["encoders", "default", *steps[2:]]) if steps[0] == "encoders" else path
+    if steps[0] != "encoders":
+        return path
+    return ".".join(["encoders", "default", *steps[2:]])
 
 
 def _format_types(known: Iterable[Types], prefix: str, data: Any) -> str:
@@ -161,9 +178,11 @@ def _format_types(known: Iterable[Types], prefix: str, data: Any) -> str:
             own = prefix if component.startswith("encoders.") else component
             if _find_type(own, data) != name and name not in wanted.setdefault(own, []):
                 wanted[own].append(name)
-    return " and ".join(
-        f"{component}.type is {' or '.join(names)}" for component, names in wanted.items() if names
-    )
+    parts = []
+    for component, names in wanted.items():
+        if names:
+            parts.append(f"{component}.type is {' or '.join(names)}")
+    return " and ".join(parts)
 
 
 def _follow_single_keys(name: str, value: Any) -> str:
@@ -175,6 +194,6 @@ def _follow_single_keys(name: str, value: Any) -> str:
 
 
 def _format_paths(found: Sequence[str]) -> str:
-    return (
-        f"; did you mean {' or '.join(repr(path) for path in found[:_MAX_NAMED])}?" if found else ""
-    )
+    if not found:
+        return ""
+    return f"; did you mean {' or '.join(map(repr, found[:_MAX_NAMED]))}?"

@@ -1,4 +1,4 @@
-"""Documents and layers as typed configurations, or everything that is wrong with them."""
+"""Validation of documents and layers: typed configurations, or all their errors."""
 
 from __future__ import annotations
 
@@ -23,8 +23,18 @@ C = TypeVar("C", bound=Config)
 def parse_document(
     document: Document, model: type[C], entries: Collection[str] = ()
 ) -> tuple[C | None, list[Problem]]:
-    """The configuration in a document and what is wrong with it. Keys that are wrong but not needed are left out, so
-    that the rest is checked in the same run; of the mappings named by `entries` only the entries that are wrong."""
+    """Validate a document, and report all its errors.
+
+    Sections with errors are removed, so that the rest can be checked in the same run.
+
+    Args:
+        document: The document.
+        model: The class of the configuration.
+        entries: Sections that are mappings of which only the invalid entries are removed.
+
+    Returns:
+        The configuration without the invalid sections, or None if they are required; the problems.
+    """
     config, error, data = _validate(model, document.data, document.written, any_null=True)
     if error is None:
         return config, []
@@ -33,9 +43,12 @@ def parse_document(
         Problem(replace(document.source(path), path=""), message) for path, message in found
     ]
     rest = deepcopy(data)
-    for path in [path for path, _ in found if path]:
-        if path[0] in entries and len(path) > 1 and isinstance(rest.get(str(path[0])), dict):
-            rest[str(path[0])].pop(path[1], None)
+    for path, _ in found:
+        if not path:
+            continue
+        section = rest.get(str(path[0]))
+        if path[0] in entries and len(path) > 1 and isinstance(section, dict):
+            section.pop(path[1], None)
         else:
             rest.pop(str(path[0]), None)
     try:
@@ -47,25 +60,31 @@ def parse_document(
 def validate_layers(
     layers: Layers, fallback: SourceLocation
 ) -> tuple[TrialConfig | None, list[Problem]]:
-    """The trial that the layers describe, or what is wrong, each at the place that wrote the value."""
+    """Validate the trial that merged layers describe.
+
+    Args:
+        layers: The layers.
+        fallback: Location of problems without a known source.
+
+    Returns:
+        The trial, or None if there are problems; the problems, each at the source of its value.
+    """
     config, error, data = _validate(TrialConfig, layers.data, layers.written)
     if error is None:
         return config, []
     found = describe_errors(error, TrialConfig, data)
     found += _find_remaining_errors(error, data)
-    return None, [
-        Problem(
-            layers.source(tuple(str(step) for step in path if not isinstance(step, int)), fallback),
-            message,
-        )
-        for path, message in found
-    ]
+    problems = []
+    for path, message in found:
+        keys = tuple(str(step) for step in path if not isinstance(step, int))
+        problems.append(Problem(layers.source(keys, fallback), message))
+    return None, problems
 
 
 def _validate(
     model: type[C], data: dict[str, Any], written: Mapping[KeyPath, str], any_null: bool = False
 ) -> tuple[C | None, ValidationError | None, dict[str, Any]]:
-    """Return the configuration in the data, or the error, and the data as they were read in the end."""
+    """Return the configuration or the error, and the data after conversions."""
     while True:
         try:
             return model.model_validate(data), None, data
@@ -77,18 +96,18 @@ def _validate(
 
 
 def _find_remaining_errors(error: ValidationError, data: dict[str, Any]) -> list[LocatedError]:
-    """Sections that do not fit together, although other sections have errors of their own.
+    """Return the errors between sections that are each valid, although others are not.
 
-    A finding about sections that are wrong themselves would only repeat their errors.
+    Errors about invalid sections are left out, because they would only repeat their own errors.
     """
-    wrong = {
-        locate_in_data(details["loc"], data, TrialConfig)[:1] for details in error.errors()
-    } - {()}
+    wrong = {locate_in_data(details["loc"], data, TrialConfig)[:1] for details in error.errors()}
+    wrong.discard(())
     if not wrong or {("data",), ("trainer",)} & wrong:
         return []
     rest = {key: value for key, value in data.items() if (key,) not in wrong}
     try:
         TrialConfig.model_validate(rest)
     except ValidationError as second:
-        return [f for f in describe_errors(second, TrialConfig, rest) if f[0][:1] not in wrong]
+        found = describe_errors(second, TrialConfig, rest)
+        return [(path, message) for path, message in found if path[:1] not in wrong]
     return []

@@ -1,1 +1,1 @@
-"""Base classes of the configurations of methods. The configurations are in `ibml.methods.<name>.config`."""
+"""Base classes of method configurations; the configurations are in `ibml.methods.<name>.config`."""

@@ -1,7 +1,8 @@
-"""All metrics and measures, one entry each. Functions are named by text, so that no entry imports torch.
+"""Registry of metrics and measures. Functions are named by text, so that no entry imports torch.
 
-A metric: a function in its own file in `ibml/training/metrics/` and an entry in `EVALUATION_METRICS`. A measure: the
-same with `ibml/training/measures/` and `MEASURES`. The order of entries is the order in which metrics are logged.
+To add a metric, write its function in a file of `ibml/training/metrics/` and add an entry to
+`EVALUATION_METRICS`. To add a measure, use `ibml/training/measures/` and `_MEASURE_SPECS`. Metrics
+are logged in the order of the entries.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _MEASURES = "ibml.training.measures"
 _SHARE = (0.0, 1.0)
 
 NOISE_LEVELS = {"low": 0.5, "medium": 1.0, "high": 2.0}
-"""Name -> standard deviation of the noise, in standard deviations of each modality's training values."""
+"""Name -> noise level: its standard deviation relative to that of the training values."""
 
 EVALUATION_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("loss", "minimize", function=f"{_METRICS}.loss:loss"),
@@ -24,7 +25,7 @@ EVALUATION_METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec("gap", "minimize", PERCENT, _SHARE, f"{_METRICS}.gap:gap", min_modalities=2),
 )
-"""Metrics of one split, which every evaluation computes from the same logits."""
+"""Metrics of one split, all computed from the logits of one evaluation."""
 
 _MEASURE_SPECS: tuple[MeasureSpec, ...] = (
     MeasureSpec(
@@ -78,11 +79,11 @@ OTHER_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("time.total", "minimize", SECONDS),
     MetricSpec("time.measure.<measure>", "minimize", SECONDS),
 )
-"""Metrics that the trainer counts and those that tables compute from several trials."""
+"""Counters of the trainer, and metrics that tables compute from several trials."""
 
 METRICS: tuple[MetricSpec, ...] = (
     *EVALUATION_METRICS,
     *(metric for measure in MEASURES.values() for metric in measure.metrics),
     *OTHER_METRICS,
 )
-"""Every metric that has a direction, a unit or bounds."""
+"""All described metrics: those with a direction, a unit or bounds."""

@@ -1,4 +1,4 @@
-"""Types that describe metrics and measures, without what computes them."""
+"""Descriptions of metrics and measures, without their implementations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Unit:
     """Unit of a metric in tables.
 
     Attributes:
-        symbol: Text behind the metric's name; empty for plain numbers.
-        scale: Factor from the logged value to the shown one.
+        symbol: Text after the metric's name; empty for plain numbers.
+        scale: Factor from the logged value to the displayed value.
     """
 
     symbol: str
@@ -30,17 +30,23 @@ NATS = Unit("nats")
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """Everything that searches, tables and figures know about a metric.
+    """Description of a metric for searches, tables and figures.
 
     Attributes:
-        name: Name without the split, for example `accuracy`. A name that ends in `.<modality>` stands for one metric
-            per modality. Other words in angle brackets are for names that another part of ibml makes.
-        direction: Whether more or less is better; None where neither is.
+        name: Name without the split, for example `accuracy`. A name that ends in `.<modality>`
+            stands for one metric per modality. Other words in angle brackets are placeholders for
+            names that another part of ibml generates.
+        direction: Direction of improvement; None if neither direction is better.
         unit: Unit in tables.
-        bounds: Smallest and largest value, both attainable or approached; None unless both are finite.
-        function: `module:function` that computes the metric of a split from `ibml.training.metrics.base.Predictions`,
-            as a scalar, or as a vector with one value per modality. Empty for metrics that something else computes.
-        min_modalities: The metric exists only in trials with at least so many modalities.
+        bounds: Infimum and supremum of the values; None unless both are finite.
+        function: `module:function` that computes the metric of a split from
+            `ibml.training.metrics.base.Predictions`, as a scalar or as a vector with one value per
+            modality. Empty for metrics that are computed elsewhere.
+        min_modalities: Smallest number of modalities of a trial that has the metric.
+
+    Example:
+        >>> MetricSpec("accuracy.<modality>", "maximize").expand_names(["audio", "video"])
+        ['accuracy.audio', 'accuracy.video']
     """
 
     name: str
@@ -51,32 +57,42 @@ class MetricSpec:
     min_modalities: int = 0
 
     def expand_names(self, modalities: Sequence[str]) -> list[str]:
-        """Return the names of this metric in a trial with these modalities."""
+        """Return the names of this metric, one per modality if the name contains `<modality>`.
+
+        Args:
+            modalities: Modalities of the trial.
+
+        Returns:
+            Names without the split; empty if there are fewer than `min_modalities`.
+        """
         if len(modalities) < self.min_modalities:
             return []
         stem, is_pattern, _ = self.name.partition("<modality>")
-        return [f"{stem}{modality}" for modality in modalities] if is_pattern else [self.name]
+        if not is_pattern:
+            return [self.name]
+        return [f"{stem}{modality}" for modality in modalities]
 
     def matches(self, name: str) -> bool:
-        """Return whether this is the description of a metric's name without the split."""
+        """Return True if this describes the metric `name`, given without the split."""
         stem, is_pattern, _ = self.name.partition("<")
         return name.startswith(stem) if is_pattern else name == stem
 
 
 @dataclass(frozen=True)
 class MeasureSpec:
-    """A measure that `trainer.measures` can ask for, with the metrics that it gives.
+    """Description of a measure that can be listed in `trainer.measures`.
 
     Attributes:
-        name: Name in `trainer.measures`; its seconds are `time.measure.<name>`.
-        metrics: Metrics that it gives, in the order in which its function returns their values.
+        name: Name in `trainer.measures`; its duration is logged as `time.measure.<name>`.
+        metrics: Metrics of the measure, in the order of the values that its function returns.
         function: `module:function` that computes the values. See `stage` for its argument.
-        needs_features: It uses the features of the training and test splits. Measures share one pass, which is timed as
-            `time.measure.features`.
-        min_modalities: Trials with fewer modalities do not have the measure.
-        stage: `test`: the function gets an `ibml.training.measures.base.MeasuredModel` with the selected weights and
-            returns numbers, which are logged as `test.*`. `training`: it gets the scores of an epoch's steps, (steps,
-            M), and returns one scalar tensor, which is logged as `train.*` and `selected.train.*`.
+        needs_features: True if the function uses the features of the training and test splits.
+            All measures share one forward pass, logged as `time.measure.features`.
+        min_modalities: Smallest number of modalities of a trial that has the measure.
+        stage: `test`: the function receives an `ibml.training.measures.base.MeasuredModel` with
+            the selected weights and returns numbers, logged as `test.*`. `training`: it receives
+            the scores of an epoch's steps, shape (steps, M), and returns one scalar tensor,
+            logged as `train.*` and `selected.train.*`.
     """
 
     name: str
@@ -87,7 +103,14 @@ class MeasureSpec:
     stage: Literal["training", "test"] = "test"
 
     def expand_names(self, modalities: Sequence[str]) -> list[str]:
-        """Return the names of its metrics without the split, in a trial with these modalities."""
+        """Return the names of all metrics of this measure.
+
+        Args:
+            modalities: Modalities of the trial.
+
+        Returns:
+            Names without the split; empty if there are fewer than `min_modalities`.
+        """
         if len(modalities) < self.min_modalities:
             return []
         return [name for metric in self.metrics for name in metric.expand_names(modalities)]

@@ -1,1 +1,1 @@
-"""Plug-ins: components of other packages, the allow list, and their failures."""
+"""Plug-ins: components of other packages, the allow list, and error locations."""

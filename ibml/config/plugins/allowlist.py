@@ -1,6 +1,7 @@
-"""Which packages may run as plug-ins: those that the user's own file or the command line names.
+"""Allow list of plug-in packages: those named in the user's own file or on the command line.
 
-A file of somebody else's can name any code, so what a configuration says allows nothing.
+A study file from another person may name any package. A configuration therefore never allows
+anything.
 """
 
 from __future__ import annotations
@@ -25,32 +26,45 @@ from ibml.config.base import Config, Items
 from ibml.config.loading.error_messages import describe_errors
 
 VARIABLE = "IBML_ALLOW_PLUGINS"
-"""Package names, separated by commas, as `--allow-plugin` leaves them for this process and those that it starts."""
+"""Environment variable with the packages allowed on the command line, separated by commas.
+
+It is inherited by the processes that this one starts."""
 
 
 def _check_package_name(name: str) -> str:
     if not name.isidentifier():
         raise ValueError(
-            f"{name!r} is no package; give the first part of what Python imports, for instance mypackage"
+            f"{name!r} is not a package; give the first part of the name that Python imports,"
+            " for example mypackage"
         )
     return name
 
 
 class UserConfig(Config):
-    """The user's own file, `~/.config/ibml/config.yaml`."""
+    """User settings, `~/.config/ibml/config.yaml`."""
 
     plugins: Items[Annotated[str, AfterValidator(_check_package_name)]] = ()
     """Packages whose methods, fusions, encoders and data sets configurations may name."""
 
 
 def get_user_file() -> Path:
-    """Where the user's own file is, if there is one."""
+    """Return the path of the user settings, which may not exist."""
     return get_user_folder("config") / "config.yaml"
 
 
 @cache
 def load_user_config(file: Path) -> UserConfig:
-    """What the file says, or nothing where there is none; raises `ConfigError`."""
+    """Load the user settings; a missing file has the defaults.
+
+    Args:
+        file: Path of the settings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigError: The file cannot be read or is not valid.
+    """
     if not file.is_file():
         return UserConfig()
     document = documents.read(file)
@@ -64,18 +78,25 @@ def load_user_config(file: Path) -> UserConfig:
 
 
 def allow_packages(packages: Iterable[str]) -> None:
-    """Allow packages to this process and those that it starts; raises `ValueError` for what is no package's name."""
-    os.environ[VARIABLE] = ",".join(
-        dict.fromkeys([*_list_named_packages(), *map(_check_package_name, packages)])
-    )
+    """Allow packages in this process and in those that it starts.
+
+    Args:
+        packages: Names of top-level packages.
+
+    Raises:
+        ValueError: A name is not that of a top-level package.
+    """
+    named = [*_list_named_packages(), *map(_check_package_name, packages)]
+    os.environ[VARIABLE] = ",".join(dict.fromkeys(named))
 
 
 def _list_named_packages() -> list[str]:
-    return [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+    names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
+    return [name for name in names if name]
 
 
 def list_allowed_packages() -> list[str]:
-    """Return the packages that may run as plug-ins. A user's file that cannot be used allows none."""
+    """List the packages that may run as plug-ins; invalid user settings allow none."""
     try:
         own = load_user_config(get_user_file()).plugins
     except ConfigError:
@@ -84,24 +105,38 @@ def list_allowed_packages() -> list[str]:
 
 
 def find_package_files(package: str) -> list[Path]:
-    """Return the folders of a package, or its file; nothing where it is not there."""
+    """Return the folders of a package, or the file of a module; empty if it is not installed."""
     spec = _find_spec(package)
     if spec is None:
         return []
-    inside = spec.submodule_search_locations
-    found = [spec.origin] if inside is None else list(inside)
-    return [Path(place).absolute() for place in found if place]
+    if spec.submodule_search_locations is None:
+        locations = [spec.origin]
+    else:
+        locations = list(spec.submodule_search_locations)
+    return [Path(location).absolute() for location in locations if location]
 
 
 def find_allowed_package(package: str) -> ModuleSpec:
-    """Where an allowed package is; nothing of it is imported. What was allowed by name for this process, not for all
-    times, may lie in the working folder too. Raises `ValueError` for a package that is not allowed or not there."""
-    named, file = _list_named_packages(), get_user_file()
+    """Locate an allowed package without importing it.
+
+    The working folder is searched too, but only for packages allowed for this process.
+
+    Args:
+        package: Name of a top-level package.
+
+    Returns:
+        Import spec of the package.
+
+    Raises:
+        ValueError: The package is not allowed, or not installed.
+    """
+    named = _list_named_packages()
+    file = get_user_file()
     if package not in named and package not in load_user_config(file).plugins:
-        shown = str(file).replace(str(get_home_folder()), "~", 1)
+        user_file = str(file).replace(str(get_home_folder()), "~", 1)
         raise ValueError(
-            f"the package {package!r} may not run as a plug-in; if you trust its code, say --allow-plugin {package}"
-            f" or put 'plugins: [{package}]' into {shown}"
+            f"the package {package!r} may not run as a plug-in; if you trust its code,"
+            f" say --allow-plugin {package} or put 'plugins: [{package}]' into {user_file}"
         )
     if package in named:
         _make_importable(package, Path.cwd())
@@ -113,11 +148,12 @@ def find_allowed_package(package: str) -> ModuleSpec:
 
 
 def _make_importable(package: str, folder: Path) -> None:
-    """Let Python find a package that lies in a folder and nowhere else: the folder comes last, so that no file in it
-    takes the place of an installed module."""
-    if _find_spec(package) is None and (
-        (folder / f"{package}.py").is_file() or (folder / package).is_dir()
-    ):
+    """Add a folder to `sys.path` if the package is only found there.
+
+    The folder is appended, so that its files do not shadow installed modules.
+    """
+    is_in_folder = (folder / f"{package}.py").is_file() or (folder / package).is_dir()
+    if is_in_folder and _find_spec(package) is None:
         sys.path.append(str(folder))
         importlib.invalidate_caches()
 
@@ -125,18 +161,34 @@ def _make_importable(package: str, folder: Path) -> None:
 def _find_spec(package: str) -> ModuleSpec | None:
     try:
         return find_spec(package)
-    except ValueError:  # a module that was started as a script has none
+    except ValueError:  # the module was started as a script and has no spec
         return None
 
 
 def find_package_folder(package: str) -> Path:
-    """The folder in which an allowed package lies."""
+    """Return the folder that contains an allowed package.
+
+    Args:
+        package: Name of a top-level package.
+
+    Returns:
+        The parent of the package's folder or file.
+
+    Raises:
+        ValueError: The package is not allowed, or not installed.
+    """
     spec = find_allowed_package(package)
-    inside = spec.submodule_search_locations
-    return Path(next(iter(inside)) if inside else spec.origin or "").absolute().parent
+    locations = spec.submodule_search_locations
+    path = next(iter(locations)) if locations else spec.origin or ""
+    return Path(path).absolute().parent
 
 
 def allow_from_folder(folder: Path, package: str) -> None:
-    """Allow a package that lies in this folder, unless it is installed here."""
+    """Allow a package, and import it from a folder if it is not installed.
+
+    Args:
+        folder: Folder that contains the package.
+        package: Name of a top-level package.
+    """
     allow_packages([package])
     _make_importable(package, folder)

@@ -1,4 +1,4 @@
-"""Configurations with fields of any type, read from plain data and written as plain data of one form."""
+"""Conversion between plain data and configurations with fields of any type."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_plain(model: type[M], data: Mapping[str, Any]) -> M:
-    """Return the model that plain data describe; a list may be a tuple or a set, and a text a path or a date.
+    """Validate plain data, with the conversions that pydantic applies to JSON.
+
+    For example, a list may become a tuple or a set, and a text a path or a date.
+
+    Args:
+        model: The class of the configuration.
+        data: Plain data.
+
+    Returns:
+        The configuration.
 
     Raises:
-        ValidationError: The data do not describe one.
+        ValidationError: The data are not valid.
     """
     try:
         return model.model_validate(data)
@@ -31,22 +40,28 @@ def read_plain(model: type[M], data: Mapping[str, Any]) -> M:
 
 
 def sort_sets(plain: Any, value: Any) -> Any:
-    """Return the plain form of a value with the items of its sets in order, since a set has none of its own."""
+    """Sort the items of sets in plain data, so that equal values have equal plain data.
+
+    Args:
+        plain: Plain data of the value.
+        value: The value, which tells sets from lists.
+
+    Returns:
+        The plain data with sorted sets.
+    """
     if isinstance(value, AnySet) and isinstance(plain, list):
-        return sorted(plain, key=_sort_key)
+        return sorted(plain, key=_get_sort_key)
     parts = _list_parts(value)
-    if isinstance(plain, dict) and len(parts) == len(plain):
-        return {
-            key: sort_sets(part, inner)
-            for (key, part), inner in zip(plain.items(), parts, strict=True)
-        }
-    if isinstance(plain, list) and len(parts) == len(plain):
-        return [sort_sets(part, inner) for part, inner in zip(plain, parts, strict=True)]
-    return plain
+    if not isinstance(plain, dict | list) or len(parts) != len(plain):
+        return plain
+    if isinstance(plain, dict):
+        items = zip(plain.items(), parts, strict=True)
+        return {key: sort_sets(part, inner) for (key, part), inner in items}
+    return [sort_sets(part, inner) for part, inner in zip(plain, parts, strict=True)]
 
 
 def _list_parts(value: Any) -> list[Any]:
-    """Return the values inside a value, in the order of its plain form."""
+    """Return the values inside a value, in the order of its plain data."""
     if isinstance(value, BaseModel):
         return [getattr(value, name) for name in type(value).model_fields]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -56,7 +71,7 @@ def _list_parts(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-def _sort_key(item: Any) -> tuple[float, str]:
-    """Order numbers by size, before everything else by its text."""
+def _get_sort_key(item: Any) -> tuple[float, str]:
+    """Return a key that sorts numbers by size, before all other items by their text."""
     number = float(item) if isinstance(item, int | float) else float("inf")
     return number, json.dumps(item, sort_keys=True)

@@ -1,10 +1,12 @@
-"""Plug-ins: methods, fusions, encoders and data sets of other packages, named in YAML.
+"""Configuration of plug-ins: methods, fusions, encoders and data sets of other packages.
+
+A configuration names a plug-in by its class:
 
     method: {type: plugin, target: "mypackage.methods:Mine", options: {alpha: 0.3}}
 
-A `target` without a colon is the name of an entry point in the group `ibml.methods`, `ibml.fusions`, `ibml.encoders`
-or `ibml.datasets`. The package must be allowed first, see `ibml.config.plugins.allowlist`; until then nothing of it
-is imported.
+A `target` without a colon is the name of an entry point in the group `ibml.methods`,
+`ibml.fusions`, `ibml.encoders` or `ibml.datasets`. The package must be allowed first, see
+`ibml.config.plugins.allowlist`; until then nothing of it is imported.
 
     class Mine(Method):
         class Options(Config):
@@ -16,29 +18,39 @@ is imported.
         def loss(self, outputs: Outputs, labels: Tensor, rho: Tensor, epoch: int) -> Tensor:
             return self.options.alpha * super().loss(outputs, labels, rho, epoch)
 
-`Options`, a subclass of `ibml.config.base.Config`, says which options there are; a class without one has none. They are
-checked with the file, at their lines. They go through YAML and JSON, so a field may have any type that pydantic reads
-from JSON: numbers, text, lists, tuples, sets, `Path`, `Literal`, `Enum`, `datetime`, other models and dataclasses.
-`problems`, which may be left out, says why a plug-in does not fit a trial. The classes, and what each is called with:
+`Options`, a subclass of `ibml.config.base.Config`, declares the options. A class without it has no
+options. Options are validated with the file, and errors name its lines. Options are stored as YAML
+and JSON, so a field may have any type that pydantic reads from JSON: numbers, text, lists, tuples,
+sets, `Path`, `Literal`, `Enum`, `datetime`, other models and dataclasses. The optional method
+`problems` returns the reasons why the plug-in cannot be used in a trial.
 
-- a method, `ibml.methods.Method`: (trial, options, model, samples, precision), which its own constructor takes. It has
-  `options`, `seed`, `epochs`, `model`, `memory`, `heads` (modules that are trained with it), a `generator` seeded for
-  each epoch, and, from `begin` on, `training`: its splits and optimizer. What else outlives an epoch goes into
-  `state_dict`. With an option `window`, an `ibml.config.methods.base.Window`, `active` says whether an epoch is in it.
-  A class whose loss has no gradient by the unimodal logits saves time by a `uses_unimodal` that returns False.
-- a fusion, `ibml.models.fusion.Fusion`: (options, modalities, widths, classes), `widths` of the features by modality.
-- an encoder, `torch.nn.Module`: (options, shape, features), one sample's shape and the width of what it must give,
-  `features` beside `target` in YAML. It gets text as token ids; with a method `embed`, which makes vectors of them
-  (`ibml.inputs.Sequences` of both), it gets ids or vectors, and what changes inputs has numbers to change.
-- a data set, `ibml.data.base.Source`: (options). It says its `kinds`, its content's `fingerprint`, and `load`s.
+Each kind of plug-in has a base class and fixed constructor arguments:
 
-Layers of fusions and encoders are initialised as all others, but for modules whose attribute `keeps_weights` is true;
-`after_initialisation`, if there is one, comes after that.
-Random numbers of a method come from a generator seeded by `ibml.common.rng.stream_seed`.
+- Method, `ibml.methods.Method`: (trial, options, model, samples, precision), accepted by the
+  constructor of the base class. It has the attributes `options`, `seed`, `epochs`, `model`,
+  `memory`, `heads` (modules trained with it) and `generator` (seeded for each epoch). From `begin`
+  on it has `training`: the splits and the optimizer. Any other state that outlives an epoch
+  belongs into `state_dict`. If there is an option `window`, an `ibml.config.methods.base.Window`,
+  `active` returns True for its epochs. If the loss has no gradient with respect to the unimodal
+  logits, `uses_unimodal` should return False, which saves time.
+- Fusion, `ibml.models.fusion.Fusion`: (options, modalities, widths, classes), where `widths` maps
+  each modality to its number of features.
+- Encoder, `torch.nn.Module`: (options, shape, features): the shape of one sample and the number of
+  features to return, which is `features` next to `target` in YAML. Text arrives as token ids. If
+  the encoder has a method `embed`, which converts ids to vectors (both are
+  `ibml.inputs.Sequences`), `forward` receives ids or vectors. Methods that perturb inputs need
+  this.
+- Data set, `ibml.data.base.Source`: (options). It provides `kinds`, the `fingerprint` of its
+  content, and `load`.
 
-A trial's key has a hash of the plug-in's source: of its file, or of all .py files of its top-level package. Files are
-hashed whatever version is installed, since a version says nothing of an edit, and reading a package takes less than
-importing it. What a plug-in imports besides is not in the hash: make a package of code that has several files.
+Layers of fusions and encoders are initialised like all others, except modules whose attribute
+`keeps_weights` is true. The optional method `after_initialisation` is called afterwards. Seed the
+random numbers of a method with `ibml.common.rng.stream_seed`.
+
+The trial key contains a hash of the plug-in's source: of its file, or of all .py files of its
+top-level package. Files are hashed regardless of the installed version, because an edit does not
+change the version, and reading a package is faster than importing it. Other modules that the
+plug-in imports are not hashed: put code of several files into a package.
 """
 
 from __future__ import annotations
@@ -50,6 +62,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -76,38 +89,39 @@ _BASES: dict[ComponentKind, str] = {
     "encoder": "torch.nn.modules.module.Module",
     "dataset": "ibml.data.base.Source",
 }
-"""By name, since the classes are in layers above and import torch."""
+"""Base classes by name, because they are in higher layers and import torch."""
 _KINDS: dict[str, ComponentKind] = {
     "method": "method",
     "fusion": "fusion",
     "encoders": "encoder",
     "data": "dataset",
 }
+"""Section of a trial's configuration -> kind of its components."""
 _TARGET = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
 class PluginConfig(ComponentConfig):
-    """A class of another package; `ibml.config.plugins.plugin_config` says what it must be."""
+    """Component of another package; see `ibml.config.plugins.plugin_config`."""
 
     kind: ClassVar[ComponentKind]
     type: Literal["plugin"] = "plugin"
-    """A class of another package."""
+    """Component of another package."""
     target: str
-    """`module:Class`, or the name of an entry point in the group `ibml.methods`, `ibml.fusions`, `ibml.encoders` or
-    `ibml.datasets`."""
+    """`module:Class`, or the name of an entry point in the group `ibml.methods`, `ibml.fusions`,
+    `ibml.encoders` or `ibml.datasets`."""
     options: Annotated[dict[str, Any], Field(validate_default=True)] = {}
-    """Options of the plug-in, as its class `Options` declares them."""
+    """Options of the plug-in, declared by its class `Options`."""
 
     @field_validator("target")
     @classmethod
-    def _can_be_used(cls, target: str) -> str:
+    def _check_target(cls, target: str) -> str:
         _get_options_class(load_plugin_class(cls.kind, target), target)
         return target
 
     @field_validator("options")
     @classmethod
-    def _are_its_own(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        """Every option with its value, so that one left out is the same as its default."""
+    def _fill_defaults(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Validate the options and add defaults, so that a default and an omission are equal."""
         if "target" not in info.data:
             return options
         typed = _parse_options(cls.kind, info.data["target"], options)
@@ -115,21 +129,21 @@ class PluginConfig(ComponentConfig):
         return plain
 
     def load_implementation(self) -> Any:
-        """Return the plug-in's class."""
+        """Import and return the plug-in's class."""
         return load_plugin_class(self.kind, self.target)
 
     @property
     def resolved_target(self) -> str:
-        """`module:Class` of the target, which may be the name of an entry point."""
+        """Target as `module:Class`, with entry points resolved."""
         return resolve_target(self.kind, self.target)
 
     @property
     def typed_options(self) -> Config:
-        """The options as the class that the plug-in has for them."""
+        """Options as an instance of the plug-in's class `Options`."""
         return _parse_options(self.kind, self.target, self.options)
 
     def problems(self, trial: TrialConfig) -> list[str]:
-        """Why the plug-in does not fit a trial, in its own words."""
+        """Return the plug-in's reasons why it cannot be used in a trial."""
         options = self.typed_options
         check = getattr(type(options), "problems", None)
         if check is None:
@@ -141,31 +155,31 @@ class PluginConfig(ComponentConfig):
 
 
 def load_plugin_class(kind: ComponentKind, target: str) -> type[Any]:
-    """The class that a target names; raises `ValueError` that says why it cannot be used."""
+    """Import the class that a target names.
+
+    Args:
+        kind: Kind of the plug-in.
+        target: `module:Class`, or the name of an entry point.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: The package is not allowed, or the class does not exist or is not of this kind.
+    """
     module_name, name = resolve_target(kind, target).split(":")
     find_allowed_package(_get_package(module_name))
-    hash_source(_get_package(module_name))  # before the import, so that it is of what is imported
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(
-            f"{error.name}."
-        )
-        message = (
-            f"there is no module {module_name!r}"
-            if missing
-            else f"{module_name} fails: {format_error(error)}"
-        )
-        raise ValueError(message) from None
+    # Hash the source before the import: the hash is then that of the imported code.
+    hash_source(_get_package(module_name))
+    module = _import_plugin_module(module_name)
     found = getattr(module, name, None)
     if not isinstance(found, type):
-        usable = [
-            n
-            for n, value in vars(module).items()
-            if _is_a(kind, value) and value.__module__ == module_name
-        ]
-        what = "is no class" if hasattr(module, name) else "does not exist"
-        raise ValueError(f"{name!r} of {module_name} {what}{format_suggestion(name, usable)}")
+        usable = []
+        for member, value in vars(module).items():
+            if _is_defined_in(module_name, value) and _is_a(kind, value):
+                usable.append(member)
+        problem = "is no class" if hasattr(module, name) else "does not exist"
+        raise ValueError(f"{name!r} of {module_name} {problem}{format_suggestion(name, usable)}")
     if not _is_a(kind, found):
         raise ValueError(
             f"{name!r} of {module_name} is no {kind}: it must be a subclass of {_BASES[kind]}"
@@ -173,15 +187,41 @@ def load_plugin_class(kind: ComponentKind, target: str) -> type[Any]:
     return found
 
 
-def _is_a(kind: ComponentKind, value: Any) -> bool:
-    return isinstance(value, type) and _BASES[kind] in {
-        f"{c.__module__}.{c.__qualname__}" for c in value.__mro__
-    }
+def _import_plugin_module(module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        message = f"{module_name} fails: {format_error(error)}"
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(
+            f"{error.name}."
+        ):
+            message = f"there is no module {module_name!r}"
+        raise ValueError(message) from None
+
+
+def _is_defined_in(module_name: str, value: Any) -> bool:
+    return isinstance(value, type) and value.__module__ == module_name
+
+
+def _is_a(kind: ComponentKind, value: type[Any]) -> bool:
+    names = {f"{base.__module__}.{base.__qualname__}" for base in value.__mro__}
+    return _BASES[kind] in names
 
 
 @cache
 def resolve_target(kind: ComponentKind, target: str) -> str:
-    """`module:Class` of a target; raises `ValueError` for one that is neither that nor an entry point's name."""
+    """Resolve the name of an entry point.
+
+    Args:
+        kind: Kind of the plug-in.
+        target: `module:Class`, or the name of an entry point.
+
+    Returns:
+        `module:Class`.
+
+    Raises:
+        ValueError: The target has neither form, or the entry point is missing or ambiguous.
+    """
     if ":" in target:
         if not _TARGET.fullmatch(target):
             raise ValueError(f"{target!r} is not of the form module:Class")
@@ -206,7 +246,7 @@ def resolve_target(kind: ComponentKind, target: str) -> str:
 
 
 class _NoOptions(Config):
-    """For plug-ins that have none."""
+    """Options of a plug-in without a class `Options`."""
 
 
 def _get_options_class(implementation: type[Any], target: str) -> type[Config]:
@@ -232,15 +272,25 @@ def _get_package(target: str) -> str:
 
 @cache
 def hash_source(package: str) -> str:
-    """Of an allowed package's code: its file, or all its .py files by their places in it."""
+    """Hash the source of an allowed package without importing it.
+
+    Args:
+        package: Name of a top-level package.
+
+    Returns:
+        SHA-256 of its file, or of the relative paths and contents of all its .py files.
+
+    Raises:
+        ValueError: The package is not allowed, or not installed.
+    """
     spec = find_allowed_package(package)
+    files = {}
     if spec.submodule_search_locations is None:
-        files = {"": Path(spec.origin or "")}
+        files[""] = Path(spec.origin or "")
     else:
-        roots = map(Path, spec.submodule_search_locations)
-        files = {
-            path.relative_to(root).as_posix(): path for root in roots for path in root.rglob("*.py")
-        }
+        for root in map(Path, spec.submodule_search_locations):
+            for path in root.rglob("*.py"):
+                files[path.relative_to(root).as_posix()] = path
     digest = hashlib.sha256()
     for name in sorted(files):
         content = files[name].read_bytes() if files[name].is_file() else b""
@@ -249,7 +299,14 @@ def hash_source(package: str) -> str:
 
 
 def hash_plugin_sources(flat: Mapping[str, Any]) -> dict[str, str]:
-    """Package -> hash of its source, for the plug-ins that a configuration (dotted path -> value) names."""
+    """Hash the sources of all plug-ins that a configuration names.
+
+    Args:
+        flat: Dotted path -> value of a trial's configuration.
+
+    Returns:
+        Package -> hash, sorted by package.
+    """
     found = set()
     for path, target in flat.items():
         steps = path.split(".")
@@ -259,15 +316,27 @@ def hash_plugin_sources(flat: Mapping[str, Any]) -> dict[str, str]:
 
 
 def collect_plugin_packages(flat: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """What a worker needs for the plug-ins of a configuration: package -> (folder, hash)."""
-    return {
-        package: (str(find_package_folder(package)), digest)
-        for package, digest in hash_plugin_sources(flat).items()
-    }
+    """Collect the plug-in packages that a worker must allow to train a configuration.
+
+    Args:
+        flat: Dotted path -> value of a trial's configuration.
+
+    Returns:
+        Package -> (folder, hash of its source).
+    """
+    hashes = hash_plugin_sources(flat).items()
+    return {package: (str(find_package_folder(package)), digest) for package, digest in hashes}
 
 
 def allow_received_plugins(packages: Mapping[str, tuple[str, str]]) -> None:
-    """In a worker: allow what the driver has allowed, if it is the same code. Raises `IbmlError`."""
+    """Allow the driver's plug-ins in a worker.
+
+    Args:
+        packages: Package -> (folder, hash of its source), from `collect_plugin_packages`.
+
+    Raises:
+        IbmlError: The package is missing on the worker, or its source differs from the driver's.
+    """
     for package, (folder, digest) in packages.items():
         allow_from_folder(Path(folder), package)
         try:

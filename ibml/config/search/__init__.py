@@ -1,0 +1,1 @@
+"""Configuration of searches: space, samplers and schedulers."""

@@ -1,4 +1,4 @@
-"""How other tools write search spaces, so that a space written for them is answered with ibml's own words."""
+"""Translation of search spaces in the format of other tools, for error messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOREIGN = {
     **dict.fromkeys(("constant", "default"), "value"),
     **dict.fromkeys(("distribution", "type", "scale", "prior", "probabilities", "mu", "sigma"), ""),
 }
-"""Keys of Weights & Biases, Optuna, Ray Tune and their like -> ibml's key, or nothing where ibml has no such key."""
+"""Key of Weights & Biases, Optuna, Ray Tune and similar tools -> ibml's key; empty if none."""
 _SCALES = ("distribution", "type", "scale", "prior")
 _FILE_KEYS = {
     "metric": "objectives",
@@ -27,12 +27,19 @@ _FILE_KEYS = {
     "early_terminate": "scheduler",
     "pruner": "scheduler",
 }
-"""Keys of a whole search -> ibml's."""
+"""Top-level key of other tools -> ibml's key."""
 _FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
 
 
 def explain_parameter(parameter: Any) -> str:
-    """Return how a parameter that is not in ibml's form is written; empty for one that may be."""
+    """Return the correct notation of a parameter in another tool's format.
+
+    Args:
+        parameter: The parameter as YAML reads it.
+
+    Returns:
+        A message; empty if the parameter may be in ibml's format.
+    """
     if isinstance(parameter, list | tuple):
         return _explain_list(list(parameter))
     if not isinstance(parameter, Mapping):
@@ -40,18 +47,20 @@ def explain_parameter(parameter: Any) -> str:
             return f"a parameter is {_FORMS}"
         return f"a parameter is {_FORMS}; for a constant write {dump_inline({'value': parameter})}"
     keys = [str(key) for key in parameter]
-    foreign = [key for key in keys if key in _FOREIGN]
+    foreign = [repr(key) for key in keys if key in _FOREIGN]
+    if len(foreign) == 1:
+        return f"{foreign[0]} is no key of a parameter; write {_translate(parameter)}"
     if foreign:
-        named = " and ".join(filter(None, [", ".join(map(repr, foreign[:-1])), repr(foreign[-1])]))
-        what = "is no key" if len(foreign) == 1 else "are no keys"
-        return f"{named} {what} of a parameter; write {_translate(parameter)}"
-    if (
-        keys
-        and not set(keys) & set(_OWN)
-        and all(isinstance(part, Mapping) for part in parameter.values())
-    ):
+        named = f"{', '.join(foreign[:-1])} and {foreign[-1]}"
+        return f"{named} are no keys of a parameter; write {_translate(parameter)}"
+    has_own_keys = bool(set(keys) & set(_OWN))
+    is_nested = bool(keys) and all(isinstance(part, Mapping) for part in parameter.values())
+    if is_nested and not has_own_keys:
         path, part = _find_first_nested(parameter)
-        return f"nested parameters are written as dotted paths, for instance ...{path}: {_translate(part)}"
+        return (
+            "nested parameters are written as dotted paths, for instance"
+            f" ...{path}: {_translate(part)}"
+        )
     return ""
 
 
@@ -68,7 +77,15 @@ def _find_first_nested(parameter: Mapping[str, Any]) -> tuple[str, Mapping[str, 
 
 
 def translate_key(path: KeyPath, value: Any) -> str:
-    """Return ibml's word for a key of the file of a search in another tool's form; empty for any other key."""
+    """Translate a key of another tool's search file.
+
+    Args:
+        path: Path of the key in the file.
+        value: Value of the key.
+
+    Returns:
+        ibml's key; empty if the key is not known.
+    """
     if path == ("method",) and isinstance(value, str):
         return "sampler"
     if path[0] == "objectives" and path[-1] == "name":
@@ -77,27 +94,40 @@ def translate_key(path: KeyPath, value: Any) -> str:
 
 
 def explain_bounds(condition: Mapping[str, Any]) -> str:
-    """Return how the bounds of a condition are written; empty for those that may be in ibml's form."""
-    found = {
-        _FOREIGN[key]: value
-        for key, value in condition.items()
-        if _FOREIGN.get(key) in ("low", "high")
-    }
-    own = {key: value for key, value in condition.items() if key in ("low", "high")}
-    return f"bounds are 'low' and 'high'; write {dump_inline({**found, **own})}" if found else ""
+    """Return the correct notation of the bounds of a condition in another tool's format.
+
+    Args:
+        condition: The condition as YAML reads it.
+
+    Returns:
+        A message; empty if the bounds may be in ibml's format.
+    """
+    foreign: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for key, value in condition.items():
+        if key in ("low", "high"):
+            own[key] = value
+        elif _FOREIGN.get(key) in ("low", "high"):
+            foreign[_FOREIGN[key]] = value
+    if not foreign:
+        return ""
+    return f"bounds are 'low' and 'high'; write {dump_inline(foreign | own)}"
 
 
 def _explain_list(values: list[Any]) -> str:
     text = f"a list of values is {dump_inline({'choices': values})}"
-    if len(values) == 2 and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values
-    ):
-        text += f", and a range between two numbers is {dump_inline({'low': values[0], 'high': values[1]})}"
+    if len(values) == 2 and all(_is_number(value) for value in values):
+        bounds = {"low": values[0], "high": values[1]}
+        text += f", and a range between two numbers is {dump_inline(bounds)}"
     return text
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _translate(parameter: Mapping[str, Any]) -> str:
-    """Write a parameter of another tool in ibml's form, as far as it has one."""
+    """Format a parameter of another tool in ibml's format, as far as possible."""
     made: dict[str, Any] = {}
     for key, value in parameter.items():
         own = _FOREIGN.get(key, key)
@@ -110,8 +140,6 @@ def _translate(parameter: Mapping[str, Any]) -> str:
     elif {"low", "high"} & made.keys():
         made.pop("value", None)
     made = {key: made[key] for key in _OWN if key in made}
-    return (
-        dump_inline(made)
-        if {"low", "high"} <= made.keys() or {"choices", "value"} & made.keys()
-        else _FORMS
-    )
+    if {"low", "high"} <= made.keys() or {"choices", "value"} & made.keys():
+        return dump_inline(made)
+    return _FORMS

@@ -1,4 +1,4 @@
-"""Configurations of samplers: how configurations are proposed. `ibml.search.samplers` makes them."""
+"""Configurations of samplers, which propose trials; `ibml.search.samplers` implements them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from ibml.config.base import Config, Count
 
 
 class TPEConfig(Config):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), over groups of parameters that occur together
-    (`multivariate`, `group`), with trials that still run taken for poor ones (`constant_liar`)."""
+    """Tree-structured Parzen estimator (Bergstra et al., 2011)."""
 
     type: Literal["tpe"] = "tpe"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler's random numbers."""
     startup_trials: Count = 10
@@ -27,7 +26,7 @@ class TPEConfig(Config):
     """Treat running trials as poor ones, so that parallel proposals differ."""
 
     @model_validator(mode="after")
-    def _group_needs_multivariate(self) -> Self:
+    def _check_group(self) -> Self:
         if self.group and not self.multivariate:
             raise ValueError("group needs multivariate")
         return self
@@ -37,7 +36,7 @@ class GPConfig(Config):
     """Gaussian process with expected improvement in log space."""
 
     type: Literal["gp"] = "gp"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler's random numbers."""
     startup_trials: Count = 10
@@ -45,55 +44,57 @@ class GPConfig(Config):
 
 
 class CMAESConfig(Config):
-    """Covariance matrix adaptation (Hansen & Ostermeier 2001) over the numbers that every trial has; the rest at
-    random."""
+    """Covariance matrix adaptation evolution strategy (Hansen & Ostermeier, 2001).
+
+    It covers the numeric parameters that every trial has; the others are drawn at random.
+    """
 
     type: Literal["cmaes"] = "cmaes"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler's random numbers."""
     startup_trials: Count = 1
     """Trials with random values before the model proposes any."""
     population: Annotated[int, Field(ge=3)] | None = None
-    """Trials per generation; without it, a number that grows with the number of parameters."""
+    """Trials per generation; null: a number that grows with the number of parameters."""
 
 
 class QMCConfig(Config):
-    """A quasi-random sequence over the parameters that every trial has; the rest at random."""
+    """Quasi-random sequence over the parameters that every trial has; the others are random."""
 
     type: Literal["qmc"] = "qmc"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler's random numbers."""
     sequence: Literal["sobol", "halton"] = "sobol"
     """Low-discrepancy sequence."""
     scramble: bool = True
-    """Randomise the sequence by the seed."""
+    """Randomise the sequence with the seed."""
 
 
 class RandomConfig(Config):
-    """Independent draws."""
+    """Independent random values."""
 
     type: Literal["random"] = "random"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler's random numbers."""
 
 
 class GridConfig(Config):
-    """Every combination once, in random order; ranges need a step."""
+    """Every combination once, in random order; ranges need a `step`."""
 
     type: Literal["grid"] = "grid"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the order of combinations."""
 
 
 class NSGA2Config(Config):
-    """Non-dominated sorting genetic algorithm (Deb et al. 2002), for several objectives."""
+    """Non-dominated sorting genetic algorithm (Deb et al., 2002), for several objectives."""
 
     type: Literal["nsga2"] = "nsga2"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler's random numbers."""
     population: Annotated[int, Field(ge=2)] = 20
@@ -101,10 +102,10 @@ class NSGA2Config(Config):
 
 
 class NSGA3Config(Config):
-    """NSGA-III (Deb & Jain 2014), for many objectives."""
+    """NSGA-III (Deb & Jain, 2014), for many objectives."""
 
     type: Literal["nsga3"] = "nsga3"
-    """Selects this sampler."""
+    """Name of this sampler."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler's random numbers."""
     population: Annotated[int, Field(ge=2)] = 20

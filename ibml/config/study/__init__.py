@@ -1,0 +1,1 @@
+"""Configuration of studies: designs, seeds and the table."""

@@ -1,4 +1,4 @@
-"""Seeds: a number, a list, or as many as a decision takes."""
+"""Configuration of seeds: a number, a list, or an adaptive number."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ MAX_ADAPTIVE_SEEDS = 100
 
 
 class AdaptiveSeeds(Config):
-    """Seeds 0, 1, 2, ... for each arm until it is decided against the reference, `min` at least and `max` at most.
+    """Adaptive number of seeds: an arm stops once its difference from the reference is significant.
 
-    After each seed from `min` on there is a look at `metric` (the table's first where none is named); the chance of
-    any wrong decision over all looks and arms stays at the table's alpha (Lan & DeMets 1983).
+    Every arm receives the seeds 0, 1, 2, ..., at least `min` and at most `max`. From `min` on, it
+    is tested after each seed. Group-sequential thresholds (Lan & DeMets, 1983) keep the family-wise
+    error rate over all tests and arms at the table's alpha.
     """
 
     min: Annotated[int, Field(ge=2)] = 3
-    """Seeds that every arm gets before the first decision."""
+    """Number of seeds of every arm before its first test."""
     max: Annotated[int, Field(le=MAX_ADAPTIVE_SEEDS)]
-    """Seeds after which an arm stops, decided or not."""
+    """Number of seeds after which an arm stops in any case."""
     stop: Literal["decided"] = "decided"
-    """When an arm stops: `decided`, once its difference from the reference is significant."""
+    """Stopping rule of an arm: `decided`, once its difference from the reference is significant."""
     metric: str | None = None
-    """Metric that decides; without it, the first of the table."""
+    """Metric to test; null: the first metric of the table."""
 
     def get_deciding_metric(self, metrics: Sequence[str]) -> str:
-        """The metric by which arms are decided, of a table with these."""
+        """Return the metric that is tested, for a table with `metrics`."""
         return self.metric or metrics[0]
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
+    def _check_range(self) -> Self:
         if self.min >= self.max:
             raise InconsistentConfig([(("max",), f"max {self.max} is not above min {self.min}")])
         return self
 
 
 def _expand_seeds(value: Any) -> Any:
-    """A number of seeds stands for 0 .. number - 1."""
+    """Expand a number of seeds to the seeds 0 .. number - 1."""
     if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
         raise ValueError(
             f"expected a number of seeds, a list of seeds or {{min: ..., max: ...}}, got {value!r}"

@@ -1,4 +1,4 @@
-"""`StudyConfig`: an ablation file, typed."""
+"""`StudyConfig`: the configuration of an ablation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ibml.config.study.table import TableConfig
 
 
 def _expand_datasets(value: Any) -> Any:
-    """A list of presets stands for a mapping of names to a base each."""
+    """Expand a list of presets to a mapping from their names to overrides of the base."""
     if not isinstance(value, (list, tuple)):
         return value
     if not all(isinstance(item, str | bool | int | float) for item in value):
@@ -30,47 +30,45 @@ def _expand_datasets(value: Any) -> Any:
 
 
 class StudyConfig(Config):
-    """An ablation: a design over a base configuration, crossed with data sets and seeds.
-
-    `base` is a preset, a .yaml file or a mapping. `datasets` is a list of presets that take the base's
-    place in turn, or a mapping of names to overrides of the base.
-    """
+    """An ablation: a design over a base configuration, crossed with data sets and seeds."""
 
     name: StudyName
     """Name of the study in MLflow and on the command line."""
     description: str = ""
     """Description for readers of the report."""
     base: str | Overrides | None = None
-    """Preset, .yaml file or mapping with the configuration that everything starts from."""
+    """Base configuration: a preset, a .yaml file or a mapping."""
     overrides: Overrides = {}
-    """Settings that change the base for all arms, by dotted path or as nested mappings."""
+    """Changes to the base for all arms, by dotted path or as nested mappings."""
     design: Design
-    """Which arms are compared."""
+    """Design, which defines the arms to compare."""
     datasets: Annotated[
         dict[Label, Overrides],
         BeforeValidator(_expand_datasets, json_schema_input_type=dict[str, Overrides] | list[str]),
     ] = {}
-    """Presets that replace the base in turn, or names -> overrides of the base."""
+    """Data sets: a list of presets that replace the base, or a mapping of names to overrides."""
     seeds: Seeds = DEFAULT_SEEDS
-    """Number of seeds, list of seeds, or {min, max} for as many as a decision takes."""
+    """Number of seeds, list of seeds, or {min, max} for an adaptive number."""
     tune: TuneConfig | None = None
-    """Search that tunes every arm before it is evaluated."""
+    """Search that tunes every arm before its evaluation."""
     resources: ResourcesConfig = ResourcesConfig()
-    """CPUs and GPUs that one trial gets."""
+    """Backend, and resources per trial."""
     table: TableConfig = TableConfig()
-    """Content and layout of the table, and how arms are compared."""
+    """Content and layout of the table, and statistical test of the differences."""
 
     @property
     def adaptive(self) -> AdaptiveSeeds | None:
-        """How seeds are added, where their number depends on results."""
+        """Rule for adding seeds; None if their number is fixed."""
         return self.seeds if isinstance(self.seeds, AdaptiveSeeds) else None
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
-        """The seeds that an arm may get, in their order."""
-        return tuple(range(self.seeds.max)) if isinstance(self.seeds, AdaptiveSeeds) else self.seeds
+        """All seeds that an arm may receive, in order."""
+        if isinstance(self.seeds, AdaptiveSeeds):
+            return tuple(range(self.seeds.max))
+        return self.seeds
 
     @property
     def least_seeds(self) -> int:
-        """How many of them every arm gets."""
+        """Number of seeds that every arm receives."""
         return self.seeds.min if isinstance(self.seeds, AdaptiveSeeds) else len(self.seeds)
