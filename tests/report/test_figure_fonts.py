@@ -17,7 +17,8 @@ from matplotlib.image import imread
 
 from ibml.report.figures import fonts
 from ibml.report.figures.differences import draw_paired_runs
-from ibml.report.figures.style import render_figure, shorten
+from ibml.report.figures.labels import shorten
+from ibml.report.figures.style import render_figure
 from ibml.report.study.figure_names import describe_undrawable_names
 from tests.support.records import study
 

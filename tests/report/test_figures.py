@@ -20,7 +20,8 @@ from ibml.report.figures.curves import compute_band, draw_curves
 from ibml.report.figures.datasets import draw_critical_difference
 from ibml.report.figures.differences import draw_forest, draw_paired_runs
 from ibml.report.figures.effects import Interaction, draw_interactions, draw_value_curve
-from ibml.report.figures.style import VERDICTS, assign_looks, render_figure, shorten, shorten_names
+from ibml.report.figures.labels import shorten, shorten_names
+from ibml.report.figures.style import VERDICTS, assign_looks, render_figure
 from ibml.statistics.paired import Difference, Verdict
 
 NAN = float("nan")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ibml.report.figures.differences import mark
+from ibml.report.figures.labels import format_signed_label, shorten, shorten_names
 from ibml.report.figures.style import (
     DARK,
     PALE,
@@ -19,12 +20,9 @@ from ibml.report.figures.style import (
     build_verdict_handles,
     draw_placeholder,
     estimate_width,
-    format_signed_label,
     get_finite,
     get_mean_and_interval,
     name_ticks,
-    shorten,
-    shorten_names,
 )
 from ibml.statistics.paired import Difference
 

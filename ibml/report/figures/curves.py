@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ibml.report.figures.labels import shorten, shorten_names
 from ibml.report.figures.style import (
     GREY,
     WIDTH,
@@ -23,8 +24,6 @@ from ibml.report.figures.style import (
     draw_placeholder,
     get_finite,
     label_rows,
-    shorten,
-    shorten_names,
 )
 
 Rows = Sequence[Sequence[float | None]]

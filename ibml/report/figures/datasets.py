@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ibml.report.figures.labels import shorten, shorten_names
 from ibml.report.figures.style import (
     DARK,
     GREY,
@@ -19,8 +20,6 @@ from ibml.report.figures.style import (
     draw_placeholder,
     estimate_width,
     get_finite,
-    shorten,
-    shorten_names,
 )
 from ibml.report.formatting import format_count
 from ibml.statistics.datasets import LEAST_DATASETS

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ibml.report.figures.labels import format_signed_label, shorten, shorten_names
 from ibml.report.figures.style import (
     COLOURS,
     DARK,
@@ -25,12 +26,9 @@ from ibml.report.figures.style import (
     create_panels,
     draw_placeholder,
     estimate_width,
-    format_signed_label,
     get_finite,
     get_mean_and_interval,
     name_ticks,
-    shorten,
-    shorten_names,
 )
 from ibml.statistics.paired import Difference
 

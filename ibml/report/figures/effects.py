@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from ibml.report.figures.labels import format_numeral, shorten, shorten_names
 from ibml.report.figures.style import (
     COLOURS,
     WIDTH,
@@ -22,12 +23,9 @@ from ibml.report.figures.style import (
     create_panels,
     draw_placeholder,
     estimate_width,
-    format_numeral,
     get_finite,
     label_rows,
     name_ticks,
-    shorten,
-    shorten_names,
 )
 from ibml.statistics.paired import Summary, summarise
 

@@ -29,7 +29,7 @@ class Listing:
 
 
 class TableFormat(ABC):
-    """A format in which tables are written. The same content gives the same bytes.
+    r"""A format in which tables are written. The same content gives the same bytes.
 
     Example:
         >>> class TitleFormat(TableFormat):

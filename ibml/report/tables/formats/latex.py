@@ -179,7 +179,7 @@ def _build_unicode_preamble(rare: Sequence[str]) -> str:
 
 
 def render_float(spec: TableSpec, caption: str, label: str, notes: Sequence[str] = ()) -> str:
-    """Render one table as a float.
+    r"""Render one table as a float.
 
     Args:
         spec: The table; its title is not used.
@@ -299,7 +299,7 @@ def _format_spread(spread: str) -> str:
 
 
 class LatexFormat(TableFormat):
-    """LaTeX floats in a file that compiles, and that a paper can \\input."""
+    r"""LaTeX floats in a file that compiles, and that a paper can \\input."""
 
     def render_table(self, table: Table) -> str:
         """Render means with caption and notes, then differences and analyses."""
