@@ -34,10 +34,10 @@ class TableFormat(ABC):
     Example:
         >>> class TitleFormat(TableFormat):
         ...     def render_table(self, table: Table) -> str:
-        ...         return "".join(f"{spec.title}\\n" for spec in build_table_specs(table))
+        ...         return "".join(f"{spec.title}\n" for spec in build_table_specs(table))
         ...
         ...     def render_listing(self, listing: Listing) -> str:
-        ...         return f"{listing.spec.title}\\n"
+        ...         return f"{listing.spec.title}\n"
     """
 
     @abstractmethod

@@ -184,7 +184,7 @@ def render_float(spec: TableSpec, caption: str, label: str, notes: Sequence[str]
     Args:
         spec: The table; its title is not used.
         caption: Caption as plain text.
-        label: Label for \\ref.
+        label: Label for \ref.
         notes: Notes under the table as plain text.
 
     Returns:
@@ -299,7 +299,7 @@ def _format_spread(spread: str) -> str:
 
 
 class LatexFormat(TableFormat):
-    r"""LaTeX floats in a file that compiles, and that a paper can \\input."""
+    r"""LaTeX floats in a file that compiles, and that a paper can \input."""
 
     def render_table(self, table: Table) -> str:
         """Render means with caption and notes, then differences and analyses."""
