@@ -10,8 +10,8 @@ from shutil import which
 
 from ibml.common.errors import IbmlError
 
-# Allowed formats of clips. A playlist is none of them, since ffmpeg would open the files and
-# addresses that it names.
+# Allowed formats of clips. Playlists are not allowed, since ffmpeg would open the files and
+# addresses that they name.
 _FORMATS = "avi,flv,matroska,mov,mp3,mp4,mpeg,mpegts,ogg,wav,webm"
 # Seconds are counted from the first frame, which in some formats follows the sound after a delay.
 _FIRST_OF_EVERY_SECOND = (
