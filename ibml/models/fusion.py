@@ -28,8 +28,8 @@ class Fusion(nn.Module):
     `unimodal_logits` and `both`.
 
     Attributes:
-        splits_logits: True if the joint logits are the sum of the unimodal logits, each of which is
-            a linear function of one modality.
+        splits_logits: True if the joint logits are the sum of the unimodal logits, which are linear
+            functions of one modality each.
 
     Example:
         A fusion that multiplies one linear map per modality:

@@ -16,8 +16,8 @@ STEPS = 3
 def run_probe_steps(trainer: Trainer) -> None:
     """Run the parts of a training that need most memory.
 
-    These are some steps of the first epoch and of the first epoch in the method's window, with the
-    method's preparation of both, and one batch of the evaluation.
+    These are some steps of the first epoch and of the first epoch in the method's window, and one
+    batch of the evaluation. The method's preparation of these epochs is included.
 
     Args:
         trainer: A new trainer; it cannot be used for training afterwards.

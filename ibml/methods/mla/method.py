@@ -3,7 +3,7 @@
 Zhang, Yoon, Bansal, Yao, "Multimodal Representation Learning by Alternating Unimodal Adaptation",
 CVPR 2024. All modalities share one linear head h. A step computes all features. Then, for each
 modality m in turn, it computes the gradient of CE(h(z_m), y) with respect to the head and encoder
-m, projects that of the head, and updates. From the second update of the run on
+m. It projects the gradient of the head and updates. From the second update of the run on
 
     k = P r^T,  P <- P - k k^T / (lambda + r k),  W.grad <- W.grad P,
 

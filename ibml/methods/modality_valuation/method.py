@@ -37,7 +37,7 @@ from ibml.training.forward_passes import iterate_features
 WHOLE = -1
 """Marks a visit with all modalities; other visits have the position of the one they keep."""
 DIGITS = 6
-"""Values are rounded to so many digits before they are compared with thresholds."""
+"""Number of decimals that are compared with thresholds; later ones are rounding errors."""
 
 
 def compute_valuations(correct: Tensor) -> Tensor:
