@@ -212,7 +212,8 @@ def test_train_and_show_have_the_line(kit: Path) -> None:
         "train", "mfeat", "--allow-plugin", "kit", "-o", given, "-o", "trainer.epochs=1"
     )
     assert answer.code == 1
-    assert f"({line_of('torch')}); traceback.txt of MLflow run" in answer.err
+    assert f"({line_of('torch')})" in answer.err
+    assert "traceback.txt of MLflow run" in answer.err
     run = answer.err.split()[-1]
     assert f"({line_of('torch')})" in "".join(
         cli.inside("show", run).out.split("traceback.txt")[0].split("\n")

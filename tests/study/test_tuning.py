@@ -290,7 +290,7 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
                 "scheduler.type=none",
             ],
             2,
-            "itself",
+            "--compare random",
         ),
         (["--storage", "sqlite:////nowhere/optuna.db"], 1, "unable to open database file"),
         (["-o", "start_from=[{search: nothing}]"], 1, "no search is called 'nothing'"),
