@@ -63,6 +63,11 @@ def list_needed_metrics(config: SearchSpaceConfig, selection: Selection) -> set[
     return needed - {"time.total"}
 
 
+def get_sign(sense: Direction) -> float:
+    """Return the factor that makes higher values of an objective better: 1 or -1."""
+    return 1.0 if sense == "maximize" else -1.0
+
+
 def get_worst_value(metric: str, sense: Direction, seen: list[float]) -> float | None:
     """Return the worst value of a metric.
 

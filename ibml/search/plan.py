@@ -205,8 +205,13 @@ def load_search(
     extra: list[Setting] = []
     for override in given:
         extra += map(_join_parameter_path, parse_override(override))
-    in_search = [s for s in extra if s.path[0] in SearchSpaceConfig.model_fields]
-    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
+    in_search: list[Setting] = []
+    in_trials: list[Setting] = []
+    for setting in extra:
+        if setting.path[0] in SearchSpaceConfig.model_fields:
+            in_search.append(setting)
+        if setting.path[0] in TrialConfig.model_fields:
+            in_trials.append(setting)
     document = apply_overrides(document, in_search)
     config, problems = parse_document(document, SearchSpaceConfig, ("parameters",))
     if config is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from ibml.common.errors import Problem, SourceLocation, format_suggestion
 from ibml.common.yaml.documents import Document
 from ibml.config.metrics import names as metrics
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.trial import TrialConfig
-from ibml.search.space import MAX_GRID_VALUES, Space, flatten_values
+from ibml.search.space import MAX_GRID_VALUES, Space, flatten_values, is_at_or_below
 from ibml.search.validation import format_values, sample_trials
 
 
@@ -165,14 +165,10 @@ def collect_warnings(config: SearchSpaceConfig, space: Space) -> list[str]:
 def _warn_of_inactive_method(space: Space) -> list[str]:
     """Return a note if the method of the base, or of sampled trials, is active in no epoch."""
     deciding = ("trainer.epochs", "method")
-    if not any(_is_at_or_below(d.path, deciding) for d in space.searched):
+    if not any(is_at_or_below(d.path, deciding) for d in space.searched):
         return space.base.notes
     for values, trial, _ in sample_trials(space):
         if trial and trial.notes:
             shown = {path: value for path, value in values.items() if path.startswith(deciding)}
             return [f"where {format_values(shown)}: {trial.notes[0]}"]
     return []
-
-
-def _is_at_or_below(path: str, others: Iterable[str]) -> bool:
-    return any(path == other or path.startswith(f"{other}.") for other in others)

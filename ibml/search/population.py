@@ -31,7 +31,7 @@ from ibml.common.rng import stream_seed
 from ibml.config.search.space import ChoiceParameter, RangeParameter, SearchSpaceConfig
 from ibml.config.trial import TrialConfig
 from ibml.records import MetricRow
-from ibml.search.objective_values import MetricTracker
+from ibml.search.objective_values import MetricTracker, get_sign
 from ibml.search.pbt_checkpoints import PbtCheckpoints
 from ibml.search.search import Ending, Search
 from ibml.search.space import Dimension, Space, Values, is_number
@@ -161,9 +161,9 @@ class Population(Search):
 
     def get_configuration(self, trial: FrozenTrial) -> tuple[Values, TrialConfig]:
         """Return the last values of a member and the configuration with them, without a seed."""
-        changes = trial.user_attrs.get(CHANGES, [])
-        labels = changes[-1]["values"] if changes else trial.params
-        return self._build_configuration(trial.number, labels)
+        if changes := trial.user_attrs.get(CHANGES, []):
+            return self._build_configuration(trial.number, changes[-1]["values"])
+        return self._build_configuration(trial.number, trial.params)
 
     @property
     def _metric(self) -> str:
@@ -218,7 +218,9 @@ class Population(Search):
         interval = trial_run.interval
         assert interval is not None
         if interval.first:
-            member = interval.changes[-1]["from"] if interval.copied else trial_run.number
+            member = trial_run.number
+            if interval.copied:
+                member = interval.changes[-1]["from"]
             interval.state = self.states.get(member, interval.first)
 
     def _get_changes(self, number: int) -> list[dict[str, Any]]:
@@ -228,7 +230,7 @@ class Population(Search):
     def _update_population(self) -> None:
         """Change the worst members after an interval, and enqueue the next interval of all."""
         epoch = self._boundary + self.scheduler.interval_epochs
-        sign = 1.0 if self.config.objectives[0].sense == "maximize" else -1.0
+        sign = get_sign(self.config.objectives[0].sense)
         worth = {number: sign * trial.curve[epoch] for number, trial in self.running.items()}
         sources = select_sources(worth, self.scheduler.quantile, self._make_generator, epoch)
         for number, source in sources.items():

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ibml.config.search.space import SearchSpaceConfig
 from ibml.config.trial import TrialConfig
 from ibml.records import MetricRow
-from ibml.search.objective_values import MetricTracker, get_worst_value
+from ibml.search.objective_values import MetricTracker, get_sign, get_worst_value
 from ibml.search.pruning import assign_bracket, compute_rungs, should_continue
 from ibml.search.samplers import FIXED, suggest
 from ibml.search.space import Space, Values, count_trials
@@ -318,7 +318,7 @@ class Search:
     def _should_continue(self, number: int, step: int) -> bool:
         """Return True if the scheduler lets a trial continue after a rung."""
         objective, scheduler = self.config.objectives[0], self.config.scheduler
-        sign = 1.0 if objective.sense == "maximize" else -1.0
+        sign = get_sign(objective.sense)
         search_trial = self.running[number]
         epochs = search_trial.config.trainer.epochs
 

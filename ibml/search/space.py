@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -54,11 +54,15 @@ class Dimension:
 
     def encode(self, value: Any) -> Any:
         """Return the representation of a value in the database."""
-        return label(value) if isinstance(self.parameter, ChoiceParameter) else value
+        if isinstance(self.parameter, ChoiceParameter):
+            return label(value)
+        return value
 
     def decode(self, label: Any) -> Any:
         """Return the value with this representation in the database."""
-        return self.labels[label] if isinstance(self.parameter, ChoiceParameter) else label
+        if isinstance(self.parameter, ChoiceParameter):
+            return self.labels[label]
+        return label
 
     def has_label(self, label: Any) -> bool:
         """Return True if the label represents a value of the dimension."""
@@ -89,8 +93,10 @@ class Dimension:
             return 1
         if isinstance(p, ChoiceParameter):
             return len(p.choices)
-        step = p.step or (1 if self.whole and not p.log else None)
-        return None if step is None else int((p.high - p.low) / step + 1e-9) + 1
+        step = p.step
+        if not step and self.whole and not p.log:
+            step = 1
+        return int((p.high - p.low) / step + 1e-9) + 1 if step else None
 
     def get_value(self, position: int) -> Any:
         """Return the value at an index, of a dimension with a finite number of values."""
@@ -279,12 +285,22 @@ def is_condition_met(condition: Any, value: Any) -> bool:
             return False
         above_low = condition.low is None or value >= condition.low
         return bool(above_low and (condition.high is None or value <= condition.high))
-    return value in (condition if isinstance(condition, tuple) else (condition,))
+    return value in list_condition_values(condition)
+
+
+def list_condition_values(condition: Any) -> tuple[Any, ...]:
+    """Return the values of a condition without bounds, which is a value or a tuple of values."""
+    return condition if isinstance(condition, tuple) else (condition,)
 
 
 def is_number(value: Any) -> bool:
     """Return True for integers and floats, but not for booleans."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_at_or_below(path: str, others: Iterable[str]) -> bool:
+    """Return True if a dotted path is one of the others, or a part of one of them."""
+    return any(path == other or path.startswith(f"{other}.") for other in others)
 
 
 def _build_settings(path: str, value: Any, source: SourceLocation) -> list[Setting]:

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from ibml.config.metrics.specs import Direction
+from ibml.search.objective_values import get_sign
 
 SEED = "ibml.seed"
 """Trial attributes `ibml.seed.0`, `ibml.seed.1`, ...: metrics of each seed of the trial."""
@@ -28,7 +29,7 @@ def select_best_trial(trials: Iterable[FrozenTrial], sense: Direction) -> Frozen
         The best of the complete, feasible trials that did not diverge; the lowest number among
         equal ones; None if there is no such trial.
     """
-    sign = 1.0 if sense == "maximize" else -1.0
+    sign = get_sign(sense)
     candidates = [
         trial
         for trial in trials

@@ -13,7 +13,15 @@ from ibml.common.errors import Problem, SourceLocation, format_suggestion
 from ibml.config.loading.error_messages import UNKNOWN_KEY
 from ibml.config.search.space import Between, Parameter, RangeParameter
 from ibml.config.trial import TrialConfig
-from ibml.search.space import Dimension, Space, Values, is_active, is_condition_met, is_number
+from ibml.search.space import (
+    Dimension,
+    Space,
+    Values,
+    is_active,
+    is_condition_met,
+    is_number,
+    list_condition_values,
+)
 
 _MAX_CONTEXTS = 64
 _JOINT_SAMPLES = 200
@@ -71,7 +79,7 @@ def _check_condition(condition: Any, parent: Dimension) -> list[Problem]:
     choices: list[str] = []
     if not isinstance(parent.parameter, RangeParameter):
         choices = [str(value) for value in parent.grid or []]
-    for value in condition if isinstance(condition, tuple) else (condition,):
+    for value in list_condition_values(condition):
         if not parent.contains(value):
             hint = format_suggestion(str(value), choices)
             message = f"when: {parent.path!r} is never {value!r}{hint}"
@@ -166,9 +174,12 @@ def _check_dimension(space: Space, dimension: Dimension) -> list[Problem]:
 def _find_contexts(space: Space, dimension: Dimension) -> list[Values]:
     """Return values of the other dimensions with which this one is active."""
     needed = _find_ancestors(space, dimension)
-    parents = [d for d in space.dimensions if d.path in needed]
-    paths = [parent.path for parent in parents]
-    examples = [_collect_example_values(space, parent, dimension) for parent in parents]
+    paths: list[str] = []
+    examples: list[list[Any]] = []
+    for parent in space.dimensions:
+        if parent.path in needed:
+            paths.append(parent.path)
+            examples.append(_collect_example_values(space, parent, dimension))
     contexts: list[Values] = []
     for combination in itertools.islice(itertools.product(*examples), 100 * _MAX_CONTEXTS):
         values = dict(zip(paths, combination, strict=True))
@@ -201,11 +212,12 @@ def _collect_example_values(space: Space, parent: Dimension, child: Dimension) -
     for dimension in (*space.dimensions, child):
         condition = dimension.parameter.when.get(parent.path)
         if isinstance(condition, Between):
-            bounds = (condition.low, condition.high)
-            values += [bound for bound in bounds if bound is not None]
+            for bound in (condition.low, condition.high):
+                if bound is not None:
+                    values.append(bound)
             values += [v for v in parent.grid or () if is_condition_met(condition, v)][:2]
         elif isinstance(parent.parameter, RangeParameter) and condition is not None:
-            values += condition if isinstance(condition, tuple) else (condition,)
+            values += list_condition_values(condition)
     wanted = child.parameter.when.get(parent.path)
     usable: list[Any] = []
     for value in values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, product
@@ -137,7 +138,7 @@ def _expand_one_factor(design: OneFactorDesign, document: Document) -> ExpandedD
 
 def _expand_leave_one_out(design: LeaveOneOutDesign, document: Document) -> ExpandedDesign:
     parts = _build_components(design.components, document)
-    removed: list[tuple[Factor, ...]] = [(), *((part,) for part in parts)]
+    removed: list[tuple[Factor, ...]] = [(), *combinations(parts, 1)]
     if design.pairs:
         removed += combinations(parts, 2)
     arms = [_build_ablated_arm(off, parts, document) for off in removed]
@@ -187,10 +188,12 @@ def _expand_factorial(
 
 def _check_levels(key: str, levels: Iterable[Any], document: Document) -> list[Problem]:
     """Check that the levels of a factor have different names."""
-    shown = [_format_level(level) for level in levels]
     source = document.source(("design", "factors", key))
-    repeated = dict.fromkeys(level for level in shown if shown.count(level) > 1)
-    return [Problem(source, f"two levels of {key!r} both look like {name!r}") for name in repeated]
+    problems = []
+    for name, count in Counter(map(_format_level, levels)).items():
+        if count > 1:
+            problems.append(Problem(source, f"two levels of {key!r} both look like {name!r}"))
+    return problems
 
 
 def _select_cells(
@@ -215,11 +218,16 @@ def _select_cells(
 
 def _format_cell(chosen: Mapping[Factor, str]) -> str:
     """Return the name of an arm: `fusion.type=film + BIO`."""
-    plain = ", ".join(f"{f.name}={level}" for f, level in chosen.items() if not f.component)
-    on = tuple(f for f, level in chosen.items() if f.component and level == ON)
+    plain: list[str] = []
+    on: list[Factor] = []
+    for factor, level in chosen.items():
+        if not factor.component:
+            plain.append(f"{factor.name}={level}")
+        elif level == ON:
+            on.append(factor)
     if plain and on:
-        return f"{plain} {_format_sum(on)}"
-    return plain or _format_sum(on)
+        return f"{', '.join(plain)} {_format_sum(on)}"
+    return ", ".join(plain) or _format_sum(on)
 
 
 def _describe_fraction(names: list[str], cells: int, words: list[int]) -> str:
@@ -260,9 +268,13 @@ def _build_crossed_design(
     notes: tuple[str, ...] = (),
 ) -> ExpandedDesign:
     """Return a design whose arms each have one level of every factor."""
-    levels = {factor.name: tuple(factor.levels) for factor in factors}
-    sources = {factor.name: factor.source for factor in factors}
-    layers = {factor.name: factor.levels for factor in factors}
+    levels: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, SourceLocation] = {}
+    layers: dict[str, dict[str, list[Setting]]] = {}
+    for factor in factors:
+        levels[factor.name] = tuple(factor.levels)
+        sources[factor.name] = factor.source
+        layers[factor.name] = factor.levels
     return ExpandedDesign(arms, reference, levels, pinned, notes, sources, layers)
 
 

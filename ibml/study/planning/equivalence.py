@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ibml.config.trial import TrialConfig, build_canonical_form, flatten
+from ibml.search.space import is_at_or_below
 
 Form = dict[str, Any]
 """Values by dotted path."""
@@ -129,7 +130,7 @@ def _list_candidates(
             candidates += [(path, form[path], other) for other in others]
     found = []
     for path, value, other in candidates:
-        contains_change = any(name == path or name.startswith(f"{path}.") for name in changed)
+        contains_change = any(is_at_or_below(name, (path,)) for name in changed)
         if value != other and not contains_change:
             found.append((path, value, other))
     return found

@@ -156,9 +156,12 @@ def load_plan(
     texts = tuple(overrides)
     groups = [parse_override(text) for text in texts]
     if seeds is not None:
-        twice = [setting.source for setting in _join(groups) if setting.path[0] == "seeds"]
+        twice = []
+        for setting in _join(groups):
+            if setting.path[0] == "seeds":
+                twice.append(Problem(setting.source, "--seeds is given too"))
         if twice:
-            raise ConfigError([Problem(place, "--seeds is given too") for place in twice])
+            raise ConfigError(twice)
         groups.append([Setting(("seeds",), seeds, SourceLocation("--seeds"))])
         texts = (*texts, f"seeds={seeds}")
 
@@ -177,8 +180,13 @@ def _build_plan(
     document: Document, directory: Path | None, extra: list[Setting], to_run: bool
 ) -> Plan:
     """Build and check a plan with overrides; its name is the file's."""
-    in_study = [_normalize_path(s) for s in extra if s.path[0] in StudyConfig.model_fields]
-    in_trials = [s for s in extra if s.path[0] in TrialConfig.model_fields]
+    in_study: list[Setting] = []
+    in_trials: list[Setting] = []
+    for setting in extra:
+        if setting.path[0] in StudyConfig.model_fields:
+            in_study.append(_normalize_path(setting))
+        if setting.path[0] in TrialConfig.model_fields:
+            in_trials.append(setting)
     document, problems = normalize_names(document)
     document, found = normalize_names(apply_overrides(document, in_study))
     problems += found

@@ -73,9 +73,12 @@ def study_record(
 
 def _collect_epochs(plan: Plan, trials: Sequence[TrialSpec], dataset: str) -> tuple[int, ...]:
     """Return the numbers of epochs of a data set's trials, or of its cells without trials."""
-    own = {trial.config.trained_epochs for trial in trials if trial.cell.dataset == dataset}
+    own: set[int] = set()
+    for trial in trials:
+        if trial.cell.dataset == dataset:
+            own.add(trial.config.trained_epochs)
     if not own:
-        own = {cell.config.trained_epochs for cell in plan.cells if cell.dataset == dataset}
+        own.update(c.config.trained_epochs for c in plan.cells if c.dataset == dataset)
     return tuple(sorted(own))
 
 
@@ -94,17 +97,22 @@ def _flatten_config(cell: Cell) -> dict[str, Any]:
 def _build_design_record(plan: Plan) -> DesignRecord:
     expanded = plan.design
     known = set(plan.arms)
-    arms = [arm for arm in expanded.arms if arm.name in known and arm.levels]
+    is_one_factor = plan.study.design.type == "one_factor"
+    levels: dict[str, dict[str, str]] = {}
     values: dict[str, Any] = {}
+    for arm in expanded.arms:
+        if arm.name in known and arm.levels:
+            levels[arm.name] = arm.levels
+            if is_one_factor:
+                values[arm.name] = arm.value
     paths: dict[str, str] = {}
-    if plan.study.design.type == "one_factor":
-        values = {arm.name: arm.value for arm in arms}
+    if is_one_factor:
         paths = dict(zip(expanded.factors, expanded.pinned, strict=True))
     return DesignRecord(
         type=plan.study.design.type,
         factors=expanded.factors,
-        components=tuple(n for n, levels in expanded.factors.items() if levels == (OFF, ON)),
-        levels={arm.name: arm.levels for arm in arms},
+        components=tuple(name for name, names in expanded.factors.items() if names == (OFF, ON)),
+        levels=levels,
         values=values,
         paths=paths,
     )

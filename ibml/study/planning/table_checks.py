@@ -218,10 +218,10 @@ def check_decidable(study: StudyConfig, cells: list[Cell], document: Document) -
         return []
     enough = _find_enough_seeds(study, most, comparisons)
     advice = f"use at least {enough} seeds, or test: t" if enough else "use test: t"
-    source = "the level of the last look" if study.adaptive else "the level of Holm's correction"
+    source = "the last look" if study.adaptive else "Holm's correction"
     message = (
-        f"the smallest signed-rank p of {_format_count(most, 'seed')} is {smallest:.2g}, above"
-        f" {source}, {level:.2g} for {_format_count(comparisons, 'comparison')} at alpha"
+        f"the smallest signed-rank p of {_format_count(most, 'seed')} is {smallest:.2g}, above the"
+        f" level of {source}, {level:.2g} for {_format_count(comparisons, 'comparison')} at alpha"
         f" {study.table.alpha:g}, so that no difference can be significant; {advice}"
     )
     location: Location = ("table", "test")

@@ -18,7 +18,7 @@ from ibml.config.search.space import (
     SearchSpaceConfig,
 )
 from ibml.search.plan import SearchPlan
-from ibml.search.space import Dimension
+from ibml.search.space import Dimension, list_condition_values
 from ibml.study.planning.dry_run.search_peek import SearchPeek
 
 
@@ -129,8 +129,7 @@ def _format_condition(condition: Any) -> str:
         if condition.high is not None:
             bounds.append(f"<= {condition.high:g}")
         return " and ".join(bounds)
-    values = condition if isinstance(condition, tuple) else (condition,)
-    return " or ".join(map(format_setting, values))
+    return " or ".join(map(format_setting, list_condition_values(condition)))
 
 
 def format_gpu(resources: ResourcesConfig) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ibml.config.trial import flatten
 from ibml.search.plan import SearchPlan
+from ibml.search.space import is_at_or_below
 from ibml.study.planning.arm_search import format_search_name
 from ibml.study.planning.cells import Cell
 from ibml.study.planning.dry_run.duration_estimate import SECONDS, collect_costs, estimate_duration
@@ -105,8 +106,10 @@ def _build_grid(plan: Plan) -> Table:
         row.append(_format_range(least * epochs, most * epochs))
         if cell.arm == plan.reference:
             row.append("reference")
+        elif factors:
+            row.append("")
         else:
-            row.append("" if factors else _describe_difference(cell, set_by.get(cell.dataset, ())))
+            row.append(_describe_difference(cell, set_by.get(cell.dataset, ())))
         grid.add_row(*map(Text, row))
     return grid
 
@@ -154,19 +157,14 @@ def _describe_results(plan: Plan, past: Peek, rerun: bool) -> list[str]:
     if plan.tuning:
         cells = sum(not arm.plan for arm in plan.tuning)
         kind = " of arms that are not tuned"
-    every = f"{len(plan.study.all_seeds) * cells:,} trials{kind}"
+    every = len(plan.study.all_seeds) * cells
+    done = f"{found.done:,} of {every:,} trials{kind} have a result already"
     if rerun:
-        text = (
-            f"{found.done:,} of {every} have a result already and would be trained again (--rerun)."
-        )
-        return [text, *found.notes]
+        return [f"{done} and would be trained again (--rerun).", *found.notes]
     left = "nothing"
     if found.trials[1]:
         left = f"{_format_range(*found.trials)} with {_format_range(*found.epochs)} epochs"
-    return [
-        f"{found.done:,} of {every} have a result already; left to train: {left}.",
-        *found.notes,
-    ]
+    return [f"{done}; left to train: {left}.", *found.notes]
 
 
 def _describe_sharing(plan: Plan) -> list[str]:
@@ -195,13 +193,21 @@ def _format_range(low: int, high: int) -> str:
 
 def _describe_tuning(plan: Plan) -> str:
     """Return the cost of the arms' searches."""
-    plans = [arm.plan for arm in plan.tuning if arm.plan]
+    plans: list[SearchPlan] = []
+    fixed: list[str] = []
+    epochs = 0
+    for arm in plan.tuning:
+        if arm.fixed:
+            fixed.append(f"{arm.cell.arm}: {', '.join(arm.fixed)}")
+        if arm.plan:
+            plans.append(arm.plan)
+            epochs += arm.plan.trials * len(arm.plan.seeds) * arm.plan.trained_epochs
     if not plans:
         return "Tuning: no arm has parameters to tune."
     first = plans[0]
-    epochs = sum(p.trials * len(p.seeds) * p.trained_epochs for p in plans)
-    most = max(p.trials for p in plans)
-    fewer = "at most " if any(p.trials < most for p in plans) else ""
+    counts = [search.trials for search in plans]
+    most = max(counts)
+    fewer = "at most " if min(counts) < most else ""
     seeds = f" × {len(first.seeds)} seeds" if len(first.seeds) > 1 else ""
     bound = "at most " if first.config.scheduler.type != "none" else ""
     text = (
@@ -209,7 +215,6 @@ def _describe_tuning(plan: Plan) -> str:
         f" {plan.tuning_trials} trials, {bound}{epochs:,} epochs; sampler"
         f" {first.config.sampler.type}, scheduler {first.config.scheduler.type}."
     )
-    fixed = [f"{arm.cell.arm}: {', '.join(arm.fixed)}" for arm in plan.tuning if arm.fixed]
     return f"{text} Not searched in {'; in '.join(fixed)}." if fixed else text
 
 
@@ -227,7 +232,7 @@ def _describe_difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
         if path not in form and has_other_type:
             continue
         present.append(path)
-        if not has_other_type or _is_at_or_below(path, set_by_either):
+        if not has_other_type or is_at_or_below(path, set_by_either):
             named.append(path)
     words = []
     for path in named:
@@ -236,8 +241,9 @@ def _describe_difference(cell: Cell, set_by_reference: Sequence[str]) -> str:
         is_target = path == f"{component}.target" and not has_type
         count = 0
         if path == f"{component}.type" or is_target:
-            parts = [p for p in present if p.startswith(f"{component}.")]
-            count = sum(p not in named for p in parts)
+            for other in present:
+                if other not in named and other.startswith(f"{component}."):
+                    count += 1
         defaults = f" with {count} default{'s' if count > 1 else ''}" if count else ""
         words.append(f"{path}: {format_setting(cell.changes[path])}{defaults}")
     return ", ".join(words)
@@ -254,7 +260,3 @@ def _has_other_type(path: str, changes: Collection[str]) -> bool:
         if f"{component}.type" in changes or f"{component}.target" in changes:
             return True
     return False
-
-
-def _is_at_or_below(path: str, others: Sequence[str]) -> bool:
-    return any(path == other or path.startswith(f"{other}.") for other in others)
