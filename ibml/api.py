@@ -103,7 +103,7 @@ def reproduce(
 
     Raises:
         TrackingError: If the store has no such trial.
-        NotReproducible: If the data or the trainer have changed.
+        NotReproducibleError: If the data or the trainer have changed.
 
     Example:
         >>> from pathlib import Path

@@ -75,8 +75,7 @@ def begun_and_ended(
     _, said = process.communicate(timeout=60)
     if sent == signal.SIGINT:
         assert (
-            said
-            == "\nStopped. Finished files are kept. Repeat the command to create the others.\n"
+            said == "\nStopped. Finished files are kept. Repeat the command to create the others.\n"
         )
     return process
 
