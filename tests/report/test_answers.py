@@ -29,8 +29,7 @@ def test_an_answer_has_change_interval_p_and_what_would_have_shown() -> None:
     # differences 0.1, -0.2, 0.4, -0.4, 0.3: sd 0.3362, (2.7764 + 0.9410) x 0.3362 / sqrt(5) = 0.56
     assert found["same"] == (
         "no effect detected",
-        "No effect was detected on test.accuracy (a change of 0.56 points would have shown 4 times in 5) or test.gap"
-        " (0.56 points).",
+        "No effect was detected on test.accuracy (MDE 0.56 points) or test.gap (MDE 0.56 points).",
     )
 
 
@@ -92,10 +91,10 @@ def test_a_removed_component_is_told_as_its_removal() -> None:
     record = study(arms).model_copy(update={"design": design})
     found = said(record, arms)
     assert found["w/o A"][0] == "hurts"
-    assert found["w/o A"][1].startswith("Taking out A hurts: test.accuracy falls by 5.00 points")
-    assert found["w/o B"][1].startswith("No effect of taking out B was detected on test.accuracy")
+    assert found["w/o A"][1].startswith("Removing A hurts: test.accuracy falls by 5.00 points")
+    assert found["w/o B"][1].startswith("No effect of removing B was detected on test.accuracy")
     assert build_study_summary(build_table(record, results(record, arms))) == (
-        "Earns its place, since it is missed when taken out: A. No effect of taking out was detected: B."
+        "Removing it hurts: A. Removing it has no detected effect: B."
     )
 
 

@@ -50,7 +50,7 @@ def draw_critical_difference(
             known[arm] = rank
     if len(known) < 2:
         return draw_placeholder(f"Fewer than two arms have a rank to compare: {label}.")
-    note, color, drawn_groups = "bars join arms that are not told apart", DARK, groups
+    note, color, drawn_groups = "bars join arms that are not significantly different", DARK, groups
     if datasets < LEAST_DATASETS:
         note = (
             f"{datasets} data sets are too few for a test of ranks (at least {LEAST_DATASETS}):"

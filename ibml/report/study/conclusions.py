@@ -98,7 +98,7 @@ def _describe_removal(table: Table, arm: str) -> str:
     removed = _list_removed_components(table, arm)
     if not removed:
         return ""
-    return f"taking out {join_words(list(map(table.study.table.get_display_name, removed)))}"
+    return f"removing {join_words(list(map(table.study.table.get_display_name, removed)))}"
 
 
 def _describe_seeds(table: Table, cells: Sequence[TableCell]) -> Iterator[str]:
@@ -227,10 +227,10 @@ def _describe_removals(table: Table) -> Iterator[str]:
             name += " together"
         found.setdefault(conclusion.verdict, []).append(name or conclusion.arm)
     for verdict, text in (
-        ("hurts", "Earns its place, since it is missed when taken out: {}."),
-        ("helps", "Better taken out: {}."),
-        ("helps and hurts", "Taken out it helps one thing and hurts another: {}."),
-        ("no effect detected", "No effect of taking out was detected: {}."),
+        ("hurts", "Removing it hurts: {}."),
+        ("helps", "Removing it helps: {}."),
+        ("helps and hurts", "Removing it helps one metric and hurts another: {}."),
+        ("no effect detected", "Removing it has no detected effect: {}."),
         ("undecided so far", "Not decided yet: {}."),
         ("no claim", "No claim is possible: {}."),
         ("no result", "Without a result: {}."),
@@ -271,7 +271,7 @@ def _describe_best(table: Table) -> Iterator[str]:
     digits = table.study.table.get_digits(metric.name)
     mean = f"{format_number(best[0].summary.mean, digits)} {metric.unit}".strip()
     tied = [get_name(cell.arm) for cell in cells if cell.tied and not cell.best]
-    apart = f", not told apart from {_join_first(tied)}" if tied else ""
+    apart = f", not significantly different from {_join_first(tied)}" if tied else ""
     leaders = [get_name(cell.arm) for cell in best]
     yield f"Best mean of {metric_name}: {join_words(leaders)}, {mean}{apart}."
 

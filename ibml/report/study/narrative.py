@@ -150,19 +150,13 @@ class Narrative:
     def _describe_not_detected(self, subject: str, found: dict[Metric, list[Finding]]) -> str:
         """Name the metrics with the smallest detectable change, the largest of all data sets."""
         names: list[str] = []
-        is_first = True
         for metric, findings in found.items():
             name = self.names.get_display_name(metric.name)
             sizes = [finding.difference.detectable for finding in findings]
             known = [size for size in sizes if size is not None]
             if len(known) == len(sizes):
                 size_text = self._format_size(max(known), metric)
-                if is_first:
-                    everywhere = " on each data set" if len(findings) > 1 else ""
-                    name += f" (a change of {size_text} would have shown{everywhere} 4 times in 5)"
-                else:
-                    name += f" ({size_text})"
-                is_first = False
+                name += f" (MDE {size_text})"
             names.append(name)
         of_subject = f" of {subject}" if subject else ""
         return f"No effect{of_subject} was detected on {join_words(names, 'or')}."

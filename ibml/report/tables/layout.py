@@ -197,7 +197,7 @@ def _build_difference_columns(
     """Return the columns of differences; `first` is the heading of the names."""
     interval = f"{format_confidence_level(table.study.table.alpha)} interval"
     tests = ("p", "level") if adaptive else ("p (Holm)",)
-    headings = ("difference", interval, *tests, "d_z", "detectable")
+    headings = ("difference", interval, *tests, "d_z", "MDE")
     return (Column(first, "name"), *map(Column, headings), Column("verdict", "words"))
 
 

@@ -59,7 +59,7 @@ def _describe_method(results: Results, counts: list[int]) -> list[str]:
         *_describe_hidden_arms(study),
         *_describe_complete_seeds(results),
         f"{_describe_detectable(study, counts)} *: differs from {shown}."
-        " ≈: not told apart from the best.",
+        " ≈: not significantly different from the best.",
     ]
 
 
@@ -134,8 +134,8 @@ def _describe_looks(results: Results) -> list[str]:
 def _describe_detectable(study: StudyRecord, counts: list[int]) -> str:
     if study.table.test == "t":
         return (
-            f"Detectable: the smallest difference found with power {POWER:g} at alpha"
-            f" {study.table.alpha:g}, uncorrected."
+            f"MDE: minimum detectable effect (power {POWER:g}, alpha {study.table.alpha:g},"
+            " uncorrected)."
         )
     pairs = min(counts[-1], 60) if counts else 0
     smallest = min(1.0, 2.0 ** (1 - pairs))
