@@ -64,7 +64,7 @@ def test_without_a_gpu_it_is_said(trial, cli: CommandLine, monkeypatch: pytest.M
         measure_gpu_memory(trial())
     cli.write("shared.yaml", STUDY)
     plan = cli.inside("ablate", "shared.yaml", "--dry-run")
-    assert "1 CPU and a share, found by a try, GPU" in plan.out
+    assert "1 CPU and a measured share of a GPU" in plan.out
     answer = cli("ablate", "shared.yaml")
     assert answer.code == 1
     assert "resources.gpu: a trial asks for 1 GPU, this machine has 0" in answer.err

@@ -69,13 +69,11 @@ def test_what_is_shared_is_said_before_and_after(
     assert shared(cli) == ALONE - ONCE
     before = cli.inside("ablate", "late.yaml", *LATE, "--dry-run").out
     assert f"{ALONE} epochs; a trial takes" in before
-    assert (
-        f"Trained once where trials train alike: {ONCE} epochs, {ONCE / ALONE:.0%} (with --no-share all)."
-        in before
-    )
+    assert f"With prefix sharing: {ONCE} epochs, {ONCE / ALONE:.0%} of the epochs" in before
     for option in (("--no-share",), ("--stage-gb", "0")):
         assert (
-            "Trained once" not in cli.inside("ablate", "late.yaml", *LATE, "--dry-run", *option).out
+            "With prefix sharing"
+            not in cli.inside("ablate", "late.yaml", *LATE, "--dry-run", *option).out
         )
 
 
