@@ -190,7 +190,7 @@ def test_a_store_in_memory_is_refused_before_anything_trains(cli: CommandLine) -
     cli.write("space.yaml", SPACE)
     answer = cli.inside("tune", "space.yaml", "--storage", "sqlite:///:memory:")
     assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
-    assert "the search database sqlite:///:memory:: a database in memory" in answer.err
+    assert "the search database sqlite:///:memory:: an in-memory database" in answer.err
     assert not (cli.folder / "mlflow.db").exists()
 
 
