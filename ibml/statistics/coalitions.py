@@ -1,4 +1,4 @@
-"""Exact Shapley values over the subsets of a few players (Shapley 1953)."""
+"""Weights of exact Shapley values over all subsets of a few players (Shapley, 1953)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from math import factorial
 
 
 def shapley_weights(players: int) -> list[list[float]]:
-    """The matrix A, (M, 2^M), with phi = A v: v(S) stands at the position whose bit m says whether m is in S.
+    """Return the matrix A, shape (M, 2^M), that maps a game v to its Shapley values phi = A v.
 
-    phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)). Rows sum to 0, and the phi of a game to
+    phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)).
+
+    The value v(S) is at the index whose bit m is set if and only if player m is in S; `members`
+    lists the subsets in this order. Every row sums to 0, and the Shapley values of a game sum to
     v(all) - v(none).
+
+    Args:
+        players: Number of players M.
+
+    Returns:
+        One row of 2^M weights per player.
     """
     rows = []
     for player in range(players):
@@ -24,7 +33,16 @@ def shapley_weights(players: int) -> list[list[float]]:
 
 
 def members(players: int) -> list[list[bool]]:
-    """Who is in each subset, in the order of the columns of `shapley_weights`: (2^M, M)."""
-    return [
-        [bool(subset >> player & 1) for player in range(players)] for subset in range(2**players)
-    ]
+    """Return the membership matrix of all subsets, shape (2^M, M).
+
+    Args:
+        players: Number of players M.
+
+    Returns:
+        One row per subset, in the order of the columns of `shapley_weights`; entry m is True if
+        player m is in the subset.
+    """
+    rows = []
+    for subset in range(2**players):
+        rows.append([bool(subset >> player & 1) for player in range(players)])
+    return rows

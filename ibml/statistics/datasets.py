@@ -1,8 +1,8 @@
-"""Arms over several data sets: ranks, signed-rank tests, groups not told apart, probability of improvement.
+"""Comparisons of arms over several data sets: ranks, signed-rank tests, probability of improvement.
 
-Demsar 2006, "Statistical comparisons of classifiers over multiple data sets"; Benavoli et al. 2016, "Should we really
-use post-hoc tests based on mean-ranks?"; Agarwal et al. 2021, "Deep reinforcement learning at the edge of the
-statistical precipice".
+Demsar, 2006, "Statistical comparisons of classifiers over multiple data sets"; Benavoli et al.,
+2016, "Should we really use post-hoc tests based on mean-ranks?"; Agarwal et al., 2021, "Deep
+reinforcement learning at the edge of the statistical precipice".
 """
 
 from __future__ import annotations
@@ -15,21 +15,36 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from ibml.statistics.paired import Difference, holm, paired_difference, signed_rank, with_verdicts
+from ibml.statistics.paired import (
+    Difference,
+    find_complete_keys,
+    holm,
+    paired_difference,
+    signed_rank,
+    with_verdicts,
+)
 
 LEAST_DATASETS = 6
-"""With five the smallest two-sided signed-rank p is 0.0625."""
+"""Smallest number of data sets to test: with 5, no two-sided signed-rank p is below 0.0625."""
 
 Means = Mapping[str, Mapping[str, float]]
 """Arm -> data set -> mean."""
 
 _RESAMPLES_SEED = 0
+"""Seed of the bootstrap."""
 _DIGITS = 12
+"""Significant digits up to which means of a data set are compared."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average rank by arm, 1 is best, over `datasets` data sets; `missing` others lack an arm's mean."""
+    """Average ranks of the arms over the data sets for which every arm has a mean.
+
+    Attributes:
+        ranks: Arm -> average rank; 1 is the best. Empty without common data sets.
+        datasets: Number of data sets for which every arm has a mean.
+        missing: Number of other data sets.
+    """
 
     ranks: dict[str, float]
     datasets: int
@@ -38,9 +53,14 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Improvement:
-    """P(a run of the arm is better than one of the reference), mean over data sets, with its bootstrap interval.
+    """Probability that a run of an arm is better than a run of the reference.
 
-    None is what no data set, or a single run, does not allow to say.
+    Attributes:
+        probability: Mean of the probability over data sets; None without common data sets.
+        low: Lower limit of the bootstrap interval; None if a data set has a single run of the arm
+            or of the reference.
+        high: Upper limit of this interval.
+        datasets: Number of data sets with runs of both.
     """
 
     probability: float | None
@@ -50,21 +70,40 @@ class Improvement:
 
 
 def average_ranks(means: Means, higher_is_better: bool) -> Ranks:
-    """Ranks within each data set that all arms have, averaged; ties share their average rank."""
-    datasets, missing = _complete_datasets(means)
+    """Rank the arms within each data set and average the ranks; ties share their average rank.
+
+    Args:
+        means: Arm -> data set -> mean. Data sets for which an arm has no mean are excluded.
+        higher_is_better: Direction of the metric.
+
+    Returns:
+        The average ranks.
+    """
+    datasets, missing = find_complete_keys(means.values())
     if not datasets:
         return Ranks({}, 0, missing)
-    ranks = rankdata(_table(means, datasets) * (-1 if higher_is_better else 1), axis=0).mean(axis=1)
+    sign = -1 if higher_is_better else 1
+    ranks = rankdata(_tabulate(means, list(means), datasets) * sign, axis=0).mean(axis=1)
     return Ranks(dict(zip(means, ranks.tolist(), strict=True)), len(datasets), missing)
 
 
 def signed_rank_over_datasets(
     means: Means, reference: str, higher_is_better: bool, alpha: float = 0.05
 ) -> dict[str, Difference]:
-    """Each arm against the reference over the data sets that both have, Holm over the arms.
+    """Test each arm against the reference over the data sets that both have.
 
-    The differences are those of `paired_difference` with a data set in a seed's place. Under LEAST_DATASETS data sets
-    there are their number and mean, and "too few data sets".
+    The differences are those of `paired_difference` with data sets instead of seeds.
+
+    Args:
+        means: Arm -> data set -> mean, including the reference.
+        reference: Name of the reference arm.
+        higher_is_better: Direction of the metric.
+        alpha: Significance level.
+
+    Returns:
+        Arm -> difference, with p-values Holm-corrected over the arms. For fewer than
+        `LEAST_DATASETS` data sets only their number and the mean are set, and the verdict is
+        "too few data sets".
     """
     found = {}
     for arm, by_dataset in means.items():
@@ -89,10 +128,22 @@ def improvement(
     alpha: float = 0.05,
     resamples: int = 2000,
 ) -> Improvement:
-    """Mean over data sets of P(X > Y) + P(X = Y) / 2, X a run of the arm, Y one of the reference.
+    """Estimate the probability of improvement of an arm over the reference.
 
-    Percentile interval of a stratified bootstrap: runs are drawn anew within each data set and arm (Agarwal et al.
-    2021). A data set with a single run on a side has nothing to draw from, so there is no interval then.
+    The estimate is the mean over data sets of P(X > Y) + P(X = Y) / 2, where X is a run of the arm
+    and Y a run of the reference. The interval consists of percentiles of a stratified bootstrap,
+    which resamples the runs within each data set and arm (Agarwal et al., 2021).
+
+    Args:
+        arm: Data set -> results of the runs of the arm.
+        reference: Data set -> results of the runs of the reference.
+        higher_is_better: Direction of the metric.
+        alpha: The interval has the level 1 - alpha.
+        resamples: Number of bootstrap resamples.
+
+    Returns:
+        The probability over the data sets with runs of both. There is no interval if a data set
+        has a single run on one side, since a single run cannot be resampled.
     """
     datasets = [name for name in arm if len(arm[name]) and len(reference.get(name, ()))]
     if not datasets:
@@ -101,12 +152,15 @@ def improvement(
     sign = 1 if higher_is_better else -1
     probabilities, resampled = [], []
     for name in datasets:
-        x, y = (sign * np.asarray(runs[name], dtype=float) for runs in (arm, reference))
+        x = sign * np.asarray(arm[name], dtype=float)
+        y = sign * np.asarray(reference[name], dtype=float)
         wins = (np.sign(x[:, None] - y) + 1) / 2
-        # How often each run is drawn says all about a draw; (resamples, runs of X) and (resamples, runs of Y).
-        drawn_x, drawn_y = (_draw_counts(generator, len(side), resamples) for side in (x, y))
+        # A resample is determined by the number of times that it contains each run:
+        # shapes (resamples, runs of X) and (resamples, runs of Y).
+        counts_x = _draw_counts(generator, len(x), resamples)
+        counts_y = _draw_counts(generator, len(y), resamples)
         probabilities.append(wins.mean())
-        resampled.append(((drawn_x @ wins) * drawn_y).sum(axis=1) / wins.size)
+        resampled.append(((counts_x @ wins) * counts_y).sum(axis=1) / wins.size)
     low = high = None
     if all(min(len(arm[name]), len(reference[name])) > 1 for name in datasets):
         low, high = np.quantile(np.mean(resampled, axis=0), [alpha / 2, 1 - alpha / 2]).tolist()
@@ -116,31 +170,52 @@ def improvement(
 def not_told_apart(
     means: Means, higher_is_better: bool, alpha: float = 0.05
 ) -> list[tuple[str, ...]]:
-    """Groups of arms for a critical-difference diagram: maximal sets of two or more of which no pair differs.
+    """Return the groups of a critical-difference diagram: arms without significant differences.
 
-    Signed-rank tests of all pairs over the data sets that all arms have, Holm over the pairs (Benavoli et al. 2016).
-    Arms within a group, and groups, are in the order of average ranks. scikit-posthocs' `posthoc_wilcoxon` is the same
-    without ties; from 14 data sets on it is approximate with ties, and not a number where two arms are equal.
+    A group is a maximal set of two or more arms of which no pair differs significantly. Pairs are
+    compared by signed-rank tests over the data sets that all arms have, with Holm correction over
+    the pairs (Benavoli et al., 2016).
+
+    scikit-posthocs' `posthoc_wilcoxon` gives the same p-values without ties. With ties it is
+    approximate from 14 data sets on, and NaN for two equal arms.
+
+    Args:
+        means: Arm -> data set -> mean.
+        higher_is_better: Direction of the metric.
+        alpha: Significance level of the corrected tests.
+
+    Returns:
+        The groups. Arms within a group, and the groups, are in the order of average ranks.
     """
-    datasets, _ = _complete_datasets(means)
+    datasets, _ = find_complete_keys(means.values())
     if not datasets or len(means) < 2:
         return []
     ranks = average_ranks(means, higher_is_better).ranks
     ordered = sorted(means, key=lambda arm: (ranks[arm], arm))
-    table = _table({arm: means[arm] for arm in ordered}, datasets)
+    table = _tabulate(means, ordered, datasets)
     pairs = list(combinations(range(len(ordered)), 2))
-    together = np.ones((len(ordered), len(ordered)), dtype=bool)
-    for (i, j), p in zip(
-        pairs, holm([signed_rank(table[i] - table[j]) for i, j in pairs]), strict=True
-    ):
-        together[i, j] = together[j, i] = p is None or p >= alpha
-    return [tuple(ordered[i] for i in group) for group in _cliques(together)]
+    p_values = holm([signed_rank(table[i] - table[j]) for i, j in pairs])
+    connected = np.ones((len(ordered), len(ordered)), dtype=bool)
+    for (i, j), p in zip(pairs, p_values, strict=True):
+        connected[i, j] = connected[j, i] = p is None or p >= alpha
+    groups = []
+    for clique in _find_cliques(connected):
+        groups.append(tuple(ordered[i] for i in clique))
+    return groups
 
 
-def _cliques(together: npt.NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """The maximal cliques of two or more nodes, by Bron & Kerbosch 1973."""
-    count = len(together)
-    neighbours = {i: {j for j in range(count) if j != i and together[i, j]} for i in range(count)}
+def _find_cliques(connected: npt.NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Return the maximal cliques of two or more nodes (Bron & Kerbosch, 1973).
+
+    Args:
+        connected: Symmetric adjacency matrix, shape (nodes, nodes); the diagonal is ignored.
+
+    Returns:
+        The cliques as sorted tuples of node indices, in lexicographic order.
+    """
+    neighbours = {}
+    for node, row in enumerate(connected):
+        neighbours[node] = set(np.flatnonzero(row).tolist()) - {node}
     found: list[tuple[int, ...]] = []
 
     def extend(clique: set[int], candidates: set[int], excluded: set[int]) -> None:
@@ -151,22 +226,22 @@ def _cliques(together: npt.NDArray[np.bool_]) -> list[tuple[int, ...]]:
             candidates = candidates - {node}
             excluded = excluded | {node}
 
-    extend(set(), set(range(count)), set())
+    extend(set(), set(neighbours), set())
     return sorted(found)
 
 
-def _complete_datasets(means: Means) -> tuple[list[str], int]:
-    """The data sets of which every arm has a mean, and how many others there are."""
-    by_arm = [set(by_dataset) for by_dataset in means.values()]
-    common = set.intersection(*by_arm) if by_arm else set()
-    return sorted(common), len(set().union(*by_arm) - common)
+def _tabulate(
+    means: Means, arms: Sequence[str], datasets: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """Return the means as an array, shape (arms, data sets), without rounding errors.
 
-
-def _table(means: Means, datasets: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Shape (arms, data sets); numbers of one data set that differ by their rounding alone are made equal."""
-    table = np.array(
-        [[by_dataset[name] for name in datasets] for by_dataset in means.values()], dtype=float
-    )
+    The means of a data set are rounded to `_DIGITS` digits, relative to the largest of them, so
+    that means that differ only by rounding errors are ties.
+    """
+    rows = []
+    for arm in arms:
+        rows.append([means[arm][name] for name in datasets])
+    table = np.array(rows, dtype=float)
     scale = 10.0 ** np.ceil(np.log10(np.maximum(np.abs(table).max(axis=0), np.finfo(float).tiny)))
     rounded: npt.NDArray[np.float64] = np.round(table / scale, _DIGITS) * scale
     return rounded
@@ -175,4 +250,5 @@ def _table(means: Means, datasets: Sequence[str]) -> npt.NDArray[np.float64]:
 def _draw_counts(
     generator: np.random.Generator, runs: int, resamples: int
 ) -> npt.NDArray[np.int64]:
+    """Draw bootstrap resamples; return the count of each run, shape (resamples, runs)."""
     return generator.multinomial(runs, np.full(runs, 1 / runs), size=resamples)

@@ -1,6 +1,6 @@
-"""Factorial designs: effects of levels with intervals over seeds, and each factor's share of the variance.
+"""Factorial designs: effects of levels with intervals over seeds, and analysis of variance.
 
-A seed is a block: effects are made per seed, within it, and then tested over seeds.
+A seed is a block: each effect is computed within every seed and then tested over the seeds.
 """
 
 from __future__ import annotations
@@ -15,25 +15,40 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import fdtrc
 
-from ibml.statistics.paired import Difference, paired_difference, with_verdicts
+from ibml.statistics.paired import (
+    Difference,
+    find_complete_keys,
+    paired_difference,
+    with_verdicts,
+)
 
 Cell = tuple[str, ...]
 """One level of each factor, in the order of the factors."""
 Values = Mapping[Cell, Mapping[int, float]]
-"""Cell -> seed -> value. The cells are those of the design, all of a full factorial or part of them."""
+"""Cell -> seed -> value, for all cells of a full factorial design or some of them."""
 Factors = Mapping[str, Sequence[str]]
-"""Name -> levels, the reference level first."""
+"""Factor -> levels, the reference level first."""
 Term = tuple[str, ...] | Literal["higher order", "seed", "residual"]
+"""Term of the analysis of variance: the factors of an effect, or one of the other terms."""
 
 EffectName = tuple[tuple[str, ...], tuple[str, ...]]
+"""Factors and levels of an effect."""
 Floats = npt.NDArray[np.float64]
 
 _ROUNDING = 1e-12
+"""Size, relative to the largest value, below which differences are rounding errors."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What levels of factors do, over the seeds that have every cell; `difference.missing` counts the others."""
+    """Main effect of a level, or interaction of two levels, over the seeds that have all cells.
+
+    Attributes:
+        factors: The factor, or the two factors.
+        levels: Level of each of these factors.
+        difference: Effect relative to the reference levels. `difference.missing` counts the seeds
+            for which a cell has no value.
+    """
 
     factors: tuple[str, ...]
     levels: tuple[str, ...]
@@ -42,7 +57,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class VarianceShare:
-    """A term's share of the total sum of squares, its F against the residual, and p; None is what cannot be said."""
+    """Row of the analysis of variance.
+
+    Attributes:
+        term: Term of the model.
+        share: Share of the total sum of squares; None if all values are equal.
+        f: F statistic against the residual; None if it is not defined.
+        p: p-value of the F test; None without F statistic.
+    """
 
     term: Term
     share: float | None
@@ -51,25 +73,45 @@ class VarianceShare:
 
 
 def main_effects(factors: Factors, values: Values, alpha: float = 0.05) -> list[Effect]:
-    """Each level against its factor's first, averaged over the cells that have it, Holm over all of them."""
-    seeds, missing = _complete_seeds(values)
+    """Compare each level with the first level of its factor, averaged over the other factors.
+
+    Args:
+        factors: Factor -> levels, the reference level first.
+        values: Cell -> seed -> value. The mean of a level is taken over the cells with this level.
+        alpha: Significance level; intervals have the level 1 - alpha.
+
+    Returns:
+        One effect per level that is not a reference level. The p-values are Holm-corrected over
+        all effects.
+    """
+    seeds, missing = find_complete_keys(values.values())
     found: dict[EffectName, Difference] = {}
-    for place, (name, levels) in enumerate(factors.items()):
-        first = _marginal(values, {place: levels[0]}, seeds)
+    for position, (name, levels) in enumerate(factors.items()):
+        reference = _compute_marginal(values, {position: levels[0]}, seeds)
         for level in levels[1:]:
-            difference = paired_difference(
-                _marginal(values, {place: level}, seeds), first, "t", alpha
-            )
+            marginal = _compute_marginal(values, {position: level}, seeds)
+            difference = paired_difference(marginal, reference, "t", alpha)
             found[(name,), (level,)] = replace(difference, missing=missing)
-    return _corrected(found, alpha)
+    return _correct(found, alpha)
 
 
 def interactions(factors: Factors, values: Values, alpha: float = 0.05) -> list[Effect]:
-    """m[a, b] - m[a0, b] - m[a, b0] + m[a0, b0] of two factors' marginal means, Holm over all of them.
+    """Compute the interactions m[a, b] - m[a0, b] - m[a, b0] + m[a0, b0] of all pairs of factors.
 
-    Combinations of which a fractional design lacks one of the four are left out.
+    m are the marginal means of two factors, a and b their levels, and a0 and b0 the reference
+    levels.
+
+    Args:
+        factors: Factor -> levels, the reference level first.
+        values: Cell -> seed -> value.
+        alpha: Significance level; intervals have the level 1 - alpha.
+
+    Returns:
+        One effect per pair of factors and pair of levels. The p-values are Holm-corrected over
+        all interactions. Pairs of levels are omitted if a fractional design lacks one of the four
+        combinations.
     """
-    seeds, missing = _complete_seeds(values)
+    seeds, missing = find_complete_keys(values.values())
     found: dict[EffectName, Difference] = {}
     for (i, (first, a_levels)), (j, (second, b_levels)) in combinations(
         enumerate(factors.items()), 2
@@ -79,53 +121,74 @@ def interactions(factors: Factors, values: Values, alpha: float = 0.05) -> list[
         for a, b in product(a_levels[1:], b_levels[1:]):
             if not {(a, b), (a0, b), (a, b0), (a0, b0)} <= present:
                 continue
-            both, none, one, other = (
-                _marginal(values, {i: x, j: y}, seeds)
-                for x, y in ((a, b), (a0, b0), (a0, b), (a, b0))
-            )
-            plus = {seed: both[seed] + none[seed] for seed in seeds}
-            minus = {seed: one[seed] + other[seed] for seed in seeds}
-            found[(first, second), (a, b)] = replace(
-                paired_difference(plus, minus, "t", alpha), missing=missing
-            )
-    return _corrected(found, alpha)
+            m_ab = _compute_marginal(values, {i: a, j: b}, seeds)
+            m_a0b0 = _compute_marginal(values, {i: a0, j: b0}, seeds)
+            m_a0b = _compute_marginal(values, {i: a0, j: b}, seeds)
+            m_ab0 = _compute_marginal(values, {i: a, j: b0}, seeds)
+            plus, minus = {}, {}
+            for seed in seeds:
+                plus[seed] = m_ab[seed] + m_a0b0[seed]
+                minus[seed] = m_a0b[seed] + m_ab0[seed]
+            difference = paired_difference(plus, minus, "t", alpha)
+            found[(first, second), (a, b)] = replace(difference, missing=missing)
+    return _correct(found, alpha)
 
 
 def variance_shares(factors: Factors, values: Values) -> list[VarianceShare]:
-    """Analysis of variance with the seed as block; the shares sum to 1.
+    """Compute an analysis of variance with the seed as block; the shares sum to 1.
 
-    Main effects, two-way terms where the design is a full factorial, what else differs between cells ("higher order",
-    if that can be), seed, and residual (cell times seed), by nested least-squares models in this order. In a design
-    that is not balanced a term's share is thus what it adds to those before it.
+    Nested least-squares models add the terms in this order: main effects, two-way interactions (if
+    the design is a full factorial), "higher order" (remaining differences between cells, if there
+    can be any), "seed" and "residual" (cell times seed). In an unbalanced design the share of a
+    term is therefore its contribution in addition to the terms before it.
+
+    Args:
+        factors: Factor -> levels.
+        values: Cell -> seed -> value. Seeds for which a cell has no value are excluded.
+
+    Returns:
+        One row per term. Without values, or if all values are equal, share, F and p have
+        the value None.
     """
-    seeds, _ = _complete_seeds(values)
+    seeds, _ = find_complete_keys(values.values())
     cells = list(values)
-    terms = _terms(factors, cells)
-    y = np.array([values[cell][seed] for cell in cells for seed in seeds], dtype=float)
+    terms = _build_terms(factors, cells)
+    y = np.array([values[cell][seed] for cell, seed in product(cells, seeds)], dtype=float)
     if len(y) == 0 or np.ptp(y) <= _ROUNDING * np.abs(y).max():
-        return [
-            VarianceShare(term, None, None, None)
-            for term in [*(term for term, _ in terms), "seed", "residual"]
-        ]
-    by_cell: list[tuple[Term, Floats]] = [
-        (term, np.repeat(columns, len(seeds), axis=0)) for term, columns in terms
-    ]
-    return _nested_models(y, [*by_cell, ("seed", np.tile(np.eye(len(seeds)), (len(cells), 1)))])
+        undefined = [VarianceShare(term, None, None, None) for term, _ in terms]
+        undefined.append(VarianceShare("seed", None, None, None))
+        undefined.append(VarianceShare("residual", None, None, None))
+        return undefined
+    blocks: list[tuple[Term, Floats]] = []
+    for term, columns in terms:
+        blocks.append((term, np.repeat(columns, len(seeds), axis=0)))
+    blocks.append(("seed", np.tile(np.eye(len(seeds)), (len(cells), 1))))
+    return _fit_nested_models(y, blocks)
 
 
-def _nested_models(y: Floats, blocks: Sequence[tuple[Term, Floats]]) -> list[VarianceShare]:
-    """Each block of columns by what it takes off the residual sum of squares of the model without it.
+def _fit_nested_models(y: Floats, blocks: Sequence[tuple[Term, Floats]]) -> list[VarianceShare]:
+    """Return, per block of columns, the reduction of the residual sum of squares by adding it.
 
-    By orthogonal projection, since blocks repeat what others say: statsmodels' `anova_lm` needs columns that do not,
-    and a formula, which names of factors cannot be put into.
+    The models are fitted by orthogonal projection, since the columns of the blocks are linearly
+    dependent. statsmodels' `anova_lm` needs independent columns and a formula, in which factors
+    cannot have arbitrary names.
+
+    Args:
+        y: Values, shape (n,).
+        blocks: Term and columns, shape (n, any), in the order in which they are added.
+
+    Returns:
+        One row per block, and the residual.
     """
     columns = [np.ones((len(y), 1)), *(block for _, block in blocks)]
-    models = [
-        _residual(y - y.mean(), np.hstack(columns[:count])) for count in range(1, len(columns) + 1)
-    ]
-    squares, freedom = (np.array(numbers) for numbers in zip(*models, strict=True))
-    nothing = len(y) * (_ROUNDING * np.abs(y).max()) ** 2
-    squares[squares <= nothing] = 0.0
+    sums_of_squares, degrees_of_freedom = [], []
+    for count in range(1, len(columns) + 1):
+        ss, df = _fit_least_squares(y - y.mean(), np.hstack(columns[:count]))
+        sums_of_squares.append(ss)
+        degrees_of_freedom.append(df)
+    squares, freedom = np.array(sums_of_squares), np.array(degrees_of_freedom)
+    rounding = len(y) * (_ROUNDING * np.abs(y).max()) ** 2
+    squares[squares <= rounding] = 0.0
     shares = []
     for (term, _), ss, df in zip(blocks, -np.diff(squares), -np.diff(freedom), strict=True):
         f = p = None
@@ -136,23 +199,23 @@ def _nested_models(y: Floats, blocks: Sequence[tuple[Term, Floats]]) -> list[Var
     return [*shares, VarianceShare("residual", float(squares[-1] / squares[0]), None, None)]
 
 
-def _residual(y: Floats, columns: Floats) -> tuple[float, int]:
-    """Residual sum of squares of the least-squares model with these columns, and its degrees of freedom."""
+def _fit_least_squares(y: Floats, columns: Floats) -> tuple[float, int]:
+    """Return the residual sum of squares and the residual degrees of freedom of a linear model."""
     solution, _, rank, _ = np.linalg.lstsq(columns, y)
     return float(((y - columns @ solution) ** 2).sum()), len(y) - int(rank)
 
 
-def _terms(factors: Factors, cells: Sequence[Cell]) -> list[tuple[Term, Floats]]:
-    """Indicator columns of each term between cells, a row per cell. Levels are only compared, never parsed."""
-    columns = {
-        name: np.array(
-            [[cell[place] == level for level in levels] for cell in cells], float
-        ).reshape(-1, len(levels))
-        for place, (name, levels) in enumerate(factors.items())
-    }
-    terms: list[tuple[Term, Floats]] = [((name,), columns[name]) for name in factors]
-    full = len(cells) == math.prod(len(levels) for levels in factors.values())
-    if full:
+def _build_terms(factors: Factors, cells: Sequence[Cell]) -> list[tuple[Term, Floats]]:
+    """Return the terms that differ between cells, each with its indicator columns.
+
+    The columns have one row per cell. Levels are only compared, never parsed.
+    """
+    columns = {}
+    terms: list[tuple[Term, Floats]] = []
+    for position, (name, levels) in enumerate(factors.items()):
+        columns[name] = _build_indicators(cells, position, levels)
+        terms.append(((name,), columns[name]))
+    if len(cells) == math.prod(map(len, factors.values())):
         for a, b in combinations(factors, 2):
             pairs = columns[a][:, :, None] * columns[b][:, None, :]
             terms.append(((a, b), pairs.reshape(len(cells), -1)))
@@ -162,28 +225,40 @@ def _terms(factors: Factors, cells: Sequence[Cell]) -> list[tuple[Term, Floats]]
     return terms
 
 
-def _complete_seeds(values: Values) -> tuple[list[int], int]:
-    """The seeds that every cell has, and how many others there are."""
-    by_cell = [set(by_seed) for by_seed in values.values()]
-    common = set.intersection(*by_cell) if by_cell else set()
-    return sorted(common), len(set().union(*by_cell) - common)
+def _build_indicators(cells: Sequence[Cell], position: int, levels: Sequence[str]) -> Floats:
+    """Return 1 where a cell has a level of the factor at `position`, shape (cells, levels)."""
+    rows = []
+    for cell in cells:
+        rows.append([cell[position] == level for level in levels])
+    return np.array(rows, float).reshape(-1, len(levels))
 
 
-def _marginal(values: Values, where: Mapping[int, str], seeds: Sequence[int]) -> dict[int, float]:
-    """Per seed the mean of the cells that have these levels, place of the factor -> level; empty if none has."""
-    cells = [
-        by_seed
-        for cell, by_seed in values.items()
-        if all(cell[place] == level for place, level in where.items())
-    ]
-    return (
-        {seed: sum(by_seed[seed] for by_seed in cells) / len(cells) for seed in seeds}
-        if cells
-        else {}
-    )
+def _compute_marginal(
+    values: Values, where: Mapping[int, str], seeds: Sequence[int]
+) -> dict[int, float]:
+    """Return, per seed, the mean over the cells that have the given levels.
+
+    Args:
+        values: Cell -> seed -> value.
+        where: Position of a factor -> level that the cells must have.
+        seeds: Seeds that all cells have.
+
+    Returns:
+        Seed -> mean; empty if no cell has these levels.
+    """
+    selected = []
+    for cell, by_seed in values.items():
+        if all(cell[position] == level for position, level in where.items()):
+            selected.append(by_seed)
+    if not selected:
+        return {}
+    means = {}
+    for seed in seeds:
+        means[seed] = sum(by_seed[seed] for by_seed in selected) / len(selected)
+    return means
 
 
-def _corrected(found: Mapping[EffectName, Difference], alpha: float) -> list[Effect]:
-    return [
-        Effect(*name, difference) for name, difference in with_verdicts(found, None, alpha).items()
-    ]
+def _correct(found: Mapping[EffectName, Difference], alpha: float) -> list[Effect]:
+    """Return the effects with Holm-corrected p-values and verdicts."""
+    corrected = with_verdicts(found, None, alpha)
+    return [Effect(*name, difference) for name, difference in corrected.items()]

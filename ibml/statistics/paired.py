@@ -1,13 +1,14 @@
-"""Statistics of paired comparisons, by scipy where it has them.
+"""Paired comparisons of an arm with a reference: summaries, tests, corrections and verdicts.
 
-Seeds are common random numbers, so arms are compared by paired differences d_s = x_arm,s - x_ref,s.
+All arms use the same seeds (common random numbers), so arms are compared by the paired
+differences d_s = x_arm,s - x_ref,s. Quantiles and distributions are those of scipy.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -29,18 +30,26 @@ Verdict = Literal[
 ]
 NameT = TypeVar("NameT")
 Key = TypeVar("Key", int, str)
-"""What pairs two values: a seed, or a data set's name."""
+"""Key by which values are paired: a seed or the name of a data set."""
 
 POWER = 0.8
+"""Power for which minimum detectable effects and numbers of seeds are computed."""
 
 _EXACT_PAIRS = 25
+"""Largest number of pairs for which the signed-rank test is exact."""
 _ROUNDING = 1e-12
-"""Relative size below which a difference of two numbers is their rounding."""
+"""Relative size below which the difference of two numbers is treated as a rounding error."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A cell: number of seeds, mean, and standard deviation with n - 1 (none for one seed)."""
+    """Summary of the values in one table cell.
+
+    Attributes:
+        n: Number of seeds.
+        mean: Mean over seeds; None without seeds.
+        sd: Standard deviation with n - 1 in the denominator; None for fewer than two seeds.
+    """
 
     n: int
     mean: float | None
@@ -49,11 +58,23 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """An arm against the reference over the n seeds that both have; `missing` seeds lack one side.
+    """Paired difference between an arm and the reference, over the pairs with both values.
 
-    mean of d, its 1 - alpha t interval, two-sided p and Holm-corrected p, effect size
-    d_z = mean(d) / sd(d), and the smallest difference that a t-test of n pairs detects with power 0.8, before
-    correction. None is what n, the spread or the test do not allow to say.
+    A statistic has the value None if n, the spread of the differences or the test does not define
+    it.
+
+    Attributes:
+        n: Number of pairs.
+        missing: Number of seeds, or data sets, for which one of the two values is missing.
+        mean: Mean of the differences d.
+        low: Lower limit of the 1 - alpha t interval of the mean.
+        high: Upper limit of this interval.
+        p: Two-sided p-value.
+        p_corrected: Holm-corrected p-value.
+        effect_size: Effect size d_z = mean(d) / sd(d).
+        detectable: Minimum detectable effect (MDE): the smallest difference that a t-test of n
+            pairs detects with power 0.8, before correction.
+        verdict: Conclusion for tables and figures.
     """
 
     n: int
@@ -69,12 +90,35 @@ class Difference:
 
 
 def summarise(values: Sequence[float]) -> Summary:
+    """Return the number, mean and standard deviation of the values.
+
+    Args:
+        values: One value per seed; may be empty.
+
+    Returns:
+        The summary of the values.
+    """
     if not values:
         return Summary(0, None, None)
     array = np.asarray(values, dtype=float)
-    return Summary(
-        len(array), float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
-    )
+    sd = float(array.std(ddof=1)) if len(array) > 1 else None
+    return Summary(len(array), float(array.mean()), sd)
+
+
+def find_complete_keys(groups: Iterable[Mapping[Key, float]]) -> tuple[list[Key], int]:
+    """Return the keys that all groups have, sorted, and the number of other keys.
+
+    Args:
+        groups: Values by seed, or by data set, of each cell or arm.
+
+    Returns:
+        The common keys, and the number of keys that some group lacks.
+    """
+    key_sets: list[set[Key]] = list(map(set, groups))
+    if not key_sets:
+        return [], 0
+    common = set.intersection(*key_sets)
+    return sorted(common), len(set.union(*key_sets) - common)
 
 
 def paired_difference(
@@ -83,11 +127,25 @@ def paired_difference(
     test: TestName = "t",
     alpha: float = 0.05,
 ) -> Difference:
-    """Compare values by seed, or by data set. The correction and the verdict come from `with_verdicts`."""
+    """Compare the values of an arm with those of the reference, paired by seed or by data set.
+
+    Use `with_verdicts` to correct the p-values of several arms and to set their verdicts.
+
+    Args:
+        arm: Seed or data set -> value of the arm.
+        reference: Seed or data set -> value of the reference.
+        test: Test of the differences: "t", or "wilcoxon" for the signed-rank test.
+        alpha: Two-sided level; the interval has the level 1 - alpha.
+
+    Returns:
+        The difference, without a corrected p-value. Only the t-test has an MDE.
+    """
     keys = sorted(set(arm) & set(reference))
     missing = len(set(arm) | set(reference)) - len(keys)
-    x, y = (np.array([values[key] for key in keys], dtype=float) for values in (arm, reference))
-    # 95 - 90 and 93 - 88 are the same gap but not the same float: what rounding makes is no difference.
+    x = np.array([arm[key] for key in keys], dtype=float)
+    y = np.array([reference[key] for key in keys], dtype=float)
+    # 95 - 90 and 93 - 88 are equal but can differ as floats, so differences of the size of a
+    # rounding error are set to 0.
     rounding = _ROUNDING * np.maximum(np.abs(x), np.abs(y))
     d = np.where(np.abs(x - y) <= rounding, 0.0, x - y)
     n = len(d)
@@ -97,36 +155,71 @@ def paired_difference(
     if n == 1:
         return Difference(1, missing, mean, verdict="one seed: no claim")
     sd = float(d.std(ddof=1))
-    sd = 0.0 if sd <= rounding.max() else sd
-    half = float(stdtrit(n - 1, 1 - alpha / 2)) * sd / math.sqrt(n)
-    if sd == 0:
-        verdict: Verdict = "no effect detected" if mean == 0 else "no spread: no claim"
-        return Difference(n, missing, mean, mean, mean, 1.0 if mean == 0 else None, verdict=verdict)
+    if sd <= rounding.max():
+        return _build_constant_difference(n, missing, mean)
+    half_width = float(stdtrit(n - 1, 1 - alpha / 2)) * sd / math.sqrt(n)
+    if test == "t":
+        p = _compute_t_test(mean, sd, n)
+        detectable = minimum_detectable(sd, n, alpha)
+    else:
+        p = signed_rank(d)
+        detectable = None
     return Difference(
         n,
         missing,
         mean,
-        mean - half,
-        mean + half,
-        _t_test(mean, sd, n) if test == "t" else signed_rank(d),
+        mean - half_width,
+        mean + half_width,
+        p,
         effect_size=mean / sd,
-        detectable=minimum_detectable(sd, n, alpha) if test == "t" else None,
+        detectable=detectable,
     )
 
 
+def _build_constant_difference(n: int, missing: int, mean: float) -> Difference:
+    """Return the difference for pairs that all differ by the same amount."""
+    if mean == 0:
+        return Difference(n, missing, mean, mean, mean, 1.0, verdict="no effect detected")
+    return Difference(n, missing, mean, mean, mean, None, verdict="no spread: no claim")
+
+
 def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = POWER) -> float:
-    """(t[1 - alpha / 2] + t[power]) sd / sqrt(n), t with n - 1 degrees of freedom."""
+    """Return the minimum detectable effect (MDE) of a two-sided paired t-test.
+
+    MDE = (t[1 - alpha / 2] + t[power]) sd / sqrt(n), with t quantiles for n - 1 degrees of freedom.
+
+    Args:
+        sd: Standard deviation of the paired differences.
+        n: Number of pairs, at least 2.
+        alpha: Two-sided significance level.
+        power: Probability of detecting a difference of this size.
+
+    Returns:
+        The MDE, in the unit of `sd`.
+    """
     return float(stdtrit(n - 1, 1 - alpha / 2) + stdtrit(n - 1, power)) * sd / math.sqrt(n)
 
 
-def _t_test(mean: float, sd: float, n: int) -> float:
-    """`scipy.stats.ttest_1samp`'s p by the function below it, 20 times as fast: looks at seeds take thousands."""
+def _compute_t_test(mean: float, sd: float, n: int) -> float:
+    """Return the two-sided p-value of `scipy.stats.ttest_1samp`, computed directly.
+
+    Calling `stdtr` is 20 times as fast, and sequential tests need thousands of p-values.
+    """
     return float(2 * stdtr(n - 1, -abs(mean) / sd * math.sqrt(n)))
 
 
 def signed_rank(d: npt.NDArray[np.float64]) -> float:
-    """Two-sided Wilcoxon signed-rank p, zeros left out: exact up to 25 pairs, with ties too; scipy's normal
-    approximation beyond."""
+    """Return the two-sided p-value of the Wilcoxon signed-rank test, without zero differences.
+
+    The p-value is exact for up to 25 nonzero differences, also with ties. For more differences it
+    is the normal approximation of scipy.
+
+    Args:
+        d: Paired differences, shape (n,).
+
+    Returns:
+        The p-value; 1 if all differences are 0.
+    """
     from scipy import stats as scipy_stats
 
     d = d[d != 0]
@@ -136,8 +229,9 @@ def signed_rank(d: npt.NDArray[np.float64]) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return float(scipy_stats.wilcoxon(d, method="asymptotic").pvalue)
-    # scipy's exact distribution is wrong under ties. Under the null each rank's sign is a fair coin; ranks
-    # are halves at worst, so their doubles are whole numbers and the sums can be counted.
+    # The exact distribution of scipy is wrong with ties. Under the null hypothesis each rank is
+    # positive with probability 1/2. Ranks are multiples of 1/2, so doubled ranks are integers and
+    # `ways[t]` counts the sign patterns whose positive doubled ranks sum to t.
     doubled = np.rint(2 * scipy_stats.rankdata(np.round(np.abs(d), 12))).astype(int)
     ways = np.zeros(doubled.sum() + 1)
     ways[0] = 1.0
@@ -148,21 +242,35 @@ def signed_rank(d: npt.NDArray[np.float64]) -> float:
 
 
 def smallest_signed_rank(n: int) -> float:
-    """Return the smallest two-sided signed-rank p of n pairs, none of which is equal: 2^(1 - n) up to 25 pairs."""
+    """Return the smallest two-sided signed-rank p-value that n pairs can reach.
+
+    Args:
+        n: Number of pairs with a nonzero difference.
+
+    Returns:
+        2^(1 - n) for up to 25 pairs, otherwise the p-value of n positive differences.
+    """
     return 2.0 ** (1 - n) if n <= _EXACT_PAIRS else signed_rank(np.arange(1.0, n + 1))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm-corrected p-values; where there is no test there is nothing to correct for.
+    """Return the Holm-corrected p-values.
 
-    statsmodels' `multipletests` gives the same numbers, but collects all of Python's garbage at each call.
+    statsmodels' `multipletests` gives the same numbers, but each call runs Python's garbage
+    collector.
+
+    Args:
+        p_values: One p-value per comparison; None without a test.
+
+    Returns:
+        The corrected p-values in the same order. Comparisons without a test remain None and do
+        not count in the correction.
     """
     tested = np.array([p for p in p_values if p is not None], dtype=float)
     order = np.argsort(tested, kind="stable")
+    multipliers = np.arange(len(tested), 0, -1)
     corrected = np.empty_like(tested)
-    corrected[order] = np.maximum.accumulate(tested[order] * np.arange(len(tested), 0, -1)).clip(
-        max=1.0
-    )
+    corrected[order] = np.maximum.accumulate(tested[order] * multipliers).clip(max=1.0)
     values = iter(corrected.tolist())
     return [None if p is None else next(values) for p in p_values]
 
@@ -170,23 +278,31 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def with_verdicts(
     differences: Mapping[NameT, Difference], higher_is_better: bool | None, alpha: float = 0.05
 ) -> dict[NameT, Difference]:
-    """The differences of all arms in one column, with Holm-corrected p and verdicts.
+    """Return the differences of one table column with Holm-corrected p-values and verdicts.
 
-    An effect that is good or bad in neither direction, as an interaction, is given without one: "effect detected".
+    Args:
+        differences: Name -> difference, for all arms of the column.
+        higher_is_better: Direction of the metric. None if neither direction is better, as for an
+            interaction; a significant difference is then an "effect detected".
+        alpha: Significance level of the corrected p-values.
+
+    Returns:
+        The differences by name, in the same order. A difference without a test keeps its verdict.
     """
-    corrected = holm([d.p for d in differences.values()])
+    corrected = holm([difference.p for difference in differences.values()])
     result = {}
     for (name, difference), p in zip(differences.items(), corrected, strict=True):
         verdict = difference.verdict
         if p is not None and difference.mean is not None:
-            verdict = (
-                _direction(difference.mean, higher_is_better) if p < alpha else "no effect detected"
-            )
+            verdict = "no effect detected"
+            if p < alpha:
+                verdict = _judge_direction(difference.mean, higher_is_better)
         result[name] = replace(difference, p_corrected=p, verdict=verdict)
     return result
 
 
-def _direction(mean: float, higher_is_better: bool | None) -> Verdict:
+def _judge_direction(mean: float, higher_is_better: bool | None) -> Verdict:
+    """Return the verdict of a significant difference."""
     if higher_is_better is None:
         return "effect detected"
     return "helps" if (mean > 0) == higher_is_better else "hurts"

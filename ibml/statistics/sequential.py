@@ -1,14 +1,18 @@
-"""Looks at seeds one after the other: when an arm is decided and needs no more of them.
+"""Sequential stopping: group-sequential tests after each seed, until every arm is decided.
 
-Group-sequential tests (Lan & DeMets 1983, O'Brien-Fleming type spending) of paired differences, several arms by Holm's
-idea in sequence (Maurer & Bretz 2013, "Multiple testing in group sequential trials using graphical approaches").
+A look is an interim analysis after a number of seeds. An arm is decided, and needs no more seeds,
+once its paired difference from the reference is significant at a look.
+
+Group-sequential tests with O'Brien-Fleming type spending (Lan & DeMets, 1983). Several arms are
+tested by Holm's procedure in its sequential form (Maurer & Bretz, 2013, "Multiple testing in group
+sequential trials using graphical approaches").
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,15 +25,25 @@ from ibml.statistics.paired import TestName, paired_difference
 Floats = npt.NDArray[np.float64]
 
 _BLOCK = 2**14
+"""Simulated paths per block."""
 _BLOCKS = 16
+"""Number of blocks."""
 _SEED = 0
-_FAR = 38.0
+"""Seed of the simulation."""
+_TAIL_LIMIT = 38.0
 """Standard deviations beyond which a normal tail is zero in double precision."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """An arm that differs from the reference: at the look after `seeds` seeds its p was at most `level`."""
+    """Decision that an arm differs significantly from the reference.
+
+    Attributes:
+        arm: Name of the arm.
+        seeds: Number of seeds at the deciding look.
+        p: p-value at this look, at most `level`.
+        level: Two-sided nominal level of the test.
+    """
 
     arm: str
     seeds: int
@@ -39,10 +53,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a study with looks stands.
+    """Progress of a study with looks.
 
-    looks: number of seeds at the last look that could be made, 0 before the first. wanted: seed -> arms, the reference
-    among them, whose result the next look waits for; empty when finished.
+    Attributes:
+        decided: Arm -> decision.
+        looks: Number of seeds at the last look that was possible; 0 before the first look.
+        wanted: Seed -> arms, possibly the reference, whose results the next look needs; empty if
+            the study is finished.
+        finished: Whether no further look is needed.
     """
 
     decided: dict[str, Decision]
@@ -53,7 +71,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class StopTest:
-    """One test of an arm where it stopped: rejected if p is at most `level`; None where there is no test."""
+    """Test of one arm after the seeds at which it stopped.
+
+    Attributes:
+        seeds: Number of seeds of the arm.
+        p: p-value; None without a test.
+        level: Nominal level of the test; None without a test.
+        rejected: Whether the null hypothesis is rejected, p <= level.
+    """
 
     seeds: int
     p: float | None
@@ -62,42 +87,66 @@ class StopTest:
 
 
 def boundaries(fractions: Sequence[float], alpha: float) -> list[float]:
-    """c_k, in standard deviations, at increasing information fractions t_k in (0, 1], two-sided level alpha.
+    """Return the two-sided group-sequential boundaries c_k, in standard deviations.
 
-    Each side spends f(t) = 2 - 2 Phi(z[1 - a/2] / sqrt(t)), a = alpha / 2: c_k is where the Brownian score process
-    leaves upward at t_k with probability f(t_k) - f(t_{k-1}), having stayed inside before (Armitage, McPherson & Rowe
-    1969). Infinite where that is below what a double can hold.
+    Each side spends f(t) = 2 - 2 Phi(z[1 - a/2] / sqrt(t)), a = alpha / 2. c_k is such that
+    the Brownian score process first exceeds the upper boundary at t_k, having stayed inside before,
+    with probability f(t_k) - f(t_{k-1}). The density of the paths inside the boundaries is
+    integrated numerically (Armitage, McPherson & Rowe, 1969).
+
+    Args:
+        fractions: Increasing information fractions t_k in (0, 1].
+        alpha: Two-sided significance level of all looks together.
+
+    Returns:
+        One boundary per fraction; infinite if its probability is below double precision.
     """
     edge = -float(ndtri(alpha / 4))
     steps = np.diff([0.0, *fractions])
-    nodes, weights = _gauss(32 + math.ceil(3 * math.pi * edge / math.sqrt(steps.min())))
-    places, density = np.zeros(1), np.ones(1)
+    node_count = 32 + math.ceil(3 * math.pi * edge / math.sqrt(steps.min()))
+    nodes, weights = _compute_gauss_legendre(node_count)
+    points, density = np.zeros(1), np.ones(1)
     found, spent = [], 0.0
     for t, step in zip(fractions, np.sqrt(steps), strict=True):
         total = 2 * float(ndtr(-edge / math.sqrt(t)))
-        c = _boundary(places, density, math.sqrt(t), step, total - spent)
-        # No boundary of this spending lies beyond `edge` on the score's scale, so an infinite one is cut there.
+        c = _solve_boundary(points, density, math.sqrt(t), step, total - spent)
+        # On the scale of the score no boundary exceeds `edge`, so an infinite one is cut there.
         bound = min(c * math.sqrt(t), edge)
         inside = bound * nodes
-        kernel = np.exp(-0.5 * ((inside[:, None] - places) / step) ** 2) / (
+        kernel = np.exp(-0.5 * ((inside[:, None] - points) / step) ** 2) / (
             step * math.sqrt(2 * math.pi)
         )
-        places, density = inside, bound * weights * (kernel @ density)
+        points, density = inside, bound * weights * (kernel @ density)
         found.append(c)
         spent = total
     return found
 
 
 def nominal_levels(minimum: int, maximum: int, alpha: float) -> dict[int, float]:
-    """Number of seeds n -> two-sided level p_n of the look after n seeds, minimum <= n <= maximum.
+    """Return the two-sided nominal level p_n of the look after n seeds.
 
-    p_n = factor * 2 (1 - Phi(c_n)), information n / maximum. The t-statistics of few seeds are no Brownian motion, so
-    the factor is chosen for the share of simulated null paths that pass a level to be exactly alpha. A single look is
-    a t-test, whose level needs no correction. Takes minimum >= 2; memory 1 MB a look while paths are kept.
+    p_n = factor * 2 (1 - Phi(c_n)), where c_n is the boundary at the information n / maximum. The
+    t-statistics of few seeds do not follow a Brownian motion. The factor is therefore calibrated
+    so that exactly the share alpha of simulated null paths passes a level. A single look is a
+    t-test, whose level needs no calibration.
+
+    The simulated paths are cached and take 1 MB per look.
+
+    Args:
+        minimum: Number of seeds at the first look, at least 2.
+        maximum: Number of seeds at the last look.
+        alpha: Two-sided significance level of all looks together.
+
+    Returns:
+        Number of seeds n -> level, for minimum <= n <= maximum.
+
+    Raises:
+        ValueError: If not 2 <= minimum <= maximum.
     """
     if not 2 <= minimum <= maximum:
         raise ValueError(f"looks need 2 <= minimum <= maximum, not {minimum} and {maximum}")
-    return dict(zip(range(minimum, maximum + 1), _levels(minimum, maximum, alpha), strict=True))
+    levels = _calibrate_levels(minimum, maximum, alpha)
+    return dict(zip(range(minimum, maximum + 1), levels, strict=True))
 
 
 def follow(
@@ -108,28 +157,40 @@ def follow(
     alpha: float,
     test: TestName = "t",
 ) -> Progress:
-    """Make every look that the results allow, the first n of `seeds` at a time, n from `minimum` on.
+    """Perform every look that the results allow.
 
-    arms: arm, the reference among them -> seed -> value; None if the trial ended without one. With q arms undecided
-    each is tested at the level for alpha / q, and a decided arm hands its share on at once. The looks are counted in
-    seeds, not pairs, so that a failed trial delays nothing. An arm without a p is not decided. The levels are
-    calibrated for t; signed-rank p-values, being discrete, stay below them.
+    The look after n seeds uses the first n of `seeds`. With q undecided arms each arm is tested at
+    the level for alpha / q; a decided arm passes its share on to the others within the same look.
+    Looks are counted in seeds, not in pairs, so that a failed trial does not delay a look.
+
+    Args:
+        arms: Arm -> seed -> value, including the reference. None marks a trial that ended
+            without a result; a seed without an entry has not been run yet.
+        reference: Name of the reference arm.
+        seeds: All seeds of the study, in the order in which they are used.
+        minimum: Number of seeds at the first look.
+        alpha: Family-wise error rate over all arms and looks.
+        test: Test of the paired differences. The levels are calibrated for "t"; signed-rank tests
+            ("wilcoxon") have discrete p-values and stay below the levels.
+
+    Returns:
+        The decisions, and the results that the next look needs. An arm without a p-value is not
+        decided.
     """
     decided: dict[str, Decision] = {}
     looks = 0
     for n in range(minimum, len(seeds) + 1):
-        undecided = [arm for arm in arms if arm != reference and arm not in decided]
+        active = [arm for arm in arms if arm not in decided]
+        undecided = [arm for arm in active if arm != reference]
         if looks and not undecided:
             break
-        wanted = _without_entry(
-            arms, [arm for arm in arms if arm == reference or arm in undecided], seeds[:n]
-        )
+        wanted = _find_missing_results(arms, active, seeds[:n])
         if wanted:
             return Progress(decided, looks, wanted, finished=False)
         looks = n
-        p_values = {
-            arm: _p_of_first(arms[arm], arms[reference], seeds[:n], test) for arm in undecided
-        }
+        p_values = {}
+        for arm in undecided:
+            p_values[arm] = _test_pairs(arms[arm], arms[reference], seeds[:n], test)
         decided |= _decide(p_values, n, len(seeds), minimum, alpha)
     return Progress(decided, looks, {}, finished=True)
 
@@ -141,53 +202,88 @@ def at_stop(
     maximum: int,
     alpha: float,
 ) -> dict[str, StopTest]:
-    """Test a metric that did not steer the stopping: each arm once, after the seeds it had when it stopped.
+    """Test a metric that did not decide when arms stop: each arm once, after its last seed.
 
-    Arms are taken in Holm's order against the levels of their looks, from alpha / m on for the m arms with a p. This
-    holds for any stopping rule: whichever look an arm stopped at, its null is rejected only if its path passes the
-    boundary there, and the boundary is passed at any look at all with probability alpha / q at most.
+    Arms are tested in Holm's order, starting with all arms that have a p-value and enough seeds.
+    While q arms are left, each is tested at its look's level for alpha / q. This controls the
+    family-wise error rate for every stopping rule. A null hypothesis is rejected only if the path
+    of the arm passes the boundary at the look where the arm stopped, and the probability that a
+    null path passes the boundary at any look is at most alpha / q.
+
+    Args:
+        p_values: Arm -> p-value after the last seed; None without a test.
+        seeds: Arm -> number of seeds when it stopped.
+        minimum: Number of seeds at the first look. Arms with fewer seeds are not tested.
+        maximum: Number of seeds at the last look.
+        alpha: Family-wise error rate over the arms.
+
+    Returns:
+        Arm -> test.
     """
-    result = {arm: StopTest(seeds[arm], p, None, False) for arm, p in p_values.items()}
+    result = {}
+    for arm, p in p_values.items():
+        result[arm] = StopTest(seeds[arm], p, None, False)
     open_arms = {arm: p for arm, p in p_values.items() if p is not None and seeds[arm] >= minimum}
     while open_arms:
         levels = nominal_levels(minimum, maximum, alpha / len(open_arms))
-        rejected = {arm for arm, p in open_arms.items() if p <= levels[seeds[arm]]}
-        # Those left over at this level are tested again at a higher one, unless nobody gave them a share.
-        for arm in rejected or open_arms:
-            result[arm] = StopTest(seeds[arm], open_arms[arm], levels[seeds[arm]], arm in rejected)
+        tests = {}
+        for arm, p in open_arms.items():
+            level = levels[seeds[arm]]
+            tests[arm] = StopTest(seeds[arm], p, level, bool(p <= level))
+        rejected = [arm for arm in tests if tests[arm].rejected]
         if not rejected:
+            result |= tests
             break
-        open_arms = {arm: p for arm, p in open_arms.items() if arm not in rejected}
+        # The other arms are tested again at a higher level.
+        for arm in rejected:
+            result[arm] = tests[arm]
+            del open_arms[arm]
     return result
 
 
-def _boundary(places: Floats, density: Floats, root: float, step: float, spend: float) -> float:
+def _solve_boundary(
+    points: Floats, density: Floats, root: float, step: float, spend: float
+) -> float:
+    """Return the boundary that a path exceeds at the next look with probability `spend`.
+
+    Args:
+        points: Nodes of the score process at the previous look, inside its boundary.
+        density: Probability weight of the paths at each node.
+        root: Square root of the information fraction of the next look.
+        step: Standard deviation of the score's increment until the next look.
+        spend: Probability of exceeding the boundary.
+
+    Returns:
+        The boundary in standard deviations; infinite if `spend` is not positive.
+    """
     from scipy.optimize import brentq
 
     if spend <= 0:
         return math.inf
 
-    def excess(c: float) -> float:
-        return float(density @ ndtr((places - c * root) / step)) - spend
+    def compute_excess(c: float) -> float:
+        return float(density @ ndtr((points - c * root) / step)) - spend
 
-    return float(brentq(excess, 0.0, _FAR, xtol=1e-12))
+    return float(brentq(compute_excess, 0.0, _TAIL_LIMIT, xtol=1e-12))
 
 
 @lru_cache(maxsize=8)
-def _gauss(count: int) -> tuple[Floats, Floats]:
+def _compute_gauss_legendre(count: int) -> tuple[Floats, Floats]:
+    """Return nodes and weights of the Gauss-Legendre quadrature on [-1, 1]."""
     return np.polynomial.legendre.leggauss(count)
 
 
 @lru_cache(maxsize=256)
-def _levels(minimum: int, maximum: int, alpha: float) -> tuple[float, ...]:
+def _calibrate_levels(minimum: int, maximum: int, alpha: float) -> tuple[float, ...]:
+    """Return the levels of `nominal_levels`, calibrated on simulated null paths."""
     if minimum == maximum:
         return (alpha,)
     counts = range(minimum, maximum + 1)
-    plain = 2 * ndtr(-np.array(boundaries([n / maximum for n in counts], alpha)))
-    paths = _null_paths(minimum, maximum)
-    # The smallest p_n / plain_n of a path says from which factor on it errs.
+    uncalibrated = 2 * ndtr(-np.array(boundaries([n / maximum for n in counts], alpha)))
+    paths = _simulate_null_paths(minimum, maximum)
+    # A path passes one of its levels if the factor is at least its smallest p_n / uncalibrated_n.
     smallest = np.ones(paths.shape[1])
-    for n, level, t in zip(counts, plain, paths, strict=True):
+    for n, level, t in zip(counts, uncalibrated, paths, strict=True):
         if level == 0:
             continue
         passing = np.flatnonzero(t >= -stdtrit(n - 1, level / 2))
@@ -195,25 +291,44 @@ def _levels(minimum: int, maximum: int, alpha: float) -> tuple[float, ...]:
         smallest[passing] = np.minimum(smallest[passing], p / level)
     last = max(1, round(alpha * len(smallest)))
     factor = np.partition(smallest, [last - 1, last])[last - 1 : last + 1].mean()
-    return tuple((factor * plain).tolist())
+    return tuple((factor * uncalibrated).tolist())
 
 
 @lru_cache(maxsize=1)
-def _null_paths(minimum: int, maximum: int) -> npt.NDArray[np.float32]:
-    """|t| of the first n of `maximum` standard normals, n from minimum: shape (looks, paths).
+def _simulate_null_paths(minimum: int, maximum: int) -> npt.NDArray[np.float32]:
+    """Simulate |t| of the first n of `maximum` standard normal values, from n = minimum on.
 
-    Scrambled Sobol points: at 2^18 paths the factor's standard deviation is 0.3 % against 1 % of random ones.
+    The values are scrambled Sobol points. With 2^18 paths the standard deviation of the factor is
+    0.3 %, compared with 1 % for pseudo-random points.
+
+    Args:
+        minimum: Number of values at the first look.
+        maximum: Number of values at the last look.
+
+    Returns:
+        |t|, shape (looks, paths).
     """
     from scipy.stats import qmc
 
     sobol = qmc.Sobol(maximum, rng=np.random.default_rng(_SEED))
-    return np.concatenate(
-        [_statistics(ndtri(sobol.random(_BLOCK)), minimum) for _ in range(_BLOCKS)], axis=1
-    )
+    blocks = []
+    for _ in range(_BLOCKS):
+        blocks.append(_compute_t_statistics(ndtri(sobol.random(_BLOCK)), minimum))
+    return np.concatenate(blocks, axis=1)
 
 
-def _statistics(d: Floats, minimum: int) -> npt.NDArray[np.float32]:
-    """|t| of the first n columns of d (paths, n), by Welford's sums, which do not cancel when a spread is small."""
+def _compute_t_statistics(d: Floats, minimum: int) -> npt.NDArray[np.float32]:
+    """Return |t| of the first n values of each path, from n = minimum on.
+
+    Welford's algorithm avoids cancellation for paths with a small spread.
+
+    Args:
+        d: Differences, shape (paths, maximum).
+        minimum: Number of values at the first look.
+
+    Returns:
+        |t|, shape (looks, paths).
+    """
     mean, squares = np.zeros(len(d)), np.zeros(len(d))
     result = []
     for n, column in enumerate(d.T, start=1):
@@ -225,32 +340,48 @@ def _statistics(d: Floats, minimum: int) -> npt.NDArray[np.float32]:
     return np.array(result)
 
 
-def _without_entry(
+def _find_missing_results(
     arms: Mapping[str, Mapping[int, float | None]], needed: Sequence[str], seeds: Sequence[int]
 ) -> dict[int, tuple[str, ...]]:
-    lacking = {seed: tuple(arm for arm in needed if seed not in arms[arm]) for seed in seeds}
-    return {seed: names for seed, names in lacking.items() if names}
+    """Return seed -> needed arms without an entry for this seed, for seeds with such arms."""
+    missing = {}
+    for seed in seeds:
+        names = tuple(arm for arm in needed if seed not in arms[arm])
+        if names:
+            missing[seed] = names
+    return missing
 
 
-def _p_of_first(
+def _test_pairs(
     arm: Mapping[int, float | None],
     reference: Mapping[int, float | None],
     seeds: Sequence[int],
     test: TestName,
 ) -> float | None:
-    x, y = ({s: v for s in seeds if (v := values[s]) is not None} for values in (arm, reference))
+    """Return the p-value of an arm against the reference over the given seeds."""
+    x, y = _select_results(arm, seeds), _select_results(reference, seeds)
     return paired_difference(x, y, test).p
+
+
+def _select_results(values: Mapping[int, float | None], seeds: Iterable[int]) -> dict[int, float]:
+    """Return seed -> value for the given seeds, without trials that ended without a result."""
+    selected = {}
+    for seed in seeds:
+        value = values[seed]
+        if value is not None:
+            selected[seed] = value
+    return selected
 
 
 def _decide(
     p_values: Mapping[str, float | None], n: int, maximum: int, minimum: int, alpha: float
 ) -> dict[str, Decision]:
-    """The arms that one look decides, smallest p first."""
+    """Return the decisions of the look after n seeds, smallest p-value first."""
     tested = sorted((p, arm) for arm, p in p_values.items() if p is not None)
-    shares = itertools.count(len(p_values), -1)
+    undecided_counts = itertools.count(len(p_values), -1)
     decided: dict[str, Decision] = {}
-    for (p, arm), share in zip(tested, shares, strict=False):
-        level = nominal_levels(minimum, maximum, alpha / share)[n]
+    for (p, arm), undecided in zip(tested, undecided_counts, strict=False):
+        level = nominal_levels(minimum, maximum, alpha / undecided)[n]
         if p > level:
             break
         decided[arm] = Decision(arm, n, p, level)

@@ -1,7 +1,7 @@
-"""What each part is worth: exact Shapley values of a two-level design, and their interactions.
+"""Exact Shapley values and pairwise interactions of the parts of a two-level design.
 
-Shapley 1953; pairwise interaction index of Grabisch & Roubens 1999, "An axiomatic approach to the concept of
-interaction among players in cooperative games", eq. 1.
+Shapley, 1953; pairwise interaction index of Grabisch & Roubens, 1999, "An axiomatic approach to
+the concept of interaction among players in cooperative games", eq. 1.
 """
 
 from __future__ import annotations
@@ -12,96 +12,143 @@ from itertools import combinations
 from math import factorial
 
 from ibml.config.study.designs import MAX_COMPONENTS
-from ibml.statistics.paired import Difference, paired_difference, with_verdicts
+from ibml.statistics.paired import (
+    Difference,
+    find_complete_keys,
+    paired_difference,
+    with_verdicts,
+)
 
 Worth = Mapping[frozenset[str], Mapping[int, float]]
-"""Parts that are on -> seed -> value."""
+"""Set of enabled parts -> seed -> value."""
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """The Shapley value of one part, or the interaction of two, over the seeds that have every cell."""
+    """Shapley value of one part, or interaction of two parts, over the seeds with all cells.
+
+    Attributes:
+        parts: The part, or the two parts that interact.
+        difference: Mean contribution over seeds with its t interval, test and verdict.
+            `difference.missing` counts the seeds for which a cell has no value.
+    """
 
     parts: tuple[str, ...]
     difference: Difference
 
 
 def shapley(parts: Sequence[str], values: Worth, alpha: float = 0.05) -> list[Contribution]:
-    """phi_i = sum over S without i of |S|! (k-|S|-1)! / k! (v(S+i) - v(S)) per seed, t intervals over seeds, Holm.
+    """Return the Shapley value of each part, with t intervals over seeds and Holm correction.
 
-    values holds all 2^k subsets of the k parts. Per seed the contributions sum to v(all) - v(none).
+    Per seed, phi_i = sum over S without i of |S|! (k - |S| - 1)! / k! (v(S + i) - v(S)). The
+    contributions of a seed sum to v(all) - v(none).
+
+    Args:
+        parts: Names of the k parts, all different, at most `MAX_COMPONENTS`.
+        values: Value per seed for each of the 2^k subsets of the parts.
+        alpha: Significance level of the tests; intervals have the level 1 - alpha.
+
+    Returns:
+        One contribution per part, in the order of `parts`. The p-values are corrected over the
+        parts.
+
+    Raises:
+        ValueError: If parts are repeated or too many, or if a subset has no values.
     """
-    seeds, missing = _complete_seeds(parts, values)
-    k = len(parts)
+    seeds, missing = _find_complete_seeds(parts, values)
     found: dict[tuple[str, ...], Difference] = {}
     for part in parts:
-        weighted = [
-            (factorial(len(s)) * factorial(k - len(s) - 1) / factorial(k), s)
-            for s in _subsets(set(parts) - {part})
-        ]
-        found[part,] = _contrast(
-            {seed: sum(w * values[s | {part}][seed] for w, s in weighted) for seed in seeds},
-            {seed: sum(w * values[s][seed] for w, s in weighted) for seed in seeds},
-            missing,
-            alpha,
-        )
-    return _corrected(found, alpha)
+        weighted = _weigh_subsets(set(parts) - {part})
+        plus: dict[int, float] = {}
+        minus: dict[int, float] = {}
+        for seed in seeds:
+            plus[seed] = sum(w * values[s | {part}][seed] for w, s in weighted)
+            minus[seed] = sum(w * values[s][seed] for w, s in weighted)
+        found[part,] = _test_contrast(plus, minus, missing, alpha)
+    return _correct(found, alpha)
 
 
 def shapley_interactions(
     parts: Sequence[str], values: Worth, alpha: float = 0.05
 ) -> list[Contribution]:
-    """I_ij = sum over S without i, j of |S|! (k-|S|-2)! / (k-1)! (v(S+ij) - v(S+i) - v(S+j) + v(S)) per seed.
+    """Return the interaction index of each pair of parts; positive for complementary parts.
 
-    Positive: worth more together than one by one. Intervals and correction over the pairs as in `shapley`.
+    Per seed, I_ij = sum over S without i, j of
+    |S|! (k - |S| - 2)! / (k - 1)! (v(S + ij) - v(S + i) - v(S + j) + v(S)).
+    Two parts with a positive index contribute more together than separately.
+
+    Args:
+        parts: Names of the k parts, all different, at most `MAX_COMPONENTS`.
+        values: Value per seed for each of the 2^k subsets of the parts.
+        alpha: Significance level of the tests; intervals have the level 1 - alpha.
+
+    Returns:
+        One contribution per pair of parts, with a t interval over seeds. The p-values are
+        Holm-corrected over the pairs.
+
+    Raises:
+        ValueError: If parts are repeated or too many, or if a subset has no values.
     """
-    seeds, missing = _complete_seeds(parts, values)
-    k = len(parts)
+    seeds, missing = _find_complete_seeds(parts, values)
     found: dict[tuple[str, ...], Difference] = {}
     for i, j in combinations(parts, 2):
-        weighted = [
-            (factorial(len(s)) * factorial(k - len(s) - 2) / factorial(k - 1), s)
-            for s in _subsets(set(parts) - {i, j})
-        ]
-        found[i, j] = _contrast(
-            {
-                seed: sum(w * (values[s | {i, j}][seed] + values[s][seed]) for w, s in weighted)
-                for seed in seeds
-            },
-            {
-                seed: sum(w * (values[s | {i}][seed] + values[s | {j}][seed]) for w, s in weighted)
-                for seed in seeds
-            },
-            missing,
-            alpha,
-        )
-    return _corrected(found, alpha)
+        weighted = _weigh_subsets(set(parts) - {i, j})
+        plus: dict[int, float] = {}
+        minus: dict[int, float] = {}
+        for seed in seeds:
+            plus[seed] = sum(w * (values[s | {i, j}][seed] + values[s][seed]) for w, s in weighted)
+            minus[seed] = sum(
+                w * (values[s | {i}][seed] + values[s | {j}][seed]) for w, s in weighted
+            )
+        found[i, j] = _test_contrast(plus, minus, missing, alpha)
+    return _correct(found, alpha)
 
 
-def _subsets(parts: Iterable[str]) -> list[frozenset[str]]:
+def _weigh_subsets(others: Iterable[str]) -> list[tuple[float, frozenset[str]]]:
+    """Return each subset S of the n other parts with its weight |S|! (n - |S|)! / (n + 1)!.
+
+    With n = k - 1 this is the weight of a Shapley value, with n = k - 2 that of an interaction.
+    """
+    names = list(others)
+    n = len(names)
+    weighted = []
+    for subset in _list_subsets(names):
+        weight = factorial(len(subset)) * factorial(n - len(subset)) / factorial(n + 1)
+        weighted.append((weight, subset))
+    return weighted
+
+
+def _list_subsets(parts: Iterable[str]) -> list[frozenset[str]]:
+    """Return all subsets of the parts, from the empty set to the full set."""
     ordered = sorted(parts)
-    return [frozenset(s) for size in range(len(ordered) + 1) for s in combinations(ordered, size)]
+    subsets: list[frozenset[str]] = []
+    for size in range(len(ordered) + 1):
+        subsets += map(frozenset, combinations(ordered, size))
+    return subsets
 
 
-def _complete_seeds(parts: Sequence[str], values: Worth) -> tuple[list[int], int]:
-    """The seeds that every subset has, and how many others there are."""
+def _find_complete_seeds(parts: Sequence[str], values: Worth) -> tuple[list[int], int]:
+    """Return the seeds that every subset has, and the number of other seeds."""
     if len(set(parts)) != len(parts) or len(parts) > MAX_COMPONENTS:
         raise ValueError(
             f"Shapley values are for up to {MAX_COMPONENTS} different parts, not {', '.join(parts)}"
         )
-    subsets = _subsets(parts)
-    lacking = [s for s in subsets if s not in values]
-    if lacking:
-        raise ValueError(f"no values with {' + '.join(sorted(lacking[0])) or 'all parts off'}")
-    common = set.intersection(*(set(values[s]) for s in subsets))
-    return sorted(common), len(set().union(*(values[s] for s in subsets)) - common)
+    by_subset = []
+    for subset in _list_subsets(parts):
+        if subset not in values:
+            raise ValueError(f"no values with {' + '.join(sorted(subset)) or 'all parts off'}")
+        by_subset.append(values[subset])
+    return find_complete_keys(by_subset)
 
 
-def _contrast(
+def _test_contrast(
     plus: Mapping[int, float], minus: Mapping[int, float], missing: int, alpha: float
 ) -> Difference:
+    """Test the mean of plus - minus over seeds."""
     return replace(paired_difference(plus, minus, "t", alpha), missing=missing)
 
 
-def _corrected(found: Mapping[tuple[str, ...], Difference], alpha: float) -> list[Contribution]:
-    return [Contribution(parts, d) for parts, d in with_verdicts(found, None, alpha).items()]
+def _correct(found: Mapping[tuple[str, ...], Difference], alpha: float) -> list[Contribution]:
+    """Return the contributions with Holm-corrected p-values and verdicts."""
+    corrected = with_verdicts(found, None, alpha)
+    return [Contribution(parts, difference) for parts, difference in corrected.items()]
