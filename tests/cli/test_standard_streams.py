@@ -172,7 +172,7 @@ def test_a_closed_stream_is_not_the_number_of_a_database(tmp_path: Path) -> None
         "def command():\n"
         "    file = open('file', 'wb')\n"
         "    assert file.fileno() > 2, file.fileno()\n"
-        "    standard_streams.continue_without_output()\n"
+        "    standard_streams.ignore_output_errors()\n"
         "    os.write(1, b'printed')\n    os.write(2, b'printed')\n    print('printed', flush=True)\n"
         "standard_streams.run(command)"
     )

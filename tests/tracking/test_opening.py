@@ -196,7 +196,7 @@ def test_a_store_in_memory_is_refused_before_anything_trains(cli: CommandLine) -
     cli.write("space.yaml", SPACE)
     answer = cli.inside("tune", "space.yaml", "--storage", "sqlite:///:memory:")
     assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
-    assert "the search database sqlite:///:memory:: a database in memory" in answer.err
+    assert "the search database sqlite:///:memory:: an in-memory database" in answer.err
     assert not (cli.folder / "mlflow.db").exists()
 
 
@@ -365,7 +365,7 @@ def test_a_read_only_store_is_read(read_only: Path, cli: CommandLine) -> None:
     assert cli.inside("table", "demo", "--tracking-uri", uri).code == 0
     reported = cli.inside("report", "demo", "--tracking-uri", uri, "--to", "page.html")
     assert reported.code == 0, reported.err
-    assert "The report is not added to the study's run." in reported.err
+    assert "The report was not added to the study's run." in reported.err
     assert "Read-only file system" in reported.err
     assert (cli.folder / "page.html").is_file()
     refused = cli.inside("sync", "--tracking-uri", uri)
