@@ -360,7 +360,7 @@ def test_a_read_only_store_is_read(read_only: Path, cli: CommandLine) -> None:
     assert cli.inside("table", "demo", "--tracking-uri", uri).code == 0
     reported = cli.inside("report", "demo", "--tracking-uri", uri, "--to", "page.html")
     assert reported.code == 0, reported.err
-    assert "The report is not added to the study's run." in reported.err
+    assert "The report was not added to the study's run." in reported.err
     assert "Read-only file system" in reported.err
     assert (cli.folder / "page.html").is_file()
     refused = cli.inside("sync", "--tracking-uri", uri)
