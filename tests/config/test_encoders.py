@@ -1,4 +1,4 @@
-"""Encoders in configurations: what they take, the files that they name, and errors at their places."""
+"""Encoders in configurations: supported inputs, referenced files, and locations of errors."""
 
 from __future__ import annotations
 

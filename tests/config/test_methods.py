@@ -217,7 +217,8 @@ def test_a_method_that_acts_in_no_epoch_is_joint(trial: Build, method: str, firs
     assert compute_prefix_keys(late, "data", "code") == compute_prefix_keys(joint, "data", "code")
     assert (late.head, late.trained_epochs, late.count_trained_epochs(7)) == (joint.head, 20, 7)
     assert late.notes == [
-        f"{method} acts from epoch {first} on (method.window.first_epoch, from 0), and training has 20 epochs;"
+        f"{method} acts from epoch {first} on (method.window.first_epoch, from 0), and training "
+        "has 20 epochs;"
         " it is plain joint training"
     ]
     assert TrialConfig.model_validate(late.model_dump(mode="json")) == late

@@ -1,4 +1,4 @@
-"""An unknown key is answered with the key that was probably meant, wherever in the configuration it is."""
+"""The error of an unknown key suggests the key that was probably meant, anywhere in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLA, ReconBoost and modality valuation: what is trained when, and on which samples, step by step and by counting."""
+"""MLA, ReconBoost and modality valuation: what is trained when, and on which samples."""
 
 from __future__ import annotations
 

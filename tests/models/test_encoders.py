@@ -1,4 +1,4 @@
-"""Encoders: their sizes counted by hand, their formulas written out again, and what they do with odd input."""
+"""Encoders: sizes counted by hand, written-out formulas, and unusual input."""
 
 from __future__ import annotations
 

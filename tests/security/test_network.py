@@ -45,7 +45,7 @@ def family(process: int) -> Iterator[Path]:
 
 
 def listening(process: int) -> set[str]:
-    """The addresses on which a process and those below it listen, in the kernel's hexadecimal form."""
+    """Return the listening addresses of a process tree, in the kernel's hexadecimal form."""
     sockets = set()
     for folder in family(process):
         with contextlib.suppress(OSError):  # what is closed meanwhile does not listen

@@ -126,7 +126,8 @@ def test_check_marks_are_read_from_paths() -> None:
 
 @pytest.mark.parametrize(
     ("factors", "resolution", "cells"),
-    # the smallest regular fractions of Box, Hunter & Hunter, Statistics for Experimenters, table 6.22
+    # The smallest regular fractions of Box, Hunter & Hunter, Statistics for Experimenters,
+    # table 6.22.
     [
         (3, 3, 4),
         (4, 4, 8),
@@ -349,7 +350,7 @@ def test_a_test_that_can_decide_something_is_taken(
 
 
 def test_a_design_of_fewer_arms_on_each_data_set_has_fewer_comparisons() -> None:
-    """Six seeds are enough for one comparison, and each data set has one: 0.5 is the base of the other."""
+    """Six seeds suffice for one comparison per data set: 0.5 is the base of the other data set."""
     datasets = {
         "a": {"data.views": ["pix", "zer"]},
         "b": {"data.views": ["fou", "zer"], "method.bio.weight": 0.5},

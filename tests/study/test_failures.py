@@ -1,4 +1,4 @@
-"""What fails in a user's own code is told with the file and the line, wherever the exception was raised."""
+"""Errors in a user's code are reported with file and line, wherever they are raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies that share a name, in a store: versions, overridden runs, files. `test_design_changes.py` has the rules."""
+"""Studies that share a name: versions, overridden runs, files. Rules: `test_design_changes.py`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ table: {metrics: [test.gap]}
 
 @pytest.fixture
 def cli(shared_cli: CommandLine) -> CommandLine:
-    """One store for all tests, each of which has a study name of its own: a new store takes seconds."""
+    """Create one store for all tests, because it takes seconds. Each test has its own study."""
     return shared_cli
 
 

@@ -1,4 +1,4 @@
-"""A trainer that goes on from a state: bit for bit as if it had never stopped, and under new values where they are."""
+"""A trainer resumed from a state: bit for bit as if uninterrupted, or with new values."""
 
 from __future__ import annotations
 
