@@ -1,4 +1,4 @@
-"""What tests share: configurations, small data, and the command line in a folder of its own."""
+"""Shared fixtures: configurations, small data, and the command line in its own folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left: exit code and what it said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -37,7 +37,7 @@ class Answer:
 
 
 def free_port() -> int:
-    """One that nothing listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

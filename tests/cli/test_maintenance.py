@@ -1,4 +1,4 @@
-"""What a study leaves on disk, and the commands that keep it in order."""
+"""Files that a study leaves on disk, and the maintenance commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that read what was run, on a store that a real study has made."""
+"""The commands that read results, on the store of a real study."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def found(name: str) -> str | None:
 
 
 class Host:
-    """A host that is up until it is taken `down`, at once and with all that runs on it."""
+    """Host that runs until `down` kills it with all its processes."""
 
     def __init__(self, name: str, address: str, folder: Path):
         self.name, self.address, self.own, self.home = name, address, folder / name, folder / "home"
@@ -102,7 +102,7 @@ class Host:
         return [int(line) for line in asked.stdout.split()]
 
     def running(self, name: str) -> int:
-        """How many of its processes are called like this."""
+        """Count the processes of this name."""
         names = []
         for process in self.processes():
             with suppress(OSError):

@@ -1,7 +1,7 @@
 """`make cluster-test`: a cluster of three hosts started by `ray up cluster/onprem.yaml`.
 
-A study runs from an empty cluster to its table, and the host of a worker is lost meanwhile. The
-hosts are namespaces of this machine. If they cannot be created, the reason is printed.
+The study runs from an empty cluster to its table, and loses the host of a worker. The hosts are
+namespaces of this machine. If they cannot be created, the reason is printed.
 
     python -m tests.cluster.launched [--keep]
 
@@ -134,7 +134,7 @@ class Laptop:
 
 
 def configured(folder: Path, addresses: list[str]) -> tuple[str, list[str]]:
-    """The shipped file with its few values edited, and how it differs besides."""
+    """Return the shipped file with its values filled in, and its other differences."""
     text = (ROOT / "cluster" / "onprem.yaml").read_text()
     head, *workers = addresses
     edits = {
@@ -190,7 +190,7 @@ def main() -> None:
 
 
 def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
-    """What a user does from the first command to the last."""
+    """Run every command of a user, from the first to the last."""
     folder, (head, _, lost) = laptop.folder, made
     (folder / "shared").mkdir()
     for host in made:

@@ -72,7 +72,7 @@ server = socket.create_server(("127.0.0.1", int(port[0]))) if port else None
 while True:
     time.sleep(0.1)
 """
-# Ends as ibml does: a SIGTERM becomes a SIGINT. Only when all of Ray has told.
+# Ends as ibml does: a SIGTERM becomes a SIGINT. Waits until all Ray processes have recorded.
 FAKE_IBML = f"""{TELL}
 signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
 processes = len(os.environ["NODES"].split()) + 1
@@ -104,7 +104,7 @@ def unused_job() -> int:
 
 
 class Job:
-    """A submission: a folder to submit from, programs on the path, and what they told."""
+    """Submission of a job: its folder, the programs in its path, and their records."""
 
     def __init__(self, folder: Path, nodes: str, **environment: str):
         self.folder = folder
@@ -142,7 +142,7 @@ class Job:
 
     @property
     def scratch(self) -> list[Path]:
-        """Ray's folders of this job, of which there is one while it runs."""
+        """Ray's folders of this job: one while it runs."""
         return list(Path("/tmp").glob(f"ibml-{self.number}-*"))
 
     def with_fakes(self) -> Job:

@@ -1,4 +1,4 @@
-"""IBML beyond the paper: the forms under which results are found, and what is refused."""
+"""IBML beyond the paper: the keys of results, and invalid values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the configurations of methods accept, what they refuse and why, and what of them counts."""
+"""Configurations of methods: valid and invalid values, and fields that change results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names are the same text, whoever typed them: NFC and NFD, spaces around them."""
+"""Names are normalized: NFC and NFD, and surrounding spaces."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    """As in a new process."""
+    """Forget the plug-in, as in a new process."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
         del sys.modules[name]
     for cached in (plugins.hash_source, plugins.resolve_target, plugin_allowlist.load_user_config):
@@ -127,7 +127,7 @@ def method(target: str = "mine:Scaled", **options: object) -> dict[str, object]:
 
 
 def study(folder: Path, text: str) -> list[str]:
-    """What is said about a study's file."""
+    """Return the errors of a study's file."""
     (folder / "study.yaml").write_text(text)
     with pytest.raises(ConfigError) as error:
         load_plan("study.yaml")

@@ -88,7 +88,7 @@ def test_configurations_import_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("field", REGISTRIES)
 def test_a_configuration_can_be_the_first_import(field: str) -> None:
-    """No cycle of imports depends on what was imported before."""
+    """No cycle of imports depends on the order of imports."""
     target = next(iter(REGISTRIES[field][0].values()))
     script = f"import {target.partition(':')[0]}"
     subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)

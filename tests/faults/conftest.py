@@ -38,7 +38,7 @@ BACKEND = (
 
 @dataclass
 class Figures:
-    """Of a kind of fault: how often it was tried, and what trials were lost or recorded twice."""
+    """Counts of one kind of fault: injections, and trials lost or recorded twice."""
 
     tried: int = 0
     lost: int = 0
@@ -161,7 +161,7 @@ class Shaken:
         assert not self.processes()
 
     def processes(self) -> list[psutil.Process]:
-        """What runs with this folder as its home, but for what the test itself keeps running."""
+        """Return the processes whose home is this folder, except those of the test itself."""
         found = []
         for process in psutil.process_iter():
             try:

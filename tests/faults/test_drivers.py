@@ -1,4 +1,4 @@
-"""Drivers that are killed, or that are two at once."""
+"""Killed drivers, and two drivers of one study."""
 
 from __future__ import annotations
 

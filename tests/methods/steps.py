@@ -86,7 +86,7 @@ def weights(module: nn.Module) -> list[Tensor]:
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
-    """Whether they are the same bit for bit."""
+    """Return whether two values are identical bit for bit."""
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 

@@ -32,7 +32,7 @@ SOONER: dict[str, dict[str, Any]] = {
     "recon_boost": {"stage_epochs": 1, "correct_epochs": 1},
     "modality_valuation": {"warmup": 1},
 }
-"""What lets a method act in a training of few epochs."""
+"""Options with which a method acts in a training of few epochs."""
 NAMES = [name for name in METHODS if name != "unimodal"]
 VIEWS = ["pix", "zer", "fou"]
 

@@ -1,4 +1,4 @@
-"""What methods do under other options than those with which every method is tested."""
+"""Methods with options other than those of the tests of every method."""
 
 from __future__ import annotations
 

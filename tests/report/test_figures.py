@@ -1,4 +1,4 @@
-"""Figures of a study: what is drawn where, bad input, and the bytes of files."""
+"""Figures of a study: drawn elements, bad input, and the bytes of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of designs: what stands in which column, under which name, in every format."""
+"""Tables of designs: columns and their names in every format."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_utilisation_compares_within_a_data_set() -> None:
 
 
 def test_a_reference_that_is_the_modality_alone_is_compared_with_too() -> None:
-    """Its configuration stands in `configs`, and the others differ from it."""
+    """Its configuration is in `configs`, and the other arms differ from it."""
     changes = {arm: {"method.type": "ibml", "method.modality": None} for arm in ("Joint", "IBML")}
     record = record_of(changes, configs={"d": ALONE}, reference="Pix")
     results = Results(record, finished(record, accuracies()))

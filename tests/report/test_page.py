@@ -243,7 +243,7 @@ window.addEventListener("load", () => {
 
 
 def probed(page: str) -> str:
-    """The page with scripts that look at it, which its policy is told of."""
+    """Add scripts that measure the page, and allow them in its security policy."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in (WATCH, PROBE)

@@ -1,4 +1,4 @@
-"""What is read back: seeds that are needed, comparisons, lists, single trials."""
+"""Queries of results: required seeds, comparisons, lists, single trials."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CASES = 2400
 CASES_OF_COMMANDS = 150
 """Cases that run the whole command line, which only adds the printing of plans and errors."""
 SECONDS = 20.0
-"""Of computing: far beyond what any file needs, so that only one that blows up is found."""
+"""CPU seconds, far more than any file needs, so that only exponential cost fails."""
 PRESETS = [*find_presets().values()]
 SEEDS = [
     path for folder in ("ablations", "search_spaces") for path in (ROOT / folder).glob("*.yaml")

@@ -1,4 +1,4 @@
-"""Looks at seeds: check values of the specification, exact probabilities, and simulated studies."""
+"""Group-sequential looks: values of the specification, exact probabilities, and simulations."""
 
 from __future__ import annotations
 

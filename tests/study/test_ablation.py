@@ -182,7 +182,7 @@ def test_another_study_reuses_the_trials_that_it_shares(
         == 3
     )
     assert ibml.table("other+seeds=3", f"sqlite:///{cli.folder}/mlflow.db")["n"].tolist() == [3] * 8
-    # and the first study's table is what it was
+    # The table of the first study is unchanged.
     assert len(ibml.table("small", f"sqlite:///{cli.folder}/mlflow.db")) == 8
 
 

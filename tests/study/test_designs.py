@@ -1,4 +1,4 @@
-"""Designs: which arms a file stands for, and what cannot be run."""
+"""Designs: the arms of a file, and invalid designs."""
 
 from __future__ import annotations
 
@@ -150,9 +150,8 @@ def test_fractions_are_as_small_as_the_tables_say(
     assert len(rows) == len(set(rows)) == cells
     assert rows[0] == (0,) * factors
     assert min(word.bit_count() for word in words) >= resolution
-    for size in range(
-        1, resolution
-    ):  # what a resolution promises: so many columns together are balanced
+    # A design of resolution R is balanced in any R - 1 columns.
+    for size in range(1, resolution):
         for columns in combinations(range(factors), size):
             counts = [
                 sum(tuple(row[c] for c in columns) == levels for row in rows)

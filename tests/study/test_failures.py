@@ -128,7 +128,7 @@ def plugged(name: str, **more: Any) -> dict[str, Any]:
 
 
 def step(**parts: Any) -> dict[str, Any]:
-    """What a worker reports of a trial's first step."""
+    """Return the report of a worker on a trial's first step."""
     plain = {
         "data": {"type": "mfeat"},
         "encoders": {"default": {"type": "mlp"}},

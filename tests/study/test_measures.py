@@ -1,4 +1,4 @@
-"""Measures in studies: what a table may ask for, and a real study from the file to the table."""
+"""Measures in studies: valid metrics of tables, and a real study from file to table."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ def task_of(config: TrialConfig) -> TrialTask:
 
 @dataclass
 class Workers:
-    """Train what a queue hands out, an epoch at a time."""
+    """Fake workers that train the tasks of a queue, one epoch at a time."""
 
     desk: Desk
     slots: int
     epochs: Counter[bytes] = field(default_factory=Counter)
-    """How often the epoch before a state was trained."""
+    """Number of times that the epoch before a state was trained."""
     running: dict[TrialTask, int] = field(default_factory=dict)
     lost: int = 0
 
@@ -113,7 +113,7 @@ class Workers:
 
 
 def once(tasks: Sequence[TrialTask]) -> int:
-    """How many epochs there are in the tree of the tasks."""
+    """Count the distinct epochs in the prefix tree of the tasks."""
     return len({name for task in tasks for name in compute_prefix_keys(task.config, "data", "any")})
 
 

@@ -1,4 +1,4 @@
-"""A dry run of a search says what its database has, and leaves that as it is."""
+"""A dry run of a search describes its database without changing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dry run says of arms and of what is left to train."""
+"""Output of a dry run: arms, and trials left to train."""
 
 from __future__ import annotations
 

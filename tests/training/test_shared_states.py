@@ -67,7 +67,7 @@ def alone(config: TrialConfig) -> tuple[list[EpochMetrics], list[dict[str, Any]]
 
 
 def plain(value: Any) -> Any:
-    """A copy that can be compared: tensors as bytes, without what was measured with a clock."""
+    """Return a comparable copy: tensors as bytes, without measured times."""
     if isinstance(value, torch.Tensor):
         return (
             str(value.dtype),
