@@ -1,4 +1,4 @@
-"""What tests share: configurations, small data, and the command line in a folder of its own."""
+"""Shared fixtures: configurations, small data, and the command line in its own folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left: exit code and what it said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -37,7 +37,7 @@ class Answer:
 
 
 def free_port() -> int:
-    """One that nothing listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -52,12 +52,13 @@ OTHER_STORE = {"--dry-run", "--submit", "--tracking-uri"}
 class CommandLine:
     """`ibml` in a folder, with a home and a temporary folder of its own.
 
-    Three ways to run a command, from the fastest: `study` and `inside` in this process, and `cli(...)` or `start` in a
-    process of its own, for tests of signals, streams, environments, imports and Ray.
+    A command runs in this process by `study` and `inside`, which are faster. It runs in a new
+    process by `cli(...)` or `start`, for tests of signals, streams, environments, imports and Ray.
 
     Args:
         folder: The working folder.
-        copies_store: Whether a process that trains finds an empty store, so that it need not create MLflow's tables.
+        copies_store: Whether to copy an empty store for processes that train, because creating
+            MLflow's tables is slow.
     """
 
     def __init__(self, folder: Path, copies_store: bool = True):
@@ -101,12 +102,15 @@ class CommandLine:
             EMPTY_STORE.copy_to(database, self.folder)
 
     def study(self, *arguments: str) -> Answer:
-        """Run `ablate` or `tune` in this process on the local backend: Ray alone would take ten seconds."""
+        """Run `ablate` or `tune` in this process on the local backend, which starts faster."""
         return self.inside(*arguments, "--backend", "local")
 
     def inside(self, *arguments: str) -> Answer:
-        """Run the command in this process, which saves the seconds of importing mlflow. What would be a traceback is
-        raised."""
+        """Run the command in this process, which saves the import of mlflow.
+
+        Raises:
+            Exception: If the command would print a traceback.
+        """
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -119,7 +123,7 @@ class CommandLine:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let workers of pytest-xdist begin with the files that take longest, so that none of them is left to the end."""
+    """Sort the files for pytest-xdist, so that its workers begin with the slowest."""
     if not hasattr(config, "workerinput"):
         return
     weights: dict[Path, int] = {}
@@ -131,14 +135,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True, scope="session")
 def in_foreground() -> None:
-    """Let what tests start notice SIGINT, also where the tests themselves run in the background of a shell."""
+    """Restore SIGINT for child processes if the tests run in the background of a shell."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What libraries put into the temporary folder, and ibml into the user's cache, goes with the tests' own."""
+    """Redirect the temporary folder and the user's cache of ibml into pytest's temporary folder."""
     place = str(tmp_path_factory.mktemp("tmp"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", place)
@@ -178,7 +182,7 @@ def shared_cli(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
-    """A Ray cluster that all tests of this worker share; none of them may end it or a part of it."""
+    """Start a Ray cluster for all tests of this worker. No test may stop it or part of it."""
     environment = CommandLine(tmp_path_factory.mktemp("ray")).environment
     with start_cluster(environment, free_port(), cpus=2, gpus=1) as cluster:
         yield cluster
@@ -198,7 +202,7 @@ def trial() -> Callable[..., TrialConfig]:
 
 @pytest.fixture
 def kinds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets views of the embedded data stand for modalities of other kinds: `kinds(pix="image", zer="text")`."""
+    """Make views of the embedded data have other kinds: `kinds(pix="image", zer="text")`."""
 
     def stand_for(**given: str) -> None:
         monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""What a program that calls ibml finds in its log."""
+"""Logging in a program that calls ibml."""
 
 from __future__ import annotations
 

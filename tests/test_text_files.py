@@ -11,7 +11,7 @@ TEXT_MODE = re.compile(r"[rwax]\+?t?")
 
 
 def lacks_encoding(call: ast.Call) -> bool:
-    """Whether a call opens a text file, or a process's output as text, in the locale's encoding."""
+    """Return whether a call opens a file or pipe as text in the locale's encoding."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     given = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
     values = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]

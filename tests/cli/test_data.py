@@ -97,7 +97,8 @@ def test_a_path_in_a_file_is_relative_to_the_file(cli: CommandLine) -> None:
     miniature("cremad", cli.folder / "files" / "set")
     cli.write(
         "files/mine.yaml",
-        "data: {type: cremad, root: set, validation: 0.34, audio: {rate: 8000, window: 64, seconds: 0.1}}\n",
+        "data: {type: cremad, root: set, validation: 0.34, audio: "
+        "{rate: 8000, window: 64, seconds: 0.1}}\n",
     )
     with (cli.folder / "files" / "mine.yaml").open("a") as file:
         file.write(

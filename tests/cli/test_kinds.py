@@ -18,7 +18,7 @@ from tests.support.recorded import ablate, store_of
 
 @pytest.fixture(scope="module")
 def cli(shared_cli: CommandLine) -> CommandLine:
-    """A folder in which a study and a search are called `small`, another search `alone`, and one as an arm is."""
+    """Create a study and a search named `small`, a search `alone`, and one named like an arm."""
     assert ablate(shared_cli, STUDY.replace("IBML:", "Café:")).code == 0
     for name in ("small", "alone", "tuned/Café"):
         record = two_parameters(5).model_copy(
@@ -34,7 +34,8 @@ def test_a_report_of_two_asks_which(cli: CommandLine) -> None:
     assert (answer.code, answer.out) == (1, "")
     assert (
         answer.err
-        == "'small' is a study and a search in sqlite:///mlflow.db; say --kind study or --kind search\n"
+        == "'small' is a study and a search in sqlite:///mlflow.db; say --kind study or --kind "
+        "search\n"
     )
     kinds = [
         line.split()[:2]
@@ -52,8 +53,8 @@ def test_each_has_a_folder(cli: CommandLine) -> None:
     search = cli.inside("report", "small", "--kind", "search")
     assert search.code == 0, search.err
     assert (
-        "Report: reports/small/search/report.md; train the best with: ibml train reports/small/search/"
-        in search.out
+        "Report: reports/small/search/report.md; train the best with: ibml train "
+        "reports/small/search/" in search.out
     )
     assert "The search small" in (cli.folder / "reports/small/search/report.md").read_text()
     assert sorted((cli.folder / "reports/small/study").rglob("*")) == files, (

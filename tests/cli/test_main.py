@@ -80,7 +80,8 @@ def test_errors_go_to_stderr_with_their_line_and_code_2(cli: CommandLine) -> Non
         for part in ("IBML: {}", "seeds: 5")
     )
     assert answer.err.splitlines() == [
-        f"wrong.yaml:{arm}: design.arms.IBML: unknown key 'fusion.tpye'; did you mean 'fusion.type'?",
+        f"wrong.yaml:{arm}: design.arms.IBML: unknown key 'fusion.tpye'; did you mean "
+        "'fusion.type'?",
         f"wrong.yaml:{seeds}: seeds: 0 seeds make no study; give at least 1 and at most 10,000",
     ]
 

@@ -1,4 +1,4 @@
-"""What a study leaves on disk, and the commands that keep it in order."""
+"""Files that a study leaves on disk, and the maintenance commands."""
 
 from __future__ import annotations
 
@@ -257,7 +257,8 @@ def test_a_single_trial_that_was_killed_goes_on_from_its_checkpoint(cli: Command
     assert " after epoch " in again.out
     connection = sqlite3.connect(cli.folder / "mlflow.db")
     logged = connection.execute(
-        "select count(*), count(distinct step), count(distinct run_uuid) from metrics where key = 'val.loss'"
+        "select count(*), count(distinct step), count(distinct run_uuid) from metrics "
+        "where key = 'val.loss'"
     )
     assert logged.fetchall() == [(150, 150, 1)]
     connection.close()

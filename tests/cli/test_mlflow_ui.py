@@ -53,7 +53,8 @@ def test_a_port_that_is_taken_is_said(store: CommandLine) -> None:
         answer = store("ui", "--port", str(port))
     assert answer.code == 1
     assert answer.err == (
-        f"MLflow cannot listen on 127.0.0.1:{port}: Address already in use. Choose another port with --port.\n"
+        f"MLflow cannot listen on 127.0.0.1:{port}: Address already in use. Choose another port "
+        "with --port.\n"
     )
 
 

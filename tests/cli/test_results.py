@@ -1,4 +1,4 @@
-"""The commands that read what was run, on a store that a real study has made."""
+"""The commands that read results, on the store of a real study."""
 
 from __future__ import annotations
 
@@ -223,5 +223,6 @@ def test_what_is_not_there_is_said(cli: CommandLine) -> None:
     neither = cli.inside("report", "smal")
     assert (
         neither.err
-        == "no search is called 'smal' in sqlite:///mlflow.db, and no study; it has the studies small\n"
+        == "no search is called 'smal' in sqlite:///mlflow.db, and no study; it has the studies "
+        "small\n"
     )

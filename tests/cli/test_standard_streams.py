@@ -1,4 +1,7 @@
-"""Standard streams of any encoding, closed, full, or without a reader: no study ends, and nothing is a traceback."""
+"""Standard streams of any encoding, closed, full, or without a reader.
+
+No study is interrupted by its streams, and no error is a traceback.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def cli(shared_cli: CommandLine) -> CommandLine:
 
 @pytest.fixture(scope="module")
 def ran(cli: CommandLine) -> CommandLine:
-    """The folder after the study, whose streams and locale are ASCII, and whose output nobody reads."""
+    """Run a study with ASCII streams and locale and unread output, and return its folder."""
     done = run_without_reader(cli, "ablate", "流.yaml", **ASCII, **POSIX)
     assert done.code == 0, done.err
     assert "standard output" not in done.err
@@ -173,7 +176,8 @@ def test_a_closed_stream_is_not_the_number_of_a_database(tmp_path: Path) -> None
         "    file = open('file', 'wb')\n"
         "    assert file.fileno() > 2, file.fileno()\n"
         "    standard_streams.ignore_output_errors()\n"
-        "    os.write(1, b'printed')\n    os.write(2, b'printed')\n    print('printed', flush=True)\n"
+        "    os.write(1, b'printed')\n    os.write(2, b'printed')\n"
+        "    print('printed', flush=True)\n"
         "standard_streams.run(command)"
     )
     command = ["/bin/sh", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, script]

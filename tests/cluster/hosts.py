@@ -1,5 +1,8 @@
-"""Hosts on this machine: network namespaces on a bridge, each with processes, a home and a `/tmp/ray` of its own, and
-with sshd. They share the rest of the file system. It takes root, and Debian's iproute2, openssh and rsync."""
+"""Hosts on this machine: network namespaces on a bridge.
+
+Each host has its own processes, home directory, `/tmp/ray` and sshd. The hosts share the rest of
+the file system. Requires root, and Debian's iproute2, openssh and rsync.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,11 @@ PermitRootLogin yes
 StrictModes no
 UsePAM no
 """
-# /etc/passwd is another one too, for the home in it; a shell of ssh has what is in the home's .bashrc.
+# /etc/passwd is replaced too, because it names the home. A shell of ssh reads the home's .bashrc.
 INSIDE = """\
 mount --make-rprivate / && mount -t proc proc /proc && mount --bind {own}/passwd /etc/passwd &&
-mkdir -p /tmp/ray && mount --bind {own}/ray /tmp/ray && mount --bind {own}/home {home} && mkdir -p /run/sshd &&
+mkdir -p /tmp/ray && mount --bind {own}/ray /tmp/ray &&
+mount --bind {own}/home {home} && mkdir -p /run/sshd &&
 exec {sshd} -D -e -f {own}/sshd_config
 """
 
@@ -49,7 +53,7 @@ def found(name: str) -> str | None:
 
 
 class Host:
-    """A host that is up until it is taken `down`, at once and with all that runs on it."""
+    """Host that runs until `down` kills it with all its processes."""
 
     def __init__(self, name: str, address: str, folder: Path):
         self.name, self.address, self.own, self.home = name, address, folder / name, folder / "home"
@@ -98,7 +102,7 @@ class Host:
         return [int(line) for line in asked.stdout.split()]
 
     def running(self, name: str) -> int:
-        """How many of its processes are called like this."""
+        """Count the processes of this name."""
         names = []
         for process in self.processes():
             with suppress(OSError):
@@ -108,7 +112,10 @@ class Host:
 
 @contextmanager
 def hosts(folder: Path, count: int = 3) -> Iterator[list[Host]]:
-    """So many hosts at 10.77.0.1 and on, this machine being 10.77.0.254; `folder` has the key of the user as `user`."""
+    """Create hosts at 10.77.0.1 and the following addresses.
+
+    This machine is 10.77.0.254. `folder` contains the key of the user as `user`.
+    """
     bridge = f"ibml{os.getpid() % 10000}"
     for name in ("host", "user"):
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))

@@ -1,9 +1,12 @@
-"""`make cluster-test`: a cluster of three hosts that `ray up cluster/onprem.yaml` starts, from nothing to a table, with
-a worker's host lost on the way. The hosts are namespaces of this machine; where they cannot be had, it says why.
+"""`make cluster-test`: a cluster of three hosts started by `ray up cluster/onprem.yaml`.
+
+The study runs from an empty cluster to its table, and loses the host of a worker. The hosts are
+namespaces of this machine. If they cannot be created, the reason is printed.
 
     python -m tests.cluster.launched [--keep]
 
-`--keep` writes what was seen into cluster/README.md. What differs from the shipped file is printed first.
+`--keep` writes the observed output into cluster/README.md. Differences from the shipped file are
+printed first.
 """
 
 from __future__ import annotations
@@ -31,11 +34,13 @@ overrides: {trainer.epochs: 80, trainer.checkpoint_seconds: 0}
 design: {type: one_factor, factors: {method.bio.weight: [0]}}
 seeds: 3
 """
-# The hosts reach no package index. Instead of an installation they get the packages of this one, and the copied ibml.
+# The hosts reach no package index. Instead of an installation they use the packages of this
+# environment and the copied ibml.
 INSTALL = """\
 rm -rf ~/ibml/.venv && {python} -m venv --without-pip ~/ibml/.venv
 && printf '%s\\n' ~/ibml {packages} > $(echo ~/ibml/.venv/lib/python*/site-packages)/packages.pth
-&& for name in ray ibml mlflow; do {{ echo "#!$HOME/ibml/.venv/bin/python"; tail -n +2 {bin}/$name; }}
+&& for name in ray ibml mlflow;
+do {{ echo "#!$HOME/ibml/.venv/bin/python"; tail -n +2 {bin}/$name; }}
 > ~/ibml/.venv/bin/$name; chmod +x ~/ibml/.venv/bin/$name; done
 """
 PROJECT = (
@@ -52,7 +57,7 @@ SMALL = "--num-cpus=1 --object-store-memory=200000000"
 
 
 class Laptop:
-    """This machine, with a home of its own, from which everything is typed; what was typed and seen is noted."""
+    """This machine with its own home, where all commands are run and recorded with their output."""
 
     def __init__(self, folder: Path):
         self.folder, self.seen = folder, list[str]()
@@ -74,7 +79,7 @@ class Laptop:
         }
 
     def __call__(self, command: str, expect: int = 0, show: str = ".*") -> str:
-        """Type a command in the project's folder; of what it prints, the lines that match are kept."""
+        """Run a command in the project's folder and record the matching lines of its output."""
         began = time.monotonic()
         print(f"$ {command}", flush=True)
         code, said = self.run(command)
@@ -129,7 +134,7 @@ class Laptop:
 
 
 def configured(folder: Path, addresses: list[str]) -> tuple[str, list[str]]:
-    """The shipped file with its few values edited, and how it differs besides."""
+    """Return the shipped file with its values filled in, and its other differences."""
     text = (ROOT / "cluster" / "onprem.yaml").read_text()
     head, *workers = addresses
     edits = {
@@ -185,7 +190,7 @@ def main() -> None:
 
 
 def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
-    """What a user does from the first command to the last."""
+    """Run every command of a user, from the first to the last."""
     folder, (head, _, lost) = laptop.folder, made
     (folder / "shared").mkdir()
     for host in made:
@@ -196,7 +201,8 @@ def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
     print("not as shipped, besides addresses and key:", *differs, sep="\n- ")
 
     laptop(
-        "ray get-auth-token --generate > /dev/null; chmod 600 ~/.ray/auth_token; stat --format=%A ~/.ray/auth_token"
+        "ray get-auth-token --generate > /dev/null; chmod 600 ~/.ray/auth_token; stat --format=%A "
+        "~/.ray/auth_token"
     )
     laptop(
         "ray up --yes --no-config-cache cluster/onprem.yaml",
@@ -216,9 +222,11 @@ def scenario(laptop: Laptop, made: list[hosts.Host]) -> None:
         assert "token" in refused
         laptop(f"ibml ablate launched.yaml --submit --jobs {jobs}", show="^Job")
         checkpoints = folder / "shared" / "checkpoints"
-        trains = lambda: (
-            lost.running("ray::ResourceTr") and len(list(checkpoints.rglob("state-*.ckpt"))) >= 6
-        )  # noqa: E731
+
+        def trains() -> bool:
+            states = list(checkpoints.rglob("state-*.ckpt"))
+            return bool(lost.running("ray::ResourceTr")) and len(states) >= 6
+
         wait_for(trains, 240, "three trials with checkpoints, one on the host that is lost")
         lost.down()
         laptop.note([f"# the host {lost.address}, on which a trial runs, is killed"])

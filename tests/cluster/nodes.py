@@ -2,8 +2,11 @@
 
     RAY_TMPDIR=FOLDER python -m tests.cluster.nodes
 
-Its address is printed, and then an answer to each line: `add {"NAME": "VALUE"}` adds a node with these variables,
-`remove` and `kill` end the last one, in order or at once, `trained` counts the nodes that trials ran on.
+The script prints the address of the cluster, and then one answer per input line:
+
+- `add {"NAME": "VALUE"}` adds a node with these environment variables.
+- `remove` stops the last node gracefully, and `kill` kills it.
+- `trained` prints the number of nodes on which trials ran.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of `cluster/` share: where it is, its files as data, and stand-ins for commands."""
+"""Helpers for the tests of `cluster/`: its path, its files as data, and fake commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All files of `cluster/` at once: tokens where Ray is started, nothing that listens to all, a README that is right."""
+"""Checks of all files in `cluster/`: tokens, listening addresses, and the README."""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ SLOW = """\
 name: slow
 base: mfeat
 overrides: {trainer.epochs: 2000}
-design: {type: arms, reference: Joint, arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}}
+design:
+  type: arms
+  reference: Joint
+  arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}
 """
 
 

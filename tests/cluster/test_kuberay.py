@@ -1,4 +1,4 @@
-"""The manifests for KubeRay: what its API requires, tokens, GPUs from none on, and nothing open."""
+"""The manifests for KubeRay: requirements of its API, tokens, numbers of GPUs, and open ports."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def ray_starts(name: str, part: str, tmp_path: Path) -> list[dict]:
 
 
 def spot(node: dict) -> bool:
-    """Whether a machine may be taken back: in the words of AWS, and of Google Cloud."""
+    """Return whether a machine is preemptible, in the format of AWS or Google Cloud."""
     aws = node.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
     return aws or node.get("scheduling", {}).get("provisioningModel") == "SPOT"
 

@@ -1,4 +1,4 @@
-"""The MLflow server: nothing open but the proxy on a private address, passwords asked for and none in a file."""
+"""The MLflow server: only the proxy listens, with passwords that are in no file."""
 
 from __future__ import annotations
 

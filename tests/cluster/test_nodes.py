@@ -45,7 +45,10 @@ seeds: 2
 MEDIA = """\
 name: own
 base: cremad
-design: {type: arms, reference: Joint, arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}}
+design:
+  type: arms
+  reference: Joint
+  arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}
 """
 
 

@@ -112,7 +112,7 @@ def test_the_heads_mlflow_starts_once_listens_to_loopback_alone_and_stops(tmp_pa
 def down(
     tmp_path: Path, unreachable: str = ""
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """cluster/onprem-down.sh where `ray` and `ssh` write down how they were called; one host may not answer."""
+    """Run cluster/onprem-down.sh with fake `ray` and `ssh` that record their calls."""
     calls = tmp_path / "calls"
     command(tmp_path / "bin", "ray", f'echo "ray $*" >> {calls}\n')
     command(

@@ -1,4 +1,4 @@
-"""Servers instead of files: MLflow with passwords on PostgreSQL, and Optuna on the same PostgreSQL."""
+"""Servers instead of files: MLflow with passwords and Optuna, both on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ STUDY = """\
 name: tuned
 base: mfeat
 overrides: {trainer.epochs: 2}
-design: {type: arms, reference: Joint, arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}}
+design:
+  type: arms
+  reference: Joint
+  arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}
 tune: {space: rates.yaml, trials: 2}
 seeds: 2
 """
@@ -52,7 +55,7 @@ class Servers:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """PostgreSQL of Debian, as a user without rights, in a folder that goes: the URL of its databases, without name."""
+    """Start Debian's PostgreSQL as an unprivileged user; yield its URL without a database name."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed")

@@ -1,5 +1,7 @@
-"""The Slurm script under `srun` and `scontrol` that start everything on this machine: with a `ray` and an `ibml` that
-only write down how they were called, and with the real ones."""
+"""The Slurm script with `srun` and `scontrol` that start everything on this machine.
+
+`ray` and `ibml` are either fakes that record their calls, or the real commands.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ from tests.conftest import ROOT
 
 SCRIPT = CLUSTER / "slurm" / "ibml.sbatch"
 
-# Runs the step once per task, here. As Slurm does it answers SIGTERM by killing all that the step has started, which it
-# finds by the environment as Slurm does by the control group.
+# Runs the step once per task on this machine. Like Slurm, it answers SIGTERM by killing every
+# process of the step. It finds them by the environment, where Slurm uses the control group.
 SRUN = """
 import os, signal, subprocess, sys
 import psutil
@@ -54,9 +56,11 @@ def say(what):
     with open(os.environ["TOLD"] + "/said", "a") as file:
         file.write(what + "\\n")
 path = os.environ["RAY_AUTH_TOKEN_PATH"]
-told = {"name": os.path.basename(sys.argv[0]), "arguments": sys.argv[1:], "mode": os.environ.get("RAY_AUTH_MODE"),
-        "token": open(path).read(), "step": "SLURM_STEP" in os.environ, "other": os.environ.get("RAY_AUTH_TOKEN"),
-        "file_mode": os.stat(path).st_mode & 0o777, "folder_mode": os.stat(os.path.dirname(path)).st_mode & 0o777}
+told = {"name": os.path.basename(sys.argv[0]), "arguments": sys.argv[1:],
+        "mode": os.environ.get("RAY_AUTH_MODE"), "token": open(path).read(),
+        "step": "SLURM_STEP" in os.environ, "other": os.environ.get("RAY_AUTH_TOKEN"),
+        "file_mode": os.stat(path).st_mode & 0o777,
+        "folder_mode": os.stat(os.path.dirname(path)).st_mode & 0o777}
 with open(os.environ["TOLD"] + "/told.jsonl", "a") as file:
     file.write(json.dumps(told) + "\\n")
 """
@@ -68,10 +72,11 @@ server = socket.create_server(("127.0.0.1", int(port[0]))) if port else None
 while True:
     time.sleep(0.1)
 """
-# Ends as ibml does: a SIGTERM becomes a SIGINT. Only when all of Ray has told.
+# Ends as ibml does: a SIGTERM becomes a SIGINT. Waits until all Ray processes have recorded.
 FAKE_IBML = f"""{TELL}
 signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
-while len(open(os.environ["TOLD"] + "/told.jsonl").readlines()) < len(os.environ["NODES"].split()) + 1:
+processes = len(os.environ["NODES"].split()) + 1
+while len(open(os.environ["TOLD"] + "/told.jsonl").readlines()) < processes:
     time.sleep(0.05)
 say("ready")
 try:
@@ -99,7 +104,7 @@ def unused_job() -> int:
 
 
 class Job:
-    """A submission: a folder to submit from, programs on the path, and what they told."""
+    """Submission of a job: its folder, the programs in its path, and their records."""
 
     def __init__(self, folder: Path, nodes: str, **environment: str):
         self.folder = folder
@@ -137,7 +142,7 @@ class Job:
 
     @property
     def scratch(self) -> list[Path]:
-        """Ray's folders of this job, of which there is one while it runs."""
+        """Ray's folders of this job: one while it runs."""
         return list(Path("/tmp").glob(f"ibml-{self.number}-*"))
 
     def with_fakes(self) -> Job:

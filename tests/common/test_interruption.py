@@ -1,4 +1,4 @@
-"""Stop requests in processes of every kind: commands, notebooks, forks, and terminals that nobody reads."""
+"""Stop requests in commands, notebooks, forks, and on terminals without a reader."""
 
 from __future__ import annotations
 

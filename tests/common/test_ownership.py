@@ -1,4 +1,4 @@
-"""What ibml deletes in folders that it shares with users, other containers and other hosts."""
+"""Deletion in folders that ibml shares with users, other containers and other hosts."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_users_folder_of_a_similar_name_stays(tmp_path: Path, name: str) -> No
 
 @pytest.fixture
 def taken(abandoned: Path, request: pytest.FixtureRequest) -> Path:
-    """What a user, another host or a restart may have made of an abandoned folder."""
+    """Return an abandoned folder after a change by a user, another host or a restart."""
     return CHANGES[request.param](abandoned)
 
 

@@ -1,4 +1,4 @@
-"""IBML beyond the paper: the forms under which results are found, and what is refused."""
+"""IBML beyond the paper: the keys of results, and invalid values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STORED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"tcm": {"noise_scale": 0}}, {"bio": {"weight": 1.0, "ramp": "constant"}}),
 ]
-"""What was asked for before there was more than the paper, and the canonical form that its results have."""
+"""A configuration older than the extensions of the paper, and its canonical form."""
 
 
 @pytest.mark.parametrize(("method", "stored"), STORED, ids=str)

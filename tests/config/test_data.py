@@ -1,4 +1,4 @@
-"""Data sets in configurations: which modalities there are, which are used, and data sets of other packages."""
+"""Data sets in configurations: available and selected modalities, and data sets of plug-ins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders in configurations: what they take, the files that they name, and errors at their places."""
+"""Encoders in configurations: supported inputs, referenced files, and locations of errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def media(kinds: Callable[..., None], trial: Build) -> Build:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What looks like a pretrained model's folder."""
+    """Create a folder that looks like a pretrained model."""
     made = tmp_path / "model"
     made.mkdir()
     (made / "config.json").write_text("{}")

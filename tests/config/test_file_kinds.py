@@ -56,7 +56,8 @@ def files(cli: CommandLine) -> CommandLine:
         ),
         (
             ["show", "study.yaml"],
-            "study.yaml: is a study, not a recorded trial's run id or key; see its results with: ibml table mine\n",
+            "study.yaml: is a study, not a recorded trial's run id or key; see its results with: "
+            "ibml table mine\n",
         ),
         (["reproduce", "trial.yaml"], A_TRIAL.format("a recorded trial's run id or key")),
         (
@@ -77,7 +78,8 @@ def files(cli: CommandLine) -> CommandLine:
         (["ablate", "study"], "study: is not a file; did you mean 'study.yaml'?\n"),
         (
             ["tune", "space.yaml", "--base", "study.yaml"],
-            "--base: study.yaml is a study, not a trial's configuration; run it with: ibml ablate study.yaml\n",
+            "--base: study.yaml is a study, not a trial's configuration; run it with: ibml ablate "
+            "study.yaml\n",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

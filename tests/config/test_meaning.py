@@ -144,7 +144,8 @@ def test_a_listed_data_set_may_look_like_a_number(write) -> None:
 
 
 def test_a_name_that_is_too_long_is_refused_with_its_own_words(write) -> None:
-    text = f"name: x\nbase: mfeat\ndesign: {{type: arms, reference: a, arms: {{a: {{}}, {'b' * 101}: {{}}}}}}\n"
+    arms = f"{{a: {{}}, {'b' * 101}: {{}}}}"
+    text = f"name: x\nbase: mfeat\ndesign: {{type: arms, reference: a, arms: {arms}}}\n"
     assert errors(write(text)) == [
         f"study.yaml:3: design.arms.{'b' * 101}: has more than 100 characters"
     ]
@@ -159,7 +160,10 @@ def test_the_command_line_changes_an_arm_whose_name_has_a_point(write, change: s
 
 
 def test_names_in_a_search_space_are_taken_as_written(write) -> None:
-    text = "name: 007\nbase: mfeat\nparameters: {optimizer.lr: {low: 0.1, high: 1}}\nstart_from: [{search: 1e3}]\n"
+    text = (
+        "name: 007\nbase: mfeat\nparameters: {optimizer.lr: {low: 0.1, high: 1}}\n"
+        "start_from: [{search: 1e3}]\n"
+    )
     plan = load_search(write(text))
     assert plan.name == "007"
     assert plan.config.start_from[0].search == "1e3"

@@ -1,4 +1,4 @@
-"""What the configurations of methods accept, what they refuse and why, and what of them counts."""
+"""Configurations of methods: valid and invalid values, and fields that change results."""
 
 from __future__ import annotations
 
@@ -217,7 +217,8 @@ def test_a_method_that_acts_in_no_epoch_is_joint(trial: Build, method: str, firs
     assert compute_prefix_keys(late, "data", "code") == compute_prefix_keys(joint, "data", "code")
     assert (late.head, late.trained_epochs, late.count_trained_epochs(7)) == (joint.head, 20, 7)
     assert late.notes == [
-        f"{method} acts from epoch {first} on (method.window.first_epoch, from 0), and training has 20 epochs;"
+        f"{method} acts from epoch {first} on (method.window.first_epoch, from 0), and training "
+        "has 20 epochs;"
         " it is plain joint training"
     ]
     assert TrialConfig.model_validate(late.model_dump(mode="json")) == late

@@ -1,4 +1,4 @@
-"""Names are the same text, whoever typed them: NFC and NFD, spaces around them."""
+"""Names are normalized: NFC and NFD, and surrounding spaces."""
 
 from __future__ import annotations
 
@@ -67,13 +67,27 @@ def test_an_override_meets_the_name_in_the_file(tmp_path: Path, form: str) -> No
     assert plan.arms == [COMPOSED, "B"]
     assert plan.cells[0].config.optimizer.lr == 0.5
     assert problems(tmp_path, STUDY, "design.arms.B .optimizer.lr=0.5")[0].startswith(
-        "-o design.arms.B .optimizer.lr=0.5: design.arms: 'B' is given twice, first in line 12; spaces around a name"
+        "-o design.arms.B .optimizer.lr=0.5: design.arms: 'B' is given twice, first in line 12; "
+        "spaces around a name"
     )
 
 
 ARMS = "design:\n  type: arms\n  reference: A\n  arms:\n    A: {method.type: joint}\n    B: {}\n"
-FACTORS = "design:\n  type: factorial\n  factors:\n    LR:\n      low: {optimizer.lr: 0.1}\n      high: {optimizer.lr: 0.2}\n"
-PARTS = "design:\n  type: leave_one_out\n  components:\n    BIO: {method.bio.weight: 0}\n    TCM: {method.tcm.rate: 0}\n"
+FACTORS = """\
+design:
+  type: factorial
+  factors:
+    LR:
+      low: {optimizer.lr: 0.1}
+      high: {optimizer.lr: 0.2}
+"""
+PARTS = """\
+design:
+  type: leave_one_out
+  components:
+    BIO: {method.bio.weight: 0}
+    TCM: {method.tcm.rate: 0}
+"""
 HEAD = "name: small\nbase: mfeat\n"
 
 

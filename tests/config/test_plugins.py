@@ -44,7 +44,8 @@ class Scaled(Method):
         target: str = ""
 
         def problems(self, trial):
-            return [f"needs two modalities, not {len(trial.modalities)}"] if len(trial.modalities) != 2 else []
+            count = len(trial.modalities)
+            return [] if count == 2 else [f"needs two modalities, not {count}"]
 
 
 class Plain(Concat):
@@ -96,7 +97,7 @@ design:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with a plug-in that leaves a file when it is imported; nothing is allowed."""
+    """Create a folder with a plug-in that writes a file when imported. No plug-in is allowed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(plugin_allowlist.VARIABLE, "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
@@ -107,7 +108,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    """As in a new process."""
+    """Forget the plug-in, as in a new process."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
         del sys.modules[name]
     for cached in (plugins.hash_source, plugins.resolve_target, plugin_allowlist.load_user_config):
@@ -126,7 +127,7 @@ def method(target: str = "mine:Scaled", **options: object) -> dict[str, object]:
 
 
 def study(folder: Path, text: str) -> list[str]:
-    """What is said about a study's file."""
+    """Return the errors of a study's file."""
     (folder / "study.yaml").write_text(text)
     with pytest.raises(ConfigError) as error:
         load_plan("study.yaml")
@@ -304,7 +305,10 @@ def test_a_changed_target_starts_from_its_own_options(mine: Path) -> None:
     text = STUDY.replace(
         "base: mfeat", f"base: mfeat\noverrides: {{method: {method(alpha=3)}}}".replace("'", "")
     )
-    arm = "    Other: {method.options.beta: 2, method.target: 'more:Scaled'}\n    Same: {method.options.target: x}\n"
+    arm = (
+        "    Other: {method.options.beta: 2, method.target: 'more:Scaled'}\n"
+        "    Same: {method.options.target: x}\n"
+    )
     (mine / "study.yaml").write_text(text + arm)
     configs = {cell.arm: cell.config for cell in load_plan("study.yaml").cells}
     assert configs["Other"].method.options == {"beta": 2, "target": ""}
@@ -661,7 +665,8 @@ def test_options_of_ordinary_types_are_searched(typed: Path) -> None:
         ),
         (
             "boxes: {b: {sise: 3}}",
-            "unknown key 'method.options.boxes.b.sise'; did you mean 'method.options.boxes.b.size'?",
+            "unknown key 'method.options.boxes.b.sise'; did you mean "
+            "'method.options.boxes.b.size'?",
         ),
         ("boxes: {b: 3}", "method.options.boxes.b: expected a mapping of keys to values, got 3"),
         ("even: 3", "method.options.even: 3 is odd"),

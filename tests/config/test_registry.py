@@ -1,4 +1,4 @@
-"""The registries of components: one mechanism, no torch in configurations, and a description for every field."""
+"""The registries of components: lookup, configurations without torch, descriptions of fields."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def test_implementations_are_methods_and_fusions() -> None:
 def test_configurations_import_nothing_heavy() -> None:
     """In a process that has imported nothing else: the `__init__` of each package counts too."""
     lines = [
-        f"import importlib, sys; heavy = set(); names = {[target.partition(':')[0] for target in COMPONENTS]}"
+        "import importlib, sys; heavy = set(); "
+        f"names = {[target.partition(':')[0] for target in COMPONENTS]}"
     ]
     lines += ["for name in names:", " importlib.import_module(name)"]
     lines += [f"print(sorted(name for name in {HEAVY} if name in sys.modules))"]
@@ -87,7 +88,7 @@ def test_configurations_import_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("field", REGISTRIES)
 def test_a_configuration_can_be_the_first_import(field: str) -> None:
-    """No cycle of imports depends on what was imported before."""
+    """No cycle of imports depends on the order of imports."""
     target = next(iter(REGISTRIES[field][0].values()))
     script = f"import {target.partition(':')[0]}"
     subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)

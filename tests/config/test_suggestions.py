@@ -1,4 +1,4 @@
-"""An unknown key is answered with the key that was probably meant, wherever in the configuration it is."""
+"""The error of an unknown key suggests the key that was probably meant, anywhere in a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPACE = {"name": "s", "base": "mfeat", "parameters": {"optimizer.lr": {"low": 0.
 
 
 def refused(path: str, value: str = "1", *before: str) -> str:
-    """What is said of `-o path=value`, after the unknown key."""
+    """Return the error of `-o path=value`, from the unknown key on."""
     with pytest.raises(ConfigError) as caught:
         load_trial("mfeat", [*before, f"{path}={value}"])
     start = f"-o {path}={value}: unknown key "

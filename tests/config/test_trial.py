@@ -1,4 +1,4 @@
-"""What belongs to a trial's identity, and what does not."""
+"""Fields that belong to a trial's identity, and fields that do not."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def kinetics_sounds(root: Path) -> dict[str, Any]:
 
 
 def ucf101(root: Path) -> dict[str, Any]:
-    """The first split is another one, of which there is nothing else."""
+    """Create UCF101, where the first split contains only a missing file."""
     _text(root / "ucfTrainTestlist/trainlist01.txt", ["cat/v_none.avi 1"])
     for split, chosen in (("train", TRAIN), ("test", TEST)):
         number = " {}" if split == "train" else ""
@@ -170,7 +170,7 @@ def mnist3d(root: Path) -> dict[str, Any]:
 
 
 def modelnet40(root: Path) -> dict[str, Any]:
-    """Two files of train, of which one is called as newer copies of the data set call it."""
+    """Create two files of train, one with the name that newer copies of the data set have."""
     folder = root / "modelnet40_ply_hdf5_2048"
     _text(folder / "shape_names.txt", list(CLASSES))
     files = {

@@ -54,7 +54,7 @@ def config(tmp_path: Path) -> CremadConfig:
 
 
 def opened(config: CremadConfig) -> list[str]:
-    """Open a data set; gives what was decoded for that."""
+    """Open a data set and return the modalities that were decoded."""
     decoded: dict[str, int] = {}
     open_file_dataset(
         config, lambda text: None, lambda what, done, total: decoded.update({what: done})

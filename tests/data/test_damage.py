@@ -83,7 +83,7 @@ def both(*changes: Change) -> Change:
 
 
 def in_group(change: Callable[[Any], object], file: str = "train_point_clouds.h5") -> Change:
-    """What happens to group 10, the third of train, or to a whole HDF5 file."""
+    """Change group 10, the third of train, or a whole HDF5 file."""
 
     def changed(root: Path) -> None:
         with h5py.File(root / file, "r+") as opened:
@@ -93,7 +93,7 @@ def in_group(change: Callable[[Any], object], file: str = "train_point_clouds.h5
 
 
 def declared(name: str, shape: tuple[int, ...]) -> Callable[[Any], object]:
-    """An array of which nothing is written, and which takes no room."""
+    """Declare an array without data, which takes no space."""
 
     def change(group: Any) -> None:
         del group[name]
@@ -124,7 +124,7 @@ SHEETS, VIEWS = "modelnet40_ply_hdf5_2048", "ModelNet40-Images-180"
 NAMES = f"{SHEETS}/ply_data_train_2_id2file.json"
 
 SKIPPED = [
-    # the data set, what happens to it, what is said, how many samples are left out
+    # Data set, damage, message, number of skipped samples.
     ("cremad", removed(WAV), f"train.csv:1: {WAV} does not exist", 1),
     (
         "cremad",
@@ -407,7 +407,7 @@ SKIPPED = [
 ]
 
 FATAL = [
-    # the data set, what happens to it, what is said whatever may be skipped
+    # Data set, damage, message, independent of the number of samples that may be skipped.
     ("cremad", removed("test.csv"), "test.csv: cannot be read: No such file or directory"),
     (
         "cremad",

@@ -1,4 +1,4 @@
-"""Digests are those of what a file has now, and remembered."""
+"""Digests of the current content of files, and their cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of one's own: what a stranger writes into them."""
+"""User-defined tables with untrusted content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every layout finds the samples, and what it reads of each is that one's."""
+"""Every layout finds the samples, and reads the media of the right sample."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def batch(split: data.AnySplit, modality: str) -> Input:
 
 
 def tells(split: data.AnySplit, modality: str) -> list[int]:
-    """Which samples the media of a split say they are of."""
+    """Return the sample numbers that the media of a split encode."""
     found = batch(split, modality)
     if isinstance(found, Sequences):
         words = split.specs[modality].vocabulary

@@ -67,7 +67,7 @@ def _of_numpy_1(written: bytes) -> bytes:
 
 
 class Call:
-    """What is pickled as a call of a function."""
+    """Object that is pickled as a call of a function."""
 
     def __init__(self, function: Callable[..., object], *arguments: object, state: object = None):
         self.parts = (function, arguments) if state is None else (function, arguments, state)
@@ -169,7 +169,7 @@ def test_the_hostile_pickles_would_do_what_they_are_here_for(tmp_path: Path) -> 
         if name.startswith(
             ("os.", "posix", "builtins.eval", "in a", "numpy.memmap", "numpy.savetxt")
         ):
-            with suppress(TypeError):  # numpy finds only afterwards that a state is none
+            with suppress(TypeError):  # numpy validates the state after the call
                 pickle.loads(content)
             assert witness.exists(), name
             witness.unlink()

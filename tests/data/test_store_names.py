@@ -1,4 +1,4 @@
-"""Names of stores of decoded media, which must stay: what a user's cache has is found by them."""
+"""Names of stores of decoded media, which must not change: they are keys of users' caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study that things happen to, what it comes to undisturbed, and a count of what was lost or done twice."""
+"""A study with injected faults, its undisturbed result, and counts of lost and repeated trials."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ BACKEND = (
     if os.environ.get("IBML_TEST_BACKEND") == "ray"
     else ("--backend", "local", "--workers", "2")
 )
-"""The backend of tests in which the fault is not of Ray. `make faults` runs them on Ray, `make test` without."""
+"""Return the backend of faults that do not concern Ray: Ray in `make faults`, else local."""
 
 
 @dataclass
 class Figures:
-    """Of a kind of fault: how often it was tried, and what trials were lost or recorded twice."""
+    """Counts of one kind of fault: injections, and trials lost or recorded twice."""
 
     tried: int = 0
     lost: int = 0
@@ -114,8 +114,11 @@ class Shaken:
             connection.close()
 
     def check(self, tally: Tally, fault: str, tried: int) -> None:
-        """The table is that of an undisturbed run, every key has one run with every epoch once and in order, and
-        nothing is left behind."""
+        """Check the study after a fault.
+
+        The table equals that of an undisturbed run. Every key has one run, with every epoch once
+        and in order. No files or processes remain.
+        """
         keys = [key for (key,) in self.rows(_ACTIVE + "and t.key = 'ibml.key'")]
         finished = self.rows(
             _ACTIVE + "and t.key = 'ibml.status' and t.value = 'finished' and r.status = 'FINISHED'"
@@ -125,7 +128,8 @@ class Shaken:
         assert len(set(keys)) == len(keys) == TRIALS
         assert self.tables() == self.expected
         logged = self.rows(
-            "select m.key, count(*), count(distinct m.step), max(m.step) from metrics m join runs r using (run_uuid) "
+            "select m.key, count(*), count(distinct m.step), max(m.step) "
+            "from metrics m join runs r using (run_uuid) "
             "where r.lifecycle_stage = 'active' and (m.key like 'val.%' or m.key like 'train.%') "
             "group by run_uuid, m.key"
         )
@@ -137,14 +141,15 @@ class Shaken:
         )
         assert not backwards, "a later epoch has an earlier time"
         trained_twice = self.rows(
-            "select 1 from metrics m join runs r using (run_uuid) where r.lifecycle_stage = 'deleted'"
+            "select 1 from metrics m join runs r using (run_uuid) "
+            "where r.lifecycle_stage = 'deleted'"
         )
         assert not trained_twice
         self.check_files()
         self.check_processes()
 
     def check_files(self) -> None:
-        """Of every trial the selected epoch's weights, and beside them only states that trials share."""
+        """Check that only the selected weights of each trial and the shared states remain."""
         kept = [path for path in self.cli.folder.glob("checkpoints/*/*/**/*") if path.is_file()]
         kept = [path for path in kept if path.parent.name != "stages"]
         assert {path.name for path in kept} == {SELECTED}
@@ -156,7 +161,7 @@ class Shaken:
         assert not self.processes()
 
     def processes(self) -> list[psutil.Process]:
-        """What runs with this folder as its home, but for what the test itself keeps running."""
+        """Return the processes whose home is this folder, except those of the test itself."""
         found = []
         for process in psutil.process_iter():
             try:

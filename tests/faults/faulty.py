@@ -16,7 +16,7 @@ EPOCH = 20
 
 
 class Faulty(Method):
-    """Plain joint training, but for what happens once at the beginning of an epoch; the file says that it did."""
+    """Joint training with one fault at the beginning of an epoch; a file records it."""
 
     class Options(Config):
         fault: Literal["none", "raise", "memory", "kill", "stall", "stop", "nan", "always"]

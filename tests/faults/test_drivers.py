@@ -1,4 +1,4 @@
-"""Drivers that are killed, or that are two at once."""
+"""Killed drivers, and two drivers of one study."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ KILLS = int(os.environ.get("IBML_TEST_KILLS", "2"))
 def test_a_driver_killed_at_any_moment_comes_to_the_same_table(
     shaken: Shaken, tally: Tally, ray_cluster: RayCluster
 ) -> None:
-    """On a cluster that stays, since to start one takes most of the time otherwise. A study that is done is checked,
-    and then another begun from nothing, until there were enough kills."""
+    """Kill drivers of studies on one cluster, because starting a cluster takes most of the time.
+
+    A finished study is checked, and a new one starts from nothing, until there were enough kills.
+    """
     moments = random.Random(6)
     shaken.cli.copies_store = False  # a moment may be that of the store's creation
     on_cluster = ("--address", ray_cluster.address)

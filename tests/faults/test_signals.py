@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at any moment: the command ends soon, and repeating it gives the undisturbed table."""
+"""SIGINT and SIGTERM at any moment: the command ends soon and can be repeated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ END_SECONDS = 40.0
 def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(
     shaken: Shaken, tally: Tally
 ) -> None:
-    """The moments are spread evenly over the study. One that is done is checked, and another begun from nothing."""
+    """Send signals spread evenly over a study. A finished study is checked and begun again."""
     shaken.cli.copies_store = False  # a moment may be that of the store's creation
     chance = random.Random(22)
     moments = [(index + chance.random()) * LONGEST_SECONDS / MOMENTS for index in range(MOMENTS)]
@@ -45,7 +45,8 @@ def test_a_signal_at_any_moment_ends_the_command_and_loses_nothing(
             seconds, code, err = stop(driver, number)
             longest, in_study = max(longest, seconds), in_study + 1
             codes[code] = codes.get(code, 0) + 1
-            # Before Python handles signals, the signal itself ends the process; a shell shows the same code.
+            # Before Python handles signals, the signal itself ends the process. A shell shows the
+            # same code.
             assert code in (0, 128 + number, -number), f"after {moment:.1f} s: {code}\n{err}"
             assert "Traceback" not in err, f"after {moment:.1f} s:\n{err}"
             wait_until(lambda: not shaken.processes(), END_SECONDS)
@@ -67,7 +68,7 @@ def stop(driver: subprocess.Popen[str], number: signal.Signals) -> tuple[float, 
 
 
 def send(driver: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Send SIGINT to the process group, as a terminal does, and SIGTERM to the process, as a scheduler does."""
+    """Send SIGINT to the process group as a terminal does, or SIGTERM as a scheduler does."""
     if number == signal.SIGINT:
         os.killpg(driver.pid, number)
     else:

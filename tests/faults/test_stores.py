@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 class Server:
-    """MLflow's server on the folder's database; it can be ended and started again at the same address."""
+    """MLflow's server on the folder's database, which can be restarted at the same address."""
 
     def __init__(self, shaken: Shaken):
         with socket.socket() as free:

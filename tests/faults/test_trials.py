@@ -1,4 +1,4 @@
-"""What happens to trials: exceptions, kills, hangs, losses that are no number, damaged checkpoints, lost nodes."""
+"""Faults of trials: exceptions, kills, hangs, NaN losses, damaged checkpoints, lost nodes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ design:
 
 
 def faulty(folder: Path, arms: tuple[str, ...]) -> str:
-    method = '{{method: {{type: plugin, target: "faulty:Faulty", options: {{fault: {arm}, file: {file}}}}}}}'
+    options = "{{fault: {arm}, file: {file}}}"
+    method = '{{method: {{type: plugin, target: "faulty:Faulty", options: ' + options + "}}}}"
     lines = [f"    {arm}: {method.format(arm=arm, file=folder / 'happened')}" for arm in arms]
     return FAULTY + "\n".join(lines) + "\nseeds: 2\n"
 
@@ -84,7 +85,8 @@ def test_a_trial_that_something_happens_to_goes_on_to_the_same_numbers(
     assert len(quiet) == 2 * len(ARMS)
     lost = sum(name not in disturbed for name in quiet)
     runs = shaken.rows(
-        "select name, count(*) from runs where lifecycle_stage = 'active' and name like '%seed%' group by 1"
+        "select name, count(*) from runs where lifecycle_stage = 'active' and name like '%seed%' "
+        "group by 1"
     )
     tally(
         "exceptions, memory, killed workers, stalls", 8, lost, sum(count > 1 for _, count in runs)
@@ -105,7 +107,8 @@ def _metrics(shaken: Shaken) -> dict[str, list[tuple[str, int, float]]]:
     rows = shaken.rows(
         "select r.name, m.key, m.step, m.value from metrics m "
         "join runs r using (run_uuid) join tags t using (run_uuid) "
-        "where t.key = 'ibml.status' and t.value = 'finished' and m.key not like 'time.%' order by 1, 2, 3"
+        "where t.key = 'ibml.status' and t.value = 'finished' and m.key not like 'time.%' "
+        "order by 1, 2, 3"
     )
     for name, *point in rows:
         found.setdefault(name, []).append(tuple(point))

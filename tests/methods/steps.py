@@ -1,4 +1,4 @@
-"""Steps of a method on tiny models in double precision, for tests that compare them with the written-out formula."""
+"""Steps of a method on tiny models in double precision, to compare with written-out formulas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ NAMES = ("pix", "zer", "fou", "kar")
 def trainer_with(
     trial: Build, method: dict[str, Any], modalities: int = 2, **parts: Any
 ) -> Trainer:
-    """A trainer of perceptrons with one hidden layer on 24 samples of 3 classes; `parts` go into the configuration."""
+    """Build a trainer of perceptrons with one hidden layer on 24 samples of 3 classes.
+
+    `parts` are fields of the configuration.
+    """
     trainer = {
         "epochs": 10,
         "batch_size": 7,
@@ -83,7 +86,7 @@ def weights(module: nn.Module) -> list[Tensor]:
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
-    """Whether they are the same bit for bit."""
+    """Return whether two values are identical bit for bit."""
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 

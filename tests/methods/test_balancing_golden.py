@@ -1,4 +1,4 @@
-"""The golden numbers of the balancing methods, from the project's own functions and from whole steps."""
+"""The golden numbers of the balancing methods, computed by functions and by whole steps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Given(nn.Module):
 
 @pytest.fixture
 def made(trial: Build) -> Callable[..., Method]:
-    """A method in double precision whose features are the golden ones, and the head of concat the golden one."""
+    """Build a method in double precision with the golden features and head of concat."""
 
     def build(**method: Any) -> Method:
         config = trial(
@@ -144,7 +144,7 @@ def test_agm(made: Callable[..., Method]) -> None:
 
 
 def subsets(values: dict[str, Any], modalities: int) -> list[Any]:
-    """The values of a game by subset, in the order of `members`; nothing has 0 where it is not given."""
+    """Return a game's values by subset, in the order of `members`. The empty set defaults to 0."""
     names = [
         ",".join(str(m) for m, inside in enumerate(row) if inside) for row in members(modalities)
     ]

@@ -1,4 +1,4 @@
-"""IBML beyond the paper: each switch against a derivation of its own, and the paper where it is off."""
+"""IBML beyond the paper: each switch against its own derivation; switched off, the paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How TCM changes the samples that are drawn, each kind against counting."""
+"""TCM's perturbation of samples: every kind against counts."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ SOONER: dict[str, dict[str, Any]] = {
     "recon_boost": {"stage_epochs": 1, "correct_epochs": 1},
     "modality_valuation": {"warmup": 1},
 }
-"""What lets a method act in a training of few epochs."""
+"""Options with which a method acts in a training of few epochs."""
 NAMES = [name for name in METHODS if name != "unimodal"]
 VIEWS = ["pix", "zer", "fou"]
 
@@ -131,7 +131,7 @@ def test_outside_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
 
     at_once = {"warmup": 0} if name == "modality_valuation" else {}
     late = rows(name, window={"first_epoch": 2, "stop_epoch": 3}, **at_once)
-    # a head of its own is another model, whose plain training is that of a window that is yet to come
+    # A method with its own head is another model. Its plain training has a window in the future.
     own_head = configured(trial, name).method.head is not None
     plain = rows(name, window={"first_epoch": 3}) if own_head else rows("joint")
     assert late[:2] == plain[:2]
@@ -139,8 +139,10 @@ def test_outside_its_window_it_is_plain_joint(trial: Build, name: str) -> None:
 
 
 class ReadsTheDevice(TorchDispatchMode):
-    """Refuses what would wait for a GPU: a number read from a tensor, or a shape that depends on values. Of texts the
-    lengths may be read, whole numbers which are on the CPU anyway."""
+    """Refuse operations that wait for a GPU: reading numbers and shapes that depend on values.
+
+    The lengths of texts may be read, because these integers are on the CPU.
+    """
 
     WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero")
 

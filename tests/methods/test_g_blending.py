@@ -1,4 +1,4 @@
-"""Gradient blending: in which order its copies see the samples, and what a training that goes on knows of them."""
+"""Gradient blending: the sample order of its copies, and resumed training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def orders(trainer: Trainer, epoch: int) -> dict[tuple[Any, ...], list[int]]:
 def test_every_epoch_of_a_copy_has_an_order_of_its_own_even_past_the_end(
     trial: Build, epoch: int
 ) -> None:
-    # of ten epochs, those that an estimate at epoch 6 stands for are 6, 7, 8 and 9, and two that never come
+    # Of ten epochs, an estimate at epoch 6 covers 6, 7, 8 and 9, and two that are not trained.
     trainer = trainer_with(trial, {"type": "g_blending", "super_epoch": 6})
     seen = orders(trainer, epoch)
     assert len(seen) == 3 * 6

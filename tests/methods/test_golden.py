@@ -1,4 +1,4 @@
-"""The golden numbers of the method's specification, from the project's own fusion, method and trainer."""
+"""The golden numbers of the method's specification, from fusion, method and trainer."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def test_mmpareto_share_is_the_least_norm_where_gradients_are_in_conflict() -> N
         )
         assert c == pytest.approx(found.x, abs=1e-6)
         inside += 0.001 < c < 0.999
-        # of the two at an angle above a right one neither is the shortest, so the ends need gradients of zero
+        # Of two gradients at an obtuse angle neither is the shortest. The ends need zero gradients.
         outside += c in (0.001, 0.999)
     assert inside > 20
     assert outside == 0

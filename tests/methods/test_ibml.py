@@ -185,7 +185,7 @@ def test_noise_of_texts_has_the_deviation_of_the_first_steps(trial: Build) -> No
     method.start_epoch(2)
     inputs, noised = method.transform(batch, torch.tensor([1.5, 0.5]), 2)
     assert noised.tolist() == [2, 0]
-    # of 1 2 3 5, 2 4 6 1 and 0 2 4 3, the first two steps of each: mean 2.75, squared distances 34.25
+    # The first two steps of 1 2 3 5, 2 4 6 1 and 0 2 4 3: mean 2.75, squared distances 34.25.
     sigma = (34.25 / 11) ** 0.5
     generator = torch.Generator().manual_seed(stream_seed(0, "noise", 2))
     torch.rand(2, 3, generator=generator)

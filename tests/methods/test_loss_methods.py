@@ -1,4 +1,4 @@
-"""Auxiliary losses, PMR, MMCosine, LFM and gradient blending: whole steps against the written-out loss."""
+"""Auxiliary losses, PMR, MMCosine, LFM and gradient blending: steps against written-out losses."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_js_alignment_is_the_mean_divergence_over_pairs() -> None:
 
 
 def infonce(z: list[np.ndarray]) -> float:
-    """Of each pair of modalities and each sample, in both directions: is its own counterpart the nearest?"""
+    """Return, per pair of modalities, direction and sample, whether its counterpart is nearest."""
     losses = []
     for a, b in combinations(z, 2):
         cosines = (
@@ -180,7 +180,7 @@ def prototypes(trainer: Trainer, chosen: Iterable[int]) -> list[Tensor]:
 
 
 def normalised(trainer: Trainer) -> None:
-    """Give the encoders batch normalisation and dropout, which training and evaluation do differently."""
+    """Add batch normalisation and dropout, which differ between training and evaluation."""
     for encoder in trainer.model.encoders.values():
         encoder.append(nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(0.5)).double())
 
@@ -316,7 +316,7 @@ def test_g_blending_weighs_by_a_re_run_of_its_copies(trial: Build) -> None:
                 (last_val - last_train) - (first_val - first_train),
             )
             expected.append(abs(gain) / overfitting**2)
-        # the numbers of a re-run differ in the last digit, which the square of a small difference magnifies
+        # A second run differs in the last digit, which the square of a small difference magnifies.
         wanted = torch.tensor(expected, dtype=torch.float64) / sum(expected)
         torch.testing.assert_close(trainer.method.weights, wanted, rtol=1e-6, atol=0)
         assert trainer.method.extra_samples == 3 * 2 * 24

@@ -1,4 +1,4 @@
-"""PMR: when prototypes are made anew, in how many batches, and what a training that goes on knows of them."""
+"""PMR: epochs and batches that compute prototypes, and resumed training."""
 
 from __future__ import annotations
 

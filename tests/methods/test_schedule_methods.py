@@ -1,4 +1,4 @@
-"""MLA, ReconBoost and modality valuation: what is trained when, and on which samples, step by step and by counting."""
+"""MLA, ReconBoost and modality valuation: schedules of training, and their samples."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def how_many(phi: Fraction) -> int:
 
 
 def visits(trainer: Trainer) -> list[tuple[int, int]]:
-    """The positions of an epoch's visits in order, each with what it keeps."""
+    """Return the positions of an epoch's visits in order, with the modalities kept by each."""
     method = trainer.method
     kept = torch.cat(list(method._kept)).tolist()
     return list(zip(method.order(1).tolist(), kept, strict=True))

@@ -1,4 +1,4 @@
-"""What methods do under other options than those with which every method is tested."""
+"""Methods with options other than those of the tests of every method."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_it_goes_on_from_the_end_of_every_epoch(
 
 
 def test_a_gap_of_whole_samples_adds_them_all() -> None:
-    # phi are halves: over 20 samples, a mean phi of 10 / 20 and of 11.5 / 20; 0.075 * 2/3 * 0.5 * 1000 = 25
+    # phi are halves: over 20 samples, a mean phi of 10 / 20 and of 11.5 / 20;
+    # 0.075 * 2/3 * 0.5 * 1000 = 25.
     share, weakest = compute_added_share(torch.tensor([0.5, 0.575], dtype=torch.float64), 0.5)
     assert (count_added_samples(share, 1000), weakest) == (25, 0)
     assert share * 1000 < 25, "the product must be one that rounding errors take below the number"

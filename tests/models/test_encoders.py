@@ -1,4 +1,4 @@
-"""Encoders: their sizes counted by hand, their formulas written out again, and what they do with odd input."""
+"""Encoders: sizes counted by hand, written-out formulas, and unusual input."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_resnet_averages_frames(head: bool) -> None:
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
-    """What torchvision's file of ResNet-18 has, as far as names and shapes go."""
+    """Return tensors with the names and shapes of torchvision's ResNet-18 file."""
     torch.manual_seed(7)
     state = {
         name: torch.randn_like(t) if t.is_floating_point() else t
@@ -314,7 +314,7 @@ def test_edge_convolution_is_that_of_every_edge() -> None:
 
 
 def plain_dgcnn(made: nn.Module, clouds: Tensor) -> Tensor:
-    """DGCNN in evaluation, edge by edge; what was never trained normalises by 0 and 1."""
+    """Compute DGCNN in evaluation, edge by edge; untrained layers normalise by 0 and 1."""
 
     def activated(x: Tensor) -> Tensor:
         return F.leaky_relu(x / (1 + 1e-5) ** 0.5, 0.2)

@@ -1,4 +1,4 @@
-"""Fusions: their formulas, written out again with plain tensors, and the rule for unimodal logits."""
+"""Fusions: formulas written out with plain tensors, and the rule for unimodal logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads that methods bring: their formulas from numpy and scipy, the golden numbers, and what a checkpoint keeps."""
+"""Heads of methods: formulas by numpy and scipy, golden numbers, and checkpoints."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_model_refuses_samples_it_cannot_take(
 
 
 def test_words_are_not_tokens(folders: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="'pretrained'.*tokenizer"):
+    with pytest.raises(ValueError, match=r"'pretrained'.*tokenizer"):
         build_encoder(PretrainedConfig(path=str(folders["bert"])), InputSpec((9,), ("a", "dog")))
 
 

@@ -23,7 +23,8 @@ def test_an_answer_has_change_interval_p_and_what_would_have_shown() -> None:
     # differences 5, 4.5, 5, 5, 5.5: sd 0.3536, half 2.7764 x 0.3536 / sqrt(5) = 0.44
     assert found["good"] == (
         "helps",
-        "Helps: test.accuracy rises by 5.00 points (95 % interval +4.56 to +5.44, p < 0.001) and test.gap falls by"
+        "Helps: test.accuracy rises by 5.00 points (95 % interval +4.56 to +5.44, p < 0.001) and "
+        "test.gap falls by"
         " 5.00 points (−5.44 to −4.56, p < 0.001).",
     )
     # differences 0.1, -0.2, 0.4, -0.4, 0.3: sd 0.3362, (2.7764 + 0.9410) x 0.3362 / sqrt(5) = 0.56
@@ -37,7 +38,8 @@ def test_the_line_of_a_study_of_arms_says_who_leads_and_who_helps() -> None:
     record = study(ACCURACY)
     made = build_table(record, results(record, ACCURACY))
     assert build_study_summary(made) == (
-        "Best mean of test.accuracy: good, 97.00 %. Against ref, helps: good; no effect detected: same."
+        "Best mean of test.accuracy: good, 97.00 %. Against ref, helps: good; no effect detected: "
+        "same."
     )
 
 
@@ -160,7 +162,8 @@ def test_what_cannot_be_said_is_said_in_words() -> None:
     constant = {"ref": [0.5, 0.25], "a": [0.75, 0.5]}
     assert said(study(constant), constant)["a"] == (
         "no claim",
-        "Every seed gave the same difference, which no test can judge: test.accuracy +25.00 points and test.gap"
+        "Every seed gave the same difference, which no test can judge: test.accuracy +25.00 points "
+        "and test.gap"
         " −25.00 points.",
     )
     apart = {"ref": [0.9, None, 0.9], "a": [None, 0.9, None], "gone": [None, None, None]}
@@ -168,7 +171,8 @@ def test_what_cannot_be_said_is_said_in_words() -> None:
     assert found["gone"] == ("no result", "No run has a result (3 seeds planned).")
     assert found["a"] == (
         "no result",
-        "No seed has a result of both sides on test.accuracy or test.gap. 1 of 3 seeds have a result.",
+        "No seed has a result of both sides on test.accuracy or test.gap. 1 of 3 seeds have a "
+        "result.",
     )
     record = study(ACCURACY)
     assert (

@@ -1,4 +1,4 @@
-"""Labels of figures in characters that the usual font lacks: with a font made here, with none, and with CJK fonts."""
+"""Labels of figures in characters that the default font lacks: with a test font, none, and CJK."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def test_characters_of_no_font_are_replaced_and_their_names_are_noted() -> None:
         render_figure(figure_of(name), "png")
     note = describe_undrawable_names(study({"ref": [0.5], name: [0.6]}))
     assert note.startswith(
-        f"no installed font has some characters of {name!r} (U+{ord(char):04X}); figures show \ufffd."
+        f"no installed font has some characters of {name!r} (U+{ord(char):04X}); figures show "
+        "\ufffd."
     )
     assert "`table.names`" in note
     assert (

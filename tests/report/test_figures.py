@@ -1,4 +1,4 @@
-"""Figures of a study: what is drawn where, bad input, and the bytes of files."""
+"""Figures of a study: drawn elements, bad input, and the bytes of files."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def test_nothing_to_draw_gives_a_sentence(draw: Callable[[], Figure]) -> None:
 
 
 def ugly() -> Iterator[Figure]:
-    """Each figure with 14 arms of hard names, and gaps, single seeds, and no spread among the values."""
+    """Draw each figure with 14 difficult names, gaps, single seeds, and zero spread."""
     rng = np.random.default_rng(0)
     kinds = list(FEW.values())
     many = {arm: kinds[i % 5] for i, arm in enumerate(UGLY[:-1])}

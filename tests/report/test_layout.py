@@ -1,4 +1,4 @@
-"""Tables of designs: what stands in which column, under which name, in every format."""
+"""Tables of designs: columns and their names in every format."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def test_the_file_decides_on_rows_groups_names_precision_and_arrows() -> None:
 def test_effects_of_factors_are_contrasts_of_cell_means() -> None:
     analyses = {a.kind: a for a in made().analyses if a.metric.name == "test.accuracy"}
     a, b = analyses["main effects"].lines
-    # by hand: A is ((92+95) - (90+90)) / 2 = 3.5, (93+96 - 91-92) / 2 = 3, (94.5+98 - 92-92) / 2 = 4.25
+    # By hand: A is ((92+95) - (90+90)) / 2 = 3.5, (93+96 - 91-92) / 2 = 3,
+    # (94.5+98 - 92-92) / 2 = 4.25.
     assert a.difference.mean == pytest.approx((3.5 + 3 + 4.25) / 3)
     assert b.difference.mean == pytest.approx((1.5 + 2 + 1.75) / 3)
     (together,) = analyses["interactions"].lines
@@ -173,8 +174,8 @@ def test_rows_that_leave_arms_out_are_best_among_themselves() -> None:
     assert (cells["+ A"].best, cells["none"].second) == (True, True)
     foot = "\n".join(table.notes)
     assert (
-        "Not shown, but counted in the corrections: + B, + A + B. Best and second are of those shown."
-        in foot
+        "Not shown, but counted in the corrections: + B, + A + B. Best and second are of those "
+        "shown." in foot
     )
 
 
@@ -279,7 +280,10 @@ def test_latex_compiles_as_it_is_and_inside_a_paper(
         name = f"t{position}"
         if included:
             packages = r"\usepackage{amssymb,booktabs,graphicx,siunitx}"
-            paper = rf"\documentclass{{article}}{packages}\begin{{document}}A\input{{{name}}}B\end{{document}}"
+            paper = (
+                rf"\documentclass{{article}}{packages}"
+                rf"\begin{{document}}A\input{{{name}}}B\end{{document}}"
+            )
             (tmp_path / "paper.tex").write_text(paper)
             name = "paper"
         command = [engine, "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
@@ -319,7 +323,10 @@ def test_latex_of_characters_that_pdflatex_has_starts_as_ever() -> None:
 
 def test_symbols_that_every_latex_has_are_commands() -> None:
     assert escape_latex("± ≈ ≤ ≥ ∞ ≠") == r"$\pm$ $\approx$ $\leq$ $\geq$ $\infty$ $\neq$"
-    small = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho varsigma sigma tau upsilon"
+    small = (
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho "
+        "varsigma sigma tau upsilon"
+    )
     names = [*small.split(), "varphi", "chi", "psi", "omega"]
     assert escape_latex("αβγδεζηθικλμνξοπρςστυφχψω") == "".join(
         name if name == "o" else f"$\\{name}$" for name in names

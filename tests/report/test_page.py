@@ -207,15 +207,18 @@ def test_curves_are_asked_for_every_modality_of_any_data_set() -> None:
 WATCH = """
 window.problems = [];
 window.addEventListener("error", (e) => problems.push(String(e.message)), true);
-document.addEventListener("securitypolicyviolation", (e) => problems.push("policy: " + e.violatedDirective));
+document.addEventListener("securitypolicyviolation", (e) =>
+  problems.push("policy: " + e.violatedDirective));
 for (const name of ["error", "warn"]) console[name] = (...texts) => problems.push(texts.join(" "));
 """
 PROBE = """
 window.addEventListener("load", () => {
   const table = document.querySelectorAll("main table")[0];
-  const names = (t) => [...t.tBodies].map((b) => [...b.rows].map((r) => r.cells[0].textContent.trim()));
+  const rowNames = (b) => [...b.rows].map((r) => r.cells[0].textContent.trim());
+  const names = (t) => [...t.tBodies].map(rowNames);
   const states = [names(table)];
-  const header = [...table.tHead.rows[0].cells].find((c) => c.textContent.startsWith("test.accuracy"));
+  const header = [...table.tHead.rows[0].cells].find((c) =>
+    c.textContent.startsWith("test.accuracy"));
   const sorts = [header.ariaSort ?? header.getAttribute("aria-sort")];
   for (let i = 0; i < 3; i++) {
     (i ? header.querySelector("button") : header).click();
@@ -232,14 +235,15 @@ window.addEventListener("load", () => {
     overflow: box.scrollWidth - box.clientWidth,
     images: [...document.images].map((i) => i.naturalWidth),
     alts: [...document.images].map((i) => i.alt.length),
-    loaded: performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:")) };
+    loaded: performance.getEntriesByType("resource").map((e) => e.name)
+      .filter((n) => !n.startsWith("data:")) };
   parent.document.getElementById("found").textContent = JSON.stringify(found);
 });
 """
 
 
 def probed(page: str) -> str:
-    """The page with scripts that look at it, which its policy is told of."""
+    """Add scripts that measure the page, and allow them in its security policy."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in (WATCH, PROBE)
@@ -253,12 +257,13 @@ def probed(page: str) -> str:
 def browsed(
     report: dict[str, str | bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What Chromium finds of the page in a window of 375 pixels: a frame, since its own are wider."""
+    """Measure the page in Chromium in a frame of 375 pixels, because its windows are wider."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium in PATH")
     folder: Path = tmp_path_factory.mktemp("browser")
-    frame = f'<iframe width="375" height="800" srcdoc="{html.escape(probed(str(report["report.html"])))}"></iframe>'
+    source = html.escape(probed(str(report["report.html"])))
+    frame = f'<iframe width="375" height="800" srcdoc="{source}"></iframe>'
     (folder / "outer.html").write_text(
         f'<!DOCTYPE html><meta charset="utf-8"><pre id="found"></pre>{frame}'
     )

@@ -1,4 +1,4 @@
-"""What is read back: seeds that are needed, comparisons, lists, single trials."""
+"""Queries of results: required seeds, comparisons, lists, single trials."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_the_seeds_that_are_needed_follow_from_the_variance_seen() -> None:
     grid = build_power_table(plan)
     assert grid.title == "x: seeds to detect a difference of 1 points in test.accuracy"
     assert (
-        f"{plan.seeds} seeds let every arm's difference of that size be found: {3 * plan.seeds} trials"
-        in " ".join(describe_power(plan))
+        f"{plan.seeds} seeds let every arm's difference of that size be found: {3 * plan.seeds} "
+        "trials" in " ".join(describe_power(plan))
     )
 
 
@@ -149,8 +149,8 @@ def test_the_list_shows_state_progress_and_age() -> None:
 
 def test_a_trial_is_shown_with_curves_and_traceback() -> None:
     record = TrialRecord(
-        "k" * 64, "r" * 32, "failed", {"val.loss": 1.0, "test.loss": 2.5}, "RuntimeError('x')", "data", "rev", "cpu",
-        {"demo": "good"}, 5000, 1000, "good", "d", 3,
+        "k" * 64, "r" * 32, "failed", {"val.loss": 1.0, "test.loss": 2.5},
+        "RuntimeError('x')", "data", "rev", "cpu", {"demo": "good"}, 5000, 1000, "good", "d", 3,
     )  # fmt: skip
     view = TrialView(
         record, "seed: 3\n", {"val.loss": [3.0, math.nan, 1.0]}, "Traceback: x", ["config.yaml"]

@@ -1,4 +1,4 @@
-"""Tables from records: what is marked, what the foot admits, and what each format makes of odd names."""
+"""Tables from records: marks, notes, and difficult names in each format."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def test_failed_diverged_and_missing_runs_are_in_the_foot() -> None:
     made = build_table(record, found)
     foot = "\n".join(made.notes)
     assert (
-        "Failed: 1 of 9 trials (bad 1); for instance RuntimeError('x'); traceback.txt of MLflow run r1."
-        in foot
+        "Failed: 1 of 9 trials (bad 1); for instance RuntimeError('x'); traceback.txt of MLflow "
+        "run r1." in foot
     )
     assert (
         "Diverged: 1 of 9 trials (bad 1); for instance the training loss was nan in epoch 3."

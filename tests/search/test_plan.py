@@ -178,7 +178,8 @@ BAD = [
         "when: {fusion.type: [film]}",
     ),
     (
-        "fusion.condition: {choices: [first], when: {fusion.type: filmm}}\n  fusion.type: {choices: [sum, film]}",
+        "fusion.condition: {choices: [first], when: {fusion.type: filmm}}\n"
+        "  fusion.type: {choices: [sum, film]}",
         5,
         "'fusion.type' is never 'filmm'; did you mean 'film'?",
     ),
@@ -190,14 +191,16 @@ BAD = [
         "'method.bio.weight' is never",
     ),
     (
-        "fusion.type: {choices: [sum]}\n  method.tcm.rate: {low: 0, high: 1, when: {fusion.type: {low: 2}}}",
+        "fusion.type: {choices: [sum]}\n  method.tcm.rate: {low: 0, high: 1, "
+        "when: {fusion.type: {low: 2}}}",
         6,
         "'fusion.type' is not a number",
     ),
     ("method.window.stop_epoch: {low: 9, high: 60}", 5, "outside the 40 epochs"),
     ("method.window.first_epoch: {low: 0.5, high: 6}", 5, "expected a whole number"),
     (
-        "method.window.first_epoch: {low: 0, high: 20}\n  method.window.stop_epoch: {low: 21, high: 40}"
+        "method.window.first_epoch: {low: 0, high: 20}\n"
+        "  method.window.stop_epoch: {low: 21, high: 40}"
         "\n  trainer.epochs: {low: 21, high: 60}",
         6,
         "'when'",
@@ -213,7 +216,8 @@ BAD = [
     ("trainer.batch_size: {low: 8, high: 64, step: 0.5}", 5, "takes whole numbers"),
     ("optimizer.momentum: {choices: [0, 0.0, 0.9]}", 5, "two choices are equal"),
     (
-        "optimizer.lr: {low: 0.1, high: 1}\n  bogus.path: {low: 0, high: 1, when: {optimizer.lr: []}}",
+        "optimizer.lr: {low: 0.1, high: 1}\n  bogus.path: {low: 0, high: 1, "
+        "when: {optimizer.lr: []}}",
         6,
         "at least 1",
     ),
@@ -225,7 +229,8 @@ BAD = [
     ),
     (
         "method.tcm.rate: {low: 0, high: 2, step: 0.5}\n"
-        "  method.tcm.noise_scale: {low: 1, high: 2, when: {method.tcm.rate: {low: 0.6, high: 0.9}}}",
+        "  method.tcm.noise_scale: {low: 1, high: 2, "
+        "when: {method.tcm.rate: {low: 0.6, high: 0.9}}}",
         6,
         "conditions are never met",
     ),
@@ -290,7 +295,8 @@ def test_wrong_settings_are_refused(settings: dict[str, object], words: str) -> 
 def test_all_that_is_wrong_is_said_at_once(cli: CommandLine) -> None:
     cli.write(
         "bad.yaml",
-        "name: bad\nparameters:\n  optimizer.lrr: {low: 1, high: 2}\n  fusion.type: {choices: [summ]}\n"
+        "name: bad\nparameters:\n  optimizer.lrr: {low: 1, high: 2}\n"
+        "  fusion.type: {choices: [summ]}\n"
         "objectives: [{metric: test.accuracy}]\ntrials: 0\n",
     )
     answer = cli.inside("tune", "bad.yaml", "--base", "mfeat", "-o", "trainer.epochs=0")
@@ -349,7 +355,8 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
         (
             "optimizer.lr",
             "{distribution: log_uniform_values, max: 0.1, min: 0.001}",
-            "'distribution', 'max' and 'min' are no keys of a parameter; write {low: 0.001, high: 0.1, log: true}",
+            "'distribution', 'max' and 'min' are no keys of a parameter; "
+            "write {low: 0.001, high: 0.1, log: true}",
         ),
         ("optimizer.lr", "{distribution: uniform, min: 0, max: 1}", "write {low: 0, high: 1}"),
         (
@@ -382,7 +389,8 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
         (
             "optimizer.lr",
             "[0.1, 0.5]",
-            "a list of values is {choices: [0.1, 0.5]}, and a range between two numbers is {low: 0.1, high: 0.5}",
+            "a list of values is {choices: [0.1, 0.5]}, and a range between two numbers is "
+            "{low: 0.1, high: 0.5}",
         ),
         ("fusion.type", "[sum, late]", "a list of values is {choices: [sum, late]}"),
         ("optimizer.lr", "0.1", f"a parameter is {FORMS}; for a constant write {{value: 0.1}}"),
@@ -390,7 +398,8 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
         (
             "optimizer",
             "{parameters: {lr: {min: 0.1, max: 1}}}",
-            "nested parameters are written as dotted paths, for instance ...lr: {low: 0.1, high: 1}",
+            "nested parameters are written as dotted paths, for instance ...lr: "
+            "{low: 0.1, high: 1}",
         ),
         (
             "method",
@@ -404,7 +413,8 @@ def test_spaces_of_other_tools_are_answered_with_how_they_are_written_here(
 ) -> None:
     file = tmp_path / "foreign.yaml"
     file.write_text(
-        f"name: foreign\nbase: mfeat\nparameters:\n  trainer.batch_size: {{value: 8}}\n  {path}: {parameter}\n"
+        f"name: foreign\nbase: mfeat\nparameters:\n  trainer.batch_size: {{value: 8}}\n"
+        f"  {path}: {parameter}\n"
     )
     with pytest.raises(ConfigError) as caught:
         load_search(file)
@@ -439,7 +449,8 @@ def test_what_is_suggested_for_another_tools_space_is_accepted() -> None:
                 "parameters": LR
                 | {"fusion.type": {"value": "sum", "when": {"optimizer.lr": {"min": 0.1}}}}
             },
-            "parameters.fusion.type.when.optimizer.lr: bounds are 'low' and 'high'; write {low: 0.1}",
+            "parameters.fusion.type.when.optimizer.lr: bounds are 'low' and 'high'; "
+            "write {low: 0.1}",
         ),
     ],
 )
@@ -454,7 +465,8 @@ def test_other_words_for_the_keys_of_a_search_are_understood(
 def test_values_of_the_command_line_go_into_the_space_or_the_trial(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
-        "name: a\nparameters:\n  optimizer.lr: {low: 1.0e-3, high: 0.1}\nsampler: {type: gp, seed: 3}\n"
+        "name: a\nparameters:\n  optimizer.lr: {low: 1.0e-3, high: 0.1}\n"
+        "sampler: {type: gp, seed: 3}\n"
     )
     plan = load_search(
         path,

@@ -1,4 +1,4 @@
-"""Population-based training: what is changed and how, the same after any interruption, and told as it was."""
+"""Population-based training: mutations, resumption, and recorded results."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ class Killed(Exception):
 def run(
     folder: Path, steps: int | None = None, diverges: int | None = None, order: int = 0
 ) -> Population:
-    """Train a population without Ray. A state is the history of (epoch, lr), and an epoch is worth the mean of its
-    rates; after so many steps the process is killed. Members that are ready are trained in any `order`."""
+    """Train a population without Ray.
+
+    A state is the history of (epoch, lr), and the value of an epoch is the mean of its rates. After
+    the given number of steps the process is killed. Ready members are trained in the given `order`.
+    """
     plan = load_search(SPACE)
     search = open_search(
         plan, Database(f"sqlite:///{folder}/optuna.db"), folder / "populations", plan.name

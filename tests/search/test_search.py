@@ -1,4 +1,4 @@
-"""Searches by ask and tell: totals, resumption, seeds, truth about what was stopped or failed."""
+"""Searches by ask and tell: totals, resumption, seeds, and stopped and failed trials."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_search_that_is_cut_off_proposes_what_it_would_have(
 
 
 class Killed(BaseException):
-    """What stands for the end of the process."""
+    """Exception in place of the end of the process."""
 
 
 @pytest.mark.slow
@@ -294,7 +294,7 @@ def test_a_changed_space_is_refused_with_the_difference(lab: Lab) -> None:
         lab.open(wider)
     assert "--new-version" in str(caught.value)
     assert lab.open(wider, new_version=True).name == "demo v2"
-    assert lab.open(wider).name == "demo v2"  # which goes on from now on
+    assert lab.open(wider).name == "demo v2"  # the default version from now on
     assert lab.open(plan_of(LR, trials=2)).name == "demo"
 
 

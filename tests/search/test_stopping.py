@@ -73,8 +73,9 @@ def test_asha_decides_as_optunas_halving_does(seed: int) -> None:
 def test_hyperband_spreads_proposals_over_brackets_in_proportion() -> None:
     config = HyperbandConfig(grace_epochs=1, reduction_factor=3)
     counts = np.bincount([assign_bracket(config, number, 81) for number in range(236)], minlength=4)
-    # Li et al. 2018, table 1, with R = 81 and factor 3 has 81, 34, 15, 8, 5 proposals; the last is no halving and not
-    # a bracket here, where a bracket starts below the full length: 4 brackets in proportion 27 : 12 : 6 : 4.
+    # Li et al. 2018, table 1, with R = 81 and factor 3 has 81, 34, 15, 8, 5 proposals. The last
+    # does not halve, and is no bracket here, because a bracket starts below the full length:
+    # 4 brackets in proportion 27 : 12 : 6 : 4.
     weights = np.array([4 * 27 / 4, 4 * 9 / 3, 4 * 3 / 2, 4 / 1])
     assert np.abs(counts - 236 * weights / weights.sum()).max() <= 1
     assert compute_rungs(config, 0, 81, 1) == [1, 3, 9, 27]

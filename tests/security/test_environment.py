@@ -1,4 +1,4 @@
-"""What ibml leaves behind has nothing of the environment."""
+"""Files of ibml contain no values of the environment."""
 
 from __future__ import annotations
 

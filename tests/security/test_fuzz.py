@@ -1,4 +1,4 @@
-"""Configuration files that went wrong in every way: an answer in words, soon, and never a traceback."""
+"""Randomly damaged configuration files: a message in limited time, never a traceback."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.conftest import ROOT, CommandLine
 
 CASES = 2400
 CASES_OF_COMMANDS = 150
-"""Those that go through the whole command line, which only adds how a plan or a problem is printed."""
+"""Cases that run the whole command line, which only adds the printing of plans and errors."""
 SECONDS = 20.0
-"""Of computing: far beyond what any file needs, so that only one that blows up is found."""
+"""CPU seconds, far more than any file needs, so that only exponential cost fails."""
 PRESETS = [*find_presets().values()]
 SEEDS = [
     path for folder in ("ablations", "search_spaces") for path in (ROOT / folder).glob("*.yaml")

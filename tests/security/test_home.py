@@ -28,7 +28,7 @@ from tests.conftest import CommandLine
 
 @pytest.fixture
 def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container that runs with any user id: no HOME, and no entry in the list of users."""
+    """Simulate a container with an arbitrary user id: no HOME and no user entry."""
 
     def unknown(uid: int) -> pwd.struct_passwd:
         raise KeyError(f"getpwuid(): uid not found: {uid}")

@@ -1,4 +1,4 @@
-"""What listens while ibml's servers run, and what others see of their processes."""
+"""Listening addresses of ibml's servers, and the visible arguments of their processes."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def family(process: int) -> Iterator[Path]:
 
 
 def listening(process: int) -> set[str]:
-    """The addresses on which a process and those below it listen, in the kernel's hexadecimal form."""
+    """Return the listening addresses of a process tree, in the kernel's hexadecimal form."""
     sockets = set()
     for folder in family(process):
-        with contextlib.suppress(OSError):  # what is closed meanwhile does not listen
+        with contextlib.suppress(OSError):  # a socket that is now closed does not listen
             sockets |= {str(file.readlink()) for file in (folder / "fd").iterdir()}
     rows = [
         line.split()

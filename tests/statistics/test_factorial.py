@@ -1,4 +1,4 @@
-"""Factorial effects and shares of variance against scipy, statsmodels' formulas, and counting by hand."""
+"""Factorial effects and shares of variance against scipy, statsmodels, and counts by hand."""
 
 from __future__ import annotations
 

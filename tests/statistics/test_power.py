@@ -1,4 +1,4 @@
-"""Numbers of seeds against the noncentral t distribution, and intervals of a spread against tables."""
+"""Numbers of seeds against the noncentral t distribution, and intervals against tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_seeds_are_the_smallest_number_with_the_power(
 
 
 def test_two_pairs_are_not_enough_for_eight_standard_deviations() -> None:
-    # With one degree of freedom the spread is |W|, W standard normal: P((Z + 8 sqrt(2)) / |W| > 12.706).
+    # With one degree of freedom the spread is |W|, W standard normal:
+    # P((Z + 8 sqrt(2)) / |W| > 12.706).
     critical, shift = 12.7062, 8 * math.sqrt(2)
     power = integrate.quad(
         lambda w: 2 * stats.norm.pdf(w) * stats.norm.sf(critical * w - shift), 0, 12, limit=200

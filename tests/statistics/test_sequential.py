@@ -1,4 +1,4 @@
-"""Looks at seeds: check values of the specification, exact probabilities, and simulated studies."""
+"""Group-sequential looks: values of the specification, exact probabilities, and simulations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def test_levels_are_corrected_by_the_specified_factors(
         3, maximum, alpha
     )
     assert np.ptp(found) < 1e-12
-    # The specification's factors come from 200,000 paths: their standard error is 1 % at 0.05 and 1.7 % at 0.05 / 3.
+    # The specification's factors come from 200,000 paths. Their standard error is 1 % at 0.05 and
+    # 1.7 % at 0.05 / 3.
     assert found[0] == pytest.approx(factor, abs=0.01 if alpha == 0.05 else 0.03)
 
 
@@ -94,7 +95,7 @@ def test_levels_of_two_and_three_seeds_err_at_alpha() -> None:
 
 
 def looks_of(d: Floats, minimum: int) -> Floats:
-    """|t| of the first n differences, n from minimum: (studies, arms, seeds) -> (studies, arms, looks)."""
+    """Return |t| of the first n differences, n >= minimum: (studies, arms, looks)."""
     n = np.arange(1, d.shape[2] + 1)
     mean = d.cumsum(axis=2) / n
     squares = (d**2).cumsum(axis=2) - n * mean**2
@@ -105,7 +106,7 @@ def looks_of(d: Floats, minimum: int) -> Floats:
 def simulate(
     x: Floats, levels: dict[int, Floats]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_]]:
-    """Studies x (studies, arms with the reference first, seeds): which arms are decided, and seeds they took."""
+    """Return which arms are decided and their seeds, for x (studies, arms, seeds)."""
     t = looks_of(x[:, 1:] - x[:, :1], MINIMUM)
     studies, arms, _ = t.shape
     quantiles = np.array(
@@ -160,8 +161,8 @@ def test_uncorrected_levels_err_too_often() -> None:
 
 
 def test_runs_saved_when_three_arms_differ() -> None:
-    # Three arms beside the reference, all shifted, in standard deviations of a single arm (not of the difference);
-    # runs of the three arms.
+    # Three arms and the reference. All arms are shifted, in standard deviations of a single arm
+    # (not of the difference). Runs are those of the three arms.
     noise = np.random.default_rng(2).standard_normal((20_000, 4, MAXIMUM))
     for shift, saved in ((1.5, 0.34), (2.0, 0.445)):
         x = noise.copy()

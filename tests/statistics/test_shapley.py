@@ -30,7 +30,8 @@ def means(worth: Worth, parts: str) -> dict[str, float]:
 def test_two_parts_by_hand() -> None:
     none, a, b, both = (frozenset(s) for s in ("", "a", "b", "ab"))
     worth = {none: {0: 10.0}, a: {0: 14.0}, b: {0: 11.0}, both: {0: 21.0}}
-    # a: (14 - 10 + 21 - 11) / 2 = 7; b: (11 - 10 + 21 - 14) / 2 = 4; together 11; interaction 21 - 14 - 11 + 10.
+    # a: (14 - 10 + 21 - 11) / 2 = 7; b: (11 - 10 + 21 - 14) / 2 = 4; together 11;
+    # interaction 21 - 14 - 11 + 10.
     assert means(worth, "ab") == {"a": 7.0, "b": 4.0}
     (interaction,) = shapley_interactions("ab", worth)
     assert (interaction.parts, interaction.difference.mean) == (("a", "b"), 6.0)
@@ -50,7 +51,8 @@ def test_values_are_the_means_over_all_orders(parts: str) -> None:
 
 @pytest.mark.parametrize("parts", ["abc", "abcd"])
 def test_interactions_are_shapley_values_of_a_part_with_and_without_the_other(parts: str) -> None:
-    # Grabisch & Roubens 1999, recursion: I_ij = phi_ij(merged) - phi_i(without j) - phi_j(without i).
+    # Grabisch & Roubens 1999, recursion:
+    # I_ij = phi_ij(merged) - phi_i(without j) - phi_j(without i).
     worth = random_worth(parts, 1, 7)
     for found in shapley_interactions(parts, worth):
         i, j = found.parts

@@ -182,7 +182,7 @@ def test_another_study_reuses_the_trials_that_it_shares(
         == 3
     )
     assert ibml.table("other+seeds=3", f"sqlite:///{cli.folder}/mlflow.db")["n"].tolist() == [3] * 8
-    # and the first study's table is what it was
+    # The table of the first study is unchanged.
     assert len(ibml.table("small", f"sqlite:///{cli.folder}/mlflow.db")) == 8
 
 
@@ -216,7 +216,8 @@ def table_of(answer: Answer) -> str:
 
 @pytest.mark.slow
 def test_a_failing_and_a_diverging_arm_do_not_stop_the_study(cli: CommandLine) -> None:
-    arms = "IBML: {}\n    Huge: {encoders.default.hidden: [1000000000]}\n    Wild: {optimizer.lr: 1.0e+30}"
+    huge = "Huge: {encoders.default.hidden: [1000000000]}"
+    arms = f"IBML: {{}}\n    {huge}\n    Wild: {{optimizer.lr: 1.0e+30}}"
     cli.write("fail.yaml", STUDY.replace("IBML: {}", arms).replace("small", "fail"))
     answer = cli.study("ablate", "fail.yaml")
     assert answer.code == 1
@@ -276,7 +277,7 @@ def test_a_study_that_is_cut_off_goes_on_to_the_same_table(
         assert query(cli, "select distinct status from runs where name like '%seed%'") != [
             ("RUNNING",)
         ]
-    # the workers of a driver that was killed may train for a moment, so another process, on Ray too, follows it
+    # The workers of a killed driver may train for a moment, so another process on Ray follows it.
     again = (
         cli("ablate", "long.yaml") if how == signal.SIGKILL else cli.study("ablate", "long.yaml")
     )
@@ -287,7 +288,8 @@ def test_a_study_that_is_cut_off_goes_on_to_the_same_table(
     )
     logged = query(
         cli,
-        "select count(*), count(distinct step) from metrics where key = 'val.loss' group by run_uuid",
+        "select count(*), count(distinct step) from metrics where key = 'val.loss' "
+        "group by run_uuid",
     )
     assert logged == [(120, 120)] * 8
 

@@ -1,4 +1,4 @@
-"""Seeds until every arm is decided: which trials follow from which results, and a study that really does it."""
+"""Seeds until every arm is decided: trials planned from results, and a whole study."""
 
 from __future__ import annotations
 

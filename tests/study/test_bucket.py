@@ -1,4 +1,4 @@
-"""Checkpoints and shared states in a bucket, with moto's S3 server: the same numbers, resumed and cleaned up alike."""
+"""Checkpoints and shared states in a bucket of moto's S3 server: same numbers, resumption, GC."""
 
 from __future__ import annotations
 

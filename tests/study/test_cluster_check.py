@@ -1,4 +1,4 @@
-"""What a node's facts mean beside this machine's."""
+"""Comparison of the facts of a node with those of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver beside another one, on a real MLflow with SQLite."""
+"""Two concurrent drivers on a real MLflow with SQLite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which designs are one study, and the names that overrides give."""
+"""Equality of designs, and names of studies with overrides."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_the_space_of_tuned_arms_is_part_of_the_design(tmp_path: Path) -> None:
 
 
 OLD = {"base_name", "tune"}
-"""What an earlier ibml did not record."""
+"""Fields that an earlier version of ibml did not record."""
 
 
 def test_a_record_from_before_is_the_same_study(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Designs: which arms a file stands for, and what cannot be run."""
+"""Designs: the arms of a file, and invalid designs."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ def test_check_marks_are_read_from_paths() -> None:
 
 @pytest.mark.parametrize(
     ("factors", "resolution", "cells"),
-    # the smallest regular fractions of Box, Hunter & Hunter, Statistics for Experimenters, table 6.22
+    # The smallest regular fractions of Box, Hunter & Hunter, Statistics for Experimenters,
+    # table 6.22.
     [
         (3, 3, 4),
         (4, 4, 8),
@@ -149,9 +150,8 @@ def test_fractions_are_as_small_as_the_tables_say(
     assert len(rows) == len(set(rows)) == cells
     assert rows[0] == (0,) * factors
     assert min(word.bit_count() for word in words) >= resolution
-    for size in range(
-        1, resolution
-    ):  # what a resolution promises: so many columns together are balanced
+    # A design of resolution R is balanced in any R - 1 columns.
+    for size in range(1, resolution):
         for columns in combinations(range(factors), size):
             counts = [
                 sum(tuple(row[c] for c in columns) == levels for row in rows)
@@ -349,7 +349,7 @@ def test_a_test_that_can_decide_something_is_taken(
 
 
 def test_a_design_of_fewer_arms_on_each_data_set_has_fewer_comparisons() -> None:
-    """Six seeds are enough for one comparison, and each data set has one: 0.5 is the base of the other."""
+    """Six seeds suffice for one comparison per data set: 0.5 is the base of the other data set."""
     datasets = {
         "a": {"data.views": ["pix", "zer"]},
         "b": {"data.views": ["fou", "zer"], "method.bio.weight": 0.5},

@@ -1,4 +1,4 @@
-"""What fails in a user's own code is told with the file and the line, wherever the exception was raised."""
+"""Errors in a user's code are reported with file and line, wherever they are raised."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def plugged(name: str, **more: Any) -> dict[str, Any]:
 
 
 def step(**parts: Any) -> dict[str, Any]:
-    """What a worker reports of a trial's first step."""
+    """Return the report of a worker on a trial's first step."""
     plain = {
         "data": {"type": "mfeat"},
         "encoders": {"default": {"type": "mlp"}},

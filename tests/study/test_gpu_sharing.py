@@ -1,4 +1,4 @@
-"""`resources.gpu: auto`: what fits a GPU, the try of a trial, and what is said where there is no GPU."""
+"""`resources.gpu: auto`: trials per GPU, the probe of a trial, and messages without a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ name: shared
 base: mfeat
 overrides: {trainer.epochs: 2}
 resources: {cpu: 1, gpu: auto}
-design: {type: arms, reference: Joint, arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}}
+design:
+  type: arms
+  reference: Joint
+  arms: {Joint: {method.bio.weight: 0, method.tcm.rate: 0}, IBML: {}}
 seeds: 2
 """
 

@@ -1,4 +1,4 @@
-"""Arms that are the same configuration: one line for each factor without effect, with the reason."""
+"""Arms with equal configurations: one line per factor without effect, with the reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def problems(design: dict[str, Any], **more: Any) -> list[str]:
 
 def test_of_nine_factors_the_one_without_effect_is_named_in_a_line() -> None:
     assert problems({"type": "factorial", "factors": NINE}) == [
-        "'tcm.noise_scale' has no effect where method.tcm.rate is 0 (256 of 512 arms): 0.5 and 1 are the same"
+        "'tcm.noise_scale' has no effect where method.tcm.rate is 0 (256 of 512 arms): 0.5 and 1 "
+        "are the same"
         " configuration there; remove the factor, or list the arms to compare (type: arms)"
     ]
 
@@ -49,8 +50,10 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
     )
     reasons = [message.partition(" (")[0] for message in found]
     assert sorted(reasons) == [
-        "'tcm.noise_scale' has no effect where method.tcm.kind is mixup or method.tcm.kind is modality_dropout",
-        "'tcm.strength' has no effect where method.tcm.kind is noise or method.tcm.kind is modality_dropout",
+        "'tcm.noise_scale' has no effect where method.tcm.kind is mixup or method.tcm.kind is "
+        "modality_dropout",
+        "'tcm.strength' has no effect where method.tcm.kind is noise or method.tcm.kind is "
+        "modality_dropout",
     ]
 
 
@@ -73,7 +76,8 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
             },
             {},
             [
-                "'window.stop_epoch' has no effect where method.bio.weight is 0 and method.tcm.rate is 0: arm"
+                "'window.stop_epoch' has no effect where method.bio.weight is 0 and "
+                "method.tcm.rate is 0: arm"
             ],
         ),
         (
@@ -132,14 +136,16 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
             },
             NO_RATE,
             [
-                "'tcm.noise_scale' has no effect since method.tcm.rate is 0: every value is the same configuration as"
+                "'tcm.noise_scale' has no effect since method.tcm.rate is 0: every value is the "
+                "same configuration as"
             ],
         ),
         (
             {"type": "one_factor", "factors": {"trainer.device": ["cpu", "auto"]}},
             {},
             [
-                "'trainer.device' has no effect: every value is the same configuration as the base; trainer.device never"
+                "'trainer.device' has no effect: every value is the same configuration as the "
+                "base; trainer.device never"
             ],
         ),
         (
@@ -150,7 +156,8 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
             },
             NO_RATE,
             [
-                "'A' has no effect since method.tcm.rate is 0 (4 of 4 arms): off and on are the same configuration there"
+                "'A' has no effect since method.tcm.rate is 0 (4 of 4 arms): off and on are the "
+                "same configuration there"
             ],
         ),
         (
@@ -160,7 +167,8 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
             },
             NO_RATE,
             [
-                "'A' has no effect since method.tcm.rate is 0: arm '+ A' is the same configuration as arm 'none'"
+                "'A' has no effect since method.tcm.rate is 0: arm '+ A' is the same configuration "
+                "as arm 'none'"
             ],
         ),
         (
@@ -170,7 +178,8 @@ def test_each_reason_for_having_no_effect_is_named() -> None:
             },
             {},
             [
-                "is the same configuration as arm 'w/o A'; they differ only in method.tcm.rate (0 or 1), method.tcm.noise_s"
+                "is the same configuration as arm 'w/o A'; they differ only in method.tcm.rate (0 "
+                "or 1), method.tcm.noise_s"
             ],
         ),
         (

@@ -1,4 +1,4 @@
-"""What a job gets of a folder."""
+"""Files of a folder that a job receives."""
 
 from __future__ import annotations
 

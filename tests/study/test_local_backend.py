@@ -1,4 +1,4 @@
-"""The local backend: the numbers of Ray bit for bit, deaths of workers, stops, refusals, the debugger."""
+"""The local backend: Ray's numbers bit for bit, deaths of workers, stops, errors, the debugger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ SHARED = """\
 name: shared
 base: mfeat
 overrides: {trainer.epochs: 6}
-design: {type: one_factor, factors: {method.bio.weight: [0.5, 1], method.window.first_epoch: [4, 2]}}
+design:
+  type: one_factor
+  factors: {method.bio.weight: [0.5, 1], method.window.first_epoch: [4, 2]}
 seeds: 2
 """
 ADAPTIVE = """\
@@ -37,7 +39,11 @@ base: mfeat
 overrides: {trainer.epochs: 3}
 design: {type: arms, reference: Joint, arms: {Joint: {method.type: joint}, IBML: {}}}
 seeds: 1
-tune: {space: {parameters: {optimizer.lr: {low: 0.001, high: 0.1, log: true}}, sampler: {type: random}}, trials: 2}
+tune:
+  space:
+    parameters: {optimizer.lr: {low: 0.001, high: 0.1, log: true}}
+    sampler: {type: random}
+  trials: 2
 """
 POPULATION = """\
 name: population

@@ -1,4 +1,4 @@
-"""Measures in studies: what a table may ask for, and a real study from the file to the table."""
+"""Measures in studies: valid metrics of tables, and a real study from file to table."""
 
 from __future__ import annotations
 
@@ -103,7 +103,10 @@ def test_a_measure_that_there_is_not_is_refused_in_its_line(tmp_path: Path) -> N
 
 
 def test_what_trials_log_can_be_in_tables(tmp_path: Path) -> None:
-    metrics = "[test.utilisation.pix, samples.total, test.ece, test.noisy.high, test.missing.zer, time.measure.noise]"
+    metrics = (
+        "[test.utilisation.pix, samples.total, test.ece, test.noisy.high, test.missing.zer, "
+        "time.measure.noise]"
+    )
     assert problems(tmp_path, text(metrics, "[calibration, noise, missing]")) == []
 
 

@@ -393,9 +393,11 @@ def test_arms_that_act_in_no_epoch_are_run_as_joint_with_a_note(write) -> None:
     plan = load_plan(write(text), ["trainer.epochs=1"])
     assert plan.arms == ["Joint", "IBML", "PMR"]
     assert plan.warnings == [
-        "IBML: ibml acts from epoch 1 on (method.window.first_epoch, from 0), and training has 1 epoch;"
+        "IBML: ibml acts from epoch 1 on (method.window.first_epoch, from 0), and training has 1 "
+        "epoch;"
         " it is plain joint training",
-        "PMR: pmr acts from epoch 2 on (method.window.first_epoch, from 0), and training has 1 epoch;"
+        "PMR: pmr acts from epoch 2 on (method.window.first_epoch, from 0), and training has 1 "
+        "epoch;"
         " it is plain joint training",
     ]
     trials = build_trials(plan)
@@ -525,7 +527,8 @@ def test_wrong_tuning_is_refused(
 def test_seeds_that_tune_do_not_evaluate(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(
-        "name: t\nbase: mfeat\nseeds: [1000000, 1]\ndesign: {type: arms, reference: a, arms: {a: {}}}\n"
+        "name: t\nbase: mfeat\nseeds: [1000000, 1]\n"
+        "design: {type: arms, reference: a, arms: {a: {}}}\n"
         "tune: {space: missing.yaml}\n"
     )
     with pytest.raises(ConfigError, match=r"missing\.yaml: cannot be read"):

@@ -49,8 +49,10 @@ seeds: 1
 
 
 def run(cli: CommandLine, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as it is installed: what Python is told to run lies elsewhere, so the working folder is not on its
-    path."""
+    """Run the installed command.
+
+    Its script is in another folder, so that the working folder is not in Python's path.
+    """
     script = cli.folder / "bin" / "ibml"
     script.parent.mkdir(exist_ok=True)
     script.write_text("from ibml.cli.main import main\nmain()\n")

@@ -1,5 +1,7 @@
-"""Shared states: who trains what, who waits for whom, and how much room it takes. No trial is trained here; a worker
-that takes and leaves states stands in for Ray's."""
+"""Prefix sharing: which trials train and wait, and the disk space used.
+
+No trial is trained here. A fake worker takes and leaves states in place of Ray's.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +51,12 @@ def task_of(config: TrialConfig) -> TrialTask:
 
 @dataclass
 class Workers:
-    """Train what a queue hands out, an epoch at a time."""
+    """Fake workers that train the tasks of a queue, one epoch at a time."""
 
     desk: Desk
     slots: int
     epochs: Counter[bytes] = field(default_factory=Counter)
-    """How often the epoch before a state was trained."""
+    """Number of times that the epoch before a state was trained."""
     running: dict[TrialTask, int] = field(default_factory=dict)
     lost: int = 0
 
@@ -111,7 +113,7 @@ class Workers:
 
 
 def once(tasks: Sequence[TrialTask]) -> int:
-    """How many epochs there are in the tree of the tasks."""
+    """Count the distinct epochs in the prefix tree of the tasks."""
     return len({name for task in tasks for name in compute_prefix_keys(task.config, "data", "any")})
 
 
@@ -250,7 +252,7 @@ def test_a_study_that_is_trained_anew_takes_nothing_from_before(
 
 
 def test_what_is_over_the_limit_goes_and_is_trained_again(trial: Build, tmp_path: Path) -> None:
-    """First what nobody needs, then what is soonest trained again; and everything ends all the same."""
+    """Unneeded states are evicted first, then the cheapest to train again; every trial ends."""
     tasks = [planned(trial, first, seed=seed) for seed in range(2) for first in (None, 2, 5, 8, 10)]
     files = PrefixStore(tmp_path / "stages", 2.5 * SIZE)
     workers = Workers(Desk(Scheduler(tasks, prefixes=PrefixCache(files))), 3)
@@ -322,7 +324,7 @@ def test_proposals_that_have_nothing_in_common_leave_nothing(
 
 
 def test_random_trees_with_random_deaths_all_end(trial: Build, tmp_path: Path) -> None:
-    """Workers die, states get lost, there is little room: nothing waits for ever and no trial is lost."""
+    """Workers die, states are lost, space is scarce: no trial waits for ever or is lost."""
     drawn = np.random.default_rng(3)
     for number in range(25):
         tasks = []

@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: lines with counts, and a time left that leaves the start-up out."""
+"""Progress without a terminal: lines with counts, and a remaining time without the start-up."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ def test_a_trial_is_identical_and_nothing_is_written(finished: tuple[CommandLine
     }
     final = {name for name in metrics if name.startswith(("test.", "selected."))}
     assert (
-        f"Identical, bit for bit: {len(metrics - final)} metrics of 3 epochs and {len(final)} of the end."
-        in answer.out
+        f"Identical, bit for bit: {len(metrics - final)} metrics of 3 epochs and {len(final)} of "
+        "the end." in answer.out
     )
     assert (cli.folder / "mlflow.db").read_bytes() == before
     assert sorted((cli.folder / "mlruns").rglob("*")) == files
@@ -140,8 +140,8 @@ def test_what_differs_is_named_with_the_first_epoch_and_by_how_much(
         in answer.out
     )
     assert (
-        f"test.accuracy, at the end: {accuracy - 0.25!r} in MLflow, {accuracy!r} now, which is +0.25"
-        in answer.out
+        f"test.accuracy, at the end: {accuracy - 0.25!r} in MLflow, {accuracy!r} now, which is "
+        "+0.25" in answer.out
     )
     assert "selected.val.loss, at the end: nothing in MLflow, " in answer.out
     assert f"{column}, first in epoch 0: 7.5 in epochs.csv, " in answer.out

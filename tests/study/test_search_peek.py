@@ -1,4 +1,4 @@
-"""A dry run of a search says what its database has, and leaves that as it is."""
+"""A dry run of a search describes its database without changing it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ trials: 5
 
 @pytest.fixture
 def begun(cli: CommandLine) -> CommandLine:
-    """A folder with a search of which two trials are complete, one is pruned, and one was cut off."""
+    """Create a search with two complete trials, a pruned one, and an interrupted one."""
     plan = load_search(cli.write("sp.yaml", SPACE))
     study = opened(cli, plan).study
     for state in (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED):
@@ -58,7 +58,8 @@ def said(cli: CommandLine, *options: str) -> str:
     [
         (
             [],
-            "3 of 5 trials of the search are done; left to train: 2 with 4 epochs. Nothing was run.",
+            "3 of 5 trials of the search are done; left to train: 2 with 4 epochs. Nothing was "
+            "run.",
         ),
         (
             ["-o", "trials=9"],
@@ -132,7 +133,8 @@ def test_searches_of_arms_are_counted_together(cli: CommandLine) -> None:
 def test_a_peek_needs_no_optuna(begun: CommandLine) -> None:
     code = (
         "import sys; from ibml.study.planning.dry_run.search_peek import peek_searches;"
-        f"print(peek_searches({url(begun)!r}).done); print({{'optuna', 'torch', 'ray', 'mlflow'}} & set(sys.modules))"
+        f"print(peek_searches({url(begun)!r}).done); print({{'optuna', 'torch', 'ray', 'mlflow'}} "
+        "& set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""What a dry run says of arms and of what is left to train."""
+"""Output of a dry run: arms, and trials left to train."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def test_an_arm_differs_in_what_it_sets_and_defaults_of_another_type_are_counted
         "whole": "method.bio.weight: 1.0",
         # alpha, ge and the first epoch of the window, which is not that of the usual method
         "other": "method.type: ogm_ge with 3 defaults",
-        "set": "fusion.type: film, fusion.condition: last, method.type: ogm_ge with 2 defaults, method.alpha: 0.9",
+        "set": "fusion.type: film, fusion.condition: last, method.type: ogm_ge with 2 defaults, "
+        "method.alpha: 0.9",
         "none": "method.type: joint",
         "late": "method.window.first_epoch: 3, method.bio.weight: 1.0",
     }
@@ -94,7 +95,7 @@ def test_of_seeds_that_depend_on_results_what_is_left_is_a_range() -> None:
     trials = build_trials(plan)
 
     def results(seeds: int) -> list[ListedTrial]:
-        """The arm without BIO is worse by the same in every seed, and the one without TCM is not."""
+        """The arm without BIO is worse by the same in every seed. The arm without TCM is not."""
         values = {"full": 0.9, "w/o BIO": 0.5, "w/o TCM": 0.9}
         return [
             listed(

@@ -225,7 +225,7 @@ def test_a_killed_search_goes_on_to_the_same_trials(
 
 
 def _begun(cli: CommandLine) -> int:
-    """How many trials the database has. It is looked at without Optuna, which would make its tables meanwhile."""
+    """Count the trials in the database, without Optuna, which would create its tables."""
     try:
         with closing(sqlite3.connect(f"file:{cli.folder}/optuna.db?mode=ro", uri=True)) as database:
             return int(database.execute("select count(*) from trials").fetchone()[0])

@@ -1,4 +1,4 @@
-"""Studies that share a name, in a store: versions, overridden runs, files. `test_design_changes.py` has the rules."""
+"""Studies that share a name: versions, overridden runs, files. Rules: `test_design_changes.py`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ table: {metrics: [test.gap]}
 
 @pytest.fixture
 def cli(shared_cli: CommandLine) -> CommandLine:
-    """One store for all tests, each of which has a study name of its own: a new store takes seconds."""
+    """Create one store for all tests, because it takes seconds. Each test has its own study."""
     return shared_cli
 
 
@@ -86,7 +86,7 @@ def test_another_design_does_not_replace_a_study(cli: CommandLine) -> None:
         "it is not that study's report"
     )
 
-    # and goes on without a question, whichever it is
+    # Both versions resume without a question.
     for text, name in (
         (STUDY, ""),
         (other, "small v2"),
@@ -144,7 +144,7 @@ def test_overridden_runs_leave_the_study_as_it_is(cli: CommandLine) -> None:
 
 
 def test_a_study_without_results_is_replaced_and_says_so(cli: CommandLine) -> None:
-    """Someone has interrupted it at once to correct the file."""
+    """The user interrupts the study at the beginning to correct its file."""
     first = STUDY.replace("name: small", "name: begun").replace("epochs: 2", "epochs: 7")
     plan = load_plan(cli.write("begun.yaml", first))
     with store_of(cli).open_run("study", study_record(plan, build_trials(plan)), first) as opened:

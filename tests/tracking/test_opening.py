@@ -308,7 +308,7 @@ def test_a_driver_that_is_not_installed_is_named(opened: object) -> None:
 
 
 def test_a_store_is_read_with_a_log_beside_it(kept: Path) -> None:
-    """In WAL mode, with what is in the log alone."""
+    """The database is in WAL mode, and some rows are only in its log."""
     with closing(sqlite3.connect(kept / "mlflow.db", isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("UPDATE runs SET status = 'FAILED'")
@@ -445,7 +445,7 @@ class _Mlflow(_Proxy):
 
 @pytest.fixture
 def addresses() -> Iterator[tuple[str, str]]:
-    """Of a server, and of a proxy that lets nobody pass."""
+    """Yield the addresses of a server, and of a proxy that refuses every request."""
     servers = [HTTPServer(("127.0.0.1", 0), handler) for handler in (_Mlflow, _Proxy)]
     for server in servers:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""What is read of a store besides results: overviews, trials by name, epochs and files."""
+"""Queries of a store besides results: overviews, trials by name, epochs and files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def store(folder: Path) -> MlflowStore:
 @pytest.fixture
 def server(store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> MlflowStore:
     """A store without known files on this machine, so all is read through MLflow's client."""
-    store.experiment_id  # noqa: B018 - a database's artifacts are put beside it when it is made
+    store.experiment_id  # noqa: B018 - creates the experiment, with artifacts next to the database
     for module in (experiment, reader):
         monkeypatch.setattr(module, "get_database_file", lambda uri: None)
     return store

@@ -78,7 +78,7 @@ def from_mlflow(store: MlflowStore) -> dict[str, TrialRecord]:
 
 
 def checked(store: MlflowStore) -> dict[str, TrialRecord]:
-    """The results, the same at once, again from the cache that this has left, and from MLflow."""
+    """Return the results, which are equal if read again from the cache, or from MLflow."""
     results = store.results()
     assert (
         list(results.items()) == list(store.results().items()) == list(from_mlflow(store).items())
@@ -87,7 +87,7 @@ def checked(store: MlflowStore) -> dict[str, TrialRecord]:
 
 
 def read_by(store: MlflowStore, call: Callable[[], object]) -> int:
-    """How many runs MLflow was made to read."""
+    """Count the runs that MLflow reads during a call."""
     counts, original = [], store.client.search_runs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -172,7 +172,7 @@ def test_of_a_database_a_removal_is_noticed_however_it_came(database: MlflowStor
 
 
 def remove(store: MlflowStore, run_id: str) -> None:
-    """What `mlflow gc` does."""
+    """Delete a run as `mlflow gc` does."""
     store.client._tracking_client.store._hard_delete_run(run_id)
 
 

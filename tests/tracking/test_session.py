@@ -291,7 +291,7 @@ def test_a_run_that_was_deleted_under_way_holds_nothing_up(store: MlflowStore) -
         assert store.results()["other"].ended
         with pytest.raises(TrackingError, match=r"ibml sync"):
             mine.flush_or_raise()
-    with session(store):  # the next command makes a new run of what is in the spool
+    with session(store):  # the next command creates a new run from the journal
         assert store.results()["k"].ended
 
 
@@ -477,7 +477,7 @@ def test_what_a_driver_left_that_ended_meanwhile_is_delivered_at_the_end(
 
 
 def test_a_trial_that_is_claimed_again_has_one_run(store: MlflowStore) -> None:
-    """As after a failure, of which nothing is known to the queue."""
+    """This happens after a failure that is not in the queue."""
     with session(store) as mine:
         first = mine.claim(TRIAL, None)
         assert first
@@ -626,7 +626,7 @@ def test_the_folder_is_of_the_experiment_however_it_is_reached(
 
 
 def leave(store: MlflowStore, key: str, *entries: Event) -> Path:
-    """What a driver that was killed has left of a trial."""
+    """Write the journal that a killed driver leaves of a trial."""
     with JournalFolder(session(store).workspace.spool, "c111ed000000") as spool:
         for entry in entries:
             spool.append(key, entry)

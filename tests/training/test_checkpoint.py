@@ -1,4 +1,4 @@
-"""`selected.ckpt`: a model as it was, without the data that it was built for and without files that it started from."""
+"""`selected.ckpt`: a trained model, loaded without its data and without pretrained files."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def features(trainer: Trainer, split: Split) -> list[Tensor]:
 
 @torch.no_grad()
 def accuracy_with(trainer: Trainer, data: Dataset, kept: set[int]) -> float:
-    """v(S), by hand: the fusion on the test features, those outside S being one vector for all samples."""
+    """Compute v(S) by hand: fuse the test features, with one vector for all features outside S."""
     given = [z.double().mean(0) for z in features(trainer, data.train)]
     z = [
         z if m in kept else given[m].to(z.dtype).repeat(len(z), 1)
@@ -183,7 +183,7 @@ def test_the_mean_that_stands_in_is_that_of_training(trial: Build) -> None:
 
 
 def test_calibration_error_by_hand() -> None:
-    """Two classes: confidences 0.6 (wrong), 0.65 (right), 0.9 (right), 0.9 (right), 1 / 3 of three cannot occur."""
+    """Two classes with confidences 0.6 (wrong), 0.65, 0.9 and 0.9 (right)."""
     confidences, right = [0.62, 0.65, 0.9, 0.9], [0, 1, 1, 1]
     logits = torch.tensor([[math.log(p), math.log(1 - p)] for p in confidences])
     labels = torch.tensor([0 if ok else 1 for ok in right])
@@ -324,7 +324,7 @@ def test_texts_have_noise_on_their_word_vectors_and_ids_without_any_have_none(
 
 
 def regression(strength: float, samples: int) -> LogisticRegression:
-    """Whose sum of losses has a penalty by 1 / C where ours have a mean; solved by Newton's method."""
+    """scikit-learn's probe: a sum of losses with penalty 1 / C, solved by Newton's method."""
     return LogisticRegression(C=1 / (strength * samples), solver="newton-cholesky", tol=1e-6)
 
 
@@ -341,7 +341,7 @@ def test_probes_are_scikit_learns() -> None:
 
 
 def probed(parts: list[list[np.ndarray]], labels: list[np.ndarray], chosen: Sequence[int]) -> float:
-    """The cross-entropy on test of scikit-learn's probe on the chosen modalities, its strength chosen on validation."""
+    """Return the test loss of scikit-learn's probe, its strength selected on validation."""
     scaler = StandardScaler().fit(np.concatenate([parts[0][m] for m in chosen], 1))
     train, val, test = (
         scaler.transform(np.concatenate([part[m] for m in chosen], 1)) for part in parts

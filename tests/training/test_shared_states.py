@@ -1,4 +1,4 @@
-"""The names of states: trainings that share one are in the same state, bit for bit, and go on from each other's."""
+"""Names of states: trainings that share a name share the state, bit for bit, and can resume it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def alone(config: TrialConfig) -> tuple[list[EpochMetrics], list[dict[str, Any]]
 
 
 def plain(value: Any) -> Any:
-    """A copy that can be compared: tensors as bytes, without what was measured with a clock."""
+    """Return a comparable copy: tensors as bytes, without measured times."""
     if isinstance(value, torch.Tensor):
         return (
             str(value.dtype),
@@ -84,8 +84,11 @@ def plain(value: Any) -> Any:
 
 
 def check_shared(a: TrialConfig, b: TrialConfig, folder: Path) -> int:
-    """Trained alone, both are in the same state for as long as the names say; and b goes on from a's last such state to
-    where it comes alone. How long that is."""
+    """Check the epochs that a and b share, and return their number.
+
+    Trained alone, both have the same states for as long as the names are equal. Resumed from the
+    last shared state of a, b ends as if trained alone.
+    """
     epochs = common(a, b)
     rows_a, states_a, _ = alone(a)
     rows_b, states_b, last = alone(b)

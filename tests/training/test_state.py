@@ -1,4 +1,4 @@
-"""A trainer that goes on from a state: bit for bit as if it had never stopped, and under new values where they are."""
+"""A trainer resumed from a state: bit for bit as if uninterrupted, or with new values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_loaded_trainer_goes_on_as_if_it_had_not_stopped(trial, optimizer):
     expected = [whole.run_epoch() for _ in range(6)]
     first = [before.run_epoch() for _ in range(3)]
     content = pack_state(before)
-    before.run_epoch()  # what is packed is a copy
+    before.run_epoch()  # the packed state is a copy
     unpack_state(content, after)
     assert timeless(first + [after.run_epoch() for _ in range(3)]) == timeless(expected)
     assert after.done

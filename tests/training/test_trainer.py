@@ -316,8 +316,11 @@ def test_an_actor_reports_where_it_is_asked_to_pause(trial: Build, tmp_path: Pat
 
 
 def test_a_fixed_trial_gives_the_stored_numbers(trial: Build) -> None:
-    """Guards the trainer's revision: where this fails although nothing is wrong, raise TRAINER_REVISION and
-    store the new numbers, so that older results are not taken for results of the new code."""
+    """Guard the trainer's revision.
+
+    If this fails after an intended change, raise TRAINER_REVISION and store the new numbers, so
+    that older results are not taken for results of the new code.
+    """
     config = trial(trainer={"epochs": 3, "precision": "float64"}, seed=11, fusion={"type": "gated"})
     history = train(config).history
     losses = [row["train.loss"] for row in history] + [row["val.loss"] for row in history]

@@ -25,7 +25,7 @@ def sound(path: Path) -> tuple[int, int, float]:
 
 
 def colours(folder: Path) -> dict[str, str]:
-    """Which of red, green and blue every image of a folder mostly is."""
+    """Return the main colour, red, green or blue, of every image of a folder."""
     found = {}
     for path in sorted(folder.iterdir()):
         means = np.asarray(Image.open(path).convert("RGB"), dtype=float).mean(axis=(0, 1))

@@ -1,4 +1,4 @@
-"""What holds for every data set that is prepared."""
+"""Properties of every prepared data set."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_command_killed_half_way_goes_on_to_the_same_bytes(cremad: Raw) -> Non
     )
     interrupted = begun_and_ended(cremad, wavs, 12, signal.SIGINT)
     assert interrupted.returncode == 130
-    assert len(list(wavs.glob("*.wav"))) < 25  # what was waiting is not begun
+    assert len(list(wavs.glob("*.wav"))) < 25  # waiting files are not begun
     answer = cremad.prepare()
     assert answer.code == 0, answer.err
     assert " 0 existed" not in answer.out

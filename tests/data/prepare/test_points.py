@@ -1,4 +1,4 @@
-"""ModelNet40 and 3D MNIST: points on meshes, and points beside images."""
+"""ModelNet40 and 3D MNIST: points on meshes, and points with images."""
 
 from __future__ import annotations
 
