@@ -292,10 +292,8 @@ def _load_base_layers(
     layers, text = Layers(), ""
     named = base or config.base
     if isinstance(named, str):
-        if base:
-            found = find_base(named, Path(), SourceLocation("--base"))
-        else:
-            found = find_base(named, directory, document.source(("base",)))
+        at = SourceLocation("--base") if base else document.source(("base",))
+        found = find_base(named, Path() if base else directory, at)
         text = found.text
         problems += layers.add(read_settings(found))
     elif named is None:

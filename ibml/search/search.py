@@ -320,7 +320,6 @@ class Search:
         objective, scheduler = self.config.objectives[0], self.config.scheduler
         sign = get_sign(objective.sense)
         search_trial = self.running[number]
-        epochs = search_trial.config.trainer.epochs
 
         def orient(curve: Mapping[int, float]) -> dict[int, float]:
             return {s: sign * value for s, value in curve.items()}
@@ -328,10 +327,7 @@ class Search:
         def orient_seeds(seeds: Sequence[Mapping[str, float]]) -> list[float]:
             return [sign * values[objective.metric] for values in seeds]
 
-        others = [t for t in self._get_trials() if t.intermediate_values and t.number != number]
-        if scheduler.type == "hyperband":
-            own = assign_bracket(scheduler, number, epochs)
-            others = [t for t in others if assign_bracket(scheduler, t.number, epochs) == own]
+        others = self._find_competing_trials(number, search_trial.config.trainer.epochs)
         best = self.best
         return should_continue(
             scheduler,
@@ -341,6 +337,15 @@ class Search:
             orient_seeds(search_trial.seeds),
             orient_seeds(read_seed_values(best)) if best is not None else [],
         )
+
+    def _find_competing_trials(self, number: int, epochs: int) -> list[FrozenTrial]:
+        """Return the trials that the scheduler compares a trial with."""
+        others = [t for t in self._get_trials() if t.intermediate_values and t.number != number]
+        if self.config.scheduler.type != "hyperband":
+            return others
+        scheduler = self.config.scheduler
+        own = assign_bracket(scheduler, number, epochs)
+        return [t for t in others if assign_bracket(scheduler, t.number, epochs) == own]
 
     @property
     def best(self) -> FrozenTrial | None:

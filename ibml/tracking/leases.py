@@ -106,12 +106,17 @@ class Leases:
                 self.store.remove_tag(run_id, _CLAIM + driver)
         self.store.tag_run(run_id, {DRIVER_TAG: self.heartbeat.id})
         self.store.remove_tag(run_id, claim_tag)
+        self._delete_duplicates(run_id, runs)
+        return Lease(run_id)
+
+    def _delete_duplicates(self, run_id: str, runs: Mapping[str, TrialRecord]) -> None:
+        """Delete empty runs other than `run_id`.
+
+        They exist if MLflow's response to the creation of a run was lost and the call repeated.
+        """
         for other, run in runs.items():
-            # A duplicate exists if MLflow's response to its creation was lost and the call
-            # repeated.
             if other != run_id and run.status == "running" and not run.metrics:
                 self.store.delete_run(other)
-        return Lease(run_id)
 
     def _find_conflict(self, runs: Mapping[str, TrialRecord]) -> Lease | None:
         """Return the result of one of the runs, or the living driver that trains one of them."""

@@ -130,16 +130,20 @@ def _has_pairs(analysis: Analysis) -> bool:
     return any(line.difference and line.difference.n for line in analysis.lines)
 
 
+_FOREST_PLOTS: tuple[tuple[str, str, str, str], ...] = (
+    ("main effects", "effects", "the factor's first level", "Main effects"),
+    ("gains", "gains", "the step before", "Gain of each part, in order"),
+)
+"""Kind of analysis, name in the file name, reference and title of each forest plot of a design."""
+
+
 def _draw_effects_and_gains(table: Table) -> Iterator[FigureSpec]:
     """Draw main effects of factors, and gains of components, as forest plots."""
     from ibml.report.figures.differences import draw_forest
 
     settings = table.study.table
     interval = format_confidence_level(settings.alpha)
-    for kind, name, reference, title in (
-        ("main effects", "effects", "the factor's first level", "Main effects"),
-        ("gains", "gains", "the step before", "Gain of each part, in order"),
-    ):
+    for kind, name, reference, title in _FOREST_PLOTS:
         for metric, analyses in _select_analyses(table, kind).items():
             columns = {}
             for analysis in analyses:

@@ -129,6 +129,12 @@ def _find_unimodal_arms(cells: list[Cell]) -> dict[str, list[str]]:
     return arms
 
 
+_NOT_OF_ONE_TRIAL = (
+    "the number of seeds depends on a metric of one trial, and {!r} compares two;"
+    " name another metric"
+)
+
+
 def _check_metrics(
     study: StudyConfig, logged: list[str], cells: list[Cell]
 ) -> Iterator[tuple[Location, str]]:
@@ -147,10 +153,7 @@ def _check_metrics(
         if modality != name and modality in modalities:
             problem = _explain_incomparable(name, modality, unimodal.get(modality, ()))
             if not problem and location == decides:
-                problem = (
-                    f"the number of seeds depends on a metric of one trial, and {name!r} compares"
-                    " two; name another metric"
-                )
+                problem = _NOT_OF_ONE_TRIAL.format(name)
             if problem:
                 yield location, problem
         elif name not in logged:

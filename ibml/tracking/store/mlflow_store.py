@@ -120,17 +120,12 @@ class MlflowStore(StoreReader):
         parent: str | None,
         provisional: bool,
     ) -> OpenRun:
-        tags = {
-            "ibml.kind": kind,
-            f"ibml.{kind}": record.name,
-            "mlflow.note.content": record.description,
-        }
         with translate_errors(self.uri):
             run = self._find_parent_run(kind, record.name)
             is_new = run is None
             keep_record = provisional and not is_new
             if is_new:
-                tags = {**tags, **_build_parent_tag(parent), **_build_source_tags()}
+                tags = _build_record_tags(kind, record, parent)
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=record.name)
             run_id = str(run.info.run_id)
             self.client.update_run(run_id, status="RUNNING")
@@ -357,6 +352,19 @@ def _get_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user id need not have a name
         return f"uid {os.getuid()}"
+
+
+def _build_record_tags(
+    kind: Kind, record: StudyRecord | SearchRecord, parent: str | None
+) -> dict[str, str]:
+    """Return the tags of a new run of a study or search."""
+    return {
+        "ibml.kind": kind,
+        f"ibml.{kind}": record.name,
+        "mlflow.note.content": record.description,
+        **_build_parent_tag(parent),
+        **_build_source_tags(),
+    }
 
 
 def _build_parent_tag(parent: str | None) -> dict[str, str]:

@@ -155,6 +155,6 @@ def test_a_missing_library_is_named_with_the_extra_that_has_it() -> None:
 
 def test_help_has_an_example(cli: CommandLine) -> None:
     assert (
-        "\n  ibml data prepare cremad --from CREMA-D --root data/cremad\n"
+        "\n    ibml data prepare cremad --from CREMA-D --root data/cremad\n"
         in cli.inside("data", "prepare", "--help").out
     )

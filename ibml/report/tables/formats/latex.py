@@ -265,11 +265,14 @@ def _get_column_spec(column: Column, entries: Sequence[Entry]) -> str:
     uncertainty = ""
     if spread_digits:
         uncertainty = f"({max(*spread_digits, digits, 1)})"
-    longest = max((entry.marks for entry in entries), key=len, default="")
-    behind = ""
-    if longest:
-        behind = rf",table-space-text-post={{{_format_marks(longest)}}}"
+    behind = _reserve_space_for_marks(entries)
     return f"S[table-format={sign}{whole}{decimals}{uncertainty}{behind}]"
+
+
+def _reserve_space_for_marks(entries: Sequence[Entry]) -> str:
+    """Return the option of a column for its longest marks, empty if there are none."""
+    longest = max((entry.marks for entry in entries), key=len, default="")
+    return rf",table-space-text-post={{{_format_marks(longest)}}}" if longest else ""
 
 
 def _format_cell(entry: Entry, column: Column) -> str:
