@@ -91,7 +91,7 @@ def test_every_text_is_escaped_and_nothing_is_loaded(report: dict[str, str | byt
         *(
             f"#{n}"
             for n in (
-                "answers",
+                "conclusions",
                 "tables",
                 "figures",
                 "configuration",
@@ -116,7 +116,7 @@ def test_an_address_that_is_no_web_address_is_no_link() -> None:
         build_table(record, found), Results(record, found), {}, lambda run: "javascript:alert(1)"
     )
     assert "javascript:" not in str(made["report.html"])
-    assert "There are no figures over epochs" in str(made["report.html"])
+    assert "There are no learning curves" in str(made["report.html"])
 
 
 def test_a_study_without_results_has_a_page_that_says_so() -> None:
@@ -124,7 +124,7 @@ def test_a_study_without_results_has_a_page_that_says_so() -> None:
     made = files(record, {})
     assert not [name for name in made if name.startswith("figures/")]
     page = str(made["report.html"])
-    assert "there is nothing to draw" in page
+    assert "There are no figures" in page
     assert "20 trials have no result yet." in page
     assert "0 of 20 with a result" in page
 

@@ -135,7 +135,8 @@ def test_overridden_runs_leave_the_study_as_it_is(cli: CommandLine) -> None:
     assert cli.inside("table", name).out.startswith(name)
     assert cli.inside("report", name).out == f"Report: reports/{name}/report.html\n"
     assert (
-        f"{name} has no two pairs of test.gap yet" in cli.inside("plan", name, "--detect", "1").err
+        f"{name} has fewer than two pairs of test.gap"
+        in cli.inside("plan", name, "--detect", "1").err
     )
     assert "trainer.epochs" in cli.inside("compare", f"{name}/IBML", "toy/IBML").out
     same = ablate(cli, study, "-o", "trainer.epochs=2", "--seeds", "2")

@@ -79,7 +79,7 @@ class Look:
         """Return the keyword arguments of a `Line2D` with this look.
 
         Args:
-            overrides: Further arguments, which take precedence.
+            **overrides: Further arguments, which take precedence.
 
         Returns:
             Keyword arguments for `Line2D` or `Axes.plot`.
@@ -223,7 +223,7 @@ def create_panels(
         height: Height of a panel in inches.
         columns: Maximum number of panels in a row.
         names: Width of the labels at the left in inches.
-        shared: `sharex` and `sharey` of `Figure.subplots`.
+        **shared: `sharex` and `sharey` of `Figure.subplots`.
 
     Returns:
         The figure and its panels.
