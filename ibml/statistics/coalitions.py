@@ -10,9 +10,9 @@ def shapley_weights(players: int) -> list[list[float]]:
 
     phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)).
 
-    The value v(S) is at the index whose bit m is set if and only if player m is in S; `members`
-    lists the subsets in this order. Every row sums to 0, and the Shapley values of a game sum to
-    v(all) - v(none).
+    The value v(S) is at the index whose bit m is set if and only if player m is in S.
+    `enumerate_subsets` returns the subsets in this order. Every row sums to 0, and the Shapley
+    values of a game sum to v(all) - v(none).
 
     Args:
         players: Number of players M.
@@ -32,7 +32,7 @@ def shapley_weights(players: int) -> list[list[float]]:
     return rows
 
 
-def members(players: int) -> list[list[bool]]:
+def enumerate_subsets(players: int) -> list[list[bool]]:
     """Return the membership matrix of all subsets, shape (2^M, M).
 
     Args:

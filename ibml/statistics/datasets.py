@@ -121,7 +121,7 @@ def signed_rank_over_datasets(
     return with_verdicts(found, higher_is_better, alpha)
 
 
-def improvement(
+def estimate_improvement(
     arm: Mapping[str, Sequence[float]],
     reference: Mapping[str, Sequence[float]],
     higher_is_better: bool,
@@ -167,7 +167,7 @@ def improvement(
     return Improvement(float(np.mean(probabilities)), low, high, len(datasets))
 
 
-def not_told_apart(
+def find_nonsignificant_groups(
     means: Means, higher_is_better: bool, alpha: float = 0.05
 ) -> list[tuple[str, ...]]:
     """Return the groups of a critical-difference diagram: arms without significant differences.

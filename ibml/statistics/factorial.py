@@ -92,7 +92,7 @@ def main_effects(factors: Factors, values: Values, alpha: float = 0.05) -> list[
             marginal = _compute_marginal(values, {position: level}, seeds)
             difference = paired_difference(marginal, reference, "t", alpha)
             found[(name,), (level,)] = replace(difference, missing=missing)
-    return _correct(found, alpha)
+    return _build_effects(found, alpha)
 
 
 def interactions(factors: Factors, values: Values, alpha: float = 0.05) -> list[Effect]:
@@ -131,7 +131,7 @@ def interactions(factors: Factors, values: Values, alpha: float = 0.05) -> list[
                 minus[seed] = m_a0b[seed] + m_ab0[seed]
             difference = paired_difference(plus, minus, "t", alpha)
             found[(first, second), (a, b)] = replace(difference, missing=missing)
-    return _correct(found, alpha)
+    return _build_effects(found, alpha)
 
 
 def variance_shares(factors: Factors, values: Values) -> list[VarianceShare]:
@@ -258,7 +258,7 @@ def _compute_marginal(
     return means
 
 
-def _correct(found: Mapping[EffectName, Difference], alpha: float) -> list[Effect]:
+def _build_effects(found: Mapping[EffectName, Difference], alpha: float) -> list[Effect]:
     """Return the effects with Holm-corrected p-values and verdicts."""
     corrected = with_verdicts(found, None, alpha)
     return [Effect(*name, difference) for name, difference in corrected.items()]

@@ -159,8 +159,8 @@ def paired_difference(
         return _build_constant_difference(n, missing, mean)
     half_width = float(stdtrit(n - 1, 1 - alpha / 2)) * sd / math.sqrt(n)
     if test == "t":
-        p = _compute_t_test(mean, sd, n)
-        detectable = minimum_detectable(sd, n, alpha)
+        p = _compute_t_test_p(mean, sd, n)
+        detectable = minimum_detectable_effect(sd, n, alpha)
     else:
         p = signed_rank(d)
         detectable = None
@@ -183,7 +183,9 @@ def _build_constant_difference(n: int, missing: int, mean: float) -> Difference:
     return Difference(n, missing, mean, mean, mean, None, verdict="no spread: no claim")
 
 
-def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = POWER) -> float:
+def minimum_detectable_effect(
+    sd: float, n: int, alpha: float = 0.05, power: float = POWER
+) -> float:
     """Return the minimum detectable effect (MDE) of a two-sided paired t-test.
 
     MDE = (t[1 - alpha / 2] + t[power]) sd / sqrt(n), with t quantiles for n - 1 degrees of freedom.
@@ -200,7 +202,7 @@ def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = PO
     return float(stdtrit(n - 1, 1 - alpha / 2) + stdtrit(n - 1, power)) * sd / math.sqrt(n)
 
 
-def _compute_t_test(mean: float, sd: float, n: int) -> float:
+def _compute_t_test_p(mean: float, sd: float, n: int) -> float:
     """Return the two-sided p-value of `scipy.stats.ttest_1samp`, computed directly.
 
     Calling `stdtr` is 20 times as fast, and sequential tests need thousands of p-values.

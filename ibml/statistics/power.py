@@ -10,8 +10,8 @@ from scipy import stats
 from ibml.statistics.paired import POWER
 
 
-def seeds_needed(
-    sd: float, detect: float, alpha: float = 0.05, power: float = POWER, most: int = 100_000
+def compute_required_seeds(
+    sd: float, detect: float, alpha: float = 0.05, power: float = POWER, max_pairs: int = 100_000
 ) -> int | None:
     """Return the smallest number of pairs for which a paired t-test has the required power.
 
@@ -20,10 +20,11 @@ def seeds_needed(
         detect: Mean difference to detect, in the unit of `sd`.
         alpha: Two-sided significance level.
         power: Required probability of detecting the difference.
-        most: Largest number of pairs to consider.
+        max_pairs: Largest number of pairs to consider.
 
     Returns:
-        The number of pairs, at least 2, or None if `most` pairs are not enough or `detect` is 0.
+        The number of pairs, at least 2. None if more than `max_pairs` would be needed, or if
+        `detect` is 0.
     """
     if detect == 0:
         return None
@@ -31,7 +32,7 @@ def seeds_needed(
         return 2
     # The power grows with n, so bisection finds the smallest n. statsmodels solves for a real n
     # instead, which fails if fewer than two pairs would be enough.
-    counts = range(2, most + 1)
+    counts = range(2, max_pairs + 1)
     index = bisect_left(counts, power, key=lambda n: _compute_power(abs(detect) / sd, n, alpha))
     return counts[index] if index < len(counts) else None
 
@@ -74,6 +75,6 @@ def sd_interval(sd: float, n: int, level: float = 0.95) -> tuple[float, float]:
         ValueError: If n is less than 2.
     """
     if n < 2:
-        raise ValueError(f"a standard deviation takes two values, not {n}")
+        raise ValueError(f"a standard deviation needs at least two values, not {n}")
     upper, lower = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], n - 1)
     return sd * math.sqrt((n - 1) / upper), sd * math.sqrt((n - 1) / lower)

@@ -52,7 +52,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SequentialProgress:
     """Progress of a study with looks.
 
     Attributes:
@@ -60,7 +60,7 @@ class Progress:
         looks: Number of seeds at the last look that was possible; 0 before the first look.
         wanted: Seed -> arms, possibly the reference, whose results the next look needs; empty if
             the study is finished.
-        finished: Whether no further look is needed.
+        finished: True if no further look is needed.
     """
 
     decided: dict[str, Decision]
@@ -77,7 +77,7 @@ class StopTest:
         seeds: Number of seeds of the arm.
         p: p-value; None without a test.
         level: Nominal level of the test; None without a test.
-        rejected: Whether the null hypothesis is rejected, p <= level.
+        rejected: True if the null hypothesis is rejected, p <= level.
     """
 
     seeds: int
@@ -86,7 +86,7 @@ class StopTest:
     rejected: bool
 
 
-def boundaries(fractions: Sequence[float], alpha: float) -> list[float]:
+def compute_boundaries(fractions: Sequence[float], alpha: float) -> list[float]:
     """Return the two-sided group-sequential boundaries c_k, in standard deviations.
 
     Each side spends f(t) = 2 - 2 Phi(z[1 - a/2] / sqrt(t)), a = alpha / 2. c_k is such that
@@ -156,7 +156,7 @@ def follow(
     minimum: int,
     alpha: float,
     test: TestName = "t",
-) -> Progress:
+) -> SequentialProgress:
     """Perform every look that the results allow.
 
     The look after n seeds uses the first n of `seeds`. With q undecided arms each arm is tested at
@@ -186,16 +186,16 @@ def follow(
             break
         wanted = _find_missing_results(arms, active, seeds[:n])
         if wanted:
-            return Progress(decided, looks, wanted, finished=False)
+            return SequentialProgress(decided, looks, wanted, finished=False)
         looks = n
         p_values = {}
         for arm in undecided:
-            p_values[arm] = _test_pairs(arms[arm], arms[reference], seeds[:n], test)
+            p_values[arm] = _compute_p_value(arms[arm], arms[reference], seeds[:n], test)
         decided |= _decide(p_values, n, len(seeds), minimum, alpha)
-    return Progress(decided, looks, {}, finished=True)
+    return SequentialProgress(decided, looks, {}, finished=True)
 
 
-def at_stop(
+def run_stop_tests(
     p_values: Mapping[str, float | None],
     seeds: Mapping[str, int],
     minimum: int,
@@ -279,7 +279,7 @@ def _calibrate_levels(minimum: int, maximum: int, alpha: float) -> tuple[float, 
     if minimum == maximum:
         return (alpha,)
     counts = range(minimum, maximum + 1)
-    uncalibrated = 2 * ndtr(-np.array(boundaries([n / maximum for n in counts], alpha)))
+    uncalibrated = 2 * ndtr(-np.array(compute_boundaries([n / maximum for n in counts], alpha)))
     paths = _simulate_null_paths(minimum, maximum)
     # A path passes one of its levels if the factor is at least its smallest p_n / uncalibrated_n.
     smallest = np.ones(paths.shape[1])
@@ -352,7 +352,7 @@ def _find_missing_results(
     return missing
 
 
-def _test_pairs(
+def _compute_p_value(
     arm: Mapping[int, float | None],
     reference: Mapping[int, float | None],
     seeds: Sequence[int],

@@ -65,7 +65,7 @@ def shapley(parts: Sequence[str], values: Worth, alpha: float = 0.05) -> list[Co
             plus[seed] = sum(w * values[s | {part}][seed] for w, s in weighted)
             minus[seed] = sum(w * values[s][seed] for w, s in weighted)
         found[part,] = _test_contrast(plus, minus, missing, alpha)
-    return _correct(found, alpha)
+    return _build_contributions(found, alpha)
 
 
 def shapley_interactions(
@@ -101,7 +101,7 @@ def shapley_interactions(
                 w * (values[s | {i}][seed] + values[s | {j}][seed]) for w, s in weighted
             )
         found[i, j] = _test_contrast(plus, minus, missing, alpha)
-    return _correct(found, alpha)
+    return _build_contributions(found, alpha)
 
 
 def _weigh_subsets(others: Iterable[str]) -> list[tuple[float, frozenset[str]]]:
@@ -131,7 +131,7 @@ def _find_complete_seeds(parts: Sequence[str], values: Worth) -> tuple[list[int]
     """Return the seeds that every subset has, and the number of other seeds."""
     if len(set(parts)) != len(parts) or len(parts) > MAX_COMPONENTS:
         raise ValueError(
-            f"Shapley values are for up to {MAX_COMPONENTS} different parts, not {', '.join(parts)}"
+            f"Shapley values need at most {MAX_COMPONENTS} different parts, not {', '.join(parts)}"
         )
     by_subset = []
     for subset in _list_subsets(parts):
@@ -148,7 +148,9 @@ def _test_contrast(
     return replace(paired_difference(plus, minus, "t", alpha), missing=missing)
 
 
-def _correct(found: Mapping[tuple[str, ...], Difference], alpha: float) -> list[Contribution]:
+def _build_contributions(
+    found: Mapping[tuple[str, ...], Difference], alpha: float
+) -> list[Contribution]:
     """Return the contributions with Holm-corrected p-values and verdicts."""
     corrected = with_verdicts(found, None, alpha)
     return [Contribution(parts, difference) for parts, difference in corrected.items()]

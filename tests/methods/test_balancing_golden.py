@@ -32,7 +32,7 @@ from ibml.methods.pmr.method import compute_lag_weights, compute_similarities
 from ibml.methods.recon_boost.config import ReconBoostConfig
 from ibml.methods.recon_boost.method import compute_boosting_loss
 from ibml.models.multimodal import MultimodalModel
-from ibml.statistics.coalitions import members, shapley_weights
+from ibml.statistics.coalitions import enumerate_subsets, shapley_weights
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "methods.json").read_text())
 Build = Callable[..., TrialConfig]
@@ -144,9 +144,10 @@ def test_agm(made: Callable[..., Method]) -> None:
 
 
 def subsets(values: dict[str, Any], modalities: int) -> list[Any]:
-    """Return a game's values by subset, in the order of `members`. The empty set defaults to 0."""
+    """Return a game's values in the order of `enumerate_subsets`; the empty set defaults to 0."""
     names = [
-        ",".join(str(m) for m, inside in enumerate(row) if inside) for row in members(modalities)
+        ",".join(str(m) for m, inside in enumerate(row) if inside)
+        for row in enumerate_subsets(modalities)
     ]
     return [values.get(name, 0.0) for name in names]
 

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from ibml.statistics.coalitions import members, shapley_weights
+from ibml.statistics.coalitions import enumerate_subsets, shapley_weights
 
 
 def position(members_of: set[int]) -> int:
@@ -45,9 +45,9 @@ def test_two_players_by_hand() -> None:
 
 
 def test_rows_say_who_is_in_each_subset() -> None:
-    assert members(2) == [[False, False], [True, False], [False, True], [True, True]]
+    assert enumerate_subsets(2) == [[False, False], [True, False], [False, True], [True, True]]
     for players in (3, 4):
-        rows = members(players)
+        rows = enumerate_subsets(players)
         assert len({tuple(row) for row in rows}) == len(rows) == 2**players
         for place, row in enumerate(rows):
             assert place == position({player for player, inside in enumerate(row) if inside})

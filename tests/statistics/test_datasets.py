@@ -14,8 +14,8 @@ from statsmodels.stats.multitest import multipletests
 
 from ibml.statistics.datasets import (
     average_ranks,
-    improvement,
-    not_told_apart,
+    estimate_improvement,
+    find_nonsignificant_groups,
     signed_rank_over_datasets,
 )
 from tests.statistics.finite import assert_finite
@@ -124,7 +124,7 @@ def test_probability_of_improvement_equals_mann_whitneys_u(data: st.DataObject) 
     runs = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=5)
     names = data.draw(st.lists(st.sampled_from("abcd"), min_size=1, unique=True))
     arm, reference = ({name: data.draw(runs) for name in names} for _ in range(2))
-    found = improvement(arm, reference, higher_is_better=True, resamples=200)
+    found = estimate_improvement(arm, reference, higher_is_better=True, resamples=200)
     expected = [
         stats.mannwhitneyu(arm[n], reference[n], method="asymptotic").statistic
         / (len(arm[n]) * len(reference[n]))
@@ -135,14 +135,14 @@ def test_probability_of_improvement_equals_mann_whitneys_u(data: st.DataObject) 
     assert_finite(found)
     single = any(min(len(arm[n]), len(reference[n])) == 1 for n in names)
     assert (found.low is None) == single
-    worse = improvement(arm, reference, higher_is_better=False, resamples=200)
+    worse = estimate_improvement(arm, reference, higher_is_better=False, resamples=200)
     assert worse.probability == pytest.approx(1 - found.probability)
 
 
 def test_improvements_interval_is_the_bootstraps() -> None:
     generator = np.random.default_rng(3)
     arm, reference = ({n: list(generator.normal(s, 1, 7)) for n in "abc"} for s in (0.6, 0.0))
-    found = improvement(arm, reference, True, alpha=0.1, resamples=20_000)
+    found = estimate_improvement(arm, reference, True, alpha=0.1, resamples=20_000)
     drawn = []
     for _ in range(4000):
         x, y = ({n: generator.choice(runs[n], 7) for n in "abc"} for runs in (arm, reference))
@@ -152,11 +152,11 @@ def test_improvements_interval_is_the_bootstraps() -> None:
     assert (found.low, found.high) == pytest.approx(
         tuple(np.quantile(drawn, [0.05, 0.95])), abs=0.012
     )
-    assert found == improvement(arm, reference, True, alpha=0.1, resamples=20_000)
+    assert found == estimate_improvement(arm, reference, True, alpha=0.1, resamples=20_000)
 
 
 def test_improvement_without_a_common_data_set_says_nothing() -> None:
-    assert improvement({"a": [1.0]}, {"b": [1.0]}, True).probability is None
+    assert estimate_improvement({"a": [1.0]}, {"b": [1.0]}, True).probability is None
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_groups_are_the_maximal_ones_of_scikit_posthocs_p_values(
         if all(p[i, j] >= 0.05 for i, j in combinations(group, 2))
     ]
     maximal = [{f"arm{i}" for i in g} for g in together if not any(g < other for other in together)]
-    found = not_told_apart(means, higher_is_better=True)
+    found = find_nonsignificant_groups(means, higher_is_better=True)
     assert len(found) == len(maximal)
     assert all(set(group) in maximal for group in found)
     ranks = average_ranks(means, True).ranks
@@ -192,8 +192,10 @@ def test_equal_arms_are_a_group_beside_one_that_differs() -> None:
         "b": dict(base),
         "c": {d: v + 1 + i / 50 for i, (d, v) in enumerate(base.items())},
     }
-    assert not_told_apart(means, higher_is_better=True) == [("a", "b")]
-    assert not_told_apart({}, True) == not_told_apart({"a": base}, True) == []
+    assert find_nonsignificant_groups(means, higher_is_better=True) == [("a", "b")]
+    assert (
+        find_nonsignificant_groups({}, True) == find_nonsignificant_groups({"a": base}, True) == []
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -205,4 +207,4 @@ def test_never_not_a_number(data: st.DataObject) -> None:
     means = {arm: data.draw(cell) for arm in "rst"}
     assert_finite(average_ranks(means, True))
     assert_finite(signed_rank_over_datasets(means, "r", True))
-    assert all(len(group) >= 2 for group in not_told_apart(means, False))
+    assert all(len(group) >= 2 for group in find_nonsignificant_groups(means, False))

@@ -16,7 +16,7 @@ from statsmodels.stats.power import TTestPower
 
 from ibml.statistics.paired import (
     holm,
-    minimum_detectable,
+    minimum_detectable_effect,
     paired_difference,
     signed_rank,
     smallest_signed_rank,
@@ -103,9 +103,9 @@ def test_holm_by_hand() -> None:
 
 def test_minimum_detectable_difference_is_the_formulas() -> None:
     quantiles = stats.t(9).ppf(0.975) + stats.t(9).ppf(0.8)
-    assert minimum_detectable(2.0, 10) == pytest.approx(quantiles * 2 / math.sqrt(10))
+    assert minimum_detectable_effect(2.0, 10) == pytest.approx(quantiles * 2 / math.sqrt(10))
     # The formula with t quantiles is close to the exact power of the noncentral t distribution.
-    power = TTestPower().power(minimum_detectable(1.0, 20), 20, 0.05)
+    power = TTestPower().power(minimum_detectable_effect(1.0, 20), 20, 0.05)
     assert power == pytest.approx(0.8, abs=0.02)
 
 

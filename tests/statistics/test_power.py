@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from ibml.statistics.power import sd_interval, seeds_needed
+from ibml.statistics.power import compute_required_seeds, sd_interval
 
 
 def exact_power(effect: float, n: int, alpha: float) -> float:
@@ -30,7 +30,7 @@ def test_seeds_are_the_smallest_number_with_the_power(
     effect: float, alpha: float, power: float
 ) -> None:
     expected = next(n for n in range(2, 1000) if exact_power(effect, n, alpha) >= power)
-    assert seeds_needed(2.0, -2 * effect, alpha, power) == expected
+    assert compute_required_seeds(2.0, -2 * effect, alpha, power) == expected
 
 
 def test_two_pairs_are_not_enough_for_eight_standard_deviations() -> None:
@@ -41,22 +41,22 @@ def test_two_pairs_are_not_enough_for_eight_standard_deviations() -> None:
         lambda w: 2 * stats.norm.pdf(w) * stats.norm.sf(critical * w - shift), 0, 12, limit=200
     )[0]
     assert power == pytest.approx(0.6253, abs=1e-4)
-    assert seeds_needed(1.0, 8.0, power=power - 1e-3) == 2
-    assert seeds_needed(1.0, 8.0, power=power + 1e-3) == 3
+    assert compute_required_seeds(1.0, 8.0, power=power - 1e-3) == 2
+    assert compute_required_seeds(1.0, 8.0, power=power + 1e-3) == 3
 
 
 def test_seeds_by_the_book() -> None:
     # Cohen 1988: d = 0.5 takes 34 pairs at 5 % two-sided with power 0.8; d = 0.2 takes 199.
-    assert seeds_needed(1.0, 0.5) == 34
-    assert seeds_needed(1.0, 0.2) == 199
+    assert compute_required_seeds(1.0, 0.5) == 34
+    assert compute_required_seeds(1.0, 0.2) == 199
 
 
 def test_what_cannot_be_detected_and_what_needs_no_power() -> None:
-    assert seeds_needed(1.0, 0.0) is None
-    assert seeds_needed(1.0, 0.2, most=198) is None
-    assert seeds_needed(1.0, 0.2, most=199) == 199
-    assert seeds_needed(1.0, 1e-4) is None
-    assert seeds_needed(0.0, 0.1) == 2
+    assert compute_required_seeds(1.0, 0.0) is None
+    assert compute_required_seeds(1.0, 0.2, max_pairs=198) is None
+    assert compute_required_seeds(1.0, 0.2, max_pairs=199) == 199
+    assert compute_required_seeds(1.0, 1e-4) is None
+    assert compute_required_seeds(0.0, 0.1) == 2
 
 
 def test_interval_of_a_spread() -> None:

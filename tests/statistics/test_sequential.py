@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ibml.statistics.paired import paired_difference
-from ibml.statistics.sequential import at_stop, boundaries, follow, nominal_levels
+from ibml.statistics.sequential import compute_boundaries, follow, nominal_levels, run_stop_tests
 from tests.statistics.finite import assert_finite
 
 Floats = npt.NDArray[np.float64]
@@ -21,12 +21,14 @@ LOOKS = range(MINIMUM, MAXIMUM + 1)
 
 
 def uncorrected(minimum: int, maximum: int, alpha: float) -> Floats:
-    return 2 * stats.norm.sf(boundaries([n / maximum for n in range(minimum, maximum + 1)], alpha))
+    return 2 * stats.norm.sf(
+        compute_boundaries([n / maximum for n in range(minimum, maximum + 1)], alpha)
+    )
 
 
 def test_five_equal_looks_have_the_published_boundaries() -> None:
     # Reboussin et al. 2000, program ld98: 4.8769, 3.3569, 2.6803, 2.2898, 2.0310.
-    found = boundaries([0.2, 0.4, 0.6, 0.8, 1.0], 0.05)
+    found = compute_boundaries([0.2, 0.4, 0.6, 0.8, 1.0], 0.05)
     assert found == pytest.approx([4.8769, 3.3570, 2.6803, 2.2898, 2.0310], abs=6e-5)
     plain = dict(zip(LOOKS, uncorrected(3, 20, 0.05), strict=True))
     assert plain[5] == pytest.approx(1.4e-5, rel=0.03)
@@ -41,7 +43,7 @@ def test_five_equal_looks_have_the_published_boundaries() -> None:
 def test_paths_leave_with_the_probability_that_is_spent(
     fractions: list[float], alpha: float
 ) -> None:
-    c = np.array(boundaries(fractions, alpha))
+    c = np.array(compute_boundaries(fractions, alpha))
     t = np.array(fractions)
     correlation = np.sqrt(np.minimum.outer(t, t) / np.maximum.outer(t, t))
     inside = stats.multivariate_normal.cdf(
@@ -275,11 +277,11 @@ def test_the_order_of_results_changes_nothing(data: st.DataObject) -> None:
 def test_a_metric_that_did_not_steer_is_tested_step_down_where_each_arm_stopped() -> None:
     full, half = (nominal_levels(3, 20, 0.05 / q) for q in (1, 2))
     p_values = {"early": half[8] * 0.9, "late": (half[20] + full[20]) / 2, "none": None}
-    found = at_stop(p_values, {"early": 8, "late": 20, "none": 20}, 3, 20, 0.05)
+    found = run_stop_tests(p_values, {"early": 8, "late": 20, "none": 20}, 3, 20, 0.05)
     assert (found["early"].level, found["early"].rejected) == (half[8], True)
     assert (found["late"].level, found["late"].rejected) == (full[20], True)
     assert (found["none"].level, found["none"].rejected) == (None, False)
-    weaker = at_stop(
+    weaker = run_stop_tests(
         p_values | {"early": half[8] * 1.01}, {"early": 8, "late": 20, "none": 20}, 3, 20, 0.05
     )
     assert {arm: test.rejected for arm, test in weaker.items()} == {
@@ -288,7 +290,7 @@ def test_a_metric_that_did_not_steer_is_tested_step_down_where_each_arm_stopped(
         "none": False,
     }
     assert weaker["late"].level == half[20]
-    before_a_look = at_stop({"a": 1e-9}, {"a": 2}, 3, 20, 0.05)["a"]
+    before_a_look = run_stop_tests({"a": 1e-9}, {"a": 2}, 3, 20, 0.05)["a"]
     assert (before_a_look.level, before_a_look.rejected) == (None, False)
 
 
@@ -304,6 +306,8 @@ def test_stopping_where_another_metric_looks_best_does_not_err_more() -> None:
     for i in sample:
         look = LOOKS[where[i]]
         assert (
-            at_stop({"a": p[i, where[i]]}, {"a": look}, MINIMUM, MAXIMUM, ALPHA)["a"].rejected
+            run_stop_tests({"a": p[i, where[i]]}, {"a": look}, MINIMUM, MAXIMUM, ALPHA)[
+                "a"
+            ].rejected
             == rejected[i]
         )

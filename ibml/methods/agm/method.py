@@ -44,7 +44,7 @@ from ibml.methods.base import (
     label_log_probability,
 )
 from ibml.models.multimodal import MultimodalModel
-from ibml.statistics.coalitions import members, shapley_weights
+from ibml.statistics.coalitions import enumerate_subsets, shapley_weights
 from ibml.training.precision import Precision
 
 LOG_FLOOR = math.log(1e-8)
@@ -88,7 +88,7 @@ class AGM(Method):
         self.mean = torch.zeros(count, device=device, dtype=dtype)
         self.steps = torch.zeros((), device=device, dtype=dtype)
         # the logits of the empty subset, which comes first, are 0
-        self.subsets = torch.tensor(members(count)[1:], device=device)
+        self.subsets = torch.tensor(enumerate_subsets(count)[1:], device=device)
         weights = torch.tensor(shapley_weights(count), device=device, dtype=dtype)
         self.weights = weights[:, 1:]
 

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from ibml.common.rng import stream_seed
 from ibml.methods.base import Batch, Inputs, Method, Outputs, StepLog, StepStatistics
 from ibml.methods.modality_valuation.config import ModalityValuationConfig
-from ibml.statistics.coalitions import members, shapley_weights
+from ibml.statistics.coalitions import enumerate_subsets, shapley_weights
 from ibml.training.forward_passes import iterate_features
 
 WHOLE = -1
@@ -45,13 +45,15 @@ def compute_valuations(correct: Tensor) -> Tensor:
 
     Args:
         correct: True if the prediction from a subset of the modalities is correct, (2^M, n). The
-            order of the subsets is that of `ibml.statistics.coalitions.members`.
+            order of the subsets is that of `ibml.statistics.coalitions.enumerate_subsets`.
 
     Returns:
         phi, (M, n), in double precision.
     """
     modalities = (len(correct) - 1).bit_length()
-    sizes = torch.tensor(members(modalities), device=correct.device, dtype=torch.float64).sum(1)
+    sizes = torch.tensor(
+        enumerate_subsets(modalities), device=correct.device, dtype=torch.float64
+    ).sum(1)
     weights = torch.tensor(shapley_weights(modalities), device=correct.device, dtype=torch.float64)
     phi: Tensor = weights @ (sizes[:, None] * correct.double())
     return phi
@@ -147,7 +149,7 @@ class ModalityValuation(Method):
     def _evaluate_samples(self, positions: Tensor, epoch: int) -> Tensor:
         """Return phi of training samples, (M, n), on the CPU."""
         batches = positions.split(self.trial.trainer.eval_batch_size)
-        nonempty = members(len(self.model.modalities))[1:]
+        nonempty = enumerate_subsets(len(self.model.modalities))[1:]
         subsets = torch.tensor(nonempty, device=self.memory.probability.device)
         passes = iterate_features(
             self.model, self.training.train, batches, self.precision, "valued", epoch

@@ -36,7 +36,7 @@ from ibml.report.tables.table_spec import (
     format_confidence_level,
     format_number,
 )
-from ibml.statistics.datasets import not_told_apart
+from ibml.statistics.datasets import find_nonsignificant_groups
 from ibml.statistics.paired import Difference
 
 EPOCH_SECTION = "Epoch by epoch"
@@ -272,7 +272,7 @@ def _draw_ranks(table: Table) -> Iterator[FigureSpec]:
             continue
         names = get_arm_names(table, list(ranks.ranks))
         means = collect_dataset_means(table.cells.values(), metric)
-        groups = not_told_apart(means, metric.higher_is_better, table.study.table.alpha)
+        groups = find_nonsignificant_groups(means, metric.higher_is_better, table.study.table.alpha)
         ordered = sorted(ranks.ranks.items(), key=lambda item: item[1])
         statements = [f"{names[arm]} {rank:.2f}" for arm, rank in ordered]
         label = format_axis_label(table, metric)

@@ -16,7 +16,7 @@ from ibml.config.metrics.names import Metric
 from ibml.config.study.designs import MAX_COMPONENTS
 from ibml.records import StudyRecord
 from ibml.report.tables.results import Results
-from ibml.statistics.datasets import Improvement, improvement, signed_rank_over_datasets
+from ibml.statistics.datasets import Improvement, estimate_improvement, signed_rank_over_datasets
 from ibml.statistics.factorial import (
     Effect,
     Term,
@@ -297,7 +297,7 @@ def _compare_over_datasets(results: Results, metric: Metric) -> list[AnalysisLin
         }
         tests = signed_rank_over_datasets(means, study.reference, higher_is_better, alpha)
         differences[arm] = tests[arm]
-        improvements[arm] = improvement(arm_runs, reference_runs, higher_is_better, alpha)
+        improvements[arm] = estimate_improvement(arm_runs, reference_runs, higher_is_better, alpha)
     lines = []
     for arm, difference in with_verdicts(differences, higher_is_better, alpha).items():
         if difference.n and arm in study.shown_arms:

@@ -11,7 +11,7 @@ from ibml.common.errors import IbmlError
 from ibml.config.metrics.names import UTILISATION, Metric, describe_metric
 from ibml.records import StudyRecord, TrialEntry, TrialRecord
 from ibml.report.formatting import format_count
-from ibml.statistics.sequential import Progress, follow
+from ibml.statistics.sequential import SequentialProgress, follow
 
 
 class MixedResultsError(IbmlError):
@@ -34,7 +34,7 @@ class Results:
     records: Mapping[str, TrialRecord]
 
     @cached_property
-    def looks(self) -> dict[str, Progress]:
+    def looks(self) -> dict[str, SequentialProgress]:
         """Progress of the interim analyses of an adaptive study, by data set; else empty."""
         study = self.study
         if study.adaptive is None:

@@ -21,7 +21,7 @@ from ibml.statistics.paired import (
     summarise,
     with_verdicts,
 )
-from ibml.statistics.sequential import at_stop, nominal_levels
+from ibml.statistics.sequential import nominal_levels, run_stop_tests
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def _test_at_looks(
         for arm, difference in differences.items():
             p_values[arm] = difference.p if progress.looks else None
             seeds[arm] = results.count_seeds_taken(dataset, arm)
-        tests = at_stop(p_values, seeds, adaptive.min, adaptive.max, alpha)
+        tests = run_stop_tests(p_values, seeds, adaptive.min, adaptive.max, alpha)
         return {arm: (test.rejected, test.level) for arm, test in tests.items()}
     undecided = len(differences) - len(progress.decided)
     last_level = None

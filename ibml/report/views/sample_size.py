@@ -22,7 +22,7 @@ from ibml.report.tables.table_spec import (
     build_range_entry,
 )
 from ibml.statistics.paired import TestName
-from ibml.statistics.power import sd_interval, seeds_needed
+from ibml.statistics.power import compute_required_seeds, sd_interval
 
 MAX_SEEDS = 10_000
 """Largest number of seeds of a study."""
@@ -162,7 +162,7 @@ class _PowerSettings:
         Returns:
             Number of seeds; None if above `MAX_SEEDS`.
         """
-        seeds = seeds_needed(sd, self.detect, alpha, self.power, MAX_SEEDS)
+        seeds = compute_required_seeds(sd, self.detect, alpha, self.power, MAX_SEEDS)
         if seeds is None or self.test == "t":
             return seeds
         fewest = math.floor(1 - math.log2(alpha)) + 1

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import torch
 
-from ibml.statistics.coalitions import members, shapley_weights
+from ibml.statistics.coalitions import enumerate_subsets, shapley_weights
 from ibml.training.measures.base import MeasuredModel
 
 
 def shapley(measured: MeasuredModel) -> list[float]:
     """Return phi of each modality on test."""
     count = len(measured.model.modalities)
-    values = measured.compute_subset_accuracies(members(count))
+    values = measured.compute_subset_accuracies(enumerate_subsets(count))
     phi: list[float] = (torch.tensor(shapley_weights(count), dtype=torch.float64) @ values).tolist()
     return phi
