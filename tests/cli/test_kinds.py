@@ -32,11 +32,9 @@ def cli(shared_cli: CommandLine) -> CommandLine:
 def test_a_report_of_two_asks_which(cli: CommandLine) -> None:
     answer = cli.inside("report", "small")
     assert (answer.code, answer.out) == (1, "")
-    assert (
-        answer.err
-        == "'small' is a study and a search in sqlite:///mlflow.db; say --kind study or --kind "
-        "search\n"
-    )
+    assert answer.err.startswith("'small' is a study and a search")
+    assert "--kind study" in answer.err
+    assert "--kind search" in answer.err
     kinds = [
         line.split()[:2]
         for line in cli.inside("list").out.splitlines()
@@ -52,10 +50,8 @@ def test_each_has_a_folder(cli: CommandLine) -> None:
     files = sorted((cli.folder / "reports/small/study").rglob("*"))
     search = cli.inside("report", "small", "--kind", "search")
     assert search.code == 0, search.err
-    assert (
-        "Report: reports/small/search/report.md; train the best with: ibml train "
-        "reports/small/search/" in search.out
-    )
+    assert "reports/small/search/report.md" in search.out
+    assert "ibml train reports/small/search/" in search.out
     assert "The search small" in (cli.folder / "reports/small/search/report.md").read_text()
     assert sorted((cli.folder / "reports/small/study").rglob("*")) == files, (
         "neither replaces the other's files"

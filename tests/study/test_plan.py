@@ -161,116 +161,114 @@ def test_bases_are_found_beside_the_file(write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("name: study", "name: my study"), "study.yaml:1: name: 'my study' is no name"),
+        (("name: study", "name: my study"), "study.yaml:1: name: 'my study'"),
         (
             ("base: mfeat", "base: mfaet"),
-            "study.yaml:3: base: no preset is called 'mfaet'; did you mean 'mfeat'?",
+            "study.yaml:3: base: ",
         ),
-        (("base: mfeat", "base: none.yaml"), "none.yaml: cannot be read"),
+        (("base: mfeat", "base: none.yaml"), "none.yaml: "),
         (("base: mfeat\n", ""), "no base"),
-        (("seeds: 3", "seeds: 0"), "study.yaml:11: seeds: 0 seeds make no study"),
-        (("seeds: 3", "seeds: true"), "study.yaml:11: seeds: expected a number of seeds"),
-        (("seeds: 3", "seeds: [1, 1]"), "study.yaml:11: seeds: a seed is listed twice"),
+        (("seeds: 3", "seeds: 0"), "study.yaml:11: seeds: "),
+        (("seeds: 3", "seeds: true"), "study.yaml:11: seeds: "),
+        (("seeds: 3", "seeds: [1, 1]"), "study.yaml:11: seeds: "),
         (
             ("seeds: 3", "seeds: [1, -2]"),
-            "study.yaml:11: seeds[1]: should be greater than or equal to 0, got -2",
+            "study.yaml:11: seeds[1]: ",
         ),
-        (("seeds: 3", "seds: 3"), "study.yaml:11: unknown key 'seds'; did you mean 'seeds'?"),
+        (("seeds: 3", "seds: 3"), "study.yaml:11: unknown key 'seds'"),
         (
             ("reference: IBML", "reference: IBLM"),
-            "study.yaml:7: design.reference: reference 'IBLM'",
+            "study.yaml:7: design.reference: ",
         ),
         (
             ("type: arms", "type: arm"),
-            "study.yaml:5: design.type: 'arm' is not known; did you mean 'arms'?",
+            "study.yaml:5: design.type: 'arm'",
         ),
         (
             ("IBML: {}", "IBML: {fusion.tpye: sum}"),
-            "study.yaml:10: design.arms.IBML: unknown key 'fusion.tpye'; did",
+            "study.yaml:10: design.arms.IBML: unknown key 'fusion.tpye'",
         ),
         (
             ("IBML: {}", "IBML: {fusoin: {type: sum}}"),
-            "design.arms.IBML: unknown key 'fusoin'; did you mean 'fusion'?",
+            "study.yaml:10: design.arms.IBML: unknown key 'fusoin'",
         ),
         (
             ("IBML: {}", "IBML: {fusion.type: gatd}"),
-            "design.arms.IBML: fusion.type: 'gatd' is not known; did you mean",
+            "study.yaml:10: design.arms.IBML: fusion.type: 'gatd'",
         ),
         (
             ("IBML: {}", "IBML: {data.views: [pix, zr]}"),
-            "design.arms.IBML: data.views[1]: 'zr' is not known; did you",
+            "study.yaml:10: design.arms.IBML: data.views[1]: 'zr'",
         ),
         (
             ("IBML: {}", "IBML: {method.bio.weight: heavy}"),
-            "method.bio.weight: expected a number, got 'heavy'",
+            "study.yaml:10: design.arms.IBML: method.bio.weight: ",
         ),
         (
             ("IBML: {}", "IBML: {trainer.epochs: 2.5}"),
-            "trainer.epochs: expected a whole number, got 2.5",
+            "study.yaml:10: design.arms.IBML: trainer.epochs: ",
         ),
         (
             ("IBML: {}", "IBML: {method.window.stop_epoch: 9}"),
-            "IBML: method.window.stop_epoch: epoch 9 is outside the 4",
+            "study.yaml:10: design.arms.IBML: method.window.stop_epoch: ",
         ),
-        (("IBML: {}", "IBML: {seed: 3}"), "design.arms.IBML: 'seed'"),
+        (("IBML: {}", "IBML: {seed: 3}"), "study.yaml:10: design.arms.IBML: 'seed'"),
         (
             ("IBML: {}", "IBML: {method.type: joint}"),
-            "study.yaml:9: design.arms.Joint: is the same configuration as arm",
+            "study.yaml:9: design.arms.Joint: ",
         ),
         (
             ("IBML: {}", "IBML: {}\n    Two: {trainer.device: cpu}"),
-            "study.yaml:11: design.arms.Two: is the same conf",
+            "study.yaml:11: design.arms.Two: ",
         ),
         (
             ("IBML: {}", "IBML: {trainer.epochs.x: 1}"),
-            "'trainer.epochs' is a value and has no 'trainer.epochs.x'",
+            "'trainer.epochs.x'",
         ),
         (
             ("IBML: {}", "IBML: {trainer.epochs: 5, trainer: {epochs: 6}}"),
-            "'trainer.epochs' is given twice",
+            "'trainer.epochs'",
         ),
         (
             ("IBML: {}", "IBML: 3"),
-            "study.yaml:10: design.arms.IBML: expected a mapping of keys to values, got 3",
+            "study.yaml:10: design.arms.IBML: ",
         ),
         (
             ("epochs: 4}", "epoch: 4}"),
-            "study.yaml:4: overrides: unknown key 'trainer.epoch'; did you mean",
+            "study.yaml:4: overrides: unknown key 'trainer.epoch'",
         ),
         (
             ("seeds: 3", "table: {metrics: [test.acuracy]}"),
-            "study.yaml:11: table.metrics[0]: no trial logs 'test.acu",
+            "study.yaml:11: table.metrics[0]: ",
         ),
         (
             ("seeds: 3", "table: {test: z}"),
-            "study.yaml:11: table.test: 'z' is not known; known: t, wilcoxon",
+            "study.yaml:11: table.test: 'z'",
         ),
         (
             ("seeds: 3", "resources: {gpu: -1}"),
-            "study.yaml:11: resources.gpu: should be greater than or equal to 0",
+            "study.yaml:11: resources.gpu: ",
         ),
         (
             ("seeds: 3", "datasets: {a: {}, b: {}}"),
-            "study.yaml:11: datasets.b: data set 'b' is the same configuration",
+            "study.yaml:11: datasets.b: ",
         ),
         (
             ("seeds: 3", "table: {metrics: [test.gap, test.gap]}"),
-            "table.metrics: a name is listed twice",
+            "study.yaml:11: table.metrics: ",
         ),
         (
             ("seeds: 3", "resources: {gpu: 1.5}"),
-            "resources.gpu: a share of one GPU is at least 0.01, and more than",
+            "study.yaml:11: resources.gpu: ",
         ),
         (
             ("seeds: 3", "resources: {cpu: 0.00001}"),
-            "resources.cpu: should be greater than or equal to 0.01",
+            "study.yaml:11: resources.cpu: ",
         ),
-        (("seeds: 3", "datasets: [mfeat, mfeet]"), "no preset is called 'mfeet'"),
+        (("seeds: 3", "datasets: [mfeat, mfeet]"), "'mfeet'"),
     ],
 )
-def test_each_error_names_its_line_and_the_way_out(
-    write, change: tuple[str, str], expected: str
-) -> None:
+def test_each_error_names_its_line_and_key(write, change: tuple[str, str], expected: str) -> None:
     assert change[0] in STUDY
     found = errors(write(STUDY.replace(*change)))
     assert len(found) == 1, found
@@ -288,16 +286,15 @@ def test_all_errors_of_a_file_come_at_once(write) -> None:
 
 
 def test_errors_of_the_command_line_name_the_option(write) -> None:
-    assert errors(write(), "trainer.epoch=3") == [
-        "-o trainer.epoch=3: unknown key 'trainer.epoch'; did you mean 'trainer.epochs'?"
-    ]
-    assert errors(write(), "epochs") == [
-        "-o epochs: expected path=value, for instance trainer.epochs=5"
-    ]
-    assert errors(write(), "trainer.epochs=[")[0].startswith("-o trainer.epochs=[:1: is not YAML")
-    assert errors(write(), seeds=0) == [
-        "--seeds: seeds: 0 seeds make no study; give at least 1 and at most 10,000"
-    ]
+    for option, location in (
+        ("trainer.epoch=3", "-o trainer.epoch=3: unknown key 'trainer.epoch'"),
+        ("epochs", "-o epochs: "),
+        ("trainer.epochs=[", "-o trainer.epochs=[:1: "),
+    ):
+        (found,) = errors(write(), option)
+        assert found.startswith(location)
+    (found,) = errors(write(), seeds=0)
+    assert found.startswith("--seeds: seeds: ")
 
 
 def test_mappings_merge_on_the_command_line_and_empty_ones_change_nothing(write) -> None:
@@ -339,17 +336,15 @@ def test_the_command_line_reaches_dotted_keys_of_the_file(write) -> None:
     ],
 )
 def test_what_the_command_line_breaks_is_blamed_on_it(write, option: str) -> None:
-    assert all(error.startswith(f"-o {option}: ") for error in errors(write(), option)), errors(
-        write(), option
-    )
+    found = errors(write(), option)
+    assert all(error.startswith(f"-o {option}: ") for error in found), found
 
 
 def test_what_is_no_plain_text_is_refused(tmp_path: Path, write) -> None:
-    assert "cannot be shown" in errors(write(STUDY.replace("base: mfeat", 'base: "a\\0b.yaml"')))[0]
-    assert (
-        "has characters that cannot be shown"
-        in errors(write(STUDY.replace("A question.", '"\\ud800"')))[0]
-    )
+    (found,) = errors(write(STUDY.replace("base: mfeat", 'base: "a\\0b.yaml"')))
+    assert found.startswith("study.yaml:3: base: ")
+    (found,) = errors(write(STUDY.replace("A question.", '"\\ud800"')))
+    assert found.startswith("study.yaml:2: description: ")
     loop: dict = {"name": "x"}
     loop["base"] = loop
     with pytest.raises(ConfigError, match="nested too deeply"):
@@ -361,7 +356,7 @@ def test_what_is_no_plain_text_is_refused(tmp_path: Path, write) -> None:
 def test_trials_come_from_presets_files_and_overrides(tmp_path: Path) -> None:
     config = load_trial("mfeat", ["trainer.epochs=3", "optimizer.type=adam", "seed=5"])
     assert (config.trainer.epochs, config.optimizer.lr, config.seed) == (3, 1e-3, 5)
-    with pytest.raises(ConfigError, match="no preset is called 'mfaet'; did you mean 'mfeat'"):
+    with pytest.raises(ConfigError, match="'mfaet'"):
         load_trial("mfaet")
     with pytest.raises(ConfigError, match="-o a=1: unknown key 'a'"):
         load_trial("mfeat", ["a=1"])
@@ -392,14 +387,8 @@ def test_arms_that_act_in_no_epoch_are_run_as_joint_with_a_note(write) -> None:
     )
     plan = load_plan(write(text), ["trainer.epochs=1"])
     assert plan.arms == ["Joint", "IBML", "PMR"]
-    assert plan.warnings == [
-        "IBML: ibml acts from epoch 1 on (method.window.first_epoch, from 0), and training has 1 "
-        "epoch;"
-        " it is plain joint training",
-        "PMR: pmr acts from epoch 2 on (method.window.first_epoch, from 0), and training has 1 "
-        "epoch;"
-        " it is plain joint training",
-    ]
+    assert [warning.partition(":")[0] for warning in plan.warnings] == ["IBML", "PMR"]
+    assert all("method.window.first_epoch" in warning for warning in plan.warnings)
     trials = build_trials(plan)
     keys = {arm: {t.key for t in trials if t.cell.arm == arm} for arm in plan.arms}
     assert keys["Joint"] == keys["IBML"] == keys["PMR"], "they are the same trials"
@@ -413,8 +402,10 @@ def test_a_late_window_in_one_arm_is_noted_for_that_arm(write) -> None:
     )
     assert [warning.partition(":")[0] for warning in plan.warnings] == ["Late"]
     found = errors(write(STUDY.replace("IBML: {}", "IBML: {}\n    Same: {trainer.device: cpu}")))
-    same = "study.yaml:11: design.arms.Same: is the same configuration as arm 'IBML'"
-    assert found == [f"{same}; trainer.device never changes a result"]
+    assert len(found) == 1
+    assert found[0].startswith("study.yaml:11: design.arms.Same: ")
+    assert "'IBML'" in found[0]
+    assert "trainer.device" in found[0]
 
 
 def tuned(arms: dict[str, object], parameters: dict[str, object], **tune: object) -> Plan:
@@ -493,26 +484,26 @@ def test_every_arm_has_the_same_budget() -> None:
 @pytest.mark.parametrize(
     ("parameters", "tune", "words"),
     [
-        ({"optimizer.lrr": LR}, {}, "did you mean 'optimizer.lr'?"),
+        ({"optimizer.lrr": LR}, {}, "'optimizer.lr'"),
         (
             {"method.window.stop_epoch": {"low": 9, "high": 60}},
             {},
-            "in arm 'a': method.window.stop_epoch: epoch 60",
+            "in arm 'a': method.window.stop_epoch: ",
         ),
-        ({"optimizer.lr": LR}, {"base": "mfeat"}, "'base' of a search space"),
-        ({"optimizer.lr": LR}, {"resources": {"cpu": 3}}, "'resources' of a search space"),
+        ({"optimizer.lr": LR}, {"base": "mfeat"}, "'base'"),
+        ({"optimizer.lr": LR}, {"resources": {"cpu": 3}}, "'resources'"),
         (
             {"optimizer.lr": LR},
             {"overrides": {"trainer.epochs": 3}},
-            "'overrides' of a search space",
+            "'overrides'",
         ),
         ({"optimizer.lr": LR}, {"scheduler": {"type": "pbt"}}, "pbt"),
         (
             {"optimizer.lr": LR},
             {"objectives": [{"metric": "val.accuracy"}, {"metric": "val.gap"}]},
-            "needs one objective",
+            "objective",
         ),
-        ({"optimizer.lr": LR}, {"start_from": [{"optimizer.momentun": 0.5}]}, "is not searched"),
+        ({"optimizer.lr": LR}, {"start_from": [{"optimizer.momentun": 0.5}]}, "optimizer.momentun"),
         ({"optimizer.lr": LR}, {"trials": 0}, "tune.trials"),
     ],
 )
@@ -531,12 +522,12 @@ def test_seeds_that_tune_do_not_evaluate(tmp_path: Path) -> None:
         "design: {type: arms, reference: a, arms: {a: {}}}\n"
         "tune: {space: missing.yaml}\n"
     )
-    with pytest.raises(ConfigError, match=r"missing\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"missing\.yaml: "):
         load_plan(path)
     (tmp_path / "missing.yaml").write_text(
         "name: s\nparameters:\n  optimizer.lr: {low: 0.001, high: 0.1}\n"
     )
-    with pytest.raises(ConfigError, match="seed 1000000 would tune and evaluate"):
+    with pytest.raises(ConfigError, match="seed 1000000 "):
         load_plan(path)
 
 
