@@ -65,9 +65,9 @@ def test_utilisation_is_the_accuracy_by_that_of_the_modality_alone_seed_by_seed(
     record = record_of()
     results = Results(record, finished(record, accuracies()))
     (metric,) = results.metrics
-    assert results.values("d", "IBML", metric) == pytest.approx({0: 75.0, 1: 80.0, 2: 100.0})
-    assert results.values("d", "Joint", metric) == pytest.approx({0: 50.0, 1: 50.0, 2: 50.0})
-    assert results.values("d", "Pix", metric) == pytest.approx({0: 100.0, 1: 100.0, 2: 100.0})
+    assert results.get_values("d", "IBML", metric) == pytest.approx({0: 75.0, 1: 80.0, 2: 100.0})
+    assert results.get_values("d", "Joint", metric) == pytest.approx({0: 50.0, 1: 50.0, 2: 50.0})
+    assert results.get_values("d", "Pix", metric) == pytest.approx({0: 100.0, 1: 100.0, 2: 100.0})
     table = build_table(record, results.records)
     cell = table.get_cell("d", "IBML", "test.utilisation.pix")
     assert cell.summary.mean == pytest.approx(85.0)
@@ -80,8 +80,8 @@ def test_utilisation_compares_within_a_data_set() -> None:
     found = finished(record, {**accuracies(), **accuracies("e", scale=0.5)})
     results = Results(record, found)
     (metric,) = results.metrics
-    assert results.values("d", "IBML", metric)[1] == pytest.approx(80.0)
-    assert results.values("e", "IBML", metric)[1] == pytest.approx(160.0)
+    assert results.get_values("d", "IBML", metric)[1] == pytest.approx(80.0)
+    assert results.get_values("e", "IBML", metric)[1] == pytest.approx(160.0)
 
 
 def test_a_reference_that_is_the_modality_alone_is_compared_with_too() -> None:
@@ -90,7 +90,7 @@ def test_a_reference_that_is_the_modality_alone_is_compared_with_too() -> None:
     record = record_of(changes, configs={"d": ALONE}, reference="Pix")
     results = Results(record, finished(record, accuracies()))
     (metric,) = results.metrics
-    assert results.values("d", "IBML", metric) == pytest.approx({0: 75.0, 1: 80.0, 2: 100.0})
+    assert results.get_values("d", "IBML", metric) == pytest.approx({0: 75.0, 1: 80.0, 2: 100.0})
 
 
 def test_seeds_without_the_modality_alone_have_no_utilisation() -> None:
@@ -102,8 +102,8 @@ def test_seeds_without_the_modality_alone_have_no_utilisation() -> None:
     del found["d/Joint/0"]
     results = Results(record, found)
     (metric,) = results.metrics
-    assert results.values("d", "IBML", metric) == pytest.approx({0: 75.0})
-    assert results.values("d", "Joint", metric) == {}
+    assert results.get_values("d", "IBML", metric) == pytest.approx({0: 75.0})
+    assert results.get_values("d", "Joint", metric) == {}
     foot = "\n".join(build_table(record, found).notes)
     assert (
         "Finished without a finite test.utilisation.pix: 5 trials (Joint 2, IBML 2, Pix 1)." in foot
