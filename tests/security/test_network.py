@@ -22,9 +22,9 @@ LISTENS = "0A"
 CLUSTER = """\
 import sys
 from ibml.config.resources import ResourcesConfig
-from ibml.study.ray.cluster import connect_to_ray, ray_environment
+from ibml.study.ray.cluster import connect_to_ray, set_ray_environment
 
-with ray_environment(None), connect_to_ray(None, ResourcesConfig()):
+with set_ray_environment(None), connect_to_ray(None, ResourcesConfig()):
     import ray
 
     print(ray.get(ray.remote(lambda: "ready").remote()), flush=True)
