@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -341,6 +344,25 @@ def test_hard_names_and_values_are_drawn_inside_the_figure_and_never_as_formulas
             assert size.min() > 0.6  # inches that labels have left to the data
             below = figure.legends[0].get_window_extent() if figure.legends else None
             assert below is None or below.y1 <= axes.get_tightbbox().y0 + 1
+
+
+RANKS = """
+from ibml.report.figures.datasets import draw_critical_difference
+from ibml.report.figures.style import render_figure
+ranks = {"alpha": 1.5, "beta": 1.5, "gamma": 2.5, "delta": 3.1, "epsilon": 4.0}
+groups = [("alpha", "beta", "gamma"), ("gamma", "delta"), ("alpha", "epsilon")]
+print(render_figure(draw_critical_difference(ranks, groups, 8, "acc"), "svg").hex())
+"""
+
+
+@pytest.mark.slow
+def test_ranks_are_drawn_alike_in_every_process() -> None:
+    drawn = set()
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", RANKS]
+        drawn.add(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    assert len(drawn) == 1
 
 
 @pytest.mark.slow

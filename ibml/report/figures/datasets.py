@@ -77,20 +77,21 @@ def _draw_diagram(
     # Imported here because it imports pyplot, which the rest of the report does not need.
     from scikit_posthocs import critical_difference_diagram
 
-    shown = list(names.values())
-    same = pd.DataFrame(0.0, index=shown, columns=shown)
-    for arm in shown:
-        same.loc[arm, arm] = 1.0
+    # Arms go by number: the diagram iterates over sets, whose order would vary for texts.
+    arms = list(names)
+    same = pd.DataFrame(0.0, index=range(len(arms)), columns=range(len(arms)))
+    for number in range(len(arms)):
+        same.loc[number, number] = 1.0
     for group in groups:
-        members = [names[arm] for arm in group if arm in names]
+        members = [arms.index(arm) for arm in group if arm in names]
         for a, b in combinations(members, 2):
             same.loc[a, b] = same.loc[b, a] = 1.0
-    critical_difference_diagram(
-        {names[arm]: rank for arm, rank in ranks.items()},
+    drawn = critical_difference_diagram(
+        {arms.index(arm): rank for arm, rank in ranks.items()},
         same,
         ax=axes,
-        label_fmt_left="{label} ({rank:.2f})",
-        label_fmt_right="({rank:.2f}) {label}",
+        label_fmt_left="left {label}",
+        label_fmt_right="right {label}",
         label_props={"fontsize": 7.5},
         marker_props={"color": DARK, "s": 14},
         elbow_props={"color": DARK, "linewidth": 0.6},
@@ -103,6 +104,11 @@ def _draw_diagram(
         },
         text_h_margin=0.04,
     )
+    for text in drawn["labels"]:
+        side, number = text.get_text().split()
+        arm = arms[int(number)]
+        rank = f"({ranks[arm]:.2f})"
+        text.set_text(f"{names[arm]} {rank}" if side == "left" else f"{rank} {names[arm]}")
     axes.spines["top"].set_visible(True)
     axes.set_ylim(top=0.4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
