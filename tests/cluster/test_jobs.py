@@ -129,16 +129,19 @@ def test_a_job_that_is_stopped_goes_on_when_it_is_sent_again(head: Head) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--tracking-uri", "sqlite:///mlflow.db"), "name a server, or a full path"),
+        (("--tracking-uri", "sqlite:///mlflow.db"), "use a server or an absolute path"),
         (("--tracking-uri", "http://me:hunter2@127.0.0.1:5000"), "has a secret"),
-        (("--tracking-uri", "http://127.0.0.1:5000", "--checkpoints", "here"), "give a full path"),
+        (
+            ("--tracking-uri", "http://127.0.0.1:5000", "--checkpoints", "here"),
+            "use an absolute path",
+        ),
         (
             ("--tracking-uri", "http://127.0.0.1:5000", "--address", "127.0.0.1:6379"),
-            "without --address",
+            "remove --address",
         ),
         (
             ("--tracking-uri", "http://127.0.0.1:5000", "--jobs", "127.0.0.1:8265"),
-            "no address of a dashboard",
+            "is not the address of a dashboard",
         ),
         (
             ("--tracking-uri", "http://127.0.0.1:5000", "--jobs", "http://127.0.0.1:1"),

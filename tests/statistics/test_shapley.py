@@ -112,7 +112,7 @@ def test_intervals_are_over_seeds_and_incomplete_seeds_are_counted() -> None:
 
 
 def test_six_parts_and_a_missing_cell_are_refused() -> None:
-    with pytest.raises(ValueError, match="up to 5"):
+    with pytest.raises(ValueError, match="at most 5"):
         shapley("abcdef", random_worth("abcdef", 1, 0))
     worth = random_worth("ab", 2, 0)
     del worth[frozenset("ab")]

@@ -120,8 +120,8 @@ def test_a_bucket_that_is_gone_stops_no_study(cli: CommandLine, alone: Metrics) 
     ("address", "words"),
     [
         ("s4://results/ibml", "s4:// is not a supported kind of storage; known: s3://, gs://"),
-        ("s3://", "s3://BUCKET/FOLDER is meant"),
-        ("s3://key:hunter2@results/ibml", "with keys in the environment"),
+        ("s3://", "the form s3://BUCKET/FOLDER"),
+        ("s3://key:hunter2@results/ibml", "in environment variables"),
         (
             "s3://results/ibml?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1",
             "checkpoints: s3://results/",

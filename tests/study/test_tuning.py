@@ -269,8 +269,8 @@ def test_every_arm_is_tuned_alike_and_evaluated_on_fresh_seeds(cli: CommandLine)
     assert "nothing to tune" in cli.inside("table", "tuned.yaml", "--tuning").out
     again = cli.study("ablate", "tuned.yaml")
     assert (
-        again.out.split("Everything")[0].splitlines()[-8:]
-        == answer.out.split("Everything")[0].splitlines()[-8:]
+        again.out.split("Results: MLflow")[0].splitlines()[-8:]
+        == answer.out.split("Results: MLflow")[0].splitlines()[-8:]
     )
     assert len(runs(cli, "trial")) == len(trials)
 
