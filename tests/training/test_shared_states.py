@@ -18,6 +18,8 @@ from ibml.training.trainer import EpochMetrics, Trainer
 from tests.conftest import vectors
 from tests.methods.steps import timeless
 
+pytestmark = pytest.mark.slow
+
 Build = Callable[..., TrialConfig]
 EPOCHS = 6
 OWN_HEADS = ("mla", "mmcosine", "recon_boost", "lfm")
@@ -150,7 +152,6 @@ def test_a_longer_training_goes_on_from_a_shorter_one(
     assert check_shared(short, long, tmp_path) == check_shared(long, short, tmp_path) == expected
 
 
-@pytest.mark.slow
 def test_only_values_count(trial: Build, tmp_path: Path) -> None:
     window = {"first_epoch": 2, "stop_epoch": 5}
     base = {"type": "ibml", "window": window}
@@ -205,7 +206,6 @@ def test_states_of_other_data_code_or_plug_ins_have_other_names(trial: Build) ->
     assert compute_trial_key(config, "a") not in {name.hex() for name in names}
 
 
-@pytest.mark.slow
 def test_whatever_differs_states_of_one_name_are_the_same(trial: Build, tmp_path: Path) -> None:
     """Random pairs, so that what the cases above do not think of is tried too."""
     drawn = np.random.default_rng(7)
