@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ibml.study.planning.plan import StudySource
     from ibml.study.reproduce import Reproduction
     from ibml.study.results import Ablation, TuningResult
-    from ibml.training.trainer import TrialResult
+    from ibml.training.trial_result import TrialResult
 
 _log = logging.getLogger(__name__)
 

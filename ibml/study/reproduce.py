@@ -28,7 +28,8 @@ from ibml.tracking.store.mlflow_store import MlflowStore
 from ibml.tracking.store.uri import TrackingError
 from ibml.training.device import DeviceError, choose_device, platform
 from ibml.training.revision import TRAINER_REVISION
-from ibml.training.trainer import EpochMetrics, Trainer, describe_divergence
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import EpochMetrics, describe_divergence
 
 
 class NotReproducibleError(IbmlError):

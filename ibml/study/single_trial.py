@@ -19,7 +19,8 @@ from ibml.tracking.journal.events import MetricsLogged, TrialEnded, TrialInterru
 from ibml.tracking.session import Session
 from ibml.training.checkpoint import TrialCheckpoints
 from ibml.training.checkpoint_retention import remove_checkpoints
-from ibml.training.trainer import EpochMetrics, Trainer, TrialResult, train
+from ibml.training.trainer import Trainer, train
+from ibml.training.trial_result import EpochMetrics, TrialResult
 
 
 def run_single_trial(name: str, config: TrialConfig, session: Session) -> tuple[TrialResult, str]:

@@ -21,7 +21,8 @@ from ibml.inputs import InputSpec
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.checkpoint_retention import SELECTED, list_states, parse_epochs
 from ibml.training.device import platform
-from ibml.training.trainer import EpochMetrics, Trainer
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import EpochMetrics
 
 MAX_STATES = 2
 """Maximum number of states of a running trial."""

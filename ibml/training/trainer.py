@@ -41,16 +41,6 @@ from ibml.training.trial_result import (
     find_nonfinite_losses,
 )
 
-__all__ = [
-    "CHECK_EVERY",
-    "EpochMetrics",
-    "Selection",
-    "Trainer",
-    "TrialResult",
-    "describe_divergence",
-    "train",
-]
-
 CHECK_EVERY = 32
 """Number of steps between reads of the losses from the device."""
 

@@ -13,7 +13,8 @@ from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.serialization import pack_state, unpack_state
-from ibml.training.trainer import EpochMetrics, Trainer
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import EpochMetrics
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]

@@ -18,7 +18,8 @@ from ibml.inputs import Sequences
 from ibml.methods import Batch
 from ibml.methods.ibml.method import compute_class_rates
 from ibml.training.serialization import pack_state, unpack_state
-from ibml.training.trainer import EpochMetrics, Trainer
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import EpochMetrics
 from tests.conftest import vectors
 from tests.data.miniatures import miniature
 from tests.methods.test_every_method import ReadsTheDevice

@@ -19,7 +19,8 @@ from ibml.config.trial import TrialConfig
 from ibml.methods import Batch
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.serialization import pack_state, unpack_state
-from ibml.training.trainer import EpochMetrics, Trainer, train
+from ibml.training.trainer import Trainer, train
+from ibml.training.trial_result import EpochMetrics
 from tests.conftest import vectors
 from tests.data.miniatures import miniature
 from tests.methods.steps import check_that_it_goes_on, timeless

@@ -27,7 +27,8 @@ from ibml.methods.lfm.method import (
 )
 from ibml.methods.pmr.method import compute_lag_weights
 from ibml.models.multimodal import MultimodalModel
-from ibml.training.trainer import EpochMetrics, Trainer
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import EpochMetrics
 from tests.methods.steps import (
     Build,
     batches,

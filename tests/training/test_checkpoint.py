@@ -18,7 +18,8 @@ from ibml.models.encoders.resnet18.encoder import Trunk
 from ibml.models.multimodal import MultimodalModel
 from ibml.training.checkpoint import TrialCheckpoints, load_model
 from ibml.training.checkpoint_retention import SELECTED
-from ibml.training.trainer import Selection, Trainer
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import Selection
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]

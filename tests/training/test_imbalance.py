@@ -32,7 +32,8 @@ from ibml.training.measures.computation import compute_measures
 from ibml.training.measures.discrepancy import discrepancy
 from ibml.training.probes import STRENGTHS, fit_probe
 from ibml.training.serialization import pack_state, unpack_state
-from ibml.training.trainer import Trainer, TrialResult, train
+from ibml.training.trainer import Trainer, train
+from ibml.training.trial_result import TrialResult
 from tests.data.miniatures import miniature
 
 Build = Callable[..., TrialConfig]

@@ -14,7 +14,8 @@ import torch
 from ibml.config.trial import TrialConfig
 from ibml.study.planning.keys import compute_prefix_keys, compute_trial_key
 from ibml.training.checkpoint import TrialCheckpoints
-from ibml.training.trainer import EpochMetrics, Trainer
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import EpochMetrics
 from tests.conftest import vectors
 from tests.methods.steps import timeless
 

@@ -9,7 +9,8 @@ import torch
 
 from ibml.config.trial import TrialConfig
 from ibml.training.serialization import pack_state, unpack_state
-from ibml.training.trainer import EpochMetrics, Trainer
+from ibml.training.trainer import Trainer
+from ibml.training.trial_result import EpochMetrics
 from tests.conftest import vectors
 
 DATA = {"type": "mfeat"}

@@ -22,7 +22,8 @@ from ibml.study.engine.worker import TrialWorker
 from ibml.training.device import DeviceError, choose_device
 from ibml.training.metrics.evaluation import compute_metrics
 from ibml.training.metrics.macro_f1 import mean_f1
-from ibml.training.trainer import CHECK_EVERY, Trainer, describe_divergence, train
+from ibml.training.trainer import CHECK_EVERY, Trainer, train
+from ibml.training.trial_result import describe_divergence
 from tests.conftest import vectors
 
 Build = Callable[..., TrialConfig]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ibml.common.formatting import format_count
 from ibml.report.figures.labels import shorten, shorten_names
 from ibml.report.figures.style import (
     DARK,
@@ -21,7 +22,6 @@ from ibml.report.figures.style import (
     estimate_width,
     get_finite,
 )
-from ibml.report.formatting import format_count
 from ibml.statistics.datasets import LEAST_DATASETS
 
 

@@ -11,9 +11,9 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ibml.common.formatting import format_count, format_value
 from ibml.config.metrics.names import describe_metric
 from ibml.records import ProposalRecord, SearchRecord
-from ibml.report.formatting import format_count, format_value
 from ibml.report.search.importance import (
     BOOTSTRAPS,
     MIN_TRIALS,

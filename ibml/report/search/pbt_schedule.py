@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ibml.common.formatting import format_value
 from ibml.records import SearchRecord
-from ibml.report.formatting import format_value
 from ibml.report.tables.formats.markdown import escape_markdown, format_code
 
 

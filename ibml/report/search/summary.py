@@ -17,11 +17,11 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from ibml.common.formatting import format_value
 from ibml.common.yaml.documents import dump
 from ibml.config.metrics.specs import Direction
 from ibml.config.search.space import label
 from ibml.records import ProposalRecord, SearchRecord
-from ibml.report.formatting import format_value
 from ibml.report.search.pbt_schedule import format_comment, format_schedule_note
 
 _STATES = {

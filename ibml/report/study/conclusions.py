@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ibml.report.formatting import format_count, join_words
+from ibml.common.formatting import format_count, join_words
 from ibml.report.study.narrative import Finding, Narrative
 from ibml.report.tables.table import Table, TableCell
 from ibml.report.tables.table_spec import format_number

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
+from ibml.common.formatting import format_count
 from ibml.config.metrics.names import Metric, describe_metric
-from ibml.report.formatting import format_count
 from ibml.report.study.figure_data import (
     JOINT,
     Curves,

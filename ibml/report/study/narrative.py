@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ibml.common.formatting import format_count, join_words
 from ibml.config.metrics.names import Metric
 from ibml.config.study.table import TableConfig
-from ibml.report.formatting import format_count, join_words
 from ibml.report.tables.table_spec import (
     capitalize_first,
     format_confidence_level,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ibml.common.formatting import format_value
 from ibml.config.metrics.names import describe_metric
 from ibml.records import StudyRecord, Tuning
-from ibml.report.formatting import format_value
 from ibml.report.tables.formats.base import Listing
 from ibml.report.tables.formats.registry import FormatName, load_format
 from ibml.report.tables.table_spec import MISSING, Column, Entry, TableSpec

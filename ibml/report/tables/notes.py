@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
 
+from ibml.common.formatting import format_count
 from ibml.config.metrics.names import describe_metric
 from ibml.records import UNTUNED, StudyRecord
-from ibml.report.formatting import format_count
 from ibml.report.tables.results import Results, find_mixtures
 from ibml.report.tables.table_spec import format_confidence_level
 from ibml.statistics.paired import POWER

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ibml.common.errors import IbmlError
+from ibml.common.formatting import format_count
 from ibml.config.metrics.names import UTILISATION, Metric, describe_metric
 from ibml.records import StudyRecord, TrialEntry, TrialRecord
-from ibml.report.formatting import format_count
 from ibml.statistics.sequential import SequentialProgress, follow
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ibml.common.errors import IbmlError, format_suggestion
+from ibml.common.formatting import format_count
 from ibml.config.metrics.names import Metric
 from ibml.records import StudyRecord
-from ibml.report.formatting import format_count
 from ibml.report.tables.results import Results
 from ibml.report.tables.table_spec import (
     MISSING,

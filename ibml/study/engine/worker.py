@@ -19,7 +19,8 @@ from ibml.training.checkpoint_retention import STALLED
 
 if TYPE_CHECKING:
     from ibml.training.checkpoint import TrialCheckpoints
-    from ibml.training.trainer import EpochMetrics, Trainer
+    from ibml.training.trainer import Trainer
+    from ibml.training.trial_result import EpochMetrics
 
 REPORT_SECONDS = 0.5
 """Epochs shorter than this are reported together, since a report costs the driver milliseconds."""

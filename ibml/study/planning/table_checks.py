@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ibml.common.errors import Problem, format_suggestion
+from ibml.common.formatting import format_count
 from ibml.common.yaml.documents import Document
 from ibml.config.metrics import names as metrics
 from ibml.config.study.seeds import MAX_ADAPTIVE_SEEDS, MAX_SEEDS
@@ -223,8 +224,8 @@ def check_decidable(study: StudyConfig, cells: list[Cell], document: Document) -
     advice = f"use at least {enough} seeds, or test: t" if enough else "use test: t"
     source = "the last look" if study.adaptive else "Holm's correction"
     message = (
-        f"the smallest signed-rank p of {_format_count(most, 'seed')} is {smallest:.2g}, above the"
-        f" level of {source}, {level:.2g} for {_format_count(comparisons, 'comparison')} at alpha"
+        f"the smallest signed-rank p of {format_count(most, 'seed')} is {smallest:.2g}, above the"
+        f" level of {source}, {level:.2g} for {format_count(comparisons, 'comparison')} at alpha"
         f" {study.table.alpha:g}, so that no difference can be significant; {advice}"
     )
     location: Location = ("table", "test")
@@ -233,10 +234,6 @@ def check_decidable(study: StudyConfig, cells: list[Cell], document: Document) -
     elif "seeds" in document.data:
         location = ("seeds",)
     return [Problem(document.source(location), message)]
-
-
-def _format_count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _compute_strictest_level(study: StudyConfig, most: int, comparisons: int) -> float:
