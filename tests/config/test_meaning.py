@@ -197,7 +197,7 @@ def test_text_of_a_trial_is_taken_as_written(write) -> None:
         (
             "name: 2024",
             "name: 1.5",
-            "study.yaml:1: name: '1.5' is no name; use letters, digits, '-' and '_'",
+            "study.yaml:1: name: '1.5' is not a valid name; use letters, digits, '-' and '_'",
         ),
         (
             "name: 2024",

@@ -218,7 +218,7 @@ def test_the_option_takes_packages_only(folder: Path) -> None:
             "mine:Scald",
             "study.yaml:11: design.arms.Mine: method.target: 'Scald' of mine does not exist; did",
         ),
-        ("mine:Scaled", "mine:number", "'number' of mine is no class"),
+        ("mine:Scaled", "mine:number", "'number' of mine is not a class"),
         (
             "mine:Scaled",
             "mine:Plain",

@@ -345,17 +345,17 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
         (
             "optimizer.lr",
             "{values: [0.1, 0.2]}",
-            "'values' is no key of a parameter; write {choices: [0.1, 0.2]}",
+            "'values' is not a key of a parameter; write {choices: [0.1, 0.2]}",
         ),
         (
             "optimizer.lr",
             "{min: 0.1, max: 1}",
-            "'min' and 'max' are no keys of a parameter; write {low: 0.1, high: 1}",
+            "'min' and 'max' are not keys of a parameter; write {low: 0.1, high: 1}",
         ),
         (
             "optimizer.lr",
             "{distribution: log_uniform_values, max: 0.1, min: 0.001}",
-            "'distribution', 'max' and 'min' are no keys of a parameter; "
+            "'distribution', 'max' and 'min' are not keys of a parameter; "
             "write {low: 0.001, high: 0.1, log: true}",
         ),
         ("optimizer.lr", "{distribution: uniform, min: 0, max: 1}", "write {low: 0, high: 1}"),
@@ -367,7 +367,7 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
         (
             "optimizer.lr",
             "{distribution: constant, value: 0.1}",
-            "'distribution' is no key of a parameter; write {value: 0.1}",
+            "'distribution' is not a key of a parameter; write {value: 0.1}",
         ),
         ("optimizer.lr", "{distribution: normal, mu: 0, sigma: 1}", f"write {FORMS}"),
         (
@@ -378,7 +378,7 @@ FORMS = "{low: ..., high: ...}, {choices: [...]} or {value: ...}"
         (
             "optimizer.lr",
             "{low: 0.1, max: 1}",
-            "'max' is no key of a parameter; write {low: 0.1, high: 1}",
+            "'max' is not a key of a parameter; write {low: 0.1, high: 1}",
         ),
         (
             "fusion.type",

@@ -163,7 +163,7 @@ def _format_wrong_value(details: ErrorDetails, context: Mapping[str, Any], value
     kind = details["type"]
     cause = context.get("error")
     if kind == "string_pattern_mismatch":
-        return f"{_format_value(value)} is no name; use letters, digits, '-' and '_'"
+        return f"{_format_value(value)} is not a valid name; use letters, digits, '-' and '_'"
     if kind in _LIMITS:
         return _LIMITS[kind].format_map(context)
     if kind in _EXPECTED:

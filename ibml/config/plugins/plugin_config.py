@@ -178,7 +178,7 @@ def load_plugin_class(kind: ComponentKind, target: str) -> type[Any]:
         for member, value in vars(module).items():
             if _is_defined_in(module_name, value) and _is_a(kind, value):
                 usable.append(member)
-        problem = "is no class" if hasattr(module, name) else "does not exist"
+        problem = "is not a class" if hasattr(module, name) else "does not exist"
         raise ValueError(f"{name!r} of {module_name} {problem}{format_suggestion(name, usable)}")
     if not _is_a(kind, found):
         raise ValueError(

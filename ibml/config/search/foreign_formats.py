@@ -49,10 +49,10 @@ def explain_parameter(parameter: Any) -> str:
     keys = [str(key) for key in parameter]
     foreign = [repr(key) for key in keys if key in _FOREIGN]
     if len(foreign) == 1:
-        return f"{foreign[0]} is no key of a parameter; write {_translate(parameter)}"
+        return f"{foreign[0]} is not a key of a parameter; write {_translate(parameter)}"
     if foreign:
         named = f"{', '.join(foreign[:-1])} and {foreign[-1]}"
-        return f"{named} are no keys of a parameter; write {_translate(parameter)}"
+        return f"{named} are not keys of a parameter; write {_translate(parameter)}"
     has_own_keys = bool(set(keys) & set(_OWN))
     is_nested = bool(keys) and all(isinstance(part, Mapping) for part in parameter.values())
     if is_nested and not has_own_keys:

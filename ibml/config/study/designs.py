@@ -17,7 +17,7 @@ MAX_COMPONENTS = 5
 
 def _check_printable(name: str) -> str:
     if not name.strip() or not name.isprintable():
-        raise ValueError(f"{name!r} is no name that can be shown")
+        raise ValueError(f"{name!r} cannot be shown as a name")
     return name
 
 

@@ -60,7 +60,9 @@ class TableConfig(Config):
     @classmethod
     def _check_label(cls, label: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9:._-]*", label):
-            raise ValueError(f"{label!r} is no label; use letters, digits, ':', '.', '_' and '-'")
+            raise ValueError(
+                f"{label!r} is not a valid label; use letters, digits, ':', '.', '_' and '-'"
+            )
         return label
 
     def get_display_name(self, name: str) -> str:
